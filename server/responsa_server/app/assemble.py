@@ -23,7 +23,7 @@ from responsa_server.agents.config.files import Folders, Watch, read_prompts
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
 from responsa_server.agents.config.tools import LiveTools
-from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
+from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
 from responsa_server.app.embedders import ConfiguredEmbedders
@@ -66,7 +66,6 @@ from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.providers.table import ModelTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.contradicting import contradict
 from responsa_server.search.embedder import cached_vectors
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
@@ -270,10 +269,8 @@ async def build_agents(
     stack.push_async_callback(tools.close)
     parts = NodeParts(
         source=evidence,
-        extractor=evidence,
         judge=evidence,
         sections=evidence,
-        contradict=contradict,
         teachers=teachers,
         summaries=PostgresSummaries(database),
         tools=tools,
@@ -328,7 +325,7 @@ def surroundings(models: Models, settings: Settings) -> Surroundings:
     known = known_models(settings.language_models)
     return Surroundings(
         models=models,
-        suggested_models=(EXTRACTIVE, DEFAULT_MODEL, *settings.models.default, *by_name(known)),
+        suggested_models=(PASSAGES, DEFAULT_MODEL, *settings.models.default, *by_name(known)),
         providers=tuple(known),
     )
 
@@ -338,8 +335,8 @@ def require_default_models(models: Models, default: Sequence[str]) -> None:
     setting.
     """
     for place, name in enumerate(default):
-        if name == EXTRACTIVE and place < len(default) - 1:
-            why = f"names “{EXTRACTIVE}” before other models, but “{EXTRACTIVE}” must be the last"
+        if name == PASSAGES and place < len(default) - 1:
+            why = f"names “{PASSAGES}” before other models, but “{PASSAGES}” must be the last"
         elif (problem := models.problem(name)) is not None:
             why = f"names “{name}”, which is not available: {clause(problem)}"
         else:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from responsa_server import __version__
-from responsa_server.agents.engine.config import EXTRACTIVE
+from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.agents.engine.tool_circuits import KIND as TOOL
 from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF_USERS
 from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
@@ -218,7 +218,7 @@ class Silent:
 
 def _answers(settings: Settings) -> str:
     """Return the names of the models that answer by default."""
-    return ", ".join((*settings.models.default, EXTRACTIVE))
+    return ", ".join((*settings.models.default, PASSAGES))
 
 
 async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:

@@ -211,6 +211,11 @@ class Excerpt:
     path: str = ""
 
     @property
+    def read(self) -> VersionRead:
+        """The version that the excerpt shows."""
+        return VersionRead(self.document_id, self.version)
+
+    @property
     def quote(self) -> str:
         """The marked sentence: the bytes of `marked`, decoded."""
         start = self.source.start
@@ -505,10 +510,10 @@ def versions_read(event: Event) -> Sequence[VersionRead]:
             quoted = [citation.read for citation in citations if citation.read is not None]
             return [
                 *quoted,
-                *(VersionRead(excerpt.document_id, excerpt.version) for excerpt in (*excerpts, *more)),
+                *(excerpt.read for excerpt in (*excerpts, *more)),
             ]
         case Refused(excerpts=excerpts):
-            return [VersionRead(excerpt.document_id, excerpt.version) for excerpt in excerpts]
+            return [excerpt.read for excerpt in excerpts]
         case _:
             return ()
 

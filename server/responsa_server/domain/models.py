@@ -106,21 +106,20 @@ class Fit(StrEnum):
     """How the text of a model that takes up an answer fits the text that was kept of this answer.
 
     OPEN: this cannot be decided yet. FITS: the text has fitted so far. RESTARTS: the model writes the answer again from its
-    beginning. REPEATS: the model says again what the kept text says. CONTRADICTS: the model contradicts the kept text.
+    beginning. REPEATS: the model says again what the kept text says.
     """
 
     OPEN = "open"
     FITS = "fits"
     RESTARTS = "restarts"
     REPEATS = "repeats"
-    CONTRADICTS = "contradicts"
 
 
 class Seam(Protocol):
     """Compares the text that was kept of an answer with the text of the model that takes the answer up."""
 
     def add(self, text: str) -> Fit:
-        """Compare the next piece too. After RESTARTS, REPEATS or CONTRADICTS, nothing more is compared."""
+        """Compare the next piece too. After RESTARTS or REPEATS, nothing more is compared."""
         ...
 
     def end(self) -> Fit:
@@ -320,12 +319,12 @@ class PriceTable(Protocol):
 
 
 class Models(Protocol):
-    """The available language models. A model's name is `provider:name`; the name `extractive` means that no model is
+    """The available language models. A model's name is `provider:name`; the name `passages` means that no model is
     used.
     """
 
     def chain(self, names: Sequence[str]) -> ChatModel | None:
-        """Return a chain that tries these models in this order, or None if the only name is `extractive`. Raises
+        """Return a chain that tries these models in this order, or None if the only name is `passages`. Raises
         KeyError for a model that is not available (see `problem`).
         """
         ...

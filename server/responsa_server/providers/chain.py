@@ -290,7 +290,7 @@ def _circuits(member: Member) -> tuple[str, str]:
 
 
 class _Misfit(Exception):
-    """A model repeats or contradicts what stands of the answer."""
+    """A model repeats what stands of the answer."""
 
 
 @dataclass(slots=True)
@@ -398,7 +398,7 @@ class _Answer:
                     fit = seam.end()
                 if fit is Fit.RESTARTS and not (anew or sent):
                     anew, call.keep = True, 0
-                if fit in (Fit.REPEATS, Fit.CONTRADICTS) or (fit is Fit.RESTARTS and not anew):
+                if fit is Fit.REPEATS or (fit is Fit.RESTARTS and not anew):
                     raise _Misfit
                 if comes and not sent and (fit is not Fit.OPEN or piece is None):
                     sent, text = True, comes
@@ -489,7 +489,7 @@ class ModelChain:
 
     The chain sends `Switched` before it calls each next model. If a model fails after its first word and the prompt has a `Takeover`, the next
     model takes the answer up: it continues the text itself if it `takes_prefix`, otherwise the unfinished sentence is withdrawn and the
-    model writes on in a new message. A text that repeats or contradicts what stands is not sent on: the answer is withdrawn, and the same model
+    model writes on in a new message. A text that repeats what stands is not sent on: the answer is withdrawn, and the same model
     is called once more, for the whole answer; if the budget does not allow this, the answer ends with what stood before. Small models always write the whole answer. Without a `Takeover`, or after a tool request, the chain raises
     the error.
 

@@ -31,7 +31,7 @@ the name of a protocol that users' own servers can use.
 """
 Wire = Literal["openai", "anthropic", "gemini"]
 _DEFAULT: Final = "default"
-_RESERVED: Final = (*ADAPTERS, "embedded", "scripted", "extractive", _DEFAULT)
+_RESERVED: Final = (*ADAPTERS, "embedded", "scripted", "passages", _DEFAULT)
 
 
 def _web(url: str) -> str:
@@ -238,7 +238,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(
         default_factory=list,
-        description="The models, as `provider:model`, that `default` stands for in an agent's chain. The server calls them in the order of this list. If none of these models answers, the last resort is an extractive answer.",
+        description="The models, as `provider:model`, that `default` stands for in an agent's chain. The server calls them in the order of this list. If none of these models answers, the answer shows the best passages of the documents.",
     )
     openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
     anthropic: AnthropicSettings = Field(default_factory=AnthropicSettings, description="Anthropic.")

@@ -25,7 +25,8 @@ from responsa_server.providers.http_model import HttpModel
 from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, ModelSettings
 from responsa_server.providers.without_tools import WithoutTools
 
-EXTRACTIVE: Final = "extractive"
+PASSAGES: Final = "passages"
+"""In a chain, this name means that no model is used."""
 DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"[\w./@:+-]{1,200}")
 
@@ -105,11 +106,11 @@ class ModelTable:
         return self._chains[wanted]
 
     def resolved(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The names without repetitions and without `extractive`, with `default` replaced with its models. Raises KeyError if a model is not available."""
+        """The names without repetitions and without `passages`, with `default` replaced with its models. Raises KeyError if a model is not available."""
         flat = [one for name in names for one in (self._options.default if name == DEFAULT else (name,))]
-        if EXTRACTIVE in flat[:-1]:
-            raise KeyError(f"{EXTRACTIVE} must be the last of a chain")
-        wanted = tuple(dict.fromkeys(one for one in flat if one != EXTRACTIVE))
+        if PASSAGES in flat[:-1]:
+            raise KeyError(f"{PASSAGES} must be the last of a chain")
+        wanted = tuple(dict.fromkeys(one for one in flat if one != PASSAGES))
         for name in wanted:
             if (problem := self.problem(name)) is not None:
                 raise KeyError(problem)
@@ -117,11 +118,11 @@ class ModelTable:
 
     def problem(self, name: str) -> str | None:
         """See `Models.problem`."""
-        if name in (EXTRACTIVE, DEFAULT) or name in self._options.made:
+        if name in (PASSAGES, DEFAULT) or name in self._options.made:
             return None
         provider, colon, model = name.partition(":")
         if not (colon and _NAME.fullmatch(model)):
-            return f'"{name}" is not a model: write provider:model, or {EXTRACTIVE}.'
+            return f'"{name}" is not a model: write provider:model, or {PASSAGES}.'
         if provider in self._options.absent:
             return self._options.absent[provider]
         found = self.providers.get(provider)

@@ -13,14 +13,15 @@ from responsa_server.domain.agents import AnswerTask
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
     Evidence,
-    Extraction,
     FoundSource,
     Quote,
+    Ranked,
+    Ranking,
     SearchOptions,
     ShownPassage,
 )
 from responsa_server.domain.conversations import Message
-from responsa_server.domain.events import ByteRange
+from responsa_server.domain.events import ByteRange, Excerpt, Fallback, Grade, Usage
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
@@ -52,25 +53,57 @@ def evidence(passages: int = 1) -> Evidence:
     return Evidence(passages, 7, {"places": [1, 2.5, None], "by": {"term": "river"}})
 
 
+def excerpt(text: str, *, marked: str = "", title: str = "Rivers", grade: Grade = Grade.ANSWERS) -> Excerpt:
+    """An excerpt that begins at byte 100 of a document. marked: the marked part of it; "" for all of it."""
+    marked = marked or text
+    at = text.encode().index(marked.encode())
+    size = len(marked.encode())
+    return Excerpt(
+        passage_id=uuid7(),
+        collection_id="default",
+        collection_kind=None,
+        document_id=uuid7(),
+        version=1,
+        title=title,
+        headings=["Long ones"],
+        uri="rivers.md",
+        source=ByteRange(100, 100 + len(text.encode())),
+        text=text,
+        markdown=text,
+        marked=ByteRange(100 + at, 100 + at + size),
+        marked_shown=ByteRange(at, at + size),
+        grade=grade,
+        score=0.8,
+    )
+
+
 class Shelf:
-    """An EvidenceSource and an Extractor that returns fixed results and records its questions."""
+    """An EvidenceSource and a SectionSource that returns fixed results and records its questions.
+
+    near: whether the ranking's excerpts are worth showing as an answer. shown: the passages for prompts, by default the excerpts' texts.
+    """
 
     def __init__(
         self,
+        *excerpts: Excerpt,
+        near: bool = True,
         found: Evidence | None = None,
+        more: Sequence[Excerpt] = (),
         quotes: Sequence[Quote] = (),
-        *,
-        supported: bool = True,
         before: Callable[[], None] | None = None,
-        near: tuple[Quote, ...] = (),
+        fallback: Fallback | None = None,
+        usage: Usage | None = None,
     ) -> None:
         self.found = found or evidence()
-        self.extraction = Extraction(quotes, 0.9 if supported else 0.1, supported)
+        self.ranking = Ranking(excerpts, tuple(more), 0.9 if near else 0.1, near)
+        self.quotes = quotes
         self.before = before
-        self.near = near
+        self.fallback = fallback
+        self.usage = usage or Usage()
         self.asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self.options: list[SearchOptions] = []
-        self.without: Sequence[Quote] = ()
+        self.ranked: list[str] = []
+        self.budgets: list[int] = []
 
     async def search(
         self,
@@ -85,30 +118,28 @@ class Shelf:
             self.before()
         return self.found
 
+    async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
+        assert evidence == self.found
+        self.ranked.append(question)
+        return Ranked(evidence, self.ranking, self.fallback, self.usage)
+
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
-        return [ShownPassage(one.passage.title, one.text) for one in self.extraction.quotes]
+        self.budgets.append(most_bytes)
+        return [
+            ShownPassage(one.title, one.text, one.read, headings=tuple(one.headings), date="2026-05-01")
+            for one in self.ranking.excerpts
+        ]
 
     async def with_sources(
         self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
     ) -> Evidence:
-        return replace(evidence or Evidence(0, 0, {}), passages=len(self.extraction.quotes) + len(sources))
-
-    async def extract(self, question: str, evidence: Evidence) -> Extraction:
-        assert evidence == self.found
-        return self.extraction
+        return replace(evidence or Evidence(0, 0, {}), passages=1 + len(sources))
 
     async def sections(
         self, who: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
     ) -> Sequence[Sequence[Quote]]:
         assert evidence == self.found
-        return [[one] for one in self.extraction.quotes[:most]]
-
-    async def closest(
-        self, question: str, evidence: Evidence, without: Sequence[Quote] = ()
-    ) -> tuple[Quote, ...]:
-        assert evidence == self.found
-        self.without = without
-        return self.near
+        return [[one] for one in self.quotes[:most]]
 
 
 def task(text: str, history: Sequence[Message] = (), collections: tuple[str, ...] = ()) -> AnswerTask:

@@ -124,10 +124,14 @@ CLASSIFIERS = {
 }
 
 
-def shipped(agent: str, parts: NodeParts) -> PlannedAgent:
-    """A shipped agent, made of these parts."""
+def shipped(agent: str, parts: NodeParts, tools: Sequence[str] = ()) -> PlannedAgent:
+    """A shipped agent, made of these parts. tools: the tools that it uses in addition."""
     found = examine(SHIPPED / agent, Surroundings())
     assert found.problems == []
     assert found.config is not None
     version = f"agents/{agent}/versions/1"
-    return PlannedAgent(plan(found.config, parts, found.prompts, KINDS), agent_options(found.config, version))
+    config = found.config
+    if tools:
+        use = (*config.tools.use, *tools)
+        config = config.model_copy(update={"tools": config.tools.model_copy(update={"use": use})})
+    return PlannedAgent(plan(config, parts, found.prompts, KINDS), agent_options(config, version))

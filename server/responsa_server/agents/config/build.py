@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import structlog
 from pydantic import ValidationError
@@ -170,8 +171,10 @@ def build(content: Content, context: BuildContext) -> Built:
     try:
         trained = classifiers(content.examples, context.trainer)
         model = models.chain(content.chain)
-        config = _fitted(AgentConfig.model_validate(content.config), models.window(content.chain))
         small = models.small(content.chain)
+        config = _fitted(
+            AgentConfig.model_validate(content.config), models.window(content.chain), small=bool(small)
+        )
         parts = replace(
             context.parts,
             model=model,
@@ -227,9 +230,15 @@ def dearest(models: Models, chain: Sequence[str]) -> Price | None:
     )
 
 
-def _fitted(config: AgentConfig, window: int | None) -> AgentConfig:
+_SHARE: Final = 2
+"""The passages take at most this share of a model's window: one in two."""
+_SMALL_SHARE: Final = 8
+"""The passages take at most one in eight of a small model's window. Small models run on this machine's processor, which reads a few hundred tokens a second."""
+
+
+def _fitted(config: AgentConfig, window: int | None, *, small: bool) -> AgentConfig:
     """The configuration with limits that fit a model's window. window: the maximum number of tokens that the model can
-    read and write together; None for no limit.
+    read and write together; None for no limit. small: whether the chain has a small model.
     """
     if window is None:
         return config
@@ -237,12 +246,12 @@ def _fitted(config: AgentConfig, window: int | None) -> AgentConfig:
     tokens = min(history.tokens, window // 8) if history.tokens else window // 8
     output, context = (
         min(model.max_output_tokens, window // 4),
-        min(retrieval.context_bytes, window // 2),
+        min(retrieval.context_tokens, window // (_SMALL_SHARE if small else _SHARE)),
     )
     return config.model_copy(
         update={
             "model": model.model_copy(update={"max_output_tokens": output}),
             "history": history.model_copy(update={"tokens": tokens}),
-            "retrieval": retrieval.model_copy(update={"context_bytes": context}),
+            "retrieval": retrieval.model_copy(update={"context_tokens": context}),
         }
     )

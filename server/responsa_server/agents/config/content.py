@@ -13,14 +13,14 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa_server.agents.config.check import AgentFiles
-from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE, AgentConfig
+from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES, AgentConfig
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Names, named
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSource, included
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import NewVersion
 
-ENGINE: Final = 1
+ENGINE: Final = 2
 """The number of the code that runs versions. Increase it when the code begins to run the same files differently. A turn then
 finishes on a server with the code that began the turn.
 """
@@ -115,9 +115,9 @@ def content_of(
 
 
 def resolved(chain: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
-    """The models of a chain in the order in which they are asked, without repetitions. Empty if the chain holds only “extractive”."""
+    """The models of a chain in the order in which they are asked, without repetitions. Empty if the chain holds only “passages”."""
     flat = [one for name in chain for one in (default if name == DEFAULT_MODEL else (name,))]
-    return tuple(dict.fromkeys(one for one in flat if one != EXTRACTIVE))
+    return tuple(dict.fromkeys(one for one in flat if one != PASSAGES))
 
 
 def packed(content: Content) -> bytes:

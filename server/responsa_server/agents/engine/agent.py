@@ -13,24 +13,22 @@ from typing import Final, cast
 from pydantic import TypeAdapter
 
 from responsa_server.agents.engine.citations import AnswerModel, RefusalModel, of_plain
-from responsa_server.agents.engine.config import EXTRACTIVE, TEMPLATE, AgentConfig
+from responsa_server.agents.engine.config import PASSAGES, AgentConfig
 from responsa_server.agents.engine.graph import Graph, Plan, verify
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
 from responsa_server.agents.engine.prompts import nonce
 from responsa_server.agents.engine.state import GraphState, divided, fallbacks_of, restored, said
 from responsa_server.domain.agents import AnswerTask, Emit
-from responsa_server.domain.answers import Evidence, Extraction, Quote
+from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
-    MAX_ALSO_FOUND,
-    MAX_SUGGESTIONS,
+    MAX_MORE_EXCERPTS,
     Answered,
     AnswerOutcome,
     AnyCitation,
-    Citation,
+    Excerpt,
     Fallback,
     RefusalReason,
     Refused,
-    Suggestion,
     Terminal,
     Usage,
 )
@@ -209,38 +207,38 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
 
     usage: the usage of the whole turn.
     """
-    if "answer" in state:
-        answer = AnswerModel.model_validate(state["answer"])
-        # If a model's text was rejected, the state holds that text as well as the answer that replaced it.
-        checked = state.get("text", answer.text) == answer.text
-        whole = answer.outcome is AnswerOutcome.COMPLETE and (
-            not checked or bool(state.get("complete", True))
-        )
-        end = _written(answer.text, complete=whole, state=state, usage=usage)
-        quoted = not end.model or (not checked and end.model != TEMPLATE)
-        cited = [of_plain(one) for one in answer.citations]
-        return replace(
-            _with_origin(end, state, quoted=quoted, given=answer.collections)
-            if answer.passages_used and _of_documents(answer, state)
-            else end,
-            citations=cited,
+    ranking = _ranking(state)
+    if answer_state := state.get("answer"):
+        answer = AnswerModel.model_validate(answer_state)
+        whole = answer.outcome is AnswerOutcome.COMPLETE
+        end = replace(
+            _written(answer.text, complete=whole, state=state, usage=usage),
+            citations=[of_plain(one) for one in answer.citations],
             passages_used=answer.passages_used,
-            model=EXTRACTIVE if quoted else end.model,
-            suggestions=_others(state, cited) if quoted else (),
+            unsupported=answer.unsupported,
         )
-    if "refusal" in state:
-        refusal = RefusalModel.model_validate(state["refusal"])
-        near = _extraction(state).closest if refusal.reason is RefusalReason.NO_SUPPORT else ()
+        if end.model == PASSAGES:
+            end = replace(
+                end,
+                excerpts=ranking.excerpts[: answer.excerpts],
+                more_excerpts=_further(ranking, answer.excerpts, end.citations),
+            )
+        of_documents = not state.get("results") or any(one.origin is None for one in answer.citations)
+        return _with_origin(end, state, answer.collections) if end.passages_used and of_documents else end
+    if "refusal" in state or state.get("declined"):
+        given = state.get("refusal")
+        refusal = RefusalModel.model_validate(given) if given else _DECLINED
+        shows = refusal.reason in (RefusalReason.NO_SUPPORT, RefusalReason.NEEDS_MODEL)
         return Refused(
             refusal.reason,
             refusal.message,
             usage,
-            _support(state),
+            ranking.support,
             str(state.get("intent", "")),
-            suggestions=tuple(_suggestion(one) for one in near[:MAX_SUGGESTIONS]),
+            excerpts=ranking.excerpts if shows else (),
         )
     end = _written(cast("str", state["text"]), complete=bool(state["complete"]), state=state, usage=usage)
-    return _with_origin(end, state, quoted=False) if end.passages_used and not state.get("results") else end
+    return _with_origin(end, state) if end.passages_used and not state.get("results") else end
 
 
 def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: Usage) -> Answered:
@@ -252,86 +250,52 @@ def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: U
         passages_used=cast("int", state.get("shown", 0)),
         usage=usage,
         standalone_question=str(state.get("standalone_question", "")),
-        support=_support(state),
+        support=_ranking(state).support,
         intent=str(state.get("intent", "")),
         category=str(state.get("category", "")),
         model=str(state.get("model", "")),
     )
 
 
-_EXTRACTION: Final = TypeAdapter(Extraction)
+_RANKING: Final = TypeAdapter(Ranking)
 _EVIDENCE: Final = TypeAdapter(Evidence)
-_NO_EXTRACTION: Final = Extraction((), 0.0, supported=False)
+_NO_RANKING: Final = Ranking()
+_DECLINED: Final = RefusalModel(
+    reason=RefusalReason.NO_SUPPORT,
+    message="The documents that were found do not answer this. Ask in other words, or add a document that does.",
+)
 
 
-def _extraction(state: Mapping[str, object]) -> Extraction:
-    extraction = state.get("extraction")
-    return _EXTRACTION.validate_python(extraction) if extraction else _NO_EXTRACTION
+def _ranking(state: Mapping[str, object]) -> Ranking:
+    ranking = state.get("ranking")
+    return _RANKING.validate_python(ranking) if ranking else _NO_RANKING
 
 
-def _support(state: Mapping[str, object]) -> float:
-    return _extraction(state).support
-
-
-def _of_documents(answer: AnswerModel, state: Mapping[str, object]) -> bool:
-    """Whether the answer is from documents. If tools were called, only its citations say so."""
-    return not state.get("results") or any(one.origin is None for one in answer.citations)
-
-
-def _with_origin(
-    end: Answered, state: Mapping[str, object], *, quoted: bool, given: tuple[str, ...] = ()
-) -> Answered:
-    """The answer with the collections that it comes from, and what else was found. quoted: whether the text consists of the
-    extraction's quotes. Otherwise, all passages of the evidence may be in it. given: the collections, if the answer says them.
-    """
+def _with_origin(end: Answered, state: Mapping[str, object], given: tuple[str, ...] = ()) -> Answered:
+    """The answer with the collection that it comes from, and its kind. given: the collections, if the answer says them."""
     found = state.get("evidence")
     if not found:
         return end
-    evidence, extraction = _EVIDENCE.validate_python(found), _extraction(state)
-    of_quotes = {one.passage.collection_id for one in extraction.quotes}
-    collections = given or (of_quotes if quoted else evidence.collections)
+    evidence = _EVIDENCE.validate_python(found)
+    collections = given or evidence.collections
     kinds = {evidence.kinds.get(one) for one in collections}
-    also = (*extraction.also_found, *evidence.also_found) if quoted else evidence.also_found
-    # One part of a message may be answered from the collection that has more on another part.
-    also = dict.fromkeys(one for one in also if one.collection_id not in collections)
     return replace(
         end,
         collection_id=next(iter(collections)) if len(collections) == 1 else "",
         collection_kind=next(iter(kinds)) if len(kinds) == 1 else None,
-        also_found=tuple(also)[:MAX_ALSO_FOUND],
     )
 
 
-def _others(state: Mapping[str, object], cited: Sequence[AnyCitation]) -> Sequence[Suggestion]:
-    """The quotes that also come close to an answer, without those that an answer of whole sections contains."""
-    return [
-        _suggestion(one)
-        for one in _extraction(state).closest
-        if not any(isinstance(each, Citation) and _overlap(one, each) for each in cited)
-    ][:MAX_SUGGESTIONS]
+def _further(ranking: Ranking, shown: int, cited: Sequence[AnyCitation]) -> Sequence[Excerpt]:
+    """The excerpts that the answer does not show and, if it shows whole sections, does not contain."""
+    left = (*ranking.excerpts[shown:], *ranking.more)
+    return [one for one in left if not any(_overlap(one, each) for each in cited)][:MAX_MORE_EXCERPTS]
 
 
-def _overlap(quote: Quote, citation: Citation) -> bool:
+def _overlap(excerpt: Excerpt, citation: AnyCitation) -> bool:
     """Whether both quote the same bytes of a document."""
-    same = (quote.passage.document_id, quote.passage.version) == (citation.document_id, citation.version)
-    return same and quote.source.start < citation.source.end and citation.source.start < quote.source.end
-
-
-def _suggestion(quote: Quote) -> Suggestion:
-    passage = quote.passage
-    place = passage.place_of(quote.source)
-    return Suggestion(
-        passage_id=passage.id,
-        collection_id=passage.collection_id,
-        document_id=passage.document_id,
-        version=passage.version,
-        title=passage.title,
-        uri=passage.uri,
-        source=quote.source,
-        quote=quote.text,
-        score=quote.score,
-        text=quote.markdown,
-        page=place.page if place else 0,
-        box=place.box if place else None,
-        path=place.path if place else "",
+    return (
+        citation.read == excerpt.read
+        and excerpt.source.start < citation.source.end
+        and citation.source.start < excerpt.source.end
     )

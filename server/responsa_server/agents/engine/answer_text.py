@@ -1,14 +1,16 @@
-"""Sends an answer's text to the reader in deltas. Removes the marks of citations and of data, and limits the answer's size."""
+"""Sends an answer's text to the reader in deltas. Removes the marks of citations, of data and of a missing answer, and limits the answer's size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from responsa_server.agents.engine.citations import MarkFilter, split
+from responsa_server.agents.engine.declining import DeclineFilter
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.prompts import FenceFilter
 from responsa_server.domain.agents import Withdrawal
-from responsa_server.domain.events import MAX_ANSWER_BYTES, MAX_DELTA_BYTES, Delta
+from responsa_server.domain.events import MAX_ANSWER_BYTES, MAX_DELTA_BYTES, AnyCitation, Cited, Delta
 
 _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
 """The maximum number of characters to read from a model. Marks and white space count here even if they are removed later."""
@@ -19,16 +21,24 @@ class AnswerWriter:
 
     before: the part of the answer's text that was sent earlier. lead: a sentence to send before the model's first words
     if nothing was sent yet. cites: whether to remove and record marks of citations; marks of data are always removed.
-    sends: whether to send the text; if not, another node sends it later. end: the number of bytes of the answer so far;
-    0 while the text is only white space.
+    declines: whether the text may begin with the mark `NO_ANSWER`. sends: whether to send the text; if not, another node sends it later. end: the number of bytes
+    of the answer so far; 0 while the text is only white space.
     """
 
     def __init__(
-        self, run: Run, before: str = "", *, lead: str = "", cites: bool = False, sends: bool = True
+        self,
+        run: Run,
+        before: str = "",
+        *,
+        lead: str = "",
+        cites: bool = False,
+        declines: bool = False,
+        sends: bool = True,
     ) -> None:
         self._run = run
         self._before = before
         self._cites = cites
+        self._declines = declines
         self._lead = f"{lead}\n\n" if lead and not before else ""
         # The pieces as they arrived, to which `withdraw` goes back.
         self._raw = list[str]()
@@ -44,9 +54,9 @@ class AnswerWriter:
         self._waits = not before
         self._held = list[str]()
         self._read = 0
-        # Marks of data are removed first, because the positions of citations are recorded in the text without marks of
-        # data.
+        # These marks are removed first, because the positions of citations are recorded in the text without them.
         self._fences = FenceFilter(self._run.nonce, before) if self._run.nonce else None
+        self._decline = DeclineFilter(begun=bool(before)) if self._declines else None
         self._filter = MarkFilter(self.end + len(self._lead.encode())) if self._cites else None
 
     @property
@@ -59,14 +69,28 @@ class AnswerWriter:
         """The marks in the text so far. Each mark is a byte offset in the text and the number of a passage."""
         return () if self._filter is None else tuple(one for one in self._filter.marks if one[0] <= self.end)
 
+    @property
+    def declined(self) -> bool:
+        """Whether the text is the mark for a missing answer."""
+        return self._decline is not None and self._decline.declined
+
+    @property
+    def late_marks(self) -> int:
+        """How many marks for a missing answer were removed within the text."""
+        return 0 if self._decline is None else self._decline.late
+
     def add(self, text: str) -> bool:
-        """Add the next piece. Returns False if the text no longer fits and was cut; then no further text can follow."""
+        """Add the next piece. Returns False if no further text can follow: the text no longer fits and was cut, or the model has declined and goes on nevertheless."""
         # U+0000 cannot be stored.
         text = text.replace("\x00", "\ufffd")
         self._raw.append(text)
         self._read += len(text)
         if self._fences is not None:
             text = self._fences.feed(text)
+        if self._decline is not None:
+            text = self._decline.feed(text)
+            if self._decline.over:
+                return False
         return (
             self._send(text if self._filter is None else self._filter.feed(text)) and self._read < _MOST_READ
         )
@@ -92,6 +116,8 @@ class AnswerWriter:
     def finish(self) -> None:
         """End the text."""
         left = self._fences.end() if self._fences is not None else ""
+        if self._decline is not None:
+            left = self._decline.feed(left) + self._decline.end()
         if self._filter is not None:
             left = self._filter.feed(left) + self._filter.end()
         self._send(left)
@@ -132,3 +158,13 @@ def emit_text(text: str, run: Run, start: int = 0) -> None:
     for part in split(text, MAX_DELTA_BYTES):
         run.emit(Delta(part, start))
         start += len(part.encode())
+
+
+def emit_cited(text: str, citations: Sequence[AnyCitation], run: Run) -> None:
+    """Send a text in deltas, and each citation as soon as its quote is sent."""
+    left, end = list(citations), 0
+    for part in split(text, MAX_DELTA_BYTES):
+        run.emit(Delta(part, end))
+        end += len(part.encode())
+        while left and left[0].answer.end <= end:
+            run.emit(Cited(left.pop(0)))

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.config import BYTES_A_TOKEN, Traits
 from responsa_server.agents.engine.continuing import Comparison, continuing, kept
 from responsa_server.agents.engine.node import (
     Offered,
@@ -49,7 +49,6 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.tools import ToolCard
 
-BYTES_A_TOKEN: Final = 4
 # The share of the turn's remaining time that one call may take. The rest is for a later call or for a fallback.
 _SHARE: Final = 0.5
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
@@ -115,10 +114,6 @@ def patience(run: Run, most: float = inf) -> float | None:
     return None if left == inf else left
 
 
-Contradict = Callable[[str, str], bool]
-"""Whether two sentences contradict each other."""
-
-
 class ModelCall:
     """A call of a model. Implements `Takeover` for the answer.
 
@@ -136,9 +131,7 @@ class ModelCall:
         *,
         reports: bool = True,
         shows: Callable[[], bool] = lambda: False,
-        contradict: Contradict | None = None,
     ) -> None:
-        """contradict: a test of sentences that two models wrote for the answer; None to leave it out."""
         self._model = model
         self._prompt = prompt
         self._run = run
@@ -146,7 +139,6 @@ class ModelCall:
         self._spending = _Spending(run, prompt.messages, price(model.name))
         self._reports = reports
         self._shows = shows
-        self._contradict = contradict
         self.model = model.name
 
     def keeps(self, text: str, *, prefix: bool) -> int:
@@ -176,7 +168,7 @@ class ModelCall:
 
     def seam(self, stands: str) -> Comparison:
         """See `Takeover.seam`."""
-        return Comparison(stands, self._contradict)
+        return Comparison(stands)
 
     async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Withdrawn | Ended, None]:
         """The pieces of the answer. The cost is counted while they arrive, and reported at the end, even after a failure.

@@ -366,13 +366,17 @@ class CitationModel(NodeModel):
 
 
 class AnswerModel(NodeModel):
-    """A whole answer, as plain state. collections: the collections that its text is from; empty if the extraction's quotes or the evidence say so."""
+    """A whole answer, as plain state. collections: the collections that its text is from; empty if the evidence says so. excerpts: how many of the ranking's excerpts the
+    text shows, from the first. unsupported: how many sentences name a passage that does not support them.
+    """
 
     text: str = Field(min_length=1)
     citations: tuple[CitationModel, ...] = Field(max_length=MAX_CITATIONS)
     outcome: AnswerOutcome
     passages_used: int = Field(ge=0)
     collections: tuple[str, ...] = ()
+    excerpts: int = Field(default=0, ge=0)
+    unsupported: int = Field(default=0, ge=0)
 
 
 class RefusalModel(NodeModel):
@@ -466,11 +470,15 @@ def found_sources(results: Sequence[ResultModel]) -> Sequence[FoundSource]:
 
 def citation(claimed: Claimed, quote: Quote) -> AnyCitation:
     """The citation of a claim that a quote supports. A quote that is too long is cut at its end."""
-    first = next(split(quote.text, MAX_QUOTE_BYTES), "")
-    # A quote that was cut does not end with the space at the cut.
-    words = first if first == quote.text else first.removesuffix(" ")
+    words = first_part(quote.text)
     start = quote.source.start
     return citation_of(quote, words, ByteRange(start, start + len(words.encode())), claimed.source)
+
+
+def first_part(text: str) -> str:
+    """As much of a text as a citation can quote. A text that was cut does not end with the space at the cut."""
+    first = next(split(text, MAX_QUOTE_BYTES), "")
+    return first if first == text else first.removesuffix(" ")
 
 
 def plain(one: AnyCitation) -> CitationModel:

@@ -21,8 +21,12 @@ FINISH: Final = "finish"
 NODE_NAME: Final = "^[a-z][a-z0-9_]{0,62}$"
 DEFAULT_MODEL: Final = "default"
 """In a chain, this name stands for the models that the setting `models.default` names."""
-EXTRACTIVE: Final = "extractive"
-"""In a chain, this name means “no model”. The turn takes the edge `on = "unavailable"` of the node that would ask a model."""
+PASSAGES: Final = "passages"
+"""In a chain, this name means “no model”, and it is the model name of an answer that shows passages of documents. With it in the chain, the turn takes the edge
+`on = "unavailable"` of the node that would ask a model.
+"""
+BYTES_A_TOKEN: Final = 4
+"""The estimate of a token's size."""
 
 TEMPLATE: Final = "template"
 """The model name of an answer that was made from a template."""
@@ -50,7 +54,7 @@ class ModelTable(Table):
     chain: Texts = Field(
         (DEFAULT_MODEL,),
         min_length=1,
-        description='The models, in the order in which they are asked. The server asks a model only when all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. If the list ends with “extractive”, the node must have an edge `on = "unavailable"`.',
+        description='The models, in the order in which they are asked. The server asks a model only when all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. If the list ends with “passages”, the node must have an edge `on = "unavailable"`.',
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."
@@ -108,10 +112,6 @@ class RetrievalTable(Table):
         "",
         description="If “caller”, the search finds only documents about the asking user, and documents in `collections` that have no subject. This rule applies to users of every role. The collections and the filter of a question can only narrow the search further. If empty, the search finds all documents that the user may read.",
     )
-    last_collections: Texts = Field(
-        (),
-        description="Collections to use only when no other document supports an answer.",
-    )
     source_parameter: str = Field(
         "",
         description="The parameter with which a question chooses one of `retrieval.sources`; empty: questions cannot choose.",
@@ -133,15 +133,17 @@ class RetrievalTable(Table):
         True,
         description="Whether the best passages are compared with the question once more and sorted again.",
     )
-    context_bytes: int = Field(
-        6000, ge=200, le=200_000, description="The maximum size of the passages in a prompt, in bytes."
+    context_tokens: int = Field(
+        6000,
+        ge=100,
+        le=100_000,
+        description="The maximum size of the passages in a prompt, in tokens of four bytes. The passages take at most half of the model's window, and at most an eighth of a small model's window.",
     )
-    support: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="The minimum support at which the documents count as an answer; unset: the server's default.",
-    )
+
+    @property
+    def context_bytes(self) -> int:
+        """The maximum size of the passages in a prompt, in bytes."""
+        return self.context_tokens * BYTES_A_TOKEN
 
 
 class LimitsTable(Table):

@@ -6,7 +6,7 @@ The tests for repetition compare words without case, punctuation and citation ma
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from responsa_server.domain.models import Fit, PromptMessage, Role
@@ -79,17 +79,18 @@ def continuing(messages: Sequence[PromptMessage], stands: str) -> Sequence[Promp
 
 
 class Comparison:
-    """Implements `Seam`. contradict: whether two sentences contradict each other; None to leave this out."""
+    """Implements `Seam`."""
 
-    def __init__(self, stands: str, contradict: Callable[[str, str], bool] | None = None) -> None:
+    def __init__(self, stands: str) -> None:
         self._stands = stands
         self._words = words_of(stands)
         self._open = bool(stands) and stands[-1].isalnum()
-        self._sentences = [one for line in stands.split("\n") for one in sentences(line, "en") if one.strip()]
         self._said = {
-            tuple(words) for one in self._sentences if len(words := words_of(one)) >= _LEAST_REPEATED
+            tuple(words)
+            for line in stands.split("\n")
+            for one in sentences(line, "en")
+            if len(words := words_of(one)) >= _LEAST_REPEATED
         }
-        self._contradict = contradict
         self._text = ""
         self._read = 0
         # The length of the text at which `_sentences_from` looks for whole sentences again.
@@ -185,10 +186,4 @@ class Comparison:
                 words = tuple(words_of(one))
                 if len(words) >= _LEAST_REPEATED and words in self._said:
                     return Fit.REPEATS
-                if (
-                    self._contradict is not None
-                    and words
-                    and any(self._contradict(standing, one) for standing in self._sentences)
-                ):
-                    return Fit.CONTRADICTS
         return Fit.FITS

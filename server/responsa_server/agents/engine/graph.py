@@ -13,6 +13,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable, traits
+from responsa_server.agents.engine.declining import DECLINED, UNCITED
 from responsa_server.agents.engine.edges import Test, compiled, possible_edges, reachable
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import Announcement, AnyNode, OverBudget, Progress, Run
@@ -32,6 +33,8 @@ from responsa_server.domain.tools import Effect
 from responsa_server.domain.words import in_seconds
 
 _MOST_STEPS: Final = 10_000
+_MODEL: Final = "model"
+"""The source of a fallback from a model to passages."""
 
 # LangGraph gets the state as a single dict. This cast is needed, because LangGraph's type hints do not allow a dict.
 _STATE: Final = cast("type[GraphState]", dict)
@@ -311,7 +314,8 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
                     error.text = _sent(state)
                 raise
             kind = detour.kinds.get(target, detour.kind)
-            context.fell_back(Fallback(kind, name, target, cause(error)))
+            source = _MODEL if kind is FallbackKind.PASSAGES else name
+            context.fell_back(Fallback(kind, source, target, cause(error)))
             output, diverted = {}, target
         if not writes.issuperset(output):
             raise PlanError(f"the node {name} has written {', '.join(sorted(set(output) - writes))}")
@@ -379,6 +383,8 @@ def cause(error: Unavailable | OverBudget) -> str:
     if isinstance(error, OverBudget):
         return error.cause
     detail = error.metadata.get("cause") or error.metadata.get("part") or ""
+    if detail in (DECLINED, UNCITED):  # the model is available, but its text must not be sent
+        return detail
     return f"{error.reason.value.lower()}{f':{detail}' if detail else ''}"
 
 
@@ -437,8 +443,8 @@ def plan(
             targets = _targets(ways)
             replacing = {target: kinds[config.nodes[target].kind].replaces_model for target in targets}
             named = {target: one for target, one in replacing.items() if one is not None}
-            # If the target replaces the model, the target's own kind of fallback is more precise than “extractive”.
-            named = named if kind is FallbackKind.EXTRACTIVE else {}
+            # If the target replaces the model with a text of its own, the target's kind of fallback is more precise than “passages”.
+            named = named if kind is FallbackKind.PASSAGES else {}
             detours[name] = Detour(kind, targets, _choice(ways, model=model), _limits(ways), named)
     routes = [
         _route(name, [edge for edge in edges[name] if edge.on is None], model=model)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from responsa_server.agents.engine.asking import Asker, Contradict, Pricing, no_price
+from responsa_server.agents.engine.asking import Asker, Pricing, no_price
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.node import AnyNode, NodeModel, NodeOptions, Offered
 from responsa_server.agents.engine.prompts import PromptSet
-from responsa_server.domain.answers import CitationJudge, EvidenceSource, Extractor, SectionSource
+from responsa_server.domain.answers import CitationJudge, EvidenceSource, SectionSource
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.conversations import Summaries
 from responsa_server.domain.events import FallbackKind
@@ -40,13 +40,12 @@ class NodeParts:
     classifiers, examples: trained classifiers and their examples, by the path of the examples in the agent's folder.
     price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables;
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
-    models; None if no model is left. requests_tools: whether a model of the chain can request tools. contradict: a test of the sentences of two models that write one answer.
+    models; None if no model is left. requests_tools: whether a model of the chain can request tools.
     trainer: trains classifiers while the agent runs; None if the server cannot. clock: the current time, with its zone.
     breakers: the circuit breakers of the tools.
     """
 
     source: EvidenceSource | None = None
-    extractor: Extractor | None = None
     judge: CitationJudge | None = None
     teachers: Teachers | None = None
     summaries: Summaries | None = None
@@ -60,7 +59,6 @@ class NodeParts:
     classifiers: Mapping[str, IntentClassifier] = field(default_factory=dict[str, IntentClassifier])
     examples: Mapping[str, Sequence[Example]] = field(default_factory=dict[str, Sequence[Example]])
     price: Pricing = no_price
-    contradict: Contradict | None = None
     traits: Traits = field(default_factory=Traits)
     sections: SectionSource | None = None
     trainer: Trainer | None = None

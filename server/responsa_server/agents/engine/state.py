@@ -43,7 +43,7 @@ class GraphState(TypedDict, total=False):
     history: Sequence[Plain]
     standalone_question: str
     evidence: Plain
-    extraction: Plain
+    ranking: Plain
     answer: Plain
     refusal: Plain
     text: str

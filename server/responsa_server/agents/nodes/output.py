@@ -198,6 +198,6 @@ POST_PROCESSOR: Final = NodeKind(
     PostOutput,
     PostOptions,
     streams=True,
-    fallback=FallbackKind.EXTRACTIVE,
+    fallback=FallbackKind.PASSAGES,
     repeats_text=True,
 )

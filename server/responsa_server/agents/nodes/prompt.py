@@ -14,6 +14,8 @@ from responsa_server.agents.engine.answer_text import AnswerWriter, emit_text
 from responsa_server.agents.engine.asking import ModelCall, label_of, may_write, offered, patience
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.citations import claims, found_sources
+from responsa_server.agents.engine.declining import DECLINED, NO_ANSWER, UNCITED
+from responsa_server.agents.engine.declining import VARIABLE as NO_ANSWER_VARIABLE
 from responsa_server.agents.engine.failed_tools import without_documents
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
 from responsa_server.agents.engine.node import (
@@ -31,8 +33,9 @@ from responsa_server.agents.engine.node import (
 )
 from responsa_server.agents.engine.prompts import Untrusted, fenced
 from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.checking import NO_MARKS
 from responsa_server.agents.nodes.choosing import TOOL_CHOOSER, ChooserInput, ChooserOptions, ToolChooser
-from responsa_server.domain.answers import Claim, Evidence
+from responsa_server.domain.answers import Claim, Evidence, ShownPassage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -62,6 +65,7 @@ GENERATING: Final = Announcement(Step.GENERATING, "Generating response...")
 OFFERED: Final = offered(
     "persona",
     "without_retrieval",
+    NO_ANSWER_VARIABLE,
     untrusted=("question", "history", "summary", "passages", "parameters", "problem"),
 )
 """The variables for this node's prompts."""
@@ -87,14 +91,14 @@ _SELECTION: Final = ChooserOptions(
     search_prompt="kb_search_query",
     api_prompt="api_query_builder",
 )
-UNCITED: Final = "uncited"
-"""The cause of the fallback when no document supports a small model's answer."""
+_LATE_MARK: Final = "late_mark"
 
 
 class PromptOptions(NodeOptions):
     """prompt: the file `prompts/NAME.md`, or a file for each value of a field; "" to send only the conversation.
 
-    cites: whether the model marks the passages that support its sentences; the marks are removed from the text. tools:
+    cites: whether the model marks the passages that support its sentences; the marks are removed from the text. If the prompt uses the variable `no_answer`, the model can
+    also say by this mark that the passages do not answer (`declined`). tools:
     whether the model may request tools; if so, it need not write text. If no model of the chain can request tools, they are
     chosen as by a `tool_chooser` with the shared prompts, once in a turn, before the model writes. stream: whether the text
     is sent as it arrives; if not, a later node must send it. history: whether the model sees the earlier messages of the
@@ -133,7 +137,8 @@ class PromptInput(NodeModel):
 class PromptOutput(NodeModel):
     """The answer's text from its beginning, whether the model has finished it, and the requested calls of tools.
 
-    model: the model that wrote the text, as `provider:model`. marks: for each mark, its byte offset in the text and the number
+    declined: whether the model says that neither the passages nor the results of tools answer; the text is then empty. model: the model that wrote the text, as
+    `provider:model`. marks: for each mark, its byte offset in the text and the number
     of the passage or the tool's source that it names. shown: how many passages the prompt contained.
     """
 
@@ -143,6 +148,7 @@ class PromptOutput(NodeModel):
     model: str = ""
     marks: tuple[tuple[int, int], ...] = ()
     shown: Annotated[int, Field(ge=0)] = 0
+    declined: bool = False
 
 
 class Prompt(Node[PromptInput, PromptOutput]):
@@ -153,7 +159,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
     model's first words.
 
     When a small model answers from passages, its text is sent only after the model has finished, and only if at least one
-    sentence names a passage that supports this sentence. Otherwise the model counts as unavailable.
+    sentence names a passage that supports this sentence. Otherwise the model counts as unavailable. It also counts as unavailable if it declines, because small models
+    decide badly.
     """
 
     input_model = PromptInput
@@ -210,7 +217,12 @@ class Prompt(Node[PromptInput, PromptOutput]):
             raise
         prompt = replace(prompt, cites=self._options.cites, patience_seconds=patience(run))
         text = AnswerWriter(
-            run, given.text, lead=self._lead(given), cites=self._options.cites, sends=self._options.stream
+            run,
+            given.text,
+            lead=self._lead(given),
+            cites=self._options.cites,
+            declines=bool(self._no_answer(given, passages)),
+            sends=self._options.stream,
         )
         call = ModelCall(
             self._model,
@@ -219,7 +231,6 @@ class Prompt(Node[PromptInput, PromptOutput]):
             self._parts.price,
             reports=self._reports_usage,
             shows=lambda: text.shown,
-            contradict=self._parts.contradict,
         )
         holding = self._parts.small if self._checks(passages, cards, given) else frozenset[str]()
         calls = list[CallModel]()
@@ -229,12 +240,28 @@ class Prompt(Node[PromptInput, PromptOutput]):
             if end.stop is Stop.UNSAFE:
                 # The provider stopped the text, so the part that was sent is not an answer.
                 raise Declined(begun=bool(text.end) and text.sends)
-            if not self._options.tools and not text.end:
+            if not self._options.tools and not text.end and not text.declined:
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
         except ModelError as error:
             raise self._unavailable(error) from error
+        if text.declined and not calls:
+            if writer in holding:
+                raise _unusable(writer, DECLINED)
+            return PromptOutput(
+                text="", complete=True, calls=(), model=writer, shown=len(passages), declined=True
+            )
         if text.end and writer in holding:
             await self._send_checked(text, writer, given, run)
+        elif (
+            text.end
+            and self._options.stream
+            and not text.marks
+            and not calls
+            and self._cited(given, passages)
+        ):
+            run.fell_back(Fallback(FallbackKind.UNCITED, writer, self.name, NO_MARKS))
+        if text.late_marks:
+            run.fell_back(Fallback(FallbackKind.RULE, writer, self.name, _LATE_MARK))
         return PromptOutput(
             text=text.text,
             complete=end.complete,
@@ -322,9 +349,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 asked, given.evidence, self._parts.traits.retrieval.context_bytes
             )
         if all(one is None for one in found):
-            message = f"The documents support nothing that the model {model} has written; ask again."
-            metadata = {"model": model, "cause": UNCITED}
-            raise Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=1.0)
+            raise _unusable(model, UNCITED)
         if self._options.stream:
             emit_text(text.text, run)
 
@@ -333,7 +358,21 @@ class Prompt(Node[PromptInput, PromptOutput]):
             return ()
         shown = await self._parts.source.passages(given.evidence, self._parts.traits.retrieval.context_bytes)
         run.read(one.version for one in shown)
-        return [f"{one.title}\n\n{one.text}" if one.title else one.text for one in shown]
+        return [_labelled(one) for one in shown]
+
+    def _cited(self, given: PromptInput, passages: Sequence[str]) -> bool:
+        """Whether the model must cite: it reads passages or sources."""
+        if not self._options.cites or self._asker is None:
+            return False
+        return bool(passages) or any(one.sources for one in given.results[given.gathered :])
+
+    def _no_answer(self, given: PromptInput, passages: Sequence[str]) -> str:
+        """The mark that the model may write instead of an answer; "" if it must write a text."""
+        if self._asker is None or not self._cited(given, passages):
+            return ""
+        name = self._chosen(given.choice)
+        used = self._asker.prompts.variables(name).all if name else ()
+        return NO_ANSWER if NO_ANSWER_VARIABLE in used else ""
 
     async def _made(
         self, given: PromptInput, passages: Sequence[str], run: Run, tools: Sequence[ToolCard]
@@ -352,7 +391,11 @@ class Prompt(Node[PromptInput, PromptOutput]):
         untrusted = Untrusted(
             given.standalone_question or given.question, given.history, passages, others=others
         )
-        trusted = {"persona": given.persona, "without_retrieval": self._lead(given)}
+        trusted = {
+            "persona": given.persona,
+            "without_retrieval": self._lead(given),
+            NO_ANSWER_VARIABLE: self._no_answer(given, passages),
+        }
         numbered = len(passages) if self._options.cites else None
         # To look for instructions in a long result takes a quarter of a second.
         after = await asyncio.to_thread(done, given, run.nonce, numbered)
@@ -392,6 +435,19 @@ class Prompt(Node[PromptInput, PromptOutput]):
         message = f"The server of the model {model} {_FAULTS[error.fault]}; ask again."
         metadata = {"model": model, "cause": error.fault.value}
         return Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=error.retry_after or 1.0)
+
+
+def _unusable(model: str, cause: str) -> Unavailable:
+    """The error for a small model's text that must not be sent."""
+    message = f"The documents support nothing that the model {model} has written; ask again."
+    return Unavailable(Reason.MODEL_UNAVAILABLE, message, {"model": model, "cause": cause}, retry_after=1.0)
+
+
+def _labelled(passage: ShownPassage) -> str:
+    """A passage below its title, its headings and its date."""
+    label = " › ".join(dict.fromkeys(one for one in (passage.title, *passage.headings) if one))
+    label = " ".join(filter(None, (label, f"({passage.date})" if passage.date else "")))
+    return f"{label}\n\n{passage.text}" if label else passage.text
 
 
 def prompt_messages(given: PromptInput, *, cites: bool = False) -> Sequence[PromptMessage]:
@@ -464,7 +520,7 @@ PROMPT: Final = NodeKind(
     PromptOutput,
     PromptOptions,
     streams=True,
-    fallback=FallbackKind.EXTRACTIVE,
+    fallback=FallbackKind.PASSAGES,
     offers=OFFERED,
     needs_model=True,
     uses=lambda options: (TOOL_CHOOSER, _SELECTION) if options.tools else None,

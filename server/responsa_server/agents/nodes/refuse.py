@@ -7,37 +7,39 @@ from typing import Final
 
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import RefusalModel
-from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.failed_tools import failures_said
-from responsa_server.agents.engine.kinds import NodeKind, required
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Offered, Run, TemplateName
-from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
+from responsa_server.agents.nodes.passages import done_without_model
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, ToolOutcome
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS
 from responsa_server.text.lexical import UNKNOWN, is_doubtful, language_of
 
-OFFERED: Final = Offered(
-    trusted=frozenset({"agent", "questions"}), untrusted=frozenset({"question", "documents"})
-)
+OFFERED: Final = Offered(trusted=frozenset({"agent", "questions"}), untrusted=frozenset({"question"}))
 _SHOWN_CHARACTERS: Final = 160
 _DOCUMENTS: Final = "knowledge_search"
-_DEFAULT_TRAITS: Final = Traits()
 _LOST: Final = (
     "The documents could not be searched, and nothing else answers the question. Ask it again in a moment."
 )
 
 
 class RefuseOptions(NodeOptions):
-    """out_of_scope: whether every question that reaches this node is out of the agent's scope; if not, the intent decides. template: the file `prompts/NAME.md` with the message; "" for the node's own message."""
+    """out_of_scope: whether every question that reaches this node is out of the agent's scope; if not, the intent decides. needs_model: whether only a language model can do what is asked here.
+    template: the file `prompts/NAME.md` with the message; "" for the node's own message.
+    """
 
     out_of_scope: bool = False
+    needs_model: bool = False
     template: TemplateName = ""
 
 
+_DEFAULT_OPTIONS: Final = RefuseOptions()
+
+
 class RefuseInput(NodeModel):
-    """The question, its intent, the collections and the filter that limited the search, the evidence, the results of tools, and the fallbacks of the turn so far. titles: the titles of the documents about the caller."""
+    """The question, its intent, the collections and the filter that limited the search, the evidence, the results of tools, and the fallbacks of the turn so far."""
 
     question: str
     standalone_question: str = ""
@@ -47,7 +49,6 @@ class RefuseInput(NodeModel):
     evidence: Evidence | None = None
     results: tuple[ResultModel, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
-    titles: tuple[str, ...] = ()
 
 
 class RefuseOutput(NodeModel):
@@ -59,34 +60,34 @@ class RefuseOutput(NodeModel):
 class Refuse(Node[RefuseInput, RefuseOutput]):
     """Ends a turn without an answer. The node sends no status, because it writes no answer."""
 
-    name = "refuse"
     input_model = RefuseInput
     output_model = RefuseOutput
 
     def __init__(
         self,
-        traits: Traits = _DEFAULT_TRAITS,
-        *,
-        out_of_scope: bool = False,
-        prompts: PromptSet | None = None,
-        template: str = "",
-        has_model: bool = False,
+        parts: NodeParts,
+        name: str = "refuse",
+        options: RefuseOptions = _DEFAULT_OPTIONS,
     ) -> None:
-        """prompts: has the template; needed if there is one. has_model: whether a model may have found the intent."""
-        self._traits = traits
-        self._out_of_scope = out_of_scope
-        self._prompts = prompts
-        self._template = template
-        self._has_model = has_model
+        """Raises PartMissing if the template has no prompts."""
+        self.name = name
+        self._parts = parts
+        self._options = options
+        self._traits = parts.traits
+        self._prompts = required(parts.prompts, "set of prompts") if options.template else None
+        self._has_model = parts.model is not None
 
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
         """Write the refusal. Its message names the searched documents, the tools that failed and a remedy, or says that the
         agent cannot help with the question.
         """
+        done_without_model(self._parts, run, self.name, given.results, given.fallbacks)
         asked = _shown(given.standalone_question or given.question)
-        if given.intent == OUT_OF_SCOPE and not self._has_model and self._is_foreign(given.question):
+        if self._options.needs_model:
+            reason, message = RefusalReason.NEEDS_MODEL, self._not_written(asked)
+        elif given.intent == OUT_OF_SCOPE and not self._has_model and self._is_foreign(given.question):
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_read(_shown(given.question))
-        elif self._out_of_scope or given.intent == OUT_OF_SCOPE:
+        elif self._options.out_of_scope or given.intent == OUT_OF_SCOPE:
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))
         else:
             failed = failures_said(given.results)
@@ -94,17 +95,26 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             found = _LOST if lost else self._not_found(asked, given)
             reason = RefusalReason.NO_SUPPORT
             message = f"{failed} {found}" if failed else found
-        if self._template and self._prompts is not None:
-            message = self._prompts.text(self._template, self._values(asked, given)).strip()
+        if self._prompts is not None:
+            message = self._prompts.text(self._options.template, self._values(asked)).strip()
         return RefuseOutput(refusal=RefusalModel(reason=reason, message=message))
 
-    def _values(self, asked: str, given: RefuseInput) -> Mapping[str, object]:
+    def _values(self, asked: str) -> Mapping[str, object]:
         return {
             "agent": self._traits.name,
             "questions": tuple(self._traits.questions),
             "question": asked,
-            "documents": given.titles,
         }
+
+    def _not_written(self, asked: str) -> str:
+        if self._has_model:
+            return (
+                f"“{asked}” needs a language model, and none is available at present. Ask again in a moment."
+            )
+        return (
+            f"“{asked}” needs a language model, and none is configured. Whoever runs this server can name one with the setting models.default"
+            " (RESPONSA_MODELS__DEFAULT) and give its key or its address."
+        )
 
     def _is_foreign(self, question: str) -> bool:
         """Whether a question is in another language than the questions of the agent's card, and with them the examples of its classifier."""
@@ -173,13 +183,7 @@ def _shown(question: str) -> str:
 
 
 KIND: Final = NodeKind(
-    lambda parts, options, _: Refuse(
-        parts.traits,
-        out_of_scope=options.out_of_scope,
-        prompts=required(parts.prompts, "set of prompts") if options.template else None,
-        template=options.template,
-        has_model=parts.model is not None,
-    ),
+    lambda parts, options, name: Refuse(parts, name, options),
     RefuseInput,
     RefuseOutput,
     RefuseOptions,

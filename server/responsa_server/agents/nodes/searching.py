@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, Final, Literal
@@ -11,7 +10,6 @@ from pydantic import Field, JsonValue
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.config import RetrievalTable
-from responsa_server.agents.engine.dividing import questions_of
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -207,18 +205,11 @@ DEFAULT_RETRIEVAL = RetrievalTable.model_validate({})
 _VECTORS_GONE = "part_unavailable:vectors"
 
 
-class RetrieverOptions(NodeOptions):
-    """divides: whether a message with several questions is divided into them, so that each is searched for, too. A follow-up is not divided."""
-
-    divides: bool = False
-
-
 class RetrieveInput(NodeModel):
     """The question and the collections to search.
 
     standalone_question: the rewritten question; "" if the question needs no rewriting. expansions: other queries for the
-    question. document_filter: a filter on documents, or "". parameters: the question's parameters, one of which may choose a source. parts: the parts of the message that
-    documents may answer; empty if the message is one question.
+    question. document_filter: a filter on documents, or "". parameters: the question's parameters, one of which may choose a source.
     """
 
     question: str
@@ -227,15 +218,12 @@ class RetrieveInput(NodeModel):
     collections: tuple[str, ...] = ()
     document_filter: str = ""
     parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
-    parts: tuple[str, ...] = ()
 
 
 class RetrieveOutput(NodeModel):
-    """The passages that were found for the question, its parts, and the passages for each part."""
+    """The passages that were found."""
 
     evidence: Evidence
-    parts: tuple[str, ...] = ()
-    parts_evidence: tuple[Evidence, ...] = ()
 
 
 class Retrieve(Node[RetrieveInput, RetrieveOutput]):
@@ -248,12 +236,8 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     # Evidence is the largest part of the state. Storing it would take longer than another search, which takes about 10 ms.
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
 
-    def __init__(
-        self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL, *, divides: bool = False
-    ) -> None:
-        """divides: see `RetrieverOptions`."""
+    def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
         self._source = source
-        self._divides = divides
         self._sources = {
             name: (one.collections, tuple(parse_filter(SEARCHED, one.filter)))
             for name, one in table.sources.items()
@@ -265,8 +249,6 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
             table.top_k,
             table.threshold,
             table.rerank,
-            last=table.last_collections,
-            support=table.support,
             own=own,
         )
 
@@ -282,18 +264,11 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
             filters=(*filters, *parse_filter(SEARCHED, given.document_filter)),
             refers=needs_context(given.question),
         )
-        alone = replace(options, expansions=())
-        parts = given.parts
-        if self._divides and not parts and not given.standalone_question:
-            parts = questions_of(given.question)
-        evidence, *of_parts = await asyncio.gather(
-            self._source.search(run.who, questions, collections, options),
-            *(self._source.search(run.who, (one,), collections, alone) for one in parts),
-        )
-        run.spend(Usage(sum(one.embedding_tokens for one in (evidence, *of_parts))))
-        if degraded := next((one.degraded for one in (evidence, *of_parts) if one.degraded), ""):
-            run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, degraded, _VECTORS_GONE))
-        return RetrieveOutput(evidence=evidence, parts=parts, parts_evidence=tuple(of_parts))
+        evidence = await self._source.search(run.who, questions, collections, options)
+        run.spend(Usage(evidence.embedding_tokens))
+        if evidence.degraded:
+            run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, evidence.degraded, _VECTORS_GONE))
+        return RetrieveOutput(evidence=evidence)
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
@@ -304,11 +279,8 @@ def wordings(given: RetrieveInput) -> tuple[str, ...]:
 
 
 RETRIEVER: Final = NodeKind(
-    lambda parts, options, _: Retrieve(
-        required(parts.source, "source of evidence"), parts.traits.retrieval, divides=options.divides
-    ),
+    lambda parts, _, __: Retrieve(required(parts.source, "source of evidence"), parts.traits.retrieval),
     RetrieveInput,
     RetrieveOutput,
-    RetrieverOptions,
     fallback=FallbackKind.WITHOUT_RETRIEVAL,
 )

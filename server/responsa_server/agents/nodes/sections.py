@@ -8,10 +8,12 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from responsa_server.agents.engine.citations import AnswerModel, compose, plain
-from responsa_server.agents.engine.kinds import NodeKind, required
+from responsa_server.agents.engine.config import PASSAGES
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Policy, Run
-from responsa_server.domain.answers import Evidence, Extraction, Quote, SectionSource
-from responsa_server.domain.events import Step
+from responsa_server.agents.nodes.passages import done_without_model, shown
+from responsa_server.domain.answers import Evidence, Quote, Ranking, SectionSource
+from responsa_server.domain.events import Fallback, Step
 
 
 class SectionAnswerOptions(NodeOptions):
@@ -21,10 +23,11 @@ class SectionAnswerOptions(NodeOptions):
 
 
 class SectionAnswerInput(NodeModel):
-    """The evidence for the question, and the sentences that answer it."""
+    """The evidence for the question, what an answer without sections shows, and the fallbacks of the turn so far."""
 
     evidence: Evidence
-    extraction: Extraction
+    ranking: Ranking
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 class RawSectionsOptions(NodeOptions):
@@ -41,29 +44,34 @@ class RawSectionsInput(NodeModel):
 
 
 class SectionsOutput(NodeModel):
-    """The sections as an answer. Each part of it has its citation."""
+    """The sections as an answer. Each part of it has its citation. model: `passages`."""
 
     answer: AnswerModel
+    model: str = PASSAGES
 
 
 class SectionAnswer(Node[SectionAnswerInput, SectionsOutput]):
-    """Shows the best section with its code, word for word. If the documents have been deleted since the search, shows the sentences."""
+    """Shows the best section with its code, word for word. If the documents have been deleted since the search, shows the excerpts."""
 
-    name = "section_answer"
     input_model = SectionAnswerInput
     output_model = SectionsOutput
     announcement = Announcement(Step.GENERATING, "Generating response...")
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1)
 
-    def __init__(self, source: SectionSource, most_bytes: int) -> None:
-        self._source = source
+    def __init__(self, parts: NodeParts, name: str, most_bytes: int) -> None:
+        """Raises PartMissing if there is no source of sections."""
+        self.name = name
+        self._parts = parts
+        self._source = required(parts.sections, "source of sections")
         self._most_bytes = most_bytes
 
     async def process(self, given: SectionAnswerInput, run: Run) -> SectionsOutput:
         """Find the section, and send it with its citations."""
+        done_without_model(self._parts, run, self.name, (), given.fallbacks, replaced=True)
         found = await self._source.sections(run.who, given.evidence, 1, self._most_bytes, divided=True)
-        quotes = found[0] if found else given.extraction.quotes
-        return SectionsOutput(answer=_sent(quotes, given.evidence, run))
+        if not found:
+            return SectionsOutput(answer=shown(given.ranking.excerpts, given.evidence.passages, run))
+        return SectionsOutput(answer=_sent(found[0], given.evidence, run))
 
 
 class RawSections(Node[RawSectionsInput, SectionsOutput]):
@@ -90,6 +98,7 @@ class RawSections(Node[RawSectionsInput, SectionsOutput]):
 
 def _sent(quotes: Sequence[Quote], evidence: Evidence, run: Run) -> AnswerModel:
     composed = compose(quotes)
+    run.read(one.passage.read for one in quotes)
     for event in composed.events:
         run.emit(event)
     return AnswerModel(
@@ -102,14 +111,12 @@ def _sent(quotes: Sequence[Quote], evidence: Evidence, run: Run) -> AnswerModel:
 
 
 SECTION_ANSWER: Final = NodeKind(
-    lambda parts, options, _: SectionAnswer(
-        required(parts.sections, "source of sections"), options.most_bytes
-    ),
+    lambda parts, options, name: SectionAnswer(parts, name, options.most_bytes),
     SectionAnswerInput,
     SectionsOutput,
     SectionAnswerOptions,
     streams=True,
-    needs_test="extraction",
+    needs_test="ranking",
 )
 
 RAW_SECTIONS: Final = NodeKind(

@@ -12,7 +12,7 @@ from responsa_server.agents.config.check import NamedModels, Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
 from responsa_server.agents.config.files import Folders, agents_in, examine
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
-from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
+from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
 from responsa_server.agents.engine.edges import mermaid
 from responsa_server.app.models import by_name, known_models
 from responsa_server.app.settings import load
@@ -71,7 +71,7 @@ def _surroundings() -> Surroundings:
     known = known_models(load().language_models)
     return Surroundings(
         models=NamedModels(known),
-        suggested_models=(EXTRACTIVE, DEFAULT_MODEL, *by_name(known)),
+        suggested_models=(PASSAGES, DEFAULT_MODEL, *by_name(known)),
         providers=tuple(known),
     )
 

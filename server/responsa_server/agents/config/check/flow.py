@@ -21,7 +21,7 @@ from responsa_server.agents.engine.edges import REFERS_BACK, beyond, demanded, l
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import BY, DEFAULT, Names, NodeOptions
 from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS, Said
-from responsa_server.domain.answers import Extraction
+from responsa_server.domain.answers import Ranking
 
 CHOICE: Final = "choice"
 """The input of a node that chooses among its prompts."""
@@ -40,10 +40,14 @@ _END: Final[Mapping[str, Any]] = {
     "text": str,
     "complete": bool,
     "shown": int,
-    "extraction": Extraction,
+    "ranking": Ranking,
 }
 """The types of the fields from which a turn's terminal event is made."""
 _JSON: Final[Mapping[object, Any]] = {"string": str, "integer": int, "number": float, "boolean": bool}
+_TESTS: Final = {"ranking": 'near", is = true', "evidence": 'passages", above = 0'}
+"""For the inputs of `NodeKind.needs_test`, the rest of a suitable condition."""
+_UNSENT: Final = frozenset({"declined", "problem"})
+"""Outputs with which a node says that it has sent no text."""
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -65,12 +69,13 @@ class NodeFields:
     """The inputs and outputs of a node.
 
     outputs: the type of each output, by its name in the state. values: the possible values of outputs, by name in the
-    state. streams: whether the node sends the answer's text to the reader.
+    state. streams: whether the node sends the answer's text to the reader. withholds: whether the node's options say that it does not send its text.
     """
 
     name: str
     kind: NodeKind
     streams: bool
+    withholds: bool
     inputs: Sequence[InputField]
     outputs: Mapping[str, Any]
     values: Mapping[str, Sequence[str]]
@@ -88,12 +93,14 @@ def fields_of(name: str, table: NodeTable, kind: NodeKind) -> NodeFields:
     """The inputs and outputs of a node."""
     options = options_of(kind, table)
     values: Mapping[str, Sequence[str]] = {}
+    sends = getattr(options, "stream", True)
     if kind.values is not None and options is not None:
         values = kind.values(options)
     return NodeFields(
         name,
         kind,
-        kind.streams and getattr(options, "stream", True),
+        kind.streams and sends,
+        kind.streams and not sends and "stream" in kind.options.model_fields,
         list(_inputs(name, table, kind)),
         {
             table.writes.get(field, field): info.annotation
@@ -148,6 +155,7 @@ class Flow:
         yield from self._streamed_twice()
         yield from self._streamed_and_refused()
         yield from self._never_streamed()
+        yield from self._unheard()
         yield from self._endless()
 
     def choices(self) -> Iterator[Problem]:
@@ -341,7 +349,7 @@ class Flow:
                     yield in_config(
                         ("nodes", node.name),
                         f"answers with what “{writer.name}” found, but no edge on the path {' → '.join(taken)} tests whether it found anything; "
-                        f'add when = {{ field = "{one.key}.supported", is = true }} to one of them',
+                        f'add when = {{ field = "{one.key}.{_TESTS[one.field]} }} to one of them',
                     )
 
     def _streamed_twice(self) -> Iterator[Problem]:
@@ -359,7 +367,9 @@ class Flow:
                     self._edges,
                     first.name,
                     {second.name},
-                    lambda edge, first=first: edge.source == first.name and edge.on is not None,
+                    lambda edge, first=first: (
+                        edge.source == first.name and (edge.on is not None or self._unsent(edge))
+                    ),
                 )
                 if taken is not None:
                     yield in_config(
@@ -373,7 +383,12 @@ class Flow:
         """
         for first in self._nodes.values():
             for second in self._nodes.values() if first.streams else ():
-                taken = path(self._edges, first.name, {second.name}, lambda edge: edge.on is not None)
+                taken = path(
+                    self._edges,
+                    first.name,
+                    {second.name},
+                    lambda edge: edge.on is not None or self._unsent(edge),
+                )
                 if "refusal" in second.outputs and taken is not None:
                     yield in_config(
                         ("nodes", second.name),
@@ -381,13 +396,44 @@ class Flow:
                         "stream = false there and send the answer with a node of the kind “output”",
                     )
 
+    def _unsent(self, edge: EdgeTable) -> bool:
+        """Whether the edge is taken only if its node says that it has sent no text."""
+        source = self._nodes.get(edge.source)
+        return source is not None and not _UNSENT.intersection(source.outputs).isdisjoint(demanded(edge.when))
+
+    def _unheard(self) -> Iterator[Problem]:
+        """Nodes that may end without a text, although no edge leads on from there."""
+        for name, node in self._nodes.items():
+            options = options_of(node.kind, self._config.nodes[name])
+            tested = frozenset[str]().union(*(demanded(edge.when) for edge in self._edges[name]))
+            if "declined" in node.outputs and getattr(options, "cites", False) and "declined" not in tested:
+                yield in_config(
+                    ("nodes", name),
+                    f"its model can say that the passages do not answer, but no edge leads on from there; add {{ from = “{name}”, to = “refuse”, when = {{ field = "
+                    "“declined”, is = true } }, where “refuse” is a node of this kind",
+                )
+            if not getattr(options, "hold", False):
+                continue
+            if "problem" not in tested:
+                yield in_config(
+                    ("nodes", name),
+                    f"drops a text that the passages do not support, but no edge leads back; add {{ from = “{name}”, to = the node that writes, when = {{ field = "
+                    "“problem”, empty = false }, limit = 1 }",
+                )
+            if not any(edge.on is not None for edge in self._edges[name]):
+                yield in_config(
+                    ("nodes", name),
+                    f"is unavailable if the second text is not supported either, but no edge leads around it; add {{ from = “{name}”, to = a node of the kind passages or "
+                    "refuse, on = “unavailable” }",
+                )
+
     def _never_streamed(self) -> Iterator[Problem]:
         """Nodes that hold back their text, if there is a path on which no later node sends this text."""
         senders = {name for name, node in self._nodes.items() if node.streams and node.kind.repeats_text}
         refusing = {name for name, node in self._nodes.items() if "refusal" in node.outputs}
         ends = {FINISH} | {name for name in self._nodes if self._is_end(name)}
         for name, node in self._nodes.items():
-            if not node.kind.streams or node.streams:
+            if not node.withholds:
                 continue
 
             def closed(edge: EdgeTable, name: str = name) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from responsa_server.agents.config.problems import quoted
-from responsa_server.agents.engine.config import EXTRACTIVE
+from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.prompts import Partial, PromptSource
 from responsa_server.agents.nodes.table import KINDS
@@ -72,5 +72,5 @@ class Surroundings:
 
     kinds: Mapping[str, NodeKind] = field(default_factory=lambda: KINDS)
     models: ModelNames = field(default_factory=NamedModels)
-    suggested_models: Sequence[str] = (EXTRACTIVE, "default")
+    suggested_models: Sequence[str] = (PASSAGES, "default")
     providers: Collection[str] = ()

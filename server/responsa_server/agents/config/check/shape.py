@@ -9,8 +9,8 @@ from responsa_server.agents.config.problems import Key, Problem, closest, in_con
 from responsa_server.agents.engine.config import (
     BEGIN,
     DEFAULT_MODEL,
-    EXTRACTIVE,
     FINISH,
+    PASSAGES,
     AgentConfig,
     EdgeTable,
 )
@@ -62,15 +62,15 @@ def path(
 
 
 def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
-    """Nodes that turns reach even without a model, although they need a model and “extractive” promises a route around them.
+    """Nodes that turns reach even without a model, although they need a model and “passages” promises a route around them.
 
     The kinds of all nodes must be known.
     """
     chain = config.model.chain
-    if EXTRACTIVE not in chain:
+    if PASSAGES not in chain:
         return
-    alone = set(chain) == {EXTRACTIVE}
-    unsure = set(chain) == {EXTRACTIVE, DEFAULT_MODEL}
+    alone = set(chain) == {PASSAGES}
+    unsure = set(chain) == {PASSAGES, DEFAULT_MODEL}
     without = reachable(possible_edges(config, model=False)) if alone or unsure else set[str]()
     edges = possible_edges(config, model=True)
     found = set[str]() if alone else reachable(edges)
@@ -79,7 +79,7 @@ def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[P
             continue
         if name in without:
             why = (
-                "model.chain names only “extractive”, which is not a model; name a model there, or let only"
+                "model.chain names only “passages”, which is not a model; name a model there, or let only"
                 if alone
                 else "“default” in model.chain may stand for no model; let only"
             )
@@ -89,8 +89,8 @@ def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[P
         elif name in found and not any(edge.on is not None for edge in edges[name]):
             yield in_config(
                 ("nodes", name),
-                "asks a model, but no edge leads around it when no model is available, although model.chain has “extractive”; add an edge with "
-                'on = "unavailable", or remove “extractive”',
+                "asks a model, but no edge leads around it when no model is available, although model.chain has “passages”; add an edge with "
+                'on = "unavailable", or remove “passages”',
             )
 
 

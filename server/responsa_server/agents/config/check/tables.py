@@ -22,7 +22,7 @@ from responsa_server.agents.config.problems import (
 )
 from responsa_server.agents.engine.config import (
     DEFAULT_MODEL,
-    EXTRACTIVE,
+    PASSAGES,
     RESOURCE,
     AgentConfig,
     NodeTable,
@@ -106,11 +106,11 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
                 key,
                 f"“{name}” is in the chain twice; an unavailable model is not asked again, so remove it here",
             )
-        elif name == EXTRACTIVE:
+        elif name == PASSAGES:
             if place < len(chain) - 1:
                 yield in_config(
                     key,
-                    "“extractive” is never unavailable, so the models after it are never asked; move it to the end",
+                    "“passages” is never unavailable, so the models after it are never asked; move it to the end",
                 )
         elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
             message = f"the model “{name}” is not available: {clause(why)}"
@@ -129,7 +129,6 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
     table = config.retrieval
     lists: list[tuple[Key, Sequence[str]]] = [
         (("retrieval", "collections"), table.collections),
-        (("retrieval", "last_collections"), table.last_collections),
         *(
             (("retrieval", "sources", name, "collections"), one.collections)
             for name, one in table.sources.items()

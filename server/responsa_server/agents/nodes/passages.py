@@ -1,0 +1,149 @@
+"""Answers without a language model: shows the best passages as they are, each below its title and headings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from responsa_server.agents.engine.answer_text import emit_cited
+from responsa_server.agents.engine.calling import ResultModel
+from responsa_server.agents.engine.citations import SEPARATOR, AnswerModel, first_part, plain
+from responsa_server.agents.engine.config import PASSAGES
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts
+from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
+from responsa_server.domain.answers import Evidence, Ranking
+from responsa_server.domain.events import (
+    AnswerOutcome,
+    ByteRange,
+    Citation,
+    Excerpt,
+    Fallback,
+    FallbackKind,
+    Step,
+)
+from responsa_server.text.shown import escaped
+
+NO_MODEL: Final = "no_model"
+"""The cause of a fallback if the agent has no language model."""
+_JOINT: Final = " › "
+# The search of documents needs no model.
+_DOCUMENTS: Final = "knowledge_search"
+
+
+class PassagesInput(NodeModel):
+    """What to show, the evidence that it is from, the results of tools, and the fallbacks of the turn so far."""
+
+    ranking: Ranking
+    evidence: Evidence
+    results: tuple[ResultModel, ...] = ()
+    fallbacks: tuple[Fallback, ...] = ()
+
+
+class PassagesOutput(NodeModel):
+    """The passages as an answer, with a citation of the marked sentence of each. model: `passages`."""
+
+    answer: AnswerModel
+    model: str
+
+
+class Passages(Node[PassagesInput, PassagesOutput]):
+    """Shows the excerpts of the ranking."""
+
+    input_model = PassagesInput
+    output_model = PassagesOutput
+    announcement = Announcement(Step.GENERATING, "Generating response...")
+
+    def __init__(self, parts: NodeParts, name: str = "passages") -> None:
+        self.name = name
+        self._parts = parts
+
+    async def process(self, given: PassagesInput, run: Run) -> PassagesOutput:
+        """Send the excerpts with their citations, and report what the turn did without."""
+        done_without_model(self._parts, run, self.name, given.results, given.fallbacks, replaced=True)
+        answer = shown(given.ranking.excerpts, given.evidence.passages, run)
+        return PassagesOutput(answer=answer, model=PASSAGES)
+
+
+def shown(excerpts: Sequence[Excerpt], passages: int, run: Run) -> AnswerModel:
+    """Send excerpts as an answer. passages: how many passages were found."""
+    run.read(excerpt.read for excerpt in excerpts)
+    text, citations = "", list[Citation]()
+    for excerpt in excerpts:
+        named = heading(excerpt)
+        text += (SEPARATOR if text else "") + (f"**{escaped(named)}**{SEPARATOR}" if named else "")
+        citations.append(_citation(excerpt, len(text.encode())))
+        text += excerpt.markdown
+    emit_cited(text, citations, run)
+    return AnswerModel(
+        text=text,
+        citations=tuple(plain(one) for one in citations),
+        outcome=AnswerOutcome.COMPLETE,
+        passages_used=passages,
+        collections=tuple(dict.fromkeys(excerpt.collection_id for excerpt in excerpts)),
+        excerpts=len(excerpts),
+    )
+
+
+def heading(excerpt: Excerpt) -> str:
+    """The title and the headings of an excerpt in one line, without repetitions."""
+    parts = (excerpt.title or excerpt.uri, *excerpt.headings)
+    return _JOINT.join(dict.fromkeys(" ".join(part.split()) for part in parts if part.strip()))
+
+
+def _citation(excerpt: Excerpt, start: int) -> Citation:
+    """The citation of the marked sentence. start: where the excerpt's Markdown begins in the answer."""
+    quote = first_part(excerpt.quote)
+    end = start + len(excerpt.markdown.encode())
+    within = excerpt.marked_shown
+    answer = ByteRange(start, end) if within is None else ByteRange(start + within.start, start + within.end)
+    first = excerpt.marked.start
+    return Citation(
+        passage_id=excerpt.passage_id,
+        document_id=excerpt.document_id,
+        version=excerpt.version,
+        title=excerpt.title,
+        uri=excerpt.uri,
+        source=ByteRange(first, first + len(quote.encode())),
+        quote=quote,
+        sha256=hashlib.sha256(quote.encode()).digest(),
+        answer=answer,
+        score=min(max(excerpt.score, 0.0), 1.0),
+        page=excerpt.page,
+        box=excerpt.box,
+        path=excerpt.path,
+    )
+
+
+def done_without_model(
+    parts: NodeParts,
+    run: Run,
+    name: str,
+    results: Sequence[ResultModel],
+    fallbacks: Collection[Fallback],
+    *,
+    replaced: bool = False,
+) -> None:
+    """Report what a turn without a language model did without: the model itself if its answer was replaced, and each tool that only a model could have chosen. Nothing is reported if a
+    model was available.
+
+    name: the node that reports. results, fallbacks: those of the turn so far.
+    """
+    failed = next((one.cause for one in fallbacks if one.kind is FallbackKind.PASSAGES), "")
+    if parts.model is None and replaced:
+        run.fell_back(Fallback(FallbackKind.PASSAGES, "model", name, NO_MODEL))
+    if parts.model is not None and not failed:
+        return
+    called = {one.call.tool for one in results}
+    for tool in parts.granted(run.who) if parts.traits.tools else ():
+        if tool.card.id != _DOCUMENTS and tool.card.id not in called:
+            run.fell_back(Fallback(FallbackKind.WITHOUT_TOOL, tool.card.id, name, failed or NO_MODEL))
+
+
+KIND: Final = NodeKind(
+    lambda parts, _, name: Passages(parts, name),
+    PassagesInput,
+    PassagesOutput,
+    streams=True,
+    needs_test="ranking",
+)
