@@ -38,6 +38,16 @@ SPOKEN: Final = (
     "computer-use",
 )
 ALWAYS: Final = "2020-01-01"
+# Reranking models, which the package does not have: US dollars per million tokens (Voyage) or per thousand searches (Cohere), as the vendors published them in 2025.
+RERANKING: Final = (
+    ("cohere", "rerank-english-v3.0", "0", "2"),
+    ("cohere", "rerank-multilingual-v3.0", "0", "2"),
+    ("cohere", "rerank-v3.5", "0", "2"),
+    ("voyage", "rerank-2", "0.05", "0"),
+    ("voyage", "rerank-2-lite", "0.02", "0"),
+    ("voyage", "rerank-2.5", "0.05", "0"),
+    ("voyage", "rerank-2.5-lite", "0.02", "0"),
+)
 
 
 def main() -> None:
@@ -54,6 +64,7 @@ def main() -> None:
         for row in rows_of(model)
         if row["model"].startswith(begins) and not any(word in row["model"] for word in SPOKEN)
     ]
+    rows += [reranking(*row) for row in RERANKING]
     unique = {(row["provider"], row["match"], row["model"], row["from"]): row for row in reversed(rows)}
     ordered = sorted(
         unique.values(), key=lambda row: (row["provider"], row["model"], row["match"], row["from"])
@@ -61,11 +72,18 @@ def main() -> None:
     head = {
         "as_of": datetime.now(UTC).date().isoformat(),
         "currency": "USD",
-        "source": f"genai-prices {found.version} (MIT), the price without surcharges for long prompts",
+        "source": f"genai-prices {found.version} (MIT), the price without surcharges for long prompts; reranking models: tools/prices.py",
     }
     lines = ",\n".join("    " + json.dumps(row) for row in ordered)
     body = json.dumps(head, indent=2).removesuffix("\n}")
     TARGET.write_text(f'{body},\n  "models": [\n{lines}\n  ]\n}}\n', encoding="utf-8")
+
+
+def reranking(provider: str, model: str, tokens: str, thousand_searches: str) -> dict[str, Any]:
+    row = {"provider": provider, "match": "exact", "model": model, "from": ALWAYS}
+    row |= {"input": tokens, "cached_input": tokens, "cache_write": tokens, "output": "0"}
+    million = Decimal(thousand_searches) * 1000
+    return row if not million else {**row, "search": str(million)}
 
 
 def rows_of(model: Any) -> Iterator[dict[str, Any]]:

@@ -26,6 +26,7 @@ from responsa_server.domain.models import Price
 from responsa_server.embedded.layout import Layout
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, described
+from responsa_server.providers.json_server import Calling
 from responsa_server.providers.settings import ADAPTERS, EmbeddingModelSettings
 
 _DIFFERS = 1
@@ -77,7 +78,7 @@ async def embeddings(settings: Settings, name: str) -> int:
             return _USAGE
         own = settings.models.embeddings.get(name, EmbeddingModelSettings())
         embedder = EMBEDDERS[found.server.wire](
-            found.server, described(name, own), found.limits, RetryPolicy(retries=0)
+            found.server, described(name, own), Calling(found.limits, RetryPolicy(retries=0))
         )
         print("At most 3 requests and 200 input tokens.", flush=True)
         try:

@@ -11,6 +11,7 @@ from httpx2 import AsyncClient
 from responsa_server.app.settings import SettingsError
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
+from responsa_server.providers.json_server import Calling
 from responsa_server.providers.settings import EmbeddingModelSettings, ModelSettings
 from responsa_server.providers.table import Provider
 from responsa_server.search.embedder import Embedder, unknown_embedding
@@ -97,9 +98,7 @@ class ConfiguredEmbedders:
         made = EMBEDDERS[provider.server.wire](
             provider.server,
             described(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
-            provider.limits,
-            RetryPolicy(retries=self._settings.retries),
-            http=self._http.get(name),
+            Calling(provider.limits, RetryPolicy(self._settings.retries), self._http.get(name)),
         )
         self._http[name] = made.http
         return made

@@ -305,6 +305,21 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("GEMINI_API_KEY", "gemini_api_key"),
         description="The key for `gemini:…` if `models.gemini.api_key` is empty.",
     )
+    cohere_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("COHERE_API_KEY", "cohere_api_key"),
+        description="The key for the reranking models `cohere:…` if `models.cohere.api_key` is empty.",
+    )
+    jina_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("JINA_API_KEY", "jina_api_key"),
+        description="The key for the reranking models `jina:…` if `models.jina.api_key` is empty.",
+    )
+    voyage_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("VOYAGE_API_KEY", "voyage_api_key"),
+        description="The key for the reranking models `voyage:…` if `models.voyage.api_key` is empty.",
+    )
 
     turns: TurnSettings = TurnSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -410,7 +425,7 @@ class Settings(BaseSettings):
     def language_models(self) -> ModelSettings:
         """The group `models`, completed with vendors' keys from variables such as OPENAI_API_KEY."""
         filled: dict[str, ModelServerSettings] = {}
-        for name, vendor in self.models.vendors.items():
+        for name, vendor in (*self.models.vendors.items(), *self.models.reranking_vendors.items()):
             key: SecretStr | None = getattr(self, f"{name}_api_key", None)
             if key is not None and not vendor.api_key.get_secret_value():
                 filled[name] = vendor.model_copy(update={"api_key": key})

@@ -161,13 +161,14 @@ class Spent:
     model: `provider:name`. An adapter does not know this name and sets the model to "". usage: the cost so far;
     usage.cost_micros is 0 until a chain computes the price. cached_input_tokens: the part of usage.input_tokens that
     the provider read from its cache. cache_write_tokens: the part of usage.input_tokens that the provider wrote to its
-    cache.
+    cache. searches: the units that the provider of a reranking model bills instead of tokens.
     """
 
     usage: Usage
     model: str = ""
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
+    searches: int = 0
 
 
 class Stop(StrEnum):
@@ -297,13 +298,14 @@ class Price:
     """Prices in US dollars per million tokens.
 
     input: tokens that the model reads. cached_input: tokens that the provider reads from its cache. cache_write: tokens
-    that the provider writes to its cache. output: tokens that the model generates.
+    that the provider writes to its cache. output: tokens that the model generates. search: a million search units of a reranking model.
     """
 
     input: Decimal
     cached_input: Decimal
     cache_write: Decimal
     output: Decimal
+    search: Decimal = Decimal(0)
 
 
 class PriceTable(Protocol):

@@ -7,26 +7,21 @@ length one.
 from __future__ import annotations
 
 import abc
-import asyncio
-import random
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 from urllib.parse import quote
 
-import httpx2
 import numpy as np
 import numpy.typing as npt
-import structlog
-from pydantic_core import from_json
 
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.generations import INDEXED_DIMENSIONS
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers import gemini, openai_chat
-from responsa_server.providers.chain import KeyLimits, RetryPolicy
-from responsa_server.providers.http_model import HttpServer, ReadComplaint
+from responsa_server.providers.http_model import ReadComplaint
+from responsa_server.providers.json_server import MAX_ANSWER_BYTES, Calling, JsonServer
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 
 Float = npt.NDArray[np.float32]
@@ -34,12 +29,8 @@ Float = npt.NDArray[np.float32]
 PART: Final = "embedding"
 """The `part` in the error Unavailable that an embedder raises if its server cannot be reached or is busy."""
 
-_JSON: Final = "application/json"
-# The maximum number of numbers in an answer, which is read on the event loop: reading them takes about 15 ms.
-_NUMBERS_A_CALL: Final = 1 << 17
-_MAX_ANSWER_BYTES: Final = 64 * _NUMBERS_A_CALL
-# The maximum time of a request, in addition to the time that it may wait for a byte. A server that sends one byte at a time is never silent.
-_RECEIVING_SECONDS: Final = 60.0
+# The maximum number of numbers in an answer. No server writes a number with more than 64 bytes.
+_NUMBERS_A_CALL: Final = MAX_ANSWER_BYTES // 64
 # An estimated token covers at most this number of bytes. Byte-level tokenizers, and tokenizers that fall back to bytes, make at most one token of a byte.
 _BYTES_A_TOKEN: Final = 6
 # Tokens that a tokenizer adds at the ends of a text, or for the space before the first word.
@@ -96,7 +87,7 @@ def described(called: str, settings: EmbeddingModelSettings, dimensions: int | N
     )
 
 
-class HttpEmbedder(HttpServer, abc.ABC):
+class HttpEmbedder(JsonServer, abc.ABC):
     """An `Embedder` over HTTP. Call `prepare` before anything else, and `close` at the end.
 
     The number of tokens is an estimate, because the model's tokenizer is not on this machine: about 1.2 tokens for a token of an English text, and more in most other
@@ -111,22 +102,11 @@ class HttpEmbedder(HttpServer, abc.ABC):
         headers: Mapping[str, str],
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
-        limits: KeyLimits,
-        policy: RetryPolicy,
-        *,
-        http: httpx2.AsyncClient | None = None,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        chance: Callable[[], float] = random.random,
+        calling: Calling,
     ) -> None:
-        """headers, complaint, faults, http: see `HttpServer`. limits: those of the server's key, shared with its other models. policy: the rule
-        for repeated requests.
-        """
-        super().__init__(server, {"accept": _JSON, **headers}, complaint, faults, http)
+        """headers, complaint, faults: see `HttpServer`."""
+        super().__init__(server, model.called, headers, complaint, faults, calling)
         self.model = model
-        self._limits = limits
-        self._policy = policy
-        self._sleep = sleep
-        self._chance = chance
 
     @property
     def name(self) -> str:
@@ -214,51 +194,14 @@ class HttpEmbedder(HttpServer, abc.ABC):
 
     async def _call(self, texts: Sequence[str]) -> Sequence[object]:
         """One vector for each text of a request, which is repeated if the server is busy. Raises Unavailable, Precondition."""
-        tried = 0
-        while True:
-            tried += 1
-            try:
-                vectors = await self._ask(texts)
-            except ModelError as error:
-                pause = self._policy.pause(error, tried, self._chance())
-                structlog.get_logger("models").warning(
-                    "embedding_call_failed",
-                    model=self.model.called,
-                    cause=error.fault.value,
-                    http_status=error.status or None,
-                    provider_error=error.kind or None,
-                    attempt=tried,
-                )
-                if pause is None:
-                    raise self._public(error) from None
-                await self._sleep(pause)
-                continue
-            if len(vectors) != len(texts):
-                raise self._unusable("vector_count", f"it sent {len(vectors)} vectors for {len(texts)} texts")
-            return vectors
-
-    async def _ask(self, texts: Sequence[str]) -> Sequence[object]:
         path, body = self._request(texts)
-        seconds = self._server.idle_seconds + _RECEIVING_SECONDS
-        received = bytearray()
-        async with self._limits.place():
-            try:
-                async with asyncio.timeout(seconds), self._answer(path, body, _JSON) as response:
-                    async for part in response.aiter_bytes():
-                        received += part
-                        if len(received) > _MAX_ANSWER_BYTES:
-                            raise ModelError(
-                                ModelFault.MALFORMED, f"the answer has more than {_MAX_ANSWER_BYTES} bytes"
-                            )
-            except TimeoutError:
-                raise ModelError(
-                    ModelFault.TIMEOUT, f"the answer is not complete after {seconds:g} s"
-                ) from None
         try:
-            # Five times as fast as the module json.
-            return self._vectors(from_json(bytes(received)))
-        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
+            vectors = await self._json(path, body, self._vectors, "embedding_call_failed")
+        except ModelError as error:
+            raise self._public(error) from None
+        if len(vectors) != len(texts):
+            raise self._unusable("vector_count", f"it sent {len(vectors)} vectors for {len(texts)} texts")
+        return vectors
 
     def _checked(self, vectors: Sequence[object]) -> Float:
         """The vectors as unit vectors. Raises Precondition."""
@@ -311,19 +254,10 @@ def _listed(vectors: Sequence[object]) -> Sequence[Sequence[object]]:
 class OpenAiEmbedder(HttpEmbedder):
     """`POST /embeddings`, as OpenAI, vLLM, Ollama, llama.cpp and similar servers serve it."""
 
-    def __init__(
-        self,
-        server: CompatibleSettings,
-        model: EmbeddingModel,
-        limits: KeyLimits,
-        policy: RetryPolicy,
-        **options: Any,
-    ) -> None:
+    def __init__(self, server: CompatibleSettings, model: EmbeddingModel, calling: Calling) -> None:
         key = server.api_key.get_secret_value()
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        super().__init__(
-            server, model, headers, openai_chat.complaint, openai_chat.FAULTS, limits, policy, **options
-        )
+        super().__init__(server, model, headers, openai_chat.complaint, openai_chat.FAULTS, calling)
 
     def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
         body: dict[str, object] = {
@@ -347,16 +281,9 @@ class OpenAiEmbedder(HttpEmbedder):
 class GeminiEmbedder(HttpEmbedder):
     """Gemini's `batchEmbedContents`."""
 
-    def __init__(
-        self,
-        server: CompatibleSettings,
-        model: EmbeddingModel,
-        limits: KeyLimits,
-        policy: RetryPolicy,
-        **options: Any,
-    ) -> None:
+    def __init__(self, server: CompatibleSettings, model: EmbeddingModel, calling: Calling) -> None:
         headers = {"x-goog-api-key": server.api_key.get_secret_value()}
-        super().__init__(server, model, headers, gemini.complaint, gemini.FAULTS, limits, policy, **options)
+        super().__init__(server, model, headers, gemini.complaint, gemini.FAULTS, calling)
 
     def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
         each: dict[str, object] = {"model": f"models/{self.model.model}"}

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 if TYPE_CHECKING:
-    # At run time, only `_silent_onnxruntime` imports onnxruntime.
+    # At run time, only `silent_onnxruntime` imports onnxruntime.
     import onnxruntime as ort
 
 Float = npt.NDArray[np.float32]
@@ -161,7 +161,7 @@ def load(
     name = f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
     unpacked = not multiplies_bytes_fast(platform.machine(), _CPU_INFO) if unpacked is None else unpacked
     path = cache / f"{name.replace('/', '-')}{'-unpacked' if unpacked else ''}.{_FILE_VERSION}.onnx"
-    runtime = _silent_onnxruntime()
+    runtime = silent_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -189,7 +189,7 @@ def multiplies_bytes_fast(machine: str, cpu_info: Path) -> bool:
     return any(flag.startswith("avx512") or flag == "avx_vnni" for flag in flags)
 
 
-def _silent_onnxruntime() -> ModuleType:
+def silent_onnxruntime() -> ModuleType:
     """Imports onnxruntime without its telemetry.
 
     Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder, unless ORT_DISABLE_TELEMETRY is

@@ -20,7 +20,7 @@ FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 
 class PriceRow(BaseModel):
     """The prices, from the day `since` on, of one model or of all models whose names begin with a prefix. The unit is US dollars
-    per million tokens.
+    per million tokens, or per million search units.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,11 +32,12 @@ class PriceRow(BaseModel):
     cached_input: Decimal = Field(ge=0)
     cache_write: Decimal = Field(ge=0)
     output: Decimal = Field(ge=0)
+    search: Decimal = Field(default=Decimal(0), ge=0)
 
     @cached_property
     def price(self) -> Price:
         """The prices of this row as the domain's `Price`."""
-        return Price(self.input, self.cached_input, self.cache_write, self.output)
+        return Price(self.input, self.cached_input, self.cache_write, self.output, self.search)
 
 
 class PriceList(BaseModel):
@@ -79,6 +80,7 @@ class Prices:
             + cached * price.cached_input
             + written * price.cache_write
             + spent.usage.output_tokens * price.output
+            + spent.searches * price.search
         )
 
     def _looked_up(self, model: str, at: date) -> Price | None:

@@ -30,8 +30,14 @@ module is imported when one of its models is first called. Each vendor's name is
 the name of a protocol that users' own servers can use.
 """
 Wire = Literal["openai", "anthropic", "gemini"]
+RERANKING_VENDORS: Final = ("cohere", "jina", "voyage")
+"""The vendors of reranking models. A vendor's name is also the name of a field of `ModelSettings`, and the name of its protocol in `RerankWire`."""
+RerankWire = Literal["cohere", "jina", "voyage", "tei"]
+"""The protocols of reranking models; `providers.reranking.RERANKERS` has an adapter for each."""
+ONNX: Final = "onnx"
+"""The provider of reranking models that run in the server."""
 _DEFAULT: Final = "default"
-_RESERVED: Final = (*ADAPTERS, "embedded", "scripted", "passages", _DEFAULT)
+_RESERVED: Final = (*ADAPTERS, *RERANKING_VENDORS, ONNX, "embedded", "scripted", "passages", _DEFAULT)
 
 
 def _web(url: str) -> str:
@@ -126,6 +132,24 @@ class GeminiSettings(ModelServerSettings):
     )
 
 
+class CohereSettings(ModelServerSettings):
+    """Cohere's reranking models."""
+
+    url: Web = Field(default="https://api.cohere.com/v2", description="The server's address.")
+
+
+class JinaSettings(ModelServerSettings):
+    """Jina's reranking models."""
+
+    url: Web = Field(default="https://api.jina.ai/v1", description="The server's address.")
+
+
+class VoyageSettings(ModelServerSettings):
+    """Voyage's reranking models."""
+
+    url: Web = Field(default="https://api.voyageai.com/v1", description="The server's address.")
+
+
 class CompatibleSettings(ModelServerSettings):
     """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and `structured` apply only to OpenAI's protocol, and `prefill` not to Gemini's."""
 
@@ -154,6 +178,15 @@ class CompatibleSettings(ModelServerSettings):
         ge=512,
         le=10_000_000,
         description="The maximum number of tokens of a prompt and its answer together. Responsa makes shorter prompts for a small window. Set it for a server that cuts longer prompts without an error, such as Ollama. Empty if the window is large.",
+    )
+    rerank: RerankWire | None = Field(
+        default=None,
+        description="The protocol of the server's reranking models, if it has any. `cohere`: `query` and `documents` in the request, `results` in the answer (vLLM, llama.cpp, Infinity). `tei`: `query` and `texts` (Hugging Face's text-embeddings-inference). `jina`, `voyage`: these vendors' own forms.",
+    )
+    rerank_path: str = Field(
+        default="/rerank",
+        pattern=r"^/[A-Za-z0-9._/~-]{1,200}$",
+        description="The path of reranking requests, which is added to `url`.",
     )
     uds: str = Field(
         default="",
@@ -243,6 +276,13 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
     anthropic: AnthropicSettings = Field(default_factory=AnthropicSettings, description="Anthropic.")
     gemini: GeminiSettings = Field(default_factory=GeminiSettings, description="Google's Gemini.")
+    cohere: CohereSettings = Field(
+        default_factory=CohereSettings, description="Cohere, for reranking models."
+    )
+    jina: JinaSettings = Field(default_factory=JinaSettings, description="Jina, for reranking models.")
+    voyage: VoyageSettings = Field(
+        default_factory=VoyageSettings, description="Voyage, for reranking models."
+    )
     servers: dict[ServerName, CompatibleSettings] = Field(
         default_factory=dict,
         description="Your own servers, by name. For example, `models.servers.lab.url` is the address of the server `lab`. Their answers cost nothing.",
@@ -278,5 +318,10 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     @property
     def vendors(self) -> Mapping[str, ModelServerSettings]:
-        """The sections of all vendors, by name."""
+        """The sections of the vendors of language models, by name."""
         return {name: getattr(self, name) for name in ADAPTERS}
+
+    @property
+    def reranking_vendors(self) -> Mapping[str, ModelServerSettings]:
+        """The sections of the vendors of reranking models, by name."""
+        return {name: getattr(self, name) for name in RERANKING_VENDORS}

@@ -77,7 +77,8 @@ class ModelTable:
     def __init__(self, providers: Mapping[str, Provider], prices: PriceTable, options: TableOptions) -> None:
         self.providers = providers
         """The providers, by name."""
-        self._prices = prices
+        self.prices = prices
+        """The prices of all models."""
         self._options = options
         self._barred = Barred()
         self.breakers = self._barred.breakers
@@ -101,7 +102,7 @@ class ModelTable:
                 for name in wanted
             ]
             self._chains[wanted] = ModelChain(
-                members, self._prices, self._barred, patience_seconds=self._options.patience_seconds
+                members, self.prices, self._barred, patience_seconds=self._options.patience_seconds
             )
         return self._chains[wanted]
 
@@ -143,7 +144,7 @@ class ModelTable:
 
     def price(self, model: str) -> Price | None:
         """See `Models.price`."""
-        return self._prices.price(model, datetime.now(UTC).date())
+        return self.prices.price(model, datetime.now(UTC).date())
 
     def window(self, names: Sequence[str]) -> int | None:
         """See `Models.window`."""

@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from responsa_server.domain.generations import EMBEDDING_NAME
 
+RERANKER_NAME: Final = r"^([a-z0-9][a-z0-9-]{0,31}:[^\x00-\x1f]{1,500})?\Z"
+"""The pattern of the setting `reranker`, for Python's `re`."""
 EMBEDDED_MODEL: Final = "embedded:minilm"
 """The embedding model that runs in the server."""
 
@@ -65,6 +67,30 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         ge=0,
         le=64,
         description="The number of threads of the embedding model that runs in the server. 0 means one thread per core.",
+    )
+
+    reranker: str = Field(
+        default="",
+        pattern=RERANKER_NAME,
+        description="The reranking model, which reads the question together with each of the best passages and orders them anew: `cohere:…`, `jina:…`, `voyage:…`, `NAME:…` (your own server with `models.servers.NAME.rerank`) or `onnx:` followed by a folder. Empty: the search's own order stays.",
+    )
+    reranking_seconds: float = Field(
+        default=4.0,
+        ge=0.1,
+        le=60,
+        description="The maximum time in seconds for the reranking model. If it takes longer or fails, the search's own order stays.",
+    )
+    reranked: int = Field(
+        default=30,
+        ge=1,
+        le=100,
+        description="The number of passages that the reranking model reads for a question.",
+    )
+    reranked_bytes: int = Field(
+        default=4000,
+        ge=200,
+        le=100_000,
+        description="The maximum number of bytes of a passage that the reranking model reads. Lower it for a server that refuses texts beyond its model's limit: 1,500 for a limit of 512 tokens.",
     )
 
     @model_validator(mode="after")

@@ -16,9 +16,10 @@ from structlog.testing import capture_logs
 from responsa_lab.testing.embeddings import EmbeddingServer, vector_of
 from responsa_lab.testing.loopback import Exchange, as_json
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
-from responsa_server.providers import embedding
+from responsa_server.providers import json_server
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
+from responsa_server.providers.json_server import Calling
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi
@@ -67,10 +68,7 @@ async def served(
     embedder = EMBEDDERS[wire](
         CompatibleSettings.model_construct(url=server.url, **given),
         described("lab:m-1", settings or EmbeddingModelSettings(dimensions=384)),
-        KeyLimits(4, 0, 5.0),
-        RetryPolicy(retries=2),
-        sleep=no_sleep,
-        chance=lambda: 0.0,
+        Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
     )
     try:
         yield Served(server, embedder, pauses)
@@ -247,7 +245,7 @@ async def test_a_server_that_never_ends_its_answer_is_unavailable(
             await exchange.piece(b" ")
             await asyncio.sleep(0.01)
 
-    monkeypatch.setattr(embedding, "_RECEIVING_SECONDS", 0.0)
+    monkeypatch.setattr(json_server, "_RECEIVING_SECONDS", 0.0)
     async with served(wire, trickling, idle_seconds=0.5) as one:
         async with asyncio.timeout(30):
             with pytest.raises(Unavailable):

@@ -16,6 +16,7 @@ from responsa_lab.verifying.suite import Finding, Provider, Verdict, verify, ver
 from responsa_server.domain.models import Stop, ToolRequest
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, described
+from responsa_server.providers.json_server import Calling
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
@@ -187,7 +188,7 @@ async def test_embedding_models_are_verified(name: str, shuffled: bool) -> None:
     await server.start()
     settings = CompatibleSettings.model_validate({"url": server.url, "api_key": SecretStr(KEY), "wire": name})
     model = described("lab:m-1", EmbeddingModelSettings())
-    embedder = EMBEDDERS[name](settings, model, KeyLimits(4, 0, 5.0), RetryPolicy(retries=0))
+    embedder = EMBEDDERS[name](settings, model, Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=0)))
     told: list[Finding] = []
     try:
         assert await verify_embeddings(embedder, KEY, told.append) is not shuffled

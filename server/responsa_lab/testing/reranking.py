@@ -1,0 +1,84 @@
+"""A server of reranking models on the loopback interface. It speaks the protocols of Cohere (v2), Jina, Voyage and text-embeddings-inference, as their references describe them
+(read on 2026-11-25).
+
+Its score of a text is the number of different words that the text shares with the query, or what the test says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+
+_WORD = re.compile(r"\w+")
+
+Before = Callable[[Exchange], Awaitable[bool]]
+"""Called with each request before its answer. Returns whether it has answered the request itself."""
+Score = Callable[[str, str], float]
+"""The score of a query and a text."""
+
+
+class RerankServer:
+    """Serves one of the protocols at every path."""
+
+    def __init__(self, wire: str, score: Score | None = None, before: Before | None = None) -> None:
+        """wire: "cohere", "jina", "voyage" or "tei". score: by default, the number of words in common."""
+        self._wire = wire
+        self._score = score or shared_words
+        self._before = before
+        self._server = LoopbackServer(self._handle)
+        self.bodies: list[dict[str, Any]] = []
+        """The bodies of all requests, in order."""
+        self.paths: list[str] = []
+        """The paths of all requests, in order."""
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT/v1`; known once the server has started."""
+        return f"{self._server.url}/v1"
+
+    async def start(self) -> None:
+        """Listens on any free port."""
+        await self._server.start()
+
+    async def close(self) -> None:
+        """Stops listening and cuts all connections."""
+        await self._server.close()
+
+    async def _handle(self, exchange: Exchange) -> None:
+        body = json.loads(exchange.request.body)
+        self.bodies.append(body)
+        self.paths.append(exchange.request.path)
+        if self._before is not None and await self._before(exchange):
+            return
+        texts: Sequence[str] = body["texts" if self._wire == "tei" else "documents"]
+        await exchange.reply(
+            200, as_json(answer(self._wire, [self._score(body["query"], text) for text in texts]))
+        )
+
+
+def answer(wire: str, scores: Sequence[object]) -> object:
+    """The protocol's answer with these scores, best first. Each score counts as ten tokens."""
+    places = list(range(len(scores)))
+    if all(isinstance(score, (int, float)) for score in scores):
+        places.sort(key=lambda place: scores[place], reverse=True)  # pyright: ignore[reportArgumentType, reportCallIssue]  # they are numbers
+    if wire == "tei":
+        return [{"index": place, "score": scores[place]} for place in places]
+    rows = [{"index": place, "relevance_score": scores[place]} for place in places]
+    tokens = 10 * len(scores)
+    match wire:
+        case "cohere":
+            meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
+            return {"id": "r-1", "results": rows, "meta": meta}
+        case "jina":
+            return {"model": "m-1", "usage": {"total_tokens": tokens}, "results": rows}
+        case _:
+            return {"object": "list", "data": rows, "model": "m-1", "usage": {"total_tokens": tokens}}
+
+
+def shared_words(query: str, text: str) -> float:
+    """How many different words of the query the text has."""
+    return float(len(set(_WORD.findall(query.lower())) & set(_WORD.findall(text.lower()))))

@@ -1,0 +1,247 @@
+"""Reranking models behind servers on real sockets that speak the protocols of Cohere, Jina, Voyage and TEI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from responsa_lab.testing.loopback import Exchange, as_json
+from responsa_lab.testing.reranking import RerankServer, answer
+from responsa_server.domain.events import Usage
+from responsa_server.domain.models import ModelError, ModelFault
+from responsa_server.providers.chain import KeyLimits, RetryPolicy
+from responsa_server.providers.json_server import Calling
+from responsa_server.providers.prices import Prices, shipped
+from responsa_server.providers.reranking import RERANKERS, HttpReranker
+from responsa_server.providers.settings import CompatibleSettings
+from tests.wire.speaking import KEY
+
+QUESTION = "when do eels return"
+TEXTS = ["a mill grinds rye", "eels return to the sea when it is dark", "the hall is closed when it rains"]
+SCORES = [0.0, 3.0, 1.0]
+
+Before = Callable[[Exchange], Awaitable[bool]]
+
+
+@pytest.fixture(params=list(RERANKERS))
+def wire(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+class Served:
+    """A reranker that is connected to a running server. pauses: the pauses before repeated requests, which the test does not wait for."""
+
+    def __init__(self, server: RerankServer, reranker: HttpReranker, pauses: list[float]) -> None:
+        self.server = server
+        self.reranker = reranker
+        self.pauses = pauses
+
+    async def fails(self) -> ModelError:
+        with pytest.raises(ModelError) as caught:
+            await self.reranker.rank(QUESTION, TEXTS)
+        return caught.value
+
+
+@asynccontextmanager
+async def served(
+    wire: Any,
+    before: Before | None = None,
+    *,
+    called: str = "lab:m-1",
+    free: tuple[str, ...] = ("lab",),
+    **options: Any,
+) -> AsyncGenerator[Served]:
+    server = RerankServer(wire, before=before)
+    await server.start()
+    pauses: list[float] = []
+
+    async def no_sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    # The settings are not validated, because tests use shorter times than the settings allow.
+    given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
+    reranker = RERANKERS[wire](
+        CompatibleSettings.model_construct(url=server.url, rerank=wire, **given),
+        called,
+        Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
+        Prices(shipped(), free),
+    )
+    try:
+        yield Served(server, reranker, pauses)
+    finally:
+        await reranker.close()
+        await server.close()
+
+
+def replying(status: int, body: bytes, times: int = 1 << 30, **headers: str) -> Before:
+    """Answers the first requests with this body."""
+    left = times
+
+    async def before(exchange: Exchange) -> bool:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            await exchange.reply(status, body, named)
+        return left >= 0
+
+    return before
+
+
+async def test_each_text_gets_its_score_whatever_the_order_of_the_answer(wire: str) -> None:
+    asked: list[Exchange] = []
+
+    async def before(exchange: Exchange) -> bool:
+        asked.append(exchange)
+        return False
+
+    async with served(wire, before, rerank_path="/rank/now") as one:
+        assert list((await one.reranker.rank(QUESTION, TEXTS)).scores) == SCORES
+        assert one.reranker.name == "lab:m-1"
+    [request] = [exchange.request for exchange in asked]
+    assert (request.method, request.path) == ("POST", "/v1/rank/now")
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_requests_have_the_fields_of_their_protocol(wire: str) -> None:
+    async with served(wire) as one:
+        await one.reranker.rank(QUESTION, TEXTS)
+        [body] = one.server.bodies
+        assert one.server.paths == ["/v1/rerank"]
+    shared = {"model": "m-1", "query": QUESTION, "documents": TEXTS}
+    assert (
+        body
+        == {
+            "cohere": {**shared, "top_n": 3},
+            "jina": {**shared, "top_n": 3, "return_documents": False},
+            "voyage": {**shared, "truncation": True},
+            "tei": {"query": QUESTION, "texts": TEXTS, "raw_scores": True, "truncate": True},
+        }[wire]
+    )
+
+
+async def test_a_request_has_a_bounded_number_of_texts(wire: str) -> None:
+    async with served(wire) as one:
+        texts = [f"when {'do ' * (place % 2)}" for place in range(150)]
+        found = await one.reranker.rank(QUESTION, texts)
+        sent = len(one.server.bodies)
+        assert (await one.reranker.rank(QUESTION, [])).scores == []
+        assert len(one.server.bodies) == sent
+    assert list(found.scores) == [1.0 + place % 2 for place in range(150)]
+    assert sent == {"tei": 5}.get(wire, 2)
+
+
+async def test_what_a_model_costs_is_counted(wire: str) -> None:
+    size = sum(map(len, TEXTS)) + 3 * len(QUESTION)
+    tokens = {"jina": 30, "voyage": 30}.get(wire, -(-size // 4))
+    async with served(wire) as one:
+        assert (await one.reranker.rank(QUESTION, TEXTS)).usage == Usage(input_tokens=tokens)
+    async with served(wire, called="jina:unknown") as one:
+        usage = (await one.reranker.rank(QUESTION, TEXTS)).usage
+        assert usage == Usage(input_tokens=tokens, unpriced_tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    ("called", "texts", "micros"),
+    # 2 dollars per thousand searches, of at most 100 texts each; 5 cents per million tokens.
+    [("cohere:rerank-v3.5", 3, 2000), ("cohere:rerank-v3.5", 101, 4000), ("voyage:rerank-2.5", 90, 45)],
+)
+async def test_vendors_prices_are_by_searches_or_by_tokens(called: str, texts: int, micros: int) -> None:
+    async with served(called.partition(":")[0], called=called) as one:
+        assert (await one.reranker.rank(QUESTION, ["when"] * texts)).usage.cost_micros == micros
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_busy_server_is_asked_again(wire: str, status: int) -> None:
+    complaint = as_json({"message": "slow down", "error_type": "overloaded"})
+    async with served(wire, replying(status, complaint, 2, retry_after="7")) as one:
+        assert list((await one.reranker.rank(QUESTION, TEXTS)).scores) == SCORES
+        assert one.pauses == [7.0, 7.0]
+    async with served(wire, replying(status, complaint, retry_after="7")) as one:
+        error = await one.fails()
+        assert len(one.server.bodies) == 3
+    assert error.fault is (ModelFault.RATE_LIMITED if status == 429 else ModelFault.OVERLOADED)
+    assert (error.retry_after, error.status, error.tried) == (7.0, status, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        (400, ModelFault.REFUSED),
+        (401, ModelFault.CREDENTIAL),
+        (413, ModelFault.REFUSED),
+        (422, ModelFault.REFUSED),
+    ],
+)
+async def test_a_refusal_is_final_and_never_shows_the_key(wire: str, status: int, fault: ModelFault) -> None:
+    with capture_logs() as logs:
+        async with served(wire, replying(status, as_json({"error": f"bad key {KEY}"}))) as one:
+            error = await one.fails()
+            assert len(one.server.bodies) == 1
+    assert error.fault is fault
+    [log] = logs
+    assert (log["event"], log["cause"], log["model"]) == ("reranking_call_failed", fault.value, "lab:m-1")
+    assert not any(secret in f"{logs}{error}" for secret in (KEY, QUESTION, *TEXTS))
+
+
+async def test_a_silent_or_absent_server_fails_in_time(wire: str) -> None:
+    async def silent(exchange: Exchange) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    async with served(wire, silent, idle_seconds=0.05) as one:
+        assert (await one.fails()).fault is ModelFault.TIMEOUT
+        await one.server.close()
+        assert (await one.fails()).fault is ModelFault.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [1.0, 2.0],
+        [1.0, 2.0, 3.0, 4.0],
+        [1.0, float("nan"), 2.0],
+        [1.0, float("inf"), 2.0],
+        [1.0, 10**400, 2.0],
+        [1.0, None, 2.0],
+        [1.0, "2", 2.0],
+        [1.0, True, 2.0],
+    ],
+)
+async def test_scores_that_cannot_order_the_texts_are_malformed(wire: str, scores: list[object]) -> None:
+    async with served(wire, replying(200, as_json(answer(wire, scores)))) as one:
+        assert (await one.fails()).fault is ModelFault.MALFORMED
+        assert len(one.server.bodies) == 1
+
+
+@pytest.mark.parametrize("index", [0, -1, 3, 0.5, "1", None, True])
+async def test_an_index_that_is_repeated_or_names_no_text_is_malformed(wire: str, index: object) -> None:
+    body: Any = answer(wire, [3.0, 2.0, 1.0])
+    rows = body if wire == "tei" else body.get("results", body.get("data"))
+    rows[2]["index"] = index
+    async with served(wire, replying(200, as_json(body))) as one:
+        assert (await one.fails()).fault is ModelFault.MALFORMED
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"[1]", b'{"results": 1, "data": 1}', b"[" * 99_999])
+async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes) -> None:
+    async with served(wire, replying(200, body)) as one:
+        assert (await one.fails()).fault is ModelFault.MALFORMED
+
+
+async def test_an_answer_of_another_type_is_malformed(wire: str) -> None:
+    async with served(wire, replying(200, b"<p>Hello</p>", content_type="text/html")) as one:
+        assert (await one.fails()).fault is ModelFault.MALFORMED
+
+
+def test_the_shipped_prices_know_reranking_models() -> None:
+    table, today = Prices(shipped()), datetime.now(UTC).date()
+    assert table.price("cohere:rerank-v3.5", today) is not None
+    assert table.price("jina:jina-reranker-v3", today) is None
