@@ -29,6 +29,7 @@ from responsa_server.agents.engine.prompts import PromptError, PromptSet
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import by_name, doubles, known_models, model_table
 from responsa_server.app.process import MemoryCounters
+from responsa_server.app.rerankers import open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.settings import ServeRole, Settings
 from responsa_server.app.tools import live_tools
@@ -67,6 +68,7 @@ from responsa_server.providers.table import ModelTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import cached_vectors
+from responsa_server.search.reranking import Reranking
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
@@ -93,7 +95,7 @@ from responsa_server.turns.settings import TurnOptions
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Documents and search. queue: the queue of all jobs. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents. vectors: the vector store outside the database, or None. parser: reads documents in a sandbox."""
+    """Documents and search. queue: the queue of all jobs. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents. vectors: the vector store outside the database, or None. reranking: the reranking model, or None. parser: reads documents in a sandbox."""
 
     embedder: MiniLmEmbedder
     embedders: ConfiguredEmbedders
@@ -106,6 +108,7 @@ class Knowledge:
     jobs: KnowledgeJobs | None
     vectors: VectorStore | None
     parser: ParserPool
+    reranking: Reranking | None
 
 
 async def build_knowledge(
@@ -138,6 +141,7 @@ async def build_knowledge(
         embedding_seconds=settings.retrieval.embedding_seconds,
         external_vectors=vectors.store is not None,
     )
+    reranking = await _reranking(settings, models, stack)
     queue = JobQueue(database_urls(settings, layout).log, concurrency=settings.ingestion.concurrency)
     external = vectors.store is not None
     documents = DocumentStore(
@@ -156,7 +160,7 @@ async def build_knowledge(
         collections,
         documents,
         operations,
-        KnowledgeSearch(retriever),
+        KnowledgeSearch(retriever, reranking),
         watching,
         PageImages(documents, parser, settings.ingestion),
         embedders=embedders,
@@ -189,6 +193,24 @@ async def build_knowledge(
         jobs,
         vectors.store,
         parser,
+        reranking,
+    )
+
+
+async def _reranking(settings: Settings, models: ModelTable, stack: AsyncExitStack) -> Reranking | None:
+    """Raises SettingsError if the settings name a reranking model that cannot be used."""
+    retrieval = settings.retrieval
+    model = await open_reranker(
+        retrieval.reranker, settings.language_models, models, retrieval.embedding_threads, stack
+    )
+    if model is None:
+        return None
+    return Reranking(
+        model,
+        seconds=retrieval.reranking_seconds,
+        most=retrieval.reranked,
+        most_bytes=retrieval.reranked_bytes,
+        breakers=models.breakers,
     )
 
 

@@ -32,6 +32,7 @@ from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.search.embedder import EmbeddingPart
+from responsa_server.search.reranking import RerankerPart
 from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -76,6 +77,7 @@ class Callers:
             PostgresPart(database),
             RedisPart(redis_url(settings, layout)),
             EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),
+            *([] if knowledge.reranking is None else [RerankerPart(knowledge.reranking, agents.breakers)]),
             *([] if knowledge.jobs is None else [knowledge.jobs]),
             agents.agents,
             CircuitsPart(

@@ -17,13 +17,13 @@ from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.llama import EmbeddedLlama, llama_missing, llama_socket
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.prices import FREE, PriceList, PriceRow, Prices, shipped
-from responsa_server.providers.settings import CompatibleSettings, ModelSettings
+from responsa_server.providers.settings import ONNX, CompatibleSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
 
 EMBEDDED: Final = "embedded"
 EMBEDDED_MODEL: Final = "smollm2"
-# Embedded and scripted models cost nothing.
-_FREE: Final = (EMBEDDED, doubles.PROVIDER)
+# Embedded and scripted models, and those in a folder, cost nothing.
+_FREE: Final = (EMBEDDED, doubles.PROVIDER, ONNX)
 _NOT_SCRIPTED: Final = "The scripted models are turned off: set RESPONSA_MODELS__SCRIPTED=true to use them, but not in production."
 
 
@@ -58,14 +58,15 @@ def model_table(
 
 
 def unlimited_spending(settings: Settings) -> tuple[str, str] | None:
-    """What to know and what to do if a model of `models.default` has a price and no quota limits what users spend; None if there is nothing to know."""
+    """What to know and what to do if a model of `models.default`, or the reranking model, has a price and no quota limits what users spend; None if there is nothing to know."""
     if any(settings.quotas.user.quota.limits(metric) for metric in Metric):
         return None
     models = settings.models
     prices = Prices(_prices(models), free={*_FREE, *models.servers})
     today = datetime.now(UTC).date()
     # A vendor's model without a known price costs money, too.
-    costly = [one for one in models.default if (price := prices.price(one, today)) is None or price != FREE]
+    used = [*models.default, *filter(None, [settings.retrieval.reranker])]
+    costly = [one for one in used if (price := prices.price(one, today)) is None or price != FREE]
     if not costly:
         return None
     return (

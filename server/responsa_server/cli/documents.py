@@ -181,6 +181,8 @@ def _print_hits(hits: Sequence[SearchHit], *, json: bool) -> None:
         place = one_line(heading_path(passage.title, passage.headings), 120)
         if within := place_within(passage).removesuffix(", "):
             place += f" ({within})"
+        if hit.parts.HasField("reranker"):
+            place += f" (reranker {hit.parts.reranker:.3f})"
         print_text(f"{number:>2}. {hit.score:.3f}  {place}\n    {one_line(passage.text, _EXCERPT)}")
     if not hits and not json:
         print_text("Nothing found.")

@@ -13,6 +13,7 @@ from responsa_server.domain.breakers import Breakers, Probe, Refused
 from responsa_server.domain.events import Fallback, FallbackKind, Usage
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.passages import Passage
 from responsa_server.domain.reranking import Reranker
 
 SEARCH_ORDER: Final = "search_order"
@@ -98,6 +99,11 @@ class Reranking:
 def order(scores: Sequence[float | None]) -> Sequence[int]:
     """The indexes of the passages, best first. Passages without a score stay in their order, after the others; so do passages with equal scores."""
     return sorted(range(len(scores)), key=lambda place: _descending(scores[place]))
+
+
+def reranked_text(passage: Passage) -> str:
+    """What the model reads of a passage: its text under its title and headings."""
+    return f"{' > '.join([passage.title, *passage.headings])}\n{passage.text}"
 
 
 def _descending(score: float | None) -> tuple[bool, float]:

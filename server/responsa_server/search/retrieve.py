@@ -40,6 +40,7 @@ from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
 from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, PassageAnalyses, judge, read_question
 from responsa_server.search.prompt_passages import Neighbours
+from responsa_server.search.reranking import Reranking, order, reranked_text
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.search.synonyms import SynonymReader
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, is_doubtful, language_of
@@ -752,24 +753,27 @@ def _cut(found: FoundPassage) -> FoundPassage:
 
 
 class KnowledgeSearch:
-    """Implements the port `Searcher` for the library."""
+    """Implements the port `Searcher` for the library. With a reranking model, it orders the passages of every search that asks for `rerank`, except by vectors alone."""
 
-    def __init__(self, retriever: Retriever) -> None:
+    def __init__(self, retriever: Retriever, reranking: Reranking | None = None) -> None:
         self._retriever = retriever
+        self._reranking = reranking
 
     async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
         """See `Searcher.search`."""
+        wanted = query.rerank and query.mode is not SearchMode.VECTOR
+        reranking = self._reranking if wanted else None
         found = await self._retriever.search(
             reader,
             query.terms,
             query.collections or None,
-            top_k=query.top_k,
+            top_k=query.top_k if reranking is None else max(query.top_k, reranking.most),
             mode=query.mode,
             threshold=query.threshold,
             rerank=query.rerank,
             filters=query.filters,
         )
-        return [
+        hits = [
             Hit(
                 one.found.passage,
                 one.score.total,
@@ -780,3 +784,9 @@ class KnowledgeSearch:
             )
             for one in found.passages
         ]
+        if reranking is None:
+            return hits
+        texts = [reranked_text(hit.passage) for hit in hits]
+        scores = (await reranking.scores("\n".join(query.terms), texts)).scores
+        scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
+        return [scored[place] for place in order(scores)[: query.top_k]]

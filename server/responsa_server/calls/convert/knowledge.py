@@ -351,7 +351,11 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
         passage=passage(value.passage),
         score=value.score,
         parts=knowledge_service_pb2.ScoreParts(
-            text=value.text_score, vector=value.vector_score, term=value.term, piece=value.piece_score
+            text=value.text_score,
+            vector=value.vector_score,
+            term=value.term,
+            piece=value.piece_score,
+            reranker=value.reranker_score,
         ),
     )
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Annotated
 
 import psycopg
 import typer
 
-from responsa_server.app.models import unlimited_spending
+from responsa_server.app.models import model_table, unlimited_spending
+from responsa_server.app.rerankers import open_reranker
 from responsa_server.app.resources import reason_of
-from responsa_server.app.settings import Settings, load
+from responsa_server.app.settings import Settings, SettingsError, load
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.domain.parts import Health
 from responsa_server.embedded import EmbeddedError, Layout, check_port, purge
@@ -96,6 +98,8 @@ def examine(settings: Settings) -> Sequence[Finding]:
             "" if built else "run `make up`, which builds it",
         )
     )
+    if settings.retrieval.reranker:
+        findings.append(_reranker(settings))
     if (spending := unlimited_spending(settings)) is not None:
         findings.append(Finding("quotas", True, *spending))
     return findings
@@ -117,6 +121,23 @@ def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> 
         f"{sandbox.sentence} Without Landlock and seccomp, the server reads no documents.",
         "use a kernel with Landlock and seccomp, or set ingestion.allow_unconfined if you trust every document",
     )
+
+
+def _reranker(settings: Settings) -> Finding:
+    async def opened() -> None:
+        async with AsyncExitStack() as stack:
+            models = model_table(settings.language_models)
+            stack.push_async_callback(models.close)
+            await open_reranker(settings.retrieval.reranker, settings.language_models, models, 1, stack)
+
+    try:
+        asyncio.run(opened())
+    except SettingsError as error:
+        remedy = (
+            "correct retrieval.reranker (RESPONSA_RETRIEVAL__RERANKER); docs/providers.md shows the names"
+        )
+        return Finding("reranker", False, str(error), remedy)
+    return Finding("reranker", True, settings.retrieval.reranker)
 
 
 def _database(name: str, url: str) -> Finding:
