@@ -168,7 +168,7 @@ async def build_knowledge(
         spool_dir=layout.data,
         heartbeat_seconds=settings.turns.heartbeat_seconds,
     )
-    evidence = LibraryEvidence(retriever)
+    evidence = LibraryEvidence(retriever, reranking)
     jobs: KnowledgeJobs | None = None
     if settings.role is not ServeRole.RPC:
         # The first document does not wait for the parser's start. In a process that only draws pages, the parser starts with the first page.

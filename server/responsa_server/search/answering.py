@@ -19,13 +19,14 @@ from responsa_server.domain.answers import (
     SearchOptions,
     ShownPassage,
 )
-from responsa_server.domain.events import Fallback, SourcePassage, Usage
+from responsa_server.domain.events import SourcePassage
 from responsa_server.domain.passages import VectorKind
 from responsa_server.domain.people import Principal
 from responsa_server.search.citation_check import judge_claims
 from responsa_server.search.excerpts import READ, distinct, ranking
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages
+from responsa_server.search.reranking import Reranking, RerankScores, order, reranked_text
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
 from responsa_server.search.sections import rank_sections, whole_sections
@@ -45,8 +46,9 @@ TEXT_ONLY: Final = "text_only"
 class LibraryEvidence:
     """An `EvidenceSource`, a `SectionSource` and a `CitationJudge` over the library's passages."""
 
-    def __init__(self, retriever: Retriever) -> None:
+    def __init__(self, retriever: Retriever, reranking: Reranking | None = None) -> None:
         self._retriever = retriever
+        self._reranking = reranking
         self._plain = TypeAdapter(Retrieval)
 
     async def search(
@@ -59,13 +61,17 @@ class LibraryEvidence:
         """See `EvidenceSource.search`."""
         # A question that refers back cannot be searched for alone.
         searched = questions[:-1] if options.refers and len(questions) > 1 else questions
+        top_k = TOP_K if options.top_k is None else options.top_k
+        # The reranking model chooses among more passages than are kept.
+        kept = top_k if self._reranking is not None and options.rerank else 0
+        most = max(top_k, self._reranking.most) if self._reranking is not None and kept else top_k
 
         async def found(own: tuple[str, ...] | None, *, about: bool) -> Retrieval:
             return await self._retriever.search(
                 who,
                 searched,
                 collections or None,
-                top_k=TOP_K if options.top_k is None else options.top_k,
+                top_k=most,
                 threshold=options.threshold,
                 rerank=options.rerank,
                 text_will_do=True,
@@ -81,11 +87,12 @@ class LibraryEvidence:
         if options.own:
             # Two searches, so that the many documents without a subject do not displace the few about the caller.
             retrieval = _with_references(retrieval, await found(options.own, about=False))
+            kept += MOST_REFERENCES if kept else 0
         used = tuple(dict.fromkeys(one.found.passage.collection_id for one in retrieval.passages))
         return Evidence(
             len(retrieval.passages),
             retrieval.embedding_tokens,
-            self._content(retrieval),
+            self._content(replace(retrieval, kept=kept)),
             TEXT_ONLY if retrieval.text_only else "",
             used,
             {} if collections else {one: retrieval.kinds[one] for one in used},
@@ -99,7 +106,7 @@ class LibraryEvidence:
         retrieval = self._read(evidence)
         documents = [one for one in retrieval.passages if one.found.passage.collection_id != NO_COLLECTION]
         sources = [one for one in retrieval.passages if one.found.passage.collection_id == NO_COLLECTION]
-        documents, fallback, usage = await self._reordered(question, distinct(documents))
+        documents, reranked = await self._reordered(question, distinct(documents), retrieval.kept)
         around = await self._retriever.around(
             who, [one.found.passage.id for one in documents[:READ]], AROUND_BYTES
         )
@@ -108,18 +115,24 @@ class LibraryEvidence:
             retrieval,
             passages=[*documents, *sources],
             neighbours=neighbours_of([one.found for one in documents[:READ]], around),
+            kept=0,
         )
         made = await self._retriever.analyse(
-            lambda analyses: ranking(replace(retrieval, passages=documents), around, analyses)
+            lambda analyses: ranking(
+                replace(retrieval, passages=documents), around, analyses, in_order=reranked.ordered
+            )
         )
         kept = replace(evidence, passages=len(retrieval.passages), content=self._content(retrieval))
-        return Ranked(kept, made, fallback, usage)
+        return Ranked(kept, made, reranked.fallback, reranked.usage)
 
     async def _reordered(
-        self, question: str, passages: Sequence[ScoredPassage]
-    ) -> tuple[Sequence[ScoredPassage], Fallback | None, Usage]:
-        """The passages in the order of the reranking model, if there is one."""
-        return passages, None, Usage()
+        self, question: str, passages: Sequence[ScoredPassage], kept: int
+    ) -> tuple[Sequence[ScoredPassage], RerankScores]:
+        """The first `kept` passages in the order of the reranking model; all passages as they are if `kept` is 0 or there is no such model any more."""
+        if self._reranking is None or not kept:
+            return passages, RerankScores([None] * len(passages))
+        found = await self._reranking.scores(question, [reranked_text(one.found.passage) for one in passages])
+        return [passages[place] for place in order(found.scores)[:kept]], found
 
     async def _with_headers(
         self, who: Principal, passages: Sequence[ScoredPassage]

@@ -124,10 +124,18 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def ranking(
-    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyses: PassageAnalyses
+    retrieval: Retrieval,
+    around: Mapping[UUID, tuple[int, bytes]],
+    analyses: PassageAnalyses,
+    *,
+    in_order: bool = False,
 ) -> Ranking:
-    """The excerpts of the first passages, and how well the best of them fits. around: the text around each of these passages; those without it are left out."""
+    """The excerpts of the first passages, and how well the best of them fits. around: the text around each of these passages; those without it are left out. in_order: whether
+    the excerpts follow the order of the passages, which a reranking model has made.
+    """
     candidates = _candidates(retrieval, around, analyses)
+    if in_order:
+        candidates = _passage_by_passage(candidates, retrieval.passages)
     first: list[_Shown] = []
     more: list[_Shown] = []
     parts: dict[UUID, PassageParts] = {}
@@ -157,11 +165,24 @@ def ranking(
             left -= len(shown.excerpt.text.encode())
         elif len(more) < MAX_MORE_EXCERPTS:
             more.append(shown)
-    return _graded([one.excerpt for one in first], [one.excerpt for one in more])
+    excerpts, further = ([one.excerpt for one in shown] for shown in (first, more))
+    # Another order of the same passages does not make them fit better or worse.
+    support = max((one.score for one in (*excerpts, *(further if in_order else ()))), default=0.0)
+    return _graded(excerpts, further, support)
 
 
-def _graded(first: Sequence[Excerpt], more: Sequence[Excerpt]) -> Ranking:
-    support = max((one.score for one in first), default=0.0)
+def _passage_by_passage(
+    candidates: Sequence[_Candidate], passages: Sequence[ScoredPassage]
+) -> Sequence[_Candidate]:
+    """The best piece of each passage, in the order of the passages, and then the other pieces."""
+    best: dict[UUID, _Candidate] = {}
+    for one in candidates:
+        best.setdefault(one.passage.found.passage.id, one)
+    first = [best[one.found.passage.id] for one in passages if one.found.passage.id in best]
+    return [*first, *(one for one in candidates if best[one.passage.found.passage.id] is not one)]
+
+
+def _graded(first: Sequence[Excerpt], more: Sequence[Excerpt], support: float) -> Ranking:
     if support >= NEAR:
         return Ranking(tuple(first), tuple(more), support, near=True)
     return Ranking(tuple(one for one in first if one.score >= FLOOR), (), support)

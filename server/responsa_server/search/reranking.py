@@ -37,6 +37,11 @@ class RerankScores:
     fallback: Fallback | None = None
     usage: Usage = field(default_factory=Usage)
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the model has scored passages."""
+        return any(score is not None for score in self.scores)
+
 
 class Reranking:
     """The reranking model of this server, with its limits."""

@@ -102,10 +102,11 @@ class KnowledgeTool:
             found = await self._evidence.search(
                 call.who, (query,), collections, SearchOptions(options.passages, filters=filters)
             )
+            ranked = await self._evidence.rank(call.who, query, found)
         except ResponsaError as error:
             return ToolResult(ToolOutcome.ERROR, error.message, error=ToolFault.UNREACHABLE)
-        used, time = Usage(found.embedding_tokens), self._clock()
-        passages = await self._evidence.passages(found, options.bytes)
+        used, time = Usage(found.embedding_tokens) + ranked.usage, self._clock()
+        passages = await self._evidence.passages(ranked.evidence, options.bytes)
         shown = [one for one in passages if one.place is not None]
         if not shown:
             return _nothing(used)
