@@ -56,7 +56,7 @@ def table(*default: str) -> ModelTable:
         ("lab:qwen3:8b", None),
         ("lab:org/model@1", None),
         ("toy:strong", None),
-        ("extractive", None),
+        ("passages", None),
         ("default", None),
         ("anthropic:claude-x", "set ANTHROPIC_API_KEY"),
         ("gemini:g", "set GEMINI_API_KEY"),
@@ -79,16 +79,16 @@ def test_default_cannot_stand_for_itself() -> None:
     for names in ("default", "lab:a,default", ["default"]):
         with pytest.raises(ValidationError, match="must not contain “default”"):
             ModelSettings.model_validate({"default": names})
-    assert ModelSettings.model_validate({"default": "lab:a, extractive"}).default == ["lab:a", "extractive"]
+    assert ModelSettings.model_validate({"default": "lab:a, passages"}).default == ["lab:a", "passages"]
 
 
 def test_a_chain_holds_each_model_once_and_default_in_its_place() -> None:
     models = table("lab:a", "lab:b")
-    assert models.resolved(["openai:x", "default", "lab:a", "extractive"]) == ("openai:x", "lab:a", "lab:b")
-    assert models.chain(["extractive"]) is None
+    assert models.resolved(["openai:x", "default", "lab:a", "passages"]) == ("openai:x", "lab:a", "lab:b")
+    assert models.chain(["passages"]) is None
     assert models.chain([]) is None
     assert table().chain(["default"]) is None
-    for names in (["extractive", "openai:x"], ["attic:m"], ["openai:x", "anthropic:claude-x"]):
+    for names in (["passages", "openai:x"], ["attic:m"], ["openai:x", "anthropic:claude-x"]):
         with pytest.raises(KeyError):
             models.chain(names)
 
@@ -107,7 +107,7 @@ def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
         "lab": Provider(server_at("http://127.0.0.1:9/v1")),
     }
     models = ModelTable(declared, Prices(shipped()), replace(OPTIONS, default=["tiny:m", "lab:m"]))
-    assert models.small(["default", "tiny:n", "extractive"]) == {"tiny:m", "tiny:n"}
+    assert models.small(["default", "tiny:n", "passages"]) == {"tiny:m", "tiny:n"}
     assert models.small(["lab:m"]) == frozenset()
     with pytest.raises(KeyError):
         models.small(["attic:m"])
@@ -126,9 +126,9 @@ def test_the_window_of_a_chain_is_its_smallest_known_one() -> None:
     models = ModelTable(
         providers(declared), Prices(shipped()), replace(OPTIONS, default=["unknown:m", "small:m"])
     )
-    assert models.window(["large:m", "default", "extractive"]) == 4096
+    assert models.window(["large:m", "default", "passages"]) == 4096
     assert models.window(["unknown:m", "large:m"]) == 32_768
-    assert models.window(["unknown:m"]) is models.window(["extractive"]) is None
+    assert models.window(["unknown:m"]) is models.window(["passages"]) is None
 
 
 @pytest.mark.parametrize("dead", [0, 1, 2])
@@ -207,7 +207,7 @@ async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked
         {"servers": {"lab": {"url": "http://x", "wire": "morse"}}},
         {"openai": {"key": "secret"}},
         {"servers": {"openai": {"url": "http://x/v1"}}},
-        {"servers": {"extractive": {"url": "http://x/v1"}}},
+        {"servers": {"passages": {"url": "http://x/v1"}}},
     ],
 )
 def test_settings_that_are_wrong_are_refused(wrong: dict[str, object]) -> None:
