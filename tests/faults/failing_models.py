@@ -35,7 +35,6 @@ class Act(StrEnum):
     CONTINUES = "continues"
     REPEATS = "repeats"
     RESTARTS = "restarts"
-    CONTRADICTS = "contradicts"
 
 
 @dataclass
@@ -112,11 +111,6 @@ class Models:
                 case Act.REPEATS:
                     again = " ".join(stands.split()[-case.dice.randint(3, 9) :])
                     text = f"{again}{rest}"
-                case Act.CONTRADICTS:
-                    lines = [one for one in re.split(r"(?<=\.)\s+", stands) if re.search(r"\d{5}\b.*\.", one)]
-                    said = case.dice.choice(lines) if lines else ""
-                    changed = re.sub(r"\d{5}", lambda one: str(int(one[0]) + 1), said).removeprefix("- ")
-                    text = f"{rest}\n\n{changed} And so on." if changed else rest
                 case Act.RESTARTS:
                     pass
         await exchange.begin("text/event-stream")

@@ -33,10 +33,10 @@ from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import plan_vectors
 from responsa_server.ingest.sniff import sniff
 from responsa_server.instance import CHECKOUT
-from responsa_server.search.answering import judge_claims
-from responsa_server.search.claims import Excerpt
+from responsa_server.search.citation_check import judge_claims
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.evidence import PassageAnalyses
+from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.text.lexical import language_of
 from responsa_server.text.sentences import pieces
 
@@ -239,8 +239,8 @@ def judge_cases(cases: Sequence[Case]) -> Sequence[tuple[Case, bool]]:
     judged: list[tuple[Case, bool]] = []
     for group in groups.values():
         passage = group[0].passage
-        excerpt = Excerpt(passage, passage.passage.source, passage.passage.text)
-        quotes = judge_claims([Claim(one.text, 1) for one in group], [excerpt], analyses)
+        shown = PromptPassage(passage, passage.passage.source, passage.passage.text)
+        quotes = judge_claims([Claim(one.text, 1) for one in group], [shown], analyses)
         judged += [(case, quote is not None) for case, quote in zip(group, quotes, strict=True)]
     return judged
 

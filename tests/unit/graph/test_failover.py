@@ -34,7 +34,6 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from responsa_server.providers.chain import Barred, Member, ModelChain
-from responsa_server.search.contradicting import contradict
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff, shipped
 from tests.unit.graph.speaking import Says, Turn, told_by
@@ -77,7 +76,6 @@ async def told(
         model=ModelChain(members, Free(), Barred(), patience_seconds=30.0),
         small=frozenset(members[place].name for place in small),
         classifiers=CLASSIFIERS,
-        contradict=contradict,
     )
     return await told_by(shipped("tutor", parts), question or asked("tutor"))
 
@@ -154,10 +152,9 @@ async def test_a_server_that_takes_no_prefix_after_all_is_asked_to_write_on(faul
     ("comes", "calls"),
     [
         ("weit nach Norden. Und dann ist Schluss.", 2),
-        ("Und noch etwas dazu. Der Nil fließt nicht weit nach Norden. Ende.", 2),
         (FIRST + REST, 1),
     ],
-    ids=["repeats", "contradicts", "begins again"],
+    ids=["repeats", "begins again"],
 )
 async def test_what_does_not_fit_withdraws_the_whole_step(comes: str, calls: int) -> None:
     class Twice(Says):
@@ -188,17 +185,9 @@ class Spending(Says):
             yield piece
 
 
-@pytest.mark.parametrize(
-    "comes",
-    [
-        ("weit nach Norden. Und dann ist Schluss.",),
-        ("Und noch etwas dazu. ", "Der Nil fließt nicht", " weit nach Norden. Ende."),
-    ],
-    ids=["repeats", "contradicts"],
-)
-async def test_what_stood_stays_if_the_budget_allows_no_further_call(comes: Sequence[str]) -> None:
+async def test_what_stood_stays_if_the_budget_allows_no_further_call() -> None:
     question = asked("tutor")
-    second = Spending(question, *map(TextPiece, comes), END)
+    second = Spending(question, TextPiece("weit nach Norden. Und dann ist Schluss."), END)
     end = end_of(await told(breaks(FIRST, LOST), second, question=question))
     assert end.text.rstrip() == WHOLE.partition(" Er")[0]
     assert len(answering(second)) == 1
@@ -316,14 +305,14 @@ STANDS = "The Rook hub serves up to 40 devices at once. It stands in the hall ne
         (f"{STANDS}\n- ", ["the", " door. -", " It lasts"], Fit.REPEATS),
         (STANDS, ["The Rook hub", " serves up to 40 devices at once"], Fit.RESTARTS),
         (STANDS, ["A fact. The Rook hub serves up to 40", " devices at once. So"], Fit.REPEATS),
-        (STANDS, ["A fact. The Rook hub serves up to 50", " devices at once. So"], Fit.CONTRADICTS),
+        (STANDS, ["A fact. The Rook hub serves up to 50", " devices at once. So"], Fit.FITS),
         (f"{STANDS}It lasts two ye", ["ars", " for all."], Fit.FITS),
         (f"{STANDS}It lasts two ye", ["years", " for all."], Fit.REPEATS),
         (f"{STANDS}It lasts two ye", ["lasts two", " years for all."], Fit.REPEATS),
     ],
 )
 def test_a_text_is_compared_with_what_stands(stands: str, pieces: Sequence[str], fit: Fit) -> None:
-    compared = Comparison(stands, contradict)
+    compared = Comparison(stands)
     found = [compared.add(one) for one in pieces]
     found.append(compared.end())
     assert next((one for one in found if one not in (Fit.OPEN, Fit.FITS)), Fit.FITS) is fit
@@ -346,18 +335,3 @@ def test_long_code_is_not_read_again_with_each_piece(monkeypatch: pytest.MonkeyP
     again = "```\nThat is all. The Rook hub serves up to 40 devices at once. " + "So it goes. " * 200
     found = {compared.add(again[place : place + 4]) for place in range(0, len(again), 4)}
     assert Fit.REPEATS in found
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "found"),
-    [
-        ("The fee is 25 euros per month.", "The fee is 30 euros per month.", True),
-        ("The warranty covers water damage.", "The warranty does not cover water damage.", True),
-        ("Die Garantie deckt Wasserschäden ab.", "Die Garantie deckt Wasserschäden nicht ab.", True),
-        ("The Pro plan costs 20 euros.", "The Basic plan costs 10 euros.", False),
-        ("It costs 20 euros per month.", "It costs 200 euros per year.", False),
-        ("The warranty covers water damage.", "It does not cover theft of parts.", False),
-    ],
-)
-def test_contradictions(one: str, other: str, *, found: bool) -> None:
-    assert contradict(one, other) is contradict(other, one) is found

@@ -11,13 +11,11 @@ from responsa_server.domain.errors import Reason
 from responsa_server.ingest.formats import rows
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sniff import sniff
-from responsa_server.search.evidence import PassageAnalyses
-from responsa_server.search.wording import passage_words
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_server.text.rows import NAMED_ROWS, cell_of, line_of, named_cells
 from responsa_server.text.sentences import MAX_PIECE_BYTES
 from tests.unit.knowledge.originals import rejected
-from tests.unit.knowledge.test_parts import found, shown
+from tests.unit.knowledge.test_parts import shown
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "fixtures" / "documents"
 
@@ -57,14 +55,6 @@ def test_an_answer_says_a_row_with_the_names_of_its_columns() -> None:
     assert shown(data, "a;b", name="a.csv") == "**city**: Bonn: 2; **price | net**: a;b"
     assert shown('[{"city": "Bonn", "price": 4}]', "Bonn", name="a.json") == "**city**: Bonn; **price**: 4"
     assert shown('{"city": "Bonn"}\n', "Bonn", name="a.jsonl") == "**city**: Bonn"
-
-
-def test_the_first_row_explains_no_other_row() -> None:
-    """In other formats the first row of a table may be its header, whose words belong to each row."""
-    analyses = PassageAnalyses()
-    passage = found("city,river\nUlm,Danube\nBonn,Rhine\n", name="a.csv")
-    words = passage_words(passage, analyses.of(passage), analyses.analyzer)
-    assert [piece.above for piece in words.pieces] == [frozenset(), frozenset()]
 
 
 def test_the_media_types_are_those_of_the_formats() -> None:

@@ -11,7 +11,6 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sniff import sniff
-from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.parts import (
     MAX_PARAGRAPH_BYTES,
     MAX_PART_BYTES,
@@ -19,7 +18,6 @@ from responsa_server.search.parts import (
     Part,
     PassageParts,
 )
-from responsa_server.search.wording import passage_words
 from responsa_server.text.sentences import pieces
 
 ID = UUID(int=1)
@@ -200,18 +198,6 @@ def test_what_has_no_visible_text_is_not_shown() -> None:
 )
 def test_what_only_refers_to_another_place_is_not_shown(text: str, expected: str) -> None:
     assert shown(f"Before.\n\n{text}\n\nAfter.", text.strip("- .")) == expected
-
-
-def test_the_header_in_an_earlier_passage_explains_each_row() -> None:
-    analyses = PassageAnalyses()
-    whole = "| Lamp | Voltage |\n|---|---|\n| Wren | six |\n| Rook | nine |\n"
-    later = found(whole, cut="| Wren")
-    words = passage_words(later, analyses.of(later), analyses.analyzer)
-    assert [piece.above for piece in words.pieces] == [frozenset({"lamp", "voltag"})] * 2
-    # In the passage with the header, the header explains the other rows.
-    first = found(whole)
-    words = passage_words(first, analyses.of(first), analyses.analyzer)
-    assert [frozenset({"lamp", "voltag"}) <= piece.above for piece in words.pieces] == [False, True, True]
 
 
 def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header() -> None:

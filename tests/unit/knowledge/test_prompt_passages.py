@@ -9,9 +9,7 @@ import pytest
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
-from responsa_server.search.claims import LEAST_BYTES, excerpts
-from responsa_server.search.retrieve import ScoredPassage
-from responsa_server.search.scoring import Score
+from responsa_server.search.prompt_passages import LEAST_BYTES, prompt_passages
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.sentences import pieces
 
@@ -19,14 +17,14 @@ SENTENCES = [f"Sentence {word} is here, and it says é as long as it can go on."
 TEXT = " ".join(SENTENCES)
 
 
-def scored(
+def found(
     text: str = TEXT, *, number: int = 1, start: int = 50, title: str = "", best: int | None = None
-) -> ScoredPassage:
+) -> FoundPassage:
     """A passage that begins at byte `start` of its document. best: the index of the sentence nearest to the question (None without
     vectors).
     """
     size = len(text.encode())
-    found = [
+    made = [
         PassagePiece(
             VectorKind.SENTENCE,
             ByteRange(start + one.byte_start, start + one.byte_end),
@@ -36,28 +34,28 @@ def scored(
     ]
     id_ = UUID(int=number)
     passage = Passage(id_, "default", id_, 1, title, "", ByteRange(start, start + size), text)
-    return ScoredPassage(FoundPassage(passage, "en", found), Score(0.5, 1, 0.5, 0.5, 0.5), 0)
+    return FoundPassage(passage, "en", made)
 
 
-def texts(passages: Sequence[ScoredPassage], most_bytes: int) -> list[str]:
-    found = excerpts(passages, most_bytes)
-    assert sum(len((one.found.passage.title + one.text).encode()) for one in found) <= most_bytes
-    for one in found:
+def texts(passages: Sequence[FoundPassage], most_bytes: int) -> list[str]:
+    shown = prompt_passages(passages, {}, most_bytes)
+    assert sum(len((one.found.passage.title + one.text).encode()) for one in shown) <= most_bytes
+    for one in shown:
         passage = one.found.passage
         start = one.source.start - passage.source.start
         assert passage.text.encode()[start : start + len(one.text.encode())] == one.text.encode()
         assert one.source.end - one.source.start == len(one.text.encode())
-    return [one.text for one in found]
+    return [one.text for one in shown]
 
 
 def test_whole_passages_are_shown_while_there_is_room() -> None:
     size = len(TEXT.encode())
     other = TEXT.replace("Sentence", "Proposition")
-    both = [scored(), scored(other, number=2)]
+    both = [found(), found(other, number=2)]
     assert texts(both, 10_000) == [TEXT, other]
     assert texts(both, size) == [TEXT]
-    assert texts([scored(title="x" * 10)], size + 10) == [TEXT]
-    assert texts([scored(title="x" * 10)], size + 9) != [TEXT]
+    assert texts([found(title="x" * 10)], size + 10) == [TEXT]
+    assert texts([found(title="x" * 10)], size + 9) != [TEXT]
 
 
 @pytest.mark.parametrize(
@@ -68,18 +66,14 @@ def test_what_does_not_fit_is_cut_along_its_sentences_around_the_best(
     best: int | None, expected: list[str]
 ) -> None:
     room = len(" ".join(expected).encode()) + 20
-    assert texts([scored(best=best)], room) == [" ".join(expected)]
+    assert texts([found(best=best)], room) == [" ".join(expected)]
 
 
 def test_a_short_rest_is_only_shown_where_nothing_else_is() -> None:
-    other = scored(TEXT.replace("Sentence", "Proposition"), number=2)
+    other = found(TEXT.replace("Sentence", "Proposition"), number=2)
     size, one = len(TEXT.encode()), len(SENTENCES[0].encode())
     assert one < LEAST_BYTES
-    assert texts([scored()], one) == [SENTENCES[0]]
-    assert texts([scored(), other], size + LEAST_BYTES - 1) == [TEXT]
-    assert len(texts([scored(), other], size + 3 * one + 20)) == 2
-    assert texts([scored()], 10) == []
-
-
-def test_what_two_documents_say_alike_is_shown_once() -> None:
-    assert texts([scored(), scored(number=2, start=0)], 10_000) == [TEXT]
+    assert texts([found()], one) == [SENTENCES[0]]
+    assert texts([found(), other], size + LEAST_BYTES - 1) == [TEXT]
+    assert len(texts([found(), other], size + 3 * one + 20)) == 2
+    assert texts([found()], 10) == []
