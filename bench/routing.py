@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
@@ -11,10 +12,10 @@ from typing import Final
 from bench.figures import Comparison, percentile
 from bench.report import Line
 from bench.run import Run
-from responsa_lab.evaluation.dialogues import OURS, dialogues
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.files import SHIPPED, read
 from responsa_server.embedded import Layout
+from responsa_server.instance import CHECKOUT
 from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.settings import RetrievalSettings
@@ -22,13 +23,15 @@ from responsa_server.search.settings import RetrievalSettings
 TITLE: Final = "The router's decision: chat's three intents, questions of evals/dialogues.jsonl, one at a time; compared with embedding alone"
 _AGENT: Final = "chat"
 _EXAMPLES: Final = "examples/intents.jsonl"
+_DIALOGUES: Final = CHECKOUT / "evals" / "dialogues.jsonl"
 
 
 def measure(run: Run) -> list[Line]:
     """The time to classify a question's intent in this process, in milliseconds, without the training."""
     run.say("the router's decision")
     data = Layout.of(run.place.home).data
-    texts = [one.question for one in dialogues(OURS) if one.agent == _AGENT]
+    rows = map(json.loads, _DIALOGUES.read_text(encoding="utf-8").splitlines())
+    texts = [one["question"] for one in rows if one["agent"] == _AGENT]
     with closing(load(data / "models", threads=RetrievalSettings().embedding_threads)) as embedder:
         trainer = KeptClassifiers(data / "classifiers", embedder)
         return asyncio.run(_measured(embedder, trainer, texts, run.pick(9, 3)))

@@ -1,4 +1,4 @@
-"""The commands `responsa eval retrieval | answers | reading | claims | intents | dialogues | tools | personal | injection | sections`."""
+"""The commands `responsa eval retrieval | answers | reading | claims | intents | personal | injection | sections`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from responsa_client.aio import AsyncResponsa
-from responsa_lab.evaluation.choosing import eval_tools
 from responsa_lab.evaluation.claims import eval_claims
 from responsa_lab.evaluation.dataset import DataSet, Limit, Question
-from responsa_lab.evaluation.dialogues import eval_dialogues
 from responsa_lab.evaluation.injection import eval_injection
 from responsa_lab.evaluation.intents import eval_intents
 from responsa_lab.evaluation.measuring import (
@@ -64,8 +62,6 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("reading")(eval_reading)
     group.command("claims")(eval_claims)
     group.command("intents")(eval_intents)
-    group.command("dialogues")(eval_dialogues)
-    group.command("tools")(eval_tools)
     group.command("personal")(eval_personal)
     group.command("injection")(eval_injection)
     group.command("sections")(eval_sections)

@@ -12,12 +12,14 @@ from responsa_server.domain.people import Principal, Role
 
 __all__ = [
     "EVERY_TOOL",
+    "KNOWLEDGE_SEARCH",
     "MAX_ARGUMENTS_BYTES",
     "MAX_DATA_BYTES",
     "MAX_RESULT_BYTES",
     "MAX_SOURCES",
     "MAX_SOURCES_BYTES",
     "TOOL_SECONDS",
+    "WEB_SEARCH",
     "Allow",
     "Candidate",
     "Declaration",
@@ -54,6 +56,10 @@ MAX_ARGUMENTS_BYTES: Final = 32 * 1024
 """The maximum size of a call's arguments, in bytes on the wire."""
 EVERY_TOOL: Final = "*"
 """In an agent's list of tools, this name stands for all tools that change nothing, and for those whose declarations name the agent."""
+KNOWLEDGE_SEARCH: Final = "knowledge_search"
+"""The kind of the tools that search the documents of this server."""
+WEB_SEARCH: Final = "web_search"
+"""The kind of the tools that search the web."""
 TOOL_SECONDS: Final = 20.0
 """The time limit of a call if its tool's declaration does not give it."""
 
@@ -194,7 +200,7 @@ class Declaration:
 
     name: the file's name without `.toml`. effect: None if the kind decides. timeout_seconds: the limit of one call. max_bytes: how many bytes
     the tool reads of a response at most. secrets: where the declaration's secrets stand, by the names that its other keys use. options: the kind's own keys, as the kind's model. folder: the path of the
-    folder with the file; "" for a tool that needs no file. examples: messages that need a tool, by the tool's id; "" stands for the declaration's only tool.
+    folder with the file; "" for a tool that needs no file.
     """
 
     name: str
@@ -208,7 +214,6 @@ class Declaration:
     allow: Allow = field(default_factory=Allow)
     secrets: Mapping[str, SecretPlace] = field(default_factory=dict[str, SecretPlace])
     folder: str = ""
-    examples: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
 
 class ToolUnfit(Exception):
@@ -257,11 +262,10 @@ class ToolEntry:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A tool that may be chosen for a message. kind: the kind of its declaration. examples: messages that need the tool, from its declaration."""
+    """A tool that may be chosen for a message. kind: the kind of its declaration."""
 
     tool: Tool
     kind: str
-    examples: Sequence[str] = ()
 
 
 class ToolCatalogue(Protocol):

@@ -17,6 +17,7 @@ from decimal import (
     Overflow,
     localcontext,
 )
+from functools import partial
 from typing import Final, cast
 
 from responsa_server.domain.tools import (
@@ -32,9 +33,58 @@ from responsa_server.domain.tools import (
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
 
 MAX_CHARACTERS: Final = 500
-_MAX_DEPTH: Final = 50
 _DIGITS: Final = 50
-_MAX_EXPONENT: Final = 1000
+# These bounds hold for each intermediate result, so no expression takes long: 10 ** 10 ** 10 overflows at once.
+_BOUNDS: Final = Context(
+    prec=_DIGITS, Emin=-1000, Emax=1000, traps=[DivisionByZero, InvalidOperation, Overflow]
+)
+_OPERATORS: Final = dict[type[ast.AST], Callable[..., Decimal]](
+    {
+        ast.Add: Decimal.__add__,
+        ast.Sub: Decimal.__sub__,
+        ast.Mult: Decimal.__mul__,
+        ast.Div: Decimal.__truediv__,
+        ast.FloorDiv: Decimal.__floordiv__,
+        ast.Mod: Decimal.__mod__,
+        ast.Pow: Decimal.__pow__,
+        ast.UAdd: Decimal.__pos__,
+        ast.USub: Decimal.__neg__,
+    }
+)
+
+
+def _max(first: Decimal, *others: Decimal) -> Decimal:
+    return max((first, *others))
+
+
+def _min(first: Decimal, *others: Decimal) -> Decimal:
+    return min((first, *others))
+
+
+def _round(value: Decimal, places: Decimal = Decimal(0)) -> Decimal:
+    return value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+
+
+def _sum(*values: Decimal) -> Decimal:
+    return sum(values, Decimal(0))
+
+
+_FUNCTIONS: Final = dict[str, Callable[..., Decimal]](
+    {
+        "abs": Decimal.__abs__,
+        "ceil": partial(Decimal.to_integral_value, rounding=ROUND_CEILING),
+        "exp": Decimal.exp,
+        "floor": partial(Decimal.to_integral_value, rounding=ROUND_FLOOR),
+        "ln": Decimal.ln,
+        "log10": Decimal.log10,
+        "max": _max,
+        "min": _min,
+        "round": _round,
+        "sqrt": Decimal.sqrt,
+        "sum": _sum,
+    }
+)
+_SPELLINGS: Final = str.maketrans({"×": "*", "·": "*", "÷": "/", "\u2212": "-", "\u2013": "-", "^": "**"})
 _PARAMETERS: Final[Mapping[str, object]] = {
     "type": "object",
     "properties": {
@@ -42,7 +92,7 @@ _PARAMETERS: Final[Mapping[str, object]] = {
             "type": "string",
             "minLength": 1,
             "maxLength": MAX_CHARACTERS,
-            "description": "E.g. 19.99 * 3 + 4.5 or round(100 / 7, 2). Operators: + - * / // % **. Functions: abs, ceil, exp, floor, ln, log10, max, min, round, sqrt, sum. Write numbers without separators of thousands, and with a point.",
+            "description": f"E.g. 19.99 * 3 + 4.5 or round(100 / 7, 2). Operators: + - * / // % **. Functions: {', '.join(_FUNCTIONS)}. Write numbers without separators of thousands, and with a point.",
         }
     },
     "required": ["expression"],
@@ -54,81 +104,6 @@ _RETURNS: Final[Mapping[str, object]] = {
     "required": ["value", "exact"],
     "additionalProperties": False,
 }
-_SPELLINGS: Final = str.maketrans({"×": "*", "·": "*", "÷": "/", "\u2212": "-", "\u2013": "-", "^": "**"})
-_BINARY: Final[Mapping[type[ast.operator], Callable[[Decimal, Decimal], Decimal]]] = {
-    ast.Add: Decimal.__add__,
-    ast.Sub: Decimal.__sub__,
-    ast.Mult: Decimal.__mul__,
-    ast.Div: Decimal.__truediv__,
-    ast.FloorDiv: Decimal.__floordiv__,
-    ast.Mod: Decimal.__mod__,
-    ast.Pow: Decimal.__pow__,
-}
-_UNARY: Final[Mapping[type[ast.unaryop], Callable[[Decimal], Decimal]]] = {
-    ast.UAdd: Decimal.__pos__,
-    ast.USub: Decimal.__neg__,
-}
-
-
-def _round(value: Decimal, places: Decimal = Decimal(0)) -> Decimal:
-    if places != places.to_integral_value() or abs(places) > _DIGITS:
-        raise _Wrong("round takes a whole number of places, at most 50")
-    return value.quantize(Decimal(1).scaleb(-int(places)), rounding=ROUND_HALF_UP)
-
-
-def _exp(value: Decimal) -> Decimal:
-    return value.exp()
-
-
-def _ln(value: Decimal) -> Decimal:
-    return value.ln()
-
-
-def _log10(value: Decimal) -> Decimal:
-    return value.log10()
-
-
-def _sqrt(value: Decimal) -> Decimal:
-    return value.sqrt()
-
-
-def _ceil(value: Decimal) -> Decimal:
-    return value.to_integral_value(ROUND_CEILING)
-
-
-def _floor(value: Decimal) -> Decimal:
-    return value.to_integral_value(ROUND_FLOOR)
-
-
-def _max(first: Decimal, *others: Decimal) -> Decimal:
-    return max((first, *others))
-
-
-def _min(first: Decimal, *others: Decimal) -> Decimal:
-    return min((first, *others))
-
-
-def _sum(*values: Decimal) -> Decimal:
-    return sum(values, Decimal(0))
-
-
-_FUNCTIONS: Final[Mapping[str, Callable[..., Decimal]]] = {
-    "abs": Decimal.__abs__,
-    "ceil": _ceil,
-    "exp": _exp,
-    "floor": _floor,
-    "ln": _ln,
-    "log10": _log10,
-    "max": _max,
-    "min": _min,
-    "round": _round,
-    "sqrt": _sqrt,
-    "sum": _sum,
-}
-
-
-class _Wrong(Exception):
-    """The expression cannot be computed. The message is a clause."""
 
 
 def computed(expression: str) -> tuple[Decimal, bool]:
@@ -136,54 +111,45 @@ def computed(expression: str) -> tuple[Decimal, bool]:
     text = expression.translate(_SPELLINGS).strip()
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"The expression has more than {MAX_CHARACTERS} characters.")
-    try:
-        tree = ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError("This is not an arithmetic expression, such as (2 + 3) * 4.") from None
-    context = Context(
-        prec=_DIGITS,
-        Emin=-_MAX_EXPONENT,
-        Emax=_MAX_EXPONENT,
-        traps=[DivisionByZero, InvalidOperation, Overflow],
-    )
-    with localcontext(context) as used:
+    with localcontext(_BOUNDS) as used:
         try:
-            value = _value(tree.body, text.encode(), 0)
-        except _Wrong as error:
-            raise ValueError(f"This cannot be computed: {error}.") from None
+            value = _value(ast.parse(text, mode="eval").body, text.encode())
+        except (SyntaxError, RecursionError, MemoryError):
+            raise ValueError("This is not an arithmetic expression, such as (2 + 3) * 4.") from None
         except DivisionByZero:
             raise ValueError("This cannot be computed: it divides by zero.") from None
         except Overflow:
             raise ValueError("This cannot be computed: the result is too large.") from None
         except (DecimalException, TypeError):
             raise ValueError("This cannot be computed: a number is outside a function's range.") from None
+        if not value.is_finite():
+            raise ValueError("This cannot be computed: the result is infinite.")
         return value, not used.flags[Inexact]
 
 
-def _value(node: ast.expr, text: bytes, depth: int) -> Decimal:
-    if depth > _MAX_DEPTH:
-        raise _Wrong("it is nested too deeply")
+def _value(node: ast.expr, text: bytes) -> Decimal:
     match node:
         case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
             # The literal's own text, because a float has lost digits.
             literal = text[node.col_offset : node.end_col_offset].decode()
             try:
-                return Decimal(literal) + 0
+                return +Decimal(literal)
             except InvalidOperation:
-                raise _Wrong(f"“{literal[:40]}” is not a decimal number") from None
-        case ast.BinOp(op=op) if type(op) in _BINARY:
-            left, right = _value(node.left, text, depth + 1), _value(node.right, text, depth + 1)
-            return _BINARY[type(op)](left, right)
-        case ast.UnaryOp(op=op) if type(op) in _UNARY:
-            return _UNARY[type(op)](_value(node.operand, text, depth + 1))
+                raise ValueError(f"“{literal[:40]}” is not a decimal number.") from None
+        case ast.BinOp(op=op) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_value(node.left, text), _value(node.right, text))
+        case ast.UnaryOp(op=op) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_value(node.operand, text))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
-            return _FUNCTIONS[name](*(_value(one, text, depth + 1) for one in arguments))
+            return _FUNCTIONS[name](*(_value(one, text) for one in arguments))
         case ast.Call(func=ast.Name(id=name)):
-            raise _Wrong(f"there is no function “{name[:40]}”; there are {', '.join(_FUNCTIONS)}")
+            raise ValueError(
+                f"There is no function “{name[:40]}”. The functions are: {', '.join(_FUNCTIONS)}."
+            )
         case ast.Name(id=name):
-            raise _Wrong(f"“{name[:40]}” is not a number")
+            raise ValueError(f"“{name[:40]}” is not a number.")
         case _:
-            raise _Wrong("it may have numbers, + - * / // % **, parentheses and functions only")
+            raise ValueError("An expression has only numbers, + - * / // % **, parentheses and functions.")
 
 
 class CalculatorTool:

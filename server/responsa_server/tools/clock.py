@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from datetime import time as time_of_day
 from typing import Final, cast
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -18,15 +17,9 @@ from responsa_server.domain.tools import (
     ToolOutcome,
     ToolResult,
 )
-from responsa_server.domain.words import counted
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
 
-_MIDNIGHT: Final = time_of_day()
-_TIME: Final = {
-    "type": "string",
-    "maxLength": 40,
-    "description": "A date or a time in ISO 8601, e.g. 2026-03-01 or 2026-03-01T09:30. A time without an offset is a time in `zone`.",
-}
+_FORM: Final = "A date or a time in ISO 8601, e.g. 2026-03-01 or 2026-03-01T09:30. A time without an offset is a time in `zone`."
 _PARAMETERS: Final[Mapping[str, object]] = {
     "type": "object",
     "properties": {
@@ -36,12 +29,14 @@ _PARAMETERS: Final[Mapping[str, object]] = {
             "description": "The time zone by its IANA name, e.g. Europe/Berlin; UTC if it is left out.",
         },
         "time": {
-            **_TIME,
-            "description": f"The time to show in the zone; now if it is left out. {_TIME['description']}",
+            "type": "string",
+            "maxLength": 40,
+            "description": f"The time to show in the zone; now if it is left out. {_FORM}",
         },
         "until": {
-            **_TIME,
-            "description": f"A second time: the result says how long it is after the first. {_TIME['description']}",
+            "type": "string",
+            "maxLength": 40,
+            "description": f"A second time: the result says how long it is after the first. {_FORM}",
         },
     },
     "additionalProperties": False,
@@ -49,12 +44,8 @@ _PARAMETERS: Final[Mapping[str, object]] = {
 _RETURNS: Final[Mapping[str, object]] = {
     "type": "object",
     "properties": {
-        "time": {"type": "string"},
-        "zone": {"type": "string"},
-        "weekday": {"type": "string"},
-        "until": {"type": "string"},
-        "days": {"type": "integer"},
-        "seconds": {"type": "integer"},
+        **{name: {"type": "string"} for name in ("time", "zone", "weekday", "until")},
+        **{name: {"type": "integer"} for name in ("days", "seconds")},
     },
     "required": ["time", "zone", "weekday"],
     "additionalProperties": False,
@@ -83,7 +74,18 @@ class TimeTool:
         try:
             time = _read(given["time"], zone) if "time" in given else self._clock().astimezone(zone)
             until = _read(given["until"], zone) if "until" in given else None
-            data, content = _result(time, until, name, dated="time" in given)
+            content = f"{_shown(time)} in {name}."
+            data: dict[str, object] = {
+                "time": time.isoformat(timespec="seconds"),
+                "zone": name,
+                "weekday": f"{time:%A}",
+            }
+            if until is not None:
+                # Days are counted on the calendar, so that a day with a change of the clock is one day; seconds are elapsed time.
+                days = (until.date() - time.date()).days
+                seconds = (until.astimezone(UTC) - time.astimezone(UTC)) // timedelta(seconds=1)
+                data |= {"until": until.isoformat(timespec="seconds"), "days": days, "seconds": seconds}
+                content = f"From {_shown(time)} until {_shown(until)} in {name}: {days} calendar days, {seconds} seconds."
         except (ValueError, OverflowError):
             return _wrong("A time is not valid; write it like 2026-03-01T09:30, with years from 1 to 9999.")
         return ToolResult(ToolOutcome.OK, content, data)
@@ -97,56 +99,9 @@ def _read(text: str, zone: ZoneInfo) -> datetime:
     return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(zone)
 
 
-def _result(
-    time: datetime, until: datetime | None, zone: str, *, dated: bool
-) -> tuple[Mapping[str, object], str]:
-    """The data, and what a person would say. dated: whether the caller named the time, so that midnight means the whole day."""
-    data: dict[str, object] = {
-        "time": time.isoformat(timespec="seconds"),
-        "zone": zone,
-        "weekday": time.strftime("%A"),
-    }
-    if until is None:
-        if dated and time.time() == _MIDNIGHT:
-            return data, f"{_date(time)} is a {time:%A}."
-        return data, f"The time is {time:%H:%M:%S} on {time:%A}, {_date(time)} in {_in(time, zone)}."
-    # Days are counted on the calendar, so that a day with a change of the clock is one day; seconds are elapsed time.
-    days = (until.date() - time.date()).days
-    elapsed = until.astimezone(UTC) - time.astimezone(UTC)
-    data |= {
-        "until": until.isoformat(timespec="seconds"),
-        "days": days,
-        "seconds": elapsed // timedelta(seconds=1),
-    }
-    relation = "after" if elapsed >= timedelta() else "before"
-    if time.time() == until.time() == _MIDNIGHT:
-        first, second = f"{time:%A}, {_date(time)}", f"{until:%A}, {_date(until)}"
-        if not days:
-            return data, f"Both are {first}."
-        return data, f"{second} is {counted(abs(days), 'day')} {relation} {first}."
-    first, second = (f"{one:%H:%M:%S} on {one:%A}, {_date(one)}" for one in (time, until))
-    calendar = f"; on the calendar, this is {counted(abs(days), 'day')}" if days else ""
-    return data, f"{second} is {_lasting(abs(elapsed))} {relation} {first} in {_in(time, zone)}{calendar}."
-
-
-def _date(time: datetime) -> str:
-    return f"{time.day} {time:%B} {time.year}"
-
-
-def _in(time: datetime, zone: str) -> str:
-    """The zone with its offset, which names the time without doubt."""
-    offset = time.strftime("%z")
-    return zone if zone == "UTC" else f"{zone} (UTC{offset[:3]}:{offset[3:5]})"
-
-
-def _lasting(elapsed: timedelta) -> str:
-    """The duration in days, hours, minutes and seconds, without those that are zero."""
-    minutes, seconds = divmod(elapsed.seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    values = (("day", elapsed.days), ("hour", hours), ("minute", minutes), ("second", seconds))
-    said = [counted(count, unit) for unit, count in values if count]
-    *before, last = said or ["0 seconds"]
-    return f"{', '.join(before)} and {last}" if before else last
+def _shown(time: datetime) -> str:
+    """The weekday, the date, and the time with its offset."""
+    return f"{time:%A}, {time.isoformat(' ', timespec='seconds')}"
 
 
 def _wrong(message: str) -> ToolResult:

@@ -51,7 +51,7 @@ PROMPTS: Final[Mapping[str, set[str]]] = {
     "chat": {"chitchat", "chitchat_reply", "partly_answered", "post", "post_draft"},
     "cairo": {"code_category", "contract", "contract_test"},
     "scarb": set(),
-    "knowledge": {"look", "research", "found"},
+    "knowledge": {"look", "research"},
     "personal": {
         *("own_record", "career", "compare", "about", "record_category"),
         *("hello", "welcome", "access", "no_record", "not_in_record"),
@@ -60,7 +60,6 @@ PROMPTS: Final[Mapping[str, set[str]]] = {
 REFUSALS: Final = {"no_record", "not_in_record"}
 TEMPLATES: Final = {
     *(
-        "found",
         "greeting",
         "hello",
         "welcome",
@@ -74,7 +73,7 @@ TEMPLATES: Final = {
     ),
 }
 """These templates are texts for people, not prompts for models. They have no user part."""
-PARTS: Final = {"system", "citing", "code", "language", "json", "examples", "talk"}
+PARTS: Final = {"system", "citing", "code", "language", "json", "examples"}
 WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "problem", "query"}
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/need.jsonl": ({"retrieve", "direct"}, 150),
@@ -85,10 +84,6 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     ),
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
-    "shared/examples/tools.jsonl": (
-        {"knowledge_search", "web_search", "calculator", "time", "tool", "none"},
-        400,
-    ),
     "shared/examples/small_talk.jsonl": ({"retrieve", "direct"}, 300),
 }
 """For each file, its labels and the minimum number of its lines."""
@@ -111,10 +106,8 @@ FILLED: Final[Mapping[str, object]] = {
     "examples": [{"text": "Hello!", "label": "chitchat"}],
     "quotes": [{"text": "It costs 59 euros.", "number": 1}],
     "unanswered": ["Who won?"],
-    "direct": [{"tool": "The calculator", "text": "`1 + 1 = 2`"}],
     "failed": "The web search did not answer in time.",
     "documents": ["Notes"],
-    "talk": "greeting",
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
 }

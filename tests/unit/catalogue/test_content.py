@@ -68,7 +68,6 @@ def test_what_chooses_tools_for_a_model_that_cannot_is_in_it() -> None:
     found = content_of(files.config, config, files.files, DEFAULTS)
     choosing = {"tool_selection", "web_search_query", "kb_search_query", "api_query_builder"}
     assert set(found.prompts) == {"reply"} | choosing
-    assert set(found.examples) == {"examples/tools.jsonl"}
 
 
 def test_an_agents_own_prompt_that_chooses_tools_is_checked(tmp_path: Path) -> None:

@@ -12,14 +12,11 @@ from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
-from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table
 from responsa_server.app.process import MemoryCounters
-from responsa_server.app.tools import checked_tools
 from responsa_server.domain.agents import NewVersion, StoredVersion
 from responsa_server.domain.intents import Example, IntentClassifier
-from responsa_server.domain.tools import FixedTools
 from responsa_server.providers.settings import ModelSettings
 from tests.unit.graph.configured import DEFAULTS
 from tests.unit.graph.evidence import Shelf
@@ -34,19 +31,6 @@ intent = { kind = "intent_router", examples = "examples/intents.jsonl", intents 
 greet = { kind = "template", template = "greeting" }
 [graph]
 edges = [{ from = "intent", to = "greet" }]
-"""
-
-CHOOSER = """\
-name = "Own"
-start = "choose"
-model = { chain = ["extractive"] }
-tools = { use = ["*"] }
-[nodes]
-choose = { kind = "tool_chooser", examples = "examples/intents.jsonl" }
-call = { kind = "tool_caller" }
-greet = { kind = "template", template = "greeting" }
-[graph]
-edges = [{ from = "choose", to = "call" }, { from = "call", to = "greet" }]
 """
 
 
@@ -112,11 +96,11 @@ def write(root: Path, agent: str, text: str) -> None:
         path.write_text(content)
 
 
-def live(root: Path, school: School, tools: LiveTools | None = None) -> LiveAgents:
+def live(root: Path, school: School) -> LiveAgents:
     shelf = Shelf()
-    parts = NodeParts(shelf, shelf, tools=tools or FixedTools())
+    parts = NodeParts(shelf, shelf)
     workshop = BuildContext(parts, model_table(ModelSettings()), MemoryCounters(), DEFAULTS, school)
-    options = LiveOptions(DEFAULT, poll_seconds=3600.0, tools=tools)
+    options = LiveOptions(DEFAULT, poll_seconds=3600.0)
     return LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), options)
 
 
@@ -144,25 +128,6 @@ async def test_polling_goes_on_while_a_reload_trains(tmp_path: Path) -> None:
         assert (told.version, told.changed) == ("agents/default/versions/2", True)
         assert agents.named("").version == "agents/default/versions/2"
         assert before.version in agents.versions
-    finally:
-        await agents.close()
-
-
-async def test_examples_of_a_new_tool_are_learnt_before_a_question_needs_them(tmp_path: Path) -> None:
-    write(tmp_path / "agents", "default", "one")
-    (tmp_path / "agents/default/agent.toml").write_text(CHOOSER)
-    (tmp_path / "tools").mkdir()
-    school = School()
-    school.open.set()
-    agents = live(tmp_path / "agents", school, checked_tools(tmp_path / "tools"))
-    await agents.start()
-    try:
-        (tmp_path / "tools/clock.toml").write_text('kind = "time"\nexamples = ["Is it late?"]\n')
-        await agents.reload()
-        async with asyncio.timeout(10):
-            while "Is it late?" not in school.asked_for:
-                school.asked.clear()
-                await school.asked.wait()
     finally:
         await agents.close()
 

@@ -58,7 +58,7 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("WEATHER_KEY", "hunter2hunter2")
     page = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
     found = re.findall(r"^```toml\n(kind = (?!\"sql_query\").*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(found) == 6
+    assert len(found) == 5
     for place, text in enumerate(found):
         (tmp_path / f"n{place}.toml").write_text(text, encoding="utf-8")
     live = checked_tools(tmp_path)
@@ -68,7 +68,7 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
         "file: shop.yaml cannot be read",
         "secrets.token: The file ticket",
     ]
-    assert {"n0", "n1", "n2", "n4"} <= {one.card.id for one in live.entries() if one.usable}
+    assert {"n0", "n1", "n3"} <= {one.card.id for one in live.entries() if one.usable}
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,7 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
         ('kind = "time"\ndescription = "sk-abcdefghijklmnop"', "x.toml:2: has a secret; name the place"),
         ('kind = "time"\neffect = "once"', "x.toml:2: effect: a tool of the kind time has the effect “none”; remove the key effect."),
         ("kind = ", "x.toml:1: is not valid TOML"),
-        ('kind = "time"\nexamples = [" "]', "x.toml:2: examples"),
-        ('kind = "time"\n[examples]\nclock = ["What time is it?"]', "it has examples for “clock”, but its tools are x"),
+        ('kind = "time"\nexamples = ["What time is it?"]', "x.toml:2: examples: is no longer a key, because only language models choose tools; remove it"),
         ('kind = "knowledge_search"\npassages = 0', "x.toml:2: passages: must be at least 1, not the number 0."),
     ],
 )  # fmt: skip

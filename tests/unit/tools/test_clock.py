@@ -25,7 +25,7 @@ async def asked(**arguments: str) -> ToolResult:
 async def test_now_is_the_clocks_time_in_the_zone() -> None:
     assert (await asked()).data == {"time": "2026-03-28T23:30:00+00:00", "zone": "UTC", "weekday": "Saturday"}
     berlin = await asked(zone="Europe/Berlin")
-    assert berlin.content == "The time is 00:30:00 on Sunday, 29 March 2026 in Europe/Berlin (UTC+01:00)."
+    assert berlin.content == "Sunday, 2026-03-29 00:30:00+01:00 in Europe/Berlin."
 
 
 async def test_days_are_counted_on_the_calendar_and_seconds_as_they_pass() -> None:
@@ -34,44 +34,27 @@ async def test_days_are_counted_on_the_calendar_and_seconds_as_they_pass() -> No
     data = cast("Mapping[str, object]", result.data)
     assert (data["days"], data["seconds"]) == (1, 23 * 3600)
     assert result.content == (
-        "12:00:00 on Sunday, 29 March 2026 is 23 hours after 12:00:00 on Saturday, 28 March 2026 in Europe/Berlin (UTC+01:00); on the calendar, this is 1 day."
+        "From Saturday, 2026-03-28 12:00:00+01:00 until Sunday, 2026-03-29 12:00:00+02:00 in Europe/Berlin: 1 calendar days, 82800 seconds."
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"time": "2026-12-24"}, "24 December 2026 is a Thursday."),
-        (
-            {"time": "2026-11-25", "until": "2026-12-24"},
-            "Thursday, 24 December 2026 is 29 days after Wednesday, 25 November 2026.",
-        ),
-        (
-            {"time": "2026-12-24", "until": "2026-12-23"},
-            "Wednesday, 23 December 2026 is 1 day before Thursday, 24 December 2026.",
-        ),
-        ({"time": "2026-12-24", "until": "2026-12-24"}, "Both are Thursday, 24 December 2026."),
-        (
-            {"time": "2026-11-23T09:30", "until": "2026-11-23T18:00"},
-            "18:00:00 on Monday, 23 November 2026 is 8 hours and 30 minutes after 09:30:00 on Monday, 23 November 2026 in UTC.",
-        ),
-    ],
-)
-async def test_the_result_is_a_sentence(arguments: dict[str, str], says: str) -> None:
-    assert (await asked(**arguments)).content == says
+async def test_a_date_is_its_midnight_and_may_lie_before_the_first_time() -> None:
+    assert (await asked(time="2026-12-24")).content == "Thursday, 2026-12-24 00:00:00+00:00 in UTC."
+    data = cast("Mapping[str, object]", (await asked(time="2026-12-24", until="2026-12-23")).data)
+    assert (data["days"], data["seconds"]) == (-1, -86400)
 
 
 async def test_a_time_with_an_offset_is_shown_in_the_zone() -> None:
     result = await asked(zone="Asia/Tokyo", time="2026-01-01T00:00:00-05:00")
-    assert result.content == "The time is 14:00:00 on Thursday, 1 January 2026 in Asia/Tokyo (UTC+09:00)."
+    assert result.content == "Thursday, 2026-01-01 14:00:00+09:00 in Asia/Tokyo."
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"zone": "Mars/Olympus"}, "no time zone"),
+        ({"zone": "Mars/Olympus"}, "use an IANA name such as Europe/Berlin"),
         ({"zone": "../../etc/passwd"}, "no time zone"),
-        ({"time": "tomorrow"}, "not valid"),
+        ({"time": "tomorrow"}, "write it like 2026-03-01T09:30"),
         ({"zone": "Asia/Tokyo", "time": "9999-12-31T23:59:00+00:00"}, "not valid"),
         ({"zone": "America/New_York", "time": "0001-01-01T00:00:00+00:00"}, "not valid"),
     ],

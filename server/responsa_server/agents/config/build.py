@@ -148,11 +148,6 @@ class ConfiguredAgent(PlannedAgent):
         for one in self._classifiers.values():
             await one.ready()
 
-    async def prepare(self) -> None:
-        """Do ahead what the nodes' first runs would have to wait for."""
-        for node in self.plan.nodes.values():
-            await node.prepare()
-
     def _count(self, fallback: Fallback) -> None:
         self._counters.add("fallbacks", {"agent": self.content.agent, "kind": fallback.kind.value})
         self._log.warning(
@@ -183,7 +178,6 @@ def build(content: Content, context: BuildContext) -> Built:
             larger=models.chain([one for one in content.chain if one not in small]) if small else model,
             price=lambda model="": models.price(model) if model else dearest(models, content.chain),
             classifiers=trained,
-            trainer=context.trainer,
             examples={path: one.examples for path, one in trained.items()},
         )
         prompts = PromptSet(content.sources(), content.parts())

@@ -6,15 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol, cast
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import rtoml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
@@ -34,17 +32,9 @@ from responsa_server.domain.people import Role
 from responsa_server.domain.tools import TOOL_SECONDS, Allow, Declaration, Effect, SecretPlace
 
 TOOL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-ALL_TOOLS: Final = ""
-"""The key of examples that a declaration gives as a list, for its only tool."""
 _SUFFIX: Final = ".toml"
-
-_Example = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-_Examples = Annotated[tuple[_Example, ...], Field(strict=False, max_length=200)]
-
-
-def _by_tool(examples: object) -> object:
-    """A list of examples as a table with the key ALL_TOOLS."""
-    return {ALL_TOOLS: cast("object", examples)} if isinstance(examples, list) else examples
+_REMOVED: Final = "examples"
+"""A key of declarations of earlier releases."""
 
 
 class AllowTable(Table):
@@ -102,10 +92,6 @@ class DeclarationTable(BaseModel):
         ge=1024,
         le=16 << 20,
         description="The maximum number of bytes that the tool reads of a response.",
-    )
-    examples: Annotated[Mapping[str, _Examples], BeforeValidator(_by_tool)] = Field(
-        default_factory=dict[str, tuple[str, ...]],
-        description="Messages that need the tool. From these messages, the server learns to choose tools without a model. If a declaration has several tools, this key is a table that lists the messages of each tool under the tool's name.",
     )
     allow: AllowTable = Field(
         AllowTable.model_validate({}), description="Who may use the tool; unset: everybody."
@@ -221,6 +207,9 @@ def declared(
         message = f"is missing: for a tool of the kind {table.kind}, say what a call changes"
         return None, [Problem(file, message, ("effect",))]
     known = [*DeclarationTable.model_fields, *_keys(kind.options)]
+    if _REMOVED in table.options and _REMOVED not in known:
+        message = "is no longer a key, because only language models choose tools; remove it, and say in “description” what the tool is for"
+        return None, [Problem(file, message, (_REMOVED,))]
     try:
         options = kind.options.model_validate(dict(table.options))
     except ValidationError as error:
@@ -239,7 +228,6 @@ def declared(
             Allow(table.allow.tenants, tuple(Role(one) for one in table.allow.roles), table.allow.agents),
             {key: SecretPlace(one.env, one.file) for key, one in table.secrets.items()},
             str(folder) if folder else "",
-            table.examples,
         ),
         [],
     )

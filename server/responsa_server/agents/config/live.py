@@ -539,17 +539,10 @@ async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -
 
 
 async def _prepare(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
-    """Compile the graphs, train the classifiers and prepare the nodes, so that an agent's first question need not wait for this work."""
+    """Compile the graphs and train the classifiers, so that an agent's first question need not wait for this work."""
     for agent in agents:
         try:
             await asyncio.to_thread(agent.compile)
         except Exception:  # the other agents must still be compiled
             log.exception("agent_not_compiled", agent=agent.version)
     await _train(agents, log)
-    for agent in agents:
-        try:
-            await agent.prepare()
-        except (
-            Exception
-        ):  # the other agents must still be prepared; the first question to this agent tries again
-            log.exception("agent_not_prepared", agent=agent.version)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from responsa_server.agents.config.declarations import (
-    ALL_TOOLS,
     TOOL_NAME,
     DeclaredTool,
     KindOfTool,
@@ -118,8 +117,7 @@ class LiveTools:
                     continue
                 for tool in one.tools:
                     if one.declaration.allow.chosen([wanted], {name, tool.card.id}, tool.effect, agent):
-                        examples = _examples(tool.card.id, one.declaration)
-                        found.setdefault(tool.card.id, Candidate(tool, one.declaration.kind, examples))
+                        found.setdefault(tool.card.id, Candidate(tool, one.declaration.kind))
         return list(found.values())
 
     def endpoint(self, tool: str) -> str:
@@ -223,21 +221,6 @@ def _unfit(one: DeclaredTool, error: ToolUnfit) -> Problem:
 def _check(tools: Sequence[Tool], declaration: Declaration, parameters: Sequence[str]) -> None:
     """Raises ToolUnfit if a tool has a schema that cannot be used, or another effect than its declaration says. parameters: see `KindOfTool`."""
     ids = Counter(tool.card.id for tool in tools)
-    given = declaration.examples
-    if ALL_TOOLS in given and len(tools) > 1:
-        raise ToolUnfit(
-            "it makes several tools, so `examples` must be a table that lists the examples of each tool under its name",
-            ("examples",),
-        )
-    if unknown := sorted(
-        given.keys() - {ALL_TOOLS, *ids, *(one.removeprefix(f"{declaration.name}_") for one in ids)}
-    ):
-        raise ToolUnfit(
-            f"it has examples for “{unknown[0][:100]}”, but its tools are {', '.join(sorted(ids))}",
-            ("examples", unknown[0]),
-            given=unknown[0],
-            known=[*ids, *(one.removeprefix(f"{declaration.name}_") for one in ids)],
-        )
     for tool in tools:
         if not TOOL_NAME.fullmatch(tool.card.id):
             raise ToolUnfit(
@@ -263,12 +246,6 @@ def _check(tools: Sequence[Tool], declaration: Declaration, parameters: Sequence
                     raise ToolUnfit(found.message, (*key, *place), given=found.given, known=found.known)
                 at = f" at {'/'.join(map(str, found.path))}" if found.path else ""
                 raise ToolUnfit(f"the schema of the tool “{tool.card.id}” is not valid{at}: {found.message}")
-
-
-def _examples(tool: str, declaration: Declaration) -> Sequence[str]:
-    """The examples of one tool of a declaration."""
-    given = declaration.examples
-    return given.get(ALL_TOOLS, given.get(tool, given.get(tool.removeprefix(f"{declaration.name}_"), ())))
 
 
 def _others(folder: Path | None) -> Sequence[tuple[str, int, int]]:

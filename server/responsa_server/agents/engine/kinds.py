@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from responsa_server.agents.engine.asking import Asker, Pricing, no_price
@@ -15,18 +14,13 @@ from responsa_server.domain.answers import CitationJudge, EvidenceSource, Sectio
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.conversations import Summaries
 from responsa_server.domain.events import FallbackKind
-from responsa_server.domain.intents import Example, IntentClassifier, Trainer
+from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.domain.models import ChatModel
 from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import Teachers
 from responsa_server.domain.tools import Candidate, FixedTools, Tool, Toolbox
 
 Part = TypeVar("Part")
-
-
-def utc_now() -> datetime:
-    """The current time."""
-    return datetime.now(UTC)
 
 
 class PartMissing(Exception):
@@ -41,7 +35,6 @@ class NodeParts:
     price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables;
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
     models; None if no model is left. requests_tools: whether a model of the chain can request tools.
-    trainer: trains classifiers while the agent runs; None if the server cannot. clock: the current time, with its zone.
     breakers: the circuit breakers of the tools.
     """
 
@@ -61,8 +54,6 @@ class NodeParts:
     price: Pricing = no_price
     traits: Traits = field(default_factory=Traits)
     sections: SectionSource | None = None
-    trainer: Trainer | None = None
-    clock: Callable[[], datetime] = utc_now
 
     def candidates(self, who: Principal) -> Sequence[Candidate]:
         """The tools that `granted` returns, with what is needed to choose among them."""

@@ -288,10 +288,6 @@ class Node(abc.ABC, Generic[Input, Output]):
             {name: state[key] for name, key in wanted if key in state}
         )
 
-    async def prepare(self) -> None:
-        """Do ahead what the first run would have to wait for. The server calls this in the background, after the agent or the tools have changed."""
-        return
-
     @abc.abstractmethod
     async def process(self, given: Input, run: Run) -> Output:
         """Do the work. Raises ResponsaError with a message for the user. Another attempt may follow Unavailable, but not

@@ -19,11 +19,9 @@ _LONGEST_SECONDS: Final = 3600.0
 
 
 class CallToolInput(NodeModel):
-    """The requested calls, the results of earlier calls, and the documents that the question is about. parts, parts_called: as a `tool_chooser` returns them."""
+    """The requested calls, the results of earlier calls, and the documents that the question is about."""
 
     calls: tuple[CallModel, ...]
-    parts: tuple[str, ...] = ()
-    parts_called: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
     results: tuple[ResultModel, ...] = ()
     collections: tuple[str, ...] = ()
     document_filter: str = ""
@@ -32,8 +30,7 @@ class CallToolInput(NodeModel):
 class CallToolOutput(NodeModel):
     """The results of all calls so far; no call is left.
 
-    direct: how many results answer by themselves. found: how many sources the others have. failed: how many calls failed. parts: the parts of the message that no result answers by
-    itself: `parts` of the input, and those for which the calls failed, or returned something else than a short answer.
+    direct: how many results answer by themselves. found: how many sources the others have. failed: how many calls failed.
     """
 
     calls: tuple[CallModel, ...]
@@ -41,7 +38,6 @@ class CallToolOutput(NodeModel):
     direct: int = Field(ge=0)
     found: int = Field(ge=0)
     failed: int = Field(ge=0)
-    parts: tuple[str, ...] = ()
 
 
 class CallTool(Node[CallToolInput, CallToolOutput]):
@@ -74,15 +70,12 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
         )
         made = await caller.made(given.calls, given.results, self._parts.granted(run.who), run, scope)
         results = (*given.results, *made)
-        direct = {one.call.call_id for one in results if one.direct}
-        unanswered = [one for one, calls in given.parts_called.items() if direct.isdisjoint(calls)]
         return CallToolOutput(
             calls=(),
             results=results,
             direct=sum(one.direct for one in results),
             found=len(found_sources([one for one in results if not one.direct])),
             failed=len(failed_calls(results)),
-            parts=tuple(dict.fromkeys((*given.parts, *unanswered))),
         )
 
 

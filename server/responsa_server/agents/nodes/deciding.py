@@ -9,10 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asked import tells_of_oneself
 from responsa_server.agents.engine.asking import FAILURES, Answer, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.config import Texts
-from responsa_server.agents.engine.in_english import in_english
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -28,7 +26,7 @@ from responsa_server.agents.engine.node import (
     Run,
 )
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.agents.engine.rewriting import content_words, standalone
+from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
@@ -325,9 +323,7 @@ _SHAPE: Final = Shape(NeedShape)
 
 
 class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
-    """Asks a model whether a message needs documents; without a model's answer, asks the classifier. In doubt, documents are
-    searched, unless the message is a statement about its author.
-    """
+    """Asks a model whether a message needs documents; without a model's answer, asks the classifier. In doubt, documents are searched."""
 
     input_model = NeedInput
     output_model = NeedOutput
@@ -345,13 +341,12 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
 async def need(
     question: str, history: Sequence[Said], classifier: IntentClassifier | None = None
 ) -> NeedOutput:
-    """The decision without a model. A message that resembles no example needs documents, because a document may contain the answer, unless it is a statement about its author."""
+    """The decision without a model. A message that resembles no example needs documents, because a document may contain the answer."""
     follow_up = refers_back(question, history)
     if classifier is None:
-        return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)
-    decided = await classifier.classify(in_english(question) or question)
-    direct = decided.label == DIRECT if decided.in_scope else not follow_up and tells_of_oneself(question)
-    return NeedOutput(needs_retrieval=not direct, follow_up=follow_up)
+        return NeedOutput(needs_retrieval=True, follow_up=follow_up)
+    decided = await classifier.classify(question)
+    return NeedOutput(needs_retrieval=not (decided.in_scope and decided.label == DIRECT), follow_up=follow_up)
 
 
 RETRIEVAL_NEED: Final = NodeKind(

@@ -12,6 +12,7 @@ from responsa_server.agents.engine.citations import SEPARATOR, AnswerModel, firs
 from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
+from responsa_server.agents.engine.unused_tools import NO_MODEL, tools_unused
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
     AnswerOutcome,
@@ -24,11 +25,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.text.shown import escaped
 
-NO_MODEL: Final = "no_model"
-"""The cause of a fallback if the agent has no language model."""
 _JOINT: Final = " › "
-# The search of documents needs no model.
-_DOCUMENTS: Final = "knowledge_search"
 
 
 class PassagesInput(NodeModel):
@@ -134,10 +131,7 @@ def done_without_model(
         run.fell_back(Fallback(FallbackKind.PASSAGES, "model", name, NO_MODEL))
     if parts.model is not None and not failed:
         return
-    called = {one.call.tool for one in results}
-    for tool in parts.granted(run.who) if parts.traits.tools else ():
-        if tool.card.id != _DOCUMENTS and tool.card.id not in called:
-            run.fell_back(Fallback(FallbackKind.WITHOUT_TOOL, tool.card.id, name, failed or NO_MODEL))
+    tools_unused(parts, run, failed or NO_MODEL, {one.call.tool for one in results})
 
 
 KIND: Final = NodeKind(

@@ -34,7 +34,13 @@ from responsa_server.agents.engine.node import (
 from responsa_server.agents.engine.prompts import Untrusted, fenced
 from responsa_server.agents.engine.state import Said
 from responsa_server.agents.nodes.checking import NO_MARKS
-from responsa_server.agents.nodes.choosing import TOOL_CHOOSER, ChooserInput, ChooserOptions, ToolChooser
+from responsa_server.agents.nodes.choosing import (
+    SELECTION,
+    TOOL_CHOOSER,
+    ChooserInput,
+    chooser_for,
+    requests_tools,
+)
 from responsa_server.domain.answers import Claim, Evidence, ShownPassage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
@@ -85,12 +91,6 @@ _FAULTS: Final[Mapping[ModelFault, str]] = {
 }
 HELD_SECONDS: Final = 15.0
 """The maximum number of seconds for which a small model's text is held back while the model writes."""
-_SELECTION: Final = ChooserOptions(
-    prompt="tool_selection",
-    web_prompt="web_search_query",
-    search_prompt="kb_search_query",
-    api_prompt="api_query_builder",
-)
 _LATE_MARK: Final = "late_mark"
 
 
@@ -184,15 +184,10 @@ class Prompt(Node[PromptInput, PromptOutput]):
         self._options = options or PromptOptions()
         self._model = required(parts.model, "model")
         self._asker = parts.asker(self._options.prompt)
-        self._chooser = self._made_chooser()
+        self._chooser = chooser_for(parts, name) if self._options.tools else None
         self._reports_usage = reports_usage
         if isinstance(prompt := self._options.prompt, dict):
             self.reads = {"choice": prompt[BY]}
-
-    async def prepare(self) -> None:
-        """Train the classifier for the tools, if they are chosen for the model."""
-        if self._chooser is not None:
-            await self._chooser.prepare()
 
     async def process(self, given: PromptInput, run: Run) -> PromptOutput:
         """Stream the model's text as deltas. Raises OverBudget, Declined, and Unavailable (MODEL_UNAVAILABLE), which may
@@ -279,24 +274,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
     def cards(self, run: Run) -> Sequence[ToolCard]:
         """The cards of the tools that the model may request."""
-        if not self._options.tools or not self._requests:
+        if not self._options.tools or not requests_tools(self._parts):
             return []
         return [tool.card for tool in self._parts.granted(run.who)]
-
-    @property
-    def _requests(self) -> bool:
-        """Whether the model can request tools. A small model requests none, because it decides badly."""
-        return self._parts.requests_tools and not (self._parts.small and self._parts.larger is None)
-
-    def _made_chooser(self) -> ToolChooser | None:
-        """What chooses the tools if the model cannot request them."""
-        if not self._options.tools or self._requests:
-            return None
-        known = () if self._parts.prompts is None else self._parts.prompts.names
-        given = {
-            field: name for field, name in _SELECTION.model_dump(exclude_unset=True).items() if name in known
-        }
-        return ToolChooser(self._parts, self.name, ChooserOptions.model_validate(given))
 
     async def _written(
         self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
@@ -523,5 +503,5 @@ PROMPT: Final = NodeKind(
     fallback=FallbackKind.PASSAGES,
     offers=OFFERED,
     needs_model=True,
-    uses=lambda options: (TOOL_CHOOSER, _SELECTION) if options.tools else None,
+    uses=lambda options: (TOOL_CHOOSER, SELECTION) if options.tools else None,
 )

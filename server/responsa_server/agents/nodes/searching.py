@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import Field, JsonValue
 
@@ -31,10 +31,9 @@ from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 
 class RewriterOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to rewrite by rule alone. adds: what the rule adds: the subject of the last answer, or the question before it."""
+    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to add the questions before by rule alone."""
 
     prompt: PromptName = ""
-    adds: Literal["subject", "question"] = "subject"
 
 
 class RewriteInput(NodeModel):
@@ -58,9 +57,7 @@ class Rewritten(NodeModel):
 
 
 class Rewrite(Node[RewriteInput, RewriteOutput]):
-    """Adds the subject of the last answer to the question. A model does this. If there is no model, or the model fails, a
-    rule does this.
-    """
+    """Rewrites the question so that it makes sense without the conversation. A model does this. If there is no model, or the model fails, the questions before are added to the question."""
 
     name = "rewrite"
     input_model = RewriteInput
@@ -68,11 +65,9 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
     has_rule = True
     announcement = Announcement(Step.REWRITING, "Rephrasing your question...")
 
-    def __init__(self, asker: Asker | None = None, prompt: str = "", *, whole: bool = False) -> None:
-        """whole: whether the rule adds the previous question itself instead of the subject of its answer."""
+    def __init__(self, asker: Asker | None = None, prompt: str = "") -> None:
         self._asker = asker
         self._prompt = prompt
-        self._whole = whole
         self._shape = Shape(Rewritten)
         self.calls_model = asker is not None
 
@@ -83,9 +78,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
                 return RewriteOutput(standalone_question=await self._asked(self._asker, given, run))
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "rule", cause(error)))
-        rewritten = standalone(given.question, given.history, whole=self._whole) or ""
-        if rewritten:
-            run.read(run.earlier)  # the question names what the last answer was about
+        rewritten = standalone(given.question, given.history) or ""
         return RewriteOutput(standalone_question=rewritten)
 
     async def _asked(self, asker: Asker, given: RewriteInput, run: Run) -> str:
@@ -97,9 +90,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
 
 
 REWRITER: Final = NodeKind(
-    lambda parts, options, _: Rewrite(
-        parts.decider(options.prompt), options.prompt, whole=options.adds == "question"
-    ),
+    lambda parts, options, _: Rewrite(parts.decider(options.prompt), options.prompt),
     RewriteInput,
     RewriteOutput,
     RewriterOptions,
