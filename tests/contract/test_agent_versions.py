@@ -80,7 +80,7 @@ async def test_what_was_kept_since_is_found_by_those_who_can_run_it(versions: Po
     assert await versions.since(await versions.newest(), 1) == []
 
 
-async def test_versions_are_found_by_name_those_that_were_code_among_them(
+async def test_versions_are_found_by_name_those_of_earlier_engines_among_them(
     versions: PostgresAgentVersions,
 ) -> None:
     await versions.register(
@@ -93,9 +93,9 @@ async def test_versions_are_found_by_name_those_that_were_code_among_them(
         "agents/a/versions/9",
     ]
     found = await versions.named(wanted, 1)
-    assert [(one.name, one.content) for one in found] == [
-        ("agents/default/versions/1", b""),
-        ("agents/a/versions/1", b"1"),
+    assert [(one.name, one.content, one.engine) for one in found] == [
+        ("agents/default/versions/1", b"", 0),
+        ("agents/a/versions/1", b"1", 1),
     ]
     assert await versions.named([], 1) == []
     assert await versions.named(["agents/a", "agents/a/versions/x", "agents/a/versions/99999999999"], 1) == []

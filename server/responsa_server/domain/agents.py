@@ -122,14 +122,15 @@ class StoredVersion:
     """A stored version.
 
     number: the version's number within its agent, from 1. ordinal: the version's number within the installation;
-    ordinals increase in the order in which versions become visible. content: the bytes of `NewVersion`. Before agents
-    had configurations, a version was code; the content of such an old version is empty.
+    ordinals increase in the order in which versions become visible. content: the bytes of `NewVersion`. engine: the number of the engine that can run it; 0 for a version that was code, before
+    agents had configurations, and whose content is empty.
     """
 
     agent: str
     number: int
     ordinal: int
     content: bytes
+    engine: int
 
     @property
     def name(self) -> str:
@@ -161,9 +162,7 @@ class AgentVersions(Protocol):
         ...
 
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
-        """Return the versions with these names that an engine with this number can run or that date from before agents
-        had configurations. Raises Unavailable.
-        """
+        """Return the versions with these names that belong to an engine with this number or to an earlier one. Raises Unavailable."""
         ...
 
 

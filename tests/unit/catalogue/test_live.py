@@ -46,7 +46,9 @@ class Kept:
         for one in versions:
             if not any(one.sha256 == new.sha256 and one.agent == new.agent for new, _ in self.rows):
                 number = 1 + sum(new.agent == one.agent for new, _ in self.rows)
-                self.rows.append((one, StoredVersion(one.agent, number, len(self.rows) + 1, one.content)))
+                self.rows.append(
+                    (one, StoredVersion(one.agent, number, len(self.rows) + 1, one.content, one.engine))
+                )
         return [
             next(row for new, row in self.rows if (new.agent, new.sha256) == (one.agent, one.sha256))
             for one in versions

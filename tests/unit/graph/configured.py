@@ -29,9 +29,9 @@ properties.level = { enum = ["low", "high"] }
 [nodes]
 route = { kind = "router", examples = "examples/intents.jsonl", intents = ["qa", "chat"] }
 retrieve = { kind = "retriever", timeout = 20 }
-grade = { kind = "grader" }
+grade = { kind = "ranker" }
 write = { kind = "prompt", prompt = "write" }
-quote = { kind = "extractive_answer" }
+quote = { kind = "passages" }
 hello = { kind = "template", template = "hello" }
 refuse = { kind = "refuse" }
 
@@ -41,8 +41,8 @@ edges = [
   { from = "route", to = "retrieve" },
   { from = "retrieve", to = "grade" },
   { from = "retrieve", to = "hello", on = "unavailable" },
-  { from = "grade", to = "write", when = { all = [{ model = true }, { field = "extraction.supported", is = true }] } },
-  { from = "grade", to = "quote", when = { field = "extraction.supported", is = true } },
+  { from = "grade", to = "write", when = { all = [{ model = true }, { field = "ranking.near", is = true }] } },
+  { from = "grade", to = "quote", when = { field = "ranking.near", is = true } },
   { from = "grade", to = "refuse" },
   { from = "write", to = "quote", on = "unavailable" },
 ]
@@ -99,7 +99,7 @@ class Router(Node[RouterInput, RouterOutput]):
 
 
 class TextOfGrades(NodeModel):
-    extraction: str
+    ranking: str
 
 
 class Spoiler(Node[RouterInput, TextOfGrades]):
@@ -110,7 +110,7 @@ class Spoiler(Node[RouterInput, TextOfGrades]):
     output_model = TextOfGrades
 
     async def process(self, given: RouterInput, run: Run) -> TextOfGrades:
-        return TextOfGrades(extraction="")
+        return TextOfGrades(ranking="")
 
 
 TEST_KINDS = {
@@ -140,7 +140,7 @@ class OneModel:
 SURROUNDINGS = Surroundings(
     kinds=TEST_KINDS,
     models=OneModel(),
-    suggested_models=("default", "extractive", "openai:gpt"),
+    suggested_models=("default", "passages", "openai:gpt"),
     providers=("openai",),
 )
 

@@ -74,8 +74,40 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         ],
     ),
     "06 unknown kind": (
-        [("agent.toml", 'kind = "grader"', 'kind = "grade"')],
-        ["agent.toml:14:11: nodes.grade.kind: there is no kind of node “grade”. Did you mean “grader”?"],
+        [("agent.toml", 'kind = "ranker"', 'kind = "rankr"')],
+        ["agent.toml:14:11: nodes.grade.kind: there is no kind of node “rankr”. Did you mean “ranker”?"],
+    ),
+    "06 kinds, keys, options, fields and models of earlier releases": (
+        [
+            ("agent.toml", 'kind = "passages"', 'kind = "extractive_answer"'),
+            ("agent.toml", 'kind = "retriever", timeout = 20', 'kind = "retriever", divides = true'),
+            ("agent.toml", '["default", "openai:gpt"]', '["default", "extractive"]'),
+            ("agent.toml", "[parameters]", "[retrieval]\nsupport = 0.5\ncontext_bytes = 6000\n[parameters]"),
+            (
+                "agent.toml",
+                '"quote", when = { field = "ranking.near"',
+                '"quote", when = { field = "extraction.supported"',
+            ),
+        ],
+        [
+            "agent.toml:4:31: model.chain[1]: “extractive” no longer exists; write “passages”.",
+            "agent.toml:8:1: retrieval.support: “support” no longer exists; leave it out; the model, or the ranking without one, decides whether the passages answer.",
+            "agent.toml:9:1: retrieval.context_bytes: “context_bytes” no longer exists; use “context_tokens”, a quarter of the number.",
+            "agent.toml:16:34: nodes.retrieve.divides: “divides” no longer exists; leave it out; the model answers a message with several questions as a whole.",
+            "agent.toml:19:11: nodes.quote.kind: the kind of node “extractive_answer” no longer exists; use “passages”, which shows the best passages.",
+        ],
+    ),
+    "06 a field of earlier releases": (
+        [
+            (
+                "agent.toml",
+                '"quote", when = { field = "ranking.near"',
+                '"quote", when = { field = "extraction.supported"',
+            )
+        ],
+        [
+            "agent.toml:27:44: graph.edges[5].when.field: no node writes a field “extraction”; test “ranking.near” or “ranking.excerpts”."
+        ],
     ),
     "07 unknown option of a kind": (
         [("agent.toml", 'prompt = "write"', 'promt = "write"')],
@@ -84,7 +116,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         ],
     ),
     "07 field that is not read": (
-        [("agent.toml", 'kind = "grader"', 'kind = "grader", reads = { evidnce = "found" }')],
+        [("agent.toml", 'kind = "ranker"', 'kind = "ranker", reads = { evidnce = "found" }')],
         [
             "agent.toml:14:38: nodes.grade.reads.evidnce: the node reads no field “evidnce”. Did you mean “evidence”?"
         ],
@@ -96,9 +128,9 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         ],
     ),
     "09 edge from an unknown node": (
-        [("agent.toml", 'from = "grade", to = "refuse"', 'from = "grader", to = "refuse"')],
+        [("agent.toml", 'from = "grade", to = "refuse"', 'from = "grades", to = "refuse"')],
         [
-            "agent.toml:28:5: graph.edges[6].from: the edge comes from “grader”, but there is no such node. Did you mean “grade”?"
+            "agent.toml:28:5: graph.edges[6].from: the edge comes from “grades”, but there is no such node. Did you mean “grade”?"
         ],
     ),
     "10 unreachable node": (
@@ -173,13 +205,11 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         [
             (
                 "agent.toml",
-                '"quote", when = { field = "extraction.supported"',
-                '"quote", when = { field = "extraction.suported"',
+                '"quote", when = { field = "ranking.near"',
+                '"quote", when = { field = "ranking.nea"',
             )
         ],
-        [
-            "agent.toml:27:44: graph.edges[5].when.field: “extraction” has no field “suported”. Did you mean “supported”?"
-        ],
+        ["agent.toml:27:44: graph.edges[5].when.field: “ranking” has no field “nea”. Did you mean “near”?"],
     ),
     "14 condition on an unknown parameter": (
         [("agent.toml", 'field = "intent", is = "chat"', 'field = "parameters.leval", is = "low"')],
@@ -203,12 +233,12 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         [
             (
                 "agent.toml",
-                '{ from = "grade", to = "quote", when = { field = "extraction.supported", is = true } }',
-                '{ from = "grade", to = "quote", when = { field = "extraction.supported", is = "True" } }',
+                '{ from = "grade", to = "quote", when = { field = "ranking.near", is = true } }',
+                '{ from = "grade", to = "quote", when = { field = "ranking.near", is = "True" } }',
             )
         ],
         [
-            "agent.toml:27:76: graph.edges[5].when.is: “extraction.supported” is true or false, and “True” between quotation marks is a text; leave out the quotation marks."
+            "agent.toml:27:68: graph.edges[5].when.is: “ranking.near” is true or false, and “True” between quotation marks is a text; leave out the quotation marks."
         ],
     ),
     "15 a text compared with a number": (
@@ -245,7 +275,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
                 'to = "grade" },\n  { from = "grade", to = "spoil", when = { field = "intent", is = "qa" } },\n  { from = "spoil", to = "quote" },',
             ),
         ],
-        ["agent.toml:17:1: nodes.quote: reads “extraction” as Extraction, but “spoil” writes it as text."],
+        ["agent.toml:17:1: nodes.quote: reads “ranking” as Ranking, but “spoil” writes it as text."],
     ),
     "18 text told twice": (
         [
@@ -341,7 +371,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "prompts/write.md:2:43: variables.passage: declares “passage”, which the node “write” does not offer; it offers “agent”, “formats”, “history”, “language”, “parameters”, “passages”, “persona”, “problem”, “question”, “questions”, “summary”, “without_retrieval”. Did you mean “passages”?"
+            "prompts/write.md:2:43: variables.passage: declares “passage”, which the node “write” does not offer; it offers “agent”, “formats”, “history”, “language”, “no_answer”, “parameters”, “passages”, “persona”, “problem”, “question”, “questions”, “summary”, “without_retrieval”. Did you mean “passages”?"
         ],
     ),
     "21 what others wrote among the instructions": (
@@ -387,9 +417,9 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         ],
     ),
     "23 extractive in the middle": (
-        [("agent.toml", '["default", "openai:gpt"]', '["extractive", "openai:gpt"]')],
+        [("agent.toml", '["default", "openai:gpt"]', '["passages", "openai:gpt"]')],
         [
-            "agent.toml:4:20: model.chain[0]: “extractive” is never unavailable, so the models after it are never asked; move it to the end."
+            "agent.toml:4:20: model.chain[0]: “passages” is never unavailable, so the models after it are never asked; move it to the end."
         ],
     ),
     "24 parameter of no type": (
@@ -459,10 +489,10 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         ],
     ),
     "26 name of a secret": (
-        [("agent.toml", 'kind = "grader"', 'kind = "grader", api_key = "x"')],
+        [("agent.toml", 'kind = "ranker"', 'kind = "ranker", api_key = "x"')],
         [
             "agent.toml:14:28: nodes.grade.api_key: has the name of a secret; put secrets into the environment or into secret files.",
-            "agent.toml:14:28: nodes.grade.api_key: the kind grader has no option “api_key”.",
+            "agent.toml:14:28: nodes.grade.api_key: the kind ranker has no option “api_key”.",
         ],
     ),
     "unknown node on an edge that is never unavailable": (
@@ -491,12 +521,12 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "several at once": (
         [
             ("agent.toml", "description =", "descripton ="),
-            ("agent.toml", 'kind = "grader"', 'kind = "grade"'),
+            ("agent.toml", 'kind = "ranker"', 'kind = "rankr"'),
             ("agent.toml", 'to = "refuse"', 'to = "refusal"'),
         ],
         [
             "agent.toml:2:1: descripton: there is no key “descripton” here. Did you mean “description”?",
-            "agent.toml:14:11: nodes.grade.kind: there is no kind of node “grade”. Did you mean “grader”?",
+            "agent.toml:14:11: nodes.grade.kind: there is no kind of node “rankr”. Did you mean “ranker”?",
             "agent.toml:28:21: graph.edges[6].to: the edge leads to “refusal”, but there is no such node. Did you mean “refuse”?",
         ],
     ),

@@ -79,12 +79,13 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
         [
             (
                 "agent.toml",
-                'kind = "extractive_answer"',
-                'kind = "extractive_answer", reads = { extraction = "evidence" }',
+                'kind = "passages"',
+                'kind = "passages", reads = { ranking = "evidence" }',
             )
         ],
         [
-            "agent.toml:16:49: nodes.quote.reads.extraction: reads “evidence” as Extraction, but “retrieve” writes it as Evidence."
+            "agent.toml:16:40: nodes.quote.reads.ranking: reads “evidence” as Ranking, but “retrieve” writes it as Evidence.",
+            "agent.toml:16:40: nodes.quote.reads.ranking: reads “evidence” as Ranking, but “grade” writes it as Evidence.",
         ],
     ),
     "17 invalid text": (
@@ -101,7 +102,8 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ),
         ],
         [
-            "agent.toml:16:48: nodes.check.reads.text: reads “evidence” as text, but “retrieve” writes it as Evidence."
+            "agent.toml:16:48: nodes.check.reads.text: reads “evidence” as text, but “retrieve” writes it as Evidence.",
+            "agent.toml:16:48: nodes.check.reads.text: reads “evidence” as text, but “grade” writes it as Evidence.",
         ],
     ),
     "17 prompts that no text chooses": (
@@ -182,18 +184,18 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
         [
             (
                 "agent.toml",
-                '"quote", when = { field = "extraction.supported", is = true } },\n  { from = "grade", to = "refuse" },',
+                '"quote", when = { field = "ranking.near", is = true } },\n  { from = "grade", to = "refuse" },',
                 '"quote" },',
             ),
             (
                 "agent.toml",
-                'to = "write", when = { all = [{ model = true }, { field = "extraction.supported", is = true }] }',
+                'to = "write", when = { all = [{ model = true }, { field = "ranking.near", is = true }] }',
                 'to = "write", when = { model = true }',
             ),
             ("agent.toml", 'refuse = { kind = "refuse" }\n', ""),
         ],
         [
-            'agent.toml:16:1: nodes.quote: answers with what “grade” found, but no edge on the path grade → quote tests whether it found anything; add when = { field = "extraction.supported", is = true } to one of them.'
+            'agent.toml:16:1: nodes.quote: answers with what “grade” found, but no edge on the path grade → quote tests whether it found anything; add when = { field = "ranking.near", is = true } to one of them.'
         ],
     ),
 }

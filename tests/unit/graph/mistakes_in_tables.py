@@ -76,7 +76,7 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         ["agent.toml:5:1: questions: must have at most 20 entries."],
     ),
     "06 no kind": (
-        [("agent.toml", 'grade = { kind = "grader" }', "grade = { }")],
+        [("agent.toml", 'grade = { kind = "ranker" }', "grade = { }")],
         ["agent.toml:14:1: nodes.grade: “kind” is missing."],
     ),
     "23 a model twice": (
@@ -99,38 +99,38 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     ),
     "23 extractive without a way round": (
         [
-            ("agent.toml", '["default", "openai:gpt"]', '["openai:gpt", "extractive"]'),
+            ("agent.toml", '["default", "openai:gpt"]', '["openai:gpt", "passages"]'),
             ("agent.toml", '  { from = "write", to = "quote", on = "unavailable" },\n]', "]"),
         ],
         [
-            'agent.toml:15:1: nodes.write: asks a model, but no edge leads around it when no model is available, although model.chain has “extractive”; add an edge with on = "unavailable", or remove “extractive”.'
+            'agent.toml:15:1: nodes.write: asks a model, but no edge leads around it when no model is available, although model.chain has “passages”; add an edge with on = "unavailable", or remove “passages”.'
         ],
     ),
     "23 extractive alone": (
         [
-            ("agent.toml", '["default", "openai:gpt"]', '["extractive"]'),
+            ("agent.toml", '["default", "openai:gpt"]', '["passages"]'),
             (
                 "agent.toml",
-                '{ all = [{ model = true }, { field = "extraction.supported", is = true }] } }',
+                '{ all = [{ model = true }, { field = "ranking.near", is = true }] } }',
                 '{ field = "intent", is = "qa" } }',
             ),
         ],
         [
-            "agent.toml:15:1: nodes.write: asks a model, but model.chain names only “extractive”, which is not a model; name a model there, or let only edges with when = { model = true } lead here.",
-            'agent.toml:16:1: nodes.quote: answers with what “grade” found, but no edge on the path grade → write → quote tests whether it found anything; add when = { field = "extraction.supported", is = true } to one of them.',
+            "agent.toml:15:1: nodes.write: asks a model, but model.chain names only “passages”, which is not a model; name a model there, or let only edges with when = { model = true } lead here.",
+            'agent.toml:16:1: nodes.quote: answers with what “grade” found, but no edge on the path grade → write → quote tests whether it found anything; add when = { field = "ranking.near", is = true } to one of them.',
         ],
     ),
     "23 extractive where there may be no model": (
         [
-            ("agent.toml", '["default", "openai:gpt"]', '["default", "extractive"]'),
+            ("agent.toml", '["default", "openai:gpt"]', '["default", "passages"]'),
             (
                 "agent.toml",
-                '{ all = [{ model = true }, { field = "extraction.supported", is = true }] } }',
-                '{ field = "extraction.supported", is = true } }',
+                '{ all = [{ model = true }, { field = "ranking.near", is = true }] } }',
+                '{ field = "ranking.near", is = true } }',
             ),
             (
                 "agent.toml",
-                '  { from = "grade", to = "quote", when = { field = "extraction.supported", is = true } },\n',
+                '  { from = "grade", to = "quote", when = { field = "ranking.near", is = true } },\n',
                 "",
             ),
         ],

@@ -114,14 +114,14 @@ def test_a_condition_reads_as_a_sentence() -> None:
 
 
 def test_what_belongs_together_stands_in_parentheses() -> None:
-    supported = {"field": "extraction.supported", "is": True}
+    supported = {"field": "ranking.near", "is": True}
     post = {"field": "intent", "is": "post"}
     either = {"any": [{"all": [{"model": True}, supported]}, post]}
     assert shown(WhenTable.model_validate(either)) == (
-        "(a model and extraction.supported is true) or intent is post"
+        "(a model and ranking.near is true) or intent is post"
     )
     both = {"all": [{"model": True}, {"any": [supported, post]}]}
     assert shown(WhenTable.model_validate(both)) == (
-        "a model and (extraction.supported is true or intent is post)"
+        "a model and (ranking.near is true or intent is post)"
     )
     assert shown(WhenTable.model_validate({"all": [{"any": [post]}]})) == "intent is post"

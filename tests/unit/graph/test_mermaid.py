@@ -24,9 +24,9 @@ flowchart TD
     n_begin(( ))
     n_route["route<br/><i>router</i>"]
     n_retrieve["retrieve<br/><i>retriever</i>"]
-    n_grade["grade<br/><i>grader</i>"]
+    n_grade["grade<br/><i>ranker</i>"]
     n_write["write<br/><i>prompt</i>"]
-    n_quote["quote<br/><i>extractive_answer</i>"]
+    n_quote["quote<br/><i>passages</i>"]
     n_hello["hello<br/><i>template</i>"]
     n_refuse["refuse<br/><i>refuse</i>"]
     n_finish((( )))
@@ -36,8 +36,8 @@ flowchart TD
     n_retrieve -->|"at most 3 ×"| n_retrieve
     n_retrieve --> n_grade
     n_retrieve -.->|"on unavailable"| n_hello
-    n_grade -->|"a model and extraction.supported is true"| n_write
-    n_grade -->|"extraction.supported is true"| n_quote
+    n_grade -->|"a model and ranking.near is true"| n_write
+    n_grade -->|"ranking.near is true"| n_quote
     n_grade --> n_refuse
     n_write -.->|"on unavailable"| n_quote
     n_write --> n_finish

@@ -55,13 +55,15 @@ def test_a_prompts_variable_may_be_called_like_a_secret(tmp_path: Path) -> None:
 
 
 def test_what_a_condition_asks_for_was_made_of_something(tmp_path: Path) -> None:
-    """A condition on the extraction holds only if the extraction exists. Without evidence, no extraction can exist."""
+    """A condition on the ranking holds only if the ranking exists. Without evidence, no ranking can exist."""
     edge = '  { from = "route", to = "hello", when = { field = "intent", is = "chat" } },\n'
     other = '  { from = "route", to = "write", when = { field = "intent", is = "out_of_scope" } },\n'
     end = '{ from = "write", to = "quote", on = "unavailable" }'
-    asks = '{ from = "write", to = "quote", on = "unavailable", when = { field = "extraction.supported", is = true } }'
+    asks = (
+        '{ from = "write", to = "quote", on = "unavailable", when = { field = "ranking.near", is = true } }'
+    )
     opened = write(tmp_path / "a", ("agent.toml", edge, edge + other))
-    assert "needs “extraction”" in str(examine(opened, SURROUNDINGS, tmp_path / "none").problems[0])
+    assert "needs “ranking”" in str(examine(opened, SURROUNDINGS, tmp_path / "none").problems[0])
     asked = write(tmp_path / "b", ("agent.toml", edge, edge + other), ("agent.toml", end, asks))
     assert examine(asked, SURROUNDINGS, tmp_path / "none").problems == []
 
@@ -97,7 +99,7 @@ def test_what_is_kept_until_it_is_known_may_be_refused_or_told(tmp_path: Path) -
     )
     ways = (
         '  { from = "write", to = "check" },\n'
-        '  { from = "check", to = "refuse", when = { field = "unsupported", above = 2 } },\n'
+        '  { from = "check", to = "refuse", when = { field = "answer.unsupported", above = 2 } },\n'
         '  { from = "check", to = "out" },\n'
     )
     end = '  { from = "write", to = "quote", on = "unavailable" }'

@@ -134,15 +134,15 @@ async def test_a_node_is_told_and_run_as_its_table_says(tmp_path: Path) -> None:
         'kind = "retriever", timeout = 20',
         'kind = "retriever", status = "AgentScanner...", retry = { attempts = 2, pause = 0 }, writes = { evidence = "found" }',
     )
-    other = ("agent.toml", 'kind = "grader"', 'kind = "grader", status = "", reads = { evidence = "found" }')
+    other = ("agent.toml", 'kind = "ranker"', 'kind = "ranker", status = "", reads = { evidence = "found" }')
     folder = write(
         tmp_path,
         change,
         other,
         (
             "agent.toml",
-            'kind = "extractive_answer"',
-            'kind = "extractive_answer", reads = { evidence = "found" }',
+            'kind = "passages"',
+            'kind = "passages", reads = { evidence = "found" }',
         ),
         ("agent.toml", 'kind = "refuse"', 'kind = "refuse", reads = { evidence = "found" }'),
     )
@@ -231,7 +231,7 @@ async def test_a_text_is_made_fit_before_it_is_told_or_gives_way(tmp_path: Path)
     told = await told_by(agent(folder, NodeParts(shelf, shelf, model=unfit)), task("How long is the Nile?"))
     end = told[-1]
     assert isinstance(end, Answered)
-    assert (end.text, end.model, end.outcome) == (LONG, "extractive", AnswerOutcome.COMPLETE)
+    assert (end.text, end.model, end.outcome) == (LONG, "passages", AnswerOutcome.COMPLETE)
     assert end.text == text(told)
     assert list(end.fallbacks) == [
         Fallback(FallbackKind.EXTRACTIVE, "post", "quote", "model_unavailable:unfit")

@@ -21,8 +21,8 @@ from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import NewVersion
 
 ENGINE: Final = 2
-"""The number of the code that runs versions. Increase it when the code begins to run the same files differently. A turn then
-finishes on a server with the code that began the turn.
+"""The number of the code that runs versions. Increase it when the code begins to run the same files differently, or can no longer read the files of earlier
+versions. What then becomes of open turns, `FormerVersion` says.
 """
 MOST_BYTES: Final = 4 * 1024 * 1024
 

@@ -330,15 +330,6 @@ class AgentScanner:
         self._scans = found
         return [one.agent for one in found.values()]
 
-    def shipped(self, identity: str) -> Content | None:
-        """The content of a shipped agent, even if a user's agent replaces it; None if the shipped agent is missing or has
-        problems. Raises OSError.
-        """
-        location = AgentLocation(identity, self._folders.shipped / identity, True)
-        if not location.folder.is_dir():
-            return None
-        return self._read(location, self._read_shared()[0]).content
-
     def _read_shared(self) -> tuple[PromptFiles, bool]:
         """The shared prompts, and whether they have changed."""
         folder = self._folders.shared

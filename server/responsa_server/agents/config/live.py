@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -19,11 +20,11 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.agents.config.build import BuildContext, BuildFailed, Built, ConfiguredAgent, build
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
-from responsa_server.agents.config.content import ENGINE, Content, ContentBroken, new_version, unpacked
+from responsa_server.agents.config.content import ENGINE, ContentBroken, new_version, unpacked
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
+from responsa_server.agents.config.former import FormerVersion
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
-from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.domain import names
 from responsa_server.domain.agents import (
     Agent,
@@ -210,17 +211,18 @@ class LiveAgents:
         if name not in self._snapshot.versions:
             async with self._lock:
                 await self._load(name)
-        if name not in self._snapshot.versions:
+        found = self._snapshot.versions.get(name)
+        if found is None or isinstance(found, FormerVersion):
             raise NotFound.of("agent", name)
         # Many turns end before a poll sees them, so a question counts as a use of the version.
         self._left.pop(name, None)
-        return self._snapshot.versions[name]
+        return found
 
     async def _load(self, name: str) -> None:
         if name in self._snapshot.versions or name in self._unfit:
             return
         for stored in await self._versions.named([name], ENGINE):
-            if (agent := await self._restored(stored)) is not None:
+            if stored.engine == ENGINE and (agent := await self._restored(stored)) is not None:
                 self._snapshot = replace(self._snapshot, versions={**self._snapshot.versions, name: agent})
 
     def at(self, version: str) -> Agent:
@@ -303,7 +305,9 @@ class LiveAgents:
             found = dict(self._snapshot.versions)
             for one in [*news, *old]:
                 known = one.name in found or one.name in self._unfit
-                if not known and (agent := await self._restored(one)) is not None:
+                if not known and one.engine < ENGINE:
+                    found[one.name] = FormerVersion(one.name, partial(self.named, one.agent))
+                elif not known and (agent := await self._restored(one)) is not None:
                     found[one.name] = agent
                 self._ordinal = max(self._ordinal, one.ordinal)
             kept = self._kept(found, needed)
@@ -401,21 +405,13 @@ class LiveAgents:
     async def _restored(self, stored: StoredVersion) -> ConfiguredAgent | None:
         """The agent of a registered version; None if the version cannot run here. The log reports such a version once."""
         try:
-            content = await self._content(stored)
-            if content is None:
-                raise ContentBroken("it was written in code, in a release without configurations")
+            content = unpacked(stored.content)
             built = await asyncio.to_thread(build, content, self._context)
         except (ContentBroken, BuildFailed) as error:
             self._unfit.add(stored.name)
             self._log.warning("agent_version_left_out", version=stored.name, why=str(error))
             return None
         return ConfiguredAgent(built, stored.name, new_version(content).sha256, self._context)
-
-    async def _content(self, stored: StoredVersion) -> Content | None:
-        if stored.content:
-            return unpacked(stored.content)
-        # Older releases stored the default agent without content. That agent behaved like the default agent shipped today.
-        return await asyncio.to_thread(self._scanner.shipped, DEFAULT) if stored.agent == DEFAULT else None
 
     def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
         """The versions, except those that have not been needed for `keep_seconds`."""

@@ -121,6 +121,15 @@ def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str,
     return next_node, cast("GraphState", cast("object", plain))
 
 
+def has_text(milestone: bytes) -> bool:
+    """Whether the answer of a milestone has a text that was sent. True for bytes that cannot be read."""
+    try:
+        _, state = cast("tuple[str, Mapping[str, object]]", ormsgpack.unpackb(milestone[1:]))
+        return any(state.get(key) for key in ("answer", *_FORMER_NAMES, *_FORMER_NAMES.values()))
+    except (ormsgpack.MsgpackDecodeError, ValueError, TypeError, AttributeError):
+        return True
+
+
 def said(message: Message) -> Plain:
     """A message as plain state."""
     titles = tuple(dict.fromkeys(one.title for one in message.citations if one.title))

@@ -84,6 +84,7 @@ class PostgresAgentVersions:
                 row["version"],
                 row["ordinal"],
                 contents[row["agent_id"], bytes(row["sha256"])],
+                row["engine"],
             )
             for row in rows
         ]
@@ -96,4 +97,4 @@ class PostgresAgentVersions:
 
 
 def _stored(row: dict[str, Any]) -> StoredVersion:
-    return StoredVersion(row["agent_id"], row["version"], row["ordinal"], bytes(row["content"]))
+    return StoredVersion(row["agent_id"], row["version"], row["ordinal"], bytes(row["content"]), row["engine"])

@@ -19,7 +19,7 @@ ON CONFLICT (agent_id, sha256) DO NOTHING;
 
 -- name: registered
 -- The versions are in the order of the call's arguments.
-SELECT v.agent_id, v.version, v.ordinal, v.sha256
+SELECT v.agent_id, v.version, v.ordinal, v.sha256, v.engine
 FROM unnest(%(agents)s::text[], %(hashes)s::bytea[]) WITH ORDINALITY AS n (agent, sha256, place)
 JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.sha256 = n.sha256
 ORDER BY n.place;
@@ -28,7 +28,7 @@ ORDER BY n.place;
 SELECT coalesce(max(ordinal), 0) AS ordinal FROM responsa.agent_version;
 
 -- name: since
-SELECT agent_id, version, ordinal, content FROM responsa.agent_version
+SELECT agent_id, version, ordinal, content, engine FROM responsa.agent_version
 WHERE ordinal > %(ordinal)s AND engine = %(engine)s ORDER BY ordinal;
 
 -- name: open
@@ -38,7 +38,7 @@ UNION
 SELECT DISTINCT agent_version FROM responsa.turn WHERE state = 'queued';
 
 -- name: named
-SELECT v.agent_id, v.version, v.ordinal, v.content
+SELECT v.agent_id, v.version, v.ordinal, v.content, v.engine
 FROM unnest(%(agents)s::text[], %(numbers)s::int[]) AS n (agent, number)
 JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.version = n.number
-WHERE v.engine IN (0, %(engine)s) ORDER BY v.ordinal;
+WHERE v.engine <= %(engine)s ORDER BY v.ordinal;

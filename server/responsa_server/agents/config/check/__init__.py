@@ -9,7 +9,7 @@ from typing import Final
 
 import rtoml
 
-from responsa_server.agents.config.check import tables
+from responsa_server.agents.config.check import removed, tables
 from responsa_server.agents.config.check.flow import Flow
 from responsa_server.agents.config.check.inputs import (
     AgentFiles,
@@ -59,7 +59,10 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
     """The result of checking `agent.toml` alone: the configuration (None if it does not fit its model) and its problems."""
     config: Mapping[str, object] = rtoml.loads(text)
     agent, wrong = tables.tables(config)
-    found = [*tables.secrets(config), *wrong, *tables.node_tables(config, surroundings)]
+    found = [
+        *tables.secrets(config),
+        *removed.explained([*wrong, *tables.node_tables(config, surroundings)], tables.kinds_of(config)),
+    ]
     if agent is None:
         return None, found
     found += [

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from responsa_server.agents.config.check.inputs import Surroundings
+from responsa_server.agents.config.check.removed import FIELDS
 from responsa_server.agents.config.check.shape import Edges, known_edges, path
 from responsa_server.agents.config.problems import TYPE_NAMES, Key, Problem, closest, in_config, quoted
 from responsa_server.agents.engine.citations import AnswerModel, RefusalModel
@@ -217,7 +218,9 @@ class Flow:
             yield from _value(leaf, key, _JSON.get(schema.get("type"), Any), allowed)
             return
         if first not in fields:
-            yield in_config((*key, "field"), f"no node writes a field “{first}”", closest(first, fields))
+            remedy = f"; {FIELDS[first]}" if first in FIELDS else ""
+            suggestion = "" if remedy else closest(first, fields)
+            yield in_config((*key, "field"), f"no node writes a field “{first}”{remedy}", suggestion)
             return
         kind = fields[first]
         for place, part in enumerate(rest):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, cast
 import jsonschema_rs
 from pydantic import Field, ValidationError, model_validator
 
+from responsa_server.agents.config.check import removed
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.problems import (
     SECRET,
@@ -75,6 +76,10 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
         kind_name = cast("str", values["kind"])
         kind = surroundings.kinds.get(kind_name)
         if kind is None:
+            if kind_name in removed.KINDS:
+                message = f"the kind of node “{kind_name}” no longer exists; {removed.KINDS[kind_name]}"
+                yield in_config(("nodes", name, "kind"), message)
+                continue
             suggestion = closest(kind_name, surroundings.kinds)
             yield in_config(("nodes", name, "kind"), f"there is no kind of node “{kind_name}”", suggestion)
             continue
@@ -96,6 +101,16 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
                     )
 
 
+def kinds_of(config: Mapping[str, object]) -> Mapping[str, str]:
+    """The kind of each node that has one, by the node's name."""
+    given = config.get("nodes")
+    nodes = cast("Mapping[str, object]", given) if isinstance(given, Mapping) else dict[str, object]()
+    tables = {
+        name: cast("Mapping[str, object]", one) for name, one in nodes.items() if isinstance(one, Mapping)
+    }
+    return {name: str(table.get("kind", "")) for name, table in tables.items()}
+
+
 def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
     """Models of the chain that are not available, or that no turn would ask."""
     chain = config.model.chain
@@ -112,6 +127,8 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
                     key,
                     "“passages” is never unavailable, so the models after it are never asked; move it to the end",
                 )
+        elif name in removed.MODELS:
+            yield in_config(key, f"“{name}” no longer exists; write “{removed.MODELS[name]}”")
         elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
             message = f"the model “{name}” is not available: {clause(why)}"
             yield in_config(key, message, _suggested_model(name, surroundings))
