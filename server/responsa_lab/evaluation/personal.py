@@ -1,7 +1,6 @@
-"""`responsa eval personal`: measures whether people get right answers about themselves.
+"""`responsa eval personal`: measures whether people are shown what answers their questions about themselves.
 
-A folder holds one file for each part, such as choose.jsonl. Each line is one JSON object: {id, person, before, question, facts, document}. The server must have the documents about these people, such as
-those of `responsa samples load aptitude`.
+Each line of the file is one JSON object: {id, person, question, lines}. The server must have the documents about these people, such as those of `responsa samples load aptitude`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -27,91 +25,78 @@ from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import client_settings, open_async_client
 from responsa_server.instance import CHECKOUT
 
-OURS: Final = CHECKOUT / "evals" / "personal"
+OURS: Final = CHECKOUT / "evals" / "personal" / "questions.jsonl"
 AGENT: Final = "personal"
-_KIND: Final = "kind"
-"""The metadata of a document that holds its kind."""
-
-
-class Part(StrEnum):
-    """The questions to ask: those for choosing, those that were looked at once, and those that were written after that. Then questions in people's own words: those for choosing, and those set aside. Then questions by a writer who knew no answer: those for reading mistakes, and those set aside. Then questions of further writers; all of them except those of blind2 are examples of the agent, too."""
-
-    CHOOSE = "choose"
-    LOOK = "look"
-    FRESH = "fresh"
-    FREE = "free"
-    HELD = "held"
-    OWN = "own"
-    OWN_HELD = "own_held"
-    FIT1 = "fit1"
-    FIT2 = "fit2"
-    FIT3 = "fit3"
-    FIT4 = "fit4"
-    UNSEEN = "unseen"
-    BLIND2 = "blind2"
-    BLIND3 = "blind3"
 
 
 class OwnQuestion(BaseModel):
-    """One line. person: the subject of the person's documents. before: questions that the person asks first, in the same conversation. facts: texts that must stand in the answer or in the refusal;
-    a repetition of the question does not count. document: the kind of the document that must be cited, about the person or about nobody; "" if no citation is needed.
-    """
+    """One line. person: the subject of the person's documents. lines: sentences of the person's record or of a catalogue, each of which answers; empty if nothing does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, Field(min_length=1)]
     person: Annotated[str, Field(min_length=1)]
-    before: tuple[str, ...] = ()
     question: Annotated[str, Field(min_length=1)]
-    facts: Annotated[tuple[str, ...], Field(min_length=1)]
-    document: str
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OwnAnswer:
-    """The answer to a question, or the message of its refusal. kinds: the kinds of the documents that it cites."""
+    """The answer to a question. shown: the excerpts on the first screen, or the quotes of a model's citations. more: the further excerpts. refused: whether there is no answer."""
 
     question: OwnQuestion
-    text: str
-    kinds: frozenset[str]
+    shown: Sequence[str]
+    more: Sequence[str]
     refused: bool
 
     @property
     def right(self) -> bool:
-        """Whether all facts stand in the answer, and the document is cited."""
-        asked = self.question
-        text = self.text.casefold().replace(f"“{asked.question.casefold()}”", "")
-        cited = not asked.document or asked.document in self.kinds
-        return cited and all(one.casefold() in text for one in asked.facts)
+        """Whether one of the lines is shown at once; if nothing answers, whether the question was refused."""
+        return _has(self.shown, self.question.lines) if self.question.lines else self.refused
+
+    @property
+    def right_with_more(self) -> bool:
+        """The same with the further excerpts."""
+        return self.right or _has(self.more, self.question.lines)
+
+
+def _has(texts: Iterable[str], wanted: Sequence[str]) -> bool:
+    """Whether one of the wanted lines stands in a text, or a text in a line: a citation may quote part of it."""
+    return any(one in text or text in one for text in texts for one in wanted)
 
 
 def eval_personal(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="A folder with one file of questions for each part.", show_default=False),
-    ] = OURS,
-    part: Annotated[Part, typer.Option(help="The questions to ask.")] = Part.CHOOSE,
+    file: Annotated[Path, typer.Argument(help="A file of questions.", show_default=False)] = OURS,
     mistakes: Annotated[int, typer.Option(min=0, help="The number of wrong answers to show.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Ask the agent personal as each of the people, and print the share of right answers with its 95 % interval.
+    """Ask the agent personal as each of the people, and print the share of questions for which the line that answers is shown, with its 95 % interval.
 
     Needs the role ADMIN: users that lack are created with the people's subjects, a service asks on their behalf, and at the end the service and the created users are deleted.
     """
     with reporting(json=json):
-        given = [one for _, one in lines(folder / f"{part}.jsonl", OwnQuestion, "question")]
+        given = [one for _, one in lines(file, OwnQuestion, "question")]
         found = asyncio.run(_asked(given))
-        figure = share(one.right for one in found)
-        refused = sum(one.refused for one in found)
+        answerable = [one for one in found if one.question.lines]
+        shown = share(one.right for one in answerable)
+        with_more = share(one.right_with_more for one in answerable)
+        refused = share(one.right for one in found if not one.question.lines)
         if json:
-            print_json({"questions": len(found), "right": interval_json(figure), "refused": refused})
-            return
-        print_text(f"right     {interval_text(figure)}")
-        print_text(f"{len(found)} questions, {refused} of which were refused")
-        for one in [one for one in found if not one.right][:mistakes]:
-            print_text(
-                f"{one.question.person:<28}  {one_line(one.question.question, 60):<60}  {one_line(one.text, 80)}"
+            print_json(
+                {
+                    "questions": len(found),
+                    "shown": interval_json(shown),
+                    "withMore": interval_json(with_more),
+                    "refused": interval_json(refused),
+                }
             )
+            return
+        print_text(f"shown      {interval_text(shown)}")
+        print_text(f"with more  {interval_text(with_more)}")
+        print_text(f"refused    {interval_text(refused)} of the questions that nothing answers")
+        for one in [one for one in found if not one.right][:mistakes]:
+            said = one_line(" | ".join(one.shown), 80) or "refused"
+            print_text(f"{one.question.id:<8}  {one_line(one.question.question, 60):<60}  {said}")
 
 
 async def _asked(given: Sequence[OwnQuestion]) -> Sequence[OwnAnswer]:
@@ -149,10 +134,7 @@ def _client(key: str, user: str) -> AsyncResponsa:
 
 
 async def _answered(client: AsyncResponsa, asked: OwnQuestion) -> OwnAnswer:
-    async with answering(client, asked.question, agent=AGENT, before=asked.before) as turn:
+    async with answering(client, asked.question, agent=AGENT) as turn:
         answer, refused = turn.terminal_event.answer, turn.terminal_event.HasField("refused")
-        names = {one.document_version.rpartition("/versions/")[0] for one in answer.citations}
-        documents = [await client.get_document(one) for one in names]
-        kinds = {str(one.metadata[_KIND]) for one in documents if one.subject in (asked.person, "")}
-        text = turn.terminal_event.refused.message if refused else answer.text
-        return OwnAnswer(asked, text, frozenset(kinds), refused)
+        shown = [*(one.text for one in answer.excerpts), *(one.quote for one in answer.citations)]
+        return OwnAnswer(asked, shown, [one.text for one in answer.more_excerpts], refused)
