@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from responsa_server.agents.engine.citations import (
     claims,
     found_sources,
     plain,
+    sentence_ranges,
 )
 from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.agents.engine.declining import UNCITED
@@ -39,12 +41,14 @@ NO_MARKS: Final = "no_marks"
 """The cause of a fallback if a model's text names no passage, although the model has read some."""
 UNSUPPORTED: Final = "unsupported"
 """The cause of a fallback if a model's text names passages, but none of them supports its sentence."""
+_ITEM: Final = re.compile(r"^\s*\d{1,3}[.)]\s")
+"""The number of an item of a list."""
 _NOTHING: Final = Evidence(0, 0, {})
 _MOST_SHOWN: Final = 3
 
 
 class CitationCheckerOptions(NodeOptions):
-    """hold: whether the text, which an earlier node has not sent, is sent here, and only if at least one citation remains and all sentences that name a passage are supported. Otherwise, the
+    """hold: whether the text, which an earlier node has not sent, is sent here, and only if at least one citation remains, all sentences that name a passage are supported, and each sentence with a figure names one. Otherwise, the
     first time, the text is dropped and `problem` says why, so that the model can write it again; the second time, the node is unavailable.
     """
 
@@ -107,8 +111,9 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         unsupported -= {claimed.source for claimed, _ in supported}
         if self._hold:
             wrong = [claimed.text for claimed, _ in judged if claimed.source in unsupported]
-            if wrong or not kept:
-                return self._dropped(given, wrong)
+            bare = _without_source(given.text, found)
+            if wrong or bare or not kept:
+                return self._dropped(given, wrong, bare)
         elif not kept:
             cause = UNSUPPORTED if found else NO_MARKS
             run.fell_back(Fallback(FallbackKind.UNCITED, given.model, self.name, cause))
@@ -130,15 +135,18 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         for one in citations:
             run.emit(Cited(one))
 
-    def _dropped(self, given: CitationCheckerInput, wrong: Sequence[str]) -> CitationCheckerOutput:
+    def _dropped(
+        self, given: CitationCheckerInput, wrong: Sequence[str], bare: Sequence[str]
+    ) -> CitationCheckerOutput:
         if given.problem:
             message = "The model has twice written what the documents do not say; ask again."
             metadata = {"model": given.model, "cause": UNCITED}
             raise Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=1.0)
         problem = "No sentence names a passage that supports it."
         if wrong:
-            listed = " ".join(f"“{one}”" for one in dict.fromkeys(wrong[:_MOST_SHOWN]))
-            problem = f"The passages that these sentences name do not support them: {listed}"
+            problem = f"The passages that these sentences name do not support them: {_listed(wrong)}"
+        elif bare:
+            problem = f"These sentences have a figure and name no passage: {_listed(bare)}"
         return CitationCheckerOutput(answer=None, text="", problem=problem)
 
     async def _judged(self, found: Sequence[Claimed], given: CitationCheckerInput) -> Sequence[Quote | None]:
@@ -161,6 +169,22 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             of_sources, await self._judge.judge_sources(fetched, sources) if fetched else (), strict=True
         )
         return [quotes[one] for one in found]
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    return " ".join(f"“{one}”" for one in dict.fromkeys(sentences[:_MOST_SHOWN]))
+
+
+def _without_source(text: str, found: Sequence[Claimed]) -> Sequence[str]:
+    """The sentences that have a figure and name no passage."""
+    data = text.encode()
+    return [
+        sentence.strip()
+        for one in sentence_ranges(text)
+        if not any(claimed.source.start < one.end and one.start < claimed.source.end for claimed in found)
+        for sentence in (data[one.start : one.end].decode(),)
+        if any(character.isdigit() for character in _ITEM.sub("", sentence))
+    ]
 
 
 def _collections(quotes: Iterable[Quote]) -> tuple[str, ...]:
