@@ -139,7 +139,6 @@ class Records:
         parts = NodeParts(
             evidence,
             evidence,
-            evidence,
             model=model,
             larger=model,
             prompts=found.prompts,
