@@ -74,6 +74,10 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.CLASSIFIER), /^A trained classifier/],
     [fallback(FallbackKind.RULE), /^A rule decided/],
     [fallback(FallbackKind.WITHOUT_SUMMARY), /older messages of this conversation/],
+    [fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), /^No language model was available \(no model is configured\)\.$/],
+    [fallback(FallbackKind.UNCITED), /^No sentence of this answer could be checked against the documents\.$/],
+    [fallback(FallbackKind.WITHOUT_TOOL, "calculator", "passages", "no_model"), /^The tool calculator was not used, because only a language model can choose it/],
+    [fallback(FallbackKind.WITHOUT_RERANKER), /order of the search\.$/],
     [fallback(99 as FallbackKind, "", "", "news_of:later"), /^The agent used another fallback \(news of later\)\.$/],
   ])("are described in a sentence (%#)", (one, words) => expect(fellBack(one)).toMatch(words));
 
@@ -98,6 +102,19 @@ describe("outcomeOf", () => {
     expect(found.fallbacks).toEqual([fellBack(text), expect.stringMatching(/^The answer was cut off/)]);
   });
 
+  it("of an answer of passages says once why there are passages, and lists only other fallbacks", () => {
+    const value = { model: "passages", excerpts: [{ title: "Tides" }], fallbacks: [fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), fallback(FallbackKind.TEXT_ONLY)] };
+    const found = outcomeOf(ended({ case: "answer", value } as Event), "Tutor")!;
+    expect(found.passages?.why).toBe("No language model is configured. These passages of your documents fit best.");
+    expect(found.passages?.answer.excerpts.map((one) => one.title)).toEqual(["Tides"]);
+    expect([found.who, found.fallbacks]).toEqual(["", [fellBack(value.fallbacks[1]!)]]);
+  });
+
+  it("names the writer once", () => {
+    const value = { model: "template", fallbacks: [fallback(FallbackKind.TEMPLATE)] };
+    expect(outcomeOf(ended({ case: "answer", value }), "Chat")).toMatchObject({ who: "", fallbacks: ["No model wrote this: it is a filled-in template."] });
+  });
+
   it("reports the cost of a turn without an answer", () => {
     const value = { usage: usage({ costUsdMicros: 100n }), fallbacks: [fallback(FallbackKind.RULE)] };
     for (const kind of ["refused", "failed"] as const) {
@@ -120,8 +137,8 @@ describe("outcomeOf", () => {
 
 describe("words", () => {
   it("distinguishes refusals", () => {
-    const reasons = [RefusalReason.NO_SUPPORT, RefusalReason.OUT_OF_SCOPE, RefusalReason.UNSAFE, RefusalReason.BUDGET, RefusalReason.QUOTA];
-    expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(5);
+    const reasons = [RefusalReason.NO_SUPPORT, RefusalReason.OUT_OF_SCOPE, RefusalReason.UNSAFE, RefusalReason.BUDGET, RefusalReason.QUOTA, RefusalReason.NEEDS_MODEL];
+    expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(reasons.length);
     expect(refusalWords(99 as RefusalReason)).toEqual(refusalWords(RefusalReason.NO_SUPPORT));
     expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("No answer");
   });
@@ -163,7 +180,9 @@ describe("the origin of an answer", () => {
     expect(outcomeOf(answered, "")?.others?.map((one) => one.quote)).toEqual(["Near."]);
     expect(outcomeOf(answered, "")?.suggestions).toBeUndefined();
   });
-  it("of a refusal is replaced by suggestions", () => {
+  it("of a refusal is replaced by the closest passages, or by the suggestions of an earlier release", () => {
+    const closest = ended({ case: "refused", value: { reason: RefusalReason.NO_SUPPORT, excerpts: [{ title: "Search" }] } } as Event);
+    expect(outcomeOf(closest, "")?.closest?.map((one) => one.title)).toEqual(["Search"]);
     const refused = ended({ case: "refused", value: { reason: RefusalReason.NO_SUPPORT, suggestions: [{ title: "Search", quote: "Near." }] } as never });
     expect(outcomeOf(refused, "")?.suggestions?.map((one) => one.quote)).toEqual(["Near."]);
   });

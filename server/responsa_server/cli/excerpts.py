@@ -22,6 +22,11 @@ _KINDS: Final = {
     collection_kind_pb2.COLLECTION_KIND_DOCS: "Responsa's documentation",
 }
 _GRADES: Final = {excerpt_pb2.EXCERPT_GRADE_PERHAPS: "Perhaps: "}
+_CAUSES: Final = {
+    "no_model": "No language model is configured.",
+    "declined": "The language model found no answer.",
+    "uncited": "The language model wrote nothing that the documents support.",
+}
 _ITEM: Final = re.compile(r"[\s>]*(?:(?:[-*+•]|\d{1,9}[.)])\s+)?[^\w\s]*")
 """What may stand before a sentence in its line without being a part of the text: the mark of a list or a quote, and opening marks."""
 
@@ -32,10 +37,14 @@ def introduction(answer: turn_pb2.TurnAnswer) -> str:
     causes = [one.cause for one in answer.fallbacks if one.kind == turn_pb2.FALLBACK_KIND_PASSAGES]
     if not causes:
         return best
-    if causes[-1] == "no_model":
-        return f"No language model is configured. {best}"
-    cause = one_line(causes[-1], 80)
-    return f"The language model is not available at the moment{f' ({cause})' if cause else ''}. {best}"
+    cause = causes[-1]
+    if why := _CAUSES.get(cause):
+        return f"{why} {best}"
+    if cause.startswith("budget:"):
+        return f"An answer by the language model would exceed a limit. {best}"
+    # Such as "model_unavailable:rate_limited".
+    fault = one_line(cause.rpartition(":")[2].replace("_", " "), 80)
+    return f"The language model is not available at the moment{f' ({fault})' if fault else ''}. {best}"
 
 
 def print_cards(excerpts: Sequence[excerpt_pb2.Excerpt], first: int = 1) -> None:
@@ -63,9 +72,9 @@ def glances(excerpts: Sequence[excerpt_pb2.Excerpt]) -> str:
 
 
 def path(excerpt: excerpt_pb2.Excerpt) -> str:
-    """Return the title of the document and the headings above the excerpt on one line."""
-    headings = [heading for heading in excerpt.headings if heading != excerpt.title]
-    return " › ".join(one_line(part, 120) for part in (excerpt.title or "(untitled)", *headings))
+    """Return the title of the document and the headings above the excerpt on one line, each once."""
+    parts = dict.fromkeys((excerpt.title or "(untitled)", *excerpt.headings))
+    return " › ".join(one_line(part, 120) for part in parts)
 
 
 def _place(excerpt: excerpt_pb2.Excerpt, *, named: bool) -> str:

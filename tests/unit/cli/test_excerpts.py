@@ -91,9 +91,11 @@ def test_a_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) ->
         ([], "These passages"),
         (["no_model"], "No language model is configured. These passages"),
         (
-            ["rate_limited"],
-            "The language model is not available at the moment (rate_limited). These passages",
+            ["model_unavailable:rate_limited"],
+            "The language model is not available at the moment (rate limited). These passages",
         ),
+        (["uncited"], "The language model wrote nothing that the documents support. These passages"),
+        (["budget:tokens"], "An answer by the language model would exceed a limit. These passages"),
     ],
 )
 def test_one_line_says_why_there_are_passages(fallbacks: list[str], line: str) -> None:

@@ -8,6 +8,7 @@ import { refusalWords, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
 import { parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
+import { closestView, type CardHooks } from "./passages.js";
 import { closestCards, otherCards } from "./suggestions.js";
 import { tipped } from "../common/tip.js";
 
@@ -122,16 +123,16 @@ export function refusal(text: string, reason: RefusalReason): HTMLElement {
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
-export function outcomeNote({ who, fallbacks, origin = [], suggestions = [], others = [] }: Outcome, open: OpenSource): HTMLElement | undefined {
-  if (!who && fallbacks.length === 0 && origin.length === 0 && suggestions.length === 0 && others.length === 0) return undefined;
+export function outcomeNote({ who, fallbacks, origin = [], closest = [], suggestions = [], others = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
   const note = element("div", { class: "outcome note" });
-  if (suggestions.length > 0) note.append(closestCards(suggestions, open));
-  if (others.length > 0) note.append(otherCards(others, open));
+  if (closest.length > 0) note.append(closestView(closest, hooks));
+  if (suggestions.length > 0) note.append(closestCards(suggestions, hooks.open));
+  if (others.length > 0) note.append(otherCards(others, hooks.open));
   note.append(...origin.map((one) => element("p", { class: "origin", ...WRITTEN }, one)));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));
     note.append(element("ul", { class: "fell-back", "aria-label": "Fallbacks" }, ...rows));
   }
   if (who) note.append(element("p", WRITTEN, who));
-  return note;
+  return note.childElementCount > 0 ? note : undefined;
 }

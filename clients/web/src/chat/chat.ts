@@ -10,6 +10,7 @@ import type { Api } from "../common/api.js";
 import { byteLength, uuid, wellFormed } from "../text/bytes.js";
 import type { Me } from "../documents/access.js";
 import type { DocumentPanel } from "../documents/document.js";
+import { Labels } from "../documents/library.js";
 import { button, element, focused } from "../common/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
 import { failureOf, type Failure } from "../common/errors.js";
@@ -64,6 +65,7 @@ export class ChatView {
   readonly picker: AgentPicker;
   readonly #parts: ChatParts;
   readonly #api: Api;
+  readonly #labels: Labels;
   readonly #waiting: PendingQuestions;
   readonly #hooks: ChatHooks;
   readonly #head: ConversationHead;
@@ -87,9 +89,10 @@ export class ChatView {
   constructor(parts: ChatParts, hooks: ChatHooks) {
     this.#parts = parts;
     this.#api = parts.api;
+    this.#labels = new Labels(parts.api);
     this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => new FeedbackView(parts.api, () => answer.name, answer.feedback, hooks.say).root, this.#earlier, hooks.say);
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => new FeedbackView(parts.api, () => answer.name, answer.feedback, hooks.say).root, this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say });
     this.#head = new ConversationHead(parts.api, {
       titled: hooks.titled,
       renamed: hooks.changed,
@@ -295,6 +298,7 @@ export class ChatView {
 
   readonly #liveHooks: LiveHooks = {
     open: (citations, index, by) => this.#opener("")(citations, index, by),
+    label: (name) => this.#labels.of(name),
     say: (text) => this.#hooks.say(text),
     agent: (version) => this.picker.label(version),
     focus: () => this.focus(),
@@ -359,6 +363,7 @@ export class ChatView {
       this.#problem.textContent = "Your previous question is still being sent; ask this one in a moment.";
     } else {
       this.#question.value = "";
+      this.scope.root.open = false;
       this.#ask({ text, collections: this.scope.collections, ...this.picker.asked });
     }
   }

@@ -2,7 +2,7 @@
 
 import { OnBusy } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import type { OpenSource } from "./answer.js";
+import type { CardHooks } from "./passages.js";
 import { NO_LIMIT, type Api } from "../common/api.js";
 import { failureOf, signedOut, type Failure } from "../common/errors.js";
 import { FeedbackView } from "./feedback.js";
@@ -17,9 +17,7 @@ import { TurnView } from "./turnview.js";
 /** The question that this tab asked, or a turn that this tab found. */
 export type Origin = { readonly pending: Pending } | { readonly turn: string; readonly conversation: string; readonly text: string };
 
-export interface LiveHooks {
-  readonly open: OpenSource;
-  readonly say: (text: string) => void;
+export interface LiveHooks extends CardHooks {
   readonly agent: (version: string) => string;
   readonly focus: () => void;
   /** The turn's name is now known. Returns false if the page already shows the turn's answer. */
@@ -69,6 +67,7 @@ export class LiveTurn {
     this.#reader = new FrameReader({ includeDeltas: true, turn });
     this.view = new TurnView(text, {
       open: hooks.open,
+      label: hooks.label,
       say: (what) => this.#left || hooks.say(what),
       agent: hooks.agent,
       stop: () => void this.stop(),

@@ -1,5 +1,6 @@
 /** Describes the outcome of a turn: its agent and model, fallbacks, cost and refusal. Nothing here touches the page. */
 
+import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import type { Suggestion } from "@responsa/contract/responsa/chat/v1/suggestion_pb.js";
 import {
   AnswerOutcome,
@@ -15,8 +16,10 @@ import {
   type Usage,
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
-import { collectionId } from "../documents/library.js";
 import { count, money } from "../common/facts.js";
+import { collectionId } from "../documents/library.js";
+import { whyPassages } from "./excerpts.js";
+import { titleOf } from "./fetched.js";
 
 /** The texts below an answer or another outcome. */
 export interface Outcome {
@@ -26,9 +29,13 @@ export interface Outcome {
   readonly fallbacks: readonly string[];
   /** Where an answer comes from, if not from people's own documents, and what else was found. */
   readonly origin?: readonly string[];
-  /** The quotes that come closest to an answer, if the documents support no answer. */
+  /** The answer, and why it shows passages of the documents, if it does. */
+  readonly passages?: { readonly why: string; readonly answer: TurnAnswer };
+  /** The passages that come closest to an answer, below a refusal. */
+  readonly closest?: readonly Excerpt[];
+  /** The same in turns of earlier releases. */
   readonly suggestions?: readonly Suggestion[];
-  /** Quotes that are not in the answer, but may answer the question, too. */
+  /** Quotes that are not in the answer of an earlier release, but may answer the question, too. */
   readonly others?: readonly Suggestion[];
 }
 
@@ -101,6 +108,14 @@ function meant(kind: FallbackKind, source: string, target: string): string {
       return "A rule decided, not a model";
     case FallbackKind.WITHOUT_SUMMARY:
       return "The agent did not read the older messages of this conversation";
+    case FallbackKind.PASSAGES:
+      return "No language model was available";
+    case FallbackKind.UNCITED:
+      return "No sentence of this answer could be checked against the documents";
+    case FallbackKind.WITHOUT_TOOL:
+      return `The tool ${titleOf(`tools/${source}`)} was not used, because only a language model can choose it`;
+    case FallbackKind.WITHOUT_RERANKER:
+      return "The reranking model was not available, so the passages are in the order of the search";
     default:
       return "The agent used another fallback";
   }
@@ -110,19 +125,32 @@ function meant(kind: FallbackKind, source: string, target: string): string {
 export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefined {
   switch (event.case) {
     case "answer":
-      return {
-        who: answeredBy(agent, event.value.model, event.value.usage),
-        fallbacks: sentences(event.value.fallbacks, event.value.outcome),
-        origin: originOf(event.value),
-        ...(event.value.suggestions.length > 0 && { others: event.value.suggestions }),
-      };
+      return answered(event.value, agent);
     case "refused":
-      return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks), ...(event.value.suggestions.length > 0 && { suggestions: event.value.suggestions }) };
+      return {
+        who: spent(event.value.usage),
+        fallbacks: sentences(event.value.fallbacks),
+        ...(event.value.excerpts.length > 0 && { closest: event.value.excerpts }),
+        ...(event.value.suggestions.length > 0 && { suggestions: event.value.suggestions }),
+      };
     case "failed":
       return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks) };
     default:
       return undefined;
   }
+}
+
+function answered(answer: TurnAnswer, agent: string): Outcome {
+  const { fallbacks, suggestions, model, usage } = answer;
+  const why = whyPassages(answer);
+  // The line above the passages, or the fallback to a template, says who has written the answer.
+  const said = why !== undefined || fallbacks.some((one) => one.kind === FallbackKind.TEMPLATE);
+  return {
+    who: said ? spent(usage) : answeredBy(agent, model, usage),
+    fallbacks: sentences(why === undefined ? fallbacks : fallbacks.filter((one) => one.kind !== FallbackKind.PASSAGES), answer.outcome),
+    ...(why === undefined ? { origin: originOf(answer) } : { passages: { why, answer } }),
+    ...(suggestions.length > 0 && { others: suggestions }),
+  };
 }
 
 const KINDS: Partial<Record<CollectionKind, string>> = {
@@ -166,6 +194,7 @@ export interface RefusalWords {
 }
 
 const REFUSALS: Partial<Record<RefusalReason, RefusalWords>> = {
+  [RefusalReason.NEEDS_MODEL]: { heading: "This needs a language model", did: "Read the question", end: "and found no language model to write an answer" },
   [RefusalReason.OUT_OF_SCOPE]: { heading: "Not a question for this agent", did: "Read the question", end: "and decided that the question is outside the agent’s task" },
   [RefusalReason.UNSAFE]: { heading: "The model will not answer this", did: "Asked the model", end: "and the model declined" },
   [RefusalReason.SOURCE_ERASED]: { heading: "This answer was withdrawn", did: "Answered", end: "but a document that the answer quoted was erased later" },

@@ -43,7 +43,7 @@ export interface Source {
 }
 
 /** Where a citation is in the original file; "" if this is not known. */
-export function placeOf({ page, path }: Citation): string {
+export function placeOf({ page, path }: Pick<Citation, "page" | "path">): string {
   return path || (page > 0 ? `page ${page}` : "");
 }
 

@@ -2,6 +2,7 @@
 
 import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
 import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
+import { passagesView, type CardHooks } from "./passages.js";
 import { element, replace } from "../common/dom.js";
 import type { Outcome } from "./outcome.js";
 import { questionRow, type TurnView } from "./turnview.js";
@@ -19,14 +20,14 @@ export class TalkView {
   readonly #outcome: (turn: string) => Outcome | undefined;
   /** The controls for feedback on an answer. */
   readonly #feedback: (answer: Message) => HTMLElement;
-  readonly #say: (text: string) => void;
+  readonly #hooks: Pick<CardHooks, "label" | "say">;
 
-  /** `earlier` is shown above the messages. `say` announces a text to screen readers. */
-  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, feedback: (answer: Message) => HTMLElement, earlier: HTMLElement, say: (text: string) => void) {
+  /** `earlier` is shown above the messages. */
+  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, feedback: (answer: Message) => HTMLElement, earlier: HTMLElement, hooks: Pick<CardHooks, "label" | "say">) {
     this.#feedback = feedback;
     this.#opener = opener;
     this.#outcome = outcome;
-    this.#say = say;
+    this.#hooks = hooks;
     this.root = element("div", { class: "scroll" }, earlier, this.#messages);
   }
 
@@ -116,16 +117,19 @@ export class TalkView {
       return row;
     }
     const body = element("div", { class: "answer" });
+    const outcome = this.#outcome(message.turn);
+    const hooks = { ...this.#hooks, open: this.#opener("") };
     if (message.refusalReason) {
       body.append(refusal(message.text, message.refusalReason));
+    } else if (outcome?.passages) {
+      body.append(passagesView(outcome.passages.why, outcome.passages.answer, hooks, this.#feedback(message)));
     } else {
-      const view = new AnswerView(this.#opener(message.name), this.#say);
+      const view = new AnswerView(this.#opener(message.name), this.#hooks.say);
       view.show(message.text, message.citations);
       view.finish(this.#feedback(message));
       body.append(view.root);
     }
-    const outcome = this.#outcome(message.turn);
-    const note = outcome && outcomeNote(outcome, this.#opener(""));
+    const note = outcome && outcomeNote(outcome, hooks);
     if (note) body.append(note);
     return element("li", { class: "message assistant", "data-turn": message.turn, "data-message": message.name }, body);
   }

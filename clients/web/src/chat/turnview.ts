@@ -6,19 +6,18 @@ import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { count } from "../common/facts.js";
-import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
+import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../common/dom.js";
 import type { Failure } from "../common/errors.js";
 import type { FrameReader } from "./frames.js";
 import { called, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
+import { passagesView, type CardHooks } from "./passages.js";
 import { plainText } from "../text/prose.js";
 import { duration, StepsView } from "./steps.js";
 import type { Suggested } from "./suggest.js";
 import { ToolCallView } from "./toolview.js";
 
-export interface TurnHooks {
-  readonly open: OpenSource;
-  readonly say: (text: string) => void;
+export interface TurnHooks extends CardHooks {
   /** The display name of the agent with this version, `agents/{id}/versions/{n}`. */
   readonly agent: (version: string) => string;
   readonly stop: () => void;
@@ -33,8 +32,7 @@ export interface TurnHooks {
 const SPOKEN = 700; // the number of characters after which an answer is cut for screen readers
 const FAILURE = 120; // the number of characters after which a tool's failure is cut
 const EXAMPLES = 4; // the maximum number of questions to try
-const QUOTES = "A number after a sentence opens the passage that the sentence comes from.";
-const QUOTES_ALONE = `${QUOTES} If no document supports an answer, Responsa refuses the question.`;
+const SOURCES = "Open a source to see its sentence marked in the document.";
 
 const STOPPED: Record<CancelCause, string> = {
   [CancelCause.UNSPECIFIED]: "This answer was stopped.",
@@ -148,8 +146,17 @@ export class TurnView {
         break;
       case "answer": {
         const { text, citations, passagesUsed } = event.value;
+        const feedback = this.#hooks.feedback ? [this.#hooks.feedback()] : [];
+        if (outcome?.passages) {
+          const { why, answer } = outcome.passages;
+          this.#replace(passagesView(why, answer, this.#hooks, ...feedback));
+          this.#tell(outcome);
+          this.#end(`Searched${this.#took(at)}`.trimEnd(), at);
+          this.#hooks.say([why, ...answer.excerpts.map((one) => plainText(one.markdown)), ...outcome.fallbacks].join(" "));
+          break;
+        }
         this.#show(text, citations);
-        this.#answer.finish(...(this.#hooks.feedback ? [this.#hooks.feedback()] : []));
+        this.#answer.finish(...feedback);
         this.#tell(outcome);
         this.#end(`Answered${this.#took(at)}${passagesUsed > 0 ? `from ${count(passagesUsed, "passage")}` : ""}`.trimEnd(), at);
         this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
@@ -243,7 +250,7 @@ export class TurnView {
   }
 
   #tell(outcome: Outcome | undefined): void {
-    const note = outcome && outcomeNote(outcome, this.#hooks.open);
+    const note = outcome && outcomeNote(outcome, this.#hooks);
     if (note) this.#body.append(note);
   }
 
@@ -277,10 +284,9 @@ export function questionRow(text: string): HTMLElement {
  * documents; they are shown when they are known. `tools` reads what people call the agent's tools.
  */
 export function welcome(agent: Agent | undefined, use: (question: string) => void, more: (most: number) => Promise<Suggested>, tools: () => Promise<string>): HTMLElement {
-  const support = !agent || agent.isDefault ? QUOTES_ALONE : QUOTES;
   const row = element("li", { class: "empty" }, element("p", {}, "Ask a question."));
   if (agent?.description) row.append(element("p", WRITTEN, agent.description));
-  const note = element("p", { class: "note" }, support);
+  const note = element("p", { class: "note" }, SOURCES);
   row.append(note);
   // Without the tools, the greeting says nothing about them.
   void tools().then((names) => names && note.append(" ", element("span", WRITTEN, `This agent can use ${names}.`)), () => undefined);

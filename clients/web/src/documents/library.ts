@@ -57,6 +57,28 @@ export function labelOf({ name, displayName, chosenId, ownerDisplayName }: Pick<
   return `${chosenId} (of ${nameWithin(ownerDisplayName)})`;
 }
 
+/** Finds the texts of collections by name, each once. */
+export class Labels {
+  readonly #api: Pick<Api, "knowledge">;
+  readonly #found = new Map<string, Promise<string>>();
+
+  constructor(api: Pick<Api, "knowledge">) {
+    this.#api = api;
+  }
+
+  /** The text of `collections/{id}`; its id if the collection cannot be read. */
+  of(name: string): Promise<string> {
+    const known = this.#found.get(name);
+    if (known) return known;
+    const text = this.#api.knowledge.getCollection({ name }).then(labelOf, () => {
+      this.#found.delete(name); // a later try may succeed
+      return collectionId(name);
+    });
+    this.#found.set(name, text);
+    return text;
+  }
+}
+
 /** The formats of documents that the server reads, in the server's order. Raises ConnectError. */
 export async function allFormats(api: Pick<Api, "knowledge">): Promise<Format[]> {
   return (await api.knowledge.listFormats({})).formats;

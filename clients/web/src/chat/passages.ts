@@ -1,0 +1,87 @@
+/** Shows passages of documents as cards: those of an answer without a language model, and those closest to a question that has no answer. */
+
+import { create } from "@bufbuild/protobuf";
+import { CitationSchema, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
+import type { TurnAnswer } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { codeButton, type OpenSource } from "./answer.js";
+import { copyButton } from "./copy.js";
+import { about, pathOf } from "./excerpts.js";
+import { placeOf } from "./parts.js";
+import { element, WRITTEN } from "../common/dom.js";
+import { count } from "../common/facts.js";
+import { collectionId } from "../documents/library.js";
+import { unitsAt } from "../text/bytes.js";
+import { clean } from "../text/clean.js";
+import { Markdown } from "../text/markdown.js";
+import { made } from "../text/paint.js";
+import { framed, wrapped } from "../text/view.js";
+
+/** What cards need of the page. */
+export interface CardHooks {
+  readonly open: OpenSource;
+  /** The name of a collection, `collections/{id}`, for people. */
+  readonly label: (collection: string) => Promise<string>;
+  /** Announces a text to screen readers. */
+  readonly say: (text: string) => void;
+}
+
+/** The passages of an answer below the line that says why they are shown. `more`: further controls. */
+export function passagesView(line: string, { text, citations, excerpts, moreExcerpts }: TurnAnswer, hooks: CardHooks, ...more: readonly HTMLElement[]): HTMLElement {
+  const root = element("div", { class: "passages" }, element("p", { class: "note" }, line), cards(excerpts, "Passages", hooks, citations));
+  if (moreExcerpts.length > 0) {
+    const summary = element("summary", {}, `${count(moreExcerpts.length, "more passage")}`);
+    root.append(element("details", { class: "further" }, summary, cards(moreExcerpts, "More passages", hooks)));
+  }
+  root.append(element("div", { class: "actions" }, copyButton("Copy", "Copy the passages", () => text, hooks.say), ...more));
+  return root;
+}
+
+/** The passages that come closest to an answer, below a refusal. */
+export function closestView(excerpts: readonly Excerpt[], hooks: CardHooks): HTMLElement {
+  return element("div", { class: "passages" }, element("p", { class: "note" }, "Closest in the documents:"), cards(excerpts, "Closest in the documents", hooks));
+}
+
+/** One card for each excerpt. `cited`: the citations of the answer that shows the excerpts. */
+function cards(excerpts: readonly Excerpt[], name: string, hooks: CardHooks, cited: readonly Citation[] = []): HTMLElement {
+  return element("ol", { class: "excerpts", "aria-label": name }, ...excerpts.map((one) => card(one, hooks, cited)));
+}
+
+function card(excerpt: Excerpt, { open, label, say }: CardHooks, cited: readonly Citation[]): HTMLElement {
+  const index = cited.findIndex(({ passage, sourceRange }) => passage === excerpt.passage && sourceRange?.start === excerpt.markedRange?.start);
+  const citations = index < 0 ? [quoteOf(excerpt)] : cited;
+  const [title, ...headings] = pathOf(excerpt);
+  const path = headings.map((one) => element("span", WRITTEN, ` › ${one}`));
+  const named: HTMLElement = element("button", { type: "button", class: "plain open", click: () => open(citations, Math.max(index, 0), named) }, element("strong", WRITTEN, title!), ...path);
+  named.dataset["of"] = "0"; // the panel keeps the marks of the opened card in sight
+  const collection = element("span", WRITTEN, collectionId(excerpt.collection));
+  void label(excerpt.collection).then((text) => (collection.textContent = text));
+  const notes = [placeOf(excerpt), ...about(excerpt)].filter(Boolean).map((one) => ` · ${one}`);
+  return element("li", { class: "excerpt cited" }, named, element("p", { class: "note" }, collection, ...notes), rendered(excerpt, say));
+}
+
+/** The excerpt with its likeliest sentence marked. */
+function rendered({ markdown, markedInMarkdown }: Excerpt, say: (text: string) => void): HTMLElement {
+  const ends = markedInMarkdown ? [Number(markedInMarkdown.start), Number(markedInMarkdown.end)] : [0, 0];
+  const [from = 0, to = 0] = unitsAt(markdown, ends);
+  const views = new Markdown().blocks(markdown).flatMap(({ content }) => framed(wrapped(clean(content), { from, to }, "mark", { dataCitation: 0 }), () => codeButton(say)));
+  const root = element("div", { class: "prose", ...WRITTEN }, ...views.map(made));
+  // A long list or table scrolls within its card, and begins with the marked sentence in sight. This waits until the card has a size, which it has not while it is folded away.
+  const seen = new ResizeObserver(() => {
+    if (root.clientHeight === 0) return;
+    seen.disconnect();
+    if (root.scrollHeight <= root.clientHeight) return;
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", "Passage"]] as const) root.setAttribute(name, value);
+    const mark = root.querySelector("mark");
+    if (mark) root.scrollTop = mark.getBoundingClientRect().bottom - root.getBoundingClientRect().top - root.clientHeight / 2;
+  });
+  seen.observe(root);
+  return root;
+}
+
+/** The marked sentence as a citation of no answer, which has no hash. */
+function quoteOf({ passage, documentVersion, title, uri, text, sourceRange, markedRange, page, box, path }: Excerpt): Citation {
+  const [from, to] = unitsAt(text, [Number((markedRange?.start ?? 0n) - (sourceRange?.start ?? 0n)), Number((markedRange?.end ?? 0n) - (sourceRange?.start ?? 0n))]);
+  const quote = text.slice(from, to);
+  return create(CitationSchema, { passage, documentVersion, title, uri, quote, page, path, ...(markedRange && { sourceRange: markedRange }), ...(box && { box }) });
+}
