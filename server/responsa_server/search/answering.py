@@ -25,7 +25,7 @@ from responsa_server.domain.people import Principal
 from responsa_server.search.citation_check import judge_claims
 from responsa_server.search.excerpts import READ, distinct, ranking
 from responsa_server.search.parts import READ_BEFORE_BYTES
-from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages
+from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages, with_pieces
 from responsa_server.search.reranking import Reranking, RerankScores, order, reranked_text
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
@@ -37,7 +37,7 @@ TOP_K: Final = 16
 """The number of passages of a search, if its options name none."""
 MOST_REFERENCES: Final = 8
 """The number of passages without a subject in a search for what is about the caller."""
-AROUND_BYTES: Final = 2_000
+AROUND_BYTES: Final = 1_200
 """How much of the text before and after a passage is read for excerpts and prompts."""
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
@@ -110,6 +110,10 @@ class LibraryEvidence:
         around = await self._retriever.around(
             who, [one.found.passage.id for one in documents[:READ]], AROUND_BYTES
         )
+        documents = [
+            *(replace(one, found=with_pieces(one.found)) for one in documents[:READ]),
+            *documents[READ:],
+        ]
         documents = await self._with_headers(who, documents)
         retrieval = replace(
             retrieval,
@@ -197,7 +201,7 @@ class LibraryEvidence:
             return [None] * len(claims)
         retrieval = self._read(evidence)
         return await self._retriever.analyse(
-            lambda analyses: judge_claims(claims, _shown(retrieval, most_bytes), analyses)
+            lambda analyses: judge_claims(claims, _cited(claims, _shown(retrieval, most_bytes)), analyses)
         )
 
     async def judge_sources(
@@ -231,6 +235,15 @@ def _prompted(one: PromptPassage) -> ShownPassage:
         tuple(map(without_instructions, passage.headings)),
         one.found.date,
     )
+
+
+def _cited(claims: Sequence[Claim], shown: Sequence[PromptPassage]) -> Sequence[PromptPassage]:
+    """The same passages; those that a claim cites have their pieces."""
+    cited = {claim.passage for claim in claims}
+    return [
+        replace(one, found=with_pieces(one.found)) if number in cited else one
+        for number, one in enumerate(shown, 1)
+    ]
 
 
 def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:

@@ -6,6 +6,7 @@ A piece is judged by its own words, by its cosine, and by the score of its passa
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from typing import Final
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
 from responsa_server.text.lexical import Analyzer
-from responsa_server.text.sentences import plain
 
 PASSAGE_WEIGHT: Final = 4.0
 COSINE_WEIGHT: Final = 1.0
@@ -28,6 +28,7 @@ CALIBRATED: Final = "all-MiniLM-L6-v2/"
 """The beginning of the names of the embedding models for which the weights of cosines are fitted, here and in excerpts.py. Cosines of other models have
 another scale, so `Retriever` gives pieces no cosines of them: the order of pieces then depends on words, as without vectors.
 """
+_NOT_READ: Final = re.compile(r"(?<=\])\([^()\s]{0,1000}\)|</?[a-zA-Z][^<>]{0,300}>")
 # A piece takes about 1 KiB, so the cache takes at most 5 MiB. It holds about 600 passages.
 _CACHED_PIECES: Final = 5_000
 
@@ -38,6 +39,13 @@ class PassageAnalysis:
 
     above: frozenset[str]
     pieces: Sequence[Sequence[str]]
+
+
+def readable(text: str) -> str:
+    """The text without the addresses of its links and without HTML tags. Other marks are no words anyway."""
+    if "](" in text or "<" in text:
+        return _NOT_READ.sub(" ", text)
+    return text
 
 
 class PassageAnalyses:
@@ -85,7 +93,7 @@ class PassageAnalyses:
             frozenset(above),
             [
                 self.analyzer.terms(
-                    plain(raw[one.source.start - offset : one.source.end - offset].decode()), language
+                    readable(raw[one.source.start - offset : one.source.end - offset].decode()), language
                 )
                 for one in found.pieces
             ],

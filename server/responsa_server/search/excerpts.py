@@ -29,7 +29,6 @@ from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, Pie
 from responsa_server.search.parts import Part, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.instructing import instructing_spans
-from responsa_server.text.sentences import plain
 
 READ: Final = 10
 """The number of passages, best first, whose pieces are compared."""
@@ -145,26 +144,26 @@ def ranking(
             break
         taken = [*first, *more]
         found = one.passage.found
-        if any(_holds(each.excerpt, found, one.evidence.piece.source) for each in taken):
+        if any(_overlaps(each.excerpt, found, one.evidence.piece.source) for each in taken):
             continue
-        if found.passage.id not in parts:
-            parts[found.passage.id] = PassageParts(found, around[found.passage.id])
+        known = parts.get(found.passage.id)
+        if known is None:
+            known = parts[found.passage.id] = PassageParts(found, around[found.passage.id])
         of_document = sum(each.excerpt.document_id == found.passage.document_id for each in first)
         fits = len(first) < MAX_EXCERPTS and of_document < MOST_OF_DOCUMENT and left >= LEAST_BYTES
-        shown = _shown(
-            one,
-            parts[found.passage.id],
-            min(left, MAX_EXCERPT_BYTES) if fits else MAX_EXCERPT_BYTES,
-            retrieval,
-            analyses,
-        )
-        if shown is None or any(_repeats(shown, each) for each in taken):
+        if not fits and len(more) == MAX_MORE_EXCERPTS:
             continue
-        if fits:
-            first.append(shown)
-            left -= len(shown.excerpt.text.encode())
-        elif len(more) < MAX_MORE_EXCERPTS:
-            more.append(shown)
+        part = known.of(one.evidence.place, min(left, MAX_EXCERPT_BYTES) if fits else MAX_EXCERPT_BYTES)
+        if part is None or any(_overlaps(each.excerpt, found, part.source) for each in taken):
+            continue
+        words = frozenset(known.text(part.source).split())
+        if any(_alike(words, each.words) for each in taken):
+            continue
+        excerpt = _excerpt(one, known, part, retrieval, analyses)
+        if excerpt is None:
+            continue
+        (first if fits else more).append(_Shown(excerpt, words))
+        left -= len(excerpt.text.encode()) if fits else 0
     excerpts, further = ([one.excerpt for one in shown] for shown in (first, more))
     # Another order of the same passages does not make them fit better or worse.
     support = max((one.score for one in (*excerpts, *(further if in_order else ()))), default=0.0)
@@ -248,63 +247,50 @@ def signals(passage: ScoredPassage, pieces: Sequence[PieceEvidence]) -> Sequence
     return found
 
 
-def _holds(excerpt: Excerpt, found: FoundPassage, source: ByteRange) -> bool:
+def _overlaps(excerpt: Excerpt, found: FoundPassage, source: ByteRange) -> bool:
+    """Whether an excerpt has bytes of a range of the passage's document."""
     same = (excerpt.document_id, excerpt.version) == (found.passage.document_id, found.passage.version)
     return same and source.start < excerpt.source.end and excerpt.source.start < source.end
 
 
-def _repeats(one: _Shown, other: _Shown) -> bool:
-    same = one.excerpt.document_id == other.excerpt.document_id
-    a, b = one.excerpt.source, other.excerpt.source
-    return (same and a.start < b.end and b.start < a.end) or _alike(one.words, other.words)
-
-
-def _shown(
-    one: _Candidate, parts: PassageParts, most_bytes: int, retrieval: Retrieval, analyses: PassageAnalyses
-) -> _Shown | None:
+def _excerpt(
+    one: _Candidate, parts: PassageParts, part: Part, retrieval: Retrieval, analyses: PassageAnalyses
+) -> Excerpt | None:
     """The excerpt round a piece; None if it must not be shown."""
-    found, piece = one.passage.found, one.evidence.piece
-    part = parts.of(one.evidence.place, most_bytes)
-    if part is None:
-        return None
-    text = parts.bytes_of(part.source).decode(errors="ignore")
+    passage, piece = one.passage.found.passage, one.evidence.piece
+    text = parts.text(part.source)
     if instructing_spans(text):
-        # An instruction to an assistant is nobody's answer. What stands beside it is shown without it.
-        part = Part(piece.source, part.first, part.first)
-        text = parts.bytes_of(part.source).decode(errors="ignore")
-        if instructing_spans(text) or len(text.encode()) > most_bytes:
+        # An instruction to an assistant is nobody's answer. The sentence beside it is shown without it.
+        part = parts.alone(one.evidence.place)
+        text = parts.text(part.source)
+        if instructing_spans(text) or len(text.encode()) > MAX_EXCERPT_BYTES:
             return None
-        shown = parts.markdown_of(piece)
-    else:
-        shown = parts.markdown(part)
+    shown = parts.markdown(part)
     if not shown:
         return None
-    headings = parts.headings(one.evidence.place)
     marked = _marked(one, parts, part, analyses)
-    passage = found.passage
     place = passage.place_of(marked)
-    support = _support(one, parts, part, headings, analyses)
-    excerpt = Excerpt(
+    value = _support(one, parts, part, analyses)
+    return Excerpt(
         passage.id,
         passage.collection_id,
         retrieval.kinds.get(passage.collection_id),
         passage.document_id,
         passage.version,
         passage.title,
-        headings,
+        parts.headings(one.evidence.place),
         passage.uri,
         part.source,
         text,
         shown,
         marked,
         _place_in(shown, parts, marked, piece),
-        _grade(support),
-        support,
+        _grade(value),
+        value,
         place.page if place else 0,
         place.box if place else None,
         place.path if place else "",
     )
-    return _Shown(excerpt, frozenset(text.split()))
 
 
 def _marked(one: _Candidate, parts: PassageParts, part: Part, analyses: PassageAnalyses) -> ByteRange:
@@ -316,7 +302,7 @@ def _marked(one: _Candidate, parts: PassageParts, part: Part, analyses: PassageA
         language = one.passage.found.language
 
         def share(line: ByteRange) -> float:
-            terms = analyses.analyzer.terms(parts.bytes_of(line).decode(errors="ignore"), language)
+            terms = analyses.analyzer.terms(parts.text(line), language)
             return one.question.covered(one.question.mask(frozenset(terms)))
 
         source = max(lines, key=lambda line: (share(line), -line.start), default=source)
@@ -342,8 +328,8 @@ def _lines(parts: PassageParts, source: ByteRange) -> Iterator[ByteRange]:
 
 def _place_in(shown: str, parts: PassageParts, marked: ByteRange, piece: PassagePiece) -> ByteRange | None:
     """Where the Markdown of an excerpt has the marked sentence; None if it is not there in one piece."""
-    text = parts.bytes_of(marked).decode(errors="ignore")
-    for words in (text, text.replace("\n", " "), parts.markdown_of(piece)):
+    text = parts.text(marked)
+    for words in (text, " ".join(text.split()), parts.shown(piece)):
         start = shown.find(words) if words else -1
         if start >= 0:
             begin = len(shown[:start].encode())
@@ -351,17 +337,20 @@ def _place_in(shown: str, parts: PassageParts, marked: ByteRange, piece: Passage
     return None
 
 
-def _support(
-    one: _Candidate, parts: PassageParts, part: Part, headings: Sequence[str], analyses: PassageAnalyses
-) -> float:
+def _support(one: _Candidate, parts: PassageParts, part: Part, analyses: PassageAnalyses) -> float:
     """How well an excerpt fits the question, from 0 to 1: by its best cosine, and by the weighted share of the question's words that stand in it or above it."""
-    passage = one.passage.found.passage
-    text = " ".join((passage.title, *headings, plain(parts.bytes_of(part.source).decode(errors="ignore"))))
-    terms = analyses.analyzer.terms(text, one.passage.found.language)
-    share = one.question.covered(one.question.mask(frozenset(terms)))
-    cosines = [unit.cosine for unit in parts.pieces_of(part) if unit.cosine is not None]
-    cosines = cosines if one.question.english else []
-    return support(max(cosines) if cosines else None, share)
+    found = one.passage.found
+    analysis = analyses.of(found)
+    terms = set(analysis.above)
+    inside = {piece.source: words for piece, words in zip(found.pieces, analysis.pieces, strict=True)}
+    cosines: list[float] = []
+    for unit in parts.pieces_of(part):
+        known = inside.get(unit.source)
+        terms.update(known or analyses.analyzer.terms(parts.text(unit.source), found.language))
+        if unit.cosine is not None:
+            cosines.append(unit.cosine)
+    share = max(one.question.covered(one.question.mask(frozenset(terms))), one.evidence.titled)
+    return support(max(cosines) if cosines and one.question.english else None, share)
 
 
 BASE: Final = -4.0

@@ -21,6 +21,7 @@ from responsa_server.text.shown import (
     header_of,
     is_header,
     shown_blocks,
+    shown_code,
     shown_prose,
     shown_row,
     visible,
@@ -38,6 +39,7 @@ _LEAD_BYTES: Final = 300
 _FENCE: Final = re.compile(rb"[ \t>]*(`{3,}|~{3,})")
 _ITEM: Final = re.compile(rb"[ \t>]*(?:[-*+]|\d{1,9}[.)])[ \t]")
 _HEADING: Final = re.compile(rb" {0,3}(#{1,6})(?:[ \t]|$)")
+_MARKED: Final = re.compile(r"[`*_\[{<\\]")
 _PARAGRAPH_END: Final = re.compile(rb"\n[ \t>\r]*\n")
 _RULER: Final = re.compile(rb"[ \t>|:+=-]+$")
 _LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
@@ -80,6 +82,10 @@ class PassageParts:
     def bytes_of(self, source: ByteRange) -> bytes:
         """The bytes of a range of the canonical text near the passage."""
         return self._raw[max(source.start - self._start, 0) : max(source.end - self._start, 0)]
+
+    def text(self, source: ByteRange) -> str:
+        """The bytes of a range, decoded."""
+        return self.bytes_of(source).decode(errors="ignore")
 
     def _outside(
         self, start: int, end: int, beside: VectorKind, *, before: bool = False
@@ -131,6 +137,10 @@ class PassageParts:
                     first = begin
             if grown == (first, last):
                 return self._part(first, last)
+
+    def alone(self, place: int) -> Part:
+        """The part that is nothing but the piece with the index `place`."""
+        return self._part(self._offset + place, self._offset + place)
 
     def _ends(self, place: int) -> bool:
         """Whether a heading stands between a unit and the one after it."""
@@ -212,34 +222,26 @@ class PassageParts:
         level = 0
         for one in self._found.pieces[:place]:
             if one.kind is not VectorKind.HEADING:
-                level = level or 1
                 continue
-            text = self.bytes_of(one.source)
-            marks = _HEADING.match(text) if self._markdown else None
-            title = (
-                visible(text[marks.end() :].decode(errors="ignore").strip().rstrip("#").strip())
-                if marks
-                else visible(text.decode(errors="ignore"))
-            )
-            own = len(marks.group(1)) if marks else 0
-            if level == 0 and path and path[-1] == title:
-                level = own or 1
-                continue
-            deeper = own - level if own and level else 0
-            keep = max(len(path) - 1 + deeper, 0)
-            path = [*path[:keep], title]
-            level = own or level or 1
-        return path
+            text = self.text(one.source)
+            marks = _HEADING.match(text.encode()) if self._markdown else None
+            title = text[marks.end() :].strip().rstrip("#").rstrip() if marks else text
+            own = len(marks.group(1)) if marks else level
+            if not (path and path[-1] == title):
+                deeper = own - level if level else 0
+                path = [*path[: max(len(path) - 1 + deeper, 0)], title]
+            level = own
+        return [visible(one) if _MARKED.search(one) else one for one in path]
 
     def markdown(self, part: Part) -> str:
         """The part as an answer shows it; '' if nothing of it is visible."""
         units = self.pieces_of(part)
         if all(one.kind is VectorKind.ROW for one in units):
             shown = self._rows(part, units)
+        elif all(one.kind is VectorKind.CODE for one in units):
+            shown = shown_code(self.text(part.source), Origin(self._markdown, self._indent(part.first)))
         elif self._markdown:
-            shown = shown_blocks(
-                self.bytes_of(part.source).decode(errors="ignore"), Origin(True, self._indent(part.first))
-            )
+            shown = shown_blocks(self.text(part.source), Origin(True, self._indent(part.first)))
         else:
             shown = "\n\n".join(self._plain_groups(part))
         if not any(map(str.isalnum, shown)):
@@ -247,10 +249,9 @@ class PassageParts:
         before, after = f"{CUT}\n\n" if part.cut_before else "", f"\n\n{CUT}" if part.cut_after else ""
         return f"{before}{shown}{after}"
 
-    def markdown_of(self, piece: PassagePiece) -> str:
+    def shown(self, piece: PassagePiece) -> str:
         """A single piece as an answer shows it, without the names of a row's columns; '' if nothing of it is visible."""
-        text = self.bytes_of(piece.source).decode(errors="ignore")
-        origin = Origin(self._markdown)
+        text, origin = self.text(piece.source), Origin(self._markdown)
         return shown_prose(text, origin) if piece.kind is VectorKind.SENTENCE else shown_blocks(text, origin)
 
     def _plain_groups(self, part: Part) -> Iterator[str]:
@@ -261,7 +262,7 @@ class PassageParts:
             source = ByteRange(
                 self._units[at].source.start, min(self._units[last].source.end, part.source.end)
             )
-            text = self.bytes_of(source).decode(errors="ignore")
+            text = self.text(source)
             if self._units[at].kind is VectorKind.ROW:
                 yield self._rows(part, self._units[at : last + 1])
             else:
@@ -270,7 +271,7 @@ class PassageParts:
 
     def _rows(self, part: Part, units: Sequence[PassagePiece]) -> str:
         """Table rows below the names of their columns."""
-        texts = [self.bytes_of(one.source).decode(errors="ignore") for one in units]
+        texts = [self.text(one.source) for one in units]
         if self._named:
             return "\n".join(
                 f"- {shown}" for one in texts if (shown := shown_row(one, Origin(False, named=True)))
@@ -295,7 +296,7 @@ class PassageParts:
         return () if self._named else self._header(self._found.pieces[place].source)
 
     def _header(self, source: ByteRange) -> Sequence[str] | None:
-        row = self.bytes_of(source).decode(errors="ignore")
+        row = self.text(source)
         near = self.bytes_of(ByteRange(self._start, source.start)).decode(errors="ignore")
         after = self.bytes_of(ByteRange(source.end, self._start + len(self._raw))).decode(errors="ignore")
         # The text before the passage stands in both, if it was read.

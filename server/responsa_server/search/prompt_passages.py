@@ -107,13 +107,11 @@ def _overlap(one: ByteRange, other: ByteRange) -> bool:
 
 def _widened(found: FoundPassage, text: str, *, after: bool) -> FoundPassage:
     """The passage with the text that follows or precedes it."""
+    found = with_pieces(found)
     passage, source = found.passage, found.passage.source
     size = len(text.encode())
     start = source.end if after else source.start - size
-    pieces = [
-        PassagePiece(VectorKind(one.kind.value), ByteRange(one.byte_start, one.byte_end), None)
-        for one in paragraph_pieces(text, start, found.language)
-    ]
+    pieces = _pieces(text, start, found.language)
     wide = ByteRange(source.start, source.end + size) if after else ByteRange(start, source.end)
     return replace(
         found,
@@ -122,8 +120,24 @@ def _widened(found: FoundPassage, text: str, *, after: bool) -> FoundPassage:
     )
 
 
+def with_pieces(found: FoundPassage) -> FoundPassage:
+    """The passage with its pieces; if they were not read, with those that its text alone shows."""
+    if found.pieces:
+        return found
+    return replace(found, pieces=_pieces(found.passage.text, found.passage.source.start, found.language))
+
+
+def _pieces(text: str, start: int, language: str) -> Sequence[PassagePiece]:
+    """The sentences of the paragraphs of a text that begins at the byte `start`."""
+    return [
+        PassagePiece(VectorKind(one.kind.value), ByteRange(one.byte_start, one.byte_end), None)
+        for one in paragraph_pieces(text, start, language)
+    ]
+
+
 def _part(found: FoundPassage, room: int) -> PromptPassage | None:
     """The best piece of a passage, with as many neighbouring pieces as fit into `room` bytes, and the text between the pieces. None if the best piece alone does not fit."""
+    found = with_pieces(found)
     quotable = [piece for piece in found.pieces if piece.kind is not VectorKind.HEADING]
     if not quotable:
         return None

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from time import monotonic
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
@@ -18,7 +17,6 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.cache import Cache
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
-from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
 from responsa_server.domain.listing import Filter
@@ -34,17 +32,15 @@ from responsa_server.domain.passages import (
     SearchScope,
     TermStatistics,
     VectorIndex,
-    VectorKind,
 )
 from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
 from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, PassageAnalyses, judge, read_question
-from responsa_server.search.prompt_passages import Neighbours
+from responsa_server.search.prompt_passages import Neighbours, with_pieces
 from responsa_server.search.reranking import Reranking, order, reranked_text
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.search.synonyms import SynonymReader
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, is_doubtful, language_of
-from responsa_server.text.sentences import paragraph_pieces
 
 Result = TypeVar("Result")
 
@@ -553,16 +549,18 @@ class Retriever:
     async def _read(
         self, reader: Reader, shown: Mapping[str, str], *lists: Sequence[_Ranked]
     ) -> Sequence[Sequence[ScoredPassage]]:
-        """One list of passages for each of these lists. Each passage has the cosines of its pieces to the string that found it. A
+        """One list of passages for each of these lists. Each of the first RERANKED passages has its pieces with their cosines to the string that found it. A
         passage in several lists is read once. shown: what the reader calls the collections.
         """
-        by_question: dict[QuestionVector | None, dict[UUID, None]] = {}
-        for one in chain(*lists):
-            by_question.setdefault(one.question, {})[one.id] = None
+        by_question: dict[QuestionVector | None, dict[UUID, bool]] = {}
+        for ranked in lists:
+            for place, one in enumerate(ranked):
+                ids = by_question.setdefault(one.question, {})
+                ids[one.id] = ids.get(one.id, False) or place < RERANKED
         read: Mapping[tuple[QuestionVector | None, UUID], FoundPassage] = {
             (question, found.passage.id): _called(found, shown)
             for question, ids in by_question.items()
-            for found in await self._found(reader, list(ids), question)
+            for found in await self._found(reader, ids, question)
         }
         # A passage that was deleted in the meantime is left out.
         return [
@@ -575,14 +573,15 @@ class Retriever:
         ]
 
     async def _found(
-        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
+        self, reader: Reader, ids: Mapping[UUID, bool], question: QuestionVector | None
     ) -> Sequence[FoundPassage]:
-        """Passages with their pieces. If the stored pieces are not available and `question` is None, the passages are split into pieces again."""
+        """Passages, those with a true value with their pieces. If the stored pieces are not available and `question` is None, the passages are split into pieces again."""
         found, stored = await asyncio.gather(
-            self._lexical.passages(reader, ids), self._pieces(reader, ids, question)
+            self._lexical.passages(reader, list(ids)),
+            self._pieces(reader, [one for one, wanted in ids.items() if wanted], question),
         )
         if stored is None:
-            return [_cut(one) for one in found]
+            return [with_pieces(one) if ids[one.passage.id] else one for one in found]
         return [replace(one, pieces=stored.get(one.passage.id, ())) for one in found]
 
     async def _pieces(
@@ -740,18 +739,6 @@ class ParsedQuestions:
             parsed = read_question(text, reading.weights, reading.language, self._analyzer)
             self._parsed[key] = parsed
         return parsed
-
-
-def _cut(found: FoundPassage) -> FoundPassage:
-    """The passage with pieces that are made from its text alone: the sentences of its paragraphs."""
-    passage = found.passage
-    return replace(
-        found,
-        pieces=[
-            PassagePiece(VectorKind(one.kind.value), ByteRange(one.byte_start, one.byte_end), None)
-            for one in paragraph_pieces(passage.text, passage.source.start, found.language)
-        ],
-    )
 
 
 class KnowledgeSearch:

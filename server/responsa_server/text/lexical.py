@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 import Stemmer
@@ -183,6 +184,11 @@ _TOKEN: Final = re.compile(
     r"|(?P<initials>(?<!\w)(?:[A-Za-z]\.){2,})"
     rf"|(?P<word>(?:(?![{_UNSPACED}])[\w{_MARKS}])+)"
 )
+# The same tokens in texts without the characters of _SLOW, as plain strings. A letter after an apostrophe is a token with the apostrophe.
+_FAST_TOKEN: Final = re.compile(
+    r"['’](?:[A-Za-z](?!\w|\.[A-Za-z]\.)|[^\W\dA-Za-z](?!\w)|\d(?!\w|[.,]\d))|\d+(?:[.,]\d+)+|(?<!\w)(?:[A-Za-z]\.){2,}|\w+"
+)
+_SLOW: Final = re.compile(rf"[{_UNSPACED}{_MARKS}]")
 _COMPOUND: Final = re.compile(r"\w_\w|[a-z][A-Z]|[A-Z]{2}[a-z]|\d[^\W\d_]|[^\W\d_]\d")
 _PARTS: Final = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -197,12 +203,27 @@ class Token:
     end: int
 
 
+class _Known(dict[str, tuple[str, ...]]):
+    """The terms of words, each computed once."""
+
+    def __init__(self, compute: Callable[[str], tuple[str, ...]]) -> None:
+        super().__init__()
+        self._compute = compute
+
+    def __missing__(self, word: str) -> tuple[str, ...]:
+        if len(self) >= _REMEMBERED_WORDS:
+            self.clear()
+        terms = self[word] = self._compute(word)
+        return terms
+
+
 class Analyzer:
     """Splits text into terms. Use one analyzer per thread, because the stemmers have a cache without a lock."""
 
     def __init__(self) -> None:
         self._stemmers: dict[str, Stemmer.Stemmer] = {}
         self._words: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._fast: dict[str, _Known] = {}
 
     def tokens(self, text: str, language: str = UNKNOWN) -> list[Token]:
         """Return all terms in order.
@@ -251,7 +272,10 @@ class Analyzer:
         return known
 
     def terms(self, text: str, language: str = UNKNOWN) -> Sequence[str]:
-        """Return the same terms as `tokens`, without their positions and in less time."""
+        """Return the same terms as `tokens`, without their positions and in much less time."""
+        if _SLOW.search(text) is None:
+            known = self._fast.setdefault(language, _Known(lambda word: self._fast_terms(word, language)))
+            return list(chain.from_iterable(map(known.__getitem__, _FAST_TOKEN.findall(text))))
         found: list[str] = []
         for match in _TOKEN.finditer(text):
             if match.lastgroup == "unspaced":
@@ -259,6 +283,18 @@ class Analyzer:
             else:
                 found.extend(self._matched(match, language))
         return found
+
+    def _fast_terms(self, word: str, language: str) -> tuple[str, ...]:
+        """Return the terms of one match of _FAST_TOKEN."""
+        if word[0] in "'’":
+            return ()
+        if "." in word or "," in word:
+            return (
+                (word.replace(",", "")[:MAX_TERM_CHARS],)
+                if word[0].isdecimal()
+                else (word.replace(".", "").lower(),)
+            )
+        return self._terms_of(word, language)
 
     def query_terms(self, text: str, language: str = UNKNOWN) -> list[str]:
         """Return the distinct terms to search for, in order, at most `MAX_QUERY_TERMS`. Function words are left out, unless the text has no other words."""

@@ -161,7 +161,23 @@ def shown_blocks(text: str, origin: Origin) -> str:
     text = _readable(text)
     if not _is_parsed(text, origin):
         return _plain_lines(text)
+    if _shown_as_it_is(text):
+        return _dedented(text, origin.indent).strip("\n")
     return _blocks(_tree(_dedented(_unquoted(text), origin.indent))).strip("\n")
+
+
+# Anything that is not shown as it is: HTML, links, images, escapes, marks of site generators, headings, quotes and fences, and emphasis that may have lost a mark.
+_TREATED: Final = re.compile(
+    r"[<>\[\]&{}\\~=\t\r]|!!!|\?\?\?|:::|``|-8<|-{3}|__|(?<!\w)_|_(?!\w)|^ {0,3}#|(?<!\*)\*(?!\*)(?! )|\*{3}",
+    re.MULTILINE,
+)
+
+
+def _shown_as_it_is(text: str) -> bool:
+    """Whether Markdown of several lines shows the same words to every reader, so that it need not be parsed and written again."""
+    if _TREATED.search(text) is not None or _UNSEEN.search(text) is not None:
+        return False
+    return text.count("**") % 2 == 0 and text.count("`") % 2 == 0
 
 
 def shown_item(text: str, origin: Origin) -> str:
