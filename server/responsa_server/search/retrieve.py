@@ -376,10 +376,9 @@ class Retriever:
             shown = {name: of.shown or name for one in matches for name, of in one.statistics.items()}
             kinds = {shown[name]: of.kind for one in matches for name, of in one.statistics.items()}
             best = _best(ranked, shown, kinds)[:limit]
-            asked = (
-                _best((one for one in ranked if one.term >= asked_from), shown, kinds) if asked_from else []
-            )
-            read, alone = await self._read(scope.reader, shown, best, asked[:limit])
+            asked = [one for one in ranked if one.term >= asked_from] if asked_from else []
+            first = _best(asked, shown, kinds)[:limit]
+            read, alone = await self._read(scope.reader, shown, best, first)
         found = Retrieval(
             tuple(terms),
             (),
