@@ -340,9 +340,13 @@ async def test_search(server: Scripted, responsa: CommandLine) -> None:
         title="Letters", headings=["One", "Two"], text="First line.\nSecond \x1b line."
     )
 
+    parts: knowledge_service_pb2.ScoreParts | None = None
+
     async def script(request: Any, _: Context) -> knowledge_service_pb2.SearchResponse:
         found = (
-            [knowledge_service_pb2.SearchHit(passage=passage, score=0.75)] if "first" in request.terms else []
+            [knowledge_service_pb2.SearchHit(passage=passage, score=0.75, parts=parts)]
+            if "first" in request.terms
+            else []
         )
         return knowledge_service_pb2.SearchResponse(hits=found)
 
@@ -352,6 +356,8 @@ async def test_search(server: Scripted, responsa: CommandLine) -> None:
     asked = server.requests[f"{KNOWLEDGE}/Search"][0]
     assert (asked.top_k, asked.mode) == (3, knowledge_service_pb2.SEARCH_MODE_TEXT)
     assert (await responsa("search", "nothing")).out == "Nothing found.\n"
+    passage.title, parts = "Reranked", knowledge_service_pb2.ScoreParts(reranker=-1.5)
+    assert " 1. 0.750  Reranked › One › Two (reranker -1.500)\n" in (await responsa("search", "first")).out
     assert (await responsa("search", "--json", "first")).lines[0]["passage"]["headings"] == ["One", "Two"]
     assert (await responsa("search", "--json", "nothing")).out == ""
     assert not asked.HasField("rerank")

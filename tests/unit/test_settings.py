@@ -166,12 +166,14 @@ def test_vendors_keys_have_their_own_names_too_and_never_show(
     (secrets / "ANTHROPIC_API_KEY").write_text(f"{KEY}-a\n")
     monkeypatch.setenv("RESPONSA_SECRETS_DIR", str(secrets))
     monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}-o")
+    monkeypatch.setenv("COHERE_API_KEY", f"{KEY}-c")
     monkeypatch.setenv("GEMINI_API_KEY", f"{KEY}-general")
     monkeypatch.setenv("RESPONSA_MODELS__GEMINI__API_KEY", f"{KEY}-g")
     settings = load()
     models = settings.language_models
-    found = [one.api_key.get_secret_value() for one in (models.openai, models.anthropic, models.gemini)]
-    assert found == [f"{KEY}-o", f"{KEY}-a", f"{KEY}-g"], "the setting of the group goes first"
+    vendors = (models.openai, models.anthropic, models.cohere, models.gemini)
+    found = [one.api_key.get_secret_value() for one in vendors]
+    assert found == [f"{KEY}-o", f"{KEY}-a", f"{KEY}-c", f"{KEY}-g"], "the setting of the group goes first"
     assert KEY not in f"{settings!r}{models!r}"
 
 

@@ -37,9 +37,9 @@ async def open_reranker(
             raise SettingsError(f"{_SETTING} names {called!r}, but {error}") from None
         stack.callback(local.close)
         return local
-    if (problem := reranker_problem(called, settings, models.providers)) is not None:
+    if (problem := _problem(called, settings, models.providers)) is not None:
         raise SettingsError(f"{_SETTING} names {called!r}: {problem}")
-    provider = reranking_providers(settings, models.providers)[name]
+    provider = _reranking_providers(settings, models.providers)[name]
     wire = provider.server.rerank
     assert wire is not None, "only such providers are listed"
     calling = Calling(provider.limits, RetryPolicy(settings.retries))
@@ -48,16 +48,14 @@ async def open_reranker(
     return made
 
 
-def reranker_problem(called: str, settings: ModelSettings, providers: Mapping[str, Provider]) -> str | None:
-    """Return why the server cannot use the reranking model, as a sentence with the remedy, or None if it can. Opens no connection and reads no folder."""
-    name, _, model = called.partition(":")
-    if name == ONNX:
-        return None if Path(model).is_dir() else f"{model} is not a folder."
-    found = reranking_providers(settings, providers).get(name)
+def _problem(called: str, settings: ModelSettings, providers: Mapping[str, Provider]) -> str | None:
+    """Why no server can be asked for the reranking model, as a sentence with the remedy; None if one can."""
+    name = called.partition(":")[0]
+    found = _reranking_providers(settings, providers).get(name)
     if found is None and name in settings.servers:
         return f"The server {name} has no reranking models: set models.servers.{name}.rerank to its protocol."
     if found is None:
-        known = ", ".join(sorted({*reranking_providers(settings, providers), ONNX}))
+        known = ", ".join(sorted({*_reranking_providers(settings, providers), ONNX}))
         return (
             f"The providers of reranking models are {known}; a server of your own is declared by the settings models.servers.{name}.url "
             f"and models.servers.{name}.rerank."
@@ -67,8 +65,10 @@ def reranker_problem(called: str, settings: ModelSettings, providers: Mapping[st
     return None
 
 
-def reranking_providers(settings: ModelSettings, providers: Mapping[str, Provider]) -> Mapping[str, Provider]:
-    """Return the providers that have reranking models, by name. providers: all providers of language models; their limits are shared."""
+def _reranking_providers(
+    settings: ModelSettings, providers: Mapping[str, Provider]
+) -> Mapping[str, Provider]:
+    """The providers that have reranking models, by name. providers: all providers of language models; their limits are shared."""
     vendors = {
         name: Provider(
             CompatibleSettings.model_validate({**dict(section), "rerank": name}),

@@ -99,7 +99,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
         )
     )
     if settings.retrieval.reranker:
-        findings.append(_reranker(settings))
+        findings.append(reranker_finding(settings))
     if (spending := unlimited_spending(settings)) is not None:
         findings.append(Finding("quotas", True, *spending))
     return findings
@@ -123,7 +123,9 @@ def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> 
     )
 
 
-def _reranker(settings: Settings) -> Finding:
+def reranker_finding(settings: Settings) -> Finding:
+    """Return the finding that states whether the reranking model of the settings can be used. Asks no server."""
+
     async def opened() -> None:
         async with AsyncExitStack() as stack:
             models = model_table(settings.language_models)
