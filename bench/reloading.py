@@ -57,7 +57,7 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
     for name in names:
         shutil.copytree(SHIPPED / "tutor", folder / name, ignore=shutil.ignore_patterns("samples"))
     evidence = MemoryEvidence()
-    parts = NodeParts(evidence, evidence, evidence, PostgresTeachers(database, new_id))
+    parts = NodeParts(evidence, evidence, PostgresTeachers(database, new_id))
     models = model_table(ModelSettings())
     turns = TurnSettings()
     agents = LiveAgents(

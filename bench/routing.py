@@ -20,18 +20,17 @@ from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.settings import RetrievalSettings
 
-TITLE: Final = "The router's decision: chat's three intents, questions of evals/dialogues.jsonl, one at a time; compared with embedding alone"
+TITLE: Final = "The router's decision: chat's three intents, questions of evals/reading, one at a time; compared with embedding alone"
 _AGENT: Final = "chat"
 _EXAMPLES: Final = "examples/intents.jsonl"
-_DIALOGUES: Final = CHECKOUT / "evals" / "dialogues.jsonl"
+_QUESTIONS: Final = CHECKOUT / "evals" / "reading" / "choose.jsonl"
 
 
 def measure(run: Run) -> list[Line]:
     """The time to classify a question's intent in this process, in milliseconds, without the training."""
     run.say("the router's decision")
     data = Layout.of(run.place.home).data
-    rows = map(json.loads, _DIALOGUES.read_text(encoding="utf-8").splitlines())
-    texts = [one["question"] for one in rows if one["agent"] == _AGENT]
+    texts = [json.loads(line)["question"] for line in _QUESTIONS.read_text(encoding="utf-8").splitlines()]
     with closing(load(data / "models", threads=RetrievalSettings().embedding_threads)) as embedder:
         trainer = KeptClassifiers(data / "classifiers", embedder)
         return asyncio.run(_measured(embedder, trainer, texts, run.pick(9, 3)))

@@ -37,6 +37,7 @@ from responsa_lab.evaluation.measuring import answering, loaded, several, valid_
 from responsa_lab.evaluation.reading import OURS, Part, ReadingSet, collection_of, sources
 from responsa_lab.scripted.readers import JUDGING, LABELS
 from responsa_server.agents.engine.prompts import fenced, meaning
+from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import Settings, SettingsError, load
 from responsa_server.cli.output import CommandFailed
@@ -337,7 +338,7 @@ def _agreed() -> bool:
 async def _answers(given: Given, settings: Settings, table: ModelTable, options: argparse.Namespace) -> int:
     judge = table.chain([options.judge])
     assert judge is not None
-    tokens = 6000
+    tokens = DEFAULT_RETRIEVAL.context_tokens
     print(most(len(given.cases), tokens, table.price(options.model), table.price(options.judge)), flush=True)
     if not options.yes and not _agreed():
         return _USAGE
