@@ -25,7 +25,7 @@ async def asked(**arguments: str) -> ToolResult:
 async def test_now_is_the_clocks_time_in_the_zone() -> None:
     assert (await asked()).data == {"time": "2026-03-28T23:30:00+00:00", "zone": "UTC", "weekday": "Saturday"}
     berlin = await asked(zone="Europe/Berlin")
-    assert berlin.content == "Sunday, 2026-03-29 00:30:00+01:00 in Europe/Berlin."
+    assert berlin.content == "Sunday, 2026-03-29T00:30:00+01:00 in Europe/Berlin."
 
 
 async def test_days_are_counted_on_the_calendar_and_seconds_as_they_pass() -> None:
@@ -34,19 +34,19 @@ async def test_days_are_counted_on_the_calendar_and_seconds_as_they_pass() -> No
     data = cast("Mapping[str, object]", result.data)
     assert (data["days"], data["seconds"]) == (1, 23 * 3600)
     assert result.content == (
-        "From Saturday, 2026-03-28 12:00:00+01:00 until Sunday, 2026-03-29 12:00:00+02:00 in Europe/Berlin: 1 calendar days, 82800 seconds."
+        "From Saturday, 2026-03-28T12:00:00+01:00 until Sunday, 2026-03-29T12:00:00+02:00 in Europe/Berlin: 1 calendar days, 82800 seconds."
     )
 
 
 async def test_a_date_is_its_midnight_and_may_lie_before_the_first_time() -> None:
-    assert (await asked(time="2026-12-24")).content == "Thursday, 2026-12-24 00:00:00+00:00 in UTC."
+    assert (await asked(time="2026-12-24")).content == "Thursday, 2026-12-24T00:00:00+00:00 in UTC."
     data = cast("Mapping[str, object]", (await asked(time="2026-12-24", until="2026-12-23")).data)
     assert (data["days"], data["seconds"]) == (-1, -86400)
 
 
 async def test_a_time_with_an_offset_is_shown_in_the_zone() -> None:
     result = await asked(zone="Asia/Tokyo", time="2026-01-01T00:00:00-05:00")
-    assert result.content == "Thursday, 2026-01-01 14:00:00+09:00 in Asia/Tokyo."
+    assert result.content == "Thursday, 2026-01-01T14:00:00+09:00 in Asia/Tokyo."
 
 
 @pytest.mark.parametrize(
