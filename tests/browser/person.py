@@ -57,7 +57,13 @@ class Tab:
 
     @property
     def chips(self) -> Locator:
-        return self.page.locator("button.chip")
+        """What opens the sources of answers: the numbers in texts, and the titles of passages."""
+        return self.page.locator("button.chip, .passages > .excerpts button.open")
+
+    @property
+    def texts(self) -> Locator:
+        """The texts of complete replies, or their passages."""
+        return self.answers.locator(".answer-text, .passages > .excerpts")
 
     @property
     def source(self) -> Locator:

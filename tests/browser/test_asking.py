@@ -14,7 +14,7 @@ from tests.callers import Registry
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_question_shows_its_steps_and_an_answer_whose_chip_opens_the_marked_quote(
+async def test_a_question_shows_its_steps_and_passages_that_open_at_their_marked_sentence(
     person: Person,
 ) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
@@ -24,26 +24,37 @@ async def test_a_question_shows_its_steps_and_an_answer_whose_chip_opens_the_mar
 
     said = await tab.said()
     assert "Searching knowledge base..." in said
-    assert said[-1].startswith("Answer with ")
+    assert said[-1].startswith("No language model is configured.")
     steps = tab.answers.locator(".steps")
-    await expect(steps.locator("summary")).to_have_text(re.compile(r"Answered in .* from \d+ passages?"))
+    await expect(steps.locator("summary")).to_have_text(re.compile(r"Searched in .* m?s"))
     assert "Searching knowledge base..." in (await steps.locator("li").all_text_contents())[0]
 
-    (conversation,) = person.client.conversations()
-    message = list(person.client.messages(conversation.name))[-1]
-    assert message.citations
-    for index, citation in enumerate(message.citations):
-        await tab.chips.nth(index).click()
-        await expect(tab.mark).to_have_text(citation.quote, use_inner_text=False)
-        assert await tab.mark.text_content() == citation.quote
-        await expect(tab.source.locator(".badge")).to_contain_text("Verified")
-        await expect(tab.chips.nth(index)).to_have_attribute("aria-current", "true")
-    whole = person.client.document_content(message.citations[0].document_version)
-    assert whole == LIGHTHOUSE
-    shown = await tab.source.locator(".document-text").text_content() or ""
-    assert "".join(shown.split()) == "".join(whole.replace("#", "").split()), "the document is rendered"
-    await tab.page.keyboard.press("Escape")
-    await expect(tab.source).to_be_hidden()
+    (turn,) = person.client.turns()
+    excerpts = turn.terminal_event.answer.excerpts
+    assert excerpts
+    for _ in range(2):
+        await expect(tab.answers).to_contain_text(
+            "No language model is configured. These passages of your documents fit best."
+        )
+        cards = tab.answers.locator(".passages > .excerpts > li")
+        await expect(cards).to_have_count(len(excerpts))
+        for index, excerpt in enumerate(excerpts):
+            first = excerpt.marked_range.start - excerpt.source_range.start
+            last = excerpt.marked_range.end - excerpt.source_range.start
+            marked = excerpt.text.encode()[first:last].decode()
+            assert await cards.nth(index).locator("mark").text_content() == marked
+            await expect(tab.chips.nth(index)).to_contain_text("The lighthouse of Korsholm")
+            await tab.chips.nth(index).click()
+            await expect(tab.mark).to_have_text(marked)
+            await expect(tab.source.locator(".badge")).to_contain_text("Verified")
+            await expect(tab.chips.nth(index)).to_have_attribute("aria-current", "true")
+        shown = await tab.source.locator(".document-text").text_content() or ""
+        assert "".join(shown.split()) == "".join(LIGHTHOUSE.replace("#", "").split()), (
+            "the document is rendered"
+        )
+        await tab.page.keyboard.press("Escape")
+        await expect(tab.source).to_be_hidden()
+        await tab.page.reload()
 
 
 async def test_a_question_without_support_is_refused_and_says_so(person: Person) -> None:
@@ -57,49 +68,70 @@ async def test_a_question_without_support_is_refused_and_says_so(person: Person)
     await expect(tab.answers.locator(".refusal")).to_contain_text("No answer")
 
 
-async def test_a_refusal_suggests_quotes_and_an_answer_names_what_was_also_found(person: Person) -> None:
-    person.add(PHAROS, "pharos.md")
-    person.client.create_collection("responsa-docs")
-    person.add("# Examples\n\n" + ALSO_PHAROS, "examples.md", collection="responsa-docs")
-    tab = await person.sign_in()
-    await tab.ask("Did the island of Pharos have 40 wells?")
-    for _ in range(2):
-        await expect(tab.answers.locator(".refusal")).to_contain_text("No answer")
-        card = tab.answers.locator(".suggestion", has_text="stood on the island of Pharos")
-        await card.click()
-        await expect(tab.mark).to_contain_text("stood on the island of Pharos")
-        await expect(tab.source.locator(".badge")).to_be_hidden()
-        await tab.page.keyboard.press("Escape")
-        await expect(card).to_be_focused()
-        await tab.page.reload()
-    await tab.ask("Where did the lighthouse of Alexandria stand?")
-    await expect(tab.answers.last).to_contain_text("stood on the island of Pharos.")
-    await expect(tab.outcome.last).to_contain_text("Also found in “Examples” (responsa-docs).")
-
-
-async def test_an_answer_has_other_passages_folded_below_it(person: Person) -> None:
-    person.add(PHAROS, "pharos.md")
-    person.add("# Islands\n\n" + SEA_PHAROS, "islands.md")
+async def test_further_passages_are_folded_below_the_others_and_name_their_collection(
+    person: Person,
+) -> None:
+    person.client.create_collection("sea", display_name="The sea")
+    for number, where in enumerate(("Pharos", "an island", "the coast", "a rock", "a reef", "a cape")):
+        text = f"# Lighthouse {number}\n\nThe lighthouse of Alexandria number {number} stood on {where} off Egypt."
+        person.add(text, f"{number}.md", collection="sea")
     tab = await person.sign_in()
     await tab.ask("Where did the lighthouse of Alexandria stand?")
-    await expect(tab.answers.last).to_contain_text("island")
+    (turn,) = person.client.turns()
+    more = turn.terminal_event.answer.more_excerpts
+    assert more
     for _ in range(2):
-        card = tab.outcome.last.locator(".suggestion").first
-        await expect(card).to_be_hidden()
-        await tab.outcome.last.locator("summary").click()
-        await expect(card).to_be_visible()
-        quoted = await card.locator("q").inner_text()
-        await card.click()
-        await expect(tab.mark).to_contain_text(quoted[:20])
+        further = tab.answers.locator(".further")
+        await expect(tab.answers.locator(".excerpt").first).to_contain_text("The sea")
+        await expect(further.locator("li")).to_have_count(len(more))
+        title = further.locator("button.open").first
+        await expect(title).to_be_hidden()
+        await further.locator("summary").click()
+        await title.click()
+        await expect(tab.mark).to_contain_text("The lighthouse of Alexandria number")
         await expect(tab.source.locator(".badge")).to_be_hidden()
         await tab.page.keyboard.press("Escape")
-        await expect(card).to_be_focused()
+        await expect(title).to_be_focused()
         await tab.page.reload()
 
 
-SEA_PHAROS = "Pharos is an island near Alexandria. A lighthouse stood there for sixteen centuries, until earthquakes destroyed it."
-PHAROS = "# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Pharos. It was built in the third century BC."
-ALSO_PHAROS = "The lighthouse of Alexandria stood on Pharos, an island off the coast of Egypt."
+async def test_a_long_passage_scrolls_in_its_card_with_the_marked_sentence_in_sight(person: Person) -> None:
+    rows = [f"| Isle {number} | pier {number} | every {number + 2} hours |" for number in range(40)]
+    person.add(
+        "\n".join(["# Ferries", "", "| isle | pier | how often |", "|---|---|---|", *rows]), "ferries.md"
+    )
+    tab = await person.sign_in()
+    await tab.ask("How often does the ferry go to Isle 27?")
+    text = tab.answers.locator(".excerpt > .prose").first
+    assert await text.evaluate("(one) => one.scrollHeight > one.clientHeight")
+    await expect(text).to_have_attribute("tabindex", "0")
+    assert await text.evaluate(
+        """(one) => {
+            const view = one.getBoundingClientRect();
+            const mark = one.querySelector("mark").getBoundingClientRect();
+            return mark.top >= view.top && mark.bottom <= view.bottom;
+        }"""
+    )
+
+
+async def test_the_picker_of_collections_shows_all_rows_and_closes_when_a_question_is_asked(
+    person: Person,
+) -> None:
+    for name in ("sea", "air"):
+        person.client.create_collection(name, display_name=f"The {name}")
+    person.add(BAKERY, "bakery.md", collection="air")
+    tab = await person.sign_in()
+    picker = tab.page.locator("details.scope")
+    await picker.locator("summary").click()
+    await expect(picker.locator("label")).to_have_count(2)
+    for name in ("The sea", "The air"):
+        box = await picker.get_by_text(name, exact=True).bounding_box()
+        assert box is not None
+        assert box["height"] > 10
+        assert box["width"] > 20
+    await tab.ask(RYE_BREAD)
+    await expect(picker).not_to_have_attribute("open", re.compile(""))
+    await expect(tab.answers).to_contain_text("nineteen hours")
 
 
 async def test_a_question_goes_to_the_chosen_collections_alone(person: Person) -> None:

@@ -525,7 +525,7 @@ async def test_a_deleted_document_is_not_answered_from_and_its_citation_says_so(
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
     await tab.ask(LAST_KEEPER)
-    answer = await tab.answers.locator(".answer-text").text_content()
+    answer = await tab.texts.text_content()
     await tab.open_documents()
     await tab.page.get_by_role("button", name="Delete The lighthouse of Korsholm").click()
     await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -533,7 +533,7 @@ async def test_a_deleted_document_is_not_answered_from_and_its_citation_says_so(
     assert list(person.client.documents("default")) == []
 
     await tab.page.go_back()
-    await expect(tab.answers.locator(".answer-text")).to_have_text(answer or "")
+    await expect(tab.texts).to_have_text(answer or "")
     quote = (
         list(person.client.messages(next(iter(person.client.conversations())).name))[-1].citations[0].quote
     )

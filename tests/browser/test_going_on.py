@@ -20,10 +20,10 @@ async def test_a_reload_keeps_the_conversation(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
     await tab.ask(WHO_BUILT)
-    before = await tab.answers.locator(".answer-text").text_content()
+    before = await tab.texts.text_content()
     await tab.page.reload()
     await expect(tab.asked).to_have_text(re.compile(re.escape(WHO_BUILT)))
-    assert await tab.answers.locator(".answer-text").text_content() == before
+    assert await tab.texts.text_content() == before
     await tab.chips.first.click()
     await expect(tab.source.locator(".badge")).to_contain_text("Verified")
 
@@ -92,7 +92,7 @@ async def test_a_connection_cut_in_mid_stream_goes_on_without_doubling(person: P
     assert {one.turn for one in after} == {turn.name}
     assert 0 < after[0].after_seq < after[1].after_seq
     assert (await tab.said()).count("Searching knowledge base...") == 1
-    text = await tab.answers.locator(".answer-text").text_content() or ""
+    text = await tab.texts.text_content() or ""
     assert text.count("Axel Hampus Dalström") == 1
     await expect(tab.asked).to_have_count(1)
 
