@@ -27,7 +27,7 @@ from responsa_server.search.excerpts import READ, distinct, ranking
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages, with_pieces
 from responsa_server.search.reranking import Reranking, RerankScores, order, reranked_text
-from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
+from responsa_server.search.retrieve import KIND_MARGIN, Retrieval, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
 from responsa_server.search.sections import rank_sections, whole_sections
 from responsa_server.search.tool_sources import NO_COLLECTION, whole, with_sources
@@ -256,10 +256,16 @@ def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:
 
 
 def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
-    """All passages about the caller, and after them the best of the other documents. Both searches had the same strings and scope."""
+    """All passages about the caller and the best of the other documents, best first. Both searches had the same strings and scope."""
+    passages = [*own.passages, *references.passages[:MOST_REFERENCES]]
+    about = frozenset(one.found.passage.document_id for one in own.passages)
     return replace(
         own,
-        passages=[*own.passages, *references.passages[:MOST_REFERENCES]],
+        passages=sorted(
+            passages,
+            key=lambda one: -one.score.total - KIND_MARGIN * (one.found.passage.document_id in about),
+        ),
+        about=about,
         kinds={**references.kinds, **own.kinds},
         readings=[{**theirs, **mine} for mine, theirs in zip(own.readings, references.readings, strict=True)],
         text_only=own.text_only or references.text_only,

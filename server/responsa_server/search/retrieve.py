@@ -90,7 +90,7 @@ class Retrieval:
     terms: the searched strings; the expansions come first. weights, languages: one entry for each string, over all collections searched.
     text_only: whether vectors were not available although the search needed them. readings: for each string, how each collection reads it. kinds: the kinds of the collections that have
     passages. embedding_tokens: the number of tokens that embedding models read. neighbours: the text beside the first passages. kept: how many
-    passages stay when the reranking model has ordered them; 0 if it is not to be asked. Checkpoints store the fields under these names.
+    passages stay when the reranking model has ordered them; 0 if it is not to be asked. about: the documents about the caller, if other documents were searched apart from them. Checkpoints store the fields under these names.
     """
 
     terms: Sequence[str]
@@ -103,6 +103,7 @@ class Retrieval:
     embedding_tokens: int = 0
     neighbours: Mapping[UUID, Neighbours] = field(default_factory=dict[UUID, Neighbours])
     kept: int = 0
+    about: frozenset[UUID] = frozenset()
 
     def reading(self, term: int, collection: str) -> Reading:
         """How a collection reads the string with the index `term`."""
