@@ -70,7 +70,6 @@ async def told(
     shelf = Shelf(quotes=[QUOTE])
     parts = NodeParts(
         shelf,
-        shelf,
         Judge([QUOTE]),
         Staff(),
         model=ModelChain(members, Free(), Barred(), patience_seconds=30.0),
