@@ -1,13 +1,13 @@
 """Decides whether a passage supports a sentence of a model's answer that cites it. Pure functions; no model is asked.
 
 What must not be invented has to stand in the passage: every number with its unit, every name, every identifier and every quoted string. Enough of the other words
-must stand together, in one piece of the passage or in two neighbouring ones. Between two languages, only names, numbers and identifiers can decide.
+must stand together, in one piece of the passage or in neighbouring ones. Between two languages, only names, numbers and identifiers can decide.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
@@ -17,22 +17,56 @@ from responsa_server.domain.passages import PassagePiece, VectorKind
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.parts import PassageParts
 from responsa_server.search.prompt_passages import PromptPassage
-from responsa_server.text.instructing import instructing_spans
-from responsa_server.text.lexical import STOPWORDS, UNKNOWN, Analyzer, language_of
+from responsa_server.text.instructing import instructing_spans, without_instructions
+from responsa_server.text.lexical import STOPWORDS, UNKNOWN, Analyzer, is_doubtful, language_of
 from responsa_server.text.sentences import plain
 
-LEAST_SHARE: Final = 0.4
+LEAST_SHARE: Final = 0.3
 """The least share (0 to 1) of a claim's words that stand together. A word in another piece of the passage counts half, and less than nothing if it replaces a word."""
 _ELSEWHERE: Final = 0.5
 _REPLACES: Final = -0.5
+_TOGETHER: Final = 2
+_LISTED: Final = 4
+"""The most neighbouring pieces that are read together: sentences or rows, and items, which one sentence often sums up."""
 _COMPARED: Final = 3
-"""How many pieces, and pairs of neighbouring pieces, are compared word by word."""
 _MOST_WORDS: Final = 300
 """The most words of a text that are compared one by one, because the time grows with their square."""
+_LEAST_STEM: Final = 4
+_MOST_INITIALS: Final = 6
+_POINT: Final = frozenset({"en", "zh", "ja", "ko", "he", "th", "hi"})
+"""The languages that write a point before a fraction; the others of those that are detected write a comma."""
+_SPELLED: Final[Mapping[str, Sequence[str]]] = {
+    "en": ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"],
+    "de": ["zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf"],
+}
+"""The numbers from 2 on that a text spells out as often as not. In other languages, only figures are numbers."""
+_NEGATED: Final = re.compile(
+    r"\b(?:not|no|never|none|cannot|without|neither|nor|nicht|nie|kein\w{0,2}|ohne)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+"""What a claim may not say in English or German if the part that supports it does not."""
+
+_EXACT: Final = re.compile(
+    r"`+([^`\n]{1,300})`+|“([^“”\n]{1,300})”|„([^„“”\n]{1,300})[“”]|«([^«»\n]{1,300})»|\"([^\"\n]{1,300})\""
+)
+_IDENTIFIER: Final = re.compile(
+    r"https?://[^\s)\]>\"'”`]{1,500}(?<![.,;:!?])|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
+    r"|(?<![\w/.])(?:~|\.{1,2})?(?:/[\w.@-]{0,64}\w){1,20}/?|\b\w[\w.-]{0,64}(?:/[\w.-]{0,64}\w){2,20}|(?<![\w-])--[A-Za-z][\w-]{0,64}"
+    r"|\b(?=[\w.:]{0,64}[^\W\d_])\w{2,64}(?:(?:\.|::)\w{2,64}){1,20}\b|\b\w{0,64}[^\W_]_\w{1,64}\b|\b[a-z]{1,64}[A-Z]\w{0,64}|\b[^\W\d_]{1,64}\d\w{0,64}"
+)
+"""Addresses, paths, options, and words with a point, an underscore, a capital letter or a figure within."""
+_NUMBER: Final = re.compile(
+    r"(?<![\w.])(?P<sign>[$€£¥]\s?)?(?P<digits>\d{1,3}(?:[.,'’\u00a0\u2009\u202f ]\d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
+    r"(?P<unit>[\s-]{0,8}(?:%|°\w?|[$€£¥]|[^\W\d_]+))?"
+)
+_NAMED: Final = re.compile(r"\b[A-Z]\w*[a-z]\w* $")
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
+_BEGINS: Final = re.compile(r"(?:^|[.!?:;•\n|)])\s*[\"“„'‘(*\[]*$")
+_GROUPS: Final = re.compile(r"['’\s]")
 
 
 @dataclass(frozen=True, slots=True)
-class Supported:
+class _Supported:
     """The piece that supports a claim best. text: its bytes, decoded. score: the share (0 to 1) of the claim's words that stand there."""
 
     piece: PassagePiece
@@ -42,7 +76,7 @@ class Supported:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word of a text. text: in lower case. terms: its term and, if it is a compound, those of its parts."""
+    """A word of a text. text: in lower case. terms: its term and, if it is a compound, those of its parts. content: whether it is neither a function word nor a number."""
 
     text: str
     terms: frozenset[str]
@@ -52,7 +86,7 @@ class _Word:
 
 @dataclass(frozen=True, slots=True)
 class _Number:
-    """values: the number, in each way in which its notation can be read. unit: the sign before it, or the word or sign after it; or ''. near: the same, and the terms of the next words."""
+    """values: the number, in each way in which its notation can be read. unit: the sign before it, or the word or sign after it; or ''. near: the unit, and the terms of the next words."""
 
     values: frozenset[str]
     unit: str
@@ -61,14 +95,13 @@ class _Number:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text that was read. lowered: without markup, in lower case. exact: its identifiers and quoted strings, in lower case. initials: of successive names."""
+    """A text that was read. plain: without markup. exact: its identifiers and quoted strings."""
 
-    lowered: str
+    plain: str
     words: Sequence[_Word]
     terms: frozenset[str]
     numbers: Sequence[_Number]
     exact: Sequence[str]
-    initials: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +119,8 @@ def judge_claims(
 ) -> Sequence[Quote | None]:
     """For each claim, a quote of the piece that supports the claim; None if the passage that the claim names does not exist, or does not support it."""
     # The language is detected for all claims together, because the language of a single sentence is often unknown.
-    language = language_of(" ".join(claim.text for claim in claims))
+    text = " ".join(claim.text for claim in claims)
+    language = UNKNOWN if is_doubtful(text) else language_of(text)
     read: dict[int, Sequence[_Piece]] = {}
     quotes: list[Quote | None] = []
     for claim in claims:
@@ -95,124 +129,93 @@ def judge_claims(
             passage = passages[claim.passage - 1]
             if claim.passage not in read:
                 read[claim.passage] = _pieces(passage, analyses.analyzer)
-            pieces = read[claim.passage]
-            found = _supported(claim.text, language, passage.found.language, pieces, analyses.analyzer)
+            there = passage.found.language
+            found = _supported(claim.text, language, there, read[claim.passage], analyses.analyzer)
             if found is not None:
                 quotes[-1] = Quote(passage.found.passage, found.piece.source, found.text, found.score)
     return quotes
 
 
-def check_claim(
-    claim: str, language: str, passage: PromptPassage, analyses: PassageAnalyses
-) -> Supported | None:
-    """The piece of a passage that supports a claim best; None if the passage does not support it. language: the claim's language, or UNKNOWN."""
-    pieces = _pieces(passage, analyses.analyzer)
-    return _supported(claim, language, passage.found.language, pieces, analyses.analyzer)
-
-
 def _supported(
     text: str, language: str, there: str, pieces: Sequence[_Piece], analyzer: Analyzer
-) -> Supported | None:
+) -> _Supported | None:
     foreign = UNKNOWN not in (language, there) and language != there
     claim = _read(text, language if foreign else there, analyzer)
-    all_texts = [one for piece in pieces for one in (piece.read, *piece.above)]
-    if not claim.words or any(all(one not in text.lowered for text in all_texts) for one in claim.exact):
+    everything = [one for piece in pieces for one in (piece.read, *piece.above)]
+    if not claim.words or not all(_said(one, everything) for one in claim.exact):
         return None
-    everything = _terms(all_texts)
     content = [word for word in claim.words if word.content]
-    parts = [(place,) for place in range(len(pieces))]
-    parts += [
-        (place, place + 1)
-        for place in range(len(pieces) - 1)
-        if VectorKind.ROW not in (pieces[place].piece.kind, pieces[place + 1].piece.kind)
-    ]
-    shared = {part: _shared(content, part, pieces) for part in parts}
-    best: Supported | None = None
-    for part in sorted(parts, key=lambda part: (-shared[part] + len(part) / 4, part))[:_COMPARED]:
-        main = max((pieces[place] for place in part), key=lambda one: _count(content, one.read.terms))
-        texts = [one for place in part for one in (pieces[place].read, *pieces[place].above)]
+    parts = {
+        (first, last): _count(content, _terms(one.read for one in pieces[first:last]))
+        for first in range(len(pieces))
+        for last in range(first + 1, min(first + _most(pieces[first]), len(pieces)) + 1)
+    }
+    best: _Supported | None = None
+    # Of two parts with nearly the same words, the shorter one is compared first.
+    for first, last in sorted(parts, key=lambda part: (part[1] - part[0] - 4 * parts[part], part))[
+        :_COMPARED
+    ]:
+        part = pieces[first:last]
+        texts = [one for piece in part for one in (piece.read, *piece.above)]
         numbers = [number for one in texts for number in one.numbers]
         if not all(_counted(number, numbers) for number in claim.numbers):
             continue
         if foreign:
-            score = _foreign_share(claim, _terms(texts), texts)
+            score = _foreign_share(claim, texts)
+        elif _NEGATED.search(claim.plain) and not any(_NEGATED.search(one.plain) for one in texts):
+            continue
         else:
-            score = _share(
-                claim,
-                [word for place in part for word in pieces[place].read.words],
-                texts,
-                everything,
-                all_texts,
-            )
+            score = _share(claim, part, texts, everything)
         if score >= LEAST_SHARE and (best is None or score > best.score):
-            best = Supported(main.piece, main.text, min(score, 1.0))
+            main = max(part, key=lambda one: _count(content, one.read.terms))
+            best = _Supported(main.piece, main.text, score)
     return best
 
 
-def _count(words: Sequence[_Word], terms: frozenset[str]) -> int:
-    return sum(_stands(word, terms) for word in words)
-
-
-def _shared(words: Sequence[_Word], part: Sequence[int], pieces: Sequence[_Piece]) -> int:
-    return _count(words, _terms([pieces[place].read for place in part]))
-
-
-def _terms(texts: Sequence[_Text]) -> frozenset[str]:
-    return frozenset[str]().union(*(one.terms for one in texts))
+def _most(first: _Piece) -> int:
+    return _LISTED if first.piece.kind is VectorKind.ITEM else _TOGETHER
 
 
 def _share(
-    claim: _Text,
-    words: Sequence[_Word],
-    texts: Sequence[_Text],
-    everything: frozenset[str],
-    all_texts: Sequence[_Text],
+    claim: _Text, part: Sequence[_Piece], texts: Sequence[_Text], everything: Sequence[_Text]
 ) -> float:
-    """The share of the claim's words that stand in a part of a passage; 0 if a name is missing."""
-    terms = _terms(texts)
-    initials = frozenset[str]().union(*(one.initials for one in all_texts))
-    abbreviated = any(one in everything for one in claim.initials)
-    replacing = _replacing(claim.words[:_MOST_WORDS], words[:_MOST_WORDS])
+    """The share of the claim's words that stand in a part of a passage; 0 if a name is missing, or replaces another word."""
+    terms, all_terms = _terms(texts), _terms(everything)
+    replacing = _replacing(claim.words, [word for piece in part for word in piece.read.words])
     total = counted = 0.0
     for place, word in enumerate(claim.words):
         if not word.content:
             continue
         total += 1
-        if _stands(word, terms) or (word.name and (abbreviated or word.text in initials)):
+        if _stands(word, terms) or (word.name and _abbreviates(word.text, everything)):
             counted += 1
-        elif _stands(word, everything):
-            if word.name and place in replacing:
-                return 0.0
-            counted += _REPLACES if place in replacing else _ELSEWHERE
-        elif word.name:
+        elif word.name and (place in replacing or not _stands(word, all_terms)):
             return 0.0
+        elif _stands(word, all_terms):
+            counted += _REPLACES if place in replacing else _ELSEWHERE
     return counted / total if total else 1.0
 
 
-def _foreign_share(claim: _Text, terms: frozenset[str], texts: Sequence[_Text]) -> float:
-    """1 if the names stand in texts of another language, and something at all is shared; otherwise 0."""
-    names = [word for word in claim.words if word.name]
-    shared = bool(claim.numbers or claim.exact) or any(
-        _stands(word, terms) for word in claim.words if word.content
+def _foreign_share(claim: _Text, texts: Sequence[_Text]) -> float:
+    """1 if the names stand in texts of another language, and at least one word, number or identifier does; otherwise 0."""
+    terms = _terms(texts)
+    shared = (
+        claim.numbers or claim.exact or any(word.content and _stands(word, terms) for word in claim.words)
     )
-    return float(shared and all(_stands(word, terms) for word in names))
+    return float(bool(shared) and all(_stands(word, terms) for word in claim.words if word.name))
 
 
-def _replacing(claim: Sequence[_Word], piece: Sequence[_Word]) -> frozenset[int]:
-    """The places of the claim's words that stand where the piece has another word."""
-    matcher = SequenceMatcher(
-        None, [word.text for word in piece], [word.text for word in claim], autojunk=False
-    )
+def _replacing(claim: Sequence[_Word], part: Sequence[_Word]) -> frozenset[int]:
+    """The places of the claim's words that stand where the part has another word."""
+    part = part[:_MOST_WORDS]
+    matcher = SequenceMatcher(None, [one.text for one in part], [one.text for one in claim], autojunk=False)
     return frozenset(
         place
         for kind, start, end, first, last in matcher.get_opcodes()
-        if kind == "replace" and any(word.content for word in piece[start:end])
+        if kind == "replace" and any(word.content for word in part[start:end])
         for place in range(first, last)
-        if not any(_stands(claim[place], word.terms) for word in piece[start:end])
+        if not any(_stands(claim[place], word.terms) for word in part[start:end])
     )
-
-
-_LEAST_STEM: Final = 4
 
 
 def _stands(word: _Word, terms: frozenset[str]) -> bool:
@@ -228,42 +231,48 @@ def _stands(word: _Word, terms: frozenset[str]) -> bool:
 def _same_stem(one: str, other: str) -> bool:
     longest, shortest = max(len(one), len(other)), min(len(one), len(other))
     same = next((place for place in range(shortest) if one[place] != other[place]), shortest)
-    return same >= max(_LEAST_STEM, min(_LEAST_STEM + 1, longest - 1), 0.6 * longest)
+    return same >= max(min(_LEAST_STEM + 1, longest - 1), 0.6 * longest)
+
+
+def _abbreviates(word: str, texts: Sequence[_Text]) -> bool:
+    """Whether a short word consists of the initials of successive words with a capital letter, as EU does."""
+    if not 1 < len(word) < _MOST_INITIALS:
+        return False
+    spelled = re.compile(
+        r"\b" + r"[\s-]".join(rf"{re.escape(letter.upper())}[^\W\d_]{{1,40}}" for letter in word)
+    )
+    return any(spelled.search(one.plain) for one in texts)
+
+
+def _count(words: Sequence[_Word], terms: frozenset[str]) -> int:
+    return sum(_stands(word, terms) for word in words)
+
+
+def _terms(texts: Iterator[_Text] | Sequence[_Text]) -> frozenset[str]:
+    return frozenset[str]().union(*(one.terms for one in texts))
+
+
+def _said(exact: str, texts: Sequence[_Text]) -> bool:
+    whole = re.compile(rf"(?<!\w){re.escape(exact)}(?!\w)", re.IGNORECASE)
+    return any(whole.search(one.plain) for one in texts)
 
 
 def _counted(number: _Number, numbers: Sequence[_Number]) -> bool:
-    """Whether a number is among numbers, and nowhere only with another unit."""
+    """Whether a number is among numbers, and not only with another unit."""
     same = [one for one in numbers if not number.values.isdisjoint(one.values)]
     return any(not number.unit or not one.near or number.unit in one.near for one in same)
-
-
-_EXACT: Final = re.compile(
-    r"`+([^`\n]{1,300})`+|“([^“”\n]{1,300})”|„([^„“”\n]{1,300})[“”]|«([^«»\n]{1,300})»|\"([^\"\n]{1,300})\""
-)
-_IDENTIFIER: Final = re.compile(
-    r"https?://[^\s)\]>\"'”`]{1,500}(?<![.,;:!?])|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
-    r"|(?<![\w/.])(?:~|\.{1,2})?(?:/[\w.@-]{0,64}\w){1,20}/?|\b\w[\w.-]{0,64}(?:/[\w.-]{0,64}\w){2,20}|(?<![\w-])--[A-Za-z][\w-]{0,64}"
-    r"|\b(?=[\w.:]{0,64}[^\W\d_])\w{2,64}(?:(?:\.|::)\w{2,64}){1,20}\b|\b\w{0,64}[^\W_]_\w{1,64}\b|\b[a-z]{1,64}[A-Z]\w{0,64}|\b[^\W\d_]{1,64}\d\w{0,64}"
-)
-_NUMBER: Final = re.compile(
-    r"(?<![\w.])(?P<sign>[$€£¥]\s?)?(?P<digits>\d{1,3}(?:[.,'’\u00a0\u2009\u202f ]\d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)(?P<unit>[\s-]?(?:%|°\w?|[$€£¥]|[^\W\d_]+))?"
-)
-_BEGINS: Final = re.compile(r"(?:^|[.!?:;•\n|)])\s*[\"“„'‘(*\[]*$")
-_GROUPS: Final = re.compile(r"['’\s]")
 
 
 def _read(text: str, language: str, analyzer: Analyzer) -> _Text:
     exact: list[str] = []
     for one in _EXACT.finditer(text):
         quoted = next(group for group in one.groups() if group)
-        exact += quoted.lower().split() if one.group().startswith("`") else [plain(quoted).lower()]
+        exact += quoted.split() if one.group().startswith("`") else [plain(quoted).rstrip(".,")]
     text = plain(text)
-    exact += [one.group().lower() for one in _IDENTIFIER.finditer(text)]
-    words = _words(text, language, analyzer)
+    exact += [one.group() for one in _IDENTIFIER.finditer(text)]
+    words = _words(text, language, analyzer)[:_MOST_WORDS]
     terms = frozenset(term for word in words for term in word.terms)
-    return _Text(
-        text.lower(), words, terms, list(_numbers(text, language, analyzer)), exact, _initials(words)
-    )
+    return _Text(text, words, terms, list(_numbers(text, language, analyzer)), exact)
 
 
 def _words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]:
@@ -271,43 +280,34 @@ def _words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]:
     for token in analyzer.tokens(text, language):
         places.setdefault((token.start, token.end), set()).add(token.term)
     stop = STOPWORDS.get(language or "en", frozenset())
-    found: list[_Word] = []
     capitals = [text[start].isupper() and text[start:end].lower() not in stop for start, end in places]
+    found: list[_Word] = []
     for place, ((start, end), terms) in enumerate(places.items()):
         word = text[start:end]
         acronym = len(word) > 1 and word.isupper()
-        content = word.lower() not in stop or acronym
+        content = (acronym or word.lower() not in stop) and not word[0].isdigit()
         name = capitals[place] and _BEGINS.search(text[max(start - 8, 0) : start]) is None
         if language == "de":
             # An ordinary noun has a capital letter too. Beside another such word, it is probably a name.
             name = name and any(capitals[max(place - 1, 0) : place] + capitals[place + 1 : place + 2])
-        found.append(
-            _Word(word.lower(), frozenset(terms), name or acronym, content and not word[0].isdigit())
-        )
+        found.append(_Word(word.lower(), frozenset(terms), name or acronym, content))
     return found
 
 
-def _initials(words: Sequence[_Word]) -> frozenset[str]:
-    found, run = set[str](), ""
-    for word in words:
-        run = run + word.text[0] if word.name else ""
-        found.update(run[-size:] for size in range(2, len(run) + 1))
-    return frozenset(found)
-
-
 def _numbers(text: str, language: str, analyzer: Analyzer) -> Iterator[_Number]:
-    masked = _IDENTIFIER.sub(lambda one: "_" * len(one.group()), text)
+    spelled = {word: str(number) for number, word in enumerate(_SPELLED.get(language or "en", ()), 2)}
     stop = STOPWORDS.get(language or "en", frozenset())
+    masked = _IDENTIFIER.sub(lambda one: "_" * len(one.group()), text)
+    masked = _LETTERS.sub(
+        lambda one: spelled.get(one.group().lower(), one.group()).ljust(len(one.group())), masked
+    )
     for one in _NUMBER.finditer(masked):
-        said = (one["sign"] or one["unit"] or "").strip(" -\u00a0\u202f").lower()
-        terms = analyzer.terms(said, language) if said not in stop else ()
-        unit = next(iter(terms), said if said not in stop else "")
+        # The figure of "Wren 2" counts nothing, so that no unit follows it.
+        counts = _NAMED.search(text[max(one.start() - 40, 0) : one.start()]) is None
+        said = (one["sign"] or (counts and one["unit"]) or "").strip(" -\u00a0\u202f").lower()
+        unit = "" if said in stop else next(iter(analyzer.terms(said, language)), said)
         after = analyzer.terms(text[one.end("digits") : one.end("digits") + 40], language)[:3]
         yield _Number(_values(one["digits"], language), unit, frozenset((*after, *filter(None, [unit]))))
-
-
-_POINT: Final = frozenset({"en", "zh", "ja", "ko", "he", "th", "hi"})
-"""The languages that write a point before a fraction; the others of those that are detected write a comma."""
 
 
 def _values(digits: str, language: str) -> frozenset[str]:
@@ -342,7 +342,8 @@ def _pieces(passage: PromptPassage, analyzer: Analyzer) -> Sequence[_Piece]:
         (offset + len(passage.text[:start].encode()), offset + len(passage.text[:end].encode()))
         for start, end in instructing_spans(passage.text)
     ]
-    title = _read(" ; ".join((found.passage.title, *found.passage.headings)), language, analyzer)
+    titles = map(without_instructions, (found.passage.title, *found.passage.headings))
+    title = _read(" ; ".join(titles), language, analyzer)
     above = [title]
     made: list[_Piece] = []
     for place, piece in enumerate(found.pieces):
@@ -355,6 +356,8 @@ def _pieces(passage: PromptPassage, analyzer: Analyzer) -> Sequence[_Piece]:
             above = [title, read]
         elif not any(start < source.end and source.start < end for start, end in instructing):
             columns = parts.header(place) if piece.kind is VectorKind.ROW else ()
+            if columns is None:
+                continue  # the header itself
             header = [_read(" ; ".join(columns), language, analyzer)] if columns else []
             made.append(_Piece(piece, text, read, [*above, *header]))
     return made
