@@ -100,7 +100,7 @@ def write(root: Path, agent: str, text: str) -> None:
 
 def live(root: Path, school: School) -> LiveAgents:
     shelf = Shelf()
-    parts = NodeParts(shelf, shelf)
+    parts = NodeParts(shelf)
     workshop = BuildContext(parts, model_table(ModelSettings()), MemoryCounters(), DEFAULTS, school)
     options = LiveOptions(DEFAULT, poll_seconds=3600.0)
     return LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), options)

@@ -65,7 +65,7 @@ def content(folder: Path, limit: int) -> Content:
 
 def workshop(models: Known) -> BuildContext:
     shelf = Shelf()
-    return BuildContext(NodeParts(shelf, shelf), models, MemoryCounters(), DEFAULTS, kinds=TEST_KINDS)
+    return BuildContext(NodeParts(shelf), models, MemoryCounters(), DEFAULTS, kinds=TEST_KINDS)
 
 
 def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:

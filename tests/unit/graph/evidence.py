@@ -77,6 +77,11 @@ def excerpt(text: str, *, marked: str = "", title: str = "Rivers", grade: Grade 
     )
 
 
+def passages_of(*excerpts: Excerpt) -> str:
+    """The text of an answer that shows these excerpts."""
+    return "\n\n".join(f"**{one.title} › {one.headings[0]}**\n\n{one.markdown}" for one in excerpts)
+
+
 class Shelf:
     """An EvidenceSource and a SectionSource that returns fixed results and records its questions.
 

@@ -85,9 +85,7 @@ async def test_a_follow_up_is_rewritten_and_says_so() -> None:
 
 async def test_without_support_the_turn_is_refused_and_no_generating_is_announced() -> None:
     shelf = Shelf(quotes=[quote(LENGTH)], supported=False)
-    events = await events_of(
-        GraphAgent(shelf), task("Who painted the Mona Lisa?", collections=("rivers",))
-    )
+    events = await events_of(GraphAgent(shelf), task("Who painted the Mona Lisa?", collections=("rivers",)))
     assert [one.step for one in events if isinstance(one, Status)] == [Step.RETRIEVING, Step.GRADING]
     end = events[-1]
     assert isinstance(end, Refused)

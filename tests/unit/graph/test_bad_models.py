@@ -31,12 +31,14 @@ from responsa_server.domain.models import ChatModel, Ended, Price, Spent, Stop, 
 from responsa_server.providers.chain import Barred, Member, ModelChain
 from tests.agent_streams import stream
 from tests.unit.graph.asking import costing
-from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.evidence import Shelf, excerpt, passages_of, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Staff, shipped
 from tests.unit.graph.speaking import Says, text, told_by
 
 LONG = "The Nile is 6,650 km long."
 QUOTE = replace(quote(LONG), text=LONG)
+NILE = excerpt(LONG)
+SHOWN = passages_of(NILE)
 QUESTIONS = {"chat": "How long is the river Nile?", "tutor": "How long is the river Nile?"}
 CAUSES = {
     Kind.EMPTY: "empty",
@@ -83,22 +85,22 @@ def asked(agent: str, text: str = "") -> AnswerTask:
 async def ended(
     agent: str, model: ChatModel, question: AnswerTask | None = None
 ) -> tuple[list[AgentEvent], AnswerTask]:
-    shelf = Shelf(quotes=[QUOTE])
-    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
+    shelf = Shelf(NILE)
+    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
     one = question or asked(agent)
     return await told_by(shipped(agent, parts), one), one
 
 
 @pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("kind", CAUSES)
-async def test_a_model_that_says_nothing_gives_way_to_quoted_sentences(agent: str, kind: Kind) -> None:
+async def test_a_model_that_says_nothing_gives_way_to_passages(agent: str, kind: Kind) -> None:
     told, _ = await ended(agent, broken(kind))
     end = told[-1]
     assert isinstance(end, Answered)
-    assert end.text == text(told) == LONG
-    assert (end.model, end.outcome) == ("extractive", AnswerOutcome.COMPLETE)
+    assert end.text == text(told) == SHOWN
+    assert (end.model, end.outcome) == ("passages", AnswerOutcome.COMPLETE)
     cause = f"model_unavailable:{CAUSES[kind]}"
-    assert Fallback(FallbackKind.EXTRACTIVE, "write", "quote", cause) in end.fallbacks
+    assert Fallback(FallbackKind.PASSAGES, "model", "passages", cause) in end.fallbacks
     assert end.fallbacks[0] == Fallback(FallbackKind.CLASSIFIER, f"broken-{kind}", DECIDED[agent], cause)
 
 
@@ -147,8 +149,8 @@ async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.HANG, Kind.ENDLESS])
 async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind) -> None:
     one, told = asked(agent), list[AgentEvent]()
-    shelf = Shelf(quotes=[QUOTE])
-    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=broken(kind), classifiers=CLASSIFIERS)
+    shelf = Shelf(NILE)
+    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), model=broken(kind), classifiers=CLASSIFIERS)
     with suppress(Unavailable):
         async with aclosing(stream(shipped(agent, parts), one)) as events:
             async for event in events:
@@ -160,7 +162,7 @@ async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind)
 
 async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
     one = asked("tutor")
-    shelf = Shelf(quotes=[QUOTE])
+    shelf = Shelf(NILE)
     silent = asyncio.Event()
 
     class Hanging(Broken):
@@ -169,7 +171,7 @@ async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
             await super()._silence()
 
     model = Hanging(Kind.HANG, idle_seconds=3600.0)
-    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
+    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
     emitted = list[AgentEvent]()
     running = asyncio.create_task(shipped("tutor", parts).answer(one, emitted.append))
     await silent.wait()
@@ -206,11 +208,12 @@ async def test_with_all_models_down_the_documents_still_answer(agent: str) -> No
     told, _ = await ended(agent, chain(broken(Kind.CREDENTIAL), broken(Kind.RATE_LIMITED)))
     end = told[-1]
     assert isinstance(end, Answered)
-    assert (end.text, end.model) == (LONG, "extractive")
+    assert (end.text, end.model) == (SHOWN, "passages")
     kinds = [one.kind for one in end.fallbacks]
     assert FallbackKind.PROVIDER in kinds
     assert (
-        Fallback(FallbackKind.EXTRACTIVE, "write", "quote", "model_unavailable:rate_limited") in end.fallbacks
+        Fallback(FallbackKind.PASSAGES, "model", "passages", "model_unavailable:rate_limited")
+        in end.fallbacks
     )
 
 
@@ -249,14 +252,14 @@ async def test_a_turn_that_may_cost_next_to_nothing_is_answered_without_a_model(
     one = replace(one, question=replace(one.question, max_cost_micros=1))
     told, _ = await ended(agent, Strong(), one)
     assert isinstance(told[-1], Answered)  # a call of a model without a price costs nothing
-    model, shelf = Strong(), Shelf(quotes=[QUOTE])
+    model, shelf = Strong(), Shelf(NILE)
     dear = Price(*[Decimal(5)] * 4)
     parts = NodeParts(
-        shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS, price=costing(dear)
+        shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS, price=costing(dear)
     )
     told = await told_by(shipped(agent, parts), one)
     end = told[-1]
     assert isinstance(end, Answered)
-    assert (end.text, end.model, model.asked.total()) == (LONG, "extractive", 0)
+    assert (end.text, end.model, model.asked.total()) == (SHOWN, "passages", 0)
     assert {found.cause for found in end.fallbacks} == {"budget:cost_micros"}
-    assert end.fallbacks[-1].kind is FallbackKind.EXTRACTIVE
+    assert end.fallbacks[-1].kind is FallbackKind.PASSAGES

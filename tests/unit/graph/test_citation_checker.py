@@ -1,4 +1,4 @@
-"""Only sentences that the passages support get citations. The text stays as it was emitted."""
+"""Only sentences that the passages support get citations. The text stays as it was, or is held back until its citations passed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.citations import AnswerModel, MarkFilter, of_plain
-from responsa_server.agents.nodes.quoting import CitationChecker, CitationCheckerInput
+from responsa_server.agents.nodes.checking import CitationChecker, CitationCheckerInput, CitationCheckerOutput
 from responsa_server.domain.answers import Claim, Evidence, FoundSource, Quote
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     MAX_CITATIONS,
     AnswerOutcome,
     ByteRange,
     Cited,
+    Delta,
     ToolCitation,
     ToolOrigin,
     ToolOutcome,
@@ -57,20 +61,25 @@ def written(marked: str, *, complete: bool = True, found: Evidence | None = None
     )
 
 
+def answer_of(output: CitationCheckerOutput) -> AnswerModel:
+    assert output.answer is not None
+    return output.answer
+
+
 async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
     judge = Believes({"It boils.": quote("Water boils."), "It freezes.": quote("Water freezes.", score=0.5)})
-    node = CitationChecker(judge, retrieval(context_bytes=700))
+    node = CitationChecker(judge, retrieval(context_tokens=175))
     turn = Turn()
     given = written("It boils. [1] It sings. [2] It freezes. [2] So it is.", found=evidence(3))
     output = await node.process(given, turn.run)
     assert judge.asked == [([Claim("It boils.", 1), Claim("It sings.", 2), Claim("It freezes.", 2)], 700)]
-    answer = output.answer
+    answer = answer_of(output)
     assert answer.text == "It boils. It sings. It freezes. So it is."
     assert [(one.quote, one.answer, one.score) for one in answer.citations] == [
         ("Water boils.", ByteRange(0, 9), 0.8),
         ("Water freezes.", ByteRange(20, 31), 0.5),
     ]
-    assert output.unsupported == 1
+    assert answer.unsupported == 1
     assert (answer.outcome, answer.passages_used) == (AnswerOutcome.COMPLETE, 2)
     assert [one.citation.quote for one in turn.events if isinstance(one, Cited)] == [
         "Water boils.",
@@ -90,10 +99,9 @@ async def test_a_text_without_marks_or_without_documents_is_an_answer_without_ci
     ):
         turn = Turn()
         output = await node.process(given, turn.run)
-        assert (output.answer.citations, output.answer.passages_used, turn.events) == ((), used, [])
-        assert output.answer.outcome is (
-            AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT
-        )
+        answer = answer_of(output)
+        assert (answer.citations, answer.passages_used, turn.events) == ((), used, [])
+        assert answer.outcome is (AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT)
     assert len(judge.asked) == 1
 
 
@@ -101,8 +109,8 @@ async def test_an_answer_has_no_more_citations_than_it_may() -> None:
     sentences = [f"Sentence {number} stands here." for number in range(MAX_CITATIONS + 3)]
     node = CitationChecker(Believes({one: quote("Yes.") for one in sentences}))
     output = await node.process(written(" ".join(f"{one} [1]" for one in sentences)), Turn().run)
-    assert len(output.answer.citations) == MAX_CITATIONS
-    assert output.unsupported == 0
+    assert len(answer_of(output).citations) == MAX_CITATIONS
+    assert answer_of(output).unsupported == 0
 
 
 def result(call_id: str, *texts: str) -> ResultModel:
@@ -130,11 +138,12 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
     assert claims == [Claim("It sings.", 3), Claim("It freezes.", 1)]
     assert [one.source.text for one in sources] == ["a", "b", "c"]
     assert sources[2].origin == origin
-    assert [of_plain(one).answer for one in output.answer.citations] == [ByteRange(0, 9), ByteRange(10, 19)]
-    cited = of_plain(output.answer.citations[1])
+    answer = answer_of(output)
+    assert [of_plain(one).answer for one in answer.citations] == [ByteRange(0, 9), ByteRange(10, 19)]
+    cited = of_plain(answer.citations[1])
     assert isinstance(cited, ToolCitation)
     assert (cited.origin, cited.quote) == (origin, "It sings loudly.")
-    assert output.unsupported == 1
+    assert answer.unsupported == 1
     # As state, and read back from it.
     plain = node.validate_output(output)
     assert AnswerModel.model_validate(plain["answer"]) == output.answer
@@ -146,3 +155,29 @@ async def test_results_that_the_evidence_contains_have_no_numbers_of_their_own()
     update = {"results": (result("tool-1", "a"),), "gathered": 1}
     await CitationChecker(judge).process(given.model_copy(update=update), Turn().run)
     assert (judge.asked[0][0], judge.fetched) == ([Claim("It sings.", 3)], [])
+
+
+async def test_a_text_that_is_held_is_sent_with_its_citations_if_all_of_them_pass() -> None:
+    node = CitationChecker(Believes({"It boils.": quote("Water boils.")}), hold=True)
+    turn = Turn()
+    output = await node.process(written("It boils. [1] So it is.", found=evidence()), turn.run)
+    assert (answer_of(output).text, output.problem) == ("It boils. So it is.", "")
+    assert [type(one) for one in turn.events] == [Delta, Cited]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("It boils. [1] It sings. [2]", "do not support them: “It sings.”"),
+        ("It boils.", "No sentence names a passage"),
+    ],
+)
+async def test_a_text_that_is_held_is_dropped_once_and_then_given_up(text: str, problem: str) -> None:
+    node = CitationChecker(Believes({"It boils.": quote("Water boils.")}), hold=True)
+    given, turn = written(text, found=evidence()), Turn()
+    output = await node.process(given, turn.run)
+    assert (output.answer, output.text, turn.events) == (None, "", [])
+    assert problem in output.problem
+    with pytest.raises(Unavailable) as caught:
+        await node.process(given.model_copy(update={"problem": output.problem}), turn.run)
+    assert (caught.value.metadata["cause"], turn.events) == ("uncited", [])

@@ -11,12 +11,12 @@ import pytest
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.code import code_note, own_blocks
-from responsa_server.domain.agents import AgentEvent, AnswerTask, Meter
+from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.events import Answered, Delta, FallbackKind, RefusalReason, Refused, Usage
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
-from tests.unit.graph.evidence import WHO, Shelf, evidence, quote, task
+from tests.unit.graph.evidence import Shelf, evidence, quote, task
 from tests.unit.graph.shipping import Judge, Knows, shipped
 from tests.unit.graph.speaking import told_by
 
@@ -49,7 +49,7 @@ class Writes(Strong):
 
 def parts(shelf: Shelf, model: Strong | None = None) -> NodeParts:
     judge = Judge(shelf.extraction.quotes)
-    return NodeParts(shelf, shelf, judge, model=model, classifiers=CLASSIFIERS, sections=shelf)
+    return NodeParts(shelf, judge, model=model, classifiers=CLASSIFIERS, sections=shelf)
 
 
 def books() -> Shelf:

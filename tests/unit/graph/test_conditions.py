@@ -117,11 +117,7 @@ def test_what_belongs_together_stands_in_parentheses() -> None:
     supported = {"field": "ranking.near", "is": True}
     post = {"field": "intent", "is": "post"}
     either = {"any": [{"all": [{"model": True}, supported]}, post]}
-    assert shown(WhenTable.model_validate(either)) == (
-        "(a model and ranking.near is true) or intent is post"
-    )
+    assert shown(WhenTable.model_validate(either)) == ("(a model and ranking.near is true) or intent is post")
     both = {"all": [{"model": True}, {"any": [supported, post]}]}
-    assert shown(WhenTable.model_validate(both)) == (
-        "a model and (ranking.near is true or intent is post)"
-    )
+    assert shown(WhenTable.model_validate(both)) == ("a model and (ranking.near is true or intent is post)")
     assert shown(WhenTable.model_validate({"all": [{"any": [post]}]})) == "intent is post"

@@ -64,7 +64,9 @@ def test_a_model_that_goes_on_after_the_mark_is_noticed() -> None:
     assert found.over
 
 
-_PARTS = st.lists(st.sampled_from([NO_ANSWER, "[[", "no", " ", "answer]]", "[1]", "x", "*", "\n", "]"]), max_size=12)
+_PARTS = st.lists(
+    st.sampled_from([NO_ANSWER, "[[", "no", " ", "answer]]", "[1]", "x", "*", "\n", "]"]), max_size=12
+)
 
 
 @given(_PARTS, st.lists(st.integers(0, 80), max_size=6))

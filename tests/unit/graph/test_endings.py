@@ -5,30 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 from uuid import UUID
 
 import pytest
 from pydantic import TypeAdapter
 
-from responsa.chat.v1 import citation_pb2
 from responsa_lab.scripted.broken import Broken, Kind
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.agent import PlannedAgent, ending
-from responsa_server.agents.engine.citations import AnswerModel, compose, plain
+from responsa_server.agents.engine.citations import Claimed, citation, plain
 from responsa_server.agents.engine.config import BEGIN
 from responsa_server.agents.engine.graph import FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
-from responsa_server.agents.nodes.quoting import GradeOutput
-from responsa_server.calls.convert import chat
+from responsa_server.agents.nodes.ranking import RankOutput
 from responsa_server.domain.agents import AnswerTask, Meter, Milestone
-from responsa_server.domain.answers import Evidence, Extraction
+from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
-    AlsoFound,
     Answered,
     AnswerOutcome,
+    ByteRange,
+    Citation,
     Fallback,
     FallbackKind,
     RefusalReason,
@@ -37,8 +37,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.models import ChatModel
-from responsa_server.domain.passages import PlacedBlock
-from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.evidence import Shelf, excerpt, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import told_by
 
@@ -50,7 +49,11 @@ CITED: Mapping[str, object] = {
     "answer": {"text": "So.", "citations": [], "outcome": "complete", "passages_used": 2}
 }
 REFUSED: Mapping[str, object] = {"refusal": {"reason": "no_support", "message": "Nothing."}}
-GRADED = GradeOutput(extraction=Extraction((), 0.7, True)).model_dump(mode="json")
+NILE, LAKE, MORE = excerpt(LONG), excerpt("A lake.", title="Lakes"), excerpt("More.")
+GRADED = RankOutput(
+    evidence=Evidence(0, 0, {}), ranking=Ranking((NILE, LAKE), (MORE,), 0.7, near=True)
+).model_dump(mode="json", include={"ranking"})
+CITATION = cast("Citation", citation(Claimed("x", ByteRange(0, 3), 1), QUOTE))
 
 
 def answered(state: Mapping[str, object]) -> Answered:
@@ -63,11 +66,9 @@ def test_an_answer_tells_who_wrote_it() -> None:
     assert answered(WRITTEN).model == "a:x"
     assert answered({**WRITTEN, **CITED}).model == "a:x"
     assert answered({**CITED, "model": "template"}).model == "template"
-    assert answered(CITED).model == "extractive"
-    # The rejected text of the model is not in the answer.
-    unfit = {"text": "Buy!", "complete": False, "model": "a:x", **CITED}
-    assert (answered(unfit).model, answered(unfit).outcome) == ("extractive", AnswerOutcome.COMPLETE)
-    assert answered({**unfit, "model": "template"}).model == "template"
+    # A text of a model that was rejected is not in the answer.
+    unfit = {"text": "Buy!", "complete": False, **CITED, "model": "passages"}
+    assert (answered(unfit).model, answered(unfit).outcome) == ("passages", AnswerOutcome.COMPLETE)
 
 
 def test_an_answer_tells_what_the_question_was_taken_for() -> None:
@@ -88,103 +89,74 @@ def test_an_answer_tells_what_the_question_was_taken_for() -> None:
 
 def test_a_refusal_tells_what_the_question_was_taken_for() -> None:
     end = ending({**REFUSED, **GRADED, "intent": "out_of_scope"}, USAGE)
-    assert end == Refused(RefusalReason.NO_SUPPORT, "Nothing.", USAGE, 0.7, "out_of_scope")
+    expected = Refused(RefusalReason.NO_SUPPORT, "Nothing.", USAGE, 0.7, "out_of_scope")
+    assert end == replace(expected, excerpts=(NILE, LAKE))
 
 
-def test_a_refusal_suggests_what_comes_closest() -> None:
-    near = tuple(quote(f"Nearly {number}.", start=100 * number, score=0.4) for number in range(1, 6))
-    graded = GradeOutput(extraction=Extraction((), 0.3, False, closest=near)).model_dump(mode="json")
-    end = ending({**REFUSED, **graded}, USAGE)
+def test_a_refusal_shows_what_comes_closest() -> None:
+    end = ending({**REFUSED, **GRADED}, USAGE)
     assert isinstance(end, Refused)
-    assert [(one.quote, one.source, one.score) for one in end.suggestions] == [
-        (one.text, one.source, 0.4) for one in near[:3]
-    ]
-    assert {one.collection_id for one in end.suggestions} == {"default"}
-    assert {(one.page, one.box, one.path) for one in end.suggestions} == {(0, None, "")}
-    elsewhere = {"refusal": {"reason": "out_of_scope", "message": "No."}}
-    end = ending({**elsewhere, **graded}, USAGE)
+    assert end.excerpts == (NILE, LAKE)
+    needs = ending({"refusal": {"reason": "needs_model", "message": "No."}, **GRADED}, USAGE)
+    assert isinstance(needs, Refused)
+    assert needs.excerpts == (NILE, LAKE)
+    elsewhere = ending({"refusal": {"reason": "out_of_scope", "message": "No."}, **GRADED}, USAGE)
+    assert isinstance(elsewhere, Refused)
+    assert elsewhere.excerpts == ()
+
+
+def test_a_model_that_finds_no_answer_refuses_even_if_no_node_does() -> None:
+    end = ending({**WRITTEN, "text": "", "declined": True, **GRADED}, USAGE)
     assert isinstance(end, Refused)
-    assert end.suggestions == ()
+    assert (end.reason, end.excerpts) == (RefusalReason.NO_SUPPORT, (NILE, LAKE))
 
 
-def test_an_answer_that_quotes_suggests_other_quotes() -> None:
-    near = tuple(quote(f"Also {number}.", start=100 * number, score=0.4) for number in range(1, 6))
-    extraction = Extraction([QUOTE], 0.7, True, closest=(QUOTE, *near))
-    graded = GradeOutput(extraction=extraction).model_dump(mode="json")
-    composed = compose([QUOTE])
-    answer = AnswerModel(
-        text=composed.text,
-        citations=tuple(map(plain, composed.citations)),
-        outcome=AnswerOutcome.COMPLETE,
-        passages_used=2,
+def test_an_answer_of_passages_has_the_excerpts_that_its_text_shows() -> None:
+    answer = {**cast("dict[str, object]", CITED["answer"]), "excerpts": 2}
+    shown = answered({"answer": answer, **GRADED, "model": "passages"})
+    assert (shown.excerpts, shown.more_excerpts) == ((NILE, LAKE), [MORE])
+    # Of an answer of whole sections, those that the sections do not contain are further ones.
+    place = NILE.source
+    cited = replace(
+        CITATION, document_id=NILE.document_id, version=NILE.version, source=ByteRange(place.end - 3, 999)
     )
-    # A quote that the answer contains is not suggested.
-    found = answered({"answer": answer.model_dump(mode="json"), **graded}).suggestions
-    assert [one.quote for one in found] == [one.text for one in near[:3]]
-    # A model and a template have read more than the quotes.
-    assert answered({**WRITTEN, **CITED, **graded}).suggestions == ()
-    assert answered({**CITED, **graded, "model": "template"}).suggestions == ()
-
-
-def test_a_suggestion_has_the_place_of_the_first_block_that_it_quotes() -> None:
-    one = quote("On page two. On page three.")
-    start = one.source.start
-    places = (
-        PlacedBlock(start, start + 12, 2, (10, 20, 900, 40), "Sheet1!A2"),
-        PlacedBlock(start + 13, one.source.end, 3, None, ""),
-    )
-    near = replace(one, passage=replace(one.passage, places=places))
-    graded = GradeOutput(extraction=Extraction((), 0.3, False, closest=(near,))).model_dump(mode="json")
-    end = ending({**REFUSED, **graded}, USAGE)
-    assert isinstance(end, Refused)
-    (found,) = (chat.suggestion(one) for one in end.suggestions)
-    assert (found.page, found.path) == (2, "Sheet1!A2")
-    assert found.box == citation_pb2.PageBox(left=10, top=20, right=900, bottom=40)
-
-
-def test_an_answer_tells_where_it_is_from_and_what_else_there_is() -> None:
-    def also(collection: str) -> AlsoFound:
-        return AlsoFound(collection, UUID(int=1), 1, "Rivers")
-
-    own = CollectionKind.OWN
-    evidence = Evidence(
-        2,
-        0,
-        {},
-        "",
-        ("default", "notes"),
-        {"default": own, "notes": own},
-        (also("responsa-docs"), also("default")),
-    )
-    extraction = Extraction([QUOTE], 0.7, True, also_found=(also("notes"),))
-    found = {
-        "evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json"),
-        **GradeOutput(extraction=extraction).model_dump(mode="json"),
+    section = {
+        **cast("dict[str, object]", CITED["answer"]),
+        "citations": [plain(cited).model_dump(mode="json")],
     }
-    quoted = answered({**CITED, **found})
-    assert (quoted.collection_id, quoted.collection_kind) == ("default", CollectionKind.OWN)
-    assert [one.collection_id for one in quoted.also_found] == ["notes", "responsa-docs"]
-    # All passages of the evidence may be in what a model wrote.
+    whole = answered({"answer": section, **GRADED, "model": "passages"})
+    assert (whole.excerpts, whole.more_excerpts) == ((), [LAKE, MORE])
+    # What a model or a template has written shows none.
+    assert answered({**WRITTEN, **CITED, **GRADED}).more_excerpts == ()
+
+
+def test_an_answer_tells_where_it_is_from() -> None:
+    own = CollectionKind.OWN
+    evidence = Evidence(2, 0, {}, "", collections=("default", "notes"), kinds={"default": own, "notes": own})
+    found = {"evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json"), **GRADED}
+    cited = {**cast("dict[str, object]", CITED["answer"]), "collections": ["default"]}
+    one = answered({**WRITTEN, "answer": cited, **found})
+    assert (one.collection_id, one.collection_kind) == ("default", own)
+    # All passages of the evidence may be in a text without citations.
     written = answered({**WRITTEN, **CITED, **found})
-    assert (written.collection_id, written.collection_kind) == ("", CollectionKind.OWN)
-    assert [one.collection_id for one in written.also_found] == ["responsa-docs"]
+    assert (written.collection_id, written.collection_kind) == ("", own)
     # A text that was written without passages is from nowhere.
     assert answered({**WRITTEN, **found}).collection_kind is None
 
 
-def test_a_text_that_was_cut_is_not_whole_however_it_was_cited() -> None:
-    cut = {**WRITTEN, "complete": False}
-    assert answered(cut).outcome is AnswerOutcome.OUTPUT_LIMIT
-    assert answered({**cut, **CITED}).outcome is AnswerOutcome.OUTPUT_LIMIT
-    assert answered({**WRITTEN, **CITED}).outcome is AnswerOutcome.COMPLETE
+def test_an_answer_counts_the_sentences_without_support() -> None:
+    cited = {**cast("dict[str, object]", CITED["answer"]), "unsupported": 2, "outcome": "output_limit"}
+    end = answered({**WRITTEN, "answer": cited})
+    assert (end.unsupported, end.outcome) == (2, AnswerOutcome.OUTPUT_LIMIT)
+    assert answered({**WRITTEN, "complete": False}).outcome is AnswerOutcome.OUTPUT_LIMIT
 
 
 # Takeovers
 
 
 def agent(name: str, model: ChatModel, counted: list[Fallback] | None = None) -> PlannedAgent:
-    shelf = Shelf(quotes=[QUOTE])
-    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
+    shelf = Shelf(excerpt(LONG))
+    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
     one = shipped(name, parts)
     counting = counted.append if counted is not None else None
     return PlannedAgent(one.plan, one._options, counted=counting)  # pyright: ignore[reportPrivateUsage] - the same agent, whose fallbacks are counted
@@ -230,7 +202,7 @@ async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_
     counted: list[Fallback] = []
     question = asked("chat")
     told = await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), question)
-    assert [one.target for one in counted] == ["intent", "quote"]
+    assert [one.target for one in counted] == ["intent", "passages"]
     counted.clear()
     # The turn runs until the first milestone, which follows the router. Then its time is up, or a caller cancels the
     # turn.
@@ -244,7 +216,7 @@ async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_
     later = replace(question, resume=state.state, meter=Meter())
     end = (await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), later))[-1]
     assert isinstance(end, Answered)
-    assert [one.target for one in counted] == [one.target for one in end.fallbacks] == ["intent", "quote"]
+    assert [one.target for one in counted] == [one.target for one in end.fallbacks] == ["intent", "passages"]
 
 
 class Nothing(NodeModel):

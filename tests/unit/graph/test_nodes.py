@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,23 @@ import pytest
 from pydantic import ValidationError
 
 from responsa_server.agents import nodes
-from responsa_server.agents.engine.citations import CitationModel
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Graph, Plan, PlanError, Route
 from responsa_server.agents.engine.kinds import NodeParts, PartMissing
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Progress, Run
 from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
-from responsa_server.agents.nodes.quoting import Answer, AnswerInput, AnswerOutput, Grade, GradeInput
 from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
 from responsa_server.agents.nodes.searching import Retrieve, RetrieveInput, Rewrite, RewriteInput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import Meter
-from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import (
-    AnswerOutcome,
-    ByteRange,
-    Cited,
     Delta,
     RefusalReason,
     Status,
     Step,
     Usage,
 )
-from tests.unit.graph.evidence import WHO, Shelf, evidence, quote
+from tests.unit.graph.evidence import WHO, Shelf, evidence
 from tests.unit.graph.shipping import Judge, Staff
 from tests.unit.graph.speaking import Says
 
@@ -44,7 +38,6 @@ HELLO = PromptSource(
     "You asked: {{ question }}",
 )
 PARTS = NodeParts(
-    Shelf(),
     Shelf(),
     Judge(),
     Staff(),
@@ -72,7 +65,7 @@ async def test_rewrite_gives_the_standalone_question_or_nothing() -> None:
         {"question": "Where is it?", "history": history, "evidence": "not its business"}
     )
     assert node.validate_output(await node.process(given, quiet())) == {
-        "standalone_question": "Where is it? (Rivers, Nile)"
+        "standalone_question": "Where is it? (How long is the Nile?)"
     }
     alone = RewriteInput(question="Which rivers of Africa are longest?")
     assert (await node.process(alone, quiet())).standalone_question == ""
@@ -91,55 +84,6 @@ async def test_retrieve_searches_for_the_standalone_question_within_the_scope() 
     assert json.loads(json.dumps(output)) == output  # the output is plain data
 
 
-async def test_grade_says_whether_the_evidence_supports_an_answer() -> None:
-    for supported in (True, False):
-        node = Grade(Shelf(quotes=[quote("Yes.")], supported=supported))
-        output = await node.process(GradeInput(question="?", evidence=evidence()), quiet())
-        assert output.extraction.supported is supported
-
-
-async def test_grade_adds_what_else_comes_close_to_an_answer() -> None:
-    for supported in (True, False):
-        near = (quote("Nearly.", score=0.4),)
-        quoted = [quote("Yes.")]
-        shelf = Shelf(quotes=quoted, supported=supported, near=near)
-        output = await Grade(shelf).process(GradeInput(question="?", evidence=evidence()), quiet())
-        assert output.extraction.closest == near
-        assert list(shelf.without) == (quoted if supported else [])
-
-
-async def test_answer_emits_what_it_returns() -> None:
-    events: list[Progress] = []
-    node = Answer()
-    extraction = Extraction([quote("One."), quote("<b>Two</b>.", shown="Two.")], 0.9, True)
-    output = await node.process(AnswerInput(extraction=extraction, evidence=evidence(4)), run_into(events))
-    assert [type(one) for one in events] == [Delta, Cited, Delta, Cited]
-    assert (output.answer.text, output.answer.passages_used) == ("One.\n\nTwo.", 4)
-    assert [one.quote for one in output.answer.citations] == ["One.", "<b>Two</b>."]
-    assert output.answer.outcome is AnswerOutcome.COMPLETE
-    node.validate_output(output)
-
-
-BROKEN: dict[str, Callable[[CitationModel], Sequence[CitationModel]]] = {
-    "has no citation": lambda one: [one.model_copy(update={"answer": ByteRange(0, 3)})],
-    "the citation's range in the source": lambda one: [one.model_copy(update={"quote": "Two."})],
-    "the citation's SHA-256": lambda one: [one.model_copy(update={"sha256": "0" * 64})],
-    "beyond the answer": lambda one: [one.model_copy(update={"answer": ByteRange(0, 5)})],
-    "must have citations": lambda _: [],
-}
-
-
-@pytest.mark.parametrize("why", list(BROKEN))
-async def test_an_answer_of_quotes_is_cited_completely(why: str) -> None:
-    node = Answer()
-    extraction = Extraction([quote("One.")], 0.9, True)
-    output = await node.process(AnswerInput(extraction=extraction, evidence=evidence(4)), quiet())
-    (one,) = output.answer.citations
-    broken = output.answer.model_copy(update={"citations": tuple(BROKEN[why](one))})
-    with pytest.raises(ValueError, match=why):
-        node.validate_output(AnswerOutput(answer=broken))
-
-
 @pytest.mark.parametrize(
     ("collections", "passages", "expected"),
     [
@@ -153,7 +97,7 @@ async def test_refuse_tells_what_was_searched_and_what_helps(
     collections: tuple[str, ...], passages: int, expected: list[str]
 ) -> None:
     given = RefuseInput(question="Why " + "x" * 500, collections=collections, evidence=evidence(passages))
-    output = await Refuse().process(given, quiet())
+    output = await Refuse(NodeParts()).process(given, quiet())
     assert output.refusal.reason is RefusalReason.NO_SUPPORT
     for part in [*expected, "add a document", "…”"]:
         assert part in output.refusal.message
@@ -163,6 +107,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     **{kind: {"examples": "e"} for kind in ("intent_router", "question_categoriser", "retrieval_need")},
     "template": {"template": "hello"},
     "tool_requester": {"prompt": "hello"},
+    "tool_chooser": {"prompt": "hello"},
 }
 
 
@@ -208,8 +153,8 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
         "query_expander": None,
         "rewriter": Announcement(Step.REWRITING, "Rephrasing your question..."),
         "retriever": Announcement(Step.RETRIEVING, "Searching knowledge base..."),
-        "grader": Announcement(Step.GRADING, "Analyzing results..."),
-        "extractive_answer": Announcement(Step.GENERATING, "Generating response..."),
+        "ranker": Announcement(Step.GRADING, "Analyzing results..."),
+        "passages": Announcement(Step.GENERATING, "Generating response..."),
         "section_answer": Announcement(Step.GENERATING, "Generating response..."),
         "raw_sections": Announcement(Step.GENERATING, "Generating response..."),
         "code_checker": None,
@@ -228,7 +173,7 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
     "kind",
     [
         "retriever",
-        "grader",
+        "ranker",
         "prompt",
         "template",
         "teacher",
@@ -255,6 +200,8 @@ async def test_a_template_is_told_as_it_is_kept() -> None:
         "outcome": "complete",
         "passages_used": 0,
         "collections": [],
+        "excerpts": 0,
+        "unsupported": 0,
     }
     assert output == {"answer": answer, "model": "template"}
     assert events == [Delta("You asked: Who?", 0)]

@@ -23,7 +23,7 @@ from responsa_server.domain.models import Ended, Price, Spent, TextPiece
 from responsa_server.domain.quotas import Demand, Grant, Metric
 from responsa_server.domain.turns import Question
 from tests.unit.graph.asking import costing
-from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.evidence import Shelf, excerpt, passages_of, task
 from tests.unit.graph.speaking import Says, text, told_by
 from tests.unit.graph.test_planning import LONG, agent, write
 from tests.unit.graph.test_state import TOLD
@@ -32,6 +32,8 @@ WRITE = 'write = { kind = "prompt", prompt = "write" }'
 ENDS = '  { from = "write", to = "quote", on = "unavailable" },\n]'
 USED = Spent(Usage(input_tokens=150, output_tokens=60))
 QUESTION = "How long is the Nile?"
+NILE = excerpt(LONG)
+SHOWN = passages_of(NILE)
 
 
 def drafting(folder: Path, *, limits: str, stream: bool = False) -> Path:
@@ -51,8 +53,8 @@ def drafting(folder: Path, *, limits: str, stream: bool = False) -> Path:
 
 
 def parts(model: Says, price: Price | None = None) -> NodeParts:
-    shelf = Shelf(quotes=[replace(quote(LONG), text=LONG)])
-    return NodeParts(shelf, shelf, model=model, price=costing(price))
+    shelf = Shelf(NILE)
+    return NodeParts(shelf, model=model, price=costing(price))
 
 
 async def test_a_draft_that_nobody_has_told_is_no_answer(tmp_path: Path) -> None:
@@ -87,15 +89,15 @@ async def test_after_an_upgrade_the_answer_ends_at_the_byte_that_was_sent(tmp_pa
     assert (end.text, end.outcome) == ("Größe.", AnswerOutcome.OUTPUT_LIMIT)
 
 
-async def test_where_the_documents_do_they_are_quoted(tmp_path: Path) -> None:
+async def test_where_the_documents_do_they_are_shown(tmp_path: Path) -> None:
     """The prompt alone exceeds the turn's limit."""
     model = Says([Ended(complete=True)])
     folder = write(tmp_path, ("agent.toml", "steps = 20", "tokens = 20"))
     told = await told_by(agent(folder, parts(model)), task(QUESTION))
     end = told[-1]
     assert isinstance(end, Answered)
-    assert (end.text, text(told), end.model, model.asked) == (LONG, LONG, "extractive", [])
-    assert list(end.fallbacks) == [Fallback(FallbackKind.EXTRACTIVE, "write", "quote", "budget:tokens")]
+    assert (end.text, text(told), end.model, model.asked) == (SHOWN, SHOWN, "passages", [])
+    assert list(end.fallbacks) == [Fallback(FallbackKind.PASSAGES, "model", "quote", "budget:tokens")]
 
 
 async def test_so_they_are_when_it_may_cost_next_to_nothing(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ async def test_so_they_are_when_it_may_cost_next_to_nothing(tmp_path: Path) -> N
     one = agent(write(tmp_path), parts(model, Price(*[Decimal(5)] * 4)))
     end = (await told_by(one, question))[-1]
     assert isinstance(end, Answered)
-    assert (end.text, model.asked) == (LONG, [])
+    assert (end.text, model.asked) == (SHOWN, [])
     assert [found.cause for found in end.fallbacks] == ["budget:cost_micros"]
 
 

@@ -56,9 +56,7 @@ def asked(agent: str, words: str = QUESTION) -> AnswerTask:
 
 
 def parts(model: ChatModel | None, books: Shelf, judged: Sequence[Quote] = (QUOTE,)) -> NodeParts:
-    return NodeParts(
-        books, Judge(judged), Staff(), Notes(), model, classifiers=CLASSIFIERS, sections=books
-    )
+    return NodeParts(books, Judge(judged), Staff(), Notes(), model, classifiers=CLASSIFIERS, sections=books)
 
 
 async def told(agent: str, model: ChatModel | None, books: Shelf | None = None) -> list[AgentEvent]:
@@ -120,7 +118,9 @@ async def test_a_model_writes_from_the_passages_however_they_were_graded(agent: 
 
 
 @pytest.mark.parametrize("agent", WRITERS)
-@pytest.mark.parametrize("pieces", [(NO_ANSWER,), tuple(NO_ANSWER), ("[[no", " answer]]\n", "They do not say.")])
+@pytest.mark.parametrize(
+    "pieces", [(NO_ANSWER,), tuple(NO_ANSWER), ("[[no", " answer]]\n", "They do not say.")]
+)
 async def test_a_model_that_finds_no_answer_refuses_and_nothing_is_sent(
     agent: str, pieces: tuple[str, ...]
 ) -> None:
@@ -238,5 +238,3 @@ async def test_a_post_needs_a_model(intent: str, model: Says | None) -> None:
     assert (end.reason, end.intent) == (RefusalReason.NEEDS_MODEL, intent)
     assert "needs a language model" in end.message
     assert ("models.default" in end.message) is (model is None)
-
-

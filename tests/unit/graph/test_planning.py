@@ -16,6 +16,7 @@ from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.node import Limits
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Milestone
 from responsa_server.domain.answers import DEFAULT_SEARCH, Evidence, SearchOptions
@@ -34,11 +35,13 @@ from responsa_server.domain.events import (
 from responsa_server.domain.models import Ended, ModelError, ModelFault, Price, Spent, TextPiece
 from responsa_server.domain.people import Principal
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
-from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.evidence import Shelf, excerpt, passages_of, task
 from tests.unit.graph.speaking import Says, text, told_by
 
 VERSION = "agents/test/versions/1"
 LONG = "The Nile is 6,650 km long."
+NILE = excerpt(LONG)
+SHOWN = passages_of(NILE)
 HISTORY = [
     Message(uuid7(), uuid7(), uuid7(), speaker, text, (), None, datetime.now(UTC))
     for speaker, text in ((Speaker.USER, "How long is the river Nile?"), (Speaker.ASSISTANT, LONG))
@@ -74,20 +77,24 @@ class Away(Shelf):
 # The default agent
 
 
-@pytest.mark.parametrize("question", ["How long is the river Nile in kilometres?", "And where does it end?"])
-@pytest.mark.parametrize("history", [[], HISTORY])
-@pytest.mark.parametrize("supported", [True, False])
+@pytest.mark.parametrize(
+    ("question", "history"),
+    [("How long is the river Nile in kilometres?", []), ("And where does it end?", HISTORY)],
+)
+@pytest.mark.parametrize("near", [True, False])
 async def test_the_default_agent_says_the_same_from_its_file_as_from_its_code(
-    question: str, history: list[Message], supported: bool
+    question: str, history: list[Message], near: bool
 ) -> None:
     found = examine(SHIPPED / "default", Surroundings())
     assert found.config is not None
-    shelf = Shelf(quotes=[quote(LONG)], supported=supported)
+    shelf = Shelf(NILE, near=near)
     configured = PlannedAgent(
-        plan(found.config, NodeParts(shelf, shelf), None, KINDS),
+        plan(found.config, NodeParts(shelf), None, KINDS),
         agent_options(found.config, "agents/default/versions/1"),
     )
-    assert agent_options(found.config, "agents/default/versions/1") == replace(OPTIONS, history_tokens=3000)
+    assert agent_options(found.config, "agents/default/versions/1") == replace(
+        OPTIONS, history_tokens=3000, limits=Limits(tokens=60000, cost_micros=500000)
+    )
     asked = [
         AnswerTask(one.turn_id, one.who, one.question, one.history) for one in [task(question, history)] * 2
     ]
@@ -105,26 +112,26 @@ async def test_the_default_agent_says_the_same_from_its_file_as_from_its_code(
 
 
 async def test_an_edge_is_taken_as_its_condition_says(tmp_path: Path) -> None:
-    shelf = Shelf(quotes=[quote(LONG)])
-    one = agent(write(tmp_path), NodeParts(shelf, shelf))
+    shelf = Shelf(NILE)
+    one = agent(write(tmp_path), NodeParts(shelf))
     told = await told_by(one, task("Hello, who are you?"))
     assert text(told) == "Hello. You asked: Hello, who are you?"
     assert isinstance(told[-1], Answered)
     told = await told_by(one, task("How long is the Nile?"))
     assert steps(told) == ["retrieving", "grading", "generating"]
-    assert text(told) == LONG
+    assert text(told) == SHOWN
 
 
 async def test_with_a_model_the_ways_to_it_are_open_and_without_one_its_node_is_not_there(
     tmp_path: Path,
 ) -> None:
-    shelf = Shelf(quotes=[quote(LONG)])
+    shelf = Shelf(NILE)
     with_model = agent(
-        write(tmp_path), NodeParts(shelf, shelf, model=Says([TextPiece("Long."), Ended(complete=True)]))
+        write(tmp_path), NodeParts(shelf, model=Says([TextPiece("Long."), Ended(complete=True)]))
     )
     assert "write" in with_model.plan.nodes
     assert text(await told_by(with_model, task("How long is the Nile?"))) == "Long."
-    without = agent(write(tmp_path), NodeParts(shelf, shelf))
+    without = agent(write(tmp_path), NodeParts(shelf))
     assert "write" not in without.plan.nodes
 
 
@@ -152,13 +159,13 @@ async def test_a_node_is_told_and_run_as_its_table_says(tmp_path: Path) -> None:
         if next(left):
             raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
 
-    shelf = Shelf(quotes=[quote(LONG)], before=away)
-    told = await told_by(agent(folder, NodeParts(shelf, shelf)), task("How long is the Nile?"))
+    shelf = Shelf(NILE, before=away)
+    told = await told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?"))
     assert [one.message for one in told if isinstance(one, Status)] == [
         "AgentScanner...",
         "Generating response...",
     ]
-    assert text(told) == LONG
+    assert text(told) == SHOWN
 
 
 # Fallback edges
@@ -169,7 +176,7 @@ async def test_a_part_that_is_away_is_gone_round(tmp_path: Path) -> None:
     folder = write(
         tmp_path, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 2, pause = 0 }")
     )
-    told = await told_by(agent(folder, NodeParts(shelf, shelf)), task("How long is the Nile?"))
+    told = await told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?"))
     assert steps(told) == ["retrieving", "generating"]
     assert text(told) == "Hello. You asked: How long is the Nile?"
 
@@ -180,7 +187,7 @@ async def test_each_fallback_of_a_turn_is_counted_once(tmp_path: Path) -> None:
         tmp_path, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 2, pause = 0 }")
     )
     counted: list[Fallback] = []
-    one = agent(folder, NodeParts(shelf, shelf))
+    one = agent(folder, NodeParts(shelf))
     whole = PlannedAgent(one.plan, replace(OPTIONS, version=VERSION), counted=counted.append)
     await told_by(whole, task("How long is the Nile?"))
     assert counted == [
@@ -191,17 +198,15 @@ async def test_each_fallback_of_a_turn_is_counted_once(tmp_path: Path) -> None:
 async def test_a_model_that_has_said_nothing_is_gone_round_and_one_that_broke_off_is_not(
     tmp_path: Path,
 ) -> None:
-    shelf = Shelf(quotes=[quote(LONG)])
+    shelf = Shelf(NILE)
     silent = Says([ModelError(ModelFault.UNREACHABLE, "")])
     told = await told_by(
-        agent(write(tmp_path), NodeParts(shelf, shelf, model=silent)), task("How long is the Nile?")
+        agent(write(tmp_path), NodeParts(shelf, model=silent)), task("How long is the Nile?")
     )
-    assert text(told) == LONG
+    assert text(told) == SHOWN
     cut = Says([TextPiece("The Ni"), ModelError(ModelFault.CUT, "")])
     with pytest.raises(Unavailable, match="broke off"):
-        await told_by(
-            agent(write(tmp_path), NodeParts(shelf, shelf, model=cut)), task("How long is the Nile?")
-        )
+        await told_by(agent(write(tmp_path), NodeParts(shelf, model=cut)), task("How long is the Nile?"))
 
 
 POST = [
@@ -220,21 +225,21 @@ POST = [
 
 
 async def test_a_text_is_made_fit_before_it_is_told_or_gives_way(tmp_path: Path) -> None:
-    shelf = Shelf(quotes=[quote(LONG)])
+    shelf = Shelf(NILE)
     folder = write(tmp_path, *POST)
     fit = Says([TextPiece("Post: "), TextPiece("The Nile."), Ended(complete=True)])
-    told = await told_by(agent(folder, NodeParts(shelf, shelf, model=fit)), task("How long is the Nile?"))
+    told = await told_by(agent(folder, NodeParts(shelf, model=fit)), task("How long is the Nile?"))
     end = told[-1]
     assert isinstance(end, Answered)
     assert (end.text, end.model) == (text(told), "m") == ("The Nile.", "m")
     unfit = Says([TextPiece("Buy the Nile."), Ended(complete=False)])
-    told = await told_by(agent(folder, NodeParts(shelf, shelf, model=unfit)), task("How long is the Nile?"))
+    told = await told_by(agent(folder, NodeParts(shelf, model=unfit)), task("How long is the Nile?"))
     end = told[-1]
     assert isinstance(end, Answered)
-    assert (end.text, end.model, end.outcome) == (LONG, "passages", AnswerOutcome.COMPLETE)
+    assert (end.text, end.model, end.outcome) == (SHOWN, "passages", AnswerOutcome.COMPLETE)
     assert end.text == text(told)
     assert list(end.fallbacks) == [
-        Fallback(FallbackKind.EXTRACTIVE, "post", "quote", "model_unavailable:unfit")
+        Fallback(FallbackKind.PASSAGES, "model", "quote", "model_unavailable:unfit")
     ]
 
 
@@ -247,7 +252,7 @@ async def test_without_an_edge_that_fits_the_failure_stands(tmp_path: Path) -> N
     shelf = Away()
     folder = write(tmp_path, change, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 1 }"))
     with pytest.raises(Unavailable, match="away"):
-        await told_by(agent(folder, NodeParts(shelf, shelf)), task("How long is the Nile?"))
+        await told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?"))
 
 
 # Limits
@@ -260,18 +265,16 @@ ROUND = (
 
 
 async def test_a_limited_edge_is_taken_so_often_and_no_more(tmp_path: Path) -> None:
-    shelf = Shelf(quotes=[quote(LONG)])
-    told = await told_by(
-        agent(write(tmp_path, ROUND), NodeParts(shelf, shelf)), task("How long is the Nile?")
-    )
+    shelf = Shelf(NILE)
+    told = await told_by(agent(write(tmp_path, ROUND), NodeParts(shelf)), task("How long is the Nile?"))
     assert len(shelf.asked) == 4
-    assert text(told) == LONG
+    assert text(told) == SHOWN
 
 
 async def test_a_turn_that_takes_more_steps_than_it_may_is_refused(tmp_path: Path) -> None:
-    shelf = Shelf(quotes=[quote(LONG)])
+    shelf = Shelf(NILE)
     folder = write(tmp_path, ROUND, ("agent.toml", "steps = 20", "steps = 5"))
-    told = await told_by(agent(folder, NodeParts(shelf, shelf)), task("How long is the Nile?"))
+    told = await told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?"))
     end = told[-1]
     assert isinstance(end, Refused)
     assert end.reason is RefusalReason.BUDGET
@@ -280,7 +283,7 @@ async def test_a_turn_that_takes_more_steps_than_it_may_is_refused(tmp_path: Pat
 
 
 async def test_no_model_is_asked_when_the_tokens_are_spent(tmp_path: Path) -> None:
-    shelf = Shelf(quotes=[quote(LONG)])
+    shelf = Shelf(NILE)
     model = Says(
         [TextPiece("One two."), Spent(Usage(input_tokens=150, output_tokens=60)), Ended(complete=True)]
     )
@@ -295,7 +298,7 @@ async def test_no_model_is_asked_when_the_tokens_are_spent(tmp_path: Path) -> No
             '  { from = "write", to = "more" },\n  { from = "write", to = "quote"',
         ),
     )
-    told = await told_by(agent(folder, NodeParts(shelf, shelf, model=model)), task("How long is the Nile?"))
+    told = await told_by(agent(folder, NodeParts(shelf, model=model)), task("How long is the Nile?"))
     end = told[-1]
     assert len(model.asked) == 1
     assert isinstance(end, Answered)

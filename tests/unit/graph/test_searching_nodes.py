@@ -1,4 +1,4 @@
-"""Nodes that make search queries from a question and judge the results: with a model, without a model, and with a model
+"""Nodes that make search queries from a question and order the results: with a model, without a model, and with a model
 that fails.
 """
 
@@ -10,12 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from responsa_server.agents.engine.asking import Asker
 from responsa_server.agents.engine.config import Traits
-from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.quoting import Grade, GradeInput
-from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
+from responsa_server.agents.nodes.ranking import Rank, RankInput
+from responsa_server.agents.nodes.refuse import Refuse, RefuseInput, RefuseOptions
 from responsa_server.agents.nodes.searching import (
     MAX_QUERY_BYTES,
     QueryExpander,
@@ -30,11 +29,11 @@ from responsa_server.agents.nodes.searching import (
 )
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason
+from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, Usage
 from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 from tests.unit.graph.asking import asker
-from tests.unit.graph.evidence import Shelf, evidence, quote, retrieval
+from tests.unit.graph.evidence import Shelf, evidence, excerpt, retrieval
 from tests.unit.graph.speaking import Says, Turn
 
 HISTORY = (
@@ -42,7 +41,7 @@ HISTORY = (
     Said(speaker=Speaker.ASSISTANT, text="The Nile is 6,650 km long.", titles=("Rivers",)),
 )
 FOLLOW_UP = RewriteInput(question="Where is it?", history=HISTORY, summary="They spoke of Africa.")
-BY_RULE = "Where is it? (Rivers, Nile)"
+BY_RULE = "Where is it? (How long is the Nile?)"
 GONE: Sequence[ModelPiece | Exception] = [ModelError(ModelFault.OVERLOADED, "busy")]
 
 
@@ -170,7 +169,7 @@ async def test_the_agent_says_where_and_how_unless_the_request_says_where() -> N
 
 
 async def test_a_search_by_words_alone_is_told() -> None:
-    shelf = Shelf(Evidence(1, 0, {}, "text_only"))
+    shelf = Shelf(found=Evidence(1, 0, {}, "text_only"))
     run = Turn().run
     await Retrieve(shelf).process(RetrieveInput(question="Why?"), run)
     assert run.fallen == [
@@ -178,58 +177,20 @@ async def test_a_search_by_words_alone_is_told() -> None:
     ]
 
 
-# Grading
+# Ranking
 
 
-GIVEN = GradeInput(question="Why?", evidence=evidence())
-GRADING = PromptSet(
-    {
-        "grading": PromptSource(
-            "prompts/grading.md",
-            FrontMatter.model_validate({"variables": {"question": "…", "formats": "…", "passages": "…"}}),
-            "Does it say? {{ formats }}\n=== user\n{{ question }} {{ passages }}",
-        )
-    }
-)
-
-
-@pytest.mark.parametrize(
-    ("least", "supported", "expected"),
-    [(None, True, True), (None, False, False), (0.95, True, False), (0.05, False, True)],
-)
-async def test_the_agent_says_how_much_support_is_enough(
-    least: float | None, supported: bool, expected: bool
-) -> None:
-    shelf = Shelf(quotes=[quote("Yes.")], supported=supported)  # 0.9 or 0.1
-    output = await Grade(shelf, retrieval(support=least)).process(GIVEN, Turn().run)
-    assert output.extraction.supported is expected
-    nothing = Shelf(supported=True)
-    assert not (await Grade(nothing, retrieval(support=0.0)).process(GIVEN, Turn().run)).extraction.supported
-
-
-@pytest.mark.parametrize(
-    ("model", "expected", "causes"),
-    [
-        (says({"answered": True}), True, []),
-        (says({"answered": False}), False, []),
-        (says({"answered": "perhaps"}), False, ["structured_invalid"]),
-        (Says(GONE), False, ["model_unavailable:overloaded"]),
-    ],
-)
-async def test_a_model_may_give_the_verdict(model: Says, expected: bool, causes: list[str]) -> None:
-    shelf = Shelf(quotes=[quote("Because.")], supported=False)
-    run = Turn().run
-    node = Grade(shelf, retrieval(), shelf, Asker(model, GRADING, Traits()), "grading")
-    assert (await node.process(GIVEN, run)).extraction.supported is expected
-    assert [(one.kind, one.cause) for one in run.fallen] == [(FallbackKind.RULE, one) for one in causes]
-    assert "Because." in "\n".join(one.text for one in model.asked[0].messages)
-
-
-async def test_where_nothing_was_found_no_model_is_asked() -> None:
-    model = says({"answered": True})
-    node = Grade(Shelf(), retrieval(), Shelf(), Asker(model, GRADING, Traits()), "grading")
-    await node.process(GIVEN, Turn().run)
-    assert model.asked == []
+async def test_the_question_that_was_searched_for_is_ranked_for_and_the_cost_is_the_turns() -> None:
+    failed = Fallback(FallbackKind.WITHOUT_RERANKER, "cohere:r", "search", "timeout")
+    shelf = Shelf(excerpt("Yes."), fallback=failed, usage=Usage(cost_micros=3))
+    turn = Turn()
+    run = turn.run
+    node = Rank(shelf)
+    given = RankInput(question="And why?", standalone_question="Why is it so?", evidence=evidence())
+    output = await node.process(given, run)
+    assert (shelf.ranked, output.ranking) == (["Why is it so?"], shelf.ranking)
+    assert (run.fallen, turn.meter.usage.cost_micros) == ([failed], 3)
+    assert json.loads(json.dumps(plain := node.validate_output(output))) == plain
 
 
 # Refusing
@@ -247,7 +208,9 @@ async def test_where_nothing_was_found_no_model_is_asked() -> None:
 async def test_a_refusal_says_why(intent: str, always: bool, reason: RefusalReason) -> None:
     traits = Traits("Tutor", ("Why is the sky blue?",))
     given = RefuseInput(question="Set an alarm.", intent=intent)
-    output = await Refuse(traits, out_of_scope=always).process(given, Turn().run)
+    output = await Refuse(NodeParts(traits=traits), options=RefuseOptions(out_of_scope=always)).process(
+        given, Turn().run
+    )
     assert output.refusal.reason is reason
     out = reason is RefusalReason.OUT_OF_SCOPE
     assert ("Tutor" in output.refusal.message) is out
@@ -259,7 +222,10 @@ async def test_a_refusal_names_the_agents_own_collections_where_the_request_name
     traits = replace(Traits(), retrieval=retrieval(collections=("own",)))
     for asked, named in (((), "own"), (("theirs",), "theirs")):
         given = RefuseInput(question="Why?", collections=asked, evidence=evidence())
-        assert f"the collection {named} " in (await Refuse(traits).process(given, Turn().run)).refusal.message
+        assert (
+            f"the collection {named} "
+            in (await Refuse(NodeParts(traits=traits)).process(given, Turn().run)).refusal.message
+        )
 
 
 @pytest.mark.parametrize(
@@ -282,6 +248,6 @@ async def test_a_refusal_names_the_filter(collections: tuple[str, ...], passages
     given = RefuseInput(
         question="Why?", collections=collections, document_filter="labels.team = legal", evidence=found
     )
-    message = (await Refuse().process(given, Turn().run)).refusal.message
+    message = (await Refuse(NodeParts()).process(given, Turn().run)).refusal.message
     assert message.startswith(says)
     assert ("ask without the filter" in message) is (passages == 0)

@@ -45,7 +45,7 @@ def agent(name: str, model: ChatModel, seconds: float) -> PlannedAgent:
     limits = found.config.limits.model_copy(update={"seconds": seconds})
     config = found.config.model_copy(update={"limits": limits})
     shelf = Shelf(quotes=[QUOTE])
-    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
+    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
     return PlannedAgent(
         plan(config, parts, found.prompts, KINDS), agent_options(config, f"agents/{name}/versions/1")
     )

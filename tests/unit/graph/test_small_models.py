@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from responsa_server.agents.engine.declining import NO_ANSWER
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes import prompt
 from responsa_server.domain.agents import AgentEvent, AnswerTask
@@ -24,12 +25,12 @@ from responsa_server.domain.models import ChatModel, Ended, ModelError, ModelFau
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import Says, text, told_by
-from tests.unit.graph.test_bad_models import AGENTS, LONG, QUOTE, asked, chain
+from tests.unit.graph.test_bad_models import AGENTS, LONG, NILE, QUOTE, SHOWN, asked, chain
 from tests.unit.graph.test_shipped import talk
 
 SMALL = "m"
 END = Ended(complete=True)
-UNCITED = Fallback(FallbackKind.EXTRACTIVE, "write", "quote", "model_unavailable:uncited")
+UNCITED = Fallback(FallbackKind.PASSAGES, "model", "passages", "uncited")
 
 
 def says(*texts: str) -> Says:
@@ -43,10 +44,10 @@ async def told(
     *,
     small: str = SMALL,
     larger: ChatModel | None = None,
-    supported: bool = True,
+    near: bool = True,
 ) -> Sequence[AgentEvent]:
-    shelf = Shelf(quotes=[QUOTE], supported=supported)
-    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
+    shelf = Shelf(NILE, near=near)
+    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
     parts = replace(parts, small=frozenset({small}), larger=larger)
     return await told_by(shipped(agent, parts), question)
 
@@ -67,14 +68,14 @@ async def test_it_writes_and_is_asked_for_nothing_else(agent: str) -> None:
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-@pytest.mark.parametrize("written", ["120000", "It is short. [7]", "[1]"])
-async def test_the_documents_are_quoted_where_they_bear_nothing_out(agent: str, written: str) -> None:
+@pytest.mark.parametrize("written", ["120000", "It is short. [7]", "[1]", NO_ANSWER])
+async def test_passages_are_shown_where_they_bear_nothing_out(agent: str, written: str) -> None:
     events = await told(agent, says(written), asked(agent))
     end = events[-1]
     assert isinstance(end, Answered)
-    assert end.text == text(list(events)) == LONG
-    assert (end.model, end.outcome, len(end.citations)) == ("extractive", AnswerOutcome.COMPLETE, 1)
-    cause = "model_unavailable:empty" if written == "[1]" else UNCITED.cause
+    assert end.text == text(list(events)) == SHOWN
+    assert (end.model, end.outcome, len(end.citations)) == ("passages", AnswerOutcome.COMPLETE, 1)
+    cause = {"[1]": "model_unavailable:empty", NO_ANSWER: "declined"}.get(written, UNCITED.cause)
     assert list(end.fallbacks) == [replace(UNCITED, cause=cause)]
 
 
@@ -88,7 +89,7 @@ async def test_who_is_asked_in_the_end_decides() -> None:
     assert [(one.kind, one.cause) for one in end.fallbacks] == [
         (FallbackKind.CLASSIFIER, "model_unavailable:unreachable"),
         (FallbackKind.PROVIDER, "unreachable"),
-        (FallbackKind.EXTRACTIVE, "model_unavailable:uncited"),
+        (FallbackKind.PASSAGES, "uncited"),
     ]
     # When a larger model replaces the small one, the larger model's text is emitted as it arrives.
     larger = says("12", "0000")
@@ -100,7 +101,7 @@ async def test_who_is_asked_in_the_end_decides() -> None:
     assert larger.asked[0].purpose == "intent_classification"
 
 
-@pytest.mark.parametrize(("written", "ending"), [("It is long. [1] And", ""), ("And so", "extractive")])
+@pytest.mark.parametrize(("written", "ending"), [("It is long. [1] And", ""), ("And so", "passages")])
 async def test_what_takes_too_long_is_checked_as_far_as_it_came(
     monkeypatch: pytest.MonkeyPatch, written: str, ending: str
 ) -> None:
@@ -116,9 +117,15 @@ async def test_what_takes_too_long_is_checked_as_far_as_it_came(
 
 async def test_a_post_that_no_document_supports_is_refused() -> None:
     question = asked("chat", "Write a post about the Nile.")
-    end = (await told("chat", says("Rivers!"), question, supported=False))[-1]
+    end = (await told("chat", says("Rivers!"), question))[-1]
     assert isinstance(end, Refused)
-    assert (end.reason, end.intent) == (RefusalReason.NO_SUPPORT, "post")
+    assert (end.reason, end.intent) == (RefusalReason.NEEDS_MODEL, "post")
+
+
+async def test_where_no_passage_is_near_the_closest_are_shown_with_a_refusal() -> None:
+    end = (await told("tutor", says("120000"), asked("tutor"), near=False))[-1]
+    assert isinstance(end, Refused)
+    assert (end.reason, end.excerpts) == (RefusalReason.NO_SUPPORT, (NILE,))
 
 
 async def test_where_there_is_nothing_to_cite_it_is_told_as_it_comes() -> None:

@@ -21,11 +21,11 @@ from responsa_server.agents.engine.state import (
     restored,
 )
 from responsa_server.agents.nodes.prompt import PromptInput
-from responsa_server.agents.nodes.quoting import GradeInput
+from responsa_server.agents.nodes.ranking import RankInput
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, Status, Step
 from responsa_server.domain.models import Ended, TextPiece
-from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.evidence import Shelf, excerpt, task
 from tests.unit.graph.speaking import Says, told_by
 
 # A release in which agents had no files wrote this state.
@@ -39,6 +39,7 @@ GRADE = bytes.fromhex(
     "07a7636f6e74656e7481a6706c616365739301cb4004000000000000c0"
 )
 
+RANK = kept("rank", cast("Mapping[str, object]", restored(GRADE)[1]))
 # Written by the release of 8e1076a, which stored `bytes_sent` as `told`: of “Größe. A draft”, “Größe.” was sent.
 TOLD = bytes.fromhex(
     "0192a5636865636b84a474657874b04772c3b6c39f652e2041206472616674a8636f6d706c657465c3a4746f6c6408a5737465707304"
@@ -59,7 +60,7 @@ def test_what_a_release_before_has_kept_fits_the_nodes_of_today() -> None:
     )
     assert (given.text, given.results[0].call.signature) == ("Größe", "")
     _, state = restored(GRADE)
-    graded = GradeInput.model_validate({"question": "?", **cast("dict[str, Any]", state)})
+    graded = RankInput.model_validate({"question": "?", **cast("dict[str, Any]", state)})
     assert (graded.evidence.passages, graded.evidence.degraded) == (1, "")
 
 
@@ -72,15 +73,15 @@ async def test_a_turn_of_a_release_before_goes_on() -> None:
     end = told[-1]
     assert isinstance(end, Answered)
     assert end.text == "Größe und"
-    shelf = Shelf(restored_evidence(), [quote("The Nile is long.")])
-    told = await told_by(GraphAgent(shelf), replace(task("How long is the Nile?"), resume=GRADE))
+    shelf = Shelf(excerpt("The Nile is long."), found=restored_evidence())
+    told = await told_by(GraphAgent(shelf), replace(task("How long is the Nile?"), resume=RANK))
     assert [one.step for one in told if isinstance(one, Status)] == [Step.GRADING, Step.GENERATING]
     assert isinstance(told[-1], Answered)
 
 
 def restored_evidence() -> Evidence:
     """The evidence in the milestone GRADE."""
-    return GradeInput.model_validate({"question": "?", **cast("dict[str, Any]", restored(GRADE)[1])}).evidence
+    return RankInput.model_validate({"question": "?", **cast("dict[str, Any]", restored(GRADE)[1])}).evidence
 
 
 def test_a_key_of_an_earlier_release_is_kept_under_its_name_of_today() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -22,10 +21,8 @@ from responsa_server.agents.nodes.output import (
     left_out,
 )
 from responsa_server.agents.nodes.template import Template, TemplateInput
-from responsa_server.domain.answers import Extraction, Quote
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import MAX_ANSWER_BYTES, ByteRange, Cited, Delta, Fallback, FallbackKind
-from tests.unit.graph.evidence import evidence, quote
+from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, Fallback, FallbackKind
 from tests.unit.graph.speaking import Turn
 
 
@@ -221,34 +218,16 @@ def prompts(text: str, *variables: str) -> PromptSet:
     return PromptSet({"t": PromptSource("prompts/t.md", front, text)})
 
 
-def quoted(text: str, title: str = "Rivers of Africa, briefly") -> Quote:
-    one = quote(text)
-    return replace(one, text=text, passage=replace(one.passage, title=title))
-
-
-async def filled(
-    text: str, *variables: str, quotes: Sequence[Quote] = (), has_model: bool = False
-) -> tuple[str, Turn, list[Fallback]]:
+async def filled(text: str, *variables: str, has_model: bool = False) -> tuple[str, Turn, list[Fallback]]:
     turn = Turn()
     run = turn.run
     node = Template(
         prompts(text, *variables), "t", "draft", traits=Traits("Chat", ("Why?",)), has_model=has_model
     )
-    given = TemplateInput(
-        question="And?",
-        standalone_question="And why?",
-        teacher="Ms A",
-        extraction=Extraction(quotes, 0.9, True) if quotes else None,
-        evidence=evidence(4),
-    )
+    given = TemplateInput(question="And?", standalone_question="And why?", teacher="Ms A")
     output = await node.process(given, run)
     node.validate_output(output)
     assert output.answer.text == whole(turn)
-    cited = [one.citation.quote for one in turn.events if isinstance(one, Cited)]
-    assert cited == [one.quote for one in output.answer.citations]
-    data = output.answer.text.encode()
-    shown = [one.markdown for one in quotes]
-    assert all(data[one.answer.start : one.answer.end].decode() in shown for one in output.answer.citations)
     return output.answer.text, turn, run.fallen
 
 
@@ -271,43 +250,3 @@ async def test_a_template_in_the_place_of_a_model_says_so() -> None:
     text, _, fallen = await filled("{{ without_model }}.", "without_model", has_model=True)
     assert (text, fallen) == ("The language model is not available.", [])
     assert (await filled("Hello."))[2] == []
-
-
-async def test_a_sentence_that_a_template_quotes_is_cited() -> None:
-    quotes = [quoted("Größe: 6,650 km."), quoted("⟦Nil⟧ <b>."), quoted("x" * 3000, "Other: rivers")]
-    text, turn, _ = await filled(
-        "{{ title }}\n{% for one in quotes %}{{ one.number }} {{ one.text }}\n{% endfor %}{{ tags | join(' ') }}",
-        "title",
-        "quotes",
-        "tags",
-        quotes=quotes,
-    )
-    assert text.startswith("Rivers of Africa, briefly\n1 Größe: 6,650 km.\n2 ⟦Nil⟧ <b>.\n3 xxx")
-    assert text.endswith("#RiversOfAfricaBriefly #OtherRivers")
-    citations = [one.citation for one in turn.events if isinstance(one, Cited)]
-    assert [len(one.quote) for one in citations[2:]] == [1024, 1024, 952]
-    assert citations[3].source == ByteRange(citations[2].source.end, citations[2].source.end + 1024)
-
-
-async def test_a_template_shows_the_markdown_of_a_quote_and_cites_its_source() -> None:
-    row = replace(quoted("| 1 | a |"), shown="**Port**: 1")
-    text, turn, _ = await filled(
-        "{% for one in quotes %}{{ one.text }}\n{% endfor %}", "quotes", quotes=[row]
-    )
-    (cited,) = (one.citation for one in turn.events if isinstance(one, Cited))
-    assert (text, cited.quote, cited.answer) == ("**Port**: 1", "| 1 | a |", ByteRange(0, 11))
-
-
-async def test_a_quote_that_does_not_stand_there_is_not_cited() -> None:
-    _, turn, _ = await filled("Nothing.", quotes=[quoted("Something.")])
-    assert [one for one in turn.events if isinstance(one, Cited)] == []
-
-
-async def test_a_sentence_that_is_quoted_twice_is_cited_at_both_places() -> None:
-    _, turn, _ = await filled(
-        "{% for one in quotes %}{{ one.text }}\n{% endfor %}",
-        "quotes",
-        quotes=[quoted("Same."), quoted("Other."), quoted("Same.")],
-    )
-    citations = [one.citation for one in turn.events if isinstance(one, Cited)]
-    assert [one.answer.start for one in citations] == [0, 6, 13]
