@@ -177,6 +177,7 @@ async def test_the_shown_passages_are_compared_with_the_labels(
         "questions": 6,
         "answerable": 4,
         "failed": 0,
+        "textOnly": 0,
         "shown": 0.75,
         "withMore": 1.0,
         "marked": 0.5,

@@ -87,8 +87,8 @@ class Read:
     """What a turn showed for one question.
 
     outcome: "answer", "refused" or "failed". model: the writer of the answer, or "". shown, more, marked: the excerpts that the screen shows at once, the further ones,
-    and the marked sentences of the former, best first. shown_bytes: the size of the Markdown that is shown at once. cited: the spans of the valid citations of a model's
-    answer. citations: the number of all its citations. uncited: whether a model wrote an answer of which no citation was left.
+    and the marked sentences of the former, best first. shown_bytes: the size of the text that is shown at once. cited: the spans of the valid citations of a model's
+    answer. citations: the number of all its citations. uncited: whether a model wrote an answer of which no citation was left. text_only: whether the search went without vectors.
     """
 
     asked: Asked
@@ -102,6 +102,7 @@ class Read:
     cited: Sequence[Span]
     citations: int
     uncited: bool
+    text_only: bool
 
     @property
     def written(self) -> bool:
@@ -139,9 +140,9 @@ def shows_markup(text: str) -> bool:
 class ReadingScores:
     """The quality of what turns show. Shares from 0 to 1 have 95 % intervals; those of a model are None if no model wrote or refused anything.
 
-    shown: the share of answerable questions of which a labelled place stands in the excerpts on the first screen, also in those of a refusal. with_more: the same with the
+    text_only: the number of turns whose search went without vectors, as it does on a busy machine. shown: the share of answerable questions of which a labelled place stands in the excerpts on the first screen, also in those of a refusal. with_more: the same with the
     further excerpts. marked: a marked sentence of the first screen is such a place. refused: the share of answerable questions that were refused. most_bytes, mean_bytes: the
-    size of the first screen's Markdown. near_misses_refused, off_topic_refused: the shares of the other questions that were refused.
+    size of the first screen's text. near_misses_refused, off_topic_refused: the shares of the other questions that were refused.
     written: the share of answerable questions that a model answered. With `scripted:labelled`, this is the share of questions of which a labelled place stands in the prompt.
     cited: the share that a model answered with a valid citation. cited_right: with a valid citation of a labelled place. near_misses_cited: the share of near misses that a
     model answered and of which a citation was kept. citations: how many citations the models' answers have; valid: the share that VerifyCitations confirms.
@@ -150,6 +151,7 @@ class ReadingScores:
     questions: int
     answerable: int
     failed: int
+    text_only: int
     shown: Interval | None
     with_more: Interval | None
     marked: Interval | None
@@ -179,6 +181,7 @@ def scores(found: Sequence[Read]) -> ReadingScores:
         questions=len(found),
         answerable=len(answerable),
         failed=sum(read.outcome not in ("answer", "refused") for read in found),
+        text_only=sum(read.text_only for read in found),
         shown=share(read.has(read.shown) for read in answerable),
         with_more=share(read.has((*read.shown, *read.more)) for read in answerable),
         marked=share(read.has(read.marked) for read in answerable),
@@ -386,7 +389,8 @@ def _read(
         shown=[span(excerpt, excerpt.source_range) for excerpt in shown],
         more=[span(excerpt, excerpt.source_range) for excerpt in answer.more_excerpts],
         marked=[span(excerpt, excerpt.marked_range) for excerpt in shown],
-        shown_bytes=sum(len(excerpt.markdown.encode()) for excerpt in shown),
+        shown_bytes=sum(len(excerpt.text.encode()) for excerpt in shown),
+        text_only=any(fallback.kind == FallbackKind.FALLBACK_KIND_TEXT_ONLY for fallback in fallbacks),
         cited=cited_spans(valid, keys) if wrote else (),
         citations=len(answer.citations) if wrote else 0,
         uncited=any(fallback.kind == FallbackKind.FALLBACK_KIND_UNCITED for fallback in fallbacks),

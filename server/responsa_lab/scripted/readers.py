@@ -37,7 +37,9 @@ _FILE: Final = TypeAdapter(list[Label])
 _LONGEST: Final = 400
 """The most characters of a quotation."""
 _SPACE: Final = re.compile(r"\s+")
-_CELLS: Final = re.compile(r"\s*\|[\s|:-]*")
+_FENCES: Final = ("```", "~~~")
+_TAG: Final = re.compile(r"</?[a-zA-Z][^<>]*>")
+_LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 _BULLET: Final = re.compile(r"^(?:[-*+#>]+|\d+[.)])\s+")
 
 
@@ -74,7 +76,7 @@ class Labelled(_Reader):
         for text in self._texts(reading.question):
             for passage in reading.passages:
                 if part := common(text, passage):
-                    return f"{_quotation(part)} [{passage.number}]"
+                    return f"{quotation(text, part)} [{passage.number}]"
         return NO_ANSWER
 
     def _texts(self, question: str) -> Sequence[str]:
@@ -111,7 +113,7 @@ class Eager(_Reader):
         else:
             first = reading.passages[0]
             text, number = next(iter(sentences(first.text)), first.text), first.number
-        return f"{invented(_quotation(text))} [{number}]"
+        return f"{invented(quotation(text, _plain(text)))} [{number}]"
 
 
 _FIGURE: Final = re.compile(r"(?<![\w.,])\d+(?![\w]|[.,]\d)")
@@ -156,10 +158,26 @@ def _plain(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
-def _quotation(text: str) -> str:
-    """The text as one sentence: rows of tables without their bars, without marks of lists, and cut at a word."""
-    flat = _BULLET.sub("", _CELLS.sub(", ", _plain(text)).strip(" ,"))
-    if len(flat) > _LONGEST:
-        flat = flat[:_LONGEST].rpartition(" ")[0]
-    longest = max(sentences(flat), key=len, default=flat)
-    return longest if longest.endswith((".", "!", "?")) else f"{longest.rstrip(':…')}."
+def quotation(text: str, part: str) -> str:
+    """A sentence as a model would write it from the text: its longest sentence or cell of a table, or its longest line of code, of what stands in `part`."""
+    found: list[str] = []
+    code = False
+    for line in text.splitlines():
+        if line.lstrip().startswith(_FENCES):
+            code = not code
+            continue
+        shown = _LINK.sub(r"\1", _TAG.sub("", line)).strip()
+        if code or "<pre" in line:
+            found += [f"`{shown}`"] if _plain(shown) in part or "<" in line else []
+            continue
+        for cell in shown.split(" | "):
+            found += [
+                one
+                for one in sentences(cell.strip(" |"))
+                if _plain(one) in _LINK.sub(r"\1", _TAG.sub("", part))
+            ]
+    longest = max(
+        (one for one in found if len(one) <= _LONGEST), key=len, default=part[:_LONGEST].rpartition(" ")[0]
+    )
+    flat = _BULLET.sub("", longest)
+    return flat if flat.endswith((".", "!", "?")) else f"{flat.rstrip(':…')}."

@@ -36,7 +36,7 @@ def question_on(question: str, *passages: str) -> ModelPrompt:
     ("question", "answer"),
     [
         ("When was it built?", "The bridge was built in 1924. [1]"),
-        ("Which port?", "port, 8080. [2]"),
+        ("Which port?", "port. [2]"),
         ("When does water boil?", "Water boils at 100 degrees near the sea, and earlier on. [3]"),
         ("Who built it?", NO_ANSWER),
         ("What does it cost?", NO_ANSWER),
@@ -56,7 +56,7 @@ async def test_labels_come_from_a_file_that_may_change(
     monkeypatch.setenv(LABELS, str(tmp_path / "labels.jsonl"))
     with pytest.raises(ModelError, match="names no file with labels"):
         await said(reader, prompt)
-    for texts, answer in ((["| port | 8080 |"], "port, 8080. [2]"), (["9090"], NO_ANSWER)):
+    for texts, answer in ((["| port | 8080 |"], "port. [2]"), (["9090"], NO_ANSWER)):
         (tmp_path / "labels.jsonl").write_text(json.dumps({"question": "Which port?", "texts": texts}) + "\n")
         os.utime(tmp_path / "labels.jsonl", (len(answer), len(answer)))
         assert await said(reader, prompt) == answer
