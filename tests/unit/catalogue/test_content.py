@@ -144,9 +144,9 @@ def test_another_engine_makes_another_version(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_chain_is_resolved() -> None:
-    assert resolved(("extractive",), ("a:b",)) == ()
+    assert resolved(("passages",), ("a:b",)) == ()
     assert resolved(("default",), ()) == ()
-    assert resolved(("x:y", "default", "extractive"), ("a:b", "x:y", "extractive")) == ("x:y", "a:b")
+    assert resolved(("x:y", "default", "passages"), ("a:b", "x:y", "passages")) == ("x:y", "a:b")
 
 
 @given(st.binary(max_size=60))

@@ -25,7 +25,7 @@ from tests.unit.graph.shipping import Knows
 AGENT = """\
 name = "Own"
 start = "intent"
-model = { chain = ["extractive"] }
+model = { chain = ["passages"] }
 [nodes]
 intent = { kind = "intent_router", examples = "examples/intents.jsonl", intents = ["qa"] }
 greet = { kind = "template", template = "greeting" }

@@ -156,14 +156,14 @@ def test_who_has_named_a_model_that_cannot_be_had_is_told(tmp_path: Path) -> Non
 
 
 def test_a_setting_that_names_a_model_in_vain_is_named_itself() -> None:
-    require_default_models(Known(), ["a:b", "extractive"])
+    require_default_models(Known(), ["a:b", "passages"])
     with pytest.raises(EmbeddedError, match=r"models\.default \(RESPONSA_MODELS__DEFAULT\)") as caught:
         require_default_models(Lacking(), ["opnai:gpt-5"])
     assert str(caught.value).endswith(
         'names “opnai:gpt-5”, which is not available: there is no model "opnai:gpt-5" here; correct that, or name another model in this setting, and start again.'
     )
     with pytest.raises(EmbeddedError, match="must be the last"):
-        require_default_models(Known(), ["extractive", "a:b"])
+        require_default_models(Known(), ["passages", "a:b"])
     for key in ("metadata_model", "chunking_model"):
         named = IngestionSettings.model_validate({key: "opnai:gpt-5"})
         with pytest.raises(EmbeddedError, match=rf"ingestion\.{key} \(RESPONSA_INGESTION__{key.upper()}\)"):

@@ -27,10 +27,11 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.people import Principal
 from tests.agent_streams import stream
-from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.evidence import Shelf, excerpt, passages_of, quote, task
 
 LENGTH = "The Nile is 6,650 km long."
 SOURCE = "Its farthest source lies in Rwanda – or Burundi."
+NILE, HEAD = excerpt(LENGTH), excerpt(SOURCE)
 
 
 async def events_of(agent: GraphAgent, asked: AnswerTask) -> list[AgentEvent]:
@@ -44,7 +45,7 @@ def said(speaker: Speaker, text: str, *, title: str = "") -> Message:
 
 
 async def test_an_answer_is_announced_step_by_step_quoted_and_cited() -> None:
-    shelf = Shelf(quotes=[quote(LENGTH), quote(SOURCE, start=400)])
+    shelf = Shelf(NILE, HEAD)
     events = await events_of(
         GraphAgent(shelf), task("How long is the river Nile in kilometres?", collections=("a",))
     )
@@ -57,18 +58,24 @@ async def test_an_answer_is_announced_step_by_step_quoted_and_cited() -> None:
     cited = [one.citation for one in events if isinstance(one, Cited)]
     end = events[-1]
     assert isinstance(end, Answered)
-    assert end.text == f"{LENGTH}\n\n{SOURCE}" == "".join(one.text for one in deltas)
+    assert end.text == passages_of(NILE, HEAD) == "".join(one.text for one in deltas)
     assert end.sha256 == hashlib.sha256(end.text.encode()).digest()
     assert (end.outcome, end.passages_used, end.usage.embedding_tokens) == (AnswerOutcome.COMPLETE, 1, 7)
     assert end.standalone_question == ""
     assert list(end.citations) == cited
     assert [one.quote for one in cited] == [LENGTH, SOURCE]
-    assert [type(one).__name__ for one in events[3:]] == ["Delta", "Cited", "Delta", "Cited", "Answered"]
+    assert [type(one).__name__ for one in events[3:]] == [
+        "DocumentsRead",
+        "Delta",
+        "Cited",
+        "Cited",
+        "Answered",
+    ]
     assert shelf.asked == [(("How long is the river Nile in kilometres?",), ("a",))]
 
 
 async def test_a_follow_up_is_rewritten_and_says_so() -> None:
-    shelf = Shelf(quotes=[quote(SOURCE)])
+    shelf = Shelf(HEAD)
     history = [
         said(Speaker.USER, "How long is the Nile?"),
         said(Speaker.ASSISTANT, LENGTH, title="Rivers of Africa"),
@@ -77,14 +84,14 @@ async def test_a_follow_up_is_rewritten_and_says_so() -> None:
     assert events[0] == Status(Step.REWRITING, "Rephrasing your question...")
     end = events[-1]
     assert isinstance(end, Answered)
-    assert end.standalone_question == "Where does it begin? (Rivers of Africa, Nile)"
-    rewritten = "Where does it begin? (Rivers of Africa, Nile)"
+    assert end.standalone_question == "Where does it begin? (How long is the Nile?)"
+    rewritten = "Where does it begin? (How long is the Nile?)"
     assert shelf.asked == [((rewritten, "Where does it begin?"), ())]
     assert shelf.options[0].refers
 
 
 async def test_without_support_the_turn_is_refused_and_no_generating_is_announced() -> None:
-    shelf = Shelf(quotes=[quote(LENGTH)], supported=False)
+    shelf = Shelf(NILE, near=False)
     events = await events_of(GraphAgent(shelf), task("Who painted the Mona Lisa?", collections=("rivers",)))
     assert [one.step for one in events if isinstance(one, Status)] == [Step.RETRIEVING, Step.GRADING]
     end = events[-1]
@@ -102,7 +109,7 @@ async def test_retrieval_is_tried_again_when_the_store_was_away_for_a_moment() -
         if next(left):
             raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
 
-    shelf = Shelf(quotes=[quote(LENGTH)], before=away)
+    shelf = Shelf(NILE, before=away)
     events = await events_of(GraphAgent(shelf), task("How long is the river Nile?"))
     assert isinstance(events[-1], Answered)
     assert [one.step for one in events if isinstance(one, Status)].count(Step.RETRIEVING) == 1
@@ -143,10 +150,10 @@ async def test_closing_the_events_ends_the_work() -> None:
 
 
 async def test_a_short_question_without_a_pronoun_is_also_searched_for_as_it_was_asked() -> None:
-    shelf = Shelf(quotes=[quote(LENGTH)])
+    shelf = Shelf(NILE)
     history = [
         said(Speaker.USER, "How long is the Nile?"),
         said(Speaker.ASSISTANT, LENGTH, title="Rivers of Africa"),
     ]
     await events_of(GraphAgent(shelf), task("Who founded Oxford?", history))
-    assert shelf.asked == [(("Who founded Oxford? (Rivers of Africa, Nile)", "Who founded Oxford?"), ())]
+    assert shelf.asked == [(("Who founded Oxford? (How long is the Nile?)", "Who founded Oxford?"), ())]

@@ -36,7 +36,7 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.tools import FixedTools
 from tests.unit.graph.asking import DEAR, NOTE, PROMPTS, costing
-from tests.unit.graph.evidence import Shelf, evidence, quote
+from tests.unit.graph.evidence import Shelf, evidence, excerpt
 from tests.unit.graph.speaking import Says, Turn, deltas
 
 MESSAGES = [PromptMessage(Role.USER, "x" * 400)]
@@ -172,7 +172,7 @@ async def written(
 ) -> tuple[PromptOutput, Turn, Run, Says]:
     turn, model = Turn(), Says(pieces)
     run = run_of(turn)
-    shelf = Shelf(quotes=[quote("The Nile is long."), quote("It ends in the sea.")])
+    shelf = Shelf(excerpt("The Nile is long."), excerpt("It ends in the sea."))
     parts = NodeParts(
         shelf,
         model=model,
@@ -201,7 +201,7 @@ async def test_a_prompt_is_made_of_all_that_is_known() -> None:
     assert "could not be reached" not in instruction.text
     assert (passages.place, question.place) == (Place.RETRIEVED, Place.USER)
     assert passages.text.startswith("[1]\n⟦data passage ")
-    assert "Rivers\n\nThe Nile is long." in passages.text
+    assert "Rivers › Long ones (2026-05-01)\n\nThe Nile is long." in passages.text
     for part in ("They spoke of rivers.", "level: beginner", "Why is the Nile long?", "Their number: 2"):
         assert part in question.text
     assert "secret" not in "".join(one.text for one in prompt.messages)

@@ -16,7 +16,7 @@ from responsa_server.domain.events import Answered, Delta, FallbackKind, Refusal
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
-from tests.unit.graph.evidence import Shelf, evidence, quote, task
+from tests.unit.graph.evidence import Shelf, evidence, excerpt, quote, task
 from tests.unit.graph.shipping import Judge, Knows, shipped
 from tests.unit.graph.speaking import told_by
 
@@ -48,13 +48,13 @@ class Writes(Strong):
 
 
 def parts(shelf: Shelf, model: Strong | None = None) -> NodeParts:
-    judge = Judge(shelf.extraction.quotes)
+    judge = Judge(shelf.quotes)
     return NodeParts(shelf, judge, model=model, classifiers=CLASSIFIERS, sections=shelf)
 
 
 def books() -> Shelf:
     found = replace(quote(SECTION), text=SECTION, shown=SECTION)
-    return Shelf(quotes=[found])
+    return Shelf(excerpt(found.text), quotes=[found])
 
 
 def asked(text: str, **parameters: object) -> AnswerTask:
@@ -72,7 +72,7 @@ def ended(told: Sequence[AgentEvent]) -> Answered:
 @pytest.mark.parametrize("agent", ["cairo", "scarb"])
 async def test_without_a_model_the_answer_is_the_section_with_its_code(agent: str) -> None:
     end = ended(await told_by(shipped(agent, parts(books())), asked("How do I compute an area?")))
-    assert (end.text, end.model, len(end.citations)) == (SECTION, "extractive", 1)
+    assert (end.text, end.model, len(end.citations)) == (SECTION, "passages", 1)
 
 
 @pytest.mark.parametrize("agent", ["cairo", "scarb", "knowledge"])
@@ -80,14 +80,16 @@ async def test_small_talk_gets_a_fixed_text_and_searches_nothing(agent: str) -> 
     for model in (None, Writes("Never.")):
         shelf = books()
         end = ended(await told_by(shipped(agent, parts(shelf, model)), asked("Thanks!")))
-        assert end.text.startswith("You are welcome! This is ")
+        assert end.text.startswith("This is ")
         assert (end.model, end.citations, list(end.fallbacks), shelf.asked) == ("template", [], [], [])
         assert model is None or model.prompts == []
 
 
 @pytest.mark.parametrize(("agent", "samples"), [("cairo", "cairo scarb"), ("scarb", "scarb")])
 async def test_an_agent_without_documents_names_its_samples(agent: str, samples: str) -> None:
-    (*_, end) = await told_by(shipped(agent, parts(Shelf(evidence(0)))), asked("What is a snapshot?"))
+    (*_, end) = await told_by(
+        shipped(agent, parts(Shelf(found=evidence(0), near=False))), asked("What is a snapshot?")
+    )
     assert isinstance(end, Refused)
     assert f"`responsa samples load {samples}`" in end.message
 
@@ -96,12 +98,12 @@ async def test_an_agent_without_documents_names_its_samples(agent: str, samples:
 async def test_raw_shows_what_was_found_and_asks_no_model(agent: str) -> None:
     model = Writes("Never.")
     end = ended(await told_by(shipped(agent, parts(books(), model)), asked("area", raw=True)))
-    assert (end.text, end.model, model.prompts) == (SECTION, "extractive", [])
+    assert (end.text, end.model, model.prompts) == (SECTION, "passages", [])
 
 
 @pytest.mark.parametrize("agent", ["cairo", "scarb"])
 async def test_where_nothing_is_found_raw_is_refused_too(agent: str) -> None:
-    shelf = Shelf(evidence(0))
+    shelf = Shelf(found=evidence(0), near=False)
     for parameters in ({"raw": True}, {"raw": False}):
         (*_, end) = await told_by(shipped(agent, parts(shelf)), asked("area", **parameters))
         assert isinstance(end, Refused)
@@ -163,7 +165,7 @@ async def test_a_model_that_is_away_is_replaced_by_the_section() -> None:
     model = Writes("")
     end = ended(await told_by(shipped("scarb", parts(books(), model)), asked("How do I compute an area?")))
     assert end.text == SECTION
-    assert [one.kind for one in end.fallbacks] == [FallbackKind.EXTRACTIVE]
+    assert [one.kind for one in end.fallbacks] == [FallbackKind.PASSAGES]
 
 
 def test_white_space_around_lines_makes_no_other_code() -> None:

@@ -130,5 +130,5 @@ async def test_a_result_answers_by_itself_or_is_a_source(
     ],
 )
 async def test_a_refusal_says_what_was_asked_in_vain(given: Mapping[str, Any], message: str) -> None:
-    output = await Refuse().process(RefuseInput(question="Why?", **given), Turn().run)
+    output = await Refuse(NodeParts()).process(RefuseInput(question="Why?", **given), Turn().run)
     assert output.refusal.message.startswith(message)

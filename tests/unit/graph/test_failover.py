@@ -37,9 +37,9 @@ from responsa_server.providers.chain import Barred, Member, ModelChain
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff, shipped
 from tests.unit.graph.speaking import Says, Turn, told_by
-from tests.unit.graph.test_bad_models import QUOTE, Free, asked
+from tests.unit.graph.test_bad_models import NILE, QUOTE, Free, asked
 
-TUTOR_TOKENS = 40_000
+TUTOR_TOKENS = 60_000
 CUT = ModelError(ModelFault.CUT, "cut")
 END = Ended(complete=True)
 FIRST = "Der Nil fließt weit nach Norden. [1] "
@@ -67,7 +67,7 @@ async def told(
         Member(f"p{place}:m", f"p{place}", one, takes_prefix=prefix, small=place in small)
         for place, one in enumerate(models)
     ]
-    shelf = Shelf(quotes=[QUOTE])
+    shelf = Shelf(NILE)
     parts = NodeParts(
         shelf,
         Judge([QUOTE]),

@@ -226,7 +226,7 @@ async def test_tools_that_only_a_model_can_choose_are_named() -> None:
     found = parts(None, shelf())
     agent = shipped("default", replace(found, tools=FixedTools([NOTE])), tools=("note",))
     end = answered(await told_by(agent, asked("default")))
-    assert Fallback(FallbackKind.WITHOUT_TOOL, "note", "passages", "no_model") in end.fallbacks
+    assert Fallback(FallbackKind.WITHOUT_TOOL, "note", "", "no_model") in end.fallbacks
 
 
 @pytest.mark.parametrize("intent", ["post", "linkedin"])

@@ -16,7 +16,7 @@ from responsa_server.agents.engine.state import GraphState, StateError, kept, re
 from responsa_server.domain.agents import AnswerTask, Milestone
 from responsa_server.domain.events import Answered
 from responsa_server.domain.tools import Effect
-from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.evidence import Shelf, excerpt, task
 from tests.unit.graph.speaking import Turn, told_by
 
 
@@ -118,12 +118,12 @@ async def test_an_unknown_node_is_said_so_and_nothing_is_run() -> None:
 
 
 async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_from_any() -> None:
-    shelf = Shelf(quotes=[quote("Yes, it is so.")])
+    shelf = Shelf(excerpt("Yes, it is so."))
     asked = task("Is it really so at all?", collections=("a",))
     agent = GraphAgent(shelf)
     events = await told_by(agent, asked)
     assert not any(isinstance(one, Milestone) for one in events)
-    # A run from the state before the node `grade` gives the same answer.
+    # A run from the state before the node `rank` gives the same answer.
     turn = Turn()
     state = GraphState(
         evidence={
@@ -132,7 +132,7 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
             "content": {"places": [1, 2.5, None], "by": {"term": "river"}},
         }
     )
-    resumed = AnswerTask(asked.turn_id, asked.who, asked.question, (), turn.meter, kept("grade", dict(state)))
+    resumed = AnswerTask(asked.turn_id, asked.who, asked.question, (), turn.meter, kept("rank", dict(state)))
     again = await told_by(agent, resumed)
     assert again[:-1] == events[1:-1]
     first, second = events[-1], again[-1]

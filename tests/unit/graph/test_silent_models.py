@@ -31,11 +31,11 @@ from responsa_server.providers.chain import Barred, Member, ModelChain, Retrying
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff
 from tests.unit.graph.speaking import Turn, told_by
-from tests.unit.graph.test_bad_models import AGENTS, LONG, QUOTE, Free, asked
+from tests.unit.graph.test_bad_models import AGENTS, NILE, QUOTE, SHOWN, Free, asked
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import Staying, speaking
 
-QUOTED = Fallback(FallbackKind.EXTRACTIVE, "write", "quote", "model_unavailable:timeout")
+QUOTED = Fallback(FallbackKind.PASSAGES, "model", "passages", "model_unavailable:timeout")
 
 
 def agent(name: str, model: ChatModel, seconds: float) -> PlannedAgent:
@@ -44,7 +44,7 @@ def agent(name: str, model: ChatModel, seconds: float) -> PlannedAgent:
     assert found.config is not None
     limits = found.config.limits.model_copy(update={"seconds": seconds})
     config = found.config.model_copy(update={"limits": limits})
-    shelf = Shelf(quotes=[QUOTE])
+    shelf = Shelf(NILE)
     parts = NodeParts(shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
     return PlannedAgent(
         plan(config, parts, found.prompts, KINDS), agent_options(config, f"agents/{name}/versions/1")
@@ -72,7 +72,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
     assert silent.asked.is_set()
     end = told[-1]
     assert isinstance(end, Answered)
-    assert (end.text, end.model) == (LONG, "extractive")
+    assert (end.text, end.model) == (SHOWN, "passages")
     assert QUOTED in end.fallbacks
 
 
@@ -126,4 +126,4 @@ async def test_blanks_and_marks_alone_give_way_to_quoted_sentences(name: str) ->
     chain = ModelChain([Member("p:blank", "p", Blank())], Free(), Barred(), patience_seconds=30.0)
     end = (await told_by(agent(name, chain, 60.0), asked(name)))[-1]
     assert isinstance(end, Answered)
-    assert (end.text, end.model) == (LONG, "extractive")
+    assert (end.text, end.model) == (SHOWN, "passages")
