@@ -10,6 +10,7 @@ import jsonschema_rs
 
 from responsa_lab.scripted import scripted_models
 from responsa_server.agents.config.files import SHIPPED, read
+from responsa_server.agents.engine.declining import NO_ANSWER
 from responsa_server.agents.engine.prompts import PromptSet, Untrusted
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
@@ -61,6 +62,7 @@ TRUSTED = {
     "questions": ["Why?"],
     "talk": "greeting",
     "most": 3,
+    "no_answer": NO_ANSWER,
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
 }
