@@ -1,6 +1,6 @@
 """`responsa eval claims`: measures how well the judge of citations tells right claims from wrong ones. The command needs no server.
 
-A folder holds sources.toml and three files of claims, one for each part: fit.jsonl, choose.jsonl and look.jsonl. Each line is one JSON object: {id, source,
+A folder holds sources.toml and the claims, look.jsonl. Each line is one JSON object: {id, source,
 document, start, end, kind, made, claim}. The claim is about bytes [start, end) of a document of the source. `claim` is a list of parts, which together are the claim's text: a string, or
 [start, end] for bytes of the document, or [question, start, end] for bytes of a question of the source's questions.jsonl. The documents of a
 source are files, or the lines of a docs.jsonl (see `dataset.py`).
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.metrics import Interval, rounded, share
-from responsa_lab.evaluation.reading import Part, Source, digest
+from responsa_lab.evaluation.reading import Source, digest
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text
 from responsa_server.domain.answers import Claim
 from responsa_server.domain.events import ByteRange
@@ -159,8 +159,8 @@ class _Documents:
                 return str(row["question"]).encode()[start:end].decode()
 
 
-def read_cases(folder: Path, part: Part, documents: Path, embedder: Embedder) -> Sequence[Case]:
-    """The claims of a part, each with its own passage; and each right claim once more, with a passage of another document of the same source or article.
+def read_cases(folder: Path, documents: Path, embedder: Embedder) -> Sequence[Case]:
+    """The claims of a folder, each with its own passage; and each right claim once more, with a passage of another document of the same source or article.
     A claim about bytes that no passage contains is left out.
 
     Raises:
@@ -172,7 +172,7 @@ def read_cases(folder: Path, part: Part, documents: Path, embedder: Embedder) ->
         sources = TypeAdapter(dict[str, Source]).validate_python(tables)
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise CommandFailed(f"{folder / 'sources.toml'} cannot be read: {error}", "", EXIT_USAGE) from None
-    labels = list(lines(folder / f"{part}.jsonl", Labelled, "claim"))
+    labels = list(lines(folder / "look.jsonl", Labelled, "claim"))
     for name in sorted({one.source for _, one in labels}):
         if (source := sources.get(name)) is None:
             raise CommandFailed(f"{folder / 'sources.toml'} has no source {name}.", "", EXIT_USAGE)
@@ -282,12 +282,6 @@ def eval_claims(
             help="A folder that contains one folder of documents for each source in `sources.toml`."
         ),
     ],
-    part: Annotated[
-        Part,
-        typer.Option(
-            help="Fit weights on `fit`, choose the threshold on `choose`, and measure `look` once, at the end."
-        ),
-    ] = Part.CHOOSE,
     folder: Annotated[
         Path, typer.Option("--set", help="The folder with sources.toml and the claims.", show_default=False)
     ] = OURS,
@@ -304,7 +298,7 @@ def eval_claims(
     with reporting(json=json), ExitStack() as stack:
         from responsa_lab.evaluation.local import load_embedder
 
-        found = figures(judge_cases(read_cases(folder, part, documents, load_embedder(stack))))
+        found = figures(judge_cases(read_cases(folder, documents, load_embedder(stack))))
         if json:
             shares: dict[str, Json] = {
                 name: [rounded(one.value), rounded(one.low), rounded(one.high)] for name, one in found.items()

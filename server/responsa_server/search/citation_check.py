@@ -95,9 +95,9 @@ class _Number:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text that was read. plain: without markup. exact: its identifiers and quoted strings."""
+    """A text that was read. said: without markup, and as it is. exact: its identifiers and quoted strings."""
 
-    plain: str
+    said: str
     words: Sequence[_Word]
     terms: frozenset[str]
     numbers: Sequence[_Number]
@@ -162,7 +162,7 @@ def _supported(
             continue
         if foreign:
             score = _foreign_share(claim, texts)
-        elif _NEGATED.search(claim.plain) and not any(_NEGATED.search(one.plain) for one in texts):
+        elif _NEGATED.search(claim.said) and not any(_NEGATED.search(one.said) for one in texts):
             continue
         else:
             score = _share(claim, part, texts, everything)
@@ -241,7 +241,7 @@ def _abbreviates(word: str, texts: Sequence[_Text]) -> bool:
     spelled = re.compile(
         r"\b" + r"[\s-]".join(rf"{re.escape(letter.upper())}[^\W\d_]{{1,40}}" for letter in word)
     )
-    return any(spelled.search(one.plain) for one in texts)
+    return any(spelled.search(one.said) for one in texts)
 
 
 def _count(words: Sequence[_Word], terms: frozenset[str]) -> int:
@@ -254,7 +254,7 @@ def _terms(texts: Iterator[_Text] | Sequence[_Text]) -> frozenset[str]:
 
 def _said(exact: str, texts: Sequence[_Text]) -> bool:
     whole = re.compile(rf"(?<!\w){re.escape(exact)}(?!\w)", re.IGNORECASE)
-    return any(whole.search(one.plain) for one in texts)
+    return any(whole.search(one.said) for one in texts)
 
 
 def _counted(number: _Number, numbers: Sequence[_Number]) -> bool:
@@ -268,11 +268,11 @@ def _read(text: str, language: str, analyzer: Analyzer) -> _Text:
     for one in _EXACT.finditer(text):
         quoted = next(group for group in one.groups() if group)
         exact += quoted.split() if one.group().startswith("`") else [plain(quoted).rstrip(".,")]
-    text = plain(text)
+    original, text = text, plain(text)
     exact += [one.group() for one in _IDENTIFIER.finditer(text)]
     words = _words(text, language, analyzer)[:_MOST_WORDS]
     terms = frozenset(term for word in words for term in word.terms)
-    return _Text(text, words, terms, list(_numbers(text, language, analyzer)), exact)
+    return _Text(f"{text}\n{original}", words, terms, list(_numbers(text, language, analyzer)), exact)
 
 
 def _words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]:
