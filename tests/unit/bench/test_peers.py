@@ -49,7 +49,7 @@ async def test_the_peer_in_memory_answers_as_the_contract_says(tmp_path: Path, a
     assert all(one.through_seq == two.after_seq for one, two in itertools.pairwise(frames))
     answer = events[-1].answer
     assert "".join(event.delta.text for event in events) == answer.text
-    assert len(answer.citations) == 3
+    assert len(answer.citations) == 1
     assert events[1].status.step == turn_pb2.Step.STEP_RETRIEVING
     assert not alone or all(len(frame.events) == 1 for frame in frames)
 

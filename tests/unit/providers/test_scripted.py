@@ -12,7 +12,6 @@ from responsa_server.agents.config.files import SHIPPED
 from responsa_server.agents.engine.asking import Shape
 from responsa_server.agents.engine.prompts import fenced
 from responsa_server.agents.nodes.deciding import NeedShape
-from responsa_server.agents.nodes.quoting import Graded
 from responsa_server.agents.nodes.searching import Expanded, Rewritten
 from responsa_server.app.models import model_table
 from responsa_server.domain.events import Usage
@@ -118,7 +117,6 @@ async def test_it_sees_a_follow_up_and_makes_it_stand_alone() -> None:
             Shape(Expanded),
             Expanded(queries=("use Wi-Fi 5 GHz", "definition of use Wi-Fi 5 GHz", "use Wi-Fi 5 GHz example")),
         ),
-        (Shape(Graded), Graded(answered=True)),
         (Shape(NeedShape), NeedShape(needs_retrieval=True, follow_up=True)),
     ],
 )
@@ -127,8 +125,6 @@ async def test_it_fits_what_our_nodes_ask_for(shape: Shape[BaseModel], found: Ba
     passages = ["It doesn't use Wi-Fi at 5 GHz."]
     prompt = asked("response_synthesis", question, history=TALK, passages=passages, schema=shape.schema)
     assert shape.read(await said(STRONG, prompt)) == found
-    other = asked("response_synthesis", question, passages=["Ice floats."], schema=Shape(Graded).schema)
-    assert not Shape(Graded).read(await said(STRONG, other)).answered
 
 
 async def test_an_example_in_the_prompt_goes_before_the_rules() -> None:
