@@ -42,7 +42,7 @@ class OwnQuestion(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class OwnAnswer:
-    """The answer to a question. shown: the excerpts on the first screen, or the quotes of a model's citations. more: the further excerpts. refused: whether there is no answer."""
+    """The answer to a question. shown: the excerpts on the first screen, also those of a refusal, or the quotes of a model's citations. more: the further excerpts. refused: whether there is no answer."""
 
     question: OwnQuestion
     shown: Sequence[str]
@@ -135,6 +135,8 @@ def _client(key: str, user: str) -> AsyncResponsa:
 
 async def _answered(client: AsyncResponsa, asked: OwnQuestion) -> OwnAnswer:
     async with answering(client, asked.question, agent=AGENT) as turn:
-        answer, refused = turn.terminal_event.answer, turn.terminal_event.HasField("refused")
-        shown = [*(one.text for one in answer.excerpts), *(one.quote for one in answer.citations)]
-        return OwnAnswer(asked, shown, [one.text for one in answer.more_excerpts], refused)
+        answer, refused = turn.terminal_event.answer, turn.terminal_event.refused
+        excerpts = [one.text for one in (*answer.excerpts, *refused.excerpts)]
+        more = [one.text for one in answer.more_excerpts]
+        quotes = [one.quote for one in answer.citations]
+        return OwnAnswer(asked, [*excerpts, *quotes], more, turn.terminal_event.HasField("refused"))
