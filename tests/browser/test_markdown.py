@@ -50,7 +50,12 @@ def letters_of(markdown: str) -> str:
 
 async def echoing(person: Person) -> Tab:
     """A tab in which the agent answers with the question itself."""
-    person.agent = "echo"
+    return await copying(person, "echo")
+
+
+async def copying(person: Person, agent: str) -> Tab:
+    """A tab that asks this agent and may read the clipboard."""
+    person.agent = agent
     context = await person.profile()
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
     return await person.sign_in(context)
@@ -61,9 +66,8 @@ async def clipboard(tab: Tab) -> str:
 
 
 async def test_an_answer_is_shown_as_markdown_and_copied_as_markdown(person: Person) -> None:
-    person.add(SENSOR, "sensor.md")
     tab = await echoing(person)
-    await tab.ask(f"{MARKDOWN}\n\n{BATTERY}")
+    await tab.ask(MARKDOWN)
     answer = tab.answers.locator(".answer-text")
     await expect(answer.get_by_role("heading", name="What changed", level=3)).to_be_visible()
     await expect(answer.get_by_role("columnheader")).to_have_text(["mode", "battery"])
@@ -78,43 +82,33 @@ async def test_an_answer_is_shown_as_markdown_and_copied_as_markdown(person: Per
     await expect(tab.live).to_have_text("Copied.")
     assert await clipboard(tab) == COMMAND
     (turn,) = person.client.turns()
-    text, citations = turn.terminal_event.answer.text, turn.terminal_event.answer.citations
-    assert citations
     await tab.page.get_by_role("button", name="Copy the answer").click()
     await expect(tab.page.get_by_role("button", name="Copy the answer")).to_have_text("Copied")
-    assert await clipboard(tab) == text
-    await tab.page.get_by_role("button", name="Copy with sources").click()
-    await expect(tab.page.get_by_role("button", name="Copy with sources")).to_have_text("Copied")
-    copied = await clipboard(tab)
-    for number, one in enumerate(citations, 1):
-        assert copied.count(f"[^{number}]") == 2
-        assert f"[^{number}]: {one.title}, sensor.md: “" in copied
-
-    # A chip stands where its part of the answer ends, and the answer is the same after a reload.
-    data = text.encode()
-    for number, one in enumerate(citations, 1):
-        part = data[one.answer_range.start : one.answer_range.end].decode()
-        until = data[: one.answer_range.end].decode()
-        before = await tab.chips.nth(number - 1).evaluate(
-            """(chip) => {
-                const range = document.createRange();
-                range.selectNodeContents(chip.closest(".answer-text"));
-                range.setEndBefore(chip);
-                const copy = range.cloneContents();
-                for (const button of copy.querySelectorAll("button, .code-head")) button.remove();
-                return copy.textContent;
-            }"""
-        )
-        assert letters_of(part)
-        assert letters(before) == letters_of(until)
+    assert await clipboard(tab) == turn.terminal_event.answer.text
     await expect(answer.get_by_role("button", name="Copy the code").first).to_have_text("Copy")
     shown = await answer.inner_html()
     await tab.page.reload()
     assert await answer.inner_html() == shown
 
 
+async def test_an_answer_is_copied_with_its_sources_as_footnotes(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await copying(person, "reader")
+    await tab.ask(WHO_BUILT)
+    (turn,) = person.client.turns()
+    citations = turn.terminal_event.answer.citations
+    assert citations
+    await tab.page.get_by_role("button", name="Copy with sources").click()
+    await expect(tab.page.get_by_role("button", name="Copy with sources")).to_have_text("Copied")
+    copied = await clipboard(tab)
+    for number, one in enumerate(citations, 1):
+        assert copied.count(f"[^{number}]") == 2
+        assert f"[^{number}]: {one.title}, lighthouse.md: “" in copied
+
+
 async def test_a_chip_shows_its_quote_to_the_pointer_and_to_the_keyboard(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
+    person.agent = "reader"
     tab = await person.sign_in()
     await tab.ask(WHO_BUILT)
     tip = tab.page.get_by_role("tooltip")
@@ -169,6 +163,7 @@ async def in_sight(tab: Tab, one: Locator) -> bool:
 
 async def test_an_open_source_leaves_the_sentence_in_sight_at_any_width(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
+    person.agent = "reader"
     tab = await person.sign_in()
     for _ in range(4):
         await tab.ask(WHO_BUILT)
@@ -233,6 +228,7 @@ async def test_markdown_that_attacks_the_page_is_text_in_answers_and_in_document
     await expect(answer.nth(1)).to_contain_text("word" * 4000)
     assert await answer.nth(1).evaluate("(one) => one.scrollWidth <= one.clientWidth")
     person.add(f"The ferry to Vexholm costs 12 crowns.\n\n{ATTACK}\n\n{'word' * 6144}", "attack.md")
+    await tab.choose("Responsa")
     await tab.ask(FERRY_PRICE)
     await tab.chips.first.click()
     await expect(tab.mark).to_have_text("The ferry to Vexholm costs 12 crowns.")
