@@ -31,7 +31,7 @@ from tests.unit.graph.evidence import Shelf
 GREETER = """\
 name = "{name}"
 start = "greet"
-model = {{ chain = ["extractive"] }}
+model = {{ chain = ["passages"] }}
 {more}
 [nodes]
 greet = {{ kind = "template", template = "greeting" }}
@@ -86,7 +86,7 @@ class Town:
         """A process that has started. It polls only when a test requests it."""
         shelf = Shelf()
         table = model_table(models or ModelSettings())
-        parts = NodeParts(shelf, shelf, teachers=self.teachers)
+        parts = NodeParts(shelf, teachers=self.teachers)
         workshop = BuildContext(
             parts, table, self.counters, replace(DEFAULTS, models=models.default if models else ())
         )

@@ -418,7 +418,7 @@ async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
     folder.write("own", "One.")
     scripted = ModelSettings(scripted=True)
     own = folder.path("own")
-    (own / "agent.toml").write_text((own / "agent.toml").read_text().replace("extractive", "scripted:strong"))
+    (own / "agent.toml").write_text((own / "agent.toml").read_text().replace("passages", "scripted:strong"))
     async with town.process(models=scripted) as agents:
         assert agents.card("own").models == ("scripted:strong",)
     shutil.rmtree(own)

@@ -28,7 +28,7 @@ from tests.system.conftest import Bench
 AGENTS: Final = ("chat", "tutor")
 KNOWLEDGE: Final = "knowledge"
 CODE: Final = ("cairo", "scarb")
-MODES: Final = {"none": "extractive", "strong": "scripted:strong", "embedded": "embedded:smollm2"}
+MODES: Final = {"none": "passages", "strong": "scripted:strong", "embedded": "embedded:smollm2"}
 
 
 def agents_in(mode: str) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def _answered(one: dict[str, Any], answer: Any, mode: str, agent: str) -> None:
     assert any(citation.uri.endswith(one["source"]) for citation in answer.citations), (which, answer)
     # A model chooses the sentences that it cites, and the sections of the code assistants have many.
     chooses = mode == "embedded" or (mode == "strong" and agent in CODE)
-    if not chooses or answer.model == "extractive":
+    if not chooses or answer.model == "passages":
         quotes = [citation.quote for citation in answer.citations]
         assert any(one["quote"] in quote for quote in quotes), (which, quotes, answer.text)
     if mode == "embedded":
@@ -136,7 +136,7 @@ def _small(answer: Any) -> None:
     if answer.model == MODES["embedded"]:
         assert not instead
     else:
-        assert [kind for kind, _ in instead] == [turn_pb2.FALLBACK_KIND_EXTRACTIVE], instead
+        assert [kind for kind, _ in instead] == [turn_pb2.FALLBACK_KIND_PASSAGES], instead
         # On a busy machine, the model may send no word in time, or may write only marks.
         causes = [f"model_unavailable:{one}" for one in ("uncited", "timeout", "empty")]
         assert instead[0][1] in causes, instead
@@ -179,7 +179,7 @@ def test_a_code_assistant_shows_whole_sections_of_the_source_that_was_chosen(ben
     text = (CHECKOUT / "samples" / "cairo" / "corpus" / found).read_text(encoding="utf-8")
     code = text[text.index("```cairo") : text.index("```\n", text.index("```cairo") + 3)].partition("\n")[2]
     assert code.rstrip() in whole.text
-    assert whole.model == "extractive"
+    assert whole.model == "passages"
     assert whole.category == "explanation"
     assert whole.collection == "collections/cairo"
     raw = bench.ask(question, "cairo", raw=True).answer

@@ -77,7 +77,7 @@ def provider(source: str, target: str, plug: Plug) -> Json:
 def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way = Way.GRPC) -> None:
     """If the first models of the chain fail in this way, the next model answers, or the documents are quoted. Every switch is reported."""
     agent, models = chain.agent, chain.models
-    before = {kind: house.counted(agent, kind) for kind in ("provider", "extractive")}
+    before = {kind: house.counted(agent, kind) for kind in ("provider", "passages")}
     house.bench.lab.plug(*plugs)
     events, turn = house.asked(agent, way)
     answer = turn["terminalEvent"]["answer"]
@@ -95,16 +95,14 @@ def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way 
         )
         assert len(station.asked) == 1
     else:
-        assert answer["model"] == "extractive"
+        assert answer["model"] == "passages"
         assert QUOTED in answer["text"]
         cause = f"model_unavailable:{CAUSES[plugs[-1]]}"
-        fell.append(
-            {"kind": "FALLBACK_KIND_EXTRACTIVE", "source": "write", "target": "quote", "cause": cause}
-        )
+        fell.append({"kind": "FALLBACK_KIND_PASSAGES", "source": "model", "target": "quote", "cause": cause})
     assert turn.get("fallbacks", []) == fell
     assert answer["outcome"] == "ANSWER_OUTCOME_COMPLETE"
     after = {kind: house.counted(agent, kind) for kind in before}
-    gone = {"provider": len(moves), "extractive": len(fell) - len(moves)}
+    gone = {"provider": len(moves), "passages": len(fell) - len(moves)}
     assert {kind: after[kind] - before[kind] for kind in before} == gone
     asked, replied = house.messages(turn["conversation"])
     assert (asked["text"], replied["text"]) == (QUESTION, answer["text"])
@@ -227,15 +225,18 @@ def test_chat_saves_nothing_of_an_error(house: House) -> None:
 
 
 def test_chat_without_its_one_model(house: House) -> None:
-    """A classifier chooses the intent, and the answer is a template or sentences of the documents."""
+    """A classifier chooses the intent, and the answer is a template or passages of the documents. A post needs a model."""
     house.bench.lab.plug(Plug.REFUSED)
     for question, kind, target in (
         ("Hello, how are you today?", "TEMPLATE", "small_talk"),
-        ("Write a LinkedIn post about winter mode.", "TEMPLATE", "draft"),
-        (QUESTION, "EXTRACTIVE", "quote"),
+        ("Write a LinkedIn post about winter mode.", "PASSAGES", "unwritten"),
+        (QUESTION, "PASSAGES", "passages"),
     ):
         _, turn = house.asked("chat-alone", question=question)
-        assert turn["terminalEvent"]["answer"]["text"]
+        if target == "unwritten":
+            assert turn["terminalEvent"]["refused"]["reason"] == "REFUSAL_REASON_NEEDS_MODEL"
+        else:
+            assert turn["terminalEvent"]["answer"]["text"]
         why = "model_unavailable:unreachable"
         assert turn["fallbacks"] == [
             {
@@ -244,7 +245,12 @@ def test_chat_without_its_one_model(house: House) -> None:
                 "target": "intent",
                 "cause": why,
             },
-            {"kind": f"FALLBACK_KIND_{kind}", "source": "write", "target": target, "cause": why},
+            {
+                "kind": f"FALLBACK_KIND_{kind}",
+                "source": "model" if kind == "PASSAGES" else "write",
+                "target": target,
+                "cause": why,
+            },
         ]
 
 

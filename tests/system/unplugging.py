@@ -16,20 +16,21 @@ NAMES = ("alpha", "beta", "gamma")
 AGENT = """\
 name = "Unplugged"
 start = "retrieve"
-model = {{ chain = ["{0}", "{1}", "{2}", "extractive"] }}
+model = {{ chain = ["{0}", "{1}", "{2}", "passages"] }}
 retrieval = {{ collections = ["chat"] }}
 [nodes]
 retrieve = {{ kind = "retriever" }}
-grade = {{ kind = "grader" }}
+grade = {{ kind = "ranker" }}
 write = {{ kind = "prompt", prompt = "response_synthesis", cites = true }}
 cite = {{ kind = "citation_checker" }}
-quote = {{ kind = "extractive_answer" }}
+quote = {{ kind = "passages" }}
 refuse = {{ kind = "refuse" }}
 [graph]
 edges = [
   {{ from = "retrieve", to = "grade" }},
-  {{ from = "grade", to = "write", when = {{ field = "extraction.supported", is = true }} }},
+  {{ from = "grade", to = "write", when = {{ field = "ranking.near", is = true }} }},
   {{ from = "grade", to = "refuse" }},
+  {{ from = "write", to = "refuse", when = {{ field = "declined", is = true }} }},
   {{ from = "write", to = "cite", when = {{ field = "marks", empty = false }} }},
   {{ from = "write", to = "finish" }},
   {{ from = "write", to = "quote", on = "unavailable" }},
