@@ -32,7 +32,7 @@ NOTES = {
 
 
 class Servers:
-    """The servers of the models, on a thread of their own. failing: whether the reranking model refuses every request."""
+    """The servers of the models, on an extra thread. failing: whether the reranking model refuses every request."""
 
     def __init__(self) -> None:
         self.failing = False

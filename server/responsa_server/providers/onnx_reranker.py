@@ -48,7 +48,7 @@ class RerankerUnusable(Exception):
 
 
 class OnnxReranker:
-    """A `Reranker`. All calls run one after the other in a thread of their own. Call `close` at the end."""
+    """A `Reranker`. All calls run one after the other in one extra thread. Call `close` at the end."""
 
     def __init__(self, folder: Path, *, threads: int = 0) -> None:
         """folder: has `model.onnx` (or `onnx/model.onnx`, or one of these with `model_quantized.onnx`) and `tokenizer.json`. `config.json` and `tokenizer_config.json`, if they are there, say how

@@ -72,7 +72,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     reranker: str = Field(
         default="",
         pattern=RERANKER_NAME,
-        description="The reranking model, which reads the question together with each of the best passages and orders them anew: `cohere:…`, `jina:…`, `voyage:…`, `NAME:…` (your own server with `models.servers.NAME.rerank`) or `onnx:` followed by a folder. Empty: the search's own order stays.",
+        description="The reranking model, which reads the question together with each of the best passages and orders them again: `cohere:…`, `jina:…`, `voyage:…`, `NAME:…` (your own server with `models.servers.NAME.rerank`) or `onnx:` followed by a folder. Empty: the search's own order stays.",
     )
     reranking_seconds: float = Field(
         default=4.0,
