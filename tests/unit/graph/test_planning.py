@@ -306,5 +306,5 @@ async def test_no_model_is_asked_when_the_tokens_are_spent(tmp_path: Path) -> No
 
 
 def test_a_graph_is_compiled_when_it_is_first_wanted(tmp_path: Path) -> None:
-    one = agent(write(tmp_path), NodeParts(Shelf(), Shelf()))
+    one = agent(write(tmp_path), NodeParts(Shelf()))
     assert one.compile() is one.compile()
