@@ -112,9 +112,6 @@ async def test_without_vectors_words_decide_and_the_evidence_says_so(
     assert "Traceback" in warned["exception"]
     assert QUESTION not in str(logs)
     assert [one.text for one in await knowledge.passages(found, 1_000)] == [HARBOUR]
-    extraction = await knowledge.extract(QUESTION, found)
-    assert extraction.supported
-    assert extraction.quotes[0].text == "Ships enter the harbour two hours before high water."
 
 
 @pytest.mark.usefixtures("filled")
@@ -157,8 +154,7 @@ async def test_words_need_nothing_of_what_holds_vectors(
     knowledge = evidence(database, embedder)
     found = await knowledge.search(people.ann, (QUESTION,), ())
     assert found.degraded == "text_only"
-    extraction = await knowledge.extract(QUESTION, found)
-    assert extraction.quotes[0].text == "Ships enter the harbour two hours before high water."
+    assert [one.text for one in await knowledge.passages(found, 1_000)] == [HARBOUR]
 
 
 @pytest.mark.usefixtures("filled")
@@ -200,9 +196,7 @@ async def test_vectors_that_are_held_up_are_not_waited_for(
     async with held(database_urls, "passage_vector"):
         found = await knowledge.search(people.ann, (QUESTION,), ())
         assert found.degraded == "text_only"
-        extraction = await knowledge.extract(QUESTION, found)
-        assert extraction.supported
-        assert extraction.quotes[0].text == "Ships enter the harbour two hours before high water."
+        assert [one.text for one in await knowledge.passages(found, 1_000)] == [HARBOUR]
         search = KnowledgeSearch(retriever_of(database, embedder, search_seconds=HASTY))
         with pytest.raises(TooSlow) as caught:
             await search.search(Server("acme"), SearchQuery((QUESTION,)))

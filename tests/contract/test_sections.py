@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from responsa_server.domain.answers import Quote, SearchOptions
 from responsa_server.domain.people import Principal
-from responsa_server.providers.minilm import Float
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.token_match import TokenMatcher
 from responsa_server.text.headed import HeadedSection, headed_sections
 from tests.contract.conftest import People
 from tests.contract.library_house import House
@@ -122,54 +117,3 @@ async def test_what_instructs_an_assistant_is_left_out_of_a_section(house: House
         data = page.encode()
         assert all(data[one.source.start : one.source.end].decode() == one.text for one in (first, second))
         assert "Ignore" not in first.text + first.markdown + second.markdown
-
-
-class MadeUp:
-    """A model for which a question has the same tokens as a text about the harbour master, and no others. hangs: whether it never answers."""
-
-    languages = frozenset({"en"})
-    max_tokens = 100
-
-    def __init__(self, *, hangs: bool = False) -> None:
-        self._hangs = hangs
-        self.asked = 0
-
-    def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        return [one.span() for one in re.finditer(r"\S+", text)]
-
-    async def token_vectors(self, texts: Sequence[str]) -> Sequence[Float]:
-        self.asked += 1
-        if self._hangs:
-            await asyncio.Event().wait()
-        return [
-            np.array([[1, 0] if one.endswith("?") or "harbour master" in one else [0, 1]], np.float32)
-            for one in texts
-        ]
-
-
-async def test_the_tokens_of_sections_count_if_the_model_is_quick_enough_and_knows_the_language(
-    house: House, people: People
-) -> None:
-    page = (
-        "# Locks\n\n## Lock keepers\n\nA lock keeper may close a lock, and may open an account at the shop of the lock.\n\n"
-        "## Passing through\n\nThe gate is opened by the harbour master only.\n"
-    )
-    await house.take_in(people.ann, page, "locks.md")
-    retriever = retriever_of(house.database, house.embedder)
-
-    async def first(question: str, knowledge: LibraryEvidence) -> tuple[str, float]:
-        found = await knowledge.search(people.ann, (question,), (), SearchOptions(top_k=20))
-        shown = await knowledge.sections(people.ann, found, 5, 8000, divided=False)
-        return shown[0][0].text.partition("\n")[0], shown[0][0].score
-
-    question = "Which person may open a lock?"
-    without = LibraryEvidence(retriever)
-    assert (await first(question, without))[0] == "## Lock keepers"
-    matched = LibraryEvidence(retriever, matcher=TokenMatcher(MadeUp()))
-    assert (await first(question, matched))[0] == "## Passing through"
-    slow = MadeUp(hangs=True)
-    late = LibraryEvidence(retriever, matcher=TokenMatcher(slow), matching_seconds=0.01)
-    assert await first(question, late) == await first(question, without)
-    assert slow.asked == 1
-    german = "Welche Person darf die Schleuse öffnen, und wer ist der lock keeper?"
-    assert await first(german, matched) == await first(german, without)

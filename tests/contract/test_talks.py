@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from responsa_server.agents.nodes.quoting import Grade, GradeInput
 
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.quoting import Grade, GradeInput
 from responsa_server.agents.nodes.searching import Retrieve, RetrieveInput, Rewrite, RewriteInput
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.conversations import Speaker

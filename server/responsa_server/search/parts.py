@@ -108,20 +108,22 @@ class PassageParts:
             fenced = opened is not None and (b"\n" + opened.group(1)) not in last[opened.end() :]
         return list(_units(data, start, beside, markdown=self._markdown, fenced=fenced))
 
-    def of(self, place: int, most_bytes: int = MAX_EXCERPT_BYTES) -> Part | None:
+    def of(
+        self, place: int, most_bytes: int = MAX_EXCERPT_BYTES, prose_bytes: int = PROSE_BYTES
+    ) -> Part | None:
         """The part round the piece with the index `place`; None if that is a heading or the header of a table.
 
-        most_bytes: the maximum size of a list, of code or of rows; prose has about PROSE_BYTES.
+        most_bytes: the maximum size of a list, of code or of rows. prose_bytes: about the size of prose, and of what is shown with its neighbours.
         """
         piece = self._found.pieces[place]
         if piece.kind is VectorKind.HEADING or (piece.kind is VectorKind.ROW and self.header(place) is None):
             return None
         at = self._offset + place
         first, last = self._group(at)
-        limit = PROSE_BYTES if piece.kind is VectorKind.SENTENCE else most_bytes
+        limit = min(prose_bytes, most_bytes) if piece.kind is VectorKind.SENTENCE else most_bytes
         if self._size(first, last) > limit:
             return self._within(at, first, last, limit)
-        limit = min(PROSE_BYTES, most_bytes)
+        limit = min(prose_bytes, most_bytes)
         while True:
             grown = (first, last)
             if last + 1 < len(self._units) and not self._ends(last):
@@ -277,10 +279,10 @@ class PassageParts:
                 f"- {shown}" for one in texts if (shown := shown_row(one, Origin(False, named=True)))
             )
         header = self._header(units[0].source)
+        if header is None and self._markdown:
+            return self._table(self.text(ByteRange(units[0].source.start, units[-1].source.end)))
         if header is None:
-            return self._table(
-                self.bytes_of(ByteRange(units[0].source.start, units[-1].source.end)).decode(errors="ignore")
-            )
+            header, texts = header_of(f"{texts[0]}\n", markdown=False), texts[1:]
         if not header or not self._markdown:
             origin = Origin(self._markdown, 0, header)
             return "\n".join(f"- {shown}" for one in texts if (shown := shown_row(one, origin)))

@@ -15,7 +15,7 @@ EMBEDDED_MODEL: Final = "embedded:minilm"
 
 
 class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
-    """How passages are searched, and how much support an answer needs."""
+    """How passages are searched."""
 
     vector_store: str = Field(
         default="postgres",
@@ -39,12 +39,6 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         le=1000,
         description="The size of the list of candidates in a vector search (pgvector's `hnsw.ef_search`). A larger value finds more passages and takes longer.",
     )
-    support_threshold: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="The minimum support of an answer. If the answer to a question has less support, the question is refused. If empty, the calibrated threshold applies. If 0, a question is refused only if no passage is found.",
-    )
     search_seconds: float = Field(
         default=4.0,
         ge=0.1,
@@ -60,7 +54,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         default=4.0,
         ge=0.1,
         le=60,
-        description="The maximum time in seconds for the vectors of a question. If an embedding model takes longer, a turn searches by words alone, and a call of `Search` fails. This is also the maximum time for comparing the tokens of a question with those of sections.",
+        description="The maximum time in seconds for the vectors of a question. If an embedding model takes longer, a turn searches by words alone, and a call of `Search` fails.",
     )
     embedding_threads: int = Field(
         default=0,

@@ -25,11 +25,10 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Reader, Server
 from responsa_server.search.embedder import OneEmbedder, Vectors
-from responsa_server.search.extract import Extractor
+from responsa_server.search.evidence import CALIBRATED
 from responsa_server.search.retrieve import Retrieval, Retriever
-from responsa_server.search.support import CALIBRATED
 from responsa_server.text.lexical import Analyzer
-from tests.unit.knowledge.test_extract import found
+from tests.unit.knowledge.test_excerpts import found
 
 ASKED: Final = "How do plants make sugar?"
 OTHER: Final = "photosynthesis definition"
@@ -157,15 +156,14 @@ def numbers(retrieval: Retrieval) -> list[int]:
 
 async def test_without_expansions_there_is_one_list() -> None:
     alone = await searched()
-    assert (numbers(alone), alone.expansions, alone.alone) == ([1, 2], 0, [])
+    assert numbers(alone) == [1, 2]
 
 
 @pytest.mark.parametrize("rerank", [True, False])
 async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> None:
     one = await searched([OTHER], rerank=rerank)
     assert sorted(numbers(one)) == [1, 3]
-    assert numbers(replace(one, passages=one.alone)) == [1, 2]
-    assert (one.expansions, one.terms, len(one.weights), len(one.languages)) == (1, (OTHER, ASKED), 2, 2)
+    assert (one.terms, len(one.weights), len(one.languages)) == ((OTHER, ASKED), 2, 2)
     # The question's own passages keep half of the places, even if all other passages fit an expansion better than any
     # passage fits the question.
     several = await searched([OTHER, "roots take up water"], rerank=rerank)
@@ -181,8 +179,7 @@ async def test_passages_that_words_select_get_their_cosines() -> None:
 
 async def test_what_stands_in_both_lists_is_read_once() -> None:
     index = Three()
-    found = await retriever_of(index).search(Server("acme"), [ASKED], top_k=2, expansions=[OTHER])
-    assert {one.found.passage.id for one in found.passages} & {one.found.passage.id for one in found.alone}
+    await retriever_of(index).search(Server("acme"), [ASKED], top_k=2, expansions=[OTHER])
     assert len(index.reads) == len(set(index.reads))
 
 
@@ -191,29 +188,3 @@ async def test_each_passage_is_found_once_and_the_best_comes_first() -> None:
     assert sorted(numbers(every)) == [1, 2, 3]
     scores = [one.score.total for one in every.passages]
     assert scores == sorted(scores, reverse=True)
-
-
-@pytest.mark.parametrize(
-    "expansions", [[OTHER], ["light is put to work"], ["roots take up water", OTHER, "light is put to work"]]
-)
-async def test_expansions_leave_the_support_and_the_answer_of_the_question(expansions: list[str]) -> None:
-    alone = Extractor().answer(await searched())
-    assert alone.supported()
-    more = await searched(expansions)
-    # The passages that expansions found fit the expansions better than any passage fits the question.
-    assert more.passages[0].term < more.expansions
-    answer = Extractor().answer(more)
-    assert answer.support >= alone.support
-    assert answer.parts[0].text == LEAVES.passage.text
-
-
-async def test_what_only_an_expansion_finds_answers_where_it_is_near_the_question() -> None:
-    retriever = retriever_of(Three())
-    asked, expansion = "light is put to work", OTHER
-    alone = Extractor().answer(await retriever.search(Server("acme"), [asked], top_k=2))
-    both = await retriever.search(Server("acme"), [asked], top_k=2, expansions=[expansion])
-    # The expansion is even nearer to the passage, and the passage contains the words of the question.
-    assert both.passages[0].term == 0
-    answer = Extractor().answer(both)
-    assert answer.support > alone.support
-    assert answer.parts[0].text == TERM.passage.text

@@ -11,13 +11,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sniff import sniff
-from responsa_server.search.parts import (
-    MAX_PARAGRAPH_BYTES,
-    MAX_PART_BYTES,
-    READ_BEFORE_BYTES,
-    Part,
-    PassageParts,
-)
+from responsa_server.search.parts import CUT, PROSE_BYTES, READ_BEFORE_BYTES, Part, PassageParts
 from responsa_server.text.sentences import pieces
 
 ID = UUID(int=1)
@@ -40,54 +34,35 @@ def found(text: str, *, name: str = "page.md", cut: str = "", language: str = "e
     return FoundPassage(passage, language, stored, row.media_type, data[:start].decode())
 
 
-def part(one: FoundPassage, words: str) -> Part | None:
-    """The part that shows the last piece with these words."""
+def part(one: FoundPassage, words: str, most_bytes: int = 2_000) -> tuple[PassageParts, Part | None]:
+    """The part round the last piece with these words."""
     raw, start = one.passage.text.encode(), one.passage.source.start
     place = max(
         number
         for number, piece in enumerate(one.pieces)
         if words in raw[piece.source.start - start : piece.source.end - start].decode()
     )
-    made = PassageParts(one).of(place)
-    if made is not None:
-        assert raw[made.source.start - start : made.source.end - start].decode() == made.text
-    return made
+    whole = (0, (one.before + one.passage.text).encode())
+    parts = PassageParts(one, whole if len(one.before.encode()) == start else None)
+    return parts, parts.of(place, most_bytes)
 
 
-def shown(text: str, words: str, *, name: str = "page.md", cut: str = "", language: str = "en") -> str:
-    """The Markdown of the part that shows the last piece with these words; '' if no part does."""
-    made = part(found(text, name=name, cut=cut, language=language), words)
-    return "" if made is None else made.shown
+def shown(
+    text: str, words: str, *, name: str = "page.md", cut: str = "", language: str = "en", most: int = 2_000
+) -> str:
+    """The Markdown of the part round the last piece with these words; '' if there is none."""
+    parts, made = part(found(text, name=name, cut=cut, language=language), words, most)
+    return "" if made is None else parts.markdown(made)
 
 
-TOWER = "The tower stands on the hill. It was built in 1712. So it is old. Bees make honey."
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("The tower", "The tower stands on the hill."),
-        ("built in", "The tower stands on the hill. It was built in 1712."),
-        ("So it", "The tower stands on the hill. It was built in 1712. So it is old."),
-        ("Bees", "Bees make honey."),
-    ],
-)
-def test_a_sentence_brings_the_sentences_that_it_depends_on(words: str, expected: str) -> None:
-    assert shown(TOWER, words) == expected
-
-
-def test_a_sentence_whose_antecedent_is_missing_or_far_is_marked() -> None:
-    for text in ("# Towers\n\nIt was built in 1712.", f"{'Long ago, ' * 70}it stood. It was built in 1712."):
-        made = part(found(text), "1712")
-        assert made is not None
-        assert (made.shown, made.complete) == ("It was built in 1712.", False)
-    other = part(found("Der Turm steht. Here it is.", language="de"), "Here")
-    assert other is not None
-    assert (other.shown, other.complete) == ("Here it is.", True)
-
-
-STEPS = """\
+PAGE = """\
 # Start
+
+The tower stands on the hill. It was built in 1712.
+
+Bees make honey.
+
+## Steps
 
 Do this:
 
@@ -99,105 +74,85 @@ Do this:
 
 2. Open it.
 
-Then look.
+## Ports
 
-- Wait for this:
-
-  ```text
-  done
-  ```
-
-Run this command.
-
-```sh
-start --now
-```
-
-It prints nothing. These are the limits:
+| Port | Use |
+|---|---|
+| 80 | `http` |
+| 443 | https |
 """
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        ("built in", "The tower stands on the hill. It was built in 1712.\n\nBees make honey."),
+        ("Bees", "The tower stands on the hill. It was built in 1712.\n\nBees make honey."),
+        ("Open it", "Do this:\n\n1. Get the file:\n\n   ```sh\n   get it\n   ```\n2. Open it."),
+        ("443", "| Port | Use |\n|---|---|\n| 80 | `http` |\n| 443 | https |"),
+        ("Port |", ""),
         ("# Start", ""),
-        ("Get the", "Do this:\n\n1. Get the file:\n\n   ```sh\n   get it\n   ```\n2. Open it."),
-        ("Wait for", "- Wait for this:\n\n  ```text\n  done\n  ```"),
-        ("done", "- Wait for this:\n\n  ```text\n  done\n  ```"),
-        ("start --now", "Run this command.\n\n```sh\nstart --now\n```"),
-        ("These are", ""),
     ],
 )
-def test_what_announces_is_shown_with_what_it_announces_or_not_at_all(words: str, expected: str) -> None:
-    assert shown(STEPS, words) == expected
+def test_a_part_is_what_stands_round_a_piece_in_its_section(words: str, expected: str) -> None:
+    assert shown(PAGE, words) == expected
 
 
-def test_a_label_is_shown_with_its_list() -> None:
-    assert shown("Openers\n- Turn left.\n- Push.\n", "Openers") == "Openers\n\n- Turn left.\n- Push."
-    assert shown("It opens.\n- Turn left.\n", "It opens") == "It opens."
+def test_a_part_goes_over_the_edge_of_its_passage() -> None:
+    assert shown(PAGE, "1712", cut="It was built") == shown(PAGE, "1712")
+    assert shown(PAGE, "443", cut="| 443") == shown(PAGE, "443")
 
 
-def test_an_announcement_of_something_long_is_not_shown() -> None:
-    items = "".join(
-        f"- Item {number} is one of many, and it is described at length.\n" for number in range(40)
-    )
-    assert len(items) > MAX_PART_BYTES
-    assert shown(f"There are many:\n\n{items}", "There are") == ""
-    assert shown(f"There are many:\n\n{items}", "Item 7 ").startswith("- Item 7 ")
+def test_long_lists_and_code_are_cut_with_a_mark_and_prose_without() -> None:
+    items = "\n".join(f"- The item with the number {number} is here." for number in range(100))
+    cut = shown(f"# Items\n\n{items}\n", "number 50 ", most=900)
+    assert cut.startswith(f"{CUT}\n\n- The item")
+    assert cut.endswith(f"is here.\n\n{CUT}")
+    assert "number 50 " in cut
+    assert 700 < len(cut.encode()) < 920
+    code = "\n".join(f"line_{number} = {number}" for number in range(300))
+    long = shown(f"```\n{code}\n```\n", "line_0 ", most=900)
+    assert (long.startswith("```\nline_0 = 0\n"), long.endswith(f"\n```\n\n{CUT}")) == (True, True)
+    prose = " ".join(f"Sentence {number} of many stands here." for number in range(80))
+    some = shown(prose, "Sentence 40 ")
+    assert "Sentence 40 " in some
+    assert PROSE_BYTES - 80 < len(some.encode()) <= PROSE_BYTES
+    assert CUT not in some
 
 
-TABLE = "Ports:\n\n| Port | Use |\n|---|---|\n| 80 | `http` |\n| 443 | \\*https\\* |\n\nEnd.\n"
+def test_the_headings_of_a_part_are_those_above_it() -> None:
+    one = found(PAGE)
+    parts = PassageParts(one)
+    titles = {parts.text(piece.source): parts.headings(place) for place, piece in enumerate(one.pieces)}
+    assert list(titles["| 443 | https |"]) == ["Start", "Ports"]
+    assert list(titles["Bees make honey."]) == ["Start"]
 
 
-@pytest.mark.parametrize(
-    ("words", "cut", "expected"),
-    [
-        ("| 80", "", "**Port**: 80; **Use**: `http`"),
-        ("443", "", "**Port**: 443; **Use**: \\*https\\*"),
-        ("443", "| 443", "**Port**: 443; **Use**: \\*https\\*"),
-        ("Port |", "", ""),
-        ("Ports:", "", "Ports:\n\n| Port | Use |\n|---|---|\n| 80 | `http` |\n| 443 | \\*https\\* |"),
-    ],
-)
-def test_a_row_has_the_names_of_its_columns_even_if_the_header_is_in_another_passage(
-    words: str, cut: str, expected: str
-) -> None:
-    assert shown(TABLE, words, cut=cut) == expected
+TABLE = """\
+Ports:
+
+| Port | Use |
+|---|---|
+| 80 | `http` |
+| 443 | *https* |
+"""
 
 
 def test_other_formats_show_their_visible_text() -> None:
     page = (
         "<h1>Ports</h1><p>Use *one* of &lt;these&gt;.</p><table><tr><th>Port<th>Use</tr><tr><td>80<td>web</tr></table>"
-        "<ul><li>First.<li>Second.</ul><pre>a  b\n  c</pre>"
+        "<ul><li>First.<li>Second.</ul>"
     )
-    assert shown(page, "Use *one*", name="page.html") == "Use \\*one\\* of \\<these>."
-    assert shown(page, "80", name="page.html") == "**Port**: 80; **Use**: web"
-    assert shown(page, "Port |", name="page.html") == ""
-    assert shown(page, "Second", name="page.html") == "- Second."
-    assert shown(page, "a  b", name="page.html") == "```\na  b\n  c\n```"
+    html = shown(page, "80", name="page.html")
+    assert html.startswith("Use \\*one\\* of \\<these>.")
+    assert "\n\n- **Port**: 80; **Use**: web\n\n" in html
+    assert "Second." in html
     assert shown("# no heading, 2 * 3 * 4 <b>", "2 *", name="a.txt") == "\\# no heading, 2 * 3 * 4 \\<b>"
 
 
 def test_what_has_no_visible_text_is_not_shown() -> None:
-    assert shown("Text.\n\n<b></b>\n", "<b>") == ""
-    assert shown("Text.\n\n![](gear.svg)\n", "gear") == ""
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("See [Backing up](backup.md).", ""),
-        ("See also [Backing up][backup].", ""),
-        ("- [Backing up](backup.md)", ""),
-        ("[Backing up](backup.md) takes an hour.", "Backing up takes an hour."),
-        ("Licence: [MIT](LICENSE).", "Licence: MIT."),
-        ("[Jane Doe](mailto:jane@example.org).", "Jane Doe."),
-        ("Website: <https://example.org>.", "Website: [https://example.org](https://example.org)."),
-        ("请参阅[备份](b.md)，备份每天进行一次。", "请参阅备份，备份每天进行一次。"),
-    ],
-)
-def test_what_only_refers_to_another_place_is_not_shown(text: str, expected: str) -> None:
-    assert shown(f"Before.\n\n{text}\n\nAfter.", text.strip("- .")) == expected
+    assert shown("<b></b>\n", "<b>") == ""
+    assert shown("![](gear.svg)\n", "gear") == ""
 
 
 def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header() -> None:
@@ -205,37 +160,10 @@ def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header()
     table = f"<p>All our lamps and how they are.</p><table><tr><th>Lamp<th>Material<th>Colour{rows}<tr><td>Last<td>of<td>all</table>"
     whole = found(table, name="lamps.html", cut="Last | of")
     assert len(whole.before) > READ_BEFORE_BYTES
-    last = part(replace(whole, before=whole.before[-READ_BEFORE_BYTES:]), "Last")
-    assert last is not None
-    assert last.shown == "Last; of; all"
-    near = part(replace(whole, before="Lamp | Material | Colour\n"), "Last")
-    assert near is not None
-    assert near.shown == "**Lamp**: Last; **Material**: of; **Colour**: all"
-
-
-def test_a_sentence_is_widened_within_its_paragraph() -> None:
-    sentences = [f"This is sentence {number}, which tells of the mill on the river." for number in range(12)]
-    one = found(f"# Mills\n\n{' '.join(sentences)}\n\nAnother paragraph.\n\n- An item.\n- Another item.\n")
-    parts = PassageParts(one)
-
-    def widened(words: str) -> str:
-        made = part(one, words)
-        assert made is not None
-        return parts.widened(made).text
-
-    assert widened("sentence 0") == " ".join(sentences[:6])
-    assert widened("sentence 5") == " ".join(sentences[3:9])
-    assert widened("sentence 11") == " ".join(sentences[6:])
-    assert len(" ".join(sentences[:6]).encode()) <= MAX_PARAGRAPH_BYTES
-    assert widened("Another paragraph") == "Another paragraph."
-    assert widened("An item") == "- An item."
-
-
-def test_a_widened_part_has_the_sentences_that_it_refers_to() -> None:
-    one = found("# Mills\n\nThe mill stops. It was built in 1712. So it is old, and it is loud. They stay.")
-    last = part(one, "They stay.")
-    assert last is not None
-    wide = PassageParts(one).widened(last)
-    assert (last.text, last.complete) == ("They stay.", False)
-    assert wide.text.startswith("The mill stops.")
-    assert wide.complete
+    for before, expected in (
+        (whole.before[-READ_BEFORE_BYTES:], "- Last; of; all"),
+        ("Lamp | Material | Colour\n", "- **Lamp**: Last; **Material**: of; **Colour**: all"),
+    ):
+        parts, last = part(replace(whole, before=before), "Last")
+        assert last is not None
+        assert parts.markdown(last) == expected

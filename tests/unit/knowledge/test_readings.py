@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from responsa_server.search.evidence import PassageAnalyses, judge, read_question
-from tests.unit.knowledge.test_extract import LEASES, found, weights_of
+from tests.unit.knowledge.test_excerpts import LEASES, found, weights_of
 
 QUESTION = "How often does a worker renew its lease?"
 

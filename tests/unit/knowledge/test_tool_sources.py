@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from responsa_server.agents.engine.citations import citation_of
 from responsa_server.domain.answers import Claim, FoundSource, Quote
@@ -14,18 +13,16 @@ from responsa_server.domain.events import (
     ByteRange,
     Citation,
     SourcePassage,
-    ToolCitation,
     ToolOrigin,
     ToolSource,
 )
 from responsa_server.search.answering import judge_claims
 from responsa_server.search.evidence import PassageAnalyses
-from responsa_server.search.extract import ExtractedAnswer, Extractor, SupportedPart, joined_answers
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score
 from responsa_server.search.tool_sources import NO_COLLECTION, read_sources, whole, with_sources
 from responsa_server.text.lexical import Analyzer, language_of
-from tests.unit.knowledge.test_extract import found, weights_of
+from tests.unit.knowledge.test_excerpts import found, weights_of
 
 FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
 NILE = (
@@ -51,26 +48,10 @@ def exact(quotes: Sequence[Quote], texts: Sequence[str]) -> bool:
     )
 
 
-def test_an_extract_quotes_the_best_sentence_of_the_sources() -> None:
-    texts = (RECIPE, NILE)
+def test_the_passages_of_sources_are_ranked_by_the_words_of_the_question() -> None:
     sources = [source(RECIPE, title="Bread"), source(NILE, index=1)]
     retrieval = with_sources(None, "How long is the Nile?", sources, Analyzer())
-    extracted = Extractor().answer(retrieval)
-    assert extracted.supported()
-    quotes = [Quote(one.passage, one.source, one.text, one.score, one.shown) for one in extracted.parts]
-    assert quotes[0].text == "The Nile is 6,650 km long and flows through eleven countries."
-    assert exact(quotes, texts)
-    cited = citation_of(quotes[0], quotes[0].text, quotes[0].source, ByteRange(0, 5))
-    assert isinstance(cited, ToolCitation)
-    assert (cited.origin, cited.title, cited.uri) == (sources[1].origin, "Rivers", "https://example.org/1")
-    assert cited.sha256 == hashlib.sha256(quotes[0].text.encode()).digest()
-
-
-def test_sources_that_say_nothing_on_the_question_support_nothing() -> None:
-    retrieval = with_sources(
-        None, "Who painted the Mona Lisa?", [source(NILE), source("", index=1)], Analyzer()
-    )
-    assert not Extractor().answer(retrieval).supported()
+    assert [one.found.passage.title for one in retrieval.passages] == ["Rivers", "Bread"]
     assert with_sources(None, "Who?", [source("")], Analyzer()).passages == []
 
 
@@ -122,30 +103,6 @@ def test_claims_are_held_against_the_sources_that_they_name() -> None:
     quotes = judge_claims(claims, excerpts, PassageAnalyses())
     assert [one is not None for one in quotes] == [True, False, False, True, False, False]
     assert exact([one for one in quotes if one is not None], (RECIPE, NILE))
-
-
-def test_two_answers_are_joined_if_both_are_supported_and_nothing_is_said_twice() -> None:
-    def answer(support: float, *texts: str) -> ExtractedAnswer:
-        parts = [
-            SupportedPart(
-                replace(found(one).passage, document_id=uuid4()), ByteRange(0, len(one)), one, one, support
-            )
-            for one in texts
-        ]
-        return ExtractedAnswer(parts, support)
-
-    documents = answer(0.8, "The ferry leaves at seven.", "It carries bicycles.")
-    web = answer(0.9, "The ferry leaves at nine.", "the ferry leaves at seven.")
-    both = joined_answers(documents, web, 0.5)
-    assert [one.text for one in both.parts] == [
-        "The ferry leaves at seven.",
-        "It carries bicycles.",
-        # A source that disagrees is shown.
-        "The ferry leaves at nine.",
-    ]
-    assert both.support == 0.9
-    assert joined_answers(documents, web, 0.85) == web
-    assert joined_answers(documents, answer(0.1, "No."), 0.85) == documents
 
 
 def test_long_sources_are_cut_into_passages_at_sentences() -> None:
