@@ -1,9 +1,10 @@
-"""A server of language models that answers with the end of its instructions, once the test allows the answer."""
+"""A server of language models that answers with the end of its instructions, or as the test says, once the test allows the answer."""
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,9 +15,10 @@ SAY = "Say: "
 
 
 class Echo:
-    """Uses OpenAI's protocol. The answer is the rest of the line after the last `Say: ` in the first message."""
+    """Uses OpenAI's protocol. The answer is what `says` makes of the request's body: by default, the rest of the line after the last `Say: ` in the first message."""
 
-    def __init__(self) -> None:
+    def __init__(self, says: Callable[[Any], str] | None = None) -> None:
+        says = says or _said
         self.open = threading.Event()
         self.open.set()
         self.waiting = threading.Semaphore(0)
@@ -31,7 +33,7 @@ class Echo:
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream")
                 self.end_headers()
-                self.wfile.write(b"".join(OpenAi().events(Scene([_said(body)]))))
+                self.wfile.write(b"".join(OpenAi().events(Scene([says(body)]))))
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class uses this name
                 pass
