@@ -23,7 +23,9 @@ def pages() -> list[Path]:
     ).stdout
     # Markdown files of shipped agents are samples and prompts, not docs.
     names = [
-        name for name in listed.split("\0") if name and not name.startswith(("server/", "tests/", "evals/", "samples/"))
+        name
+        for name in listed.split("\0")
+        if name and not name.startswith(("server/", "tests/", "evals/", "samples/"))
     ]
     return [ROOT / name for name in names]
 

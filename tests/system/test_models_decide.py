@@ -62,7 +62,9 @@ def asked(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inst
 
 def test_readme_shows_what_a_model_answers(asked: Instance) -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    (shown,) = (block.text for block in blocks(page) if block.kind == "console" and "elsewhere" in block.words)
+    (shown,) = (
+        block.text for block in blocks(page) if block.kind == "console" and "elsewhere" in block.words
+    )
     command, _, expected = shown.partition("\n")
     assert QUESTION in command
     assert fits(expected, asked.run("ask", QUESTION).stdout)

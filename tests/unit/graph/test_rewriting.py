@@ -30,7 +30,7 @@ NILE = "How long is the Nile?"
         "And the width?",
         "So which cities are on the way to Cairo?",
         "What about the Congo?",
-        "In flood years?",
+        "In floods?",
         "Wo entspringt er?",
         "它在哪里？",
     ],

@@ -190,15 +190,6 @@ async def test_the_question_that_was_searched_for_is_ranked_for_and_the_cost_is_
     output = await node.process(given, run)
     assert (shelf.ranked, output.ranking) == (["Why is it so?"], shelf.ranking)
     assert (run.fallen, turn.meter.usage.cost_micros) == ([failed], 3)
-    for asked, standalone, expected in (
-        ("How long is it?", "How long is it? (Where is the Nile?)", "How long is it? (Where is the Nile?)"),
-        ("Play some jazz", "Play some jazz (Where is the Nile?)", "Play some jazz"),
-        ("Its end", "Where does the Nile end?", "Where does the Nile end?"),
-    ):
-        shelf.ranked.clear()
-        both = RankInput(question=asked, standalone_question=standalone, evidence=evidence())
-        await node.process(both, Turn().run)
-        assert shelf.ranked == [expected]
     assert json.loads(json.dumps(plain := node.validate_output(output))) == plain
 
 

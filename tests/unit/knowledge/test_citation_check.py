@@ -73,7 +73,6 @@ def judged(claim: str, passage: PromptPassage, *others: str) -> Quote | None:
         ("The hub costs 1,250.50 euros.", "The hub costs 1,250.50 dollars."),
         ("The antenna reaches 30 metres.", "The antenna reaches 30 feet."),
         ("15 % of the costs are paid.", "15 euros of the costs are paid."),
-        ("The first 3 batches were sold in 2021.", "The first 4 batches were sold in 2021."),
         (
             "The battery lasts for 18 months, and the antenna reaches 30 metres.",
             "The battery lasts for 30 months.",
@@ -90,8 +89,6 @@ def judged(claim: str, passage: PromptPassage, *others: str) -> Quote | None:
         ("Set `max_sensors` in the file.", "Set `most_sensors` in the file."),
         ("Restart it with `rook up --port 8443`.", "Restart it with `rook up --listen 8443`."),
         ("She said “a hub must never sleep”.", "She said “a hub must always sleep”."),
-        # A negation.
-        ("Do not open the case while it runs.", "The hub serves no sensors at once."),
         # Words of the claim that stand nowhere, and a claim that is about something else.
         ("The hub serves several sensors at once.", "Whales are the largest animals that live in the sea."),
     ],

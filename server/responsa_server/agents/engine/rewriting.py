@@ -15,7 +15,7 @@ from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 from responsa_server.text.lexical import language_of
 
-_SHORT: Final = 4
+_SHORT: Final = 2
 """The maximum number of words of a question that may leave something out."""
 _MOST_BEFORE: Final = 3
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")

@@ -6,7 +6,6 @@ from typing import Final
 
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Run
-from responsa_server.agents.engine.rewriting import needs_context
 from responsa_server.domain.answers import Evidence, EvidenceSource, Ranking
 from responsa_server.domain.events import Step
 
@@ -41,19 +40,12 @@ class Rank(Node[RankInput, RankOutput]):
 
     async def process(self, given: RankInput, run: Run) -> RankOutput:
         """Order the evidence."""
-        ranked = await self._source.rank(run.who, _asked(given), given.evidence)
+        question = given.standalone_question or given.question
+        ranked = await self._source.rank(run.who, question, given.evidence)
         run.spend(ranked.usage)
         if ranked.fallback is not None:
             run.fell_back(ranked.fallback)
         return RankOutput(evidence=ranked.evidence, ranking=ranked.ranking)
-
-
-def _asked(given: RankInput) -> str:
-    """The question to rank for: the rewritten one. A short question that points to nothing may be a new one; if only the rule has added the question before, it is ranked as it was asked."""
-    by_rule = given.standalone_question.startswith(f"{given.question.strip()} (")
-    if by_rule and not needs_context(given.question):
-        return given.question
-    return given.standalone_question or given.question
 
 
 RANKER: Final = NodeKind(

@@ -97,4 +97,6 @@ class PostgresAgentVersions:
 
 
 def _stored(row: dict[str, Any]) -> StoredVersion:
-    return StoredVersion(row["agent_id"], row["version"], row["ordinal"], bytes(row["content"]), row["engine"])
+    return StoredVersion(
+        row["agent_id"], row["version"], row["ordinal"], bytes(row["content"]), row["engine"]
+    )
