@@ -1,6 +1,6 @@
 """`python -m bench.costs`: the CPU time of server and PostgreSQL for a turn without a language model, and for a search; on Responsa's own documents, and on ten thousand passages.
 
-With `--beside CHECKOUT`, an instance of another checkout makes the same calls in alternation; the checkout needs its packages (`make packages`). With ten thousand passages, hardly any question
+With `--compare CHECKOUT`, an instance of another checkout makes the same calls in alternation; the checkout needs its packages (`make packages`). With ten thousand passages, hardly any question
 finds passages that an earlier one found, so no cache of analysed passages helps.
 """
 
@@ -138,7 +138,7 @@ def measure(places: Sequence[Place], rounds: int, a_round: int, say: Callable[[s
 def main(given: Sequence[str] | None = None) -> int:
     """Makes the measurements and prints them. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
-    parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="measure this checkout too")
+    parser.add_argument("--compare", type=Path, metavar="CHECKOUT", help="measure this checkout too")
     parser.add_argument("--quick", action="store_true", help="short rounds, to test the bench itself")
     options = parser.parse_args(given)
     leave_in_order()
@@ -150,9 +150,9 @@ def main(given: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         ours = stack.enter_context(place())
         places: list[Place] = [ours]
-        if options.beside is not None:
+        if options.compare is not None:
             other = stack.enter_context(place())
-            places.append(OtherPlace(other.home, other.port, checkout=options.beside.resolve()))
+            places.append(OtherPlace(other.home, other.port, checkout=options.compare.resolve()))
         for at in places:
             say(f"starting {at.executable}")
             stack.enter_context(running(at))

@@ -59,7 +59,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The data folder and the port of an instance. limited: whether the instance has the default limits of callers; otherwise it has none."""
+    """The data folder and the port of an instance. limited: whether the instance has the default limits of callers; otherwise it has no limits."""
 
     home: Path
     port: int

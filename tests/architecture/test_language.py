@@ -44,6 +44,7 @@ KINDS = frozenset({"md", "html", "proto", "py", "sql", "toml", "ts", "yaml"})
 NOT_PROSE = (
     "evals/",
     "generated/",
+    "samples/",
     *(f"migrations/{number:04}_" for number in range(1, 10)),
     "tests/architecture/test_language.py",
     "tests/cases/golden/",

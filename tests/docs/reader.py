@@ -8,7 +8,7 @@ The info string of a fenced block says what the block is:
 | `sh start` | starts the instances that the block's `responsa up` lines name, with the settings before `responsa up` |
 | `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until` repeats the command until the two agree |
 | `text` | compares the block with the output of the block before |
-| `python`, `js` | runs the block; all Python blocks of a page share one namespace |
+| `python` | runs the block; all Python blocks of a page share one namespace |
 | `js`, `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
 | `json`, `jsonl`, `toml` | checks that the block parses; JSON is parsed as a whole or line by line |
 | `mermaid`, `tree` | does nothing, because the block is a drawing |
@@ -184,8 +184,6 @@ class Reader:
                     path = self.folder / block.path
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(text, encoding="utf-8")
-                case "js":
-                    printed = self._js(text, where)
                 case "json" | "jsonl":
                     _parses(text, where)
                 case "toml":
@@ -241,23 +239,6 @@ class Reader:
             exec(compile(text, where, "exec"), self._names)
         self.ran += 1
         return out.getvalue()
-
-    def _js(self, text: str, where: str) -> str:
-        # Node 20 has the browsers' WebSocket behind a flag; later versions have removed the flag or enable it
-        # by default.
-        done = subprocess.run(
-            ["node", "--no-warnings", "--experimental-websocket", "--input-type=module", "-"],
-            input=text,
-            cwd=self.folder,
-            env=dict(self.environment),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, f"{where}: {done.stderr}"
-        self.ran += 1
-        return done.stdout
 
     def _start(self, text: str, where: str) -> None:
         """Start each instance for which the text sets a RESPONSA_HOME. Without RESPONSA_HOME, the commands use the reader's instance, which is already running."""

@@ -66,7 +66,6 @@ def test_what_fits() -> None:
         ("```\nwhat is this\n```\n", "say what the block is"),
         ("```json\n{\n```\n", "not JSON"),
         ("```sh start\nRESPONSA_NO_SUCH=1 responsa up\n```\n", "was started without"),
-        ('```js\nthrow new Error("no")\n```\n', "no"),
     ],
 )
 def test_a_page_that_is_wrong_is_caught(text: str, wrong: str, reader: Reader, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who is told that a language model costs money and that no quota limits it."""
+"""The people who hear that a language model costs money and that no quota limits it."""
 
 from __future__ import annotations
 

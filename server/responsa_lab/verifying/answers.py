@@ -1,6 +1,6 @@
 """python -m responsa_lab.verifying.answers PROVIDER:MODEL [DOCUMENTS] [--questions FILE] [--judge PROVIDER:MODEL] [--part PART] [--limit N] [--running] [--yes]
 
-Asks an instance of its own, or with --running the one of the command line, whose `models.default` is the model. Another model, or the same one, judges each answer by a
+Asks its own instance, or with --running the one of the command line, whose `models.default` is the model. Another model, or the same one, judges each answer by a
 fixed rubric. Prints how many answers are right, partly right, wrong or refused, and how many citations are valid. Before it asks, it prints the most that
 all of this can cost. Providers, addresses and keys come from the settings, as for a server.
 
@@ -58,7 +58,7 @@ from responsa_server.providers.table import ModelTable
 
 _FAILED, _USAGE = 1, 2
 _BESIDE_TOKENS: Final = 3000
-"""The most tokens of a prompt for an answer beside the passages."""
+"""The most tokens of a prompt for an answer without the passages."""
 _ANSWER_TOKENS: Final = 1600
 _JUDGED_TOKENS: Final = 4000
 """The most tokens of a prompt for the judge."""
@@ -82,9 +82,9 @@ class Verdict(StrEnum):
 
 RUBRIC: Final = f"""You judge an answer to a question. The reference is the text of the documents that answers the question; several texts answer it each by itself.
 - right: the answer says what the reference says, as far as the question asks for it, in whatever words. Further details that do not contradict it do not matter.
-- partly: the answer gives only a part of what the question asks for, or all of it with a mistake beside the point.
+- partly: the answer gives only a part of what the question asks for, or all of it with a mistake that does not matter.
 - wrong: the answer contradicts the reference, or answers another question, or invents what the reference does not say.
-- refused: the answer says that the documents do not answer the question, and gives no answer of its own.
+- refused: the answer says that the documents do not answer the question, and gives no other answer.
 If the reference is empty, the documents do not answer the question: an answer is then wrong, or refused.
 Judge only what is written, not its style. {meaning(_MARK)}
 Reply with a JSON object: `reason`, one short sentence, and `verdict`, one of right, partly, wrong, refused."""
@@ -179,7 +179,7 @@ def most(cases: int, context_tokens: int, price: Price | None, judge: Price | No
 
 
 async def judged(judge: ChatModel, case: Case, answer: str) -> Verdict | None:
-    """The judge's verdict, or None if it gave none. Raises ModelError."""
+    """The judge's verdict, or None if it gave no verdict. Raises ModelError."""
     parts = [
         ("question", case.question),
         *(("reference", text) for text in case.references or [""]),
@@ -257,7 +257,7 @@ def report(found: Sequence[Outcome]) -> Sequence[str]:
 
 @contextmanager
 def own_instance(model: str, given: Given) -> Generator[tuple[str, str]]:
-    """Runs an instance whose language model is `model` during the block, in a folder of its own that is purged afterwards. Yields its URL and the key of its administrator.
+    """Runs an instance whose language model is `model` during the block, in its own folder, which is purged afterwards. Yields its URL and the key of its administrator.
 
     Raises CommandFailed: the instance does not start.
     """

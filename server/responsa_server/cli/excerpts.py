@@ -106,7 +106,7 @@ def _marked(excerpt: excerpt_pb2.Excerpt) -> tuple[int, int] | None:
 
 
 def _lines(markdown: str, mark: tuple[int, int] | None) -> Iterator[str]:
-    """The lines of a text, indented; ">" stands before those of the mark. A sentence of a paragraph gets lines of its own."""
+    """The lines of a text, indented; ">" stands before those of the mark. A sentence of a paragraph gets its own lines."""
     if mark is None:
         yield from (_line(line, marked=False) for line in markdown.split("\n"))
         return

@@ -34,7 +34,7 @@ from responsa_server.search.tool_sources import NO_COLLECTION, whole, with_sourc
 from responsa_server.text.instructing import without_instructions
 
 TOP_K: Final = 16
-"""The number of passages of a search, if its options name none."""
+"""The number of passages of a search, if its options name no number."""
 MOST_REFERENCES: Final = 8
 """The number of passages without a subject in a search for what is about the caller."""
 AROUND_BYTES: Final = 1_200

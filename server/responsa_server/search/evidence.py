@@ -42,7 +42,7 @@ class PassageAnalysis:
 
 
 def readable(text: str) -> str:
-    """The text without the addresses of its links and without HTML tags. Other marks are no words anyway."""
+    """The text without the addresses of its links and without HTML tags. Other marks do not count as words."""
     if "](" in text or "<" in text:
         return _NOT_READ.sub(" ", text)
     return text

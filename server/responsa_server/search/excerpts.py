@@ -279,7 +279,7 @@ def _excerpt(
     passage, piece = one.passage.found.passage, one.evidence.piece
     text = parts.text(part.source)
     if instructing_spans(text):
-        # An instruction to an assistant is nobody's answer. The sentence beside it is shown without it.
+        # An instruction to an assistant is nobody's answer. The sentence next to it is shown without it.
         part = parts.alone(one.evidence.place)
         text = parts.text(part.source)
         if instructing_spans(text) or len(text.encode()) > MAX_EXCERPT_BYTES:

@@ -88,9 +88,9 @@ class PassageParts:
         return self.bytes_of(source).decode(errors="ignore")
 
     def _outside(
-        self, start: int, end: int, beside: VectorKind, *, before: bool = False
+        self, start: int, end: int, nearby: VectorKind, *, before: bool = False
     ) -> Sequence[PassagePiece]:
-        """The units of the text before or after the passage's pieces. beside: the kind of the piece next to it."""
+        """The units of the text before or after the passage's pieces. nearby: the kind of the piece next to it."""
         data = self.bytes_of(ByteRange(start, end))
         fenced = False
         if before:
@@ -98,15 +98,15 @@ class PassageParts:
             cut = data.find(b"\n") + 1 if self._start else 0
             start, data = start + cut, data[cut:]
             marks = sum(_FENCE.match(line) is not None for line in data.split(b"\n"))
-            inside = beside is VectorKind.CODE and not _FENCE.match(
+            inside = nearby is VectorKind.CODE and not _FENCE.match(
                 self.bytes_of(self._found.pieces[0].source)
             )
             fenced = self._markdown and (marks % 2 == 1) != inside
-        elif beside is VectorKind.CODE and self._markdown:
+        elif nearby is VectorKind.CODE and self._markdown:
             last = self.bytes_of(self._found.pieces[-1].source)
             opened = _FENCE.match(last)
             fenced = opened is not None and (b"\n" + opened.group(1)) not in last[opened.end() :]
-        return list(_units(data, start, beside, markdown=self._markdown, fenced=fenced))
+        return list(_units(data, start, nearby, markdown=self._markdown, fenced=fenced))
 
     def of(
         self, place: int, most_bytes: int = MAX_EXCERPT_BYTES, prose_bytes: int = PROSE_BYTES
@@ -313,9 +313,9 @@ class PassageParts:
 
 
 def _units(
-    data: bytes, start: int, beside: VectorKind, *, markdown: bool, fenced: bool
+    data: bytes, start: int, nearby: VectorKind, *, markdown: bool, fenced: bool
 ) -> Iterator[PassagePiece]:
-    """The units of a text. beside: the kind of the piece next to it. fenced: whether it begins within fenced code."""
+    """The units of a text. nearby: the kind of the piece next to it. fenced: whether it begins within fenced code."""
     begin, end, kind = start, start, VectorKind.SENTENCE
     mark = b"```" if fenced else b""
     if fenced:
@@ -348,13 +348,13 @@ def _units(
             continue
         heading = markdown and _HEADING.match(line) is not None
         item = _ITEM.match(line) is not None
-        row = line.lstrip().startswith(b"|") if markdown else beside is VectorKind.ROW
+        row = line.lstrip().startswith(b"|") if markdown else nearby is VectorKind.ROW
         if heading or item or row:
             yield from unit()
             begin, end = low, high
             kind = VectorKind.HEADING if heading else VectorKind.ROW if row else VectorKind.ITEM
             if row and _RULER.fullmatch(line.strip()):
-                begin = end  # a ruler is no row
+                begin = end  # a ruler is not a row
             if heading:
                 yield from unit()
                 begin = end = place

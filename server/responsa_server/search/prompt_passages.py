@@ -37,7 +37,7 @@ class Neighbours:
 def neighbours_of(
     passages: Sequence[FoundPassage], around: Mapping[UUID, tuple[int, bytes]]
 ) -> Mapping[UUID, Neighbours]:
-    """The whole paragraphs beside each of these passages. around: the text around them, with the place of its first byte."""
+    """The whole paragraphs next to each of these passages. around: the text around them, with the place of its first byte."""
     found: dict[UUID, Neighbours] = {}
     for one in passages:
         passage = one.passage

@@ -89,7 +89,7 @@ class Retrieval:
 
     terms: the searched strings; the expansions come first. weights, languages: one entry for each string, over all collections searched.
     text_only: whether vectors were not available although the search needed them. readings: for each string, how each collection reads it. kinds: the kinds of the collections that have
-    passages. embedding_tokens: the number of tokens that embedding models read. neighbours: the text beside the first passages. kept: how many
+    passages. embedding_tokens: the number of tokens that embedding models read. neighbours: the text next to the first passages. kept: how many
     passages stay when the reranking model has ordered them; 0 if it is not to be asked. about: the documents about the caller, if other documents were searched apart from them. Checkpoints store the fields under these names.
     """
 

@@ -47,7 +47,7 @@ def found(
     document: int = 0,
     cosine: float | None = 0.5,
 ) -> FoundPassage:
-    """A passage of one paragraph. document: the number of its document; 0 if it has one of its own."""
+    """A passage of one paragraph. document: the number of its document; 0 if it has its own one."""
     paragraph = Block(BlockKind.PARAGRAPH, 0, len(text.encode()))
     stored = [
         PassagePiece(VectorKind.SENTENCE, ByteRange(start + piece.byte_start, start + piece.byte_end), cosine)

@@ -443,7 +443,7 @@ def plan(
             targets = _targets(ways)
             replacing = {target: kinds[config.nodes[target].kind].replaces_model for target in targets}
             named = {target: one for target, one in replacing.items() if one is not None}
-            # If the target replaces the model with a text of its own, the target's kind of fallback is more precise than “passages”.
+            # If the target replaces the model with its own text, the target's kind of fallback is more precise than “passages”.
             named = named if kind is FallbackKind.PASSAGES else {}
             detours[name] = Detour(kind, targets, _choice(ways, model=model), _limits(ways), named)
     routes = [

@@ -50,7 +50,7 @@ _GOES_ON: Final = re.compile(
 
 
 def standalone(question: str, history: Sequence[Said]) -> str | None:
-    """The question followed by the questions before it, back to one that says enough by itself; None if the question needs none, or if none was answered."""
+    """The question followed by the questions before it, back to one that says enough by itself; None if the question needs no other, or if no other was answered."""
     if not (needs_context(question) or _words(question) <= _SHORT):
         return None
     before = list[str]()

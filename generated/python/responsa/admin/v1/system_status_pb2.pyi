@@ -103,8 +103,8 @@ class SystemStatus(_message.Message):
     embedding_model: _builtins.str
     """The embedding model in use."""
     answer_model: _builtins.str
-    """The models that answer by default, separated by commas, in the order in which the server tries them. The last entry is always "extractive", which quotes
-    documents without a model.
+    """The models that answer by default, separated by commas, in the order in which the server tries them. The last entry is always "passages", which shows
+    the best passages of the documents without a model.
     """
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartStatus]:

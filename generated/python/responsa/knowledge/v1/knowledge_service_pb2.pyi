@@ -1234,8 +1234,8 @@ class SearchRequest(_message.Message):
     filter: _builtins.str
     """A filter on documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both."""
     rerank: _builtins.bool
-    """Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row; true if unset. In the mode VECTOR, passages are
-    never ranked again.
+    """Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row, and then by the reranking model if one is configured;
+    true if unset. In the mode VECTOR, passages are never ranked again.
     """
     @_builtins.property
     def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -96,8 +96,8 @@ export type SystemStatus = Message<"responsa.admin.v1.SystemStatus"> & {
   embeddingModel: string;
 
   /**
-   * The models that answer by default, separated by commas, in the order in which the server tries them. The last entry is always "extractive", which quotes
-   * documents without a model.
+   * The models that answer by default, separated by commas, in the order in which the server tries them. The last entry is always "passages", which shows
+   * the best passages of the documents without a model.
    *
    * @generated from field: string answer_model = 6;
    */

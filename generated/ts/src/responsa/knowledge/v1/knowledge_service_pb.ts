@@ -1292,8 +1292,8 @@ export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
   filter: string;
 
   /**
-   * Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row; true if unset. In the mode VECTOR, passages are
-   * never ranked again.
+   * Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row, and then by the reranking model if one is configured;
+   * true if unset. In the mode VECTOR, passages are never ranked again.
    *
    * @generated from field: optional bool rerank = 8;
    */
