@@ -81,7 +81,7 @@ async def test_agents_are_listed_and_shown(served: ServedAgents, responsa: Comma
         "  Why does the moon have phases?",
     ]
     default = (await responsa("agents", "show", "agents/default")).out
-    assert "models     none: it quotes the documents" in default
+    assert "models     none: it shows passages" in default
     assert "documents  all that you may read" in default
     assert (await responsa("agents", "show", "tutor", "--json")).lines[0]["displayName"] == "Tutor"
 

@@ -129,7 +129,7 @@ def _answered(one: dict[str, Any], answer: Any, mode: str, agent: str) -> None:
 
 
 def _small(answer: Any) -> None:
-    """A small model's answer appears only if a document supports this answer. Otherwise the turn quotes the documents and gives the reason.
+    """A small model's answer appears only if a document supports this answer. Otherwise the turn shows passages and gives the reason.
     The model makes no decisions.
     """
     instead = [(one.kind, one.cause) for one in answer.fallbacks]

@@ -125,7 +125,7 @@ def _page(agent: agent_pb2.Agent) -> str:
     collections = [one.removeprefix("collections/") for one in agent.collections]
     lines += [
         f"version    {agent.version.rpartition('/')[2]}",
-        f"models     {', '.join(agent.models) or 'none: it quotes the documents'}",
+        f"models     {', '.join(agent.models) or 'none: it shows passages'}",
         f"documents  {', '.join(collections) or 'all that you may read'}",
         f"history    {counted(agent.history_messages, 'message')}",
     ]

@@ -68,7 +68,7 @@ export function editQuota(api: Pick<Api, "admin">, quota: UserQuota, label: stri
     Promise.resolve(
       failure.reason === "ETAG_MISMATCH" ? "Somebody else changed this quota meanwhile, so nothing is saved. Cancel to see the other change, then try again." : placed(paths, failure),
     );
-  const about = element("p", { class: "note" }, "Language models read and write tokens. An answer that quotes the documents without a language model uses no tokens, so this quota does not apply to it. One answer can need several thousand tokens. If fewer tokens are left, the question is refused. A new quota applies from the user’s next question on. Days and months begin at midnight UTC.");
+  const about = element("p", { class: "note" }, "Language models read and write tokens. An answer without a language model uses no tokens, so this quota does not apply to it. One answer can need several thousand tokens. If fewer tokens are left, the question is refused. A new quota applies from the user’s next question on. Days and months begin at midnight UTC.");
   return filled({ title: `Quota of ${label}`, action: "Save", fields: [about, ...entries.map(([, one]) => one.root)], first: entries[0]![1].choice, act, explain });
 }
 
