@@ -79,7 +79,7 @@ def main(given: Sequence[str] | None = None) -> int:
     messages = Console(stderr=True)
     try:
         with embedding_server() as url, place() as made:
-            at = LabPlace(made.home, made.port, url)
+            at = LabPlace(made.home, made.port, url=url)
             with running(at):
                 messages.print(f"uploading {options.passages} passages")
                 texts = corpus.documents(options.passages // PARAGRAPHS, PARAGRAPHS)

@@ -74,6 +74,10 @@ async def test_labelled_questions_have_the_texts_of_their_labels(
     assert not of_reading("choose", documents, 0, only=[]).cases
 
 
+def _no(_: str) -> str:
+    return "n"
+
+
 def test_the_most_that_it_costs_is_said_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +85,7 @@ def test_the_most_that_it_costs_is_said_first(
     assert most(40, 6000, price, price).endswith(": at most 2.08 dollars.")
     assert most(40, 6000, None, price).endswith("; the price of a model is not known.")
     monkeypatch.setenv("RESPONSA_MODELS__SCRIPTED", "true")
-    monkeypatch.setattr("builtins.input", lambda _: "n")
+    monkeypatch.setattr("builtins.input", _no)
     questions, documents = own(tmp_path)
     assert main(["scripted:labelled", str(documents), "--questions", str(questions)]) == 2
     assert capsys.readouterr().out.startswith("At most 4 answers (36,000 input and 6,400 output tokens)")

@@ -403,10 +403,12 @@ async def test_the_rows_of_a_long_table_keep_the_names_of_their_columns(house: H
     found = FoundPassage(
         passage, "en", [PassagePiece(VectorKind.ROW, row, None)], "text/html", before[passage.id]
     )
-    part = PassageParts(found).of(0)
+    parts = PassageParts(found)
+    part = parts.of(0)
     assert part is not None
-    assert part.shown.startswith("**Lamp**: Wren 19; **Voltage**: 19 volts; **Material**: made of brass")
-    assert part.text.startswith("Wren 19 | 19 volts | made")
+    shown = "- **Lamp**: Wren 19; **Voltage**: 19 volts; **Material**: made of brass"
+    assert parts.markdown(part).startswith(shown)
+    assert parts.text(part.source).startswith("Wren 19 | 19 volts | made")
     # All of its words, with those of the header, are in the index.
     (stored,) = house.ask(
         "SELECT 'voltag' = ANY (tsvector_to_array(terms)) FROM responsa.passage WHERE id = %s", passage.id

@@ -14,6 +14,8 @@ from responsa_server.domain.answers import (
     Evidence,
     EvidenceSource,
     FoundSource,
+    Ranked,
+    Ranking,
     SearchOptions,
     ShownPassage,
 )
@@ -93,6 +95,10 @@ class _NoDocuments:
     ) -> Evidence:
         """Find nothing."""
         return Evidence(0, 0, {})
+
+    async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
+        """Show nothing."""
+        return Ranked(evidence, Ranking())
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """Return nothing."""

@@ -42,7 +42,6 @@ from responsa_server.domain.events import (
     Started,
     Status,
     Step,
-    Suggestion,
     ToolCalled,
     ToolCitation,
     ToolOrigin,
@@ -62,6 +61,7 @@ from responsa_server.domain.turns import (
     Snapshot,
     WithoutDocuments,
 )
+from tests.unit.graph.evidence import excerpt
 
 TURN = UUID("0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
 _PLAIN = st.recursive(
@@ -480,11 +480,20 @@ def test_frames_of_deltas_are_the_bytes_that_protobuf_makes(
     assert AskFrames().encode(TURN, after_seq, through_seq, events) == expected
 
 
-def test_a_turn_has_read_what_its_answer_suggests() -> None:
-    suggested = Suggestion(
-        UUID(int=9), "c", UUID(int=1), 3, "Tides", "", ByteRange(0, 4), "Noon", 0.5, "Noon"
+def test_a_turn_has_read_the_excerpts_that_it_shows() -> None:
+    shown, more, closest = (
+        replace(excerpt("Noon"), document_id=UUID(int=number), version=number) for number in (1, 2, 3)
     )
     answer = Answered(
-        QUOTE, CITATION.sha256, (FETCHED,), AnswerOutcome.COMPLETE, 4, Usage(), suggestions=(suggested,)
+        QUOTE,
+        CITATION.sha256,
+        (FETCHED,),
+        AnswerOutcome.COMPLETE,
+        4,
+        Usage(),
+        excerpts=(shown,),
+        more_excerpts=(more,),
     )
-    assert versions_read(answer) == [VersionRead(UUID(int=1), 3)]
+    assert versions_read(answer) == [VersionRead(UUID(int=1), 1), VersionRead(UUID(int=2), 2)]
+    refused = Refused(RefusalReason.NO_SUPPORT, "", Usage(), excerpts=(closest,))
+    assert versions_read(refused) == [VersionRead(UUID(int=3), 3)]
