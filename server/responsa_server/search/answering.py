@@ -123,7 +123,10 @@ class LibraryEvidence:
         )
         made = await self._retriever.analyse(
             lambda analyses: ranking(
-                replace(retrieval, passages=documents), around, analyses, in_order=reranked.ordered
+                replace(retrieval, passages=documents, kinds=evidence.kinds),
+                around,
+                analyses,
+                in_order=reranked.ordered,
             )
         )
         kept = replace(evidence, passages=len(retrieval.passages), content=self._content(retrieval))
