@@ -27,7 +27,8 @@ from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
-from responsa.chat.v1.turn_pb2 import ToolOutcome, Turn, TurnEvent
+from responsa.chat.v1.citation_pb2 import CitationVerdict
+from responsa.chat.v1.turn_pb2 import FallbackKind, ToolOutcome, Turn, TurnEvent
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.document_pb2 import DocumentState
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
@@ -168,6 +169,58 @@ def test_a_turn_that_had_ended_is_read_with_the_same_bytes(upgraded: Upgraded, s
     assert not before.owner
     before.owner = stub.GetMe(GetMeRequest(), metadata=upgraded.metadata).name
     assert got == before
+
+
+def test_an_answer_of_quotes_resumes_and_verifies(upgraded: Upgraded) -> None:
+    """Such an answer of a later release also names a fallback, suggestions and documents of other collections."""
+    turn = TURNS["answered"]["turn"]
+    recorded = base64.b64decode(TURNS["answered"]["events"][-1])
+    event = TurnEvent.FromString(recorded)
+    answer = event.answer
+    (citation,) = answer.citations
+    assert answer.model == "extractive"
+    answer.fallbacks.add(kind=FallbackKind.FALLBACK_KIND_EXTRACTIVE, source="model", cause="no_model")
+    answer.suggestions.add(
+        passage=citation.passage,
+        document_version=citation.document_version,
+        quote="The ferry to Skye leaves from Mallaig.",
+        text="The ferry leaves from Mallaig.",
+        score=0.5,
+    )
+    answer.also_found.add(
+        collection="collections/isles", title="Isles", document_version=citation.document_version
+    )
+    later = event.SerializeToString(deterministic=True)
+    with psycopg.connect(upgraded.url, autocommit=True) as connection:
+        named = {"turn": turn.removeprefix("turns/")}
+        found = connection.execute(
+            "SELECT seq, frame FROM responsa.turn_event WHERE turn_id = %(turn)s ORDER BY seq DESC LIMIT 1",
+            named,
+        ).fetchone()
+        assert found is not None
+        frame = chat.AskResponse.FromString(found[1])
+        frame.events[-1].CopyFrom(event)
+
+        def store(terminal: bytes, stored: bytes) -> None:
+            connection.execute(
+                "WITH ended AS (UPDATE responsa.turn SET terminal = %(terminal)s WHERE id = %(turn)s)"
+                " UPDATE responsa.turn_event SET frame = %(frame)s WHERE turn_id = %(turn)s AND seq = %(seq)s",
+                {**named, "terminal": terminal, "frame": stored, "seq": found[0]},
+            )
+
+        store(later, frame.SerializeToString(deterministic=True))
+        try:
+            assert upgraded.events(turn)[-1].SerializeToString(deterministic=True) == later
+            got = upgraded.chat.GetTurn(chat.GetTurnRequest(name=turn), metadata=upgraded.metadata)
+            assert got.terminal_event.SerializeToString(deterministic=True) == later
+        finally:
+            store(recorded, found[1])
+    verified = upgraded.chat.VerifyCitations(
+        chat.VerifyCitationsRequest(name=turn), metadata=upgraded.metadata
+    )
+    assert [(one.citation, one.verdict) for one in verified.checks] == [
+        (citation, CitationVerdict.CITATION_VERDICT_VALID)
+    ]
 
 
 @pytest.mark.parametrize("client", ["of 8e1076a", "of today"])
