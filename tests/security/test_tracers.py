@@ -31,11 +31,11 @@ if DROP:
     from responsa_server.app.settings import drop_foreign_tracers
     drop_foreign_tracers(os.environ)
 
-from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.evidence import Shelf, excerpt, task
 from bench.agents import GraphAgent
 
 async def main():
-    shelf = Shelf(quotes=[quote("The Nile is long.")])
+    shelf = Shelf(excerpt("The Nile is long."))
     agent = GraphAgent(shelf)
     return [type(await agent.answer(task("How long is the river Nile?"), lambda _: None)).__name__]
 

@@ -67,7 +67,8 @@ def test_readme_shows_what_a_model_answers(asked: Instance) -> None:
     )
     command, _, expected = shown.partition("\n")
     assert QUESTION in command
-    assert fits(expected, asked.run("ask", QUESTION).stdout)
+    done = asked.run("ask", QUESTION)
+    assert fits(expected, done.stdout + done.stderr), done
 
 
 def test_the_answer_is_the_models_and_is_cited(asked: Instance) -> None:
