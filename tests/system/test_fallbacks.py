@@ -98,7 +98,9 @@ def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way 
         assert answer["model"] == "passages"
         assert QUOTED in answer["text"]
         cause = f"model_unavailable:{CAUSES[plugs[-1]]}"
-        fell.append({"kind": "FALLBACK_KIND_PASSAGES", "source": "model", "target": "quote", "cause": cause})
+        fell.append(
+            {"kind": "FALLBACK_KIND_PASSAGES", "source": "model", "target": "passages", "cause": cause}
+        )
     assert turn.get("fallbacks", []) == fell
     assert answer["outcome"] == "ANSWER_OUTCOME_COMPLETE"
     after = {kind: house.counted(agent, kind) for kind in before}

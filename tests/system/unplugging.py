@@ -20,20 +20,20 @@ model = {{ chain = ["{0}", "{1}", "{2}", "passages"] }}
 retrieval = {{ collections = ["chat"] }}
 [nodes]
 retrieve = {{ kind = "retriever" }}
-grade = {{ kind = "ranker" }}
+rank = {{ kind = "ranker" }}
 write = {{ kind = "prompt", prompt = "response_synthesis", cites = true }}
 cite = {{ kind = "citation_checker" }}
-quote = {{ kind = "passages" }}
+passages = {{ kind = "passages" }}
 refuse = {{ kind = "refuse" }}
 [graph]
 edges = [
-  {{ from = "retrieve", to = "grade" }},
-  {{ from = "grade", to = "write", when = {{ field = "ranking.near", is = true }} }},
-  {{ from = "grade", to = "refuse" }},
+  {{ from = "retrieve", to = "rank" }},
+  {{ from = "rank", to = "write", when = {{ field = "ranking.near", is = true }} }},
+  {{ from = "rank", to = "refuse" }},
   {{ from = "write", to = "refuse", when = {{ field = "declined", is = true }} }},
   {{ from = "write", to = "cite", when = {{ field = "marks", empty = false }} }},
   {{ from = "write", to = "finish" }},
-  {{ from = "write", to = "quote", on = "unavailable" }},
+  {{ from = "write", to = "passages", on = "unavailable" }},
 ]
 """
 
