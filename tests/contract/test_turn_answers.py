@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from bench.agents import GraphAgent
-from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Citation
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import CitationCheck, Question, Turn, TurnState, Verdict
@@ -179,9 +179,7 @@ async def test_evidence_travels_as_plain_values_and_means_the_same_afterwards(
     await house.take_in(people.ann, RIVERS, "rivers.md")
     question = "How long is the river Bille?"
     evidence = await knowledge.search(people.ann, (question,), ())
-    travelled = Evidence(
-        evidence.passages, evidence.embedding_tokens, json.loads(json.dumps(evidence.content))
-    )
+    travelled = replace(evidence, content=json.loads(json.dumps(evidence.content)))
     first, second = [
         (await knowledge.rank(people.ann, question, one)).ranking for one in (evidence, travelled)
     ]

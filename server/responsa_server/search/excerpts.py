@@ -28,6 +28,7 @@ from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKi
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, PieceEvidence, judge
 from responsa_server.search.parts import PROSE_BYTES, Part, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
+from responsa_server.search.scoring import Weights
 from responsa_server.text.instructing import instructing_spans
 
 READ: Final = 10
@@ -289,7 +290,7 @@ def _excerpt(
         return None
     marked = _marked(one, parts, part, analyses)
     place = passage.place_of(marked)
-    value = _support(one, parts, part, retrieval.weights[one.passage.term].matching, analyses)
+    value = _support(one, parts, part, retrieval.weights[one.passage.term], analyses)
     return Excerpt(
         passage.id,
         passage.collection_id,
@@ -357,7 +358,7 @@ def _place_in(shown: str, parts: PassageParts, marked: ByteRange, piece: Passage
 
 
 def _support(
-    one: _Candidate, parts: PassageParts, part: Part, matching: float, analyses: PassageAnalyses
+    one: _Candidate, parts: PassageParts, part: Part, weights: Weights, analyses: PassageAnalyses
 ) -> float:
     """How well an excerpt fits the question, from 0 to 1: by its best cosine, and by the weighted share of the question's words that stand in it or above it."""
     found = one.passage.found
@@ -371,7 +372,8 @@ def _support(
         if unit.cosine is not None:
             cosines.append(unit.cosine)
     share = max(one.question.covered(one.question.mask(frozenset(terms))), one.evidence.titled)
-    return support(max(cosines) if cosines and one.question.english else None, share, matching)
+    cosine = max(cosines) if cosines and one.question.english else None
+    return support(cosine, share, weights.matching, weights.passages)
 
 
 BASE: Final = -7.4
@@ -379,19 +381,22 @@ COSINE: Final = 20.0
 SHARE: Final = 3.0
 MATCHING: Final = 1.0
 _TYPICAL: Final = 25
+"""The number of passages that have a word of a typical question, if there are at least _TYPICAL * _RARE of them."""
+_RARE: Final = 24
 _MOST: Final = 50
 WORDS_BASE: Final = -5.0
 WORDS_SHARE: Final = 10.0
 
 
-def support(cosine: float | None, share: float, matching: float) -> float:
+def support(cosine: float | None, share: float, matching: float, passages: int) -> float:
     """The support of an excerpt. cosine: its best cosine to the question; None if there is none of a calibrated model, so that words alone decide. share: that of the question's words.
-    matching: see `Weights.matching`; a question whose words hardly any passage has is about other things.
+    matching: see `Weights.matching`; a question whose words hardly any passage has is about other things, unless there are only a few passages. passages: how many were searched.
     """
     value = WORDS_BASE + WORDS_SHARE * share
     if cosine is not None:
         value = BASE + COSINE * max(cosine, 0.0) + SHARE * share
-        value += MATCHING * math.log((1 + min(matching, _MOST)) / (1 + _TYPICAL))
+        typical = min(_TYPICAL, passages / _RARE)
+        value += MATCHING * math.log((1 + min(matching, _MOST)) / (1 + typical))
     return 1 / (1 + math.exp(-value))
 
 

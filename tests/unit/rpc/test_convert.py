@@ -17,7 +17,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, user_pb2
-from responsa.chat.v1 import chat_service_pb2, citation_pb2, feedback_pb2, message_pb2, tool_pb2, turn_pb2
+from responsa.chat.v1 import (
+    chat_service_pb2,
+    citation_pb2,
+    excerpt_pb2,
+    feedback_pb2,
+    message_pb2,
+    tool_pb2,
+    turn_pb2,
+)
 from responsa.knowledge.v1 import (
     collection_pb2,
     document_pb2,
@@ -38,6 +46,7 @@ from responsa_server.domain.events import (
     Failed,
     Fallback,
     FallbackKind,
+    Grade,
     ModelUsed,
     NumberedEvent,
     ProviderSwitched,
@@ -120,6 +129,7 @@ DOCUMENT = Document(
         (turn_pb2.ToolOutcome, ToolOutcome, values.TOOL_OUTCOME, "TOOL_OUTCOME_"),
         (turn_pb2.CancelCause, CancelCause, values.CANCEL_CAUSE, "CANCEL_CAUSE_"),
         (turn_pb2.FallbackKind, FallbackKind, values.FALLBACK_KIND, "FALLBACK_KIND_"),
+        (excerpt_pb2.ExcerptGrade, Grade, values.GRADE, "EXCERPT_GRADE_"),
         (citation_pb2.CitationVerdict, Verdict, values.VERDICT, "CITATION_VERDICT_"),
         (message_pb2.Role, Speaker, values.SPEAKER, "ROLE_"),
         (feedback_pb2.Rating, Rating, values.RATING, "RATING_"),
@@ -153,6 +163,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
     modules = (
         turn_pb2,
         citation_pb2,
+        excerpt_pb2,
         message_pb2,
         feedback_pb2,
         chat_service_pb2,
@@ -169,7 +180,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
-    assert len(found) == mapped == 23
+    assert len(found) == mapped == 24
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

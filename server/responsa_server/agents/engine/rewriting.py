@@ -15,12 +15,8 @@ from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 from responsa_server.text.lexical import language_of
 
-_SHORT: Final = 2
-"""The maximum number of words of a question that may leave something out."""
 _MOST_BEFORE: Final = 3
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-# In scripts without spaces, about two characters make a word.
-_UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
 
 
 def _set(words: str) -> frozenset[str]:
@@ -51,7 +47,7 @@ _GOES_ON: Final = re.compile(
 
 def standalone(question: str, history: Sequence[Said]) -> str | None:
     """The question followed by the questions before it, back to one that says enough by itself; None if the question needs no other, or if no other was answered."""
-    if not (needs_context(question) or _words(question) <= _SHORT):
+    if not needs_context(question):
         return None
     before = list[str]()
     for asked in reversed(_answered(history)):
@@ -63,7 +59,7 @@ def standalone(question: str, history: Sequence[Said]) -> str | None:
 
 
 def needs_context(question: str) -> bool:
-    """Whether the question has a pronoun that points back, or begins in the middle of a talk ("And in Rome?"). A short question without both may be a new one."""
+    """Whether the question has a pronoun that points back, or begins in the middle of a talk ("And in Rome?")."""
     return _GOES_ON.search(question) is not None or points_back(question)
 
 
@@ -80,10 +76,6 @@ def points_back(question: str) -> bool:
         if folded in pronouns and not begins_clause:
             return True
     return False
-
-
-def _words(text: str) -> int:
-    return len(_UNSPACED.findall(text)) // 2 + len(_WORD.findall(_UNSPACED.sub(" ", text)))
 
 
 def _answered(history: Sequence[Said]) -> Sequence[str]:
