@@ -50,8 +50,8 @@ _ALIKE: Final = 0.8
 ANSWERS: Final = 0.85
 """The support from which on an excerpt probably answers the question."""
 NEAR: Final = 0.5
-"""The support of the best excerpt below which nothing is shown as an answer. Fitted on evals/reading (fit, more) and on questions of squad2 and clinc150 to the documents of squad2:
-.92 and .96 of those that the documents answer have an excerpt from here on, and .06 and .04 of those about other things.
+"""The support of the best excerpt below which nothing is shown as an answer. Fitted on questions of squad2 and clinc150 to the documents of squad2, and on the parts fit and more of
+evals/reading: .96 of the questions of squad2 have an excerpt from here on, and .04 of those of clinc150.
 """
 FLOOR: Final = 0.12
 """The least support of an excerpt that a refusal shows."""
@@ -381,8 +381,8 @@ COSINE: Final = 20.0
 SHARE: Final = 3.0
 MATCHING: Final = 1.0
 _TYPICAL: Final = 25
-"""The number of passages that have a word of a typical question, if there are at least _TYPICAL * _RARE of them."""
-_RARE: Final = 24
+"""The number of passages that have a word of a typical question, among _FITTED passages: those of the collections on which the weights were fitted."""
+_FITTED: Final = 600
 _MOST: Final = 50
 WORDS_BASE: Final = -5.0
 WORDS_SHARE: Final = 10.0
@@ -395,7 +395,7 @@ def support(cosine: float | None, share: float, matching: float, passages: int) 
     value = WORDS_BASE + WORDS_SHARE * share
     if cosine is not None:
         value = BASE + COSINE * max(cosine, 0.0) + SHARE * share
-        typical = min(_TYPICAL, passages / _RARE)
+        typical = _TYPICAL * math.cbrt(min(passages / _FITTED, 1.0))
         value += MATCHING * math.log((1 + min(matching, _MOST)) / (1 + typical))
     return 1 / (1 + math.exp(-value))
 
