@@ -379,7 +379,7 @@ class InBrowser(Person):
 
     @staticmethod
     def _text(answer: Locator) -> str:
-        return "\n\n".join(answer.locator(".answer-text > p").all_inner_texts())
+        return "\n\n".join(answer.locator(".answer-text > p, .excerpt .prose").all_inner_texts())
 
     def _open(self, fragment: str = "") -> None:
         """Load the page at this address; the page shows nothing from before."""
