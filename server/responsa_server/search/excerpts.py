@@ -28,7 +28,6 @@ from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKi
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, PieceEvidence, judge
 from responsa_server.search.parts import PROSE_BYTES, Part, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
-from responsa_server.search.scoring import Weights
 from responsa_server.text.instructing import instructing_spans
 
 READ: Final = 10
@@ -50,8 +49,8 @@ _ALIKE: Final = 0.8
 ANSWERS: Final = 0.85
 """The support from which on an excerpt probably answers the question."""
 NEAR: Final = 0.5
-"""The support of the best excerpt below which nothing is shown as an answer. Fitted on questions of squad2 and clinc150 to the documents of squad2, and on the parts fit and more of
-evals/reading: .96 of the questions of squad2 have an excerpt from here on, and .04 of those of clinc150.
+"""The support of the best excerpt below which nothing is shown as an answer. Fitted on the parts fit and more of evals/reading: .92 of the answerable questions and .08 of those that
+are about other things have an excerpt from here on.
 """
 FLOOR: Final = 0.12
 """The least support of an excerpt that a refusal shows."""
@@ -290,7 +289,7 @@ def _excerpt(
         return None
     marked = _marked(one, parts, part, analyses)
     place = passage.place_of(marked)
-    value = _support(one, parts, part, retrieval.weights[one.passage.term], analyses)
+    value = _support(one, parts, part, analyses)
     return Excerpt(
         passage.id,
         passage.collection_id,
@@ -357,46 +356,36 @@ def _place_in(shown: str, parts: PassageParts, marked: ByteRange, piece: Passage
     return None
 
 
-def _support(
-    one: _Candidate, parts: PassageParts, part: Part, weights: Weights, analyses: PassageAnalyses
-) -> float:
-    """How well an excerpt fits the question, from 0 to 1: by its best cosine, and by the weighted share of the question's words that stand in it or above it."""
+def _support(one: _Candidate, parts: PassageParts, part: Part, analyses: PassageAnalyses) -> float:
+    """How well an excerpt fits the question, from 0 to 1: by the best cosine of it and its passage, and by the weighted share of the question's words that stand in it or above it."""
     found = one.passage.found
     analysis = analyses.of(found)
     terms = set(analysis.above)
     inside = {piece.source: words for piece, words in zip(found.pieces, analysis.pieces, strict=True)}
-    cosines: list[float] = []
+    cosines = [one.passage.score.vector or 0.0]
     for unit in parts.pieces_of(part):
         known = inside.get(unit.source)
         terms.update(known or analyses.analyzer.terms(parts.text(unit.source), found.language))
         if unit.cosine is not None:
             cosines.append(unit.cosine)
     share = max(one.question.covered(one.question.mask(frozenset(terms))), one.evidence.titled)
-    cosine = max(cosines) if cosines and one.question.english else None
-    return support(cosine, share, weights.matching, weights.passages)
+    calibrated = one.passage.score.vector is not None and len(cosines) > 1 and one.question.english
+    return support(max(cosines) if calibrated else None, share)
 
 
-BASE: Final = -7.4
+BASE: Final = -8.4
 COSINE: Final = 20.0
-SHARE: Final = 3.0
-MATCHING: Final = 1.0
-_TYPICAL: Final = 25
-"""The number of passages that have a word of a typical question, among _FITTED passages: those of the collections on which the weights were fitted."""
-_FITTED: Final = 600
-_MOST: Final = 50
+SHARE: Final = 2.0
 WORDS_BASE: Final = -5.0
 WORDS_SHARE: Final = 10.0
 
 
-def support(cosine: float | None, share: float, matching: float, passages: int) -> float:
-    """The support of an excerpt. cosine: its best cosine to the question; None if there is none of a calibrated model, so that words alone decide. share: that of the question's words.
-    matching: see `Weights.matching`; a question whose words hardly any passage has is about other things, unless there are only a few passages. passages: how many were searched.
-    """
-    value = WORDS_BASE + WORDS_SHARE * share
-    if cosine is not None:
+def support(cosine: float | None, share: float) -> float:
+    """The support of an excerpt. cosine: its best cosine to the question; None if there is none of a calibrated model, so that words alone decide. share: that of the question's words."""
+    if cosine is None:
+        value = WORDS_BASE + WORDS_SHARE * share
+    else:
         value = BASE + COSINE * max(cosine, 0.0) + SHARE * share
-        typical = _TYPICAL * math.cbrt(min(passages / _FITTED, 1.0))
-        value += MATCHING * math.log((1 + min(matching, _MOST)) / (1 + typical))
     return 1 / (1 + math.exp(-value))
 
 

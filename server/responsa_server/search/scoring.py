@@ -52,12 +52,6 @@ class Weights:
         return sum(self.weights) + sum(self.missing.values())
 
     @property
-    def matching(self) -> float:
-        """The mean number of passages that contain a term, 0 or more. Terms with a greater weight count more."""
-        matching = sum(weight * count for weight, count in zip(self.weights, self.frequencies, strict=True))
-        return matching / sum(self.weights) if matching else 0.0
-
-    @property
     def by_term(self) -> dict[str, float]:
         """The weight of each term, including those in `missing`."""
         return dict(zip(self.terms, self.weights, strict=True)) | dict(self.missing)
