@@ -49,7 +49,7 @@ _ALIKE: Final = 0.8
 ANSWERS: Final = 0.85
 """The support from which on an excerpt probably answers the question."""
 NEAR: Final = 0.5
-"""The support of the best excerpt below which nothing is shown as an answer. Fitted on the parts fit and more of evals/reading: .92 of the answerable questions and .08 of those that
+"""The support of the best excerpt below which nothing is shown as an answer. Fitted on the parts fit and more of evals/reading: .92 of the answerable questions and .09 of those that
 are about other things have an excerpt from here on.
 """
 FLOOR: Final = 0.12
@@ -357,20 +357,21 @@ def _place_in(shown: str, parts: PassageParts, marked: ByteRange, piece: Passage
 
 
 def _support(one: _Candidate, parts: PassageParts, part: Part, analyses: PassageAnalyses) -> float:
-    """How well an excerpt fits the question, from 0 to 1: by the best cosine of it and its passage, and by the weighted share of the question's words that stand in it or above it."""
+    """How well an excerpt fits the question, from 0 to 1: by the best cosine of it and the heading above it, and by the weighted share of the question's words that stand in it or above it."""
     found = one.passage.found
     analysis = analyses.of(found)
     terms = set(analysis.above)
     inside = {piece.source: words for piece, words in zip(found.pieces, analysis.pieces, strict=True)}
-    cosines = [one.passage.score.vector or 0.0]
+    above = [unit.cosine for unit in found.pieces[: one.evidence.place] if unit.kind is VectorKind.HEADING]
+    cosines = [cosine for cosine in above[-1:] if cosine is not None]
     for unit in parts.pieces_of(part):
         known = inside.get(unit.source)
         terms.update(known or analyses.analyzer.terms(parts.text(unit.source), found.language))
         if unit.cosine is not None:
             cosines.append(unit.cosine)
     share = max(one.question.covered(one.question.mask(frozenset(terms))), one.evidence.titled)
-    calibrated = one.passage.score.vector is not None and len(cosines) > 1 and one.question.english
-    return support(max(cosines) if calibrated else None, share)
+    cosine = max(cosines) if cosines and one.question.english else None
+    return support(cosine, share)
 
 
 BASE: Final = -8.4
