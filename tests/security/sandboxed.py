@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from responsa_server.confinement import capabilities
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.containers import MIB
-from responsa_server.ingest.sandbox.confinement import capabilities
 from responsa_server.ingest.settings import ParseLimits
 
 HERE = Path(__file__).resolve().parent

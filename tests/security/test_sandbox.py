@@ -17,10 +17,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from responsa_server.confinement import SandboxCapabilities
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.formats.table import FORMATS, Format
 from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.sniff import CHARSETS

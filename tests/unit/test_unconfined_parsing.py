@@ -6,7 +6,7 @@ import pytest
 
 from responsa_server.app.settings import Environment, load
 from responsa_server.cli.local.instance import sandbox_finding
-from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
+from responsa_server.confinement import SandboxCapabilities
 
 
 @pytest.mark.parametrize(

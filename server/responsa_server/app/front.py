@@ -120,9 +120,7 @@ class Callers:
                 limiter=limiter,
                 parts=parts,
                 migrations=PostgresMigrations(database),
-                sources=source_administration(
-                    settings.connections_folder, database, knowledge.queue, knowledge.library
-                ),
+                sources=source_administration(settings, database, knowledge.queue, knowledge.library),
                 profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
                 installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),
             ),

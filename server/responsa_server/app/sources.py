@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from responsa_server.app.resources import new_id
 from responsa_server.app.settings import Settings
 from responsa_server.app.tools import read_secret
@@ -26,14 +24,14 @@ from responsa_server.stores.postgres.sources import PostgresSources
 
 
 def source_administration(
-    folder: Path, database: Database, queue: JobQueue, library: Library
+    settings: Settings, database: Database, queue: JobQueue, library: Library
 ) -> SourceAdministration:
-    """Return what administrators can do with sources. folder: that of the declarations of connections."""
+    """Return what administrators can do with sources."""
     return SourceAdministration(
         PostgresSources(database, queue, new_id),
         PostgresSourceRuns(database, queue, new_id),
-        DeclaredConnections(folder),
-        _databases(folder),
+        DeclaredConnections(settings.connections_folder),
+        _databases(settings),
         library.collections,
         PostgresDeliveries(database, queue, new_id),
     )
@@ -63,9 +61,9 @@ def source_job(
     external_vectors: bool,
 ) -> Sync:
     """Return the job that runs sources. external_vectors: whether a `VectorStore` holds the vectors."""
-    folder = settings.connections_folder
     runs = PostgresSourceRuns(database, queue, new_id, external_vectors=external_vectors)
-    return Sync(runs, DeclaredConnections(folder), _databases(folder), library, library.ended, notifier)
+    connections = DeclaredConnections(settings.connections_folder)
+    return Sync(runs, connections, _databases(settings), library, library.ended, notifier)
 
 
 def delivery_job(settings: Settings, database: Database, queue: JobQueue, connector: Connector) -> Delivering:
@@ -82,5 +80,8 @@ def schedule_job(database: Database, queue: JobQueue) -> Scheduling:
     return Scheduling(PostgresSourceRuns(database, queue, new_id))
 
 
-def _databases(folder: Path) -> SqlDatabases:
-    return SqlDatabases(lambda place: read_secret(place, folder))
+def _databases(settings: Settings) -> SqlDatabases:
+    return SqlDatabases(
+        lambda place: read_secret(place, settings.connections_folder),
+        allow_unconfined=settings.allows_unconfined_parsing,
+    )

@@ -1,17 +1,15 @@
-"""The kinds of databases: how each is opened, how its session is made harmless, and what its errors mean."""
+"""The kinds of databases with a server: how each is opened, how its session is made harmless, and what its errors mean."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import sqlite3
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
-from urllib.parse import quote
 
 import psycopg
 from psycopg.abc import AdaptContext, Buffer
@@ -26,6 +24,20 @@ from psycopg.types.datetime import (
 )
 from psycopg.types.json import set_json_loads
 
+from responsa_server.databases.problems import (
+    ROW_BYTES,
+    acts,
+    certificate,
+    login,
+    long_row,
+    many_columns,
+    may_write,
+    own_database,
+    refused,
+    timed_out,
+    unreachable,
+    unreadable_value,
+)
 from responsa_server.domain.sources import (
     DatabaseConnection,
     DatabaseFault,
@@ -39,8 +51,6 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 _CONNECT_SECONDS: Final = 5
-ROW_BYTES: Final = 16 << 20
-"""The length from which a row is refused."""
 _TOO_LONG: Final = psycopg.errors.InvalidArgumentForWidthBucketFunction.sqlstate
 # The files of authorities of Debian, Red Hat, SUSE, and of Alpine and macOS.
 _AUTHORITIES: Final = (
@@ -60,6 +70,10 @@ class Driver(Protocol):
 
     def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
         """Make the session read-only and bound its statements. Raises DatabaseProblem if the login may write, or if the database is Responsa's own."""
+        ...
+
+    def check(self, connection: sqlalchemy.Connection, sql: str) -> None:
+        """Raise DatabaseProblem if the query may call a function that acts. What the text does not show, such as the inside of a view, is left to the rights of the login."""
         ...
 
     def bounded(self, sql: str) -> str:
@@ -135,6 +149,21 @@ class _Postgres:
             (SELECT 'may create schemas' FROM roles AS r WHERE has_database_privilege(r.oid, current_database(), 'CREATE') LIMIT 1))
     """
 
+    # A function that has an effect must be declared volatile. The named ones run a text as a query. Those of triggers, and those with an internal argument, cannot be called.
+    # `called` are the words before a parenthesis; a function of one row can also be written like a column, and a name with other characters than those of words stands in quotes.
+    _ACTING: Final = r"""
+        SELECT min(p.proname::text) FROM pg_proc AS p
+        WHERE (p.provolatile = 'v' AND NOT (p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ %(harmless)s) OR p.proname ~ '^(crosstab|connectby|xpath_table)')
+            AND has_function_privilege(p.oid, 'EXECUTE')
+            AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND 'internal'::regtype <> ALL (p.proargtypes::oid[])
+            AND (lower(p.proname::text) = ANY (%(called)s)
+                OR lower(p.proname::text) = ANY (%(words)s) AND p.pronargs = 1 AND (SELECT t.typtype IN ('c', 'p') FROM pg_type AS t WHERE t.oid = p.proargtypes[0])
+                OR p.proname !~ '^\w+$' AND strpos(%(text)s, replace(lower(p.proname::text), '"', '""')) > 0)
+    """
+    _HARMLESS: Final = r"^(array_(sample|shuffle)|clock_timestamp|gen_random_uuid|pg_sleep(_for|_until)?|pg_\w+_size|random(_normal)?|timeofday|uuidv[47])$"
+    _WORD: Final = re.compile(r'([^\W\d][\w$]*)(\s*"?\s*\()?')
+    _LONGEST_NAME: Final = 63
+
     def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
         """See `Driver.engine`."""
         from sqlalchemy import event
@@ -175,9 +204,9 @@ class _Postgres:
         """See `Driver.prepare`."""
         own = connection.exec_driver_sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'responsa'")
         if own.scalar_one():
-            raise _own()
+            raise own_database()
         if may := str(connection.exec_driver_sql(self._MAY_WRITE).scalar_one()):
-            raise _may_write(f"The user {declared.user} {may}")
+            raise may_write(f"The user {declared.user} {may}")
 
     @staticmethod
     def _set_loaders(raw: psycopg.Connection, _: object) -> None:
@@ -190,6 +219,27 @@ class _Postgres:
             for name in ("text", "varchar", "bpchar", "name"):
                 raw.adapters.register_loader(name, _Text)
 
+    def check(self, connection: sqlalchemy.Connection, sql: str) -> None:
+        """See `Driver.check`. Texts and comments count too, so that no way of writing hides a name."""
+        lower = sql.lower()
+        if 'u&"' in lower:
+            raise acts('U&"', "Write names without escapes.")
+        found = [
+            (name.encode()[: self._LONGEST_NAME].decode(errors="ignore"), bool(call))
+            for name, call in self._WORD.findall(lower)
+        ]
+        # A comment may stand between a name and its parenthesis.
+        commented = "--" in lower or "/*" in lower
+        values = {
+            "words": [name for name, _ in found],
+            "called": [name for name, call in found if call or commented],
+            "text": lower,
+            "harmless": self._HARMLESS,
+        }
+        if name := connection.exec_driver_sql(self._ACTING, values).scalar_one():
+            remedy = "Leave it out. If it is a function of your own that only reads, declare it STABLE."
+            raise acts(str(name), remedy)
+
     def bounded(self, sql: str) -> str:
         """See `Driver.bounded`. A function with an error code that hardly any query gives, because only functions of a language can raise an error of one's choice."""
         short = f"width_bucket(0, 0, 1, sign({ROW_BYTES} - octet_length(bounded::text))::int) IS NOT NULL"
@@ -201,14 +251,14 @@ class _Postgres:
             if error.sqlstate == _TOO_LONG:
                 return long_row()
             if isinstance(error, psycopg.errors.TooManyColumns):
-                return _many_columns()
+                return many_columns()
             match error.sqlstate[:2]:
                 case "28":
-                    return _login()
+                    return login()
                 case "08" | "3D":
-                    return _unreachable()
+                    return unreachable()
                 case "42":
-                    return _query(f"{error.diag.message_primary or ''}")
+                    return refused(f"{error.diag.message_primary or ''}")
                 case _:
                     pass
             if isinstance(error, psycopg.errors.QueryCanceled):
@@ -218,15 +268,15 @@ class _Postgres:
                 return DatabaseProblem(
                     DatabaseFault.UNREACHABLE, "The database interrupted the query, or ended the connection."
                 )
-            return _query(f"error {error.sqlstate}")
+            return refused(f"error {error.sqlstate}")
         if isinstance(error, psycopg.DataError):
             return unreadable_value()
         # libpq gives a text alone when it cannot connect.
         if "certificate" in str(error):
-            return _certificate()
+            return certificate()
         if "authentication failed" in str(error) or "no pg_hba.conf entry" in str(error):
-            return _login()
-        return _unreachable()
+            return login()
+        return unreachable()
 
     def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
         """See `Driver.stop`."""
@@ -248,6 +298,14 @@ class _MySql:
     # The server refuses connections, is shutting down, or has ended this connection.
     _AWAY: Final = frozenset(
         {1040, 1049, 1053, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1927, 3169, 4031}
+    )
+    # Functions of MySQL and MariaDB with an effect that a login with SELECT alone may call, with what may stand between a name and its parenthesis; and clauses that write files.
+    # MySQL shows no such login which functions of libraries it has, which anybody may call; the names are those of the known ones.
+    _ACTING: Final = re.compile(
+        r"\b(?P<name>load_file|get_lock|release_lock|release_all_locks|(?:master|source)_(?:pos|gtid)_wait|wait_for_executed_gtid_set|wait_until_sql_thread_after_gtids"
+        r"|nextval|setval|keyring_\w+|group_replication_\w+|asynchronous_connection_failover_\w+|service_\w+_locks|version_tokens_\w+|sys_(?:exec|eval|get|set))"
+        r"[`\"]?(?:\s|/\*.*?\*/|\*/|--[^\n]*|\#[^\n]*)*\(|\b(?P<clause>outfile|dumpfile)\b",
+        re.IGNORECASE | re.DOTALL,
     )
     # The numbers of errors of the driver; the others are the server's.
     _OF_DRIVER: Final = range(2000, 3000)
@@ -306,14 +364,19 @@ class _MySql:
         found = self._GRANT.match(grant)
         if found is None:
             # A role, or the right to act for another user.
-            raise _may_write(f"The user {user} has a role or acts for another user")
+            raise may_write(f"The user {user} has a role or acts for another user")
         what = re.sub(r"\([^)]*\)", "", found["what"])
         given = {one.strip().upper() for one in what.split(",")}
         if more := sorted(given - self._HARMLESS):
             through = " through PUBLIC" if found["whom"].upper() == "PUBLIC" else ""
-            raise _may_write(f"The user {user} has the privilege {more[0]} on {found['where']}{through}")
+            raise may_write(f"The user {user} has the privilege {more[0]} on {found['where']}{through}")
         if "WITH GRANT OPTION" in grant:
-            raise _may_write(f"The user {user} may give privileges to others")
+            raise may_write(f"The user {user} may give privileges to others")
+
+    def check(self, connection: sqlalchemy.Connection, sql: str) -> None:
+        """See `Driver.check`."""
+        if found := self._ACTING.search(sql):
+            raise acts(found["name"] or found["clause"], "Leave it out of the query.")
 
     def bounded(self, sql: str) -> str:
         """See `Driver.bounded`. `prepare` has set the limit."""
@@ -324,25 +387,25 @@ class _MySql:
         arguments: tuple[object, ...] = getattr(error, "args", ())
         match arguments[0] if arguments else None:
             case 1044 | 1045 | 1251 | 1698 | 1820 | 1862 | 3118 | 4151:
-                return _login()
+                return login()
             case int(number) if number in self._AWAY:
-                return _unreachable()
+                return unreachable()
             case 1969 | 3024 | 1317:
                 return timed_out()
             case 1153:
                 return long_row()
             case 1792:
-                return _query("it would change data")
+                return refused("it would change data")
             case 1046 | 1054 | 1064 | 1142 | 1143 | 1146 | 1305 | 1370:
-                return _query(self._USER.sub("", str(arguments[1])) if len(arguments) > 1 else "")
+                return refused(self._USER.sub("", str(arguments[1])) if len(arguments) > 1 else "")
             case 2003 if "certificate" in str(error):
-                return _certificate()
+                return certificate()
             case 2013 if "timed out" in str(error):
                 return timed_out()
             case int(number) if number not in self._OF_DRIVER:
-                return _query(f"error {number}")
+                return refused(f"error {number}")
             case _:
-                return _unreachable()
+                return unreachable()
 
     def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
         """See `Driver.stop`."""
@@ -354,93 +417,6 @@ class _MySql:
         left = getattr(raw, "_result", None)
         if left is not None:
             left.unbuffered_active = False
-
-
-class _Sqlite:
-    """SQLite files, opened read-only. No other file can be attached, and no extension can be loaded."""
-
-    _DENIED: Final = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA})
-    _AWAY: Final = frozenset(
-        {
-            sqlite3.SQLITE_BUSY,
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_CORRUPT,
-            sqlite3.SQLITE_IOERR,
-            sqlite3.SQLITE_LOCKED,
-            sqlite3.SQLITE_NOTADB,
-            sqlite3.SQLITE_PERM,
-        }
-    )
-    # What it says about the text of a query. Errors of functions can quote a value.
-    _ABOUT_QUERY: Final = re.compile(
-        r"no such |ambiguous column|near \"|not authorized|wrong number of arguments|unrecognized token|incomplete input|misuse of|malformed JSON$|integer overflow$|unable to use function"
-    )
-
-    def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
-        """See `Driver.engine`."""
-
-        def opened() -> sqlite3.Connection:
-            made = sqlite3.connect(
-                f"file:{quote(declared.file)}?mode=ro",
-                uri=True,
-                timeout=_CONNECT_SECONDS,
-                check_same_thread=False,
-            )
-            made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_BYTES)
-            # A row with broken UTF-8 is set aside; it does not end the reading.
-            made.text_factory = _decoded
-            return made
-
-        return _engine("sqlite://", creator=opened)
-
-    def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
-        """See `Driver.prepare`. The file is opened read-only, so there is no login to check."""
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, sqlite3.Connection), "the engine opens nothing else"
-        # SQLAlchemy defines REGEXP in Python, where one bad pattern stops the whole process.
-        raw.create_function("regexp", 2, None)
-        # Python begins a transaction for changes alone.
-        raw.execute("BEGIN")
-        raw.set_authorizer(self._allowed)
-
-    def bounded(self, sql: str) -> str:
-        """See `Driver.bounded`. The limit was set with the connection."""
-        return sql
-
-    def problem(self, error: BaseException | None) -> DatabaseProblem:
-        """See `Driver.problem`."""
-        text = str(error)
-        # The lowest byte is the error, the others say more about it. The module's own errors have no number.
-        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
-            case sqlite3.SQLITE_INTERRUPT:
-                return timed_out()
-            case sqlite3.SQLITE_TOOBIG:
-                return long_row()
-            case int(code) if code in self._AWAY:
-                return DatabaseProblem(
-                    DatabaseFault.UNREACHABLE, f"The database file cannot be read: {text[:200]}."
-                )
-            case _:
-                pass
-        if "too many columns" in text or "too many terms" in text:
-            return _many_columns()
-        return _query(
-            text
-            if self._ABOUT_QUERY.match(text)
-            else f"error {getattr(error, 'sqlite_errorname', type(error).__name__)}"
-        )
-
-    def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
-        """See `Driver.stop`."""
-        raw.interrupt()
-
-    def drop(self, raw: Any, result: sqlalchemy.CursorResult[Any] | None) -> None:
-        """See `Driver.drop`. SQLite makes rows when they are fetched, and cannot close a cursor after its connection."""
-        if result is not None:
-            result.close()
-
-    def _allowed(self, action: int, *about: str | None) -> int:
-        return sqlite3.SQLITE_DENY if action in self._DENIED else sqlite3.SQLITE_OK
 
 
 def _engine(url: str, **arguments: Any) -> sqlalchemy.Engine:
@@ -467,73 +443,7 @@ def _decoded(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
-def _login() -> DatabaseProblem:
-    return DatabaseProblem(DatabaseFault.LOGIN, "The database refuses the user or the password.")
-
-
-def _unreachable() -> DatabaseProblem:
-    return DatabaseProblem(
-        DatabaseFault.UNREACHABLE, "The database cannot be reached, or the connection broke."
-    )
-
-
-def _certificate() -> DatabaseProblem:
-    return DatabaseProblem(
-        DatabaseFault.UNREACHABLE,
-        "The database's certificate is not valid for its name, or not signed by an authority that this machine knows.",
-    )
-
-
-def timed_out() -> DatabaseProblem:
-    """The problem of a query that takes too long."""
-    return DatabaseProblem(
-        DatabaseFault.TIMEOUT,
-        "The database did not answer within the time limit of the connection; make the query faster, or raise `seconds` in the declaration.",
-    )
-
-
-def unreadable_value() -> DatabaseProblem:
-    """The problem of a value that the driver cannot represent, such as a text in another encoding than the database says."""
-    return DatabaseProblem(
-        DatabaseFault.QUERY,
-        "The result of the query has a value that cannot be read; cast the column, for example to text, or leave such rows out.",
-    )
-
-
-def long_row() -> DatabaseProblem:
-    """The problem of a result with a row of more than `ROW_BYTES`."""
-    return DatabaseProblem(
-        DatabaseFault.TOO_LARGE,
-        f"A row of the result has more than {ROW_BYTES >> 20} MiB; leave such rows out, or shorten their columns.",
-    )
-
-
-def _many_columns() -> DatabaseProblem:
-    return DatabaseProblem(
-        DatabaseFault.TOO_LARGE,
-        "The query has more columns than the database can return; name the columns that are needed.",
-    )
-
-
-def _query(why: str) -> DatabaseProblem:
-    return DatabaseProblem(DatabaseFault.QUERY, f"The database refuses the query: {why[:500].rstrip('.')}.")
-
-
-def _own() -> DatabaseProblem:
-    return DatabaseProblem(
-        DatabaseFault.OWN_DATABASE, "This is a database of Responsa itself, which sources do not read."
-    )
-
-
-def _may_write(why: str) -> DatabaseProblem:
-    return DatabaseProblem(
-        DatabaseFault.MAY_WRITE,
-        f"{why}, and sources use only logins that cannot write; grant it SELECT alone.",
-    )
-
-
-KINDS: Final[Mapping[DatabaseKind, Driver]] = {
+SERVERS: Final[Mapping[DatabaseKind, Driver]] = {
     DatabaseKind.POSTGRESQL: _Postgres(),
     DatabaseKind.MYSQL: _MySql(),
-    DatabaseKind.SQLITE: _Sqlite(),
 }

@@ -1,4 +1,4 @@
-"""Reads databases through SQLAlchemy. Implements the port `Databases`.
+"""Reads databases. Implements the port `Databases`. SQLAlchemy reads those with a server, `sqlite` reads files.
 
 The drivers block, so every session has a thread to itself. A session opens a connection, prepares it (read-only, with a time limit), checks that the login may not write, and
 fetches results in pieces, so that a large table never is in memory as a whole. All its queries run in one transaction, and see the database at one moment.
@@ -15,12 +15,21 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from responsa_server.databases.kinds import KINDS, ROW_BYTES, Driver, long_row, timed_out, unreadable_value
+from responsa_server.databases.kinds import SERVERS, Driver
+from responsa_server.databases.problems import (
+    ROW_BYTES,
+    check_columns,
+    long_row,
+    timed_out,
+    unreadable_value,
+)
+from responsa_server.databases.sqlite import SqliteReading
 from responsa_server.domain.sources import (
     DatabaseConnection,
     DatabaseFault,
+    DatabaseKind,
     DatabaseProblem,
     DatabaseSession,
     Rows,
@@ -43,11 +52,44 @@ _PIECE_CHARACTERS: Final = 1 << 20
 Returned = TypeVar("Returned")
 
 
-class SqlDatabases:
-    """Implements the port `Databases`. secret: reads a password; it raises ToolUnfit if the password is missing."""
+class Reading(Protocol):
+    """One session, in its own thread. running: whether a step may still run in the thread. spent: the seconds that the database needed for the query so far."""
 
-    def __init__(self, secret: Callable[[SecretPlace], str]) -> None:
+    running: bool
+    spent: float
+
+    def open(self) -> None:
+        """Open the connection and prepare the session."""
+        ...
+
+    def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
+        """Run the query. Returns the names of the columns."""
+        ...
+
+    def fetch(self, count: int) -> Sequence[Sequence[object]]:
+        """The next rows, at most so many; none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection and the result. An error does not matter any more."""
+        ...
+
+    def stop(self) -> None:
+        """Stop the step that runs in the thread of the session, from another thread."""
+        ...
+
+    def translated(self, step: Callable[[], Returned]) -> Returned:
+        """Run a step. Raises DatabaseProblem for the errors of the driver."""
+        ...
+
+
+class SqlDatabases:
+    """Implements the port `Databases`."""
+
+    def __init__(self, secret: Callable[[SecretPlace], str], *, allow_unconfined: bool = True) -> None:
+        """secret: reads a password; it raises ToolUnfit if the password is missing. allow_unconfined: whether SQLite files are read on a kernel that lacks Landlock or seccomp."""
         self._secret = secret
+        self._allow_unconfined = allow_unconfined
         self._reading = asyncio.Semaphore(_AT_ONCE)
 
     async def read(
@@ -68,27 +110,33 @@ class SqlDatabases:
                 DatabaseFault.LOGIN, f"The password of the connection is missing. {error}"
             ) from error
         async with self._reading:
-            session = _Session(connection, password)
+            session = _Session(lambda: self._reading_of(connection, password), connection.seconds)
             try:
                 yield session
             finally:
                 session.close()
 
+    def _reading_of(self, declared: DatabaseConnection, password: str) -> Reading:
+        if declared.kind is DatabaseKind.SQLITE:
+            return SqliteReading(declared, allow_unconfined=self._allow_unconfined)
+        return _ServerReading(declared, password)
+
 
 class _Session:
     """Implements the port `DatabaseSession`. A query that was not read to its end takes its connection with it."""
 
-    def __init__(self, declared: DatabaseConnection, password: str) -> None:
-        self._declared = declared
-        self._password = password
-        self._open: tuple[_Reading, ThreadPoolExecutor] | None = None
+    def __init__(self, reading: Callable[[], Reading], seconds: float) -> None:
+        """reading: makes what reads, before the first query. seconds: the time limit of each query."""
+        self._reading = reading
+        self._seconds = seconds
+        self._open: tuple[Reading, ThreadPoolExecutor] | None = None
 
     async def read(self, sql: str, values: Mapping[str, str], most: int) -> AsyncGenerator[Rows]:
         """See `DatabaseSession.read`."""
-        seconds, complete = self._declared.seconds, False
+        seconds, complete = self._seconds, False
         try:
             if self._open is None:
-                self._open = _Reading(self._declared, self._password), ThreadPoolExecutor(1, "source")
+                self._open = self._reading(), ThreadPoolExecutor(1, "source")
                 await self._run(self._open[0].open, _OPENING_SECONDS)
             reading = self._open[0]
             reading.spent = 0.0
@@ -102,7 +150,7 @@ class _Session:
                 complete = not found
                 left -= len(found)
                 lengths = [_length(row) for row in found]
-                # SQLite limits each value alone.
+                # Not every database limits the whole row.
                 if max(lengths, default=0) > ROW_BYTES:
                     raise long_row()
                 if found or first:
@@ -146,14 +194,14 @@ class _Session:
         return found
 
 
-class _Reading:
-    """One read, in a thread. running: whether a step may still run in the thread. spent: the seconds that the database needed for the query so far."""
+class _ServerReading:
+    """Implements `Reading` for databases with a server."""
 
     def __init__(self, declared: DatabaseConnection, password: str) -> None:
         self.running = False
         self.spent = 0.0
         self._declared = declared
-        self._driver: Driver = KINDS[declared.kind]
+        self._driver: Driver = SERVERS[declared.kind]
         self._password = password
         self._engine: sqlalchemy.Engine | None = None
         self._connection: sqlalchemy.Connection | None = None
@@ -162,7 +210,7 @@ class _Reading:
         self._closed = threading.Event()
 
     def open(self) -> None:
-        """Open the connection and prepare the session."""
+        """See `Reading.open`."""
         self._engine = self._driver.engine(self._declared, self._password)
         self._connection = self._engine.connect()
         self._raw = self._connection.connection.driver_connection
@@ -170,28 +218,25 @@ class _Reading:
         self._connection = self._connection.execution_options(stream_results=True, max_row_buffer=_FIRST_ROWS)
 
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
-        """Run the query. Returns the names of the columns."""
+        """See `Reading.begin`."""
         from sqlalchemy import text
 
         assert self._connection is not None, "it is open"
         if self._result is not None:
             self._result.close()
+        self._driver.check(self._connection, sql)
         self._result = self._connection.execute(text(self._driver.bounded(sql)), dict(values))
-        if not self._result.returns_rows:
-            raise DatabaseProblem(DatabaseFault.QUERY, "The query returns no rows; write one SELECT.")
-        columns = list(self._result.keys())
-        if len(columns) > self._declared.columns:
-            message = f"The query returns {len(columns)} columns, and the connection allows {self._declared.columns}; name the columns that are needed."
-            raise DatabaseProblem(DatabaseFault.TOO_LARGE, message)
+        columns = list(self._result.keys()) if self._result.returns_rows else []
+        check_columns(columns, self._declared)
         return columns
 
     def fetch(self, count: int) -> Sequence[Sequence[object]]:
-        """The next rows."""
+        """See `Reading.fetch`."""
         assert self._result is not None, "the query has run"
         return [tuple(one) for one in self._result.fetchmany(count)]
 
     def close(self) -> None:
-        """Close the connection and the result. An error does not matter any more."""
+        """See `Reading.close`."""
         # Drivers raise anything when a database has gone away, and nothing is left to do.
         with suppress(Exception):
             if self._connection is not None:
@@ -209,7 +254,7 @@ class _Reading:
         self._closed.set()
 
     def stop(self) -> None:
-        """Stop the statement that runs in the other thread, and wait until that thread has closed the connection. Asks again, because the statement may not have begun."""
+        """See `Reading.stop`. Waits until the thread has closed the connection, and asks again, because the statement may not have begun."""
         while True:
             # Drivers raise anything when a database has gone away; the thread then ends by the limits of its socket.
             with suppress(Exception):
@@ -219,7 +264,7 @@ class _Reading:
                 return
 
     def translated(self, step: Callable[[], Returned]) -> Returned:
-        """Run a step. Raises DatabaseProblem for the errors of the driver."""
+        """See `Reading.translated`."""
         from sqlalchemy import exc
 
         begun = time.monotonic()

@@ -83,6 +83,8 @@ class DatabaseFault(StrEnum):
     """The database refuses the query."""
     TOO_LARGE = "TOO_LARGE"
     """The result has too many rows or columns, or too long a row."""
+    CRASHED = "CRASHED"
+    """The process that reads an SQLite file ended in the midst of a query."""
     SCHEMA = "SCHEMA"
     """The result lacks columns that the mapping names."""
 

@@ -64,6 +64,11 @@ from responsa_server.sources.notifying import Notifier
 from responsa_server.sources.reading import Asked, read_rows, unreadable
 
 _MOST_FAILURES: Final = 5
+# With these faults of the database, another attempt may succeed.
+_MOST_OF_FAULT: Final[Mapping[str, int]] = {
+    DatabaseFault.UNREACHABLE: _MOST_FAILURES,
+    DatabaseFault.CRASHED: 2,
+}
 # A look at the documents that are still to be indexed takes time for each of them. A document takes longer than _A_DOCUMENT, so these looks find much that is new.
 _BETWEEN_LOOKS, _A_DOCUMENT, _MOST_BETWEEN_LOOKS = 0.2, 0.001, 30.0
 # So few documents may always go: a share of a small number says nothing.
@@ -195,7 +200,8 @@ class Sync:
             return pause_after(failures)
         except ResponsaError as error:
             # A database may be away for a moment; nothing else passes by itself.
-            if error.metadata.get("fault") == DatabaseFault.UNREACHABLE and failures + 1 < _MOST_FAILURES:
+            most = _MOST_OF_FAULT.get(error.metadata.get("fault", ""), 0)
+            if failures + 1 < most:
                 self._failures[operation_id] = failures + 1
                 return pause_after(failures)
             await self._runs.fail(tenant_id, operation_id, error)

@@ -19,12 +19,12 @@ from responsa_server.app.rerankers import open_reranker
 from responsa_server.app.resources import reason_of
 from responsa_server.app.settings import Settings, SettingsError, load
 from responsa_server.cli.local.failures import FAILED, reporting
+from responsa_server.confinement import SandboxCapabilities, capabilities
 from responsa_server.domain.parts import Health
 from responsa_server.embedded import EmbeddedError, Layout, check_port, purge
 from responsa_server.embedded.doctor import Finding, diagnose
 from responsa_server.embedded.files import PlaceLock
 from responsa_server.embedded.purge import places
-from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
 from responsa_server.instance import OLDEST_POSTGRES
 from responsa_server.stores.redis import RedisPart
 

@@ -24,12 +24,12 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 import responsa_server
+from responsa_server.confinement import SandboxCapabilities
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.domain.words import in_seconds
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.protocol import (
     EXIT_OUT_OF_MEMORY,

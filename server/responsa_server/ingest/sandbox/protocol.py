@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal, cast
 
+from responsa_server.confinement import SandboxCapabilities
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
 from responsa_server.ingest import rejections
-from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 from responsa_server.text.canonical import (
     MAX_PATH_CHARS,
     MAX_TITLE_CHARS,

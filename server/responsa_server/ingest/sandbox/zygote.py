@@ -23,11 +23,10 @@ from pkgutil import resolve_name
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from responsa_server.confinement import SandboxCapabilities, capabilities, confine
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import Formats
-from responsa_server.ingest.sandbox import confinement
-from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
 from responsa_server.ingest.sandbox.protocol import (
     EXIT_OUT_OF_MEMORY,
     EXIT_UNCONFINED,
@@ -171,18 +170,13 @@ def _confine(job: ParseJob | DrawJob, source: int, target: int, bounds: Confinem
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     os.setsid()
     _keep_only(source, target)
-    confinement.apply_rlimits(job.memory_bytes, job.cpu_seconds)
-    confinement.drop_privileges()
-    confinement.prctl(confinement.PR_SET_NO_NEW_PRIVS, 1)
-    confinement.prctl(confinement.PR_SET_DUMPABLE, 0)
-    # Set the death signal after any change of user, because a change of user clears the signal.
-    confinement.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != bounds.zygote_pid:
-        os._exit(EXIT_UNCONFINED)
-    if bounds.capabilities.landlock_abi:
-        confinement.restrict_files(bounds.capabilities.landlock_abi, bounds.readable)
-    if bounds.capabilities.seccomp:
-        confinement.restrict_calls(os.getpid())
+    confine(
+        bounds.capabilities,
+        bounds.readable,
+        memory_bytes=job.memory_bytes,
+        cpu_seconds=job.cpu_seconds,
+        parent_pid=bounds.zygote_pid,
+    )
 
 
 def _keep_only(source: int, target: int) -> None:

@@ -1,4 +1,4 @@
-"""Confines a parsing process with resource limits, another user, Landlock and a seccomp filter.
+"""Confines a process that reads what strangers wrote, with resource limits, another user, Landlock and a seccomp filter.
 
 Every function here acts on the calling process permanently, and uses ctypes if the standard library lacks the call. The constants
 come from Linux: prctl(2), capset(2), landlock(7), seccomp(2). The system call numbers of x86_64 and aarch64 are at the end of
@@ -13,6 +13,7 @@ import functools
 import os
 import platform
 import resource
+import signal
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +65,32 @@ class SandboxCapabilities:
 def capabilities() -> SandboxCapabilities:
     """Detect the kernel's support for confinement. Changes nothing."""
     return SandboxCapabilities(landlock_abi(), _seccomp_available())
+
+
+def confine(
+    found: SandboxCapabilities,
+    readable: Sequence[Path],
+    *,
+    memory_bytes: int,
+    cpu_seconds: int,
+    parent_pid: int,
+) -> None:
+    """Confine this process for good, and let it end with its parent. Descriptors that are open stay usable.
+
+    readable: the folders that it may still read. memory_bytes, cpu_seconds: see `apply_rlimits`. Raises OSError if a step fails, or if the parent has ended.
+    """
+    apply_rlimits(memory_bytes, cpu_seconds)
+    drop_privileges()
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_DUMPABLE, 0)
+    # Set the death signal after any change of user, because a change of user clears the signal.
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        raise ProcessLookupError(errno.ESRCH, "the parent has ended")
+    if found.landlock_abi:
+        restrict_files(found.landlock_abi, readable)
+    if found.seccomp:
+        restrict_calls(os.getpid())
 
 
 # -- the process ----------------------------------------------------------------------------------------------------

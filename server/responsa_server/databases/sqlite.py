@@ -1,0 +1,215 @@
+"""SQLite files. SQLite runs in its own confined process for each session; see `sqlite_process`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import responsa_server
+from responsa_server.databases.problems import (
+    ROW_BYTES,
+    check_columns,
+    ended,
+    long_row,
+    many_columns,
+    refused,
+    timed_out,
+)
+from responsa_server.databases.sqlite_process import EXIT_UNCONFINED, LENGTH, NO_MEMORY
+from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem
+
+MEMORY_BYTES: Final = 256 << 20
+"""What the process may use beyond what it needs to start."""
+# A row, each character of which JSON may escape, and some more.
+_ANSWER_BYTES: Final = 8 * ROW_BYTES
+_AWAY: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+    }
+)
+# What it says about the text of a query. Errors of functions can quote a value.
+_ABOUT_QUERY: Final = re.compile(
+    r"no such |ambiguous column|near \"|not authorized|access to |vtable constructor failed|wrong number of arguments|unrecognized token|incomplete input|misuse of|unsafe use of|malformed JSON$|integer overflow$|unable to use function"
+)
+_FORBIDDEN: Final = re.compile(r"not authorized|access to |vtable constructor failed|unsafe use of")
+
+Returned = TypeVar("Returned")
+
+
+class SqliteReading:
+    """Implements `Reading`. A session's process ends with the session."""
+
+    def __init__(self, declared: DatabaseConnection, *, allow_unconfined: bool) -> None:
+        """allow_unconfined: whether the file is read on a kernel that lacks Landlock or seccomp."""
+        self.running = False
+        self.spent = 0.0
+        self._declared = declared
+        self._allow_unconfined = allow_unconfined
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Lock()
+        self._ended = False
+
+    def open(self) -> None:
+        """See `Reading.open`."""
+        with self._ending:
+            if self._ended:
+                raise timed_out()
+            self._process = _started()
+        self._asked(
+            {
+                "file": self._declared.file,
+                "memory_bytes": MEMORY_BYTES,
+                "row_bytes": ROW_BYTES,
+                "unconfined": self._allow_unconfined,
+                "parent": os.getpid(),
+            }
+        )
+
+    def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
+        """See `Reading.begin`."""
+        from sqlalchemy import text
+        from sqlalchemy.dialects.sqlite import dialect
+
+        compiled: Any = text(sql).compile(
+            dialect=dialect()
+        )  # it writes places as the other databases have them
+        found = self._asked({"sql": str(compiled), "values": [values[one] for one in compiled.positiontup]})
+        columns = [str(one) for one in cast("Sequence[object]", found["columns"])]
+        check_columns(columns, self._declared)
+        return columns
+
+    def fetch(self, count: int) -> Sequence[Sequence[object]]:
+        """See `Reading.fetch`. SQLite's process returns fewer rows if they are long."""
+        found = self._asked({"rows": count})
+        return [
+            tuple(_unpacked(one) for one in row) for row in cast("Sequence[Sequence[object]]", found["rows"])
+        ]
+
+    def close(self) -> None:
+        """See `Reading.close`."""
+        self.stop()
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """See `Reading.stop`."""
+        with self._ending:
+            self._ended = True
+            if self._process is not None:
+                self._process.kill()
+
+    def translated(self, step: Callable[[], Returned]) -> Returned:
+        """See `Reading.translated`."""
+        begun = time.monotonic()
+        try:
+            return step()
+        # Its answers are not trusted: a query may have taken it over.
+        except (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise self._lost() from error
+        finally:
+            self.spent += time.monotonic() - begun
+
+    def _asked(self, message: Mapping[str, object]) -> Mapping[str, Any]:
+        """The process's answer to a request. Raises DatabaseProblem, and the errors that `translated` translates."""
+        process = self._process
+        assert process is not None, "it is open"
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
+        head = process.stdout.read(LENGTH.size)
+        if len(head) < LENGTH.size:
+            raise EOFError
+        (length,) = LENGTH.unpack(head)
+        if length > _ANSWER_BYTES:
+            raise ValueError("an answer that the process does not give")
+        data = process.stdout.read(length)
+        if len(data) < length:
+            raise EOFError
+        found = json.loads(data)
+        if "unconfined" in found:
+            why = f"{found['unconfined']} SQLite files are read only with Landlock and seccomp; see the setting ingestion.allow_unconfined."
+            raise DatabaseProblem(DatabaseFault.UNREACHABLE, why)
+        if "long_row" in found:
+            raise long_row()
+        if "error" in found:
+            raise _problem(int(found["code"]), str(found["name"]), str(found["error"]))
+        return found
+
+    def _lost(self) -> DatabaseProblem:
+        """The problem of a process that ended, or gave an answer that it does not give."""
+        assert self._process is not None, "it was open"
+        self._process.kill()
+        if self._process.wait() == EXIT_UNCONFINED:
+            return DatabaseProblem(
+                DatabaseFault.UNREACHABLE,
+                "The process that reads SQLite files could not be confined, so it read nothing.",
+            )
+        return ended()
+
+
+def _problem(code: int, name: str, text: str) -> DatabaseProblem:
+    """What an error of SQLite means."""
+    # The lowest byte is the error, the others say more about it.
+    match code & 0xFF:
+        case sqlite3.SQLITE_TOOBIG:
+            return long_row()
+        case _ if code == NO_MEMORY:
+            message = f"The query needs more than {MEMORY_BYTES >> 20} MiB of memory; sort and group fewer rows, or add an index."
+            return DatabaseProblem(DatabaseFault.TOO_LARGE, message)
+        case low if low in _AWAY:
+            return DatabaseProblem(
+                DatabaseFault.UNREACHABLE, f"The database file cannot be read: {text[:200]}."
+            )
+        case _:
+            pass
+    if "too many columns" in text or "too many terms" in text:
+        return many_columns()
+    if _FORBIDDEN.match(text):
+        return refused(f"{text[:300]}; sources use ordinary tables, views, and functions that only compute")
+    return refused(text if _ABOUT_QUERY.match(text) else f"error {name[:40]}")
+
+
+def _unpacked(value: object) -> object:
+    """A value of a row. Raises ValueError, TypeError if the process cannot have packed it."""
+    if isinstance(value, list):
+        (text,) = cast("list[object]", value)
+        if isinstance(text, str):
+            return base64.b64decode(text, validate=True)
+    elif value is None or isinstance(value, str | int | float):
+        return value
+    raise ValueError("not a value of SQLite")
+
+
+def _started() -> subprocess.Popen[bytes]:
+    # Nothing of the server's environment, which may hold passwords.
+    place = str(Path(responsa_server.__file__ or "").resolve().parents[1])
+    environment = {"PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-S", "-m", "responsa_server.databases.sqlite_process"],
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
