@@ -47,27 +47,17 @@ class OtherPlace(Place):
         return str(self.checkout / ".venv" / "bin" / "responsa")
 
 
-def processes(at: Place) -> Sequence[psutil.Process]:
-    """The instance's server processes and those of its PostgreSQL."""
-    home = str(at.home)
-    found: list[psutil.Process] = []
+def cpu_seconds(at: Place) -> float:
+    """The CPU time so far of the instance's server processes and of those of its PostgreSQL, with that of children that have ended: PostgreSQL replaces its processes at any time."""
+    home, total = str(at.home), 0.0
     for process in psutil.process_iter():
         try:
             own = home in process.cwd() or process.environ().get("RESPONSA_HOME") == home
-            named = (process.name(), *process.cmdline())
-        except psutil.Error:
+            if own and any(part in name for part in _PARTS for name in (process.name(), *process.cmdline())):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+        except psutil.Error:  # it ended meanwhile
             continue
-        if own and any(part in name for part in _PARTS for name in named):
-            found.append(process)
-    return found
-
-
-def cpu_seconds(those: Sequence[psutil.Process]) -> float:
-    """The CPU time of these processes so far."""
-    total = 0.0
-    for process in those:
-        times = process.cpu_times()
-        total += times.user + times.system
     return total
 
 
@@ -86,10 +76,9 @@ def cost(at: Place, call: Callable[[AsyncResponsa, str], Awaitable[object]], tex
             for text in texts:
                 await call(client, text)
 
-    those = processes(at)
-    begun = cpu_seconds(those)
+    begun = cpu_seconds(at)
     asyncio.run(work())
-    return (cpu_seconds(those) - begun) * 1000 / len(texts)
+    return (cpu_seconds(at) - begun) * 1000 / len(texts)
 
 
 def measure(places: Sequence[Place], rounds: int, a_round: int, say: Callable[[str], None]) -> list[Line]:
