@@ -92,7 +92,7 @@ def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[l
             parsed = markdown.parse(sniff(one.text.encode(), one.key, known="MARKDOWN"))
             cut = await indexer.cut(Whole(parsed), Chunking(corpus.CHUNK_TOKENS, 0), "text/markdown")
             identity = DocumentIdentity("bench", MANY, UUID(int=1), 1, one.title, "")
-            async for batch in indexer.passages(identity, cut):
+            async for batch in indexer.passages(identity, cut, len(one.text.encode())):
                 passages += len(batch)
         return passages
 

@@ -27,6 +27,7 @@ from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
 from tests.unit.knowledge.in_memory import InMemory
+from tests.unit.knowledge.office_files import docx
 
 SECTION = "## Section {0}\n\nThe river number {0} is {1} kilometres long. It rises in the mountains of region {0}.\n\n"
 # This text makes several batches of passages.
@@ -401,6 +402,27 @@ async def test_vectors_are_made_once(house: House, people: People) -> None:
     operation = await house.upload(people.eve, LONG, "rivers.md")
     await house.ingest(embedder=other).run("rival", operation.id)
     assert other.texts > 100, "a fast ingestion would reveal what another tenant has"
+
+
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        ("letters.docx", docx("<w:p><w:r><w:t>a</w:t></w:r></w:p>" * 3_000)),
+        ("cries.txt", b"Aa. " * 2_000),
+        ("mixed.md", b"# a\n\n- b\n\nc\n\n" * 1_000),
+    ],
+)
+async def test_a_text_of_tiny_pieces_gets_few_vectors(
+    house: House, people: People, key: str, content: bytes
+) -> None:
+    """Without the bound, a passage of 500 tokens has up to 500 pieces, each with a vector."""
+    await house.library.create_collection(people.ann, "tiny", "", Chunking())
+    assert (await house.take_in(people.ann, content, key, collection="tiny")).error is None
+    ((passages, vectors),) = house.ask(
+        "SELECT (SELECT count(*) FROM responsa.passage), (SELECT count(*) FROM responsa.passage_vector)"
+    )
+    assert passages > 5
+    assert vectors < 40 * passages
 
 
 async def test_a_replaced_version_is_pruned_by_a_job(house: House, people: People) -> None:

@@ -32,7 +32,16 @@ from responsa_server.search.embedder import Embedder, Embedders
 from responsa_server.text.canonical import Block, Place
 from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
 from responsa_server.text.sections import Sectioned
-from responsa_server.text.sentences import Piece, PieceKind, paragraph_pieces, pieces, plain
+from responsa_server.text.sentences import (
+    MAX_PIECES,
+    Piece,
+    PieceKind,
+    merged,
+    paragraph_pieces,
+    pieces,
+    plain,
+    weight,
+)
 from responsa_server.text.shown import MARKDOWN, header_of
 
 Args = ParamSpec("Args")
@@ -46,6 +55,10 @@ _COLUMNS_CHARS: Final = 200
 _PASSAGES_A_BATCH: Final = 16
 # To hand work over to a thread costs more than the work on so short a text.
 SHORT_BYTES: Final = 2048
+# A compressed upload can hold a hundred times its size in text. Its pieces are bounded by what was uploaded: by this number and one for each four bytes.
+_DOCUMENT_PIECES: Final = 8192
+_BYTES_A_PIECE: Final = 4
+_FEWEST_PIECES: Final = 16
 # An HNSW index links each vector to its nearest neighbours. Several hundred equal vectors link only to each other, and a
 # search that reaches them cannot leave them for other vectors (2,000 equal vectors hid a quarter of 2,500 other vectors).
 # Therefore, if a document has more than four equal vectors, the fifth and each later one is moved slightly. The cosine of the moved
@@ -213,9 +226,10 @@ class Indexer:
         return await _threaded(document.size, self._cut, document, chunking, media_type, begins)
 
     async def passages(
-        self, identity: DocumentIdentity, cut: CutDocument
+        self, identity: DocumentIdentity, cut: CutDocument, size_bytes: int
     ) -> AsyncIterator[Sequence[NewPassage]]:
-        """All passages in order, in batches, each passage with its vectors."""
+        """All passages in order, in batches, each passage with its vectors. size_bytes: the size of the upload, which bounds the number of vectors."""
+        most = _most_pieces(size_bytes, cut)
         seen = SeenVectors(cut.passage_count)
         first = 0
         for index, ranges in enumerate(cut.sections):
@@ -224,7 +238,9 @@ class Indexer:
             first += len(ranges)
             for start in range(0, len(ranges), _PASSAGES_A_BATCH):
                 chunks = section.chunks[start : start + _PASSAGES_A_BATCH]
-                planned = await _threaded(size, self._plan, identity.title, cut.language, section, chunks)
+                planned = await _threaded(
+                    size, self._plan, identity.title, cut.language, section, chunks, most
+                )
                 texts = {_digest(one.text): one.text for plan in planned for one in plan.vectors}
                 vectors = await self._vectors(identity.tenant_id, texts)
                 yield [
@@ -289,7 +305,7 @@ class Indexer:
         return CutDocument(language, document, sections)
 
     def _plan(
-        self, title: str, language: str, section: OpenSection, chunks: Sequence[Chunk]
+        self, title: str, language: str, section: OpenSection, chunks: Sequence[Chunk], most: int
     ) -> list[_Planned]:
         analyzer = Analyzer()
         planned: list[_Planned] = []
@@ -308,6 +324,7 @@ class Indexer:
                 own,
                 first=chunk.ordinal == 0,
                 columns=columns,
+                most_pieces=most,
             )
             lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns)
             planned.append(_Planned(chunk, lexical, vectors))
@@ -430,6 +447,13 @@ async def _threaded(
     return await asyncio.to_thread(work, *args, **kwargs)
 
 
+def _most_pieces(size_bytes: int, cut: CutDocument) -> int:
+    """How many pieces the passages of an upload of this size may have; see `merged`."""
+    weights = sum(weight(one.byte_end - one.byte_start) for ranges in cut.sections for one in ranges)
+    fair = (_DOCUMENT_PIECES + size_bytes // _BYTES_A_PIECE) // max(weights, 1)
+    return max(_FEWEST_PIECES, min(MAX_PIECES, fair))
+
+
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
@@ -444,13 +468,14 @@ def plan_vectors(
     *,
     first: bool,
     columns: str = "",
+    most_pieces: int = MAX_PIECES,
 ) -> list[PlannedVector]:
     """Plan the vectors of a passage: vectors for windows that together cover the passage, for its pieces and headings and, if it is the first
     passage, for the title.
 
     text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
     headings: the headings above the passage, outermost first. first: whether this is the document's first passage. columns: the names of the columns, if the
-    passage begins within a table.
+    passage begins within a table. most_pieces: see `merged`.
     """
     context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
     if columns:
@@ -462,13 +487,13 @@ def plan_vectors(
         else []
     )
     planned += _windows(embedder, context, source, text)
-    for piece in pieces:
-        if source.start <= piece.byte_start and piece.byte_end <= source.end:
-            words = plain(raw[piece.byte_start - source.start : piece.byte_end - source.start].decode())
-            if words:
-                planned.append(
-                    PlannedVector(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), words)
-                )
+    own = [one for one in pieces if source.start <= one.byte_start and one.byte_end <= source.end]
+    for piece in merged(own, len(raw), most_pieces):
+        words = plain(raw[piece.byte_start - source.start : piece.byte_end - source.start].decode())
+        if words:
+            planned.append(
+                PlannedVector(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), words)
+            )
     return planned
 
 

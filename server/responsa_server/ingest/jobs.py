@@ -214,7 +214,7 @@ class Ingest:
         loop = asyncio.get_running_loop()
         done, written = 0, float("-inf")
         last: Sequence[NewPassage] = ()
-        async for batch in indexer.passages(identity, cut):
+        async for batch in indexer.passages(identity, cut, task.size_bytes):
             done += len(batch)
             if done == cut.passage_count:
                 last = batch

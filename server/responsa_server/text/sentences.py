@@ -25,6 +25,12 @@ MAX_LEAD_BYTES: Final = 600
 length.
 """
 
+MAX_PIECES: Final = 64
+"""How many pieces a passage keeps for each whole KiB of its text, and if it is shorter. Among 2,620 passages of ordinary documents, none had more than 43 pieces."""
+
+_MERGED_BYTES: Final = 128
+"""The length from which a merged piece takes in no further one: that of a sentence."""
+
 _WINDOW_CHARS: Final = 4096
 
 # Markup that has no meaning for a reader: link definitions and layout tags.
@@ -78,6 +84,35 @@ def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece
     for block in blocks:
         found.extend(_of_block(source, block, language or "en"))
     return list(_with_leads(source, found))
+
+
+def merged(found: Sequence[Piece], size: int, most: int = MAX_PIECES) -> Sequence[Piece]:
+    """The pieces of a passage: the same ones, unless they are too many. Then neighbours are merged up to the length of a sentence, because each piece costs a vector, and a text of
+    single letters would have hundreds of pieces in a passage.
+
+    found: the passage's pieces. size: the number of bytes of the passage. most: the maximum number of pieces for each `weight` of the passage.
+    """
+    if len(found) <= most * weight(size):
+        return found
+    kept: list[Piece] = []
+    for piece in found:
+        last = kept[-1] if kept else None
+        if (
+            last is None
+            or last.byte_end - last.byte_start >= _MERGED_BYTES
+            or piece.byte_end - last.byte_start > MAX_PIECE_BYTES
+        ):
+            kept.append(piece)
+        else:
+            heading = last.kind is piece.kind is PieceKind.HEADING
+            kind = PieceKind.HEADING if heading else PieceKind.SENTENCE
+            kept[-1] = Piece(last.byte_start, piece.byte_end, kind)
+    return kept
+
+
+def weight(size: int) -> int:
+    """How many times the pieces of a short passage a passage of this many bytes may have."""
+    return max(1, size // 1024)
 
 
 def _of_block(source: bytes, block: Block, language: str) -> Iterator[Piece]:
