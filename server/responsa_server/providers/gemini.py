@@ -33,6 +33,7 @@ from responsa_server.providers.http_model import (
     WireModel,
     alternating,
     ending,
+    status_of,
 )
 from responsa_server.providers.settings import CompatibleSettings
 
@@ -221,7 +222,7 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
                 kind = str(detail["reason"])
             with contextlib.suppress(KeyError, ValueError):
                 delay = max(0.0, float(str(detail["retryDelay"]).removesuffix("s")))
-    return Complaint(kind, str(fields.get("message", "")), delay)
+    return Complaint(kind, str(fields.get("message", "")), delay, status_of(fields.get("code")))
 
 
 def _gather(requested: RequestParts, call: _FunctionCall, signature: str, used_ids: set[str]) -> None:

@@ -32,6 +32,7 @@ from responsa_server.domain.models import (
     PromptMessage,
     Role,
     Stop,
+    TextPiece,
     ToolRequest,
 )
 from responsa_server.providers.settings import CompatibleSettings
@@ -59,6 +60,11 @@ _WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 # Vendors send an error with one of these names if the key is valid but does not permit the request.
 _FORBIDDEN: Final = {"permission_error", "PERMISSION_DENIED"}
 
+_THINK: Final = "<think>"
+_THINK_ENDS: Final = "</think>"
+_THINK_TOKEN: Final = re.compile(r"<think>|<|`+|\n|[^<`\n]+")
+_FENCE: Final = 3
+
 Events: TypeAlias = AsyncIterator[httpx2.ServerSentEvent]
 
 
@@ -68,11 +74,14 @@ class WireModel(BaseModel, defer_build=True):
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """The content of an error's body. kind: the vendor's own name for the error. retry_after: the number of seconds that the vendor asks clients to wait, or None."""
+    """The content of an error's body. kind: the vendor's own name for the error. retry_after: the number of seconds that the vendor asks clients to wait, or None.
+    status: the HTTP status that the body names, which counts within a stream; 0 if the body names no status.
+    """
 
     kind: str = ""
     message: str = ""
     retry_after: float | None = None
+    status: int = 0
 
 
 ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
@@ -151,8 +160,9 @@ class HttpServer:
         complaint = self._complaint(body)
         named, own_word = self._faults.get(complaint.kind), complaint.kind in _FORBIDDEN
         within = status == HTTPStatus.OK
+        status = (complaint.status if within else 0) or status
         fault = fault_of(status)
-        if named is not None and (within or named in _refinements(status)):
+        if named is not None and (status == HTTPStatus.OK or named in _refinements(status)):
             fault = named
         said = self._shown(f"{complaint.kind}: {complaint.message}")
         where = "in its stream" if within else f"HTTP {status}"
@@ -233,8 +243,22 @@ class HttpModel(HttpServer, abc.ABC):
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         """See `ChatModel.stream`."""
         async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
+            reasoning, said, requested = ReasoningFilter(), False, False
             async for piece in pieces:
-                yield piece
+                if isinstance(piece, TextPiece):
+                    text = reasoning.feed(piece.text)
+                elif isinstance(piece, (ToolRequest, Ended)):
+                    text = reasoning.end()
+                else:
+                    text = ""
+                if text:
+                    said = True
+                    yield TextPiece(text)
+                requested |= isinstance(piece, ToolRequest)
+                if isinstance(piece, Ended) and reasoning.found and not said:
+                    ending(prompt, piece.stop, said=requested)  # raises, unless it may be empty
+                if not isinstance(piece, TextPiece):
+                    yield piece
 
     @abc.abstractmethod
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
@@ -281,6 +305,12 @@ def _refinements(status: int) -> Container[ModelFault]:
             return _PASSING
         case _:  # Gemini reports an invalid key with 400
             return {ModelFault.CREDENTIAL} if status >= HTTPStatus.BAD_REQUEST else ()
+
+
+def status_of(code: object) -> int:
+    """The HTTP error status that an error's code is, as a number or a string; 0 if the code is anything else."""
+    word = str(code)
+    return int(word) if re.fullmatch("[45][0-9][0-9]", word) else 0
 
 
 def fault_of(status: int) -> ModelFault:
@@ -480,6 +510,71 @@ class PrefixEcho:
         return held
 
 
+class ReasoningFilter:
+    """Removes a model's reasoning, from `<think>` to `</think>` and the white space after it, from a text that arrives in pieces. Without an end, the rest
+    of the text is reasoning. The tag in Markdown's code is text.
+
+    found: whether the text had reasoning.
+    """
+
+    def __init__(self) -> None:
+        self.found = False
+        self._held: str = ""
+        # The backticks that opened the code, and those of the current run.
+        self._code: str = ""
+        self._run: str = ""
+        self._within = self._behind = False
+
+    def feed(self, text: str) -> str:
+        """The next piece without reasoning. What may be the beginning of a tag is held back."""
+        out, place = list[str](), 0
+        text, self._held = self._held + text, ""
+        while place < len(text):
+            if self._within:
+                end = text.find(_THINK_ENDS, place)
+                if end < 0:
+                    self._held = text[max(place, len(text) + 1 - len(_THINK_ENDS)) :]
+                    break
+                place = end + len(_THINK_ENDS)
+                self._within, self._behind = False, True
+                continue
+            if self._behind:
+                if text[place].isspace():
+                    place += 1
+                    continue
+                self._behind = False
+            if len(text) - place < len(_THINK) and text.endswith(_THINK[: len(text) - place]):
+                self._held = text[place:]
+                break
+            found = _THINK_TOKEN.match(text, place)
+            one = found.group() if found else text[place:]
+            place += len(one)
+            if one[0] == "`":
+                self._run += one
+            else:
+                self._end_run()
+                if one == "\n" and len(self._code) < _FENCE:
+                    self._code = ""
+                if one == _THINK and not self._code:
+                    self.found = self._within = True
+                    continue
+            out.append(one)
+        return "".join(out)
+
+    def end(self) -> str:
+        """What is still held back."""
+        held, self._held = "" if self._within else self._held, ""
+        return held
+
+    def _end_run(self) -> None:
+        """A run of backticks ends: it opens code, or closes code that a run of its length has opened."""
+        if self._run and not self._code:
+            self._code = self._run
+        elif self._run and self._run == self._code:
+            self._code = ""
+        self._run = ""
+
+
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
     """The end of an answer. said: whether the answer had text or a tool request. Raises ModelError (EMPTY) if `said` is false,
     unless the provider refused the answer as unsafe or the prompt has tools.
@@ -508,6 +603,11 @@ class RequestParts:
 
     def __len__(self) -> int:
         return len(self._requests)
+
+    @property
+    def last(self) -> int:
+        """The highest index so far; -1 without requests."""
+        return max(self._requests, default=-1)
 
     def add(
         self, index: int, call_id: str = "", tool: str = "", arguments: str = "", signature: str = ""

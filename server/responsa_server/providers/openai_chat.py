@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
+from pydantic import JsonValue
+
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     ModelError,
@@ -26,6 +28,7 @@ from responsa_server.providers.http_model import (
     RequestParts,
     WireModel,
     ending,
+    status_of,
     with_prefix,
 )
 from responsa_server.providers.settings import CompatibleSettings
@@ -44,13 +47,13 @@ FAULTS: Final = {
 
 class _Function(WireModel):
     name: str | None = None
-    arguments: str | None = None
+    arguments: JsonValue = None
 
 
 class _ToolCall(WireModel):
-    index: int
+    index: int | None = None
     id: str | None = None
-    function: _Function = _Function()
+    function: _Function | None = None
 
 
 class _Delta(WireModel):
@@ -60,7 +63,7 @@ class _Delta(WireModel):
 
 
 class _Choice(WireModel):
-    delta: _Delta = _Delta()
+    delta: _Delta | None = None
     finish_reason: str | None = None
 
 
@@ -70,8 +73,8 @@ class _Details(WireModel):
 
 
 class _Usage(WireModel):
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
 
@@ -113,19 +116,18 @@ class OpenAiChat(HttpModel):
             chunk = _Chunk.model_validate_json(event.data)
             if chunk.error is not None:
                 raise self._failed({"error": chunk.error})
-            if chunk.choices is None:
+            if "choices" not in chunk.model_fields_set:
                 raise ModelError(ModelFault.MALFORMED, "a chunk without choices")
-            if chunk.usage is not None:
-                yield _spent(chunk.usage)
-            for choice in chunk.choices[:1]:
-                if choice.delta.content and (text := echo.add(choice.delta.content)):
+            if chunk.usage is not None and (spent := _spent(chunk.usage)) is not None:
+                yield spent
+            for choice in (chunk.choices or ())[:1]:
+                delta = choice.delta or _Delta()
+                if delta.content and (text := echo.add(delta.content)):
                     said = True
                     yield TextPiece(text)
-                refused |= bool(choice.delta.refusal)
-                for call in choice.delta.tool_calls or ():
-                    requested.add(
-                        call.index, call.id or "", call.function.name or "", call.function.arguments or ""
-                    )
+                refused |= bool(delta.refusal)
+                for call in delta.tool_calls or ():
+                    _gather(requested, call)
                 finish = choice.finish_reason or finish
         if not finish:
             raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
@@ -178,12 +180,31 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     if not isinstance(error, dict):
         return Complaint(message=str(error))
     fields = cast("dict[str, Any]", error)
-    words = [str(fields.get("code") or ""), str(fields.get("type") or "")]
+    status = status_of(fields.get("code"))
+    words = ["" if status else str(fields.get("code") or ""), str(fields.get("type") or "")]
     kind = next((one for one in words if one in FAULTS), words[0] or words[1])
-    return Complaint(kind, str(fields.get("message", "")))
+    return Complaint(kind, str(fields.get("message", "")), status=status)
 
 
-def _spent(usage: _Usage) -> Spent:
+def _gather(requested: RequestParts, call: _ToolCall) -> None:
+    """Adds a part of a call. Without an index, a part with an id or a name begins the next call, and any other part belongs to the last one."""
+    function = call.function or _Function()
+    index = call.index
+    if index is None:
+        begins = bool(call.id or function.name) or not requested
+        index = requested.last + 1 if begins else requested.last
+    given = function.arguments
+    if given is None:
+        arguments = ""
+    else:
+        arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    requested.add(index, call.id or "", function.name or "", arguments)
+
+
+def _spent(usage: _Usage) -> Spent | None:
+    """The usage in our form; None if a count is missing, as if nothing was reported."""
+    if usage.prompt_tokens is None or usage.completion_tokens is None:
+        return None
     details = usage.prompt_tokens_details or _Details()
     return Spent(
         Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens),

@@ -336,3 +336,71 @@ async def test_a_schema_is_strict_only_where_it_can_be(options: dict[str, Any], 
         await answer(model, ModelPrompt(PROMPT.messages, "", schema=LOOSE, max_tokens=9))
     assert bodies[0].get("response_format") == expected
     assert (bodies[0]["max_completion_tokens"], "max_tokens" in bodies[0]) == (9, False)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["<think>Hm, 7.", "</think>\n\n", "It is 5."], "It is 5."),
+        ([*"A <think>b < c</think> d <b>."], "A d <b>."),
+        (["So <thi", "s> <"], "So <this> <"),
+        (["So. <think>No end"], "So. "),
+        (
+            ["`<think>` and\n```\n<think>\n``", "`\n<think>x</think>End"],
+            "`<think>` and\n```\n<think>\n```\nEnd",
+        ),
+    ],
+)
+async def test_reasoning_never_shows(texts: list[str], said: str) -> None:
+    separate = json.dumps({"choices": [{"index": 0, "delta": {"reasoning_content": "Hm."}}]})
+    async with served(telling(separate, *map(text, texts), STOP)) as model:
+        *pieces, end = await answer(model)
+    assert "".join(one.text for one in pieces if isinstance(one, TextPiece)) == said
+    assert end == Ended(complete=True)
+
+
+async def test_reasoning_alone_is_no_answer() -> None:
+    async with served(telling(text("<think>Hm."), STOP)) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert caught.value.fault is ModelFault.EMPTY
+
+
+async def test_null_and_missing_fields_are_read() -> None:
+    usage = json.dumps({"choices": None, "usage": {"prompt_tokens": None, "completion_tokens": None}})
+    delta = json.dumps({"choices": [{"index": 0, "delta": None, "finish_reason": None}]})
+    async with served(telling(delta, text("So"), STOP, usage)) as model:
+        assert await answer(model) == [TextPiece("So"), Ended(complete=True)]
+
+
+async def test_calls_without_index_and_with_an_object_as_arguments() -> None:
+    def calls(*made: object) -> str:
+        return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": made}}]})
+
+    whole = {"id": "a", "function": {"name": "note", "arguments": {"text": "ü"}}}
+    begun = {"id": "b", "index": None, "function": {"name": "note", "arguments": '{"te'}}
+    rest = {"function": {"name": None, "arguments": 'xt":"b"}'}}
+    async with served(telling(calls(whole, begun), calls(rest, {"function": None}), STOP)) as model:
+        assert await answer(model) == [
+            ToolRequest("a", "note", {"text": "ü"}),
+            ToolRequest("b", "note", {"text": "b"}),
+            Ended(complete=True),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        ({"code": 429}, ModelFault.RATE_LIMITED),
+        ({"code": "503", "type": "unavailable_error"}, ModelFault.OVERLOADED),
+        ({"code": 401, "type": "server_error"}, ModelFault.CREDENTIAL),
+        ({"code": 429, "type": "insufficient_quota"}, ModelFault.CREDENTIAL),
+        ({"code": "400"}, ModelFault.REFUSED),
+        ({"code": 7, "type": "server_error"}, ModelFault.OVERLOADED),
+    ],
+)
+async def test_an_error_in_a_stream_counts_by_its_code(error: object, fault: ModelFault) -> None:
+    async with served(telling(json.dumps({"error": error}))) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert (caught.value.fault, caught.value.passing) == (fault, fault in RETRIED)
