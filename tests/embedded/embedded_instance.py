@@ -1,6 +1,6 @@
 """A whole instance for the tests: real PostgreSQL, Redis and Envoy, and a stand-in for the server.
 
-Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama]`. Prints one JSON object when all parts are ready.
+Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama] [--alone]`. Prints one JSON object when all parts are ready.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -84,19 +83,12 @@ def main(home: Path, port: int, flags: set[str]) -> int:
     postgres = EmbeddedPostgres(layout)
     redis = EmbeddedRedis(layout)
 
-    def answers() -> bool:
-        try:
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(0.5)
-                client.connect(str(layout.server_socket))
-        except OSError:
-            return False
-        return True
-
     code = "raise SystemExit('no such setting')"
     argv = [sys.executable, "-c", code] if "--broken-server" in flags else [sys.executable, str(STAND_IN)]
-    environment = {**os.environ, "SOCKET": str(layout.server_socket)}
-    server = ServerProcess(layout, argv, environment, answers, drain_seconds=5.0)
+    # The server alone starts more slowly than the silence after which it is killed.
+    alone = "--alone" in flags
+    environment = {**os.environ, "SOCKET": str(layout.server_socket), "START": "1.5" if alone else "0"}
+    server = ServerProcess(layout, argv, environment, layout.server_socket, drain_seconds=5.0)
     envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=("127.0.0.1", port), concurrency=1)
 
     def migrate() -> None:
@@ -117,11 +109,14 @@ def main(home: Path, port: int, flags: set[str]) -> int:
         parts.append(EmbeddedLlama(layout, os.environ, ModelSettings().embedded))
         children.insert(0, Child(parts[-1]))
 
+    if alone:
+        parts[:], children = [server], [Child(server)]
+
     def tell() -> None:
         pids = {part.name: part.pid for part in parts}
         print(json.dumps({"supervisor": os.getpid(), "pids": pids}), flush=True)
 
-    policy = RestartPolicy(longest_delay=0.2, most_failures=3)
+    policy = RestartPolicy(longest_delay=0.2, most_failures=3, silence=1.0 if alone else 10.0)
     return Supervisor(layout, children, on_ready=tell, policy=policy).run()
 
 

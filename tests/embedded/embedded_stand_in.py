@@ -1,12 +1,16 @@
-"""Takes the place of the server. It answers HTTP on a unix socket, and has a worker that ignores SIGTERM."""
+"""Takes the place of the server. It answers HTTP on a unix socket, and has a worker that ignores SIGTERM. On SIGUSR1, it works without an end and without
+letting another thread run.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socketserver
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import FrameType
@@ -29,10 +33,18 @@ def leave(_: int, __: FrameType | None) -> None:
     sys.exit(0)
 
 
+def wedge(_: int, __: FrameType | None) -> None:
+    re.match("(a|a)*b", "a" * 64)
+
+
 def main() -> None:
     path = Path(os.environ["SOCKET"])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
+    signal.signal(signal.SIGUSR1, wedge)
+    began = time.monotonic()
+    while time.monotonic() - began < float(os.environ["START"]):
+        time.sleep(0.05)
     subprocess.Popen([sys.executable, "-c", WORKER], start_new_session=True)
     path.unlink(missing_ok=True)
     with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:

@@ -7,7 +7,11 @@ import signal
 import stat
 from collections.abc import Generator
 from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from threading import Thread
 
 import psutil
 import psycopg
@@ -41,10 +45,29 @@ def scalar(connection: psycopg.Connection, query: str) -> object:
 
 
 def test_a_server_is_not_killed_while_it_drains(tmp_path: Path) -> None:
-    server = ServerProcess(Layout.of(tmp_path), ["true"], {}, lambda: True, drain_seconds=60.0)
+    server = ServerProcess(Layout.of(tmp_path), ["true"], {}, tmp_path, drain_seconds=60.0)
     asked, killed = server.stop_steps
     assert (asked.signal, killed.signal) == (signal.SIGINT, signal.SIGKILL)
     assert asked.patience > 60.0
+
+
+def test_a_server_that_reports_that_it_drains_is_not_silent(tmp_path: Path) -> None:
+    class Draining(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
+
+        def address_string(self) -> str:
+            return "unix"
+
+    health = tmp_path / "health.sock"
+    server = ServerProcess(Layout.of(tmp_path), ["true"], {}, health, drain_seconds=0.0)
+    assert not server.answers(10.0)
+    with ThreadingUnixStreamServer(str(health), Draining) as serving:
+        thread = Thread(target=serving.serve_forever, args=[0.01])
+        thread.start()
+        assert server.answers(10.0)
+        serving.shutdown()
+        thread.join()
 
 
 def test_versions_and_settings(postgres: EmbeddedPostgres) -> None:

@@ -97,6 +97,21 @@ def test_a_killed_part_is_told_in_one_line_and_started_again(standing: Running, 
     assert [worker.is_running() for worker in workers] == [name != "The server"] * len(workers)
 
 
+def test_a_server_that_is_alive_but_silent_is_started_again(start: Start) -> None:
+    """Its start takes longer than the silence after which it is killed, and is not cut short."""
+    running = start("--alone").until_ready()
+    lines = [
+        "responsa: The server has not answered for 1 s.",
+        "responsa: The server ended unexpectedly (SIGKILL); starting it again.",
+        "responsa: The server runs again.",
+    ]
+    assert running.said() == ""
+    for times, silencing in enumerate((signal.SIGSTOP, signal.SIGUSR1), start=1):
+        running.part("The server").send_signal(silencing)
+        eventually(lambda times=times: running.said().splitlines() == lines * times, silencing.name)
+    assert running.stop() == 0
+
+
 def test_a_killed_backend_does_not_end_postgres(standing: Running) -> None:
     client = psycopg.connect(EmbeddedPostgres(Layout.of(standing.home)).dsn("app"))
     before = standing.said()

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import Part, StopStep, http_get
+from responsa_server.embedded.part import HEALTH, Part, StopStep, http_get
 from responsa_server.embedded.spawn import installed, spawn
 
 WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -112,4 +112,4 @@ def weights() -> Path:
 
 def answers(path: Path) -> bool:
     """Whether the model behind this socket accepts requests."""
-    return http_get(path, "/health") is not None
+    return http_get(path, HEALTH) is not None

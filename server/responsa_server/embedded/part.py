@@ -23,6 +23,7 @@ from responsa_server.embedded.spawn import spawn
 POLL = 0.01
 PROBE = 0.5
 """The number of seconds that a probe waits for an answer."""
+HEALTH = "/health"
 LOG_TAIL = 4096
 LAST_WORDS = 600
 NO_ROOM = 16 << 20
@@ -112,6 +113,13 @@ class Part(abc.ABC):
     @abc.abstractmethod
     def ready(self) -> bool:
         """Probes once and returns within a second. If the probe fails, returns False instead of raising an error."""
+
+    def answers(self, seconds: float) -> bool:
+        """Asks the running process once, and waits at most `seconds` for any answer. Unlike the other methods, this one is called on
+        a thread that only asks. A part that cannot be asked returns True.
+        """
+        del seconds
+        return True
 
     def prepare(self) -> None:  # noqa: B027  most parts have nothing to prepare
         """Called once after each spawn, when `ready` is first true."""
@@ -233,31 +241,37 @@ def exit_text(code: int | None) -> str:
 class _UnixConnection(HTTPConnection):
     """HTTP over a unix socket, for probes."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("embedded", timeout=PROBE)
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("embedded", timeout=seconds)
         self._path = path
+        self._seconds = seconds
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PROBE)
+        self.sock.settimeout(self._seconds)
         self.sock.connect(str(self._path))
 
 
 def http_get(server: Path, path: str) -> bytes | None:
     """The body that the HTTP server on a unix socket sends; None if the server does not answer with 200 within PROBE seconds."""
-    with contextlib.closing(_UnixConnection(server)) as connection:
+    status, body = _get(server, path, PROBE)
+    return body if status == HTTPStatus.OK else None
+
+
+def _get(server: Path, path: str, seconds: float) -> tuple[int | None, bytes]:
+    """The status and the body; None and nothing if the server sends nothing for `seconds`."""
+    with contextlib.closing(_UnixConnection(server, seconds)) as connection:
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-            body = answer.read()
+            return answer.status, answer.read()
         except (OSError, HTTPException):
-            return None
-    return body if answer.status == HTTPStatus.OK else None
+            return None, b""
 
 
 class ServerProcess(Part):
-    """One of our own programs. `argv` starts it, and `env` is its whole environment. `is_ready` is a probe that returns within a second; it
-    returns False instead of raising an error. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has
+    """One of our own programs. `argv` starts it, and `env` is its whole environment. When it is ready, it answers `GET /health` with 200 on
+    the unix socket `health`. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has
     CLOSING_SECONDS to close everything else. (After a SIGTERM, the program would first wait until Envoy notices the shutdown. SIGINT is used
     because Envoy has already been stopped.)
     """
@@ -273,7 +287,7 @@ class ServerProcess(Part):
         layout: Layout,
         argv: Sequence[str],
         env: Mapping[str, str],
-        is_ready: Callable[[], bool],
+        health: Path,
         *,
         drain_seconds: float,
     ) -> None:
@@ -284,12 +298,16 @@ class ServerProcess(Part):
         )
         self._argv = tuple(argv)
         self._env = dict(env)
-        self._is_ready = is_ready
+        self._health = health
 
     def spawn(self) -> None:
         """See `Part.spawn`."""
         self.process = spawn(self._argv, self._env, self.log)
 
     def ready(self) -> bool:
-        """Whether the process runs and its probe returns True."""
-        return self.alive() and self._is_ready()
+        """Whether the process runs and reports that it serves."""
+        return self.alive() and http_get(self._health, HEALTH) is not None
+
+    def answers(self, seconds: float) -> bool:
+        """Whether the process answers. A process that reports that it does not serve is draining, and answers."""
+        return _get(self._health, HEALTH, seconds)[0] is not None

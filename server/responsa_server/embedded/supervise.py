@@ -40,21 +40,24 @@ STARTING_TICK = 0.01
 LEAST_FREE = 200 << 20
 """The number of bytes that must be free for a start."""
 WATCH_INTERVAL = 5.0
+ASK_INTERVAL = 1.0
+"""The number of seconds between an answer of a part and the next question to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """When to restart a part that died.
+    """When to restart a part that died or is silent.
 
     The first restart comes after `first_delay` seconds. Each further delay is twice the previous one, but at most `longest_delay`
     seconds. When a part has run for `healthy_after` seconds, its count of failures starts again at 0. If the count of a needed part
-    reaches `most_failures`, all parts stop.
+    reaches `most_failures`, all parts stop. A part that was ready and then does not answer for `silence` seconds is killed.
     """
 
     first_delay: float = 0.1
     longest_delay: float = 10.0
     healthy_after: float = 30.0
     most_failures: int = 5
+    silence: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,36 @@ class _DiskWatch:
                 self._low.discard(place)
 
 
+class _Listener(threading.Thread):
+    """Asks one process of a part whether it answers, until it has been silent for `patience` seconds or `over` is set.
+
+    The answers are waited for on this thread, so neither a silent part nor a hook of the supervisor delays the other.
+    The thread only sets `silent`; the supervisor's own thread ends and restarts the process.
+    """
+
+    def __init__(self, part: Part, patience: float) -> None:
+        super().__init__(name=f"listener of {part.name}", daemon=True)
+        self._part = part
+        self._patience = patience
+        self.over = threading.Event()
+        self.silent = False
+
+    def run(self) -> None:
+        # A stop signal must interrupt the hook that runs on the main thread, so it must be delivered there.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        unanswered: float | None = None
+        while not self.over.wait(min(ASK_INTERVAL, self._patience)):
+            asked = time.monotonic()
+            if self._part.answers(self._patience):
+                unanswered = None
+                continue
+            # Counted from the first question without an answer: while the whole machine sleeps, nobody is asked.
+            unanswered = asked if unanswered is None else unanswered
+            if time.monotonic() - unanswered >= self._patience:
+                self.silent = True
+                return
+
+
 class _Stopped(BaseException):
     """A stop signal came while a hook ran. This is not a subclass of Exception, so that no hook handles it as an error."""
 
@@ -133,6 +166,7 @@ class _Watched:
     spawned_at: float = 0.0
     failures: int = 0
     restart_at: float | None = None
+    listener: _Listener | None = None
 
     @property
     def part(self) -> Part:
@@ -277,6 +311,8 @@ class Supervisor:
     def _prepare(self, watched: _Watched) -> None:
         watched.part.prepare()
         watched.prepared = True
+        watched.listener = _Listener(watched.part, self._policy.silence)
+        watched.listener.start()
         first = not watched.started_before
         watched.started_before = True
         if not first:
@@ -319,6 +355,10 @@ class Supervisor:
                 self._prepare(watched)
             elif now > watched.spawned_at + part.start_timeout and part.process is not None:
                 part.process.kill()
+        elif watched.listener is not None and watched.listener.silent and part.process is not None:
+            watched.listener = None
+            self._say(f"{part.name} has not answered for {self._policy.silence:g} s.")
+            part.process.kill()
 
     def _bury(self, watched: _Watched) -> None:
         """Reports the part's end, ends its remaining processes, and plans the restart."""
@@ -326,6 +366,9 @@ class Supervisor:
         code = part.process.returncode if part.process is not None else None
         ran = time.monotonic() - watched.spawned_at
         watched.prepared = False
+        if watched.listener is not None:
+            watched.listener.over.set()
+            watched.listener = None
         watched.failures = 1 if ran >= self._policy.healthy_after else watched.failures + 1
         self._kill_orphans()
         if min(map(free_space, self._layout.disks)) < NO_ROOM:

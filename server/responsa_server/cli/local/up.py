@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 import subprocess
 import sys
 import tempfile
@@ -90,7 +89,7 @@ def run(settings: Settings) -> int:
         layout,
         [sys.executable, "-m", "responsa_server", "serve", *_arguments(layout)],
         dict(environment()),
-        lambda: _answers(layout.gateway_socket),
+        layout.gateway_socket,
         drain_seconds=settings.drain_seconds,
     )
     children: list[Child] = []
@@ -176,19 +175,6 @@ def _configure_envoy(config: EnvoyConfig, layout: Layout) -> None:
         raise EmbeddedError(str(error), "see docs/operations.md") from error
     except ReplicaError as error:
         raise EmbeddedError(str(error), "see docs/operations.md, Several replicas") from error
-
-
-def _answers(path: Path) -> bool:
-    """Whether the server is ready. The server opens the gateway's socket last, so this function connects to that
-    socket.
-    """
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(0.5)
-            client.connect(str(path))
-    except OSError:
-        return False
-    return True
 
 
 def _url(settings: Settings) -> str:
