@@ -14,7 +14,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import Unavailable
+from responsa_server.calls.status import Code, code
+from responsa_server.domain.errors import StorageFull, Unavailable
 from responsa_server.domain.people import Reader
 from responsa_server.domain.turns import OnBusy
 from responsa_server.embedded import throwaway_postgres
@@ -23,6 +24,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.database import Connection, Database, conninfo
 from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.turns.runtime import repeated
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.turn_steps import cancelled, locked, until_somebody_waits
@@ -112,6 +114,32 @@ async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
                             await call()
     finally:
         await database.close()
+
+
+async def test_a_full_disk_is_refused_as_what_it_is(database: Database, database_urls: DatabaseUrls) -> None:
+    async def full() -> None:
+        async with database.tenant("acme") as connection:
+            await connection.execute("DO $$ BEGIN RAISE EXCEPTION SQLSTATE '53100'; END $$")
+
+    with pytest.raises(StorageFull) as raised:
+        await full()
+    assert code(raised.value) is Code.RESOURCE_EXHAUSTED
+    # A caller is told at once; an answer that is being written waits for room.
+    with pytest.raises(StorageFull):
+        await repeated(full, patience_seconds=60)
+    room: list[bool] = []
+
+    async def until_there_is_room() -> None:
+        if len(room) < 2:
+            room.append(True)
+            await full()
+
+    await repeated(until_there_is_room, patience_seconds=60, awaits_room=True)
+    # PostgreSQL has stopped, because it cannot write its log.
+    stopped = Database(database_urls.app, database_urls.log, size=2, full=lambda: True)
+    with pytest.raises(StorageFull):
+        async with stopped.tenant("acme"):
+            pass
 
 
 async def test_an_error_says_that_the_database_was_slow_or_that_another_call_was_in_the_way(

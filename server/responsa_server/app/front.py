@@ -13,8 +13,10 @@ from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF
 from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
+from responsa_server.app.disks import Disks
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.listening import AddressTaken
+from responsa_server.app.log_lines import LOG
 from responsa_server.app.resources import Addresses, new_id, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.app.sources import source_administration
@@ -61,6 +63,7 @@ class Callers:
         layout: Layout,
         listens: Addresses,
         database: Database,
+        disks: Disks,
         knowledge: Knowledge,
         turns: Turns,
         agents: AgentParts,
@@ -91,6 +94,8 @@ class Callers:
                     TOOL_OF_USERS: lambda name: tool_of_user(name, caller(), agents.tools.names),
                 },
             ),
+            disks,
+            LOG,
         ]
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
         prefix = HOST_PREFIX if settings.sessions.secure_cookie else ""
@@ -153,6 +158,7 @@ class Callers:
                 accounts=self._people.accounts,
                 openid=OpenIdGateway(self._people.openid, identity, settings.oidc.public_url),
                 serving=lambda: self._serving,
+                degraded=lambda: ["disk"] if disks.full() else [],
                 bridge=self._bridge,
             )
             self._gateway = GatewayServer(app, listens.http)

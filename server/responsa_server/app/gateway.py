@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,11 +77,12 @@ def build_app(
     accounts: PasswordSignIn | None = None,
     openid: OpenIdGateway | None = None,
     serving: Callable[[], bool] = lambda: True,
+    degraded: Callable[[], Sequence[str]] = tuple,
     bridge: Bridge | None = None,
 ) -> Starlette:
     """Build the application.
 
-    accounts: signs browsers in with passwords; None: the gateway exchanges only codes. openid: signs browsers in with OpenID Connect; None serves no such paths. serving: a function that returns whether `/health` tells Envoy to send calls to this process. bridge: the bridge
+    accounts: signs browsers in with passwords; None: the gateway exchanges only codes. openid: signs browsers in with OpenID Connect; None serves no such paths. serving: a function that returns whether `/health` tells Envoy to send calls to this process. degraded: the names of the parts that `/health` reports as broken while the process goes on serving. bridge: the bridge
     that serves WebSockets over the same calls; None creates a new bridge. A caller passes its own bridge if it must
     later send the open WebSockets to other replicas.
     """
@@ -94,7 +95,7 @@ def build_app(
     async def health(_: Request) -> Response:
         here = serving()
         return JSONResponse(
-            {"status": "SERVING" if here else "NOT_SERVING"},
+            {"status": "SERVING" if here else "NOT_SERVING", "degraded": [*degraded()]},
             status_code=200 if here else 503,
             headers={"cache-control": "no-store"},
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import sys
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, Final, TypeVar
 import structlog
 import uvloop
 
+from responsa_server.app.log_lines import LAST_LINES_SECONDS, LOG
 from responsa_server.domain.counters import Count
 
 Result = TypeVar("Result")
@@ -38,7 +38,10 @@ labels, so that an unlimited number of labels cannot exhaust the memory.
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Run the main coroutine of a process to its end on uvloop, in the same way as `asyncio.run`."""
-    return uvloop.run(main)
+    try:
+        return uvloop.run(main)
+    finally:
+        LOG.flush(LAST_LINES_SECONDS)
 
 
 def freeze() -> None:
@@ -51,16 +54,27 @@ def freeze() -> None:
 
 
 class _Lines:
-    """The output of one logger, written to the current standard error."""
+    """The output of one logger."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
 
     def msg(self, line: str) -> None:
-        """Write a line without buffering."""
-        sys.stderr.write(line + "\n")
+        """Have a line written."""
+        LOG.put(line)
 
     debug = info = warning = error = critical = msg
+
+
+class _Records(logging.Handler):
+    """Sends the records of the standard library to the log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        try:
+            LOG.put(self.format(record))
+        except Exception:  # a record that cannot be formatted must not fail the call that logs it
+            LOG.put(f'{{"event": "unreadable log record", "level": "error", "logger": "{record.name}"}}')
 
 
 def configure_logs(level: str) -> None:
@@ -77,7 +91,7 @@ def configure_logs(level: str) -> None:
             structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         ),
     ]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Records()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=["tenant"]), *shared],
@@ -97,7 +111,7 @@ def configure_logs(level: str) -> None:
     for name in ("calls", "turns", "server", "responsa_server"):
         logging.getLogger(name).setLevel(LOG_LEVELS[level])
     structlog.configure(
-        # Lines are written directly to the stream, because creating a `LogRecord` for each line would double the cost.
+        # Lines are written without the standard library's loggers, because creating a `LogRecord` for each line would double the cost.
         processors=[*shared, structlog.processors.JSONRenderer()],
         logger_factory=_Lines,
         wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),

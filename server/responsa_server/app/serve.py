@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from responsa_server.app.disks import Disks
 from responsa_server.app.limits import build_limiter
 from responsa_server.app.listening import AddressTaken, claimed
 from responsa_server.app.process import configure_logs, freeze
@@ -85,7 +86,14 @@ async def running(
             from responsa_server.stores.postgres.migrate import PostgresMigrations
             from responsa_server.stores.redis import RedisCache
 
-        database = Database(urls.app, urls.log, size=settings.database_pool)
+        disks = Disks(layout.disks)
+        ours = settings.database_url is None
+        database = Database(
+            urls.app,
+            urls.log,
+            size=settings.database_pool,
+            full=lambda: ours and disks.holds_full(layout.cluster.parent),
+        )
         await database.open()
         stack.push_async_callback(database.close)
         if (await PostgresMigrations(database).state()).pending:
@@ -148,7 +156,7 @@ async def running(
         if limiter is None:
             front = Silent(listens)
         else:
-            front = Callers(settings, layout, listens, database, knowledge, turns, agents, limiter)
+            front = Callers(settings, layout, listens, database, disks, knowledge, turns, agents, limiter)
         stack.push_async_callback(front.close)
         try:
             await front.start()

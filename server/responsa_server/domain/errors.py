@@ -72,6 +72,7 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     PART_UNAVAILABLE = "PART_UNAVAILABLE"
     DRAINING = "DRAINING"
+    STORAGE_FULL = "STORAGE_FULL"
     WORKER_LOST = "WORKER_LOST"
     TURN_TIME_LIMIT = "TURN_TIME_LIMIT"
     OPERATION_CANCELLED = "OPERATION_CANCELLED"
@@ -252,6 +253,10 @@ class Exhausted(ResponsaError):
 
 class Unavailable(ResponsaError):
     """A part that the call needs cannot be reached, or the server is shutting down."""
+
+
+class StorageFull(Unavailable):
+    """A part cannot store anything, because its disk is full. Another try helps only when somebody has freed space."""
 
 
 class TooSlow(Unavailable):

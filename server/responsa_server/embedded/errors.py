@@ -28,7 +28,7 @@ def _one_line(text: str) -> str:
 
 def disk_full(path: Path) -> EmbeddedError:
     """The error for a full disk."""
-    return EmbeddedError(f"The disk that holds {path} is full", "free at least 200 MB there and start again")
+    return EmbeddedError(f"The disk that holds {path} is full", "free at least 200 MB there")
 
 
 @contextmanager

@@ -372,7 +372,11 @@ class Supervisor:
         watched.failures = 1 if ran >= self._policy.healthy_after else watched.failures + 1
         self._kill_orphans()
         if min(map(free_space, self._layout.disks)) < NO_ROOM:
-            raise part.death("while running")
+            # Until there is room, the part cannot run. It starts again by itself when somebody has freed space.
+            watched.failures = 1
+            watched.restart_at = time.monotonic() + self._policy.longest_delay
+            self._say(str(part.death("while running")))
+            return
         if part.needed and watched.failures >= self._policy.most_failures:
             raise EmbeddedError(
                 f"{part.name} ended {watched.failures} times in a row ({exit_text(code)}), so everything was stopped",

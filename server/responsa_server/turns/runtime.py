@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.errors import StorageFull, Unavailable
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.turns import Clock, FrameCodec, NewId
 from responsa_server.turns.settings import TurnOptions
@@ -48,8 +48,10 @@ def loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def repeated(work: Callable[[], Awaitable[Result]], patience_seconds: float) -> Result:
-    """Repeat work until it succeeds, with random pauses that grow exponentially. The work must be safe to repeat.
+async def repeated(
+    work: Callable[[], Awaitable[Result]], patience_seconds: float, *, awaits_room: bool = False
+) -> Result:
+    """Repeat work until it succeeds, with random pauses that grow exponentially. The work must be safe to repeat. awaits_room: whether to repeat it while a disk is full, too.
 
     Raises the last Unavailable after `patience_seconds`, and any other error at once.
     """
@@ -58,8 +60,8 @@ async def repeated(work: Callable[[], Awaitable[Result]], patience_seconds: floa
     while True:
         try:
             return await work()
-        except Unavailable:
-            if loop_time() + pause > deadline:
+        except Unavailable as error:
+            if loop_time() + pause > deadline or (isinstance(error, StorageFull) and not awaits_room):
                 raise
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, hides nothing
         pause = min(2 * pause, _LONGEST_PAUSE)

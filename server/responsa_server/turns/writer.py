@@ -264,7 +264,9 @@ class TurnWriter:
         conclusion = replace(
             conclude(self._runtime.codec.encode_terminal(events[-1])), read=tuple(self._read)
         )
-        promoted = await repeated(lambda: write(self.claim, rows, conclusion), _PATIENCE_SECONDS)
+        promoted = await repeated(
+            lambda: write(self.claim, rows, conclusion), _PATIENCE_SECONDS, awaits_room=True
+        )
         self._process_writer.leave(self)
         self.last_seq = rows[-1].last_seq
         self._owner.publish(rows, True)
@@ -494,7 +496,7 @@ class LogWriter:
             return left_out
 
         try:
-            left_out = await repeated(work, _PATIENCE_SECONDS)
+            left_out = await repeated(work, _PATIENCE_SECONDS, awaits_room=True)
         except Unavailable as error:
             for writer, _ in batch:
                 writer.fail(error)

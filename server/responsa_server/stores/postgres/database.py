@@ -31,6 +31,7 @@ from responsa_server.domain.errors import (
     Conflict,
     Reason,
     ResponsaError,
+    StorageFull,
     TooSlow,
     Unauthenticated,
     Unavailable,
@@ -96,6 +97,8 @@ _TCP: Final[Mapping[str, str]] = {
 }
 
 
+_FULL_SECONDS: Final = 1.0
+"""The number of seconds that a caller waits for a connection while the database's disk is full."""
 _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--[^\n]*\n", re.MULTILINE)
 _INDENTATION: Final = re.compile(r"\n\s+")
@@ -118,8 +121,14 @@ _KNOW_READER: Final = "SELECT responsa.know_reader()"
 _SET_TOGETHER: Final = f"{_KEYED}, set_config('transaction_timeout', '5s', true)"
 
 
-def unavailable(cause: Exception | None = None) -> Unavailable:
-    """The error that callers see when PostgreSQL cannot be reached, or could not do the work at this moment. cause: the error that says which."""
+def unavailable(cause: Exception | None = None, *, full: bool = False) -> Unavailable:
+    """The error that callers see when PostgreSQL cannot be reached, or could not do the work at this moment. cause: the error that says which. full: whether its disk is full."""
+    if full or isinstance(cause, errors.DiskFull):
+        return StorageFull(
+            Reason.STORAGE_FULL,
+            "The disk of the database is full, so nothing was stored; try again when the operator has freed space.",
+            {"part": "postgresql"},
+        )
     match cause:
         case errors.DeadlockDetected() | errors.SerializationFailure():
             happened = "Another call was changing the same data at the same moment"
@@ -262,11 +271,20 @@ def uuid_array(ids: Iterable[UUID]) -> str:
 class Database:
     """All connections to the database. `tenant()` and `log()` each open a transaction that commits at the end of the block."""
 
-    def __init__(self, app_url: str, log_url: str, *, size: int, ready: int = 2) -> None:
+    def __init__(
+        self,
+        app_url: str,
+        log_url: str,
+        *,
+        size: int,
+        ready: int = 2,
+        full: Callable[[], bool] = lambda: False,
+    ) -> None:
         """app_url, log_url: the URLs for the roles responsa_app and responsa_log. size: the maximum number of connections in each of the two large pools.
-        ready: the number of connections that each pool opens at once and keeps.
+        ready: the number of connections that each pool opens at once and keeps. full: whether the disk of the database is full, as far as this process can know.
         """
         self._ready = ready
+        self._full = full
         self.background = Background()
         """The stores' methods that are running now."""
         self._knocking: dict[str, asyncio.Task[None]] = {}
@@ -503,11 +521,13 @@ class Database:
 
     @asynccontextmanager
     async def _checked_out(self, pool: Pool) -> AsyncGenerator[Connection]:
+        # PostgreSQL stops if it cannot write its log, and starts again when it can. Until then, no caller waits long for a connection.
+        timeout = _FULL_SECONDS if self._full() else None
         try:
-            async with pool.connection() as connection:
+            async with pool.connection(timeout) as connection:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError, *_ENDED) as error:
-            raise unavailable(error) from error
+            raise unavailable(error, full=self._full()) from error
 
 
 class _SearchSession:

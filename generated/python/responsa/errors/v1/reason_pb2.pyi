@@ -106,6 +106,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """UNAVAILABLE. A part that the call needs cannot be reached. Metadata: part, e.g. "postgresql", or "server" when the gateway cannot reach the server."""
     REASON_DRAINING: _Reason.ValueType  # 33
     """UNAVAILABLE. The server is shutting down; repeat the call, on another server or after the restart. Metadata: none."""
+    REASON_STORAGE_FULL: _Reason.ValueType  # 113
+    """RESOURCE_EXHAUSTED. The disk of the database is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql"."""
     REASON_WORKER_LOST: _Reason.ValueType  # 34
     """UNAVAILABLE, in a turn's `failed` event. The worker that ran the turn was lost; ask again. Metadata: turn."""
     REASON_TURN_TIME_LIMIT: _Reason.ValueType  # 35
@@ -354,6 +356,8 @@ REASON_PART_UNAVAILABLE: Reason.ValueType  # 32
 """UNAVAILABLE. A part that the call needs cannot be reached. Metadata: part, e.g. "postgresql", or "server" when the gateway cannot reach the server."""
 REASON_DRAINING: Reason.ValueType  # 33
 """UNAVAILABLE. The server is shutting down; repeat the call, on another server or after the restart. Metadata: none."""
+REASON_STORAGE_FULL: Reason.ValueType  # 113
+"""RESOURCE_EXHAUSTED. The disk of the database is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql"."""
 REASON_WORKER_LOST: Reason.ValueType  # 34
 """UNAVAILABLE, in a turn's `failed` event. The worker that ran the turn was lost; ask again. Metadata: turn."""
 REASON_TURN_TIME_LIMIT: Reason.ValueType  # 35
