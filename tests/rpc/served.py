@@ -28,6 +28,7 @@ from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_server.app.process import MemoryCounters
+from responsa_server.app.settings import load
 from responsa_server.app.sources import source_administration
 from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
@@ -425,7 +426,9 @@ async def serving(
             limiter=limiter,
             installation=Installation("0.1.0", "test-embedding", "scripted"),
             migrations=PostgresMigrations(database),
-            sources=source_administration(folder, database, house.queue, house.library),
+            sources=source_administration(
+                load(sources={"folder": folder}), database, house.queue, house.library
+            ),
             profiles=SubjectProfiles(PostgresProfiles(database, house.documents)),
             parts=(PostgresPart(database), part, *more_parts),
         ),

@@ -20,6 +20,7 @@ from uuid_utils.compat import uuid7
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.app.settings import load
 from responsa_server.app.sources import source_administration
 from responsa_server.app.tools import tools_of
 from responsa_server.calls.contract import Services, calls_of, health_calls
@@ -201,7 +202,9 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         served.counters,
         Installation("", "", ""),
         PostgresMigrations(database),
-        source_administration(Path("nowhere"), database, house.queue, house.library),
+        source_administration(
+            load(sources={"folder": Path("nowhere")}), database, house.queue, house.library
+        ),
         SubjectProfiles(PostgresProfiles(database, house.documents)),
     )
     first = RpcServer(
