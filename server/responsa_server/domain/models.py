@@ -14,6 +14,13 @@ from typing import Final, Protocol
 from responsa_server.domain.events import Usage
 from responsa_server.domain.tools import ToolCard
 
+_NUMBER: Final = r"(?:passages? )?[1-9][0-9]?"
+_NUMBERS: Final = rf"{_NUMBER}(?:, ?{_NUMBER}){{0,3}}"
+MARK: Final = rf"(?i:\[{_NUMBERS}\](?!\()|【{_NUMBERS}】)"
+"""A pattern for a mark with which a model names passages: `[2]`, `[1, 3]`, `【2】` or `[Passage 2]`. The text of a link is not a mark."""
+MARK_BEGUN: Final = r"(?i:[\[【](?:p[asge]*+ ?|[0-9]{1,2}+,? ?)*+[\]】]?)"
+"""A pattern for what may become a mark when more text follows."""
+
 
 class Role(StrEnum):
     """The role of a message's author in a prompt."""

@@ -21,6 +21,8 @@ from aiolimiter import AsyncLimiter
 
 from responsa_server.domain.breakers import Breakers, Probe, Refused
 from responsa_server.domain.models import (
+    MARK,
+    MARK_BEGUN,
     ChatModel,
     Ended,
     Fit,
@@ -43,7 +45,7 @@ _MOST_STRIKES: Final = 2
 # Patterns for the beginning of an answer that has no word yet, only whitespace or citation marks. An answer may begin with at most
 # _MOST_HELD such characters.
 _BLANK: Final = re.compile(r"\s*")
-_MARKS: Final = re.compile(r"\s*(?:\[[\d,\s]*\]\s*)*(?:\[[\d,\s]*)?")
+_MARKS: Final = re.compile(rf"(?:\s++|{MARK})*+(?:{MARK_BEGUN})?")
 _MOST_HELD: Final = 1024
 # Failures in mid-answer that are often over at once: a lost connection, and a server that restarts.
 _MOMENTARY: Final = frozenset({ModelFault.CUT, ModelFault.OVERLOADED})

@@ -31,7 +31,10 @@ def claimed(marked: str) -> list[tuple[str, int]]:
         ("It boils.\n[4]", [("It boils.", 4)]),
         ("Dr. Smith said 3.5 %. [1]", [("Dr. Smith said 3.5 %.", 1)]),
         ("水沸腾。 [1] 山上低 [2]。", [("水沸腾。", 1), ("山上低", 2)]),
-        ("[1] nothing before", []),
+        # A mark that begins a line stands before its sentence, and so do the line's other marks unless it ends with one.
+        ("[1] Water boils. [2] It cools.", [("Water boils.", 1), ("It cools.", 2)]),
+        ("Yes.\n- [1] Water boils.\n2. [3] It cools.", [("Water boils.", 1), ("It cools.", 3)]),
+        ("[1] Water boils. It cools. [2]", [("Water boils.", 1), ("It cools.", 2)]),
         ("* [1]", []),
         ("It boils.\n*\n*\n[1]", [("It boils.", 1)]),
         # The sentence is too far before the mark.

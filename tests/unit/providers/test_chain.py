@@ -256,7 +256,8 @@ async def test_blanks_and_marks_alone_are_no_answer(take: Sequence[ModelPiece], 
         (["[1", "] a"], CITES, ["[1] a"]),
         (["[1", "]", "(x)"], CITES, ["[1](x)"]),
         (["[1, 2]"], PROMPT, ["[1, 2]"]),
-        (["[ ", "x] a"], CITES, ["[ x] a"]),
+        (["[p", "x] a"], CITES, ["[px] a"]),
+        (["【1】 [Passage 2", "] a"], CITES, ["【1】 [Passage 2] a"]),
     ],
 )
 async def test_what_was_held_back_comes_with_the_first_word(

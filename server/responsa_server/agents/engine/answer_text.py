@@ -20,7 +20,7 @@ class AnswerWriter:
     """Sends each piece of a text when it arrives.
 
     before: the part of the answer's text that was sent earlier. lead: a sentence to send before the model's first words
-    if nothing was sent yet. cites: whether to remove and record marks of citations; marks of data are always removed.
+    if nothing was sent yet. cites: whether to remove and record marks of citations; marks of data are always removed. passages: how many passages the model was shown.
     declines: whether the text may begin with the mark `NO_ANSWER`. sends: whether to send the text; if not, another node sends it later. end: the number of bytes
     of the answer so far; 0 while the text is only white space.
     """
@@ -32,12 +32,14 @@ class AnswerWriter:
         *,
         lead: str = "",
         cites: bool = False,
+        passages: int = 0,
         declines: bool = False,
         sends: bool = True,
     ) -> None:
         self._run = run
         self._before = before
         self._cites = cites
+        self._passages = passages
         self._declines = declines
         self._lead = f"{lead}\n\n" if lead and not before else ""
         # The pieces as they arrived, to which `withdraw` goes back.
@@ -57,7 +59,9 @@ class AnswerWriter:
         # These marks are removed first, because the positions of citations are recorded in the text without them.
         self._fences = FenceFilter(self._run.nonce, before) if self._run.nonce else None
         self._decline = DeclineFilter(begun=bool(before)) if self._declines else None
-        self._filter = MarkFilter(self.end + len(self._lead.encode())) if self._cites else None
+        self._filter = (
+            MarkFilter(self.end + len(self._lead.encode()), self._passages) if self._cites else None
+        )
 
     @property
     def text(self) -> str:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 from uuid import UUID
 
@@ -34,6 +33,7 @@ from responsa_server.domain.events import (
     ToolCitation,
     ToolOrigin,
 )
+from responsa_server.domain.models import MARK, MARK_BEGUN
 from responsa_server.text.sentences import sentences
 
 SEPARATOR: Final = "\n\n"
@@ -145,40 +145,37 @@ Mark = tuple[int, int]
 
 MOST_MARKS: Final = 256
 """The maximum number of marks that are recorded for one text. Later marks are removed from the text but not recorded."""
-MOST_HELD: Final = 12
-"""The maximum number of bytes that are held back as the possible beginning of a mark."""
-
 # Outside of code: a run of characters that cannot begin a mark, code or a line.
-_PASSING: Final = re.compile(r"[^ \[`\n]+")
+_PASSING: Final = re.compile(r"(?:[^ \[【(`\n]| (?![ \[【(]|\Z))+")
 _CODE: Final = re.compile(r"[^`\n]+")
 _FENCE: Final = 3
-
-
-class _Held(Enum):
-    """How much of a mark is held back."""
-
-    NOTHING = "nothing"
-    SPACE = "space"
-    OPENED = "opened"
-    """The held text ends with the opening bracket, or with a comma that a space may follow."""
-    NUMBER = "number"
-    CLOSED = "closed"
-    """Held up to the closing bracket. The text is a mark unless the address of a link follows."""
+_MARK: Final = re.compile(rf" ?{MARK}")
+_STOPS: Final = ".!?…。！？"
+# A number in round brackets, and what follows it: the end of a sentence, or a space.
+_ROUND: Final = re.compile(rf" ?\(([1-9][0-9]?)\)(?=([{_STOPS}]?)([ \n]|\Z))")
+_COUNTED: Final = re.compile(r"\([0-9]{1,2}\)")
+_BEGUN: Final = re.compile(rf" ?(?:{MARK_BEGUN}|\((?:[0-9]{{1,2}}(?:\)[{_STOPS}]?)?)?)?\Z")
+MOST_HELD: Final = 64
+"""The maximum number of characters that are held back as the possible beginning of a mark."""
 
 
 class MarkFilter:
     """Removes marks, and the space before each mark, from a text that arrives in pieces. The result does not depend on
     where the text is cut into pieces.
 
-    A mark names passages by numbers from 1 to 99. Brackets in code or before the address of a link (`[1](…)`) are not marks.
+    A mark names passages by numbers from 1 to 99 (`MARK`). A number in round brackets is a mark only at a sentence's end, if so many passages are
+    shown and the line does not count with such numbers. Brackets in code are not marks.
     """
 
-    def __init__(self, start: int = 0) -> None:
-        """start: how many bytes of text precede the first piece."""
+    def __init__(self, start: int = 0, shown: int = 0) -> None:
+        """start: how many bytes of text precede the first piece. shown: how many passages the model was shown."""
         self.marks: list[Mark] = []
-        self._end = start
-        self._state = _Held.NOTHING
-        self._held = ""
+        self._start = self._end = start
+        self._shown = shown
+        self._held: str = ""
+        # The last character that was passed on, whether a space after a mark is dropped, and whether the line counts with numbers in round brackets.
+        self._last: str = ""
+        self._behind = self._counts = False
         # How many backticks opened the current code fence and the current inline code (0 outside of code), and how many
         # backticks the current run has so far.
         self._fence = 0
@@ -188,105 +185,58 @@ class MarkFilter:
 
     def feed(self, text: str) -> str:
         """Process the next piece. Returns the text that can be passed on now, which may be empty."""
-        if self._plain(text):
-            return self._pass_on(text)
-        out: list[str] = []
-        place = 0
-        while place < len(text):
-            if self._state is _Held.NOTHING:
-                plain = (_CODE if self._fence or self._inline else _PASSING).match(text, place)
-                if plain is not None and not self._run:
-                    self._say(plain.group(), out)
-                    self._line_begins = self._line_begins and not plain.group().strip()
-                    place = plain.end()
-                    continue
-            self._take(text[place], out)
-            place += 1
-        return "".join(out)
-
-    def _plain(self, text: str) -> bool:
-        """Whether a piece has no part of a mark, no code and no line break. Nearly all pieces are like this, and need not be
-        read character by character.
-        """
-        return (
-            (self._state is _Held.NOTHING or self._state is _Held.SPACE)
-            and "[" not in text
-            and "`" not in text
-            and "\n" not in text
-            and not (self._fence or self._inline or self._run)
-        )
-
-    def _pass_on(self, text: str) -> str:
-        """The text after the space that was held back. A space at the text's end is held back, because a mark may follow."""
-        text = self._held + text
-        self._line_begins = self._line_begins and not text.strip()
-        self._held, self._state = "", _Held.NOTHING
-        if text.endswith(" "):
-            text = text[:-1]
-            self._held, self._state = " ", _Held.SPACE
-        self._end += len(text.encode())
-        return text
+        return self._cleaned(text, ended=False)
 
     def end(self) -> str:
         """End the text. Returns the rest that was held back."""
-        out: list[str] = []
-        if self._state is _Held.CLOSED:
-            self._mark()
-        self._release(out)
+        return self._cleaned("", ended=True)
+
+    def _cleaned(self, text: str, *, ended: bool) -> str:
+        out, place = list[str](), 0
+        text, self._held = self._held + text, ""
+        while place < len(text):
+            if text[place] == "`":
+                self._run += 1
+                self._say("`", out)
+                place += 1
+                continue
+            if self._run:
+                self._code(self._run)
+                self._run = 0
+            if text[place] == "\n":
+                # Without this, a stray backtick would hide the marks in the paragraphs that follow.
+                self._inline = 0
+                self._say("\n", out)
+                self._line_begins, self._counts = True, False
+                place += 1
+                continue
+            code = self._fence or self._inline
+            if found := (_CODE if code else _PASSING).match(text, place):
+                self._say(found.group(), out)
+                place = found.end()
+                continue
+            if not ended and len(text) - place <= MOST_HELD and _BEGUN.match(text, place):
+                self._held = text[place:]
+                break
+            if found := _MARK.match(text, place) or self._round(text, place):
+                self._mark(found.group())
+                place = found.end()
+                continue
+            self._say(text[place], out)
+            place += 1
         return "".join(out)
 
-    def _take(self, one: str, out: list[str]) -> None:
-        """Read a character that may begin or continue a mark."""
-        match self._state:
-            case _Held.CLOSED if one != "(":
-                self._mark()
-            case _Held.OPENED if one.isdecimal() and one.isascii() and one != "0":
-                self._hold(one, _Held.NUMBER, out)
-                return
-            case _Held.OPENED if one == " " and self._held.endswith(","):
-                self._hold(one, _Held.OPENED, out)
-                return
-            case _Held.NUMBER if one.isdecimal() and one.isascii() and self._digits() < 2:
-                self._hold(one, _Held.NUMBER, out)
-                return
-            case _Held.NUMBER if one == ",":
-                self._hold(one, _Held.OPENED, out)
-                return
-            case _Held.NUMBER if one == "]":
-                self._hold(one, _Held.CLOSED, out)
-                return
-            case _Held.SPACE if one == "[":
-                self._hold(one, _Held.OPENED, out)
-                return
-            case _:
-                pass
-        self._release(out)
-        self._begin(one, out)
-
-    def _begin(self, one: str, out: list[str]) -> None:
-        """Read a character when nothing is held back."""
-        if one == "`":
-            self._run += 1
-            self._say(one, out)
-            return
-        if self._run:
-            self._code(self._run)
-            self._run = 0
-        code = self._fence or self._inline
-        if one == "\n":
-            # Without this, a stray backtick would hide the marks in the paragraphs that follow.
-            self._inline = 0
-            self._line_begins = True
-            self._say(one, out)
-            return
-        if not code and one == " ":
-            self._hold(one, _Held.SPACE, out)
-            return
-        if not code and one == "[":
-            self._hold(one, _Held.OPENED, out)
-            return
-        self._line_begins = self._line_begins and one.isspace()
-        self._say(one, out)
+    def _round(self, text: str, place: int) -> re.Match[str] | None:
+        """A number in round brackets that is a mark."""
+        found = _ROUND.match(text, place)
+        if found is not None and not self._line_begins and not self._counts:
+            stopped = bool(self._last) and self._last in _STOPS
+            ends = stopped or bool(found[2]) or found[3] != " "
+            apart = stopped or text[place] == " "
+            if ends and apart and int(found[1]) <= self._shown:
+                return found
+        self._counts = self._counts or _COUNTED.match(text, place) is not None
+        return None
 
     def _code(self, run: int) -> None:
         """Handle the end of a run of backticks: the run opens or closes code."""
@@ -302,37 +252,23 @@ class MarkFilter:
             self._inline = run
         self._line_begins = False
 
-    def _hold(self, one: str, state: _Held, out: list[str]) -> None:
-        if len(self._held) == MOST_HELD:
-            # The space is passed on first, so that only the beginning of the mark is held back.
-            if not self._held.startswith(" "):
-                self._release(out)
-                self._begin(one, out)
-                return
-            self._say(" ", out)
-            self._held = self._held[1:]
-        self._held += one
-        self._state = state
-
-    def _digits(self) -> int:
-        return len(self._held) - len(self._held.rstrip("0123456789"))
-
-    def _mark(self) -> None:
-        """Record the text that was held back as a mark."""
+    def _mark(self, text: str) -> None:
+        """Record a mark. At the beginning of a line, the space after the mark is dropped instead of the one before it."""
         if (left := MOST_MARKS - len(self.marks)) > 0:
-            self.marks += [(self._end, int(number)) for number in re.findall(r"\d+", self._held)[:left]]
-        self._held, self._state = "", _Held.NOTHING
+            self.marks += [(self._end, int(number)) for number in re.findall(r"[0-9]+", text)[:left]]
+        self._behind = self._behind or (self._line_begins and not self._start == self._end > 0)
         self._line_begins = False
 
-    def _release(self, out: list[str]) -> None:
-        """Emit the text that was held back, because it is not a mark."""
-        if self._held:
-            self._line_begins = self._line_begins and not self._held.strip()
-            self._say(self._held, out)
-        self._held, self._state = "", _Held.NOTHING
-
     def _say(self, text: str, out: list[str]) -> None:
+        if self._behind:
+            text = text.lstrip(" ")
+            if not text:
+                return
+            self._behind = False
+        if text != "`":
+            self._line_begins = self._line_begins and not text.strip()
         out.append(text)
+        self._last = text[-1]
         self._end += len(text.encode())
 
 
@@ -342,6 +278,35 @@ _LEAD: Final = re.compile(r"(?:[\s,;:.)|–—]|>|#{1,6}\s|[-*+•]\s|\d{1,3}[.)
 """The characters before a claim's first word: white space, the markers of lists and headings, and punctuation that
 ends the previous clause.
 """
+
+
+def _words(data: bytes, start: int, end: int) -> ByteRange | None:
+    """The range without what precedes its first word, and without white space at its end. None if it has no word."""
+    raw = data[start : max(start, end)]
+    part = raw.decode()
+    lead = _LEAD.match(part)
+    start += len(part[: lead.end()].encode()) if lead else 0
+    end -= len(raw) - len(raw.rstrip())
+    if start < end and any(one.isalnum() for one in data[start:end].decode()):
+        return ByteRange(start, end)
+    return None
+
+
+def _leading(data: bytes, marks: Sequence[Mark]) -> set[int]:
+    """The offsets of the marks that stand before their sentences."""
+    lines = dict[tuple[int, int], list[int]]()
+    for offset, _ in marks:
+        if offset <= len(data):
+            end = data.find(b"\n", offset)
+            line = (data.rfind(b"\n", 0, offset) + 1, end if end >= 0 else len(data))
+            lines.setdefault(line, []).append(offset)
+    found = set[int]()
+    for (start, end), offsets in lines.items():
+        # The filter removed the space between a list's marker and a mark.
+        begins = _LEAD.fullmatch(data[start : offsets[0]].decode() + " ") is not None
+        if begins and _words(data, offsets[0], end) is not None:
+            found |= set(offsets if _words(data, offsets[-1], end) is not None else offsets[:1])
+    return found
 
 
 class CitationModel(NodeModel):
@@ -402,9 +367,10 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
 
     A mark belongs to the sentence that contains the mark or ends at it, but only to the sentence's text before the mark. If
     a sentence has several marks, each mark belongs to the text since the previous mark. Adjacent marks belong to the
-    same text.
+    same text. If a line begins with a mark, that mark belongs to the sentence that follows it, and so do the line's other marks unless the line ends with one.
     """
     data = text.encode()
+    leading = _leading(data, marks)
     found = dict[tuple[int, int, int], Claimed]()
     ranges = sentence_ranges(text)
     starts = [one.start for one in ranges]
@@ -414,8 +380,16 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
             before = marks[place - 1][0]
         end = min(offset, len(data))
         last = bisect_left(starts, end)
-        near = ranges[max(0, last - _MOST_LINES_BACK) : last]
-        source = _claim(data, near, min(before, offset), end)
+        if offset in leading:
+            until = next((one for one, _ in marks[place:] if one > offset), len(data))
+            following = ranges[max(0, bisect_right(starts, end) - 1) :]
+            source = next(
+                filter(None, (_words(data, max(one.start, end), min(one.end, until)) for one in following)),
+                None,
+            )
+        else:
+            near = ranges[max(0, last - _MOST_LINES_BACK) : last]
+            source = _claim(data, near, min(before, offset), end)
         if source is not None:
             words = data[source.start : source.end].decode()
             found.setdefault((source.start, source.end, passage), Claimed(words, source, passage))
@@ -430,13 +404,8 @@ def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int
     for sentence in reversed(sentences):
         end = min(sentence.end, offset)
         start = before if sentence.start < before < end else sentence.start
-        raw = data[start:end]
-        part = raw.decode()
-        lead = _LEAD.match(part)
-        start += len(part[: lead.end()].encode()) if lead else 0
-        end -= len(raw) - len(raw.rstrip())
-        if start < end and any(one.isalnum() for one in data[start:end].decode()):
-            return ByteRange(start, end)
+        if found := _words(data, start, end):
+            return found
         # This line has no words. A mark that is alone on a line belongs to the line before.
         before = 0
     return None

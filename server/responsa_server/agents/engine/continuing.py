@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from responsa_server.domain.models import Fit, PromptMessage, Role
+from responsa_server.domain.models import MARK, Fit, PromptMessage, Role
 from responsa_server.text.sentences import sentences
 
 GO_ON: Final = (
@@ -32,11 +32,9 @@ _LEAST_REPEATED: Final = 5
 """The minimum number of words of a repeated sentence. Shorter sentences, such as headings, may occur twice."""
 
 _WORD: Final = re.compile(r"\w+(?:['’.,]\w+)*")
-_MARK: Final = re.compile(r"\[\d{1,2}(?:,\s?\d{1,2})*\](?!\()")
+_MARK: Final = re.compile(MARK)
 # A sentence's end with citation marks after it.
-_MARKED_END: Final = re.compile(
-    r"[.!?\u2026\u3002\uff01\uff1f][\"\u201d\u2019)]*(?:\s*\[\d{1,2}(?:,\s?\d{1,2})*\])+\s+(?=\S)"
-)
+_MARKED_END: Final = re.compile(rf"[.!?\u2026\u3002\uff01\uff1f][\"\u201d\u2019)]*(?:\s*{MARK})+\s+(?=\S)")
 _CODE: Final = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 # Full stops of scripts without white space between sentences.
 _STOPS: Final = frozenset("\u3002\uff01\uff1f\u0964")

@@ -216,6 +216,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             given.text,
             lead=self._lead(given),
             cites=self._options.cites,
+            passages=len(passages),
             declines=bool(self._no_answer(given, passages)),
             sends=self._options.stream,
         )
