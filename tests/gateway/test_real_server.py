@@ -69,13 +69,14 @@ TEXT = b"# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Ph
 
 @dataclass(frozen=True)
 class Server:
-    """key: the administrator's key. stranger: the key of a user of another tenant. passing: the key and the name of a user for each of `ENDS`."""
+    """key: the administrator's key. stranger: the key of a user of another tenant. passing: the key and the name of a user for each of `ENDS`. systemd: the socket on which systemd would hear of the server."""
 
     port: int
     key: str
     stranger: str
     passing: Mapping[str, tuple[str, str]]
     process: subprocess.Popen[bytes]
+    systemd: socket.socket
 
     @property
     def target(self) -> str:
@@ -137,10 +138,15 @@ def server(
 
     stranger, passing = asyncio.run(keys())
     log = (folder / "server.log").open("wb")
+    systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    systemd.bind(str(folder / "systemd.sock"))
+    systemd.settimeout(60)
+    # Without a reader, the socket holds eleven messages, and those before the first test must fit.
+    watched = {"NOTIFY_SOCKET": str(folder / "systemd.sock"), "WATCHDOG_USEC": "9000000"}
     process = subprocess.Popen(
         tied(sys.executable, "-m", "responsa_server", "serve"),
         cwd=ROOT,
-        env={**os.environ, **LIFTED, **values},
+        env={**os.environ, **LIFTED, **values, **watched},
         stdout=log,
         stderr=log,
     )
@@ -149,13 +155,14 @@ def server(
         wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
         config = EnvoyConfig(port, endpoints(folder), DESCRIPTOR, "127.0.0.1")
         envoy = start_envoy(config, folder)
-        yield Server(config.port, layout.api_key.read_text().strip(), stranger, passing, process)
+        yield Server(config.port, layout.api_key.read_text().strip(), stranger, passing, process, systemd)
     finally:
         for one in (envoy, process):
             if one is not None:
                 one.terminate()
                 one.wait(30)
         log.close()
+        systemd.close()
         purge(layout)
         shutil.rmtree(folder)
 
@@ -185,6 +192,11 @@ def ingest(http: httpx2.Client, server: Server, key: str, content: bytes) -> dic
     name = answer.json()["name"]
     wait_until(lambda: http.get(f"/v1/{name}", headers=server.bearer).json().get("done") is True)
     return http.get(f"/v1/{name}", headers=server.bearer).json()
+
+
+def test_systemd_hears_that_the_server_is_ready_and_then_alive(server: Server) -> None:
+    wait_until(lambda: server.systemd.recv(64) == b"READY=1")
+    wait_until(lambda: server.systemd.recv(64) == b"WATCHDOG=1")
 
 
 async def test_without_a_credential_all_ways_tell_the_same(server: Server, http: httpx2.Client) -> None:

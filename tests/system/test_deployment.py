@@ -486,10 +486,11 @@ def verified(unit: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["responsa", "responsa-worker"])
+def test_systemd_accepts_the_unit(name: str, tmp_path: Path) -> None:
     responsa = Path(sys.executable).with_name("responsa")
     unit = replaced(
-        printed("/etc/systemd/system/responsa.service"), **{"/opt/responsa/.venv/bin/responsa": str(responsa)}
+        printed(f"/etc/systemd/system/{name}.service"), **{"/opt/responsa/.venv/bin/responsa": str(responsa)}
     )
     done = verified(unit, tmp_path)
     assert (done.returncode, done.stdout) == (0, "")

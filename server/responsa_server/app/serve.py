@@ -28,6 +28,7 @@ from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.embedded.notify import READY, alive, notify
 from responsa_server.importing import uncollected
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -241,10 +242,14 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.put_nowait, number)
-    async with running(settings, layout, faults=faults, turn_queries=turn_queries) as server:
+    async with (
+        alive(environment()),  # also while it drains
+        running(settings, layout, faults=faults, turn_queries=turn_queries) as server,
+    ):
         where = {"grpc": str(server.listens.grpc), "http": str(server.listens.http)}
         freeze()
         log.info("ready", role=settings.role.value, **where)
+        notify(READY, environment())
         if await stop.get() is signal.SIGTERM and server.listens.grpc is not None:
             log.info("leaving")
             await server.front.retire()
