@@ -77,12 +77,49 @@ async def test_tenants_take_turns(house: House) -> None:
     assert "".join(order) == "ubcabaaal"
 
 
+async def test_users_of_a_tenant_take_turns(house: House) -> None:
+    """Without turns, the oldest jobs would run first."""
+    ann, bob = uuid7(), uuid7()
+    names = {ann: "a", bob: "b"}
+    users = dict[UUID, str]()
+    for user in (ann, ann, ann, bob, bob):
+        users[await defer(house, "acme", size_bytes=SMALL_BYTES + 1, user_id=user)] = names[user]
+    order: list[str] = []
+
+    async def work(_: str, identity: UUID, __: int) -> None:
+        order.append(users[identity])
+
+    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
+        await house.until(lambda: len(order) == 5)
+    assert "".join(order) == "ababa"
+
+
+async def test_documents_of_one_user_leave_a_place_to_each_other_user_and_tenant(house: House) -> None:
+    """The documents that are read never end. Without these places, the two of Ann would take all of the tenant, and those of the tenant all there are."""
+    ann, bob, cleo = uuid7(), uuid7(), uuid7()
+    slow = [await defer(house, "acme", user_id=ann) for _ in range(3)]
+    gate, begun = Gate(), list[UUID]()
+
+    async def work(_: str, identity: UUID, __: int) -> None:
+        begun.append(identity)
+        await gate.pass_through()
+
+    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
+        await house.until(lambda: len(begun) == 1)
+        bobs = await defer(house, "acme", user_id=bob)
+        await house.until(lambda: len(begun) == 2)
+        await defer(house, "acme", user_id=cleo)
+        other = await defer(house, "umbra")
+        await house.until(lambda: len(begun) == 3)
+        assert begun == [slow[0], bobs, other]
+
+
 def test_the_next_job_is_found_without_statistics_of_the_queue(house: House) -> None:
     """When a queue has just grown, PostgreSQL has no statistics of it. It then read the whole queue once for each waiting job, which took half a second."""
     with psycopg.connect(house.urls.log, autocommit=True, options=OPTIONS) as log:
         log.execute(
             """INSERT INTO procrastinate_jobs (queue_name, task_name, args)
-            SELECT 'knowledge', 'work', jsonb_build_object('tenant_id', 'tenant' || n % 3, 'id', n) FROM generate_series(1, 9000) AS n"""
+            SELECT 'knowledge', 'work', jsonb_build_object('tenant_id', 'tenant' || n % 3, 'user_id', 'user' || n % 2, 'id', n) FROM generate_series(1, 9000) AS n"""
         )
         for name, queue in (("fetch", "knowledge"), ("fetch_apart", "mail")):
             ((plans,),) = log.execute(
@@ -92,6 +129,7 @@ def test_the_next_job_is_found_without_statistics_of_the_queue(house: House) -> 
                     "worker": None,
                     "concurrency": 2,
                     "served": list[str](),
+                    "served_users": list[str](),
                     "of_a_tenant": 4,
                     "usual": 8,
                     "usual_of_a_tenant": 4,
@@ -260,11 +298,14 @@ async def defer(
     size_bytes: int = 0,
     rank: JobRank = JobRank.USUAL,
     kind: JobKind = JobKind.INGEST,
+    user_id: UUID | None = None,
 ) -> UUID:
     """Enqueue a job without an operation."""
     identity = uuid7()
     async with house.database.tenant(tenant) as connection:
-        await house.queue.defer(connection, kind, tenant, identity, size_bytes=size_bytes, rank=rank)
+        await house.queue.defer(
+            connection, kind, tenant, identity, size_bytes=size_bytes, rank=rank, user_id=user_id
+        )
     return identity
 
 
@@ -320,7 +361,8 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
 async def test_jobs_carry_ids_alone(house: House, people: People) -> None:
     operation = await house.upload(people.ann, TEXT, "rivers.md")
     stored = house.ask("SELECT task_name, args FROM procrastinate.procrastinate_jobs")
-    assert stored == [(JobKind.INGEST.value, {"tenant_id": "acme", "id": str(operation.id)})]
+    ids = {"tenant_id": "acme", "id": str(operation.id), "user_id": str(people.ann.user_id)}
+    assert stored == [(JobKind.INGEST.value, ids)]
 
 
 async def test_the_roles_see_their_own_side_of_the_queue(house: House, people: People) -> None:

@@ -78,7 +78,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
-from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
@@ -246,7 +246,7 @@ def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> Mo
 
 def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> ParserPool:
     parser = ParserPool(
-        concurrency=2 * settings.ingestion.concurrency,  # the job queue admits small documents in addition
+        concurrency=places(settings.ingestion.concurrency),
         limits=settings.ingestion.parse_limits,
         allow_unconfined=settings.allows_unconfined_parsing,
         spool_dir=layout.data,

@@ -39,7 +39,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
         default=2,
         ge=1,
         le=64,
-        description="The maximum number of documents that are parsed and embedded at the same time. In addition, the server may ingest up to the same number of small documents (at most 1 MiB each). A small document gets one of these additional places only if its tenant has no other document in progress.",
+        description="The maximum number of documents that are parsed and embedded at the same time. In addition, the server may ingest up to the same number of small documents (at most 1 MiB each) of users who have no other document in progress, and one small document of a tenant that has none in progress.",
     )
     parser_seconds: float = Field(
         default=20.0, ge=1, le=600, description="The maximum time for parsing one document."

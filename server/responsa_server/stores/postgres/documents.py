@@ -598,7 +598,9 @@ class DocumentStore:
         operation = await self._insert_operation(
             connection, who, document_id, version, stage=IngestStage.QUEUED
         )
-        await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=row[0])
+        await self._queue.defer(
+            connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=row[0], user_id=who.user_id
+        )
         return operation
 
     async def _begin_version(
@@ -622,7 +624,13 @@ class DocumentStore:
         )
         size = new.content.size
         await self._queue.defer(
-            connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=size, rank=rank
+            connection,
+            JobKind.INGEST,
+            who.tenant_id,
+            operation.id,
+            size_bytes=size,
+            rank=rank,
+            user_id=who.user_id,
         )
         return operation
 

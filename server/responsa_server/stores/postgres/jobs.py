@@ -1,6 +1,6 @@
 """The job queue, which the library procrastinate implements in the schema `procrastinate`. responsa_app enqueues jobs; responsa_log runs them.
 
-A job consists of a kind, a tenant's id and one other id. procrastinate has no fencing and does not retry stalled jobs by itself.
+A job consists of a kind, a tenant's id, one other id, and the id of the user whose document is read. procrastinate has no fencing and does not retry stalled jobs by itself.
 Therefore the work uses the operation's epoch to check that it still owns the operation, and `run` assigns the jobs of lost workers again.
 
 A late heartbeat does not prove that a worker is lost: on a loaded machine, heartbeats were late by more than ten seconds, and living workers lost
@@ -99,7 +99,7 @@ Worker number N alone also holds the lock `PRESENCE << 32 | N`.
 """
 SMALL_BYTES: Final = 1024 * 1024
 """The size up to which a document is small. Small documents of other tenants do not wait for large ones."""
-# The number of tenants whose turns a worker remembers.
+# The number of tenants, and of users, whose turns a worker remembers.
 _TURNS: Final = 1000
 # Without statistics of a queue that has just grown, PostgreSQL takes a tenant's jobs for so few that it collects and sorts all of them, instead of reading the first ones in the
 # order of an index.
@@ -163,12 +163,17 @@ class _Retry(procrastinate.BaseRetryStrategy):
         return procrastinate.RetryDecision(retry_in={"milliseconds": int(seconds * 1000)}, priority=priority)
 
 
+def places(concurrency: int) -> int:
+    """How many documents may be read at the same time: as many of any size, as many small ones of users without a running job, and one of a tenant without a running job."""
+    return 2 * concurrency + 1
+
+
 class JobQueue:
     """Enqueues jobs and runs them. Implements the port `JobRunner`."""
 
     def __init__(self, log_url: str, *, concurrency: int, pace: QueuePace | None = None) -> None:
-        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, the same number of small
-        jobs may run, if their tenants have no other running job. Runs of sources, and jobs that send mails and deliveries, have separate places; see `_APART`.
+        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, small
+        jobs may run, see `places`. Runs of sources, and jobs that send mails and deliveries, have separate places; see `_APART`.
         """
         self._conninfo = conninfo(log_url, OPTIONS)
         self._concurrency = concurrency
@@ -188,9 +193,10 @@ class JobQueue:
         after: float = 0.0,
         size_bytes: int = 0,
         rank: JobRank = JobRank.USUAL,
+        user_id: UUID | None = None,
     ) -> None:
         """Enqueue a job within the connection's transaction. after: the number of seconds before the job may begin. size_bytes: the size of the document
-        to read. rank: whether the job is taken before or after other jobs of the tenant.
+        to read. rank: whether the job is taken before or after other jobs of the tenant. user_id: the user whose job it is; the users of a tenant take turns.
         """
         # procrastinate's SQL uses names without a schema. Therefore its schema is added to the search path of this transaction.
         # At the end of the path, the schema hides no other name.
@@ -208,7 +214,8 @@ class JobQueue:
             connection=connection,
             allow_unknown=True,
         )
-        await task.defer_async(tenant_id=tenant_id, id=str(identity))
+        user = {} if user_id is None else {"user_id": str(user_id)}
+        await task.defer_async(tenant_id=tenant_id, id=str(identity), **user)
 
     async def hasten(self, connection: Connection, kind: JobKind, identity: UUID) -> bool:
         """Let the waiting job with this id begin now, within the connection's transaction. A running one begins again at once if it wants another attempt. Returns whether there is such a job."""
@@ -265,8 +272,8 @@ class JobQueue:
 
     async def _take_jobs(self, app: procrastinate.App, manager: _Jobs) -> None:
         tasks = (
-            # `fetch` decides who may use the second half of the places.
-            self._worker(app, "knowledge", _QUEUES, 2 * self._concurrency),
+            # `fetch` decides who may use the places beyond the concurrency.
+            self._worker(app, "knowledge", _QUEUES, places(self._concurrency)),
             *(self._worker(app, one.name, one.queues, one.places) for one in _APART),
             asyncio.create_task(self._sweep(manager), name="sweep of stalled jobs"),
         )
@@ -346,13 +353,13 @@ class JobQueue:
                 configure=_autocommit,
                 conninfo=self._conninfo,
                 min_size=1,
-                max_size=2 * self._concurrency + 5,
+                max_size=places(self._concurrency) + 5,
                 timeout=10,
             )
         )
 
     def _register(self, app: procrastinate.App, kind: JobKind, work: Work) -> None:
-        async def job(context: procrastinate.JobContext, tenant_id: str, id: str) -> None:  # noqa: A002 - the job's argument
+        async def job(context: procrastinate.JobContext, tenant_id: str, id: str, user_id: str = "") -> None:  # noqa: A002 - the job's arguments; `fetch` reads the user
             again = await self._worked(tenant_id, work(tenant_id, UUID(id), context.job.attempts))
             if again is not None:
                 raise _TryAgain(again)
@@ -390,7 +397,7 @@ _Presence = psycopg.AsyncConnection[tuple[int]]
 
 
 class _Jobs(JobManager):
-    """procrastinate's access to its tables, for the workers of one process: jobs are taken in turn between tenants, a worker holds a lock while it lives, and no error of
+    """procrastinate's access to its tables, for the workers of one process: jobs are taken in turn between tenants and their users, a worker holds a lock while it lives, and no error of
     storing the end of a job is lost.
     """
 
@@ -400,7 +407,9 @@ class _Jobs(JobManager):
         self._presence = presence
         self._queries = queries
         self._concurrency = concurrency
-        self._served: dict[str, None] = {}  # the tenants in the order of their last turns
+        # The tenants, and "tenant user", in the order of their last turns.
+        self._served: dict[str, None] = {}
+        self._served_users: dict[str, None] = {}
         self._ended = 0
         self._arrived = 0
         self._full_at: tuple[int, int] | None = None
@@ -468,6 +477,7 @@ class _Jobs(JobManager):
                     queues=taken,
                     concurrency=self._concurrency,
                     served=list(self._served),
+                    served_users=list(self._served_users),
                 )
             except exceptions.NoResult:
                 if ended == self._ended:
@@ -476,10 +486,8 @@ class _Jobs(JobManager):
             self._full_at = (ended, arrived) if row["full"] else None
             job = jobs.Job.from_row(row)
             tenant = str(job.task_kwargs["tenant_id"])
-            self._served.pop(tenant, None)
-            self._served[tenant] = None
-            if len(self._served) > _TURNS:
-                del self._served[next(iter(self._served))]
+            _note_turn(self._served, tenant)
+            _note_turn(self._served_users, f"{tenant} {job.task_kwargs.get('user_id', '')}")
             return job
 
     async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:
@@ -520,6 +528,13 @@ class _Jobs(JobManager):
             if ended in queues:
                 # Whatever the notification says, procrastinate looks for jobs.
                 await notify(channel=_QUEUE, notification={"type": "job_inserted", "job_id": 0})
+
+
+def _note_turn(served: dict[str, None], who: str) -> None:
+    served.pop(who, None)
+    served[who] = None
+    if len(served) > _TURNS:
+        del served[next(iter(served))]
 
 
 def _named(job: jobs.Job) -> dict[str, object]:

@@ -1,52 +1,63 @@
 -- The job queue (role responsa_log, all tenants). The search path is the schema procrastinate.
 
 -- name: fetch
--- Takes the next job in turn between tenants: first the tenants with the fewest running jobs, then the one that this worker has not served for the longest
--- time, then the oldest urgent job (rank 1), then the oldest usual job, then the oldest late job (rank 3). A worker that has as many jobs as its concurrency takes only small
--- jobs (priority 1, 0 or -2) of tenants without a running job, so that large documents never fill all places. The index job_waiting finds each waiting tenant, and each tenant's
+-- Takes the next job in turn between tenants, and between the users of a tenant: first the tenants with the fewest running jobs, then the one that this worker has not served for the
+-- longest time, then the urgent jobs (rank 1), then the usual ones, then the late ones (rank 3), then the users with the fewest running jobs, then the one not served for the longest time,
+-- then the oldest job. A job without a user counts as of a further user. A worker that has as many jobs as its concurrency takes only small jobs (priority 1, 0 or -2) of users without a
+-- running job, so that one user's documents never fill all places; the last place is for tenants without a running job. The index job_in_turn finds each waiting user, and each user's
 -- next jobs, without reading the whole queue. `status < 'doing'` means `todo`, which is the first status. PostgreSQL then cannot use the library's indexes of
 -- the jobs to do: while it has no statistics of a queue that has just grown, it takes one of those for as good, and reads the whole queue once for each waiting job.
 -- full: whether no further job can begin now. If this job's tenant has running jobs, no tenant without running jobs has a job to take.
-WITH RECURSIVE tenant AS (
+WITH RECURSIVE share AS (
     (
-        SELECT args ->> 'tenant_id' AS id FROM procrastinate_jobs
-        WHERE status < 'doing' ORDER BY args ->> 'tenant_id', CASE WHEN priority > 0 THEN 1 WHEN priority < -1 THEN 3 ELSE 2 END, id LIMIT 1
+        SELECT j.args ->> 'tenant_id' AS tenant_id, coalesce(j.args ->> 'user_id', '') AS user_id FROM procrastinate_jobs AS j
+        WHERE j.status < 'doing' ORDER BY j.args ->> 'tenant_id', coalesce(j.args ->> 'user_id', ''), CASE WHEN j.priority > 0 THEN 1 WHEN j.priority < -1 THEN 3 ELSE 2 END, j.id LIMIT 1
     )
     UNION ALL
-    SELECT (
-        SELECT j.args ->> 'tenant_id' FROM procrastinate_jobs AS j WHERE j.status < 'doing' AND j.args ->> 'tenant_id' > t.id
-        ORDER BY j.args ->> 'tenant_id', CASE WHEN j.priority > 0 THEN 1 WHEN j.priority < -1 THEN 3 ELSE 2 END, j.id LIMIT 1
-    )
-    FROM tenant AS t WHERE t.id IS NOT NULL
+    SELECT n.tenant_id, n.user_id FROM share AS s CROSS JOIN LATERAL (
+        SELECT j.args ->> 'tenant_id' AS tenant_id, coalesce(j.args ->> 'user_id', '') AS user_id FROM procrastinate_jobs AS j
+        WHERE j.status < 'doing' AND (j.args ->> 'tenant_id', coalesce(j.args ->> 'user_id', '')) > (s.tenant_id, s.user_id)
+        ORDER BY j.args ->> 'tenant_id', coalesce(j.args ->> 'user_id', ''), CASE WHEN j.priority > 0 THEN 1 WHEN j.priority < -1 THEN 3 ELSE 2 END, j.id LIMIT 1
+    ) AS n
 ),
-running AS (
-    SELECT args ->> 'tenant_id' AS tenant_id, count(*) AS jobs, count(*) FILTER (WHERE worker_id = %(worker)s) AS own
-    FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NOT NULL AND queue_name = ANY (%(queues)s) GROUP BY 1
+of_user AS (
+    SELECT args ->> 'tenant_id' AS tenant_id, coalesce(args ->> 'user_id', '') AS user_id, count(*) AS jobs,
+        count(*) FILTER (WHERE worker_id = %(worker)s) AS own
+    FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NOT NULL AND queue_name = ANY (%(queues)s) GROUP BY 1, 2
 ),
-places AS (SELECT coalesce(sum(own), 0) >= %(concurrency)s AS taken FROM running),
+of_tenant AS (SELECT tenant_id, sum(jobs) AS jobs FROM of_user GROUP BY 1),
+places AS (SELECT coalesce(sum(own), 0) AS own, coalesce(sum(own), 0) >= %(concurrency)s AS taken FROM of_user),
 candidate AS MATERIALIZED (
-    SELECT w.id, w.rank, coalesce(r.jobs, 0) AS running, coalesce(array_position(%(served)s::text[], t.id), 0) AS served
-    FROM tenant AS t
-    LEFT JOIN running AS r ON r.tenant_id = t.id
+    SELECT w.id, w.rank, s.tenant_id, s.user_id, coalesce(t.jobs, 0) AS running, coalesce(u.jobs, 0) AS user_running,
+        coalesce(array_position(%(served)s::text[], s.tenant_id), 0) AS served,
+        coalesce(array_position(%(served_users)s::text[], s.tenant_id || ' ' || s.user_id), 0) AS user_served
+    FROM share AS s
+    LEFT JOIN of_tenant AS t ON t.tenant_id = s.tenant_id
+    LEFT JOIN of_user AS u ON u.tenant_id = s.tenant_id AND u.user_id = s.user_id
     CROSS JOIN places AS p
     CROSS JOIN LATERAL (
         SELECT j.id, CASE WHEN j.priority > 0 THEN 1 WHEN j.priority < -1 THEN 3 ELSE 2 END AS rank FROM procrastinate_jobs AS j
-        WHERE j.status < 'doing' AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s)
+        WHERE j.status < 'doing' AND j.args ->> 'tenant_id' = s.tenant_id AND coalesce(j.args ->> 'user_id', '') = s.user_id
+            AND j.queue_name = ANY (%(queues)s)
             AND (j.scheduled_at IS NULL OR j.scheduled_at <= now()) AND (j.priority IN (1, 0, -2) OR NOT p.taken)
-        ORDER BY j.args ->> 'tenant_id', CASE WHEN j.priority > 0 THEN 1 WHEN j.priority < -1 THEN 3 ELSE 2 END, j.id
+        ORDER BY j.args ->> 'tenant_id', coalesce(j.args ->> 'user_id', ''), CASE WHEN j.priority > 0 THEN 1 WHEN j.priority < -1 THEN 3 ELSE 2 END, j.id
         LIMIT 8 -- other workers may have locked some of them
     ) AS w
-    WHERE (r.jobs IS NULL OR NOT p.taken) -- checked before any job of the tenant is read
-        AND t.id <> ALL ((SELECT responsa.suspended_tenants())::text[]) -- a suspended tenant's jobs wait
+    -- Checked before any job of the user is read.
+    WHERE (NOT p.taken OR t.jobs IS NULL OR u.jobs IS NULL AND p.own < 2 * %(concurrency)s)
+        AND s.tenant_id <> ALL ((SELECT responsa.suspended_tenants())::text[]) -- a suspended tenant's jobs wait
 ),
 chosen AS (
-    SELECT j.id, c.running FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
-    WHERE j.status < 'doing' AND j.id = ANY (ARRAY(SELECT id FROM candidate)) -- reads these rows alone, even if more tenants are expected than there are
-    ORDER BY c.running, c.served, c.rank, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
+    SELECT j.id, c.running, c.tenant_id, c.user_id FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
+    WHERE j.status < 'doing' AND j.id = ANY (ARRAY(SELECT id FROM candidate)) -- reads these rows alone, even if more users are expected than there are
+    ORDER BY c.running, c.served, c.rank, c.user_running, c.user_served, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
 RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id,
-    chosen.running > 0 AND (SELECT coalesce(sum(own), 0) + 1 >= %(concurrency)s FROM running) AS "full";
+    chosen.running > 0 AND (SELECT own + 1 >= %(concurrency)s FROM places) AND (
+        (SELECT own + 1 >= 2 * %(concurrency)s FROM places)
+        OR NOT EXISTS (SELECT FROM candidate AS c WHERE c.user_running = 0 AND (c.tenant_id, c.user_id) <> (chosen.tenant_id, chosen.user_id))
+    ) AS "full";
 
 -- name: fetch_apart
 -- Takes the next job of queues with separate places: first of the tenants with the fewest of them running on this worker, then an urgent one, then the oldest.
