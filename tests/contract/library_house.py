@@ -183,12 +183,13 @@ class House:
         parser: Parser | None = None,
         embedder: Embedder | None = None,
         ingestions: IngestionStore | None = None,
+        document_seconds: float | None = None,
     ) -> Ingest:
         """The object that processes operations. The arguments replace its parts."""
         store = ingestions or self.ingestions
         embedders = self.embedders if embedder is None else OneEmbedder(embedder)
         indexers = Indexers(embedders, store, uuid7)
-        return Ingest(store, parser or self.parser, indexers, self.waiting)
+        return Ingest(store, parser or self.parser, indexers, self.waiting, document_seconds=document_seconds)
 
     def reindex(self, slice_seconds: float = 0.05) -> Reindex:
         """The object that builds generations. Its slices are short, so that most operations need several."""

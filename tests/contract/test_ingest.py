@@ -355,6 +355,29 @@ async def test_what_the_parser_refuses_is_told_by_operation_and_document(
     assert jobs_left(house) == []
 
 
+async def test_a_document_that_takes_too_long_is_refused_and_leaves_nothing(
+    house: House, people: People
+) -> None:
+    gate = Gate()  # never opens
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    written = GatedIngestions.of(house, "written", gate)
+    async with house.working(house.ingest(ingestions=written, document_seconds=3.0)):
+        async with asyncio.timeout(60):
+            await gate.reached.wait()
+        ended = await house.ended(people.ann, operation)
+    assert ended.error is not None
+    assert ended.error.reason is Reason.DOCUMENT_PARSER_LIMIT
+    assert ended.error.metadata["source_key"] == "rivers.md"
+    assert (
+        ended.error.message
+        == "Ingesting the document took more than 3 seconds. Split the document into smaller files."
+    )
+    document = await house.library.documents.get(people.ann, operation.document_id)
+    assert (document.state, document.version) == (DocumentState.FAILED, 0)
+    assert house.rows(("document_version", "passage", "passage_vector", "term_stat")) == {}
+    assert jobs_left(house) == []
+
+
 async def test_nothing_is_taken_into_a_collection_whose_vectors_are_of_another_model(
     house: House, people: People
 ) -> None:

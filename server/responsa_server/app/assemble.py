@@ -178,7 +178,15 @@ async def build_knowledge(
         indexers = Indexers(embedders, store, new_id)
         describer = Describer(ingestion_model(settings.ingestion, models, "metadata_model"))
         topics = Topics(ingestion_model(settings.ingestion, models, "chunking_model"))
-        ingest = Ingest(ingestions, parser, indexers, watching, describer=describer, topics=topics)
+        ingest = Ingest(
+            ingestions,
+            parser,
+            indexers,
+            watching,
+            describer=describer,
+            topics=topics,
+            document_seconds=settings.ingestion.document_seconds,
+        )
         reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
         jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
     return Knowledge(

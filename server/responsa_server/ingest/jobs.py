@@ -43,12 +43,14 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
 from responsa_server.domain.people import Server
 from responsa_server.ingest import rejections
+from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.describing import Describer
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer, Indexers
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
+from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
 from responsa_server.search.embedder import undeclared_embedding
@@ -95,8 +97,11 @@ class Ingest:
         describer: Describer | None = None,
         topics: Topics | None = None,
         formats: Formats = FORMATS,
+        document_seconds: float | None = None,
     ) -> None:
-        """describer: describes documents. topics: finds where subjects begin. None: without a model."""
+        """describer: describes documents. topics: finds where subjects begin. None: without a model. document_seconds: the maximum time for a document, for each MiB if it is
+        larger; None for the default of the setting.
+        """
         self._ingestions = ingestions
         self._parser = parser
         self._indexers = indexers
@@ -104,6 +109,7 @@ class Ingest:
         self._describer = describer or Describer()
         self._topics = topics or Topics()
         self._formats = formats
+        self._document_seconds = document_seconds or IngestionSettings().document_seconds
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def run(self, tenant_id: str, operation_id: UUID) -> bool:
@@ -133,13 +139,18 @@ class Ingest:
         self._watching.ended([operation_id])
 
     async def _while_owned(self, task: IngestTask) -> None:
-        """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process that parses the document is killed. Raises OwnershipLost."""
+        """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process that parses the document is killed. Raises OwnershipLost, and DocumentRejected after the maximum time."""
         claim = task.claim
         with self._watching.watch(Server(claim.tenant_id), claim.operation_id, task.seq) as watcher:
             work = asyncio.ensure_future(self._take_in(task))
             lost = asyncio.ensure_future(_lost(watcher, claim))
             try:
-                await asyncio.wait({work, lost}, return_when=asyncio.FIRST_COMPLETED)
+                seconds = self._document_seconds * max(1.0, task.size_bytes / MIB)
+                done, _ = await asyncio.wait(
+                    {work, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    raise rejections.too_slow(seconds)
                 if not work.done():
                     lost.result()
                     raise OwnershipLost

@@ -69,6 +69,11 @@ def too_much_text() -> DocumentRejected:
     return parser_limit("The document expands to more text than the server stores.")
 
 
+def too_slow(seconds: float) -> DocumentRejected:
+    """Ingesting the document, from the first byte of the original to the last vector, took too long."""
+    return parser_limit(f"Ingesting the document took more than {seconds:,.0f} seconds.")
+
+
 def access_refused() -> DocumentRejected:
     """The parser tried something that its confinement forbids."""
     return parser_limit(

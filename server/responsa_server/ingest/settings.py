@@ -44,6 +44,12 @@ class IngestionSettings(BaseModel, extra="forbid"):
     parser_seconds: float = Field(
         default=20.0, ge=1, le=600, description="The maximum time for parsing one document."
     )
+    document_seconds: float = Field(
+        default=600.0,
+        ge=1,
+        le=86_400,
+        description="The maximum time for ingesting one document of up to 1 MiB: parsing it, splitting it, and computing and storing its vectors. A larger document gets this time for each MiB. After that, the document is refused with DOCUMENT_PARSER_LIMIT.",
+    )
     parser_memory_mib: int = Field(
         default=512,
         ge=128,
