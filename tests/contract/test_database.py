@@ -124,7 +124,7 @@ async def test_a_full_disk_is_refused_as_what_it_is(database: Database, database
     with pytest.raises(StorageFull) as raised:
         await full()
     assert code(raised.value) is Code.RESOURCE_EXHAUSTED
-    # A caller is told at once; an answer that is being written waits for room.
+    # A caller hears it at once; an answer that is being written waits for room.
     with pytest.raises(StorageFull):
         await repeated(full, patience_seconds=60)
     room: list[bool] = []
