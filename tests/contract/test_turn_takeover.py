@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -16,10 +17,11 @@ from responsa_server.domain.events import Delta, Effect, ToolCalled, ToolOutcome
 from responsa_server.domain.tools import ToolCall, ToolCard, ToolResult
 from responsa_server.domain.turns import Question, ToolRecord, TurnLost, TurnState
 from responsa_server.stores.postgres.database import Database
+from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.turn_house import QUICK, SEARCHING, House, Line, Script, answer, followed, seen
+from tests.contract.turn_house import QUICK, SEARCHING, Cast, House, Line, Script, answer, followed, seen
 from tests.contract.turn_partition import Link
 from tests.contract.turn_steps import change
 from tests.plain_codec import events_of
@@ -230,6 +232,81 @@ async def test_a_turn_over_which_too_many_workers_were_lost_is_ended(house: Hous
             assert [one["kind"] for one in events][-2:] == ["restarted", "failed"]
             assert (events[-1]["reason"], events[-1]["retriable"]) == ("WORKER_LOST", True)
             assert second.tasks == []
+
+
+@dataclass
+class Suspected:
+    """A process that runs a turn of `other`, and has claimed a turn of `agent` that lost two workers. `waits` was asked of the process after that."""
+
+    turns: Turns
+    link: Link
+    cast: Cast
+    agent: Script
+    other: Script
+    turn: UUID
+    running: UUID
+    waits: UUID
+
+
+@asynccontextmanager
+async def suspected(
+    house: House, people: People, options: TurnOptions, gate: asyncio.Event
+) -> AsyncGenerator[Suspected]:
+    other = Script([gate, answer()])
+    agent = Script([SEARCHING, asyncio.Event()], version="agents/suspect/versions/1")
+    cast, link = Cast({"": other, "suspect": agent}), Link()
+    async with house.turns(cast, IDLE) as accepting:
+        turn = (await accepting.accept(people.ann, replace(RIVER, agent="suspect"), None)).turn_id
+        async with house.database.log() as connection:
+            await connection.execute(
+                "UPDATE responsa.turn SET state = 'running', owner = id, losses = 1, lease_until = now() + interval '1 h'"
+            )
+        async with house.turns(cast, options, store=link.on) as turns:
+            running = (await turns.accept(people.ann, RIVER, None)).turn_id
+            await other.waiting.wait()
+            await house.expire(turn)
+            while turn not in link.taken:
+                link.claimed.clear()
+                await link.claimed.wait()
+            waits = (await turns.accept(people.ann, RIVER, None)).turn_id
+            yield Suspected(turns, link, cast, agent, other, turn, running, waits)
+
+
+async def test_a_turn_that_lost_two_workers_runs_alone_and_ends_if_it_loses_a_third(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    async with suspected(house, people, QUICK, gate) as found:
+        store = found.turns.store
+        assert found.agent.tasks == []
+        gate.set()
+        assert (await found.turns.wait(people.ann, found.running)).state is TurnState.ANSWERED
+        await seen(found.turns, people.ann, found.turn, 3)
+        assert (await store.get(people.ann, found.waits)).state is TurnState.PENDING
+        await found.link.sever()
+        await house.expire(found.turn)
+        async with house.turns(found.cast, QUICK) as new:
+            assert (await new.wait(people.ann, found.waits)).state is TurnState.ANSWERED
+            assert (await new.wait(people.ann, found.turn)).state is TurnState.FAILED
+            events = events_of(await followed(new, people.ann, found.turn))
+    assert [one["kind"] for one in events] == ["started", "restarted", "status", "restarted", "failed"]
+    assert events[-1]["reason"] == "WORKER_LOST"
+    assert len(found.agent.tasks) == 1
+
+
+async def test_a_turn_that_lost_two_workers_delays_others_for_a_limited_time_and_is_then_not_blamed(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    async with suspected(house, people, replace(QUICK, alone_seconds=0.05), gate) as found:
+        gate.set()
+        assert (await found.turns.wait(people.ann, found.waits)).state is TurnState.ANSWERED
+        assert not found.agent.closed.is_set()
+        await found.link.sever()
+        await house.expire(found.turn)
+        found.agent.events = [answer()]
+        async with house.turns(found.cast, QUICK) as new:
+            assert (await new.wait(people.ann, found.turn)).state is TurnState.ANSWERED
 
 
 async def test_the_time_limit_counts_from_when_a_worker_first_took_it(house: House, people: People) -> None:

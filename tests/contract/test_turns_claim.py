@@ -88,6 +88,58 @@ async def test_a_lost_turn_is_taken_over_from_where_it_stood(
     assert (again.claim.epoch, again.attempt, again.losses) == (3, 3, 2)
 
 
+async def test_a_checkpoint_sets_the_count_of_losses_to_0_and_an_event_does_not(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    further, repeats = new_turn(), new_turn()
+    for turn in (further, repeats):
+        await turn_store.accept(people.ann, turn, cancelled)
+    run_out(database_urls, further.id, repeats.id)
+    for claimed in await claim_all(turn_store):
+        left = checkpoint(2) if claimed.claim.turn_id == further.id else None
+        await append(turn_store, claimed.claim, row(2), checkpoint=left)
+    run_out(database_urls, further.id, repeats.id)
+    taken = await claim_all(turn_store)
+    assert {one.claim.turn_id: one.losses for one in taken} == {further.id: 1, repeats.id: 2}
+
+
+async def test_a_claim_takes_one_of_the_turns_that_lost_two_workers(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    first, second, released, healthy = (new_turn() for _ in range(4))
+    for turn in (first, second, released, healthy):
+        await turn_store.accept(people.ann, turn, cancelled)
+    suspects = [first.id, second.id, released.id]
+    change(database_urls, "UPDATE responsa.turn SET losses = 1 WHERE id = ANY (%s)", suspects)
+    change(database_urls, "UPDATE responsa.turn SET losses = 2 WHERE id = %s", released.id)
+    run_out(database_urls, first.id, second.id, healthy.id)
+    await turn_store.release([claim_of(released)])
+    without = await turn_store.claim(uuid7(), [AGENT], 60.0, 9, suspects=False)
+    assert [one.claim.turn_id for one in without] == [healthy.id]
+    taken = [[(one.claim.turn_id, one.losses) for one in await claim_all(turn_store)] for _ in range(4)]
+    assert taken == [[(first.id, 2)], [(second.id, 2)], [(released.id, 2)], []]
+
+
+@pytest.mark.parametrize("how", ["lost", "released", "joined", "overtaken"])
+async def test_only_a_turn_that_was_lost_alone_is_the_cause(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, how: str
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    await turn_store.mark_alone(claim_of(new, epoch=7 if how == "overtaken" else 1), True)
+    if how == "joined":
+        await turn_store.mark_alone(claim_of(new), False)
+    if how == "released":
+        await turn_store.release([claim_of(new)])
+    else:
+        run_out(database_urls, new.id)
+    (claimed,) = await claim_all(turn_store)
+    assert claimed.lost_alone is (how == "lost")
+    run_out(database_urls, new.id)  # the next worker is lost before it has written the end
+    (again,) = await claim_all(turn_store)
+    assert again.lost_alone is (how == "lost")
+
+
 async def test_a_released_turn_is_taken_at_once_and_counts_no_loss(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:

@@ -290,6 +290,8 @@ async def test_workers_go_by_the_turns_at_work_and_readers_by_those_that_they_fo
         "after": [1, 2],
         "epochs": [1, 1],
         "here": [uuid7()],
+        "alone_after": 2,
+        "suspects": True,
     }
     queries = turn_queries()
     plans: dict[str, str] = {}

@@ -11,6 +11,7 @@ from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import (
+    ALONE_AFTER_LOSSES,
     Append,
     Backlog,
     Claim,
@@ -34,6 +35,7 @@ class Link:
         self.under_way: set[asyncio.Task[Any]] = set()
         self.tried = asyncio.Event()
         self.claimed = asyncio.Event()
+        self.taken: set[UUID] = set()
         self.stuck: asyncio.Event | None = None
         """If this is an asyncio.Event, calls wait until the event is set."""
         self.deaf = False
@@ -82,10 +84,15 @@ class LinkedStore(PostgresTurnStore):
         lease_seconds: float,
         most: int,
         here: Sequence[UUID] = (),
+        alone_after: int = ALONE_AFTER_LOSSES,
+        suspects: bool = True,
     ) -> Sequence[ClaimedTurn]:
         claimed = await self._link.over(
-            lambda: PostgresTurnStore.claim(self, owner, versions, lease_seconds, most, here)
+            lambda: PostgresTurnStore.claim(
+                self, owner, versions, lease_seconds, most, here, alone_after, suspects
+            )
         )
+        self._link.taken.update(one.claim.turn_id for one in claimed)
         self._link.claimed.set()
         return claimed
 

@@ -199,6 +199,7 @@ class House:
                     sweep_seconds=0.03,
                     poll_seconds=0.05,
                     max_losses=1000,
+                    alone_after_losses=1000,
                     max_running=16,
                 ),
                 faults=_Gated(faults, gate),

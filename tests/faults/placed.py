@@ -37,7 +37,7 @@ class Struck(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A fault that happens at `place` after `skip` visits, with the given probability and at most `times` times. seconds: the length of a delay."""
+    """A fault that happens at `place` after `skip` visits, with the given probability and at most `times` times. seconds: the length of a delay. turn: the only turn (a UUID) that it happens to; "" for any."""
 
     place: Fault
     act: Act
@@ -45,6 +45,7 @@ class Placed:
     probability: float = 1.0
     times: int = 1
     seconds: float = 0.0
+    turn: str = ""
 
     def told(self) -> Mapping[str, Any]:
         """The fault as plain JSON."""
@@ -87,7 +88,7 @@ class PlacedFaults:
         """See `Faults.at`."""
         self.passed[place] = self.passed.get(place, 0) + 1
         for left in self._left:
-            if left.fault.place is not place or left.times == 0:
+            if left.fault.place is not place or left.times == 0 or left.fault.turn not in ("", str(turn_id)):
                 continue
             if left.skip > 0:
                 left.skip -= 1

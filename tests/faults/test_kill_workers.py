@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from responsa_server.domain import names
 from responsa_server.domain.faults import Fault
 from tests.faults.cluster import Cluster, Replica
-from tests.faults.crowd import Crowd, ask_all, hold, question
+from tests.faults.crowd import Crowd, ask_all, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
@@ -148,6 +149,32 @@ async def test_a_turn_that_kills_every_worker_is_ended(cluster: Cluster) -> None
     assert one.outcome == "failed"
     assert one.terminal.failed.retriable
     assert not caller.ledger.check()
+
+
+async def test_a_turn_that_kills_its_workers_ends_and_the_others_are_answered(cluster: Cluster) -> None:
+    """The question kills each worker that answers it. All questions run together at first, and the one that is the cause is found."""
+    caller = await cluster.caller()
+    cluster.admit(await cluster.soon("rpc"))
+    async with GrpcWay(cluster.target, caller.key) as way:
+        poison, *others = asked = [Seen(asking(f"tokens=64 pace_ms=5 seed={n}")) for n in range(8)]
+        following = asyncio.gather(*(follow(way, one) for one in asked))
+        await asyncio.to_thread(eventually, lambda: all(one.turn for one in asked), "the turns")
+        faults = [
+            Placed(Fault.BETWEEN_CHUNKS, Act.KILL, skip=5, turn=str(names.parse_uuid("turns", poison.turn)))
+        ]
+        deaths = 0
+        while not following.done():
+            worker = await cluster.soon("worker", faults=faults, RESPONSA_TURNS__ALONE_AFTER_LOSSES="2")
+            await asyncio.to_thread(
+                eventually, lambda worker=worker: not worker.alive or following.done(), "its end"
+            )
+            deaths += not worker.alive
+        await following
+    assert deaths == 3
+    assert poison.outcome == "failed"
+    assert b"WORKER_LOST" in poison.terminal.failed.status.SerializeToString()
+    assert [one.outcome for one in others] == ["answer"] * len(others)
+    assert not [*caller.ledger.check(), *differences(caller.ledger, asked, script=False)]
 
 
 async def test_without_taking_over_the_campaign_finds_turns_that_never_end(cluster: Cluster) -> None:

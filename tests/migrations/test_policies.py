@@ -163,7 +163,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "term_stat": Table(app=ALL),
     "turn": Table(
         app="SELECT INSERT DELETE UPDATE(cost_micros,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,read_documents,read_versions,reserved_micros,reserved_tokens,short_of_micros,short_of_tokens,state,terminal,unpriced_tokens)",
-        log="SELECT UPDATE(attempt,begin_time,epoch,last_seq,lease_until,losses,owner,read_documents,read_versions,state)",
+        log="SELECT UPDATE(alone,attempt,begin_time,epoch,last_seq,lease_until,losses,owner,read_documents,read_versions,state)",
         policies=(LOG, OPEN),
     ),
     "turn_checkpoint": Table(

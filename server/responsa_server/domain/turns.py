@@ -36,6 +36,8 @@ from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Demand, Grant
 
 MAX_QUESTION_BYTES = 16 * 1024
+ALONE_AFTER_LOSSES: Final = 2
+"""After how many losses of its worker a turn runs alone, unless the settings say otherwise."""
 WITHHELD: Final = "You are no longer allowed to read the documents that this answer uses."
 """The message of a refusal with the reason NOT_PERMITTED."""
 
@@ -330,7 +332,7 @@ class ClaimedTurn:
     it.
 
     attempt: the number of the attempt that now begins, from 1. losses: how many workers have lost the turn without
-    releasing it. age_seconds: the time since the first claim, 0 for a new turn. first_in_conversation: whether this is
+    releasing it since its last checkpoint. lost_alone: whether the last of them ran no other turn. age_seconds: the time since the first claim, 0 for a new turn. first_in_conversation: whether this is
     the conversation's first turn, so that there is no history to read. tools: the ledger's entries, by call_id.
     """
 
@@ -342,6 +344,7 @@ class ClaimedTurn:
     last_seq: int
     attempt: int
     losses: int
+    lost_alone: bool
     age_seconds: float
     first_in_conversation: bool
     checkpoint: Checkpoint | None
@@ -506,6 +509,8 @@ class TurnStore(Protocol):
         lease_seconds: float,
         most: int,
         here: Sequence[UUID] = (),
+        alone_after: int = ALONE_AFTER_LOSSES,
+        suspects: bool = True,
     ) -> Sequence[ClaimedTurn]:
         """Claim at most `most` turns without a worker, the oldest first, among the turns of these agent versions. Each
         claimed turn gets its next epoch. Turns without a worker are pending turns, released turns, and turns whose
@@ -515,7 +520,14 @@ class TurnStore(Protocol):
         claimed again, even if its lease expired before the owner could renew the lease. The call also promotes queued
         turns whose conversation has no running turn. If the response of a call is lost, a repeated call finds this
         owner's turns and claims them again.
+
+        alone_after: of the turns that have lost at least this many workers, at most one is claimed. suspects: whether
+        such a turn may be claimed at all.
         """
+        ...
+
+    async def mark_alone(self, claim: Claim, alone: bool) -> None:
+        """Record whether a turn is the only one that runs in its worker's process. Does nothing if the worker no longer holds the turn."""
         ...
 
     async def release(self, claims: Sequence[Claim]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -27,6 +28,7 @@ _RELEASE_SECONDS: Final = 3.0
 _CLAIM_SECONDS: Final = 2.0
 # How long a drain waits for runs to stop. A run stops its agent and then writes once more; each step also has its own limit.
 _GIVE_UP_SECONDS: Final = 5.0
+_ALONE_PATIENCE_SECONDS: Final = 60.0
 
 
 class Claiming:
@@ -41,6 +43,11 @@ class Claiming:
         self._running: dict[UUID, tuple[Run, asyncio.Task[Outcome]]] = {}
         self._given_up: list[Run] = []
         self._reserved = 0
+        # A turn that may stop its worker. While it is secluded, no other turn begins here.
+        self._suspect: Run | None = None
+        self._secluded = False
+        # Set when a run may have stopped, or when a reserved place was released.
+        self._left = asyncio.Event()
         self._was_full = False
         self._draining = False
         self._wake = asyncio.Event()
@@ -74,6 +81,7 @@ class Claiming:
     def unreserve(self) -> None:
         """Release a reserved place. If the turn began to run here, it already counts as a running turn."""
         self._reserved -= 1
+        self._left.set()
 
     def begin(
         self, claimed: ClaimedTurn, first: LogRow | None = None, *, watched: bool | None = None
@@ -90,7 +98,10 @@ class Claiming:
             before[0].lose()  # the older run was ending, and this process has claimed the turn again
         live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
         run = Run(self._parts, agent, claimed, live)
-        task = asyncio.create_task(run.run(), name=f"turn-{turn_id}")
+        if run.suspect:
+            self._suspect, self._secluded = run, True
+        running = self._run_alone(run) if run.suspect else run.run()
+        task = asyncio.create_task(running, name=f"turn-{turn_id}")
         self._running[turn_id] = (run, task)
         task.add_done_callback(lambda done: self._ended(turn_id, run, done))
 
@@ -99,6 +110,7 @@ class Claiming:
         running = self._running.get(turn_id)
         if running is not None and running[0].claim.epoch < epoch:
             running[0].lose()
+            self._left.set()
 
     def stop(self, turn_id: UUID, epoch: int) -> None:
         """Announce that a turn now has this epoch. A worker that still runs the turn under an older epoch then stops, in this process and in others."""
@@ -115,6 +127,7 @@ class Claiming:
             running = self._running.get(turn_id)
             if running is not None:
                 running[0].withhold()
+                self._left.set()
 
     def promoted(self) -> None:
         """Announce that a turn may now be claimed, here or elsewhere."""
@@ -142,6 +155,7 @@ class Claiming:
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         for run, _ in tuple(self._running.values()):
             run.give_up()
+        self._left.set()
         if tasks := [task for _, task in self._running.values()]:
             _, hanging = await asyncio.wait(tasks, timeout=_GIVE_UP_SECONDS)
             for task in hanging:  # the store is unavailable, so the leases of these turns will expire
@@ -169,13 +183,58 @@ class Claiming:
         for task in unbooked:
             task.cancel()
 
+    async def _run_alone(self, run: Run) -> Outcome:
+        """Run a turn that may have stopped its workers, if possible as the only turn of this process. A worker that is
+        lost meanwhile shows that the turn is the cause. Other turns wait for a limited time only.
+        """
+        seconds = self._options.alone_seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while run.goes_on and not self._is_alone(run):
+                    self._left.clear()
+                    await self._left.wait()
+        if not (run.goes_on and self._is_alone(run)):
+            self._admit_others(run)
+            return await run.run()
+        # If the mark fails, it may still have been committed, so the turn runs alone in any case.
+        with suppress(Unavailable):
+            await self._parts.turns.mark_alone(run.claim, True)
+        opening = asyncio.create_task(self._open_after(seconds, run), name=f"alone-{run.claim.turn_id}")
+        try:
+            return await run.run()
+        finally:
+            opening.cancel()
+
+    async def _open_after(self, seconds: float, run: Run) -> None:
+        await asyncio.sleep(seconds)
+        try:
+            await repeated(lambda: self._parts.turns.mark_alone(run.claim, False), _ALONE_PATIENCE_SECONDS)
+        except Unavailable as error:  # others wait until the turn has ended
+            self._log.warning("turn_stays_alone", reason=error.reason.value)
+            return
+        self._admit_others(run)
+
+    def _is_alone(self, run: Run) -> bool:
+        return self._reserved == 0 and all(other is run for other, _ in self._running.values())
+
+    def _admit_others(self, suspect: Run) -> None:
+        if self._suspect is suspect:
+            self._secluded = False
+            self.wake()
+
     def _room(self) -> int:
+        if self._secluded:
+            return 0
         return self._options.max_running - len(self._running) - self._reserved
 
     def _ended(self, turn_id: UUID, run: Run, task: asyncio.Task[Outcome]) -> None:
         mine = self._running.get(turn_id)
         if mine is not None and mine[0] is run:
             del self._running[turn_id]
+        self._left.set()
+        if self._suspect is run:
+            self._admit_others(run)
+            self._suspect = None
         outcome = Outcome.ABANDONED
         if not task.cancelled():
             if (error := task.exception()) is not None:
@@ -226,7 +285,13 @@ class Claiming:
                 # was unavailable.
                 here = [turn_id for turn_id, (run, _) in self._running.items() if run.goes_on]
                 claimed = await self._parts.turns.claim(
-                    self._parts.hub.process, self._agents.versions, self._options.lease_seconds, most, here
+                    self._parts.hub.process,
+                    self._agents.versions,
+                    self._options.lease_seconds,
+                    most,
+                    here,
+                    self._options.alone_after_losses,
+                    self._suspect is None,
                 )
             finally:
                 self._reserved -= most

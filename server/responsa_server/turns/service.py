@@ -335,6 +335,7 @@ class Turns:
                 last_seq=1,
                 attempt=1,
                 losses=0,
+                lost_alone=False,
                 age_seconds=0.0,
                 first_in_conversation=creates,
                 checkpoint=None,

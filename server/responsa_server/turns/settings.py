@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from responsa_server.domain.agents import HISTORY_MESSAGES, TIME_LIMIT_SECONDS
 from responsa_server.domain.events import MAX_DELTA_BYTES
+from responsa_server.domain.turns import ALONE_AFTER_LOSSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,17 @@ class TurnSettings:
         Field(
             ge=0,
             le=100,
-            description="How many times a turn may lose its worker and be taken over; the next loss fails the turn with WORKER_LOST.",
+            description="How many times in succession, without a new checkpoint, a turn may lose its worker and be taken over; the next loss fails the turn with WORKER_LOST.",
         ),
     ] = 5
+    alone_after_losses: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100,
+            description="After how many such losses a turn runs alone in its process, because it may be the cause; if it loses its worker while it runs alone, it fails with WORKER_LOST.",
+        ),
+    ] = ALONE_AFTER_LOSSES
     history_messages: Annotated[
         int,
         Field(
@@ -136,8 +145,11 @@ class TurnOptions(TurnSettings):
     works: whether this process runs turns; otherwise it only accepts and follows them. poll_seconds: how
     often, in seconds, the log is read for silent turns that run elsewhere. merge_bytes: while a commit is in
     flight, neighbouring deltas are merged into deltas of at most this many bytes; 0 disables merging.
+    alone_seconds: how long a turn that may stop its worker waits for the other turns of its process to end, and
+    then how long it has the process for itself.
     """
 
     works: bool = True
     poll_seconds: float = 0.5
     merge_bytes: int = MAX_DELTA_BYTES
+    alone_seconds: float = 10.0

@@ -124,6 +124,17 @@ class Run:
         return self._claimed.claim
 
     @property
+    def condemned(self) -> bool:
+        """Whether the turn may not run again, because it is the cause of lost workers."""
+        claimed = self._claimed
+        return claimed.lost_alone or claimed.losses > self._parts.runtime.options.max_losses
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the turn may be the cause of lost workers, so that it should run alone."""
+        return not self.condemned and self._claimed.losses >= self._parts.runtime.options.alone_after_losses
+
+    @property
     def usage(self) -> Usage:
         """See `WriterOwner.usage`."""
         return self._meter.usage
@@ -241,7 +252,7 @@ class Run:
                 if kept is not None
                 else AttemptRestarted(2, 0)
             )
-        if claimed.losses > self._parts.runtime.options.max_losses:
+        if self.condemned:
             return worker_lost(turn_id, claimed.losses)
         if claimed.attempt > 1 and await repeated(
             lambda: self._parts.turns.withheld([turn_id]), _HISTORY_PATIENCE_SECONDS

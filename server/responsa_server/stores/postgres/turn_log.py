@@ -35,6 +35,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.quotas import Grant, Metric
 from responsa_server.domain.turns import (
+    ALONE_AFTER_LOSSES,
     Append,
     CancelledTurn,
     Checkpoint,
@@ -88,7 +89,7 @@ class _End:
 
 
 class TurnLog:
-    """The methods of a `TurnStore` for workers (`claim`, `release`, `append`, `renew`, `follows`, `finish` and `book`),
+    """The methods of a `TurnStore` for workers (`claim`, `mark_alone`, `release`, `append`, `renew`, `follows`, `finish` and `book`),
     and the methods that cancel turns.
     """
 
@@ -114,6 +115,8 @@ class TurnLog:
         lease_seconds: float,
         most: int,
         here: Sequence[UUID] = (),
+        alone_after: int = ALONE_AFTER_LOSSES,
+        suspects: bool = True,
     ) -> Sequence[ClaimedTurn]:
         """See `TurnStore.claim`."""
         await self._promote_orphans()
@@ -129,7 +132,13 @@ class TurnLog:
                     rows = await self._all(
                         connection,
                         "claim_turns",
-                        {**parameters, "most": most - len(taken), "here": list(here)},
+                        {
+                            **parameters,
+                            "most": most - len(taken),
+                            "here": list(here),
+                            "alone_after": alone_after,
+                            "suspects": suspects,
+                        },
                     )
                     taken.extend(await self._claimed(connection, rows, lease_seconds) if rows else ())
         except Unavailable:
@@ -177,6 +186,7 @@ class TurnLog:
                 last_seq=row["last_seq"],
                 attempt=row["attempt"],
                 losses=row["losses"],
+                lost_alone=row["alone"],
                 age_seconds=row["age_seconds"],
                 first_in_conversation=row["first_in_conversation"],
                 checkpoint=checkpoints.get(row["id"]),
@@ -184,6 +194,13 @@ class TurnLog:
             )
             for row in rows
         ]
+
+    @shielded
+    async def mark_alone(self, claim: Claim, alone: bool) -> None:
+        """See `TurnStore.mark_alone`."""
+        parameters = {"turn": claim.turn_id, "epoch": claim.epoch, "alone": alone}
+        async with self._database.log_statements() as connection:
+            await connection.execute(self._queries["mark_alone"], parameters)
 
     @shielded
     async def release(self, claims: Sequence[Claim]) -> None:

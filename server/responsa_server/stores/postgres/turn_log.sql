@@ -18,22 +18,29 @@ WHERE id IN (
 -- name: claim_turns (log)
 -- The turns are ordered by a time that is not the first column of an index. If they were ordered by id, the planner might scan all
 -- turns to find the few open ones. A worker does not claim the turns that it runs itself (the parameter `here`), because it renews
--- their leases as soon as it reaches the database again.
+-- their leases as soon as it reaches the database again. Of the turns that have now lost `alone_after` workers, it claims one at a time. The
+-- subquery that finds this one runs only if there is such a turn.
 WITH free AS MATERIALIZED (
     SELECT id, state, lease_until FROM responsa.turn
     WHERE state IN ('pending', 'running') AND (state = 'pending' OR lease_until < now()) AND agent_version = ANY (%(versions)s::text[])
         AND (owner = %(owner)s::uuid AND id = ANY (%(here)s::uuid[])) IS NOT TRUE
+        AND (losses + ((lease_until > '-infinity') IS TRUE)::int < %(alone_after)s OR id = (
+            SELECT id FROM responsa.turn
+            WHERE state = 'running' AND lease_until < now() AND agent_version = ANY (%(versions)s::text[])
+                AND losses + (lease_until > '-infinity')::int >= %(alone_after)s AND %(suspects)s
+            ORDER BY create_time, id LIMIT 1))
     ORDER BY create_time, id LIMIT %(most)s
     FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE responsa.turn AS t SET state = 'running', owner = %(owner)s::uuid, epoch = t.epoch + 1, lease_until = now() + %(lease)s::interval,
         begin_time = coalesce(t.begin_time, now()),
         attempt = t.attempt + CASE WHEN free.state = 'running' THEN 1 ELSE 0 END,
-        losses = t.losses + CASE WHEN free.state = 'running' AND free.lease_until > '-infinity' THEN 1 ELSE 0 END
+        losses = t.losses + CASE WHEN free.state = 'running' AND free.lease_until > '-infinity' THEN 1 ELSE 0 END,
+        alone = t.alone AND free.state = 'running' AND free.lease_until > '-infinity'
     FROM free WHERE t.id = free.id
     RETURNING t.*
 )
-SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, epoch, last_seq, attempt, losses, reserved_tokens, reserved_micros, short_of_tokens,
+SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, epoch, last_seq, attempt, losses, alone, reserved_tokens, reserved_micros, short_of_tokens,
     short_of_micros,
     extract(epoch FROM now() - begin_time)::float8 AS age_seconds,
     NOT EXISTS (SELECT FROM responsa.turn AS e WHERE e.tenant_id = c.tenant_id AND e.conversation_id = c.conversation_id AND e.state IN ('answered', 'refused'))
@@ -55,6 +62,9 @@ WHERE turn_id = ANY (%(turns)s::uuid[]);
 
 -- name: tools (log)
 SELECT turn_id, call_id, outcome, content, data, sources, fault, effect FROM responsa.turn_tool WHERE turn_id = ANY (%(turns)s::uuid[]);
+
+-- name: mark_alone (log)
+UPDATE responsa.turn SET alone = %(alone)s WHERE id = %(turn)s AND epoch = %(epoch)s AND state || '' = 'running';
 
 -- name: release_turns (log)
 -- A lease_until of '-infinity' marks a release, which the next claim does not count as a loss. Rows are locked in the order of their ids, as
@@ -86,7 +96,7 @@ ON CONFLICT (turn_id, process) DO UPDATE SET until = excluded.until;
 -- The parts of an append become one statement; this part is the first. An append is accepted on three conditions. It has the turn's current
 -- epoch. Its rows follow directly on last_seq, the last committed event, so that a repeated append writes nothing twice. The turn was not released
 -- (lease_until), because a late write must not undo a release. first is 0 if there are no rows. row_from to row_to are the indexes of the turn's
--- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. read_documents and read_versions are arrays as text, or '' to add nothing. attempt is the attempt of the last row if it began after the claim, otherwise 0. With these indexes no part of the statement needs to
+-- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. A checkpoint sets the count of lost workers to 0: an attempt repeats the events after the checkpoint, so only a checkpoint shows that the turn got further. read_documents and read_versions are arrays as text, or '' to add nothing. attempt is the attempt of the last row if it began after the claim, otherwise 0. With these indexes no part of the statement needs to
 -- join two long lists.
 fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(leases)b::float8[], %(froms)b::int[],
@@ -97,7 +107,8 @@ fence AS MATERIALIZED (
     WHERE t.epoch = f.epoch AND t.state || '' = 'running' AND t.lease_until IS DISTINCT FROM '-infinity' AND (f.first = 0 OR t.last_seq = f.first - 1) AND t.id = ANY (%(turns)b::uuid[])
     FOR NO KEY UPDATE OF t SKIP LOCKED
 ), fenced AS (
-    UPDATE responsa.turn AS t SET last_seq = greatest(t.last_seq, held.last), attempt = greatest(t.attempt, held.attempt), lease_until = now() + held.lease * interval '1 s',
+    UPDATE responsa.turn AS t SET last_seq = greatest(t.last_seq, held.last), attempt = greatest(t.attempt, held.attempt),
+        losses = CASE WHEN held.saved > 0 THEN 0 ELSE t.losses END, lease_until = now() + held.lease * interval '1 s',
         read_documents = CASE WHEN held.read_documents = '' THEN t.read_documents ELSE coalesce(t.read_documents, '{}') || held.read_documents::uuid[] END,
         read_versions = CASE WHEN held.read_documents = '' THEN t.read_versions ELSE coalesce(t.read_versions, '{}') || held.read_versions::int[] END
     FROM held WHERE t.id = held.id AND t.id = ANY (%(turns)b::uuid[])
