@@ -1,0 +1,461 @@
+"""Times every regular expression of the server on texts that are made from its own parse tree. Prints what is too slow as JSON lines; the last line counts.
+
+Usage: python pattern_attacks.py [--whole]
+
+Each repeated part of a pattern gives texts of 16 KiB: what leads to the part, the part again and again, and an end that does not fit. Such texts make
+a pattern that backtracks try every division of the text, and make a search begin again at every character. A separate process does this, because a
+pattern holds the interpreter's lock, and because the patterns are recorded while the modules are imported.
+
+Without --whole, a text whose first 4 KiB take less than 0.5 ms is done: quadratic work would take 4 ms at least.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import json
+import pkgutil
+import re
+import re._parser as parser  # pyright: ignore[reportMissingModuleSource, reportMissingImports]  the standard library's, without stubs
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, Final, TypeAlias
+
+import responsa_server
+
+SMALL: Final = 4 << 10
+LARGE: Final = 16 << 10
+QUICK: Final = 0.0005
+"""Seconds at 4 KiB below which the growth is not measured."""
+NOISE: Final = 0.005
+"""Seconds at 16 KiB below which the quotient says nothing."""
+MOST_GROWTH: Final = 8.0
+GUARD: Final = 2.0
+MOST_WHOLE: Final = 0.05
+"""Seconds at 16 KiB that no text may take with --whole."""
+
+MOST_ATTACKS: Final = 150
+"""Texts for one pattern, unless --whole is given."""
+
+CALLS: Final = ("compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer")
+BUILT: Final[dict[str, dict[str, object]]] = {
+    "responsa_server.agents.engine.prompts": {"variable": "question"},
+    "responsa_server.calls.services.paging": {"pattern": "a(?>.*?b)(?>.*?c).*d"},
+    "responsa_server.cli.markdown": {"brackets": "[]()"},
+    "responsa_server.search.citation_check": {"word": "abc", "exact": "a1"},
+}
+"""Values for the local names of patterns that functions build."""
+
+Items: TypeAlias = Sequence[Any]
+"""A part of a parse tree: pairs of an operation and its argument."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A pattern of the package, and the methods by which it is used; none if they are not known."""
+
+    place: str
+    pattern: re.Pattern[Any]
+    methods: set[str]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A text of any length: `lead`, `unit` again and again, and `tail`. If `leads`, half of the text is the lead again and again."""
+
+    lead: str
+    unit: str
+    tail: str
+    leads: bool = False
+
+    def text(self, size: int) -> str:
+        """The text of about `size` characters."""
+        lead = self.lead * (size // 2 // len(self.lead)) if self.leads else self.lead
+        return lead + self.unit * ((size - len(lead) - len(self.tail)) // len(self.unit)) + self.tail
+
+
+# Which patterns there are
+
+
+def modules() -> Iterator[ModuleType]:
+    """Every module of the server."""
+    for found in pkgutil.walk_packages(responsa_server.__path__, "responsa_server."):
+        if not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+def recorded_modules() -> tuple[Sequence[ModuleType], dict[tuple[str, int], list[re.Pattern[Any]]]]:
+    """The modules, and what they compiled while they were imported, by file and line."""
+    recorded: dict[tuple[str, int], list[re.Pattern[Any]]] = {}
+    original = re.compile
+
+    def compile_(pattern: Any, flags: int = 0) -> re.Pattern[Any]:
+        compiled = original(pattern, flags)
+        caller = sys._getframe(1)
+        recorded.setdefault((caller.f_code.co_filename, caller.f_lineno), []).append(compiled)
+        return compiled
+
+    re.compile = compile_
+    try:
+        return list(modules()), recorded
+    finally:
+        re.compile = original
+
+
+def patterns() -> Iterator[Found]:
+    """The patterns that modules compile when they are imported, and those in calls within functions."""
+    loaded, recorded = recorded_modules()
+    trees = {
+        module.__name__: ast.parse(Path(module.__file__).read_text())
+        for module in loaded
+        if module.__file__ is not None
+    }
+    used = {name: attributes(tree) for name, tree in trees.items()}
+    everywhere: dict[str, set[str]] = {}
+    for uses in used.values():
+        for name, methods in uses.items():
+            everywhere.setdefault(name, set()).update(methods)
+    for module in loaded:
+        if module.__file__ is None:
+            continue
+        tree = trees[module.__name__]
+        short = module.__name__.removeprefix("responsa_server.")
+        for node in ast.walk(tree):
+            if not (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Name)
+                and node.func.value.id == "re"
+                and node.func.attr in CALLS
+            ):
+                continue
+            compiled = recorded.get((module.__file__, node.lineno)) or [evaluated(node, module)]
+            methods = {node.func.attr}
+            if node.func.attr == "compile":
+                name = assigned(tree, node)
+                uses = used[module.__name__] if name.startswith("_") else everywhere
+                methods = uses.get(name, set())
+            for pattern in compiled:
+                yield Found(f"{short}:{node.lineno}", pattern, methods)
+
+
+def evaluated(call: ast.Call, module: ModuleType) -> re.Pattern[Any]:
+    """The pattern of a call within a function."""
+    names = {**vars(module), **BUILT.get(module.__name__, {})}
+
+    def value(node: ast.expr) -> Any:
+        return eval(compile(ast.Expression(node), str(module.__file__), "eval"), names)
+
+    try:
+        pattern = value(call.args[0])
+    except NameError as error:
+        raise ValueError(f"{module.__name__}:{call.lineno}: BUILT lacks {error.name}") from error
+    others = (*call.args[1:], *(word.value for word in call.keywords))
+    return re.compile(
+        pattern, next((value(node) for node in others if re.match(r"re\.[A-Z]", ast.unparse(node))), 0)
+    )
+
+
+def attributes(tree: ast.AST) -> dict[str, set[str]]:
+    """The methods of patterns that a module uses, by the pattern's name."""
+    uses: dict[str, set[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in CALLS:
+            value = node.value
+            name = (
+                value.id
+                if isinstance(value, ast.Name)
+                else value.attr
+                if isinstance(value, ast.Attribute)
+                else ""
+            )
+            uses.setdefault(name, set()).add(node.attr)
+    return uses
+
+
+def assigned(tree: ast.AST, call: ast.Call) -> str:
+    """The name to which a call is assigned as it is, or ""."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is call:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name):
+                return target.id
+    return ""
+
+
+# What makes them slow
+
+REPEATS: Final = {parser.MAX_REPEAT, parser.MIN_REPEAT, parser.POSSESSIVE_REPEAT}
+SINGLE: Final = {parser.LITERAL, parser.NOT_LITERAL, parser.IN, parser.ANY}
+USUAL: Final = "aZ0_ \n\t.,-!'\"(é\u0660\u3042\x00"
+BYTES: Final = "aZ0_ \n\t.,-!'\"(\xe9\x00"
+FEWEST: Final = 8
+"""Repetitions below this are no danger by themselves."""
+
+
+class Tree:
+    """The parse tree of a pattern, and texts made from it."""
+
+    def __init__(self, pattern: re.Pattern[Any]) -> None:
+        self.bytes = isinstance(pattern.pattern, bytes)
+        self._dotall = bool(pattern.flags & re.DOTALL)
+        self._fold = bool(pattern.flags & re.IGNORECASE)
+        self._groups: dict[int, str] = {}
+        self.items: Items = list(parser.parse(pattern.pattern, pattern.flags))
+        singles = list(_singles(self.items))
+        told = dict.fromkeys(BYTES if self.bytes else USUAL)
+        for operation, argument in singles:
+            told.update(dict.fromkeys(_named(operation, argument)))
+        shapes: dict[tuple[bool, ...], str] = {}
+        for letter in told:
+            shapes.setdefault(tuple(self.accepts(one, letter) for one in singles), letter)
+        self.letters = list(shapes.values())
+        """One character of each kind that the pattern tells apart."""
+
+    def accepts(self, single: Any, letter: str) -> bool:
+        """Whether an operation that takes one character takes this one."""
+        operation, argument = single
+        if operation is parser.ANY:
+            return self._dotall or letter != "\n"
+        if operation is parser.LITERAL:
+            return self._same(argument, letter)
+        if operation is parser.NOT_LITERAL:
+            return not self._same(argument, letter)
+        negated = argument[0][0] is parser.NEGATE
+        return any(self._holds(one, letter) for one in argument[negated:]) is not negated
+
+    def _same(self, code: int, letter: str) -> bool:
+        return chr(code) == letter or (self._fold and chr(code).lower() == letter.lower())
+
+    def _holds(self, one: Any, letter: str) -> bool:
+        operation, argument = one
+        if operation is parser.LITERAL:
+            return self._same(argument, letter)
+        if operation is parser.RANGE:
+            low, high = argument
+            return any(
+                low <= ord(each) <= high
+                for each in ({letter, letter.lower(), letter.upper()} if self._fold else letter)
+                if len(each) == 1
+            )
+        kind = str(argument)
+        holds = (
+            letter.isdecimal()
+            if kind.endswith("DIGIT")
+            else letter.isspace()
+            if kind.endswith("SPACE")
+            else letter.isalnum() or letter == "_"
+        )
+        return holds is not ("_NOT_" in kind)
+
+    def sample(self, items: Items, *, full: bool = False) -> str:
+        """A text that these operations take. full: with each optional part once."""
+        return "".join(self._sample(operation, argument, full) for operation, argument in items)
+
+    def _sample(self, operation: Any, argument: Any, full: bool) -> str:
+        if operation in SINGLE:
+            return next(
+                (letter for letter in self.letters if self.accepts((operation, argument), letter)), ""
+            )
+        if operation in REPEATS:
+            least, most, body = argument
+            return self.sample(body, full=full) * max(least, min(int(most), int(full)))
+        if operation is parser.SUBPATTERN:
+            text = self.sample(argument[-1], full=full)
+            self._groups[argument[0]] = text
+            return text
+        if operation is parser.GROUPREF:
+            return self._groups.get(argument, "")
+        if operation is parser.ATOMIC_GROUP:
+            return self.sample(argument, full=full)
+        if operation is parser.BRANCH:
+            return self.sample(argument[1][0], full=full)
+        if operation is parser.GROUPREF_EXISTS:
+            return self.sample(argument[1], full=full)
+        return ""  # places and assertions take no text
+
+    def repeats(self, items: Items, lead: str = "", rest: str = "") -> Iterator[tuple[str, Any, Items, str]]:
+        """Each part that may be repeated often: a text that leads to it, its body, and a text that would follow it."""
+        for at, (operation, argument) in enumerate(items):
+            before = lead + self.sample(items[:at])
+            after = self.sample(items[at + 1 :]) + rest
+            if operation in REPEATS:
+                _, most, body = argument
+                if int(most) >= FEWEST:
+                    yield before, body, after
+                    full = lead + self.sample(items[:at], full=True)
+                    if full != before:
+                        yield full, body, after
+            for inner in _inside(operation, argument):
+                yield from self.repeats(inner, before, after)
+
+    def units(self, body: Items) -> Collection[str]:
+        """What fits a repeated part: one character of each kind, and its whole text."""
+        singles = list(_singles(body))
+        letters = [letter for letter in self.letters if any(self.accepts(one, letter) for one in singles)]
+        return dict.fromkeys(
+            text for text in (self.sample(body), self.sample(body, full=True), *letters) if text
+        )
+
+    def attacks(self) -> Iterator[Attack]:
+        """The texts for all repeated parts, and the whole pattern's text again and again."""
+        whole = self.sample(self.items, full=True)
+        if whole:
+            yield Attack("", whole, "\x00")
+            yield Attack("", whole[:-1] or whole, "\x00")
+        for lead, body, rest in self.repeats(self.items):
+            singles = list(_singles(body))
+            wrong = [
+                letter for letter in self.letters if not any(self.accepts(one, letter) for one in singles)
+            ]
+            tails = dict.fromkeys(("", *wrong[:4], f"{rest[:-1]}\x00", f"\x00{rest}"))
+            for unit in self.units(body):
+                for tail in tails:
+                    yield Attack(lead, unit, tail)
+                    if lead:
+                        yield Attack("", unit, tail)
+                        yield Attack("", lead + unit, tail)
+                        yield Attack(lead, unit, tail, leads=True)
+
+
+def _inside(operation: Any, argument: Any) -> Iterable[Items]:
+    """The sequences within an operation."""
+    if operation in REPEATS:
+        return (argument[2],)
+    if operation is parser.SUBPATTERN:
+        return (argument[-1],)
+    if operation is parser.ATOMIC_GROUP:
+        return (argument,)
+    if operation in (parser.ASSERT, parser.ASSERT_NOT):
+        return (argument[1],)
+    if operation is parser.BRANCH:
+        return argument[1]
+    if operation is parser.GROUPREF_EXISTS:
+        return [one for one in argument[1:] if one is not None]
+    return ()
+
+
+def _singles(items: Items) -> Iterator[Any]:
+    """The operations within that take one character."""
+    for operation, argument in items:
+        if operation in SINGLE:
+            yield operation, argument
+        for inner in _inside(operation, argument):
+            yield from _singles(inner)
+
+
+def _named(operation: Any, argument: Any) -> Iterator[str]:
+    """The characters that an operation names."""
+    if operation in (parser.LITERAL, parser.NOT_LITERAL):
+        yield chr(argument)
+    elif operation is parser.IN:
+        for one, value in argument:
+            if one is parser.LITERAL:
+                yield chr(value)
+            elif one is parser.RANGE:
+                yield from map(chr, value)
+
+
+# How slow they are
+
+
+class _TooLong(Exception):
+    """A pattern has taken longer than GUARD."""
+
+
+@contextlib.contextmanager
+def guarded() -> Generator[None]:
+    """Raises _TooLong after GUARD seconds of CPU time. The engine of `re` asks for signals while it backtracks."""
+
+    def stop(_: int, __: FrameType | None) -> None:
+        raise _TooLong
+
+    signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, GUARD)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def seconds(run: Callable[[Any], object], text: str, is_bytes: bool) -> float:
+    """The CPU time of one run; infinite if the guard stopped it."""
+    given = text.encode("latin-1", "replace") if is_bytes else text
+    began = time.thread_time()
+    try:
+        with guarded():
+            run(given)
+    except _TooLong:
+        return float("inf")
+    return time.thread_time() - began
+
+
+def ways(found: Found) -> Iterator[tuple[str, Callable[[Any], object]]]:
+    """How the pattern is used."""
+    pattern = found.pattern
+    if "match" in found.methods:
+        yield "match", pattern.match
+    if "fullmatch" in found.methods:
+        yield "fullmatch", pattern.fullmatch
+    if not found.methods <= {"match", "fullmatch"} or not found.methods:
+        yield "finditer", lambda text: sum(1 for _ in pattern.finditer(text))
+
+
+def slow(found: Found, *, whole: bool) -> Iterator[dict[str, object]]:
+    """The text for each way of use that takes longest, if that is too long."""
+    tree = Tree(found.pattern)
+    attacks = list(dict.fromkeys(tree.attacks()))
+    if not whole:
+        attacks = attacks[:: max(-(-len(attacks) // MOST_ATTACKS), 1)]
+    for way, run in ways(found):
+        smalls: list[tuple[float, Attack]] = []
+        for attack in attacks:
+            smalls.append((small := seconds(run, attack.text(SMALL), tree.bytes), attack))
+            if small > GUARD:
+                break
+        smalls = [one for one in smalls if whole or one[0] > QUICK]
+        worst: tuple[float, float, Attack] | None = None
+        for small, attack in sorted(smalls, key=lambda one: one[0], reverse=True)[:3]:
+            large = seconds(run, attack.text(LARGE), tree.bytes) if small < GUARD else small
+            limit = MOST_WHOLE if whole else NOISE
+            if limit < large < GUARD:  # perhaps something else held the processor
+                small = min(small, *(seconds(run, attack.text(SMALL), tree.bytes) for _ in range(3)))
+                large = min(large, *(seconds(run, attack.text(LARGE), tree.bytes) for _ in range(3)))
+            if (
+                large > limit
+                and (whole or large > GUARD or large / small > MOST_GROWTH)
+                and (worst is None or large > worst[1])
+            ):
+                worst = small, large, attack
+                if large > GUARD:
+                    break
+        if worst is not None:
+            small, large, attack = worst
+            yield {
+                "place": found.place,
+                "pattern": str(found.pattern.pattern),
+                "way": way,
+                "text": [attack.lead[:80], attack.leads, attack.unit, attack.tail],
+                "seconds": [round(one, 4) if one < GUARD else None for one in (small, large)],
+            }
+
+
+def main() -> None:
+    """Prints the slow patterns, and how many there are."""
+    whole = "--whole" in sys.argv[1:]
+    count = 0
+    for found in patterns():
+        count += 1
+        for one in slow(found, whole=whole):
+            print(json.dumps(one, ensure_ascii=False), flush=True)
+    print(json.dumps({"patterns": count}))
+
+
+if __name__ == "__main__":
+    main()
