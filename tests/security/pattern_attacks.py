@@ -1,33 +1,34 @@
 """Times every regular expression of the server on texts that are made from its own parse tree. Prints what is too slow as JSON lines; the last line counts.
 
-Usage: python pattern_attacks.py [--whole]
+Usage: python pattern_attacks.py [--whole] [PATTERN ...]
 
 Each repeated part of a pattern gives texts of 16 KiB: what leads to the part, the part again and again, and an end that does not fit. Such texts make
 a pattern that backtracks try every division of the text, and make a search begin again at every character. A separate process does this, because a
-pattern holds the interpreter's lock, and because the patterns are recorded while the modules are imported.
+pattern holds the interpreter's lock, and because the patterns are recorded while the modules are imported. Patterns that are given are searched instead.
 
-Without --whole, a text whose first 4 KiB take less than 0.5 ms is done: quadratic work would take 4 ms at least.
+Without --whole, each pattern gets 45 of its texts, and a text whose first 4 KiB take less than 0.5 ms is done: quadratic work would take 4 ms at least.
 """
 
 from __future__ import annotations
 
 import ast
-import contextlib
 import importlib
+import inspect
 import json
 import pkgutil
 import re
-import re._parser as parser  # pyright: ignore[reportMissingModuleSource, reportMissingImports]  the standard library's, without stubs
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final, TypeAlias
 
 import responsa_server
+
+parser: Any = importlib.import_module("re._parser")  # the standard library's, without stubs
 
 SMALL: Final = 4 << 10
 LARGE: Final = 16 << 10
@@ -39,30 +40,24 @@ MOST_GROWTH: Final = 8.0
 GUARD: Final = 2.0
 MOST_WHOLE: Final = 0.05
 """Seconds at 16 KiB that no text may take with --whole."""
-
-MOST_ATTACKS: Final = 150
-"""Texts for one pattern, unless --whole is given."""
+MOST_ATTACKS: Final = 45
 
 CALLS: Final = ("compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer")
 BUILT: Final[dict[str, dict[str, object]]] = {
     "responsa_server.agents.engine.prompts": {"variable": "question"},
     "responsa_server.calls.services.paging": {"pattern": "a(?>.*?b)(?>.*?c).*d"},
-    "responsa_server.cli.markdown": {"brackets": "[]()"},
+    "responsa_server.cli.markdown": {"brackets": "()"},
     "responsa_server.search.citation_check": {"word": "abc", "exact": "a1"},
 }
 """Values for the local names of patterns that functions build."""
+HANDED: Final = {"tools.openapi": {"match"}}
+"""How libraries use the patterns that a module hands to them: the methods."""
+
+CUT: Final = {"ingest.formats.number_formats:_TOKEN": 300, "search.citation_check:_BEGINS": 8}
+"""The greatest length of a pattern's texts, where the line that uses it cuts them."""
 
 Items: TypeAlias = Sequence[Any]
 """A part of a parse tree: pairs of an operation and its argument."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A pattern of the package, and the methods by which it is used; none if they are not known."""
-
-    place: str
-    pattern: re.Pattern[Any]
-    methods: set[str]
 
 
 @dataclass(frozen=True)
@@ -83,109 +78,84 @@ class Attack:
 # Which patterns there are
 
 
-def modules() -> Iterator[ModuleType]:
-    """Every module of the server."""
-    for found in pkgutil.walk_packages(responsa_server.__path__, "responsa_server."):
-        if not found.name.endswith("__main__"):
-            yield importlib.import_module(found.name)
+def patterns() -> dict[re.Pattern[Any], tuple[str, set[str]]]:
+    """The patterns that modules compile when they are imported, and those in calls within functions.
 
-
-def recorded_modules() -> tuple[Sequence[ModuleType], dict[tuple[str, int], list[re.Pattern[Any]]]]:
-    """The modules, and what they compiled while they were imported, by file and line."""
+    Each with its place (the module, and its name or line) and the methods that use it; none if they are not known.
+    """
     recorded: dict[tuple[str, int], list[re.Pattern[Any]]] = {}
     original = re.compile
 
     def compile_(pattern: Any, flags: int = 0) -> re.Pattern[Any]:
         compiled = original(pattern, flags)
-        caller = sys._getframe(1)
-        recorded.setdefault((caller.f_code.co_filename, caller.f_lineno), []).append(compiled)
+        frame = inspect.currentframe()
+        caller = frame.f_back if frame is not None else None
+        if caller is not None:
+            recorded.setdefault((caller.f_code.co_filename, caller.f_lineno), []).append(compiled)
         return compiled
 
     re.compile = compile_
     try:
-        return list(modules()), recorded
+        names = (one.name for one in pkgutil.walk_packages(responsa_server.__path__, "responsa_server."))
+        modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
     finally:
         re.compile = original
-
-
-def patterns() -> Iterator[Found]:
-    """The patterns that modules compile when they are imported, and those in calls within functions."""
-    loaded, recorded = recorded_modules()
-    trees = {
-        module.__name__: ast.parse(Path(module.__file__).read_text())
-        for module in loaded
-        if module.__file__ is not None
-    }
-    used = {name: attributes(tree) for name, tree in trees.items()}
+    trees = [(module, ast.parse(Path(str(module.__file__)).read_text())) for module in modules]
     everywhere: dict[str, set[str]] = {}
-    for uses in used.values():
-        for name, methods in uses.items():
+    for _, tree in trees:
+        for name, methods in used(tree).items():
             everywhere.setdefault(name, set()).update(methods)
-    for module in loaded:
-        if module.__file__ is None:
-            continue
-        tree = trees[module.__name__]
+    found: dict[re.Pattern[Any], tuple[str, set[str]]] = {}
+    for module, tree in trees:
+        within = used(tree)
         short = module.__name__.removeprefix("responsa_server.")
         for node in ast.walk(tree):
-            if not (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and isinstance(node.func.value, ast.Name)
-                and node.func.value.id == "re"
-                and node.func.attr in CALLS
+            if not isinstance(node, ast.Call) or not re.fullmatch(
+                rf"re\.({'|'.join(CALLS)})", ast.unparse(node.func)
             ):
                 continue
-            compiled = recorded.get((module.__file__, node.lineno)) or [evaluated(node, module)]
-            methods = {node.func.attr}
-            if node.func.attr == "compile":
-                name = assigned(tree, node)
-                uses = used[module.__name__] if name.startswith("_") else everywhere
-                methods = uses.get(name, set())
-            for pattern in compiled:
-                yield Found(f"{short}:{node.lineno}", pattern, methods)
+            name = assigned(tree, node)
+            methods = {ast.unparse(node.func).removeprefix("re.")}
+            if methods == {"compile"}:
+                uses = within if name.startswith("_") else everywhere
+                methods = uses.get(name) or HANDED.get(short, set())
+            for pattern in recorded.get((str(module.__file__), node.lineno)) or [evaluated(node, module)]:
+                place, before = found.get(pattern, (f"{short}:{name or node.lineno}", methods))
+                found[pattern] = place, (before | methods if before and methods else set())
+    return found
 
 
 def evaluated(call: ast.Call, module: ModuleType) -> re.Pattern[Any]:
-    """The pattern of a call within a function."""
+    """The pattern of a call within a function. Raises NameError if BUILT lacks a name."""
     names = {**vars(module), **BUILT.get(module.__name__, {})}
 
     def value(node: ast.expr) -> Any:
         return eval(compile(ast.Expression(node), str(module.__file__), "eval"), names)
 
-    try:
-        pattern = value(call.args[0])
-    except NameError as error:
-        raise ValueError(f"{module.__name__}:{call.lineno}: BUILT lacks {error.name}") from error
     others = (*call.args[1:], *(word.value for word in call.keywords))
-    return re.compile(
-        pattern, next((value(node) for node in others if re.match(r"re\.[A-Z]", ast.unparse(node))), 0)
-    )
+    flags = next((value(node) for node in others if re.match(r"re\.[A-Z]", ast.unparse(node))), 0)
+    return re.compile(value(call.args[0]), flags)
 
 
-def attributes(tree: ast.AST) -> dict[str, set[str]]:
+def used(tree: ast.AST) -> dict[str, set[str]]:
     """The methods of patterns that a module uses, by the pattern's name."""
     uses: dict[str, set[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in CALLS:
             value = node.value
-            name = (
-                value.id
-                if isinstance(value, ast.Name)
-                else value.attr
-                if isinstance(value, ast.Attribute)
-                else ""
-            )
-            uses.setdefault(name, set()).add(node.attr)
+            if isinstance(value, ast.Call) and ast.unparse(value.func) == "cast":
+                value = value.args[1]
+            uses.setdefault(ast.unparse(value).rpartition(".")[2], set()).add(node.attr)
     return uses
 
 
 def assigned(tree: ast.AST, call: ast.Call) -> str:
-    """The name to which a call is assigned as it is, or ""."""
+    """The name to which a call is assigned as it is, or as which it is given, or ""."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is call:
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            if isinstance(target, ast.Name):
-                return target.id
+            return ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+        if isinstance(node, ast.keyword) and node.value is call:
+            return node.arg or ""
     return ""
 
 
@@ -196,7 +166,7 @@ SINGLE: Final = {parser.LITERAL, parser.NOT_LITERAL, parser.IN, parser.ANY}
 USUAL: Final = "aZ0_ \n\t.,-!'\"(é\u0660\u3042\x00"
 BYTES: Final = "aZ0_ \n\t.,-!'\"(\xe9\x00"
 FEWEST: Final = 8
-"""Repetitions below this are no danger by themselves."""
+"""Repetitions below this are not dangerous by themselves."""
 
 
 class Tree:
@@ -280,7 +250,7 @@ class Tree:
             return self.sample(argument[1], full=full)
         return ""  # places and assertions take no text
 
-    def repeats(self, items: Items, lead: str = "", rest: str = "") -> Iterator[tuple[str, Any, Items, str]]:
+    def repeats(self, items: Items, lead: str = "", rest: str = "") -> Iterator[tuple[str, Items, str]]:
         """Each part that may be repeated often: a text that leads to it, its body, and a text that would follow it."""
         for at, (operation, argument) in enumerate(items):
             before = lead + self.sample(items[:at])
@@ -369,92 +339,79 @@ class _TooLong(Exception):
     """A pattern has taken longer than GUARD."""
 
 
-@contextlib.contextmanager
-def guarded() -> Generator[None]:
-    """Raises _TooLong after GUARD seconds of CPU time. The engine of `re` asks for signals while it backtracks."""
+def _stop(_: int, __: FrameType | None) -> None:
+    raise _TooLong
 
-    def stop(_: int, __: FrameType | None) -> None:
-        raise _TooLong
 
-    signal.signal(signal.SIGVTALRM, stop)
+def seconds(run: Callable[[Any], object], text: str, *, of_bytes: bool) -> float:
+    """The CPU time of one run; infinite if it takes longer than GUARD. The engine of `re` looks for signals while it backtracks."""
+    given = text.encode("latin-1", "replace") if of_bytes else text
     signal.setitimer(signal.ITIMER_VIRTUAL, GUARD)
+    began = time.thread_time()
     try:
-        yield
+        run(given)
+        return time.thread_time() - began
+    except _TooLong:
+        return float("inf")
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
-def seconds(run: Callable[[Any], object], text: str, is_bytes: bool) -> float:
-    """The CPU time of one run; infinite if the guard stopped it."""
-    given = text.encode("latin-1", "replace") if is_bytes else text
-    began = time.thread_time()
-    try:
-        with guarded():
-            run(given)
-    except _TooLong:
-        return float("inf")
-    return time.thread_time() - began
-
-
-def ways(found: Found) -> Iterator[tuple[str, Callable[[Any], object]]]:
+def ways(pattern: re.Pattern[Any], methods: set[str]) -> Iterator[Callable[[Any], object]]:
     """How the pattern is used."""
-    pattern = found.pattern
-    if "match" in found.methods:
-        yield "match", pattern.match
-    if "fullmatch" in found.methods:
-        yield "fullmatch", pattern.fullmatch
-    if not found.methods <= {"match", "fullmatch"} or not found.methods:
-        yield "finditer", lambda text: sum(1 for _ in pattern.finditer(text))
+    if "match" in methods:
+        yield pattern.match
+    if "fullmatch" in methods:
+        yield pattern.fullmatch
+    if not methods or not methods <= {"match", "fullmatch"}:
+        yield pattern.findall
 
 
-def slow(found: Found, *, whole: bool) -> Iterator[dict[str, object]]:
-    """The text for each way of use that takes longest, if that is too long."""
-    tree = Tree(found.pattern)
+def slow(
+    pattern: re.Pattern[Any], methods: set[str], cut: int | None, *, whole: bool
+) -> Iterator[dict[str, object]]:
+    """The first text for each way of use that takes too long, of the three that take longest at 4 KiB."""
+    tree = Tree(pattern)
     attacks = list(dict.fromkeys(tree.attacks()))
     if not whole:
-        attacks = attacks[:: max(-(-len(attacks) // MOST_ATTACKS), 1)]
-    for way, run in ways(found):
+        attacks = attacks[:: -(-len(attacks) // MOST_ATTACKS) or 1]
+    for run in ways(pattern, methods):
+
+        def measured(attack: Attack, size: int, run: Callable[[Any], object] = run) -> float:
+            return seconds(run, attack.text(size)[:cut], of_bytes=tree.bytes)
+
         smalls: list[tuple[float, Attack]] = []
         for attack in attacks:
-            smalls.append((small := seconds(run, attack.text(SMALL), tree.bytes), attack))
-            if small > GUARD:
+            smalls.append((measured(attack, SMALL), attack))
+            if smalls[-1][0] > GUARD:
                 break
-        smalls = [one for one in smalls if whole or one[0] > QUICK]
-        worst: tuple[float, float, Attack] | None = None
         for small, attack in sorted(smalls, key=lambda one: one[0], reverse=True)[:3]:
-            large = seconds(run, attack.text(LARGE), tree.bytes) if small < GUARD else small
+            if not whole and small < QUICK:
+                continue
+            large = measured(attack, LARGE) if small < GUARD else small
             limit = MOST_WHOLE if whole else NOISE
             if limit < large < GUARD:  # perhaps something else held the processor
-                small = min(small, *(seconds(run, attack.text(SMALL), tree.bytes) for _ in range(3)))
-                large = min(large, *(seconds(run, attack.text(LARGE), tree.bytes) for _ in range(3)))
-            if (
-                large > limit
-                and (whole or large > GUARD or large / small > MOST_GROWTH)
-                and (worst is None or large > worst[1])
-            ):
-                worst = small, large, attack
-                if large > GUARD:
-                    break
-        if worst is not None:
-            small, large, attack = worst
-            yield {
-                "place": found.place,
-                "pattern": str(found.pattern.pattern),
-                "way": way,
-                "text": [attack.lead[:80], attack.leads, attack.unit, attack.tail],
-                "seconds": [round(one, 4) if one < GUARD else None for one in (small, large)],
-            }
+                small = min(small, *(measured(attack, SMALL) for _ in range(3)))
+                large = min(large, *(measured(attack, LARGE) for _ in range(3)))
+            if large > limit and (whole or large > GUARD or large / small > MOST_GROWTH):
+                yield {
+                    "pattern": str(pattern.pattern),
+                    "text": [attack.lead[:80], attack.leads, attack.unit, attack.tail],
+                    "seconds": [round(one, 4) if one < GUARD else None for one in (small, large)],
+                }
+                break
 
 
 def main() -> None:
     """Prints the slow patterns, and how many there are."""
     whole = "--whole" in sys.argv[1:]
-    count = 0
-    for found in patterns():
-        count += 1
-        for one in slow(found, whole=whole):
-            print(json.dumps(one, ensure_ascii=False), flush=True)
-    print(json.dumps({"patterns": count}))
+    given = [one for one in sys.argv[1:] if one != "--whole"]
+    signal.signal(signal.SIGVTALRM, _stop)
+    found = {re.compile(one): ("given", {"search"}) for one in given} or patterns()
+    for pattern, (place, methods) in found.items():
+        for one in slow(pattern, methods, CUT.get(place), whole=whole):
+            print(json.dumps({"place": place, **one}, ensure_ascii=False), flush=True)
+    print(json.dumps({"patterns": len(found)}))
 
 
 if __name__ == "__main__":

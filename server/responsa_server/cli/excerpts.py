@@ -27,7 +27,7 @@ _CAUSES: Final = {
     "declined": "The language model found no answer.",
     "uncited": "The language model wrote nothing that the documents support.",
 }
-_ITEM: Final = re.compile(r"[\s>]*(?:(?:[-*+•]|\d{1,9}[.)])\s+)?[^\w\s]*")
+_ITEM: Final = re.compile(r"[\s>]*+(?:(?:[-*+•]|\d{1,9}[.)])\s++)?[^\w\s]*+")
 """What may stand before a sentence in its line without being a part of the text: the mark of a list or a quote, and opening marks."""
 
 

@@ -20,7 +20,7 @@ _BLOCK: Final = re.compile(
     r"[ \t]{4}|\t|[ \t]*(?:[-*+•][ \t]|\d{1,9}[.)][ \t]|#{1,6}[ \t]|[|>]|[-=*_]{3,}[ \t]*$)"
 )
 _LIST: Final = re.compile(r"[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]")
-_COLUMNS: Final = re.compile(r"\S[ \t]*(?:[ ]{3,}|\t|[ \t]\|[ \t])[ \t]*\S")
+_COLUMNS: Final = re.compile(r"(?<=\S)(?:(?: {0,2}\t| {3})[ \t]*+|[ \t]++\|[ \t]++)\S")
 _HARD_BREAK: Final = re.compile(r"(?: {2}|\\)\r?$")
 
 

@@ -161,7 +161,7 @@ class _Postgres:
                 OR p.proname !~ '^\w+$' AND strpos(%(text)s, replace(lower(p.proname::text), '"', '""')) > 0)
     """
     _HARMLESS: Final = r"^(array_(sample|shuffle)|clock_timestamp|gen_random_uuid|pg_sleep(_for|_until)?|pg_\w+_size|random(_normal)?|timeofday|uuidv[47])$"
-    _WORD: Final = re.compile(r'([^\W\d][\w$]*)(\s*"?\s*\()?')
+    _WORD: Final = re.compile(r'([^\W\d][\w$]*)(\s*+(?:"\s*+)?\()?')
     _LONGEST_NAME: Final = 63
 
     def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
@@ -290,11 +290,11 @@ class _MySql:
     """MySQL and MariaDB, by PyMySQL, which reads no files unless asked to, and whose LOAD DATA LOCAL is off."""
 
     _HARMLESS: Final = frozenset({"USAGE", "SELECT", "SHOW VIEW", "SHOW DATABASES"})
-    _GRANT: Final = re.compile(r"GRANT (?P<what>.*?) ON (?P<where>.*?) TO (?P<whom>\S+)", re.DOTALL)
+    _GRANT: Final = re.compile(r"GRANT (?>(?P<what>.*?) ON )(?P<where>.*?) TO (?P<whom>\S+)", re.DOTALL)
     # The server's own limit is for a process that was lost. It must be longer, because it counts the time in which the rows that were read are worked on, too.
     _BACKSTOP: Final = 10
     # The name of the user that the server shows in a refusal contains the address of this machine.
-    _USER: Final = re.compile(r" (?:to|for) user '.*?'@'.*?'")
+    _USER: Final = re.compile(r" (?:to|for) user '.{0,128}?'@'.{0,255}?'")
     # The server refuses connections, is shutting down, or has ended this connection.
     _AWAY: Final = frozenset(
         {1040, 1049, 1053, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1927, 3169, 4031}
@@ -304,7 +304,7 @@ class _MySql:
     _ACTING: Final = re.compile(
         r"\b(?P<name>load_file|get_lock|release_lock|release_all_locks|(?:master|source)_(?:pos|gtid)_wait|wait_for_executed_gtid_set|wait_until_sql_thread_after_gtids"
         r"|nextval|setval|keyring_\w+|group_replication_\w+|asynchronous_connection_failover_\w+|service_\w+_locks|version_tokens_\w+|sys_(?:exec|eval|get|set))"
-        r"[`\"]?(?:\s|/\*.*?\*/|\*/|--[^\n]*|\#[^\n]*)*\(|\b(?P<clause>outfile|dumpfile)\b",
+        r"[`\"]?(?:\s|/\*.{0,256}?\*/|\*/|(?:--|\#)[^\n]{0,256}(?:\n|\Z))*+(?:\(|/\*|--|\#)|\b(?P<clause>outfile|dumpfile)\b",
         re.IGNORECASE | re.DOTALL,
     )
     # The numbers of errors of the driver; the others are the server's.
@@ -365,7 +365,7 @@ class _MySql:
         if found is None:
             # A role, or the right to act for another user.
             raise may_write(f"The user {user} has a role or acts for another user")
-        what = re.sub(r"\([^)]*\)", "", found["what"])
+        what = re.sub(r"\([^()]*\)", "", found["what"])
         given = {one.strip().upper() for one in what.split(",")}
         if more := sorted(given - self._HARMLESS):
             through = " through PUBLIC" if found["whom"].upper() == "PUBLIC" else ""

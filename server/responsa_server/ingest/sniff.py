@@ -99,7 +99,7 @@ _ASCII: Final = bytes(range(128))
 _FEW_LETTERS: Final = 7
 
 _META_CHARSET = re.compile(
-    rb"<meta[^>]{0,512}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{1,40})", re.IGNORECASE
+    rb"<meta[^>]{0,512}?charset\s*+=\s*+(?:[\"']\s*+)?([A-Za-z0-9_:.\-]{1,40})", re.IGNORECASE
 )
 _TYPE_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_:.\-]{1,40})", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.([A-Za-z0-9]{1,8})$")

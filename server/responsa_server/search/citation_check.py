@@ -36,7 +36,7 @@ _MOST_INITIALS: Final = 6
 _POINT: Final = frozenset({"en", "zh", "ja", "ko", "he", "th", "hi"})
 """The languages that write a point before a fraction; the others of those that are detected write a comma."""
 _EXACT: Final = re.compile(
-    r"`+([^`\n]{1,300})`+|“([^“”\n]{1,300})”|„([^„“”\n]{1,300})[“”]|«([^«»\n]{1,300})»|\"([^\"\n]{1,300})\""
+    r"(?<!`)`++([^`\n]{1,300})`++|“([^“”\n]{1,300})”|„([^„“”\n]{1,300})[“”]|«([^«»\n]{1,300})»|\"([^\"\n]{1,300})\""
 )
 _IDENTIFIER: Final = re.compile(
     r"https?://[^\s)\]>\"'”`]{1,500}(?<![.,;:!?])|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
@@ -48,7 +48,7 @@ _NUMBER: Final = re.compile(
     r"(?<![\w.])(?P<sign>[$€£¥]\s?)?(?P<digits>\d{1,3}(?:[.,'’\u00a0\u2009\u202f ]\d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
     r"(?P<unit>[\s-]{0,8}(?:%|°\w?|[$€£¥]|[^\W\d_]+))?"
 )
-_NAMED: Final = re.compile(r"\b[A-Z]\w*[a-z]\w* $")
+_NAMED: Final = re.compile(r"\b[A-Z][^\Wa-z]*+[a-z]\w*+ $")
 _BEGINS: Final = re.compile(r"(?:^|[.!?:;•\n|)])\s*[\"“„'‘(*\[]*$")
 _GROUPS: Final = re.compile(r"['’\s]")
 

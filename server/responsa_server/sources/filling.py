@@ -32,11 +32,11 @@ MEMORY_BYTES: Final = 256 << 20
 _MOST_DEATHS: Final = 10
 _DIRECT_BYTES: Final = 8 << 20
 _PIECE_BYTES: Final = 1 << 20
-_TAG: Final = re.compile(r"\{\{-?(?P<value>.*?)-?\}\}|\{%-?(?P<statement>.*?)-?%\}", re.DOTALL)
+_TAG: Final = re.compile(r"\{\{-?(?P<value>.*?)(?:-?\}\}|\Z)|\{%-?(?P<statement>.*?)(?:-?%\}|\Z)", re.DOTALL)
 _FILTERS: Final = r"(?:upper|lower|title|capitalize|trim|round|int|float|abs|length|first|last|default)"
 # A value with filters that make it hardly longer, and conditions. Neither has loops, `~`, `*` or `+`.
 _VALUE: Final = re.compile(rf"\s*[\w.]+(?:\s*\|\s*{_FILTERS}(?:\([\w\s.'\"-]*\))?)*\s*")
-_CONDITION: Final = re.compile(r"\s*(?:(?:if|elif)\s[\w\s.'\"!<>=()-]+|else|endif)\s*")
+_CONDITION: Final = re.compile(r"\s*(?:(?:if|elif)\s[\w\s.'\"!<>=()-]++|else|endif)\s*")
 _TOO_MUCH: Final = "The templates make too much text of this row; simplify them."
 _TOO_OFTEN: Final = (
     "The templates made too much text of earlier rows, so this row was not tried; simplify them."

@@ -255,7 +255,7 @@ def visible(text: str) -> str:
     return " ".join("".join(parts).split())
 
 
-_RULER: Final = re.compile(r"[ \t>]*+\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_RULER: Final = re.compile(r"[ \t>]*+\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t]*$")
 
 
 def header_of(before: str, *, markdown: bool) -> Sequence[str]:
@@ -559,7 +559,7 @@ def _all_escaped(text: str) -> str:
 def _joined(parts: str) -> str:
     text = _BETWEEN_WIDE.sub("", parts).replace(_SOFT_BREAK, " ")
     text = text.replace(_CODE_EDGE * 2, " ").replace(_CODE_EDGE, "")
-    return re.sub(r"[ \t]*\n[ \t]*", "  \n", re.sub(r"[ \t]{2,}", " ", text)).strip()
+    return re.sub(r"[ \t]?\n[ \t]?", "  \n", re.sub(r"[ \t]{2,}", " ", text)).strip()
 
 
 def _seen(children: Sequence[Token]) -> Iterator[Token]:

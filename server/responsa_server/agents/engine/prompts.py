@@ -203,11 +203,12 @@ _INCLUDE: Final = re.compile(
 )
 _FOREIGN: Final = re.compile(r"\{%[-+]?\s*(?P<tag>import|from|extends)\b")
 _QUOTED: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
-_STRING: Final = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+# What is not closed ends with the text, because a search would otherwise begin again at each opening.
+_STRING: Final = r"\"(?:\\.|[^\"\\])*+(?:\"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)"
 # Comments and raw text come first, so that nothing within them counts as a tag.
 _TAG: Final = re.compile(
-    r"\{#.*?#\}|\{%[-+]?\s*raw\s*[-+]?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\}"
-    + rf"|(?P<tag>\{{\{{(?:{_STRING}|[^\"'])*?\}}\}}|\{{%(?:{_STRING}|[^\"'])*?%\}})",
+    r"\{#.*?(?:#\}|\Z)|\{%[-+]?\s*raw\s*[-+]?%\}.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\Z)"
+    + rf"|(?P<tag>\{{\{{(?:{_STRING}|[^\"'])*?(?:\}}\}}|\Z)|\{{%(?:{_STRING}|[^\"'])*?(?:%\}}|\Z))",
     re.DOTALL,
 )
 _STRINGS: Final = re.compile(_STRING, re.DOTALL)
@@ -454,7 +455,7 @@ class PromptSet:
         """
         parts = self._sound(name)
         part = parts[0] if system else parts[1] or parts[0]
-        tag = re.compile(r"\{[{%][^}]*\b" + re.escape(variable) + r"\b")
+        tag = re.compile(r"\{[{%](?:[^{}]|\{(?![{%]))*\b" + re.escape(variable) + r"\b")
         for template in self._reached([part.template]):
             text = _QUOTED.sub(lambda one: " " * len(one.group()), self._texts[template])
             if found := tag.search(text):

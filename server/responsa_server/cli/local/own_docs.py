@@ -10,7 +10,8 @@ import re
 from typing import Final
 
 _BLOCK: Final = re.compile(
-    r"^```(?P<kind>[\w-]*)(?: (?P<rest>[^\n]+))?\n(?P<text>.*?)^```[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL
+    r"^```(?P<kind>[\w-]*)(?: (?P<rest>[^\n]+))?\n(?P<text>.*?)(?:^```[ \t]*(?:\n|\Z)|\Z)",
+    re.MULTILINE | re.DOTALL,
 )
 _DOCUMENTS: Final = ("json", "md")
 _CONFIGURATION: Final = ".responsa/"

@@ -25,7 +25,7 @@ _SEPARATOR_LINE: Final = re.compile(r"sep=(.)[ \t]*(?:\r\n|\r|\n|\Z)", re.IGNORE
 _NAME_CHARS: Final = 100
 # Numbers with their units, dates and times, addresses, truth values.
 _VALUE: Final = re.compile(
-    r"[-+−]?[\d\s.,:/%€$£¥()+−-]*\d[\d\s.,:/%€$£¥()+−-]*(?:[TZ][\d:.Z+-]*)?|\S+@\S+\.\S+|\w+://\S+|true|false|yes|no|null",
+    r"[\s.,:/%€$£¥()+−-]*+\d[\d\s.,:/%€$£¥()+−-]*+(?:[TZ][\d:.Z+-]*)?|\S[^\s@]*+@\S[^\s.]*+\.\S+|\w++://\S+|true|false|yes|no|null",
     re.IGNORECASE,
 )
 

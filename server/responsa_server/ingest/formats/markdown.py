@@ -30,9 +30,7 @@ _HEADING_CHARS = 1000
 _TITLE_LEVEL = 6
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^\r\n]*)")
 # An admonition or a tab: `!!! note "Title"`, `??? tip`, `=== "Title"`. Its content is indented by four columns.
-_INDENTED_CONTAINER = re.compile(
-    r"( *)(?:(?:!!!|\?\?\?\+?) +[\w-]+(?: [\w -]+)?|===[!+]?)(?: +\"(.*)\")?[ \t]*$"
-)
+_INDENTED_CONTAINER = re.compile(r"( *)(?:(?:!!!|\?\?\?\+?)(?: ++[\w-]++)++|===[!+]?)(?: ++\"(.*)\")?[ \t]*$")
 # The beginning or the end of a container: `::: tip Title`, `:::note[Title]`, `:::`.
 _COLONS = re.compile(r" *:{3,} *(?:[\w-]+ *)?(?:\{[^{}]*\} *)?(?:\[(.*)\]|([^\[{].*))?$")
 # A line that only includes another file, or calls for something that the site generator makes.

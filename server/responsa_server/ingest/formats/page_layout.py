@@ -58,9 +58,9 @@ _MARK = re.compile(
 """The mark of a list item. The only group is a number."""
 _ENDED = re.compile(r"[.!?:;…。！？؟][\"'”’»)\]]*\Z")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-_LAST_WORD = re.compile(r"[^\W\d_]*(?:-[^\W\d_]+)*\Z")
+_LAST_WORD = re.compile(r"(?<![^\W\d_])(?:(?<![^\W\d_]-)[^\W\d_]++)?(?:-[^\W\d_]++)*+\Z")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
-_COMPOUND = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
+_COMPOUND = re.compile(r"(?<![^\W\d_])[^\W\d_]++(?:-[^\W\d_]++)++")
 
 
 @dataclass(slots=True)

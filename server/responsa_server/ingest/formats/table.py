@@ -181,7 +181,7 @@ HTML: Final = Format(
     parser="responsa_server.ingest.formats.html:parse",
     version=3,
     opening=re.compile(
-        r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}<(?:!doctype\s+html|html|head|body)\b",
+        r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}+<(?:!doctype\s+html|html|head|body)\b",
         re.IGNORECASE | re.DOTALL,
     ),
 )

@@ -100,7 +100,7 @@ _TCP: Final[Mapping[str, str]] = {
 _FULL_SECONDS: Final = 1.0
 """The number of seconds that a caller waits for a connection while the database's disk is full."""
 _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
-_COMMENT: Final = re.compile(r"^\s*--[^\n]*\n", re.MULTILINE)
+_COMMENT: Final = re.compile(r"^[ \t]*+--[^\n]*\n", re.MULTILINE)
 _INDENTATION: Final = re.compile(r"\n\s+")
 # Both statements are sent in one message, so that the beginning of a transaction costs one round trip and not two.
 _BEGIN_AS: Final = sql.SQL(
