@@ -129,7 +129,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
             audit=PostgresAuditTrail(database),
-            sources=source_administration(parts.settings.connections_folder, database, queue, library),
+            sources=source_administration(parts.settings, database, queue, library),
             erasing=Erasing(
                 PostgresErasing(database, queue, AskFrames(), collections, documents),
                 turns.cancel,

@@ -25,6 +25,9 @@ WRITTEN = """
     CREATE VIEW notes AS SELECT * FROM note;
     CREATE VIRTUAL TABLE found USING fts4(text);
     CREATE VIEW hidden AS SELECT * FROM found;
+    CREATE VIEW made AS SELECT json_object('id', id) AS json FROM note ORDER BY id;
+    CREATE VIEW pointing AS SELECT hex(fts3_tokenizer('simple')) AS pointer FROM note;
+    CREATE VIEW drawn AS SELECT hex(randomblob(8)) AS blob, load_extension('x') FROM note;
 """
 
 
@@ -78,6 +81,8 @@ def test_virtual_tables_but_those_of_json_are_refused(reading: SqliteReading) ->
     for name in (names | {"fts3tokenize", "found", "hidden"}) - {"json_each", "json_tree"}:
         for sql in (f"SELECT * FROM {name}", f"SELECT count(*) FROM {name}", f"SELECT * FROM {name}('note')", f"CREATE VIRTUAL TABLE temp.x USING {name}(a)"):  # fmt: skip
             assert refusal(reading, sql), sql
+    for view in ("pointing", "drawn"):
+        assert refusal(reading, f"SELECT * FROM {view}"), view
     assert refusal(reading, "SELECT token FROM fts3tokenize WHERE input = 'hello'")
 
 
@@ -85,6 +90,8 @@ def test_ordinary_queries_are_answered(reading: SqliteReading) -> None:
     for sql in ("SELECT upper(text) FROM notes ORDER BY text", "SELECT value FROM json_each('[\"A\", \"B\"]')", "WITH one AS (SELECT 1) SELECT char(65) FROM one UNION SELECT 'B'"):  # fmt: skip
         reading.begin(sql, {})
         assert list(reading.fetch(5)) == [("A",), ("B",)], sql
+    reading.begin("SELECT json FROM made", {})
+    assert list(reading.fetch(5)) == [('{"id":1}',), ('{"id":2}',)]
     reading.begin("WITH one AS (SELECT 1) SELECT count(*), x'00ff', 1e999, NULL FROM one", {})
     assert list(reading.fetch(5)) == [(1, b"\x00\xff", float("inf"), None)]
 
