@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx2
 import pytest
@@ -460,6 +460,63 @@ async def test_a_tab_that_did_not_hear_of_another_user_notices_when_it_is_looked
     await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await expect(tab.page.get_by_role("alert")).to_have_text("This browser is now signed in as another user.")
     await expect(tab.page.get_by_text("Ada")).to_have_count(0)
+
+
+async def test_a_cookie_from_another_port_makes_no_tab_work_in_another_session(person: Person) -> None:
+    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    context = await person.profile()
+    asking = await enter(person, ada, context)
+    sending = await person.open(context, f"{person.url}/#/documents")
+    await sending.page.get_by_role("heading", name="Documents").wait_for()
+    for tab in (asking, sending):
+        await tab.page.wait_for_load_state("networkidle")
+    with httpx2.Client(base_url=person.url) as browser:
+        body = {"tenant": bob.tenant, "email": bob.user.email, "password": PASSWORD}
+        cookie = browser.post("/v1/sessions", json=body).headers["set-cookie"]
+        bobs = {"cookie": cookie.partition(";")[0]}
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 204 No Content\r\nSet-Cookie: {cookie}\r\nConnection: close\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as other:
+        port = other.sockets[0].getsockname()[1]
+        host = urlsplit(person.url).hostname
+        await context.request.get(f"http://{host}:{port}/")
+    assert await session_of(context) == dict([bobs["cookie"].split("=", 1)])
+
+    await asking.send(RYE_BREAD)
+    await sending.upload(("bakery.md", BAKERY.encode()))
+    for tab in (asking, sending):
+        await expect(tab.page.get_by_role("alert")).to_have_text(
+            "This browser is now signed in as another user."
+        )
+    with httpx2.Client(base_url=person.url, headers=bobs) as browser:
+        assert browser.get("/v1/turns").json().get("turns", []) == []
+        assert browser.get("/v1/documents").json().get("documents", []) == []
+    # A reload asks again, and the question is still Ada's.
+    await asking.page.reload()
+    await button(asking, "Sign in again").click()
+    await fill(asking, ada)
+    await button(asking, "Sign in").click()
+    await asking.page.get_by_role("dialog").get_by_role("button", name="Sign in as another user").click()
+    await expect(asking.account).to_have_text("Ada")
+    await expect(asking.asked).to_contain_text(RYE_BREAD)
+
+
+async def test_a_sign_in_whose_user_is_not_learnt_is_noticed_in_the_other_tabs(person: Person) -> None:
+    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    context = await person.profile()
+    form = await person.open(context, f"{person.url}/{bob.query()}")
+    await fill(form, bob)
+    tab = await enter(person, ada, context)
+    await button(form, "Sign in").click()
+    replaces = form.page.get_by_role("dialog").get_by_role("button", name="Sign in as another user")
+    await replaces.wait_for()
+    await form.page.route("**/GetMe", lambda route: route.abort("connectionrefused"))
+    await replaces.click()
+    await expect(form.page.get_by_role("alert")).to_have_text("Responsa cannot be reached.")
+    await expect(tab.page.get_by_role("alert")).to_have_text("This browser is now signed in as another user.")
 
 
 async def test_what_a_user_left_in_a_tab_is_not_shown_to_the_next_user(person: Person) -> None:

@@ -1072,6 +1072,15 @@ async def test_refused_links_cannot_fill_the_audit_log(site: Site) -> None:
     assert site.events().count(refused) == MOST_REFUSED
 
 
+async def test_a_page_that_is_drawn_for_another_user_links_nothing(site: Site) -> None:
+    user = await password_session(site, "bo@example.org")
+    for named, expected in ((f"users/{uuid7()}", "CREDENTIAL_OF_OTHER_USER"), (f"users/{user.id}", "")):
+        reply = await site.http.post(
+            "/v1/oidc/corp:start", json={"link": True}, headers={"responsa-user": named}
+        )
+        assert (reason(reply) if expected else reply.status_code) == (expected or 200)
+
+
 async def test_a_session_that_ended_meanwhile_links_nothing(site: Site) -> None:
     user = await password_session(site, "bo@example.org")
     uri = await site.begin(link=True)

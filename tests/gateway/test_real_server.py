@@ -337,6 +337,48 @@ def test_a_browsers_session_opens_a_socket(server: Server, http: httpx2.Client) 
         assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
 
 
+def test_a_page_that_is_drawn_for_another_user_does_nothing_over_any_transport(
+    server: Server, http: httpx2.Client
+) -> None:
+    """The cookie of the page's session has been replaced by another user's."""
+    code = http.post("/v1/sessionCodes", json={}, headers=server.bearer).json()["code"]
+    opened = http.post("/v1/sessions", json={"code": code})
+    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0]}
+    http.cookies.clear()
+    own = http.get("/v1/users/me", headers=cookie).json()["name"]
+    other = server.passing["SESSION_ENDED"][1]
+
+    def counts() -> tuple[int, int]:
+        found = (http.get(path, headers=server.bearer).json() for path in ("/v1/turns", "/v1/documents"))
+        turns, documents = found
+        return len(turns.get("turns", [])), documents.get("totalSize", len(documents.get("documents", [])))
+
+    before = counts()
+    question = {"text": "What is a lease?"}
+    stream = {"accept": "text/event-stream"}
+    for named in (other, own.upper(), "", f"{own}, {other}"):
+        headers = {**cookie, "responsa-user": named}
+        web = grpc_web(http, ASK, AskRequest(text=question["text"]), headers=headers)
+        refused = [
+            http.post("/v1/turns:ask", json=question, headers=headers | stream),
+            http.post("/v1/turns:answer", json=question, headers=headers),
+            http.put("/v1/uploads?source_key=other.md", content=TEXT, headers=headers),
+            http.delete("/v1/sessions", headers=headers),
+        ]
+        problems = [web.problem, *map(of_rest, refused)]
+        assert {(one.code, one.reason) for one in problems} == {(16, "CREDENTIAL_OF_OTHER_USER")}, named
+    for query, headers in ((f"?user={other}", {}), ("", {"responsa-user": other})):
+        with Client(server.target, key=None, headers=cookie | headers, query=query) as client:
+            frame = client.hear()
+            assert (frame["code"], reason_of(frame)) == ("UNAUTHENTICATED", "CREDENTIAL_OF_OTHER_USER")
+    assert counts() == before
+    # The right name changes nothing.
+    with Client(server.target, key=None, headers=cookie, query=f"?user={own}") as client:
+        assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
+    assert http.get("/v1/users/me", headers={**cookie, "responsa-user": own}).json()["name"] == own
+    assert http.delete("/v1/sessions", headers={**cookie, "responsa-user": own}).status_code == 200
+
+
 def posted(http: httpx2.Client, path: str, body: object, headers: Mapping[str, str]) -> Any:
     reply = http.post(path, json=body, headers=headers)
     assert reply.status_code == 200, reply.text

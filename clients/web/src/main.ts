@@ -12,14 +12,14 @@ import { Contacts } from "./documents/contacts.js";
 import { ConversationsView } from "./chat/conversations.js";
 import { DocumentPanel } from "./documents/document.js";
 import { button, element, replace } from "./common/dom.js";
-import { failureOf, keptOut, signedOut } from "./common/errors.js";
+import { failureOf, keptOut, ofOtherUser, signedOut, type Failure } from "./common/errors.js";
 import { farewell } from "./account/leaving.js";
 import { Live } from "./common/live.js";
 import { PendingQuestions } from "./chat/pending.js";
 import { fragmentOf, keysAt, placeAt } from "./documents/place.js";
 import { profileView } from "./account/profile.js";
 import { SearchView } from "./documents/search.js";
-import { claim, hasSecret, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
+import { claim, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
 import { replaces, SignInView } from "./account/signin.js";
 import { SharedStreams } from "./chat/streams.js";
 import { TabbedView } from "./common/tabbed.js";
@@ -50,7 +50,8 @@ class App {
     for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
   }
 
-  async start(): Promise<void> {
+  /** `agreed`: whether the visitor has chosen to work as the user of the browser's session, whoever worked in this tab before. */
+  async start(agreed = false): Promise<void> {
     this.#stop.abort();
     this.#stop = new AbortController();
     const { signal } = this.#stop;
@@ -63,20 +64,26 @@ class App {
       if (!signal.aborted) this.#outside("", { secret, present });
       return;
     }
-    const found = await signIn(plain, secret?.value, { replaces });
+    let chosen = agreed;
+    const began = () => {
+      chosen = true;
+      tabs.tell({ kind: "sessionBegan" });
+    };
+    const found = await signIn(plain, secret?.value, { began, replaces });
     if (signal.aborted) return;
     if ("problem" in found) {
-      this.#outside(found.problem, { again: found.cut ? "Try again" : "", visit: secret === undefined });
+      this.#outside(found.problem, { again: found.cut ? "Try again" : "", agreed: chosen, visit: secret === undefined });
       return;
     }
     const { user } = found;
+    if (!chosen && isOthers(sessionStorage, user.name)) return this.#otherUser();
     // The address of a tab that was another user's may name what this user cannot read.
     if (claim(sessionStorage, user.name)) history.replaceState(null, "", `${location.pathname}${location.search}#/`);
     tabs.tell({ kind: "signedIn", user: user.name });
 
     const live = new Live();
-    const leave = (why: string, again = "") => {
-      this.#outside(why, { again });
+    const leave = (why: string) => {
+      this.#outside(why);
       sessionStorage.clear(); // this also deletes the draft that `outside` has stored
       history.replaceState(null, "", `${location.pathname}${location.search}#/`);
     };
@@ -84,15 +91,19 @@ class App {
     const check = async () => {
       try {
         const now = await plain.auth.getMe({});
-        if (!signal.aborted && now.name !== user.name) leave(OTHER_USER, "Go on as the other user");
+        if (!signal.aborted && now.name !== user.name) this.#otherUser();
       } catch (error) {
         const failure = failureOf(error);
         if (!signal.aborted && signedOut(failure)) this.#outside(keptOut(failure) ? failure.message : "Your session has ended.");
       }
     };
     let checking: Promise<void> | undefined;
-    const over = () => (checking ??= check().finally(() => (checking = undefined)));
-    const api = connect(location.origin, [watchingSession(over)]);
+    const over = (failure?: Failure) => {
+      // The refusal says it, even if no further call succeeds.
+      if (failure && ofOtherUser(failure)) return void (signal.aborted || this.#otherUser());
+      return (checking ??= check().finally(() => (checking = undefined)));
+    };
+    const api = connect(location.origin, user.name, [watchingSession(over)]);
     // A tab that slept, or that the browser kept for its “Back” button, has not heard of a sign-in in another tab.
     document.addEventListener("visibilitychange", () => document.hidden || void over(), { signal });
     window.addEventListener("pageshow", ({ persisted }) => persisted && void over(), { signal });
@@ -100,8 +111,9 @@ class App {
       if (signal.aborted) return;
       if (news.kind === "signedOut") leave("You signed out in another tab.");
       else if (news.kind === "signedIn") {
-        if (news.user !== user.name) leave(OTHER_USER, "Go on as the other user");
-      } else if (news.kind === "documents") void collections.soon();
+        if (news.user !== user.name) this.#otherUser();
+      } else if (news.kind === "sessionBegan") void over();
+      else if (news.kind === "documents") void collections.soon();
       else {
         void list.refresh();
         if (news.name === chat.conversation && onChat()) void chat.look();
@@ -151,7 +163,7 @@ class App {
     window.addEventListener("pagehide", () => chat.keepDraft(), { signal });
     const collections = new CollectionsView(api, panel, {
       say: live.say,
-      sessionOver: () => void over(),
+      sessionOver: (failure) => void over(failure),
       signal,
       changed: () => tabs.tell({ kind: "documents" }),
       ask: (collection) => {
@@ -191,9 +203,9 @@ class App {
     const teachersLink = element("a", { href: TEACHERS }, "Teachers");
     const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, "Administration");
     const out = async () => {
-      try {
-        await signOut();
-      } catch {
+      const failure = await signOut(user.name);
+      if (failure && ofOtherUser(failure)) return void over(failure);
+      if (failure) {
         alert.textContent = "Responsa cannot be reached, so you are still signed in. Try again.";
         return;
       }
@@ -295,7 +307,7 @@ class App {
 
   /** Show what was deleted with the user's account. The calls that run meanwhile may have noticed the end of the session already. */
   async #farewell(receipt: DeletionReceipt): Promise<void> {
-    this.#outside("");
+    this.#outside();
     sessionStorage.clear(); // this also deletes the draft that `outside` has stored
     history.replaceState(null, "", `${location.pathname}${location.search}#/`);
     this.#tabs.tell({ kind: "signedOut" });
@@ -303,11 +315,16 @@ class App {
     const page = farewell(receipt, () => void this.start());
     replace(this.#root, page);
     page.querySelector("h1")?.focus();
-    await signOut().catch(() => undefined); // only the browser's cookie is left of the session
+    await signOut(receipt.user); // only the browser's cookie is left of the session
+  }
+
+  /** Say that the browser's session is another user's than this tab's, and ask what to do. What this tab's user has written stays until the visitor goes on as the other user. */
+  #otherUser(): void {
+    this.#outside(OTHER_USER, { again: "Go on as the other user", agreed: true });
   }
 
   /** Show the page for a visitor who is not signed in, or who has opened a link for another account. */
-  #outside(why: string, { again = "", visit = false, secret, present }: Outside = {}): void {
+  #outside(why = "", { again = "", agreed = false, visit = false, secret, present }: Outside = {}): void {
     this.#stop.abort();
     this.#stop = new AbortController();
     const { signal } = this.#stop;
@@ -316,15 +333,17 @@ class App {
     if (again) {
       this.#heard = () => undefined;
       const heading = element("h1", { tabindex: "-1" }, "Responsa");
-      replace(this.#root, element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why), button(again, () => void this.start(), { class: "filled" })));
+      const choices = [button(again, () => void this.start(agreed), { class: "filled" }), ...(why === OTHER_USER ? [button("Sign in again", () => this.#outside())] : [])];
+      replace(this.#root, element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why), element("div", { class: "row wrap" }, ...choices)));
       heading.focus();
       return;
     }
     const tenant = new URLSearchParams(location.search).get("tenant") ?? "";
-    const start = () => void (signal.aborted || this.start());
-    const view = new SignInView(connect(location.origin), why, secret, tenant, { entered: start, back: present && start });
+    const start = (agreed: boolean) => void (signal.aborted || this.start(agreed));
+    const enter = () => start(true);
+    const view = new SignInView(connect(location.origin), why, secret, tenant, { began: () => this.#tabs.tell({ kind: "sessionBegan" }), entered: enter, back: present && enter });
     // A sign-in in another tab is one in this tab too, unless the visitor is filling in the form.
-    this.#heard = (news) => news.kind === "signedIn" && !present && view.untouched && start();
+    this.#heard = (news) => (news.kind === "sessionBegan" || news.kind === "signedIn") && !present && view.untouched && start(false);
     replace(this.#root, view.root);
     view.focus(visit || secret !== undefined);
   }
@@ -340,6 +359,8 @@ function notFound(fragment: string, administers: boolean): string {
 interface Outside {
   /** The label of a button that tries again, in place of the form; "" for the form. */
   readonly again?: string;
+  /** Whether the visitor then goes on as the user of the browser's session, whoever worked in this tab before. */
+  readonly agreed?: boolean;
   /** Whether the visitor has just opened the page, so that the reason does not need the focus. */
   readonly visit?: boolean;
   /** A code from the address. */

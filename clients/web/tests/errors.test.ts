@@ -54,7 +54,7 @@ describe("failureOfJson", () => {
 
 describe("signedOut", () => {
   it("is true only for errors of the credential, and for users who are kept out", () => {
-    for (const reason of ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "CREDENTIAL_UNKNOWN", "USER_DISABLED", "TENANT_SUSPENDED"]) expect(signedOut({ ...CUT, reason })).toBe(true);
+    for (const reason of ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "CREDENTIAL_UNKNOWN", "CREDENTIAL_OF_OTHER_USER", "USER_DISABLED", "TENANT_SUSPENDED"]) expect(signedOut({ ...CUT, reason })).toBe(true);
     for (const reason of ["", "ROLE_REQUIRED", "SESSION_CODE_INVALID"]) expect(signedOut({ ...CUT, reason })).toBe(false);
   });
 });

@@ -3,9 +3,9 @@ import { Code, createRouterTransport, createClient, ConnectError, type ServiceIm
 import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb.js";
 import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
-import { watchingSession } from "../src/common/api.js";
-import { CUT, failureOf, withWait } from "../src/common/errors.js";
-import { askForReset, begin, beginWith, claim, confirmEmail, hasSecret, ofOther, onLoopback, signIn, takeSecret } from "../src/account/session.js";
+import { naming, watchingSession } from "../src/common/api.js";
+import { CUT, failureOf, ofOtherUser, withWait } from "../src/common/errors.js";
+import { askForReset, begin, beginWith, claim, confirmEmail, hasSecret, isOthers, ofOther, onLoopback, signIn, signOut, takeSecret } from "../src/account/session.js";
 import { responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 
@@ -59,6 +59,7 @@ describe("claim", () => {
     storage.setItem("responsa.draft", "a question");
     expect(claim(storage, "users/a")).toBe(false);
     expect(storage.getItem("responsa.draft")).toBe("a question");
+    expect([isOthers(storage, "users/a"), isOthers(storage, "users/b"), isOthers(new MemoryStorage(), "users/b")]).toEqual([false, true, false]);
     expect(claim(storage, "users/b")).toBe(true);
     expect(storage.length).toBe(1);
     expect(claim(storage, "users/b")).toBe(false);
@@ -78,36 +79,53 @@ const nobody = () => {
 /** The server's replies: the n-th request gets the n-th one, and further requests get the last one. */
 function answering(...replies: readonly (readonly [status: number, body: string])[]) {
   const asked: { url: string; body: string }[] = [];
+  const users: (string | null)[] = [];
   const ask = (url: string, init: RequestInit) => {
     const [status, body] = replies[Math.min(asked.length, replies.length - 1)]!;
     asked.push({ url, body: String(init.body) });
+    users.push(new Headers(init.headers).get("responsa-user"));
     return Promise.resolve(new Response(body, { status }));
   };
-  return { asked, ask: ask as unknown as typeof fetch };
+  return { asked, users, ask: ask as unknown as typeof fetch };
 }
 
+const began = () => undefined;
 const never = () => Promise.reject(new Error("nobody was asked"));
 const OTHER = '{"code":6,"message":"no","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"responsa","reason":"RESOURCE_ALREADY_EXISTS","metadata":{"resource_type":"session"}}]}';
+const REPLACED = '{"code":16,"message":"no","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"responsa","reason":"CREDENTIAL_OF_OTHER_USER"}]}';
 
 describe("signIn", () => {
   it("exchanges the code in the body of a request, never in an address", async () => {
     const { asked, ask } = answering([200, "{}"]);
-    const found = await signIn(api(somebody), "rsc_secret", { replaces: never, ask });
+    let times = 0;
+    const found = await signIn(api(somebody), "rsc_secret", { began: () => (times += 1), replaces: never, ask });
     expect("user" in found && found.user.displayName).toBe("Ada");
+    expect(times).toBe(1);
     expect(asked).toEqual([{ url: "/v1/sessions", body: '{"code":"rsc_secret"}' }]);
   });
 
   it("exchanges nothing without a code", async () => {
     const { asked, ask } = answering([200, "{}"]);
-    expect(await signIn(api(nobody), undefined, { replaces: never, ask })).toEqual({ problem: "You are not signed in.", cut: false });
+    expect(await signIn(api(nobody), undefined, { began, replaces: never, ask })).toEqual({ problem: "You are not signed in.", cut: false });
     expect(asked).toEqual([]);
+  });
+
+  it("says that the session has begun, even if its user is then not learnt", async () => {
+    let times = 0;
+    const lost = () => {
+      throw new ConnectError("Failed to fetch", Code.Unavailable);
+    };
+    expect(await signIn(api(lost), "rsc_x", { began: () => (times += 1), replaces: never, ask: answering([200, "{}"]).ask })).toMatchObject({ cut: true });
+    expect(times).toBe(1);
+    await signIn(api(somebody), "rsc_x", { began: () => (times += 1), replaces: () => Promise.resolve(false), ask: answering([409, OTHER]).ask });
+    expect(times).toBe(1);
   });
 
   it("reports a used code, but keeps a user signed in who is already signed in", async () => {
     const spent = '{"code":16,"message":"no","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"responsa","reason":"SESSION_CODE_INVALID"}]}';
     const { ask } = answering([401, spent]);
-    expect(await signIn(api(nobody), "rsc_x", { replaces: never, ask })).toEqual({ problem: "This link has already been used or has expired.", cut: false });
-    expect("user" in (await signIn(api(somebody), "rsc_x", { replaces: never, ask }))).toBe(true);
+    expect(await signIn(api(nobody), "rsc_x", { began, replaces: never, ask })).toEqual({ problem: "This link has already been used or has expired.", cut: false });
+    expect("user" in (await signIn(api(somebody), "rsc_x", { began, replaces: never, ask }))).toBe(true);
   });
 
   it("asks before it replaces another user's session", async () => {
@@ -117,10 +135,10 @@ describe("signIn", () => {
       return Promise.resolve(yes);
     };
     const kept = answering([409, OTHER]);
-    expect("user" in (await signIn(api(somebody), "rsc_x", { replaces: answer(false), ask: kept.ask }))).toBe(true);
+    expect("user" in (await signIn(api(somebody), "rsc_x", { began, replaces: answer(false), ask: kept.ask }))).toBe(true);
     expect(kept.asked.map((one) => one.body)).toEqual(['{"code":"rsc_x"}']);
     const replaced = answering([409, OTHER], [200, "{}"]);
-    expect("user" in (await signIn(api(somebody), "rsc_x", { replaces: answer(true), ask: replaced.ask }))).toBe(true);
+    expect("user" in (await signIn(api(somebody), "rsc_x", { began, replaces: answer(true), ask: replaced.ask }))).toBe(true);
     expect(replaced.asked.map((one) => one.body)).toEqual(['{"code":"rsc_x"}', '{"code":"rsc_x","replace":true}']);
     expect(asked).toEqual(["Ada", "Ada"]);
   });
@@ -132,7 +150,7 @@ describe("signIn", () => {
     const keptOut = () => {
       throw responsaError(code, reason, "You are kept out.");
     };
-    expect(await signIn(api(keptOut), undefined, { replaces: never })).toEqual({ problem: "You are kept out.", cut: false });
+    expect(await signIn(api(keptOut), undefined, { began, replaces: never })).toEqual({ problem: "You are kept out.", cut: false });
   });
 
   it("offers another try if the server could not be reached", async () => {
@@ -140,7 +158,7 @@ describe("signIn", () => {
       throw new ConnectError("Failed to fetch", Code.Unavailable);
     };
     const broken = (() => Promise.reject(new TypeError("Failed to fetch"))) as unknown as typeof fetch;
-    expect(await signIn(api(unreachable), "rsc_x", { replaces: never, ask: broken })).toEqual({ problem: "Responsa cannot be reached.", cut: true });
+    expect(await signIn(api(unreachable), "rsc_x", { began, replaces: never, ask: broken })).toEqual({ problem: "Responsa cannot be reached.", cut: true });
   });
 });
 
@@ -166,19 +184,31 @@ describe("begin", () => {
 
 describe("beginWith", () => {
   it("returns the provider's address, and never one that runs a script", async () => {
-    const { asked, ask } = answering([200, '{"authorizationUri": "https://login.example/a?state=1"}']);
+    const { asked, users, ask } = answering([200, '{"authorizationUri": "https://login.example/a?state=1"}']);
     expect(await beginWith("oidcProviders/work", "/?tenant=acme#/", {}, ask)).toEqual(new URL("https://login.example/a?state=1"));
     await beginWith("oidcProviders/work", "/", { invitation: "rsi_x" }, ask);
     await beginWith("oidcProviders/work", "/", { replace: true }, ask);
-    await beginWith("oidcProviders/work", "/", { link: true }, ask);
+    await beginWith("oidcProviders/work", "/", { link: "users/a" }, ask);
     expect(asked).toEqual([
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/?tenant=acme#/"}' },
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/","invitation":"rsi_x"}' },
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/","replace":true}' },
       { url: "/v1/oidc/work:start", body: '{"returnTo":"/","link":true}' },
     ]);
+    expect(users).toEqual([null, null, null, "users/a"]);
     for (const body of ['{"authorizationUri": "javascript:alert(1)"}', "{}", "[", '{"authorizationUri": "/here"}']) expect(await beginWith("oidcProviders/work", "/", {}, answering([200, body]).ask)).toBe(CUT);
     expect(await beginWith("oidcProviders/work", "/", {}, answering([409, OTHER]).ask)).toMatchObject({ reason: "RESOURCE_ALREADY_EXISTS" });
+  });
+});
+
+describe("signOut", () => {
+  it("names the user whose session is to end", async () => {
+    const { users, ask } = answering([200, "{}"], [401, REPLACED]);
+    expect(await signOut("users/a", ask)).toBeUndefined();
+    const failure = await signOut("users/a", ask);
+    expect(failure && ofOtherUser(failure)).toBe(true);
+    expect(users).toEqual(["users/a", "users/a"]);
+    expect(await signOut("users/a", () => Promise.reject(new TypeError("Failed to fetch")))).toBe(CUT);
   });
 });
 
@@ -244,5 +274,15 @@ describe("watchingSession", () => {
     };
     await expect(api(missing, watched).auth.getMe({})).rejects.toBeInstanceOf(ConnectError);
     expect(over).toBe(1);
+  });
+});
+
+describe("naming", () => {
+  it("names the user in each call", async () => {
+    const seen: (string | null)[] = [];
+    const named = { transport: { interceptors: [naming("users/a")] } };
+    const served = api((_, { requestHeader }) => (seen.push(requestHeader.get("responsa-user")), create(UserSchema)), named);
+    await served.auth.getMe({});
+    expect(seen).toEqual(["users/a"]);
   });
 });

@@ -20,6 +20,8 @@ FORWARDED_FOR = "x-forwarded-for"
 """The header in which Envoy reports its caller's address: one address, which replaces whatever was in the header."""
 ON_BEHALF_OF = "responsa-on-behalf-of"
 """The header with which a service names the user on whose behalf it makes the call, as `users/{uuid}`."""
+USER = "responsa-user"
+"""The header with which a client names the user for whom it believes to make the call, as `users/{uuid}`."""
 
 Read: TypeAlias = Callable[[], Awaitable["bytes | None"]]
 """Returns the next message of a request as bytes; None after the last message."""

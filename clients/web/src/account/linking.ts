@@ -80,7 +80,7 @@ export class LinkingPart implements Part {
   /** Go to the provider, which sends the browser back. If that fails, the server's own page says why. */
   async #link({ name }: OidcProvider): Promise<void> {
     const id = name.replace(/^oidcProviders\//, "");
-    const begin = () => beginWith(name, `${location.pathname}${location.search}#/profile/password?${LINKED}=${id}`, { link: true });
+    const begin = () => beginWith(name, `${location.pathname}${location.search}#/profile/password?${LINKED}=${id}`, { link: this.#user.name });
     this.#problem.textContent = "";
     let found = await begin();
     if (!(found instanceof URL) && found.reason === "SIGN_IN_REQUIRED" && (await signedInAgain(this.#api, this.#user))) found = await begin();

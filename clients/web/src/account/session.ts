@@ -1,7 +1,7 @@
 /** Begins and ends the browser's session. Its credential is a cookie that scripts cannot read. */
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../common/api.js";
+import { USER, type Api } from "../common/api.js";
 import { CUT, failureOf, failureOfJson, keptOut, signedOut, type Failure } from "../common/errors.js";
 
 /** A secret that links to the page carry in the fragment, which browsers do not send: a sign-in code, the code of an invitation, a code that resets a password, or a code that confirms an e-mail address. */
@@ -65,20 +65,20 @@ export interface Purpose {
   readonly invitation?: string;
   /** Whether the session of another user may end. Otherwise, the sign-in fails at its end, when the server knows who has come. */
   readonly replace?: boolean;
-  /** Whether to link the person at the provider to the user who is signed in, whose session goes on. */
-  readonly link?: boolean;
+  /** The user who is signed in, `users/{uuid}`, to link the person at the provider to this user, whose session goes on. */
+  readonly link?: string;
 }
 
 /**
  * Begin a sign-in with an OpenID Connect provider, `oidcProviders/{id}`. Returns the provider's address, to which the browser must go, or the failure. `returnTo`: the
  * path, with its fragment, to which the browser comes back.
  */
-export async function beginWith(provider: string, returnTo: string, { invitation = "", replace = false, link = false }: Purpose, ask: typeof fetch = fetch): Promise<URL | Failure> {
+export async function beginWith(provider: string, returnTo: string, { invitation = "", replace = false, link = "" }: Purpose, ask: typeof fetch = fetch): Promise<URL | Failure> {
   try {
     const response = await ask(`/v1/oidc/${encodeURIComponent(provider.replace(/^oidcProviders\//, ""))}:start`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ returnTo, ...(invitation ? { invitation } : {}), ...(replace ? { replace } : {}), ...(link ? { link } : {}) }),
+      headers: { "content-type": "application/json", ...(link ? { [USER]: link } : {}) },
+      body: JSON.stringify({ returnTo, ...(invitation ? { invitation } : {}), ...(replace ? { replace } : {}), ...(link ? { link: true } : {}) }),
     });
     const body = await response.text();
     if (!response.ok) return failureOfJson(body);
@@ -94,15 +94,16 @@ export type SignIn =
   /** `cut` says whether trying again can help, for example because the server could not be reached. */
   | { readonly problem: string; readonly cut: boolean };
 
-/** What `signIn` needs from the page. `replaces` asks the user whether the session of the user who is signed in may end. */
+/** What `signIn` needs from the page. `replaces` asks the user whether the session of the user who is signed in may end. `began` is called as soon as a session has begun. */
 export interface SignInHooks {
+  readonly began: () => void;
   readonly replaces: (present: User | undefined) => Promise<boolean>;
   readonly ask?: typeof fetch;
 }
 
 /** Exchange the code, if there is one, and return the signed-in user. If the code is not valid, or the user keeps the session, a user who is already signed in stays signed in. */
-export async function signIn(api: Pick<Api, "auth">, code: string | undefined, { replaces, ask = fetch }: SignInHooks): Promise<SignIn> {
-  const refused = code === undefined ? "" : await exchange(api, code, replaces, ask);
+export async function signIn(api: Pick<Api, "auth">, code: string | undefined, hooks: SignInHooks): Promise<SignIn> {
+  const refused = code === undefined ? "" : await exchange(api, code, hooks);
   try {
     return { user: await api.auth.getMe({}) };
   } catch (error) {
@@ -114,13 +115,16 @@ export async function signIn(api: Pick<Api, "auth">, code: string | undefined, {
 }
 
 /** Returns "" or the reason why the server refused the code. */
-async function exchange(api: Pick<Api, "auth">, code: string, replaces: SignInHooks["replaces"], ask: typeof fetch): Promise<string> {
+async function exchange(api: Pick<Api, "auth">, code: string, { began, replaces, ask = fetch }: SignInHooks): Promise<string> {
   let failure = await begin({ code }, false, ask);
   if (failure && ofOther(failure)) {
     if (!(await replaces(await me(api)))) return "";
     failure = await begin({ code }, true, ask);
   }
-  if (!failure) return "";
+  if (!failure) {
+    began();
+    return "";
+  }
   if (failure === CUT) return "Responsa could not be reached to sign you in. You can try this link again.";
   return failure.reason === "SESSION_CODE_INVALID" ? "This link has already been used or has expired." : failure.message;
 }
@@ -155,24 +159,33 @@ export async function askForReset(api: Pick<Api, "auth">, tenant: string, email:
 
 const OWNER = "responsa.user";
 
+/** Whether what is in a tab's storage is another user's. */
+export function isOthers(storage: Storage, user: string): boolean {
+  return ![null, user].includes(storage.getItem(OWNER));
+}
+
 /** Make a tab's storage this user's: what another user left in it is deleted. Returns whether the tab was another user's. */
 export function claim(storage: Storage, user: string): boolean {
-  const before = storage.getItem(OWNER);
-  if (before === user) return false;
+  if (storage.getItem(OWNER) === user) return false;
+  const others = isOthers(storage, user);
   storage.clear();
   try {
     storage.setItem(OWNER, user);
   } catch (error) {
     if (!(error instanceof DOMException)) throw error;
   }
-  return before !== null;
+  return others;
 }
 
-/** End the session on the server. Raises TypeError if the server could not be reached or failed. */
-export async function signOut(): Promise<void> {
-  const response = await fetch("/v1/sessions", { method: "DELETE" });
-  await response.text();
-  if (!response.ok) throw new TypeError(`The session was not ended: ${response.status}.`);
+/** End the user's session on the server. Returns undefined after success. */
+export async function signOut(user: string, ask: typeof fetch = fetch): Promise<Failure | undefined> {
+  try {
+    const response = await ask("/v1/sessions", { method: "DELETE", headers: { [USER]: user } });
+    const body = await response.text();
+    return response.ok ? undefined : failureOfJson(body);
+  } catch {
+    return CUT;
+  }
 }
 
 /** Whether a page from this host comes from the machine on which the browser runs. */

@@ -12,7 +12,9 @@ import { askForReset, begin, beginWith, confirmEmail, me, ofOther, onLoopback, t
 type Mode = "signIn" | "register" | "confirm" | "forgot" | "reset";
 
 export interface SignInViewHooks {
-  /** A session has begun. */
+  /** A session has begun; it is not known yet whether the page can be shown. */
+  readonly began: () => void;
+  /** Show the page to the user of the session. */
   readonly entered: () => void;
   /** Leave the view and show the page to the user who is signed in; undefined if nobody is. */
   readonly back: (() => void) | undefined;
@@ -208,8 +210,15 @@ export class SignInView {
   async #begin(email: string, password: string): Promise<Failure | undefined> {
     const credentials = { tenant: this.#tenant.control.value.trim(), email, password };
     let failure = await begin(credentials, false);
-    if (failure && ofOther(failure)) failure = (await replaces(await me(this.#api))) ? await begin(credentials, true) : undefined;
+    if (failure && ofOther(failure)) {
+      if (!(await replaces(await me(this.#api)))) {
+        this.#leave();
+        return undefined;
+      }
+      failure = await begin(credentials, true);
+    }
     if (failure) return failure;
+    this.#hooks.began();
     this.#leave();
     return undefined;
   }

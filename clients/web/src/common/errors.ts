@@ -86,7 +86,12 @@ export function keptOut({ reason }: Failure): boolean {
   return reason === "USER_DISABLED" || reason === "TENANT_SUSPENDED";
 }
 
-/** Whether the session has ended (or never began), or its user is kept out. */
+/** Whether the browser's session is another user's than the one for whom the page is drawn. The call had no effect. */
+export function ofOtherUser({ reason }: Failure): boolean {
+  return reason === "CREDENTIAL_OF_OTHER_USER";
+}
+
+/** Whether the session has ended (or never began) or is another user's, or its user is kept out. */
 export function signedOut(failure: Failure): boolean {
   return failure.reason.startsWith("CREDENTIAL_") || failure.reason === "SESSION_ENDED" || keptOut(failure);
 }

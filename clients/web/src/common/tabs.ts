@@ -5,11 +5,13 @@ export type News =
   | { readonly kind: "conversation"; readonly name: string }
   /** Documents or collections changed. */
   | { readonly kind: "documents" }
+  /** A session has just begun. The tab that says so does not know yet whose it is, and may never learn it. */
+  | { readonly kind: "sessionBegan" }
   /** A tab shows the page to this user, `users/{uuid}`. */
   | { readonly kind: "signedIn"; readonly user: string }
   | { readonly kind: "signedOut" };
 
-const KINDS: readonly unknown[] = ["conversation", "documents", "signedIn", "signedOut"] satisfies News["kind"][];
+const KINDS: readonly unknown[] = ["conversation", "documents", "sessionBegan", "signedIn", "signedOut"] satisfies News["kind"][];
 
 export class Tabs {
   readonly #channel = new BroadcastChannel("responsa");

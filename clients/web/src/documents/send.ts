@@ -5,6 +5,7 @@ import { OperationSchema, type Operation } from "@responsa/contract/google/longr
 import { BadRequestSchema, ErrorInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
 import { IngestMetadataSchema, IngestResultSchema } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Packed } from "./archives.js";
+import { USER } from "../common/api.js";
 import { CUT, failureOfJson, type Failure } from "../common/errors.js";
 
 /** The server's limit for the size of a file, in bytes. */
@@ -38,10 +39,10 @@ export class UploadRefused extends Error {
 const LAST_WAIT = 30_000;
 
 /**
- * Try once to send a file. `onShare` receives the share of the file that was sent, from 0 to 1. If the signal aborts when the whole file was sent, the request still goes on to its end: only
+ * Try once to send a file. `user`: the user for whom the page is drawn. `onShare` receives the share of the file that was sent, from 0 to 1. If the signal aborts when the whole file was sent, the request still goes on to its end: only
  * the response names the operation, which the caller must cancel. Raises UploadRefused (with the reason "" if the connection was lost), AbortError.
  */
-export function send({ file, path, collection, subject, requestId }: Omit<Upload, "file"> & { readonly file: Blob }, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
+export function send({ file, path, collection, subject, requestId }: Omit<Upload, "file"> & { readonly file: Blob }, user: string, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const request = new XMLHttpRequest();
@@ -53,6 +54,7 @@ export function send({ file, path, collection, subject, requestId }: Omit<Upload
     const stop = () => (isSent ? void setTimeout(() => request.abort(), LAST_WAIT) : request.abort());
     signal.addEventListener("abort", stop, { once: true });
     request.open("PUT", `/v1/uploads?${query}`);
+    request.setRequestHeader(USER, user);
     request.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable && event.total > 0) onShare(event.loaded / event.total);
     });

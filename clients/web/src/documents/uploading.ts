@@ -23,7 +23,7 @@ export type Tell = (share: number, state: string) => void;
 export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: AbortSignal): Promise<boolean> {
   let name = "";
   try {
-    const sent = await sentWhole(upload, tell, signal);
+    const sent = await sentWhole(upload, api.user, tell, signal);
     name = sent.name;
     const { result } = await ended(api, sent, (operation) => report(operation, tell), signal);
     if (result.case === "error") throw new UploadRefused(failureOfStatus(result.value), true);
@@ -35,11 +35,11 @@ export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: Abo
   }
 }
 
-async function sentWhole(upload: Upload, tell: Tell, signal: AbortSignal): Promise<Operation> {
+async function sentWhole(upload: Upload, user: string, tell: Tell, signal: AbortSignal): Promise<Operation> {
   const file = await contentOf(upload);
   for (let tries = 1; ; tries += 1) {
     try {
-      return await send({ ...upload, file }, (share) => tell(share * SENT, share < 1 ? "sending" : "sent"), signal);
+      return await send({ ...upload, file }, user, (share) => tell(share * SENT, share < 1 ? "sending" : "sent"), signal);
     } catch (error) {
       if (signal.aborted || !(error instanceof UploadRefused) || !mayPass(error.failure)) throw error;
       // The browser reports a file that it can no longer read as a lost connection.

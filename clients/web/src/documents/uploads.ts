@@ -2,7 +2,7 @@
 
 import type { Api } from "../common/api.js";
 import { arrange, button, element, focused, replace, WRITTEN } from "../common/dom.js";
-import { signedOut } from "../common/errors.js";
+import { signedOut, type Failure } from "../common/errors.js";
 import { count } from "../common/facts.js";
 import { Estimate, timeLeft } from "./estimate.js";
 import type { Found, Looking } from "./folders.js";
@@ -32,7 +32,7 @@ export interface UploadHooks {
   readonly say: (text: string) => void;
   /** A document of that collection is now searchable. */
   readonly taken: (collection: string) => void;
-  readonly sessionOver: () => void;
+  readonly sessionOver: (failure: Failure) => void;
   /** Aborts when the session ends. What is left of the uploads is then cancelled, so that the browser's next session does not send it. */
   readonly signal: AbortSignal;
 }
@@ -65,7 +65,7 @@ export class UploadsView {
     this.#queue = new UploadQueue({
       perform: (upload, tell, signal) =>
         uploaded(api, upload, tell, signal).catch((error: unknown) => {
-          if (error instanceof UploadRefused && signedOut(error.failure)) hooks.sessionOver();
+          if (error instanceof UploadRefused && signedOut(error.failure)) hooks.sessionOver(error.failure);
           throw error;
         }),
       changed: () => void this.#painted(),

@@ -8,10 +8,10 @@ from typing import assert_never
 from uuid import UUID
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, Call, Interceptor
+from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, USER, Call, Interceptor
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unauthenticated
-from responsa_server.domain.people import Role, owner_required
+from responsa_server.domain.people import Principal, Role, owner_required
 from responsa_server.identity.service import Credential, Identity
 
 SESSION_COOKIE = "responsa_session"
@@ -33,7 +33,7 @@ class Routed(Interceptor[None]):
 
 class CredentialCheck(Interceptor[None]):
     """Reads `authorization: Bearer CREDENTIAL`, or else the session cookie, and sets the call's principal. If a service names a user in `responsa-on-behalf-of`, the principal is that
-    user.
+    user. If `responsa-user` names another user than the principal, the call is refused.
     """
 
     def __init__(self, identity: Identity, cookie_name: str = SESSION_COOKIE) -> None:
@@ -58,6 +58,19 @@ class CredentialCheck(Interceptor[None]):
         if on_behalf_of is not None:
             who = await self._identity.act_for(who, credential.secret, on_behalf_of)
             call.principal = replace(who, address=call.address, call_id=call.id)
+        confirm_user(call.metadata.get(USER, ()), who)
+
+
+def confirm_user(named: Sequence[str], who: Principal) -> None:
+    """Refuse a request whose header `responsa-user` names another user than its caller. A browser has one session for all its tabs, and programs on other ports of the host can replace the session's cookie,
+    so a page names the user for whom it is drawn. named: the values of the header. Raises Unauthenticated (CREDENTIAL_OF_OTHER_USER).
+    """
+    own = names.user(who.user_id)
+    if any(one.strip() != own for one in named):
+        raise Unauthenticated(
+            Reason.CREDENTIAL_OF_OTHER_USER,
+            "The credential of this call belongs to another user than the one in responsa-user, so nothing was done. Sign in again.",
+        )
 
 
 def _user_of(headers: Sequence[str]) -> UUID | None:
@@ -105,11 +118,11 @@ def credential_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Cr
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """The credentials, the user on whose behalf the call is made, the call id and the caller's address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
+    """The credentials, the user whom the caller names, the user on whose behalf the call is made, the call id and the caller's address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
-        if key in ("authorization", CALL_ID, FORWARDED_FOR, ON_BEHALF_OF):
+        if key in ("authorization", CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, USER):
             found.setdefault(key, []).append(value)
         elif key == "cookie":
             pairs = (pair.strip() for pair in value.split(";"))

@@ -20,9 +20,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from responsa.auth.v1 import auth_service_pb2
 from responsa_server.calls import status
-from responsa_server.calls.call import current
+from responsa_server.calls.call import USER, current
 from responsa_server.calls.convert import people
-from responsa_server.calls.interceptors.access import credential_of, metadata_of_headers
+from responsa_server.calls.interceptors.access import confirm_user, credential_of, metadata_of_headers
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.domain.errors import (
     Exhausted,
@@ -193,7 +193,7 @@ class OpenIdSessions:
         return f"{'__Host-' if self._is_secure(request) else ''}{COOKIE}{self._suffix}"
 
     async def _caller(self, request: Request) -> Principal | None:
-        """The user of the browser's session, or None. API keys and tokens do not count."""
+        """The user of the browser's session, or None. API keys and tokens do not count. Raises Unauthenticated (CREDENTIAL_OF_OTHER_USER)."""
         metadata = metadata_of_headers(request.headers.items())
         cookies = {"cookie": metadata.get("cookie", ())}
         try:
@@ -203,6 +203,7 @@ class OpenIdSessions:
             who = await self._parts.callers.authenticate(credential)
         except Unauthenticated:
             return None
+        confirm_user(metadata.get(USER, ()), who)
         origin = current().origin
         return replace(who, address=origin.address, call_id=origin.call_id)
 

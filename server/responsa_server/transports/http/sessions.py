@@ -11,7 +11,8 @@ from typing import Protocol, cast
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from responsa_server.calls.call import current
+from responsa_server.calls.call import USER, current
+from responsa_server.calls.interceptors.access import confirm_user
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.people import Origin, Principal
 
@@ -102,9 +103,12 @@ class Sessions:
         return response
 
     async def end(self, request: Request) -> Response:
-        """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid."""
+        """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid. Raises Unauthenticated (CREDENTIAL_OF_OTHER_USER)."""
         token = request.cookies.get(self._cookie_name)
         if token:
+            named = request.headers.getlist(USER)
+            if named and (present := await self._exchange.signed_in(token)) is not None:
+                confirm_user(named, present)
             await self._exchange.end_session(token, current().origin)
         response = JSONResponse({})
         self.set_cookie(response, "", 0)

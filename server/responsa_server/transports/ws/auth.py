@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from starlette.websockets import WebSocket
 
-from responsa_server.calls.call import CALL_ID, ON_BEHALF_OF
+from responsa_server.calls.call import CALL_ID, ON_BEHALF_OF, USER
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import Reason, Unauthenticated
@@ -25,12 +25,12 @@ Metadata: TypeAlias = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The content of a handshake. subprotocol: the subprotocol to answer with; None if the client offers none. metadata: the credential and `behalf`; None if the
-    handshake has no credential. behalf: the user on whose behalf a service opens the socket; empty without one. call_id: the id under which the log records all calls of the socket."""
+    """The content of a handshake. subprotocol: the subprotocol to answer with; None if the client offers none. metadata: the credential and `users`; None if the
+    handshake has no credential. users: the user whom the client names, and the user on whose behalf a service opens the socket; empty without them. call_id: the id under which the log records all calls of the socket."""
 
     subprotocol: str | None
     metadata: Metadata | None = field(repr=False)
-    behalf: Metadata
+    users: Metadata
     call_id: str
 
 
@@ -38,10 +38,11 @@ def handshake_of(socket: WebSocket, cookie_name: str) -> Handshake:
     """Read a handshake, and remove its query, so that a log of the request's address shows no token. cookie_name: the name of this server's session cookie.
 
     The token comes from the subprotocols, the query, `authorization` or the session cookie; the first one found counts. The session of another instance on this host does
-    not count: the token may come with the first message.
+    not count: the token may come with the first message. Browsers cannot send headers with a handshake, so a page names its user (`responsa-user`) in the query: `user`.
     """
     offered: list[str] = socket.scope.get("subprotocols", [])
     queried = socket.query_params.get("token", "")
+    user = socket.query_params.get("user", "")
     socket.scope["query_string"] = b""
     others = [one.removeprefix(_BEARER) for one in offered if one not in (PROTOCOL, "bearer")]
     token = next((one for one in others if one), queried)
@@ -50,12 +51,14 @@ def handshake_of(socket: WebSocket, cookie_name: str) -> Handshake:
     if "authorization" not in found and cookie_name not in socket.cookies:
         credentials = {}
     own = bearer(token) if token else credentials
-    behalf = {name: found[name] for name in (ON_BEHALF_OF,) if name in found}
+    users = {name: found[name] for name in (ON_BEHALF_OF, USER) if name in found}
+    if user:
+        users[USER] = [*users.get(USER, ()), user]
     # Browsers abort a handshake when the response contains none of the subprotocols that they offered.
     answered = next((one for one in (PROTOCOL, "bearer") if one in offered), next(iter(offered), None))
     # The call id is the one that Envoy set, as for any other call.
     return Handshake(
-        answered, {**own, **behalf} if own else None, behalf, call_id(socket.headers.get(CALL_ID, ""))
+        answered, {**own, **users} if own else None, users, call_id(socket.headers.get(CALL_ID, ""))
     )
 
 

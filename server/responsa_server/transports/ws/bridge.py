@@ -301,7 +301,7 @@ class Session:
                         continue
                     match message:
                         case SignIn():
-                            return {**bearer(message.token), **self._handshake.behalf}
+                            return {**bearer(message.token), **self._handshake.users}
                         case Ping():
                             await self._outbox.control(frames.PONG)
                         case _:
@@ -414,7 +414,7 @@ class Session:
                 "type", "auth.first", "sign in before the first question, or over another socket"
             )
         try:
-            await self._sign_in({**bearer(message.token), **self._handshake.behalf})
+            await self._sign_in({**bearer(message.token), **self._handshake.users})
         except ResponsaError as error:
             await self._refuse(error)
 

@@ -44,6 +44,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """UNAUTHENTICATED. The API key was revoked. Metadata: api_key, e.g. "apiKeys/0192f3c8-…"."""
     REASON_CREDENTIAL_EXPIRED: _Reason.ValueType  # 8
     """UNAUTHENTICATED. The session or the API key has expired. Metadata: none."""
+    REASON_CREDENTIAL_OF_OTHER_USER: _Reason.ValueType  # 112
+    """UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names another user than the one for whom the call would be made, so nothing was done. In a browser, somebody
+    else may have signed in. Metadata: none.
+    """
     REASON_ROLE_REQUIRED: _Reason.ValueType  # 9
     """PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN"."""
     REASON_RESOURCE_NOT_FOUND: _Reason.ValueType  # 10
@@ -294,6 +298,10 @@ REASON_CREDENTIAL_REVOKED: Reason.ValueType  # 7
 """UNAUTHENTICATED. The API key was revoked. Metadata: api_key, e.g. "apiKeys/0192f3c8-…"."""
 REASON_CREDENTIAL_EXPIRED: Reason.ValueType  # 8
 """UNAUTHENTICATED. The session or the API key has expired. Metadata: none."""
+REASON_CREDENTIAL_OF_OTHER_USER: Reason.ValueType  # 112
+"""UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names another user than the one for whom the call would be made, so nothing was done. In a browser, somebody
+else may have signed in. Metadata: none.
+"""
 REASON_ROLE_REQUIRED: Reason.ValueType  # 9
 """PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN"."""
 REASON_RESOURCE_NOT_FOUND: Reason.ValueType  # 10
