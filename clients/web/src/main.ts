@@ -26,6 +26,7 @@ import { TabbedView } from "./common/tabbed.js";
 import { Tabs, type News } from "./common/tabs.js";
 import { TeachersView } from "./administration/teachers.js";
 import { viewAt } from "./common/views.js";
+import { nameWithin } from "./text/names.js";
 
 const CONVERSATION = /^#\/(conversations\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const DOCUMENTS = "#/documents";
@@ -141,7 +142,7 @@ class App {
     const parts = { api, me: user, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
       say: live.say,
-      titled: (title) => (document.title = title ? `${title} · Responsa` : "Responsa"),
+      titled: (title) => (document.title = title ? `${nameWithin(title)} · Responsa` : "Responsa"),
       changed: (conversation) => {
         tabs.tell({ kind: "conversation", name: conversation });
         if (onChat()) history.replaceState(null, "", `#/${conversation}`);

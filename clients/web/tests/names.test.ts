@@ -5,7 +5,7 @@ import { callName, plainName } from "../src/common/people.js";
 import { accessText } from "../src/documents/access.js";
 import { meant } from "../src/documents/contacts.js";
 import { labelOf } from "../src/documents/library.js";
-import { cleanName, nameWithin } from "../src/text/names.js";
+import { cleanLabel, cleanName, nameWithin } from "../src/text/names.js";
 
 const HOSTILE = "Eve\u202egnp.\u2066\n\u0007";
 const CLEAN = "Eve\ufffdgnp.\ufffd\ufffd\ufffd";
@@ -37,5 +37,12 @@ describe("names that people wrote", () => {
 
   it("stand for a person as they were typed", () => {
     expect(meant(MUHAMMAD, [{ name: "users/m", label: plainName(create(UserSchema, { displayName: MUHAMMAD })), email: "" }])).toBe("users/m");
+  });
+});
+
+describe("labels", () => {
+  it("keep the characters that isolate a name, and lose those that reorder the rest", () => {
+    expect(cleanLabel(`Delete ${nameWithin(MUHAMMAD)}`)).toBe(`Delete \u2068${MUHAMMAD}\u2069`);
+    expect(cleanLabel("Delete a\u202egnp.exe\n")).toBe("Delete a\ufffdgnp.exe\ufffd");
   });
 });

@@ -138,6 +138,12 @@ describe("an answer that is copied", () => {
     expect(copied("{| a | b |\n|---|---|}\n| c | d |\n")).toBe(`| a | b |\n|---|---|\n| c | d |\n\n[^1]\n\n[^1]: ${NOTE}\n`);
   });
 
+  it("has no markup of the sources", () => {
+    const note = (title: string, uri: string, quote: string) => withSources("One.", [create(CitationSchema, { title, uri, quote })], [], (end) => ({ end, block: false })).slice(6);
+    expect(note("A\n\n# B\n[^1]: c", "https://x.example/a_b", "*d*\n<e>")).toBe("[^1]: A # B \\[^1\\]: c, <https://x.example/a_b>: “\\*d\\* \\<e\\>”\n");
+    expect(note("[a](javascript:b)", "https://x.example/>[c](d)", "\u202e e")).toBe("[^1]: \\[a\\](javascript:b), https\\://x.example/\\>\\[c\\](d): “\ufffd e”\n");
+  });
+
   it("stays as it is without citations", () => {
     expect(copied("One.\n")).toBe("One.\n");
   });

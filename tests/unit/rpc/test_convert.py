@@ -449,3 +449,20 @@ def test_a_teacher_there_and_back() -> None:
     assert agents.teacher_change(made, frozenset({"persona"})) == TeacherChange(persona="Patient.")
     cleared = teacher_pb2.Teacher(name=made.name)
     assert agents.teacher_change(cleared, frozenset({"parameters"})) == TeacherChange(parameters={})
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://example.org/a?b=data:c", True),
+        ("notes: a.md", True),
+        ("C:/database: 1.csv", True),
+        ("javascript:alert(1)", False),
+        (" \x01JavaScript:alert(1)", False),
+        ("java\nscript:alert(1)", False),
+        ("data:text/html,<p>", False),
+        ("blob:https://example.org/1", False),
+    ],
+)
+def test_a_source_has_no_uri_that_a_browser_would_run(uri: str, shown: bool) -> None:
+    assert values.shown_uri(uri) == (uri if shown else "")

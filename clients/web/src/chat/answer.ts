@@ -11,6 +11,7 @@ import { plainText, Prose } from "../text/prose.js";
 import { closestView, type CardHooks } from "./passages.js";
 import { closestCards, otherCards } from "./suggestions.js";
 import { tipped } from "../common/tip.js";
+import { cleanName } from "../text/names.js";
 
 /** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */
 export type OpenSource = (citations: readonly Citation[], index: number, by: HTMLElement) => void;
@@ -64,7 +65,7 @@ export class AnswerView {
     if (found.length === 0) return;
     const list = element("ul", { class: "sources", "aria-label": "Sources" });
     for (const source of found) {
-      const title = button(source.title || source.uri || "Document", () => this.#open(this.#citations, source.citations[0]!, title), {
+      const title = button(cleanName(source.title || source.uri || "Document"), () => this.#open(this.#citations, source.citations[0]!, title), {
         class: "plain source",
         ...WRITTEN,
       });
@@ -85,7 +86,7 @@ export class AnswerView {
   #chip(index: number): HTMLElement {
     const citation = this.#citations[index]!;
     const { quote } = citation;
-    const title = [citation.title || citation.uri, placeOf(citation), fetchedBy(citation)].filter(Boolean).join(", ");
+    const title = cleanName([citation.title || citation.uri, placeOf(citation), fetchedBy(citation)].filter(Boolean).join(", "));
     const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": `Source ${index + 1}: ${title}` });
     tipped(chip, () => {
       const text = plainText(quote);

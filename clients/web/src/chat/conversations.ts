@@ -5,6 +5,7 @@ import type { Api } from "../common/api.js";
 import { button, element, replace, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
 import { mayPass } from "../common/patience.js";
+import { cleanName } from "../text/names.js";
 
 const PAGE = 50;
 
@@ -63,7 +64,7 @@ export class ConversationsView {
   }
 
   #row(one: Conversation): HTMLElement {
-    const link = element("a", { href: `#/${one.name}`, title: one.title, ...WRITTEN }, one.title);
+    const link = element("a", { href: `#/${one.name}`, title: one.title, ...WRITTEN }, cleanName(one.title));
     this.#marked(link);
     return element("li", {}, link);
   }

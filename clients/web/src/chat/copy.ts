@@ -2,6 +2,7 @@
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { button, element } from "../common/dom.js";
+import { cleanName } from "../text/names.js";
 import type { Part } from "./parts.js";
 
 /** Milliseconds for which a button says that the text was copied. */
@@ -47,6 +48,14 @@ async function copied(text: string): Promise<boolean> {
 /** The places where a footnote's mark may stand: behind the marks around `end`, or behind a block of code. */
 export type Outside = (end: number) => { readonly end: number; readonly block: boolean };
 
+const WEB = /^https?:\/\/[^\s<>\p{Cc}]+$/u;
+const MARKUP = /[\\`*_[\]<>&|~$]|:(?=\/\/)/g;
+
+/** A text of a source as one line of Markdown without markup: it makes no heading, footnote, link or element, and changes the order of no other letters. */
+function literal(text: string): string {
+  return cleanName(text.trim().replace(/\s+/g, " ")).replace(MARKUP, "\\$&");
+}
+
 /** An answer as Markdown with a footnote for each citation. */
 export function withSources(text: string, citations: readonly Citation[], found: readonly Part[], outside: Outside): string {
   const marks = found.map(({ index, to }) => {
@@ -61,8 +70,8 @@ export function withSources(text: string, citations: readonly Citation[], found:
   }
   marked += text.slice(place);
   const notes = citations.map(({ title, uri, quote }, index) => {
-    const where = [title, uri].filter((one, number, all) => one && all.indexOf(one) === number).join(", ");
-    return `[^${index + 1}]: ${where || "Document"}: “${quote.trim().replace(/\s+/g, " ")}”`;
+    const where = [...new Set([title, uri])].filter(Boolean).map((one) => (WEB.test(one) ? `<${one}>` : literal(one)));
+    return `[^${index + 1}]: ${where.join(", ") || "Document"}: “${literal(quote)}”`;
   });
   return notes.length > 0 ? `${marked.trimEnd()}\n\n${notes.join("\n")}\n` : text;
 }

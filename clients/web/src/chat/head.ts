@@ -4,6 +4,7 @@ import type { Api } from "../common/api.js";
 import { confirmed, prompted } from "../common/dialog.js";
 import { button, element, WRITTEN } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
+import { cleanName } from "../text/names.js";
 
 export interface HeadHooks {
   readonly titled: (title: string) => void;
@@ -35,7 +36,8 @@ export class ConversationHead {
   name(conversation: string, title: string): void {
     this.#conversation = conversation;
     this.root.classList.remove("blank");
-    if (this.#title.textContent !== title) this.#title.textContent = title;
+    const shown = cleanName(title);
+    if (this.#title.textContent !== shown) this.#title.textContent = shown;
     this.#hooks.titled(title);
   }
 

@@ -9,6 +9,7 @@ import { count } from "../common/facts.js";
 import { collectionId } from "../documents/library.js";
 import { placeOf } from "./parts.js";
 import { plainText } from "../text/prose.js";
+import { cleanName } from "../text/names.js";
 
 /** The quotes that come closest to an answer, below a refusal. */
 export function closestCards(suggestions: readonly Suggestion[], open: OpenSource): HTMLElement {
@@ -31,7 +32,7 @@ function cards(suggestions: readonly Suggestion[], label: string, open: OpenSour
     const card: HTMLElement = element(
       "button",
       { type: "button", class: "plain suggestion", click: () => open(quotes, index, card) },
-      element("strong", WRITTEN, one.title || one.uri || "Document"),
+      element("strong", WRITTEN, cleanName(one.title || one.uri || "Document")),
       element("q", WRITTEN, plainText(one.text || one.quote)),
       element("span", { class: "note" }, [collectionId(one.collection), placeOf(quotes[index]!)].filter(Boolean).join(" · ")),
     );

@@ -1,5 +1,10 @@
 /** Builds elements without markup strings, so the content of a document or an answer is always text. */
 
+import { cleanLabel } from "../text/names.js";
+
+/** The attributes that hold labels, in which names of people's texts may stand. */
+const LABELS: readonly string[] = ["aria-label", "title"];
+
 type Listener = (event: Event) => void;
 type Attributes = Record<string, string | boolean | Listener | undefined>;
 
@@ -16,7 +21,7 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === false) continue;
     if (typeof value === "function") made.addEventListener(name, value);
-    else made.setAttribute(name, value === true ? "" : value);
+    else made.setAttribute(name, value === true ? "" : LABELS.includes(name) ? cleanLabel(value) : value);
   }
   made.append(...children);
   return made;

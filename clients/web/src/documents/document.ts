@@ -22,6 +22,7 @@ import { PATIENCE, persist } from "../common/patience.js";
 import { documentOf, fragmentOf, type DocumentPlace, type KeyPlace, type TabId } from "./place.js";
 import { keepInSight } from "../text/sight.js";
 import { TabList } from "../common/tablist.js";
+import { cleanName } from "../text/names.js";
 
 const MARKDOWN = "text/markdown";
 const PDF = "application/pdf";
@@ -255,7 +256,7 @@ export class DocumentPanel {
     this.#by?.removeAttribute("aria-current");
     this.#by = by;
     by?.setAttribute("aria-current", "true");
-    this.#title.textContent = title || "Document";
+    this.#title.textContent = cleanName(title || "Document");
     this.#note.textContent = "Opening…";
     this.#badge.hidden = true;
     this.#document = undefined;
@@ -344,7 +345,7 @@ export class DocumentPanel {
     this.#tabs.offer([...(mediaType === PDF ? (["pages"] as const) : []), "text", ...(version > 0 ? (["passages"] as const) : []), "versions", "details"]);
     if (this.#shown.title) return;
     this.#shown = { ...this.#shown, title: title || sourceKey };
-    this.#title.textContent = this.#shown.title;
+    this.#title.textContent = cleanName(this.#shown.title);
   }
 
   /** The note above the shown place. */

@@ -14,6 +14,7 @@ import { count, dateOf, sizeOf } from "../common/facts.js";
 import { FILTER_EXAMPLE, FILTER_HELP, filterOf, filterProblem, type Wanted } from "../common/filters.js";
 import type { Listed } from "./library.js";
 import { mayPass, PATIENCE } from "../common/patience.js";
+import { cleanName, nameWithin } from "../text/names.js";
 
 const PAGE = 50;
 const LOOK_AGAIN = 2_000; // milliseconds between checks while the server reads a document
@@ -254,7 +255,7 @@ export class DocumentsView {
   }
 
   #row(one: Document): HTMLElement {
-    const title = titleOf(one);
+    const title = cleanName(titleOf(one));
     const box = element("input", { type: "checkbox", value: one.name, "aria-label": `Select ${title}` });
     box.addEventListener("change", () => {
       this.#select(one, box.checked);
@@ -262,7 +263,7 @@ export class DocumentsView {
     });
     const open = button(title, () => void this.#panel.openDocument(one.name, title, open), { class: "plain name", ...WRITTEN, disabled: one.version === 0 });
     const about = element("div", { class: "about" }, open);
-    if (one.sourceKey !== title) about.append(element("span", { class: "note path", ...WRITTEN }, one.sourceKey));
+    if (one.sourceKey !== titleOf(one)) about.append(element("span", { class: "note path", ...WRITTEN }, cleanName(one.sourceKey)));
     if (one.state === DocumentState.INDEXING) about.append(element("span", { class: "note" }, "being read…"));
     if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, `Failed: ${one.error?.message ?? "unknown error"}`));
     const facts = element("span", { class: "note facts" }, [sizeOf(one.sizeBytes), one.createTime ? dateOf(timestampDate(one.createTime)) : ""].filter(Boolean).join(" · "));
@@ -280,7 +281,7 @@ export class DocumentsView {
     const [first] = documents;
     if (!first) return;
     const single = documents.length === 1;
-    const titles = documents.slice(0, NAMED).map(([, title]) => `“${title}”`);
+    const titles = documents.slice(0, NAMED).map(([, title]) => `“${nameWithin(title)}”`);
     const others = documents.length - titles.length;
     const what = [...titles, ...(others > 0 ? [`${others} more`] : [])].join(", ");
     const quotes = `New answers cannot use ${single ? "it" : "them"}; earlier answers keep their quotes.`;

@@ -11,6 +11,7 @@ import type { Named } from "./library.js";
 import { PATIENCE } from "../common/patience.js";
 import { UploadRefused } from "./send.js";
 import { uploaded } from "./uploading.js";
+import { cleanName, nameWithin } from "../text/names.js";
 
 /** The number of files that are shown at first, and that "Show more" adds. */
 const SHOWN = 100;
@@ -120,7 +121,7 @@ export class UploadsView {
 
   #ended(item: Item): void {
     const fine = item.state === "added" || item.state === "unchanged";
-    if (this.#queue.size <= ANNOUNCED) this.#hooks.say(fine ? `${item.path} is searchable.` : `${item.path} could not be added: ${item.note}`);
+    if (this.#queue.size <= ANNOUNCED) this.#hooks.say(fine ? `${nameWithin(item.path)} is searchable.` : `${nameWithin(item.path)} could not be added: ${item.note}`);
     if (fine) this.#hooks.taken(item.collection.name);
   }
 
@@ -221,7 +222,7 @@ class Row {
     this.#item = item;
     this.#bar = element("progress", { max: "1", "aria-label": `Progress of ${item.path}` });
     this.#action = button("Cancel", act);
-    const title = element("span", { class: "name", ...WRITTEN, title: `to ${item.collection.label}` }, item.path);
+    const title = element("span", { class: "name", ...WRITTEN, title: `to ${item.collection.label}` }, cleanName(item.path));
     this.root = element("li", {}, title, this.#bar, this.#state, this.#action);
   }
 
@@ -236,6 +237,6 @@ class Row {
     const action = open ? "Cancel" : "Try again";
     this.#action.hidden = !open && !again;
     this.#action.textContent = action;
-    this.#action.setAttribute("aria-label", `${action}: ${path}`);
+    this.#action.setAttribute("aria-label", `${action}: ${cleanName(path)}`);
   }
 }

@@ -9,6 +9,14 @@ export function cleanName(name: string): string {
   return name.replace(CONTROLS, "\ufffd");
 }
 
+/** The characters that embed and override directions. The isolating characters of `nameWithin` are not among them. */
+const OVERRIDES = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066\u2067]/gu;
+
+/** A label that contains names, with U+FFFD in place of each character of a name that would reorder the rest of the label or break the line. */
+export function cleanLabel(label: string): string {
+  return label.replace(OVERRIDES, "\ufffd");
+}
+
 /** The clean name for the middle of a text. Invisible characters isolate a name with letters that are written from right to left. */
 export function nameWithin(name: string): string {
   const clean = cleanName(name);

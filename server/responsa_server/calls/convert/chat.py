@@ -197,7 +197,7 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
     if isinstance(value, ToolCitation):
         return citation_pb2.Citation(
             title=value.title,
-            uri=value.uri,
+            uri=values.shown_uri(value.uri),
             source_range=byte_range(value.source),
             quote=value.quote,
             sha256=value.sha256,
@@ -214,7 +214,7 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
         passage=names.passage(value.passage_id),
         document_version=names.document_version(value.document_id, value.version),
         title=value.title,
-        uri=value.uri,
+        uri=values.shown_uri(value.uri),
         source_range=byte_range(value.source),
         quote=value.quote,
         sha256=value.sha256,
@@ -241,7 +241,7 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
         collection_kind=values.COLLECTION_KIND.number(value.collection_kind),
         title=value.title,
         headings=value.headings,
-        uri=value.uri,
+        uri=values.shown_uri(value.uri),
         source_range=byte_range(value.source),
         text=value.text,
         markdown=value.markdown,
@@ -279,7 +279,10 @@ def usage(value: Usage) -> turn_pb2.Usage:
 def tool_source(value: ToolSource) -> tool_pb2.ToolSource:
     """Convert a source of a tool's result."""
     result = tool_pb2.ToolSource(
-        uri=value.uri, title=value.title, fetch_time=timestamp(value.fetch_time), text=value.text
+        uri=values.shown_uri(value.uri),
+        title=value.title,
+        fetch_time=timestamp(value.fetch_time),
+        text=value.text,
     )
     if value.passage is not None:
         place = value.passage

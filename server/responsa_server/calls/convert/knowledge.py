@@ -212,7 +212,7 @@ def document(value: Document) -> document_pb2.Document:
         collection=names.collection(value.collection_id),
         source_key=value.source_key,
         title=value.title,
-        uri=value.uri,
+        uri=values.shown_uri(value.uri),
         media_type=value.media_type,
         version=value.version,
         state=values.DOCUMENT_STATE.number(value.state),

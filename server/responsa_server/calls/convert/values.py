@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -184,3 +185,13 @@ SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
 ROLE: Final = EnumMap(user_pb2.UserRole, Role)
 REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
 HEALTH: Final = EnumMap(system_status_pb2.Health, Health)
+
+
+_SKIPPED: Final = re.compile(r"[\x00-\x20]+")
+_ACTIVE: Final = re.compile(r"(?:about|blob|data|filesystem|javascript|vbscript|view-source):", re.IGNORECASE)
+
+
+def shown_uri(uri: str) -> str:
+    """The URI of a source as callers get it: "" if a browser would run it or show its content as a page."""
+    # Browsers skip control characters and white space in front of a scheme and within it.
+    return "" if _ACTIVE.match(_SKIPPED.sub("", uri)) else uri

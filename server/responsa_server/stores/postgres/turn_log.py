@@ -407,7 +407,10 @@ async def withheld_turns(
     """Those of the turns that have read what the transaction's reader may no longer read."""
     if not turns:
         return ()
-    return {row[0] for row in await (await connection.execute(query, {"turns": list(turns)})).fetchall()}
+    return {
+        row[0]
+        for row in await (await connection.execute(query, {"turns": list(turns), "own": False})).fetchall()
+    }
 
 
 def caller(who: Principal) -> dict[str, object]:

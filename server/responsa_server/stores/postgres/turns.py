@@ -280,7 +280,11 @@ class PostgresTurnStore(TurnLog):
         """See `TurnStore.backlog`."""
         parameters = {**caller(who), "turn": turn_id, "after": after_seq, "most": most}
         found, withheld = await self._database.together(
-            who, [(self._queries["backlog"], parameters), (self._queries["withheld"], {"turns": [turn_id]})]
+            who,
+            [
+                (self._queries["backlog"], parameters),
+                (self._queries["withheld"], {"turns": [turn_id], "own": True}),
+            ],
         )
         if not found:
             raise NotFound.of("turn", names.turn(turn_id))
@@ -328,7 +332,11 @@ class PostgresTurnStore(TurnLog):
         """See `TurnStore.get`."""
         parameters = {**caller(who), "turn": turn_id, "owner_only": True}
         found, withheld = await self._database.together(
-            who, [(self._queries["get_turn"], parameters), (self._queries["withheld"], {"turns": [turn_id]})]
+            who,
+            [
+                (self._queries["get_turn"], parameters),
+                (self._queries["withheld"], {"turns": [turn_id], "own": True}),
+            ],
         )
         if not found:
             raise NotFound.of("turn", names.turn(turn_id))

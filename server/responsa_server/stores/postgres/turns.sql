@@ -97,12 +97,15 @@ ORDER BY e.seq;
 
 -- name: withheld
 -- Those of the turns that have read what the transaction's caller may no longer read. It runs after the turns were read, so that an access that ends in between is noticed.
+-- own: look only at the caller's turns, so that the time of a call does not tell whether another user's turn exists.
 -- What an administrator's turn will have read is not known before its end, so a caller with the role USER, whose key is narrower, waits for the end.
-SELECT id FROM responsa.withheld_turns(%(turns)b::uuid[]) AS w (id)
+WITH asked AS MATERIALIZED (
+    SELECT id, role, terminal IS NULL AS is_open FROM responsa.turn
+    WHERE tenant_id = responsa.current_tenant() AND id = ANY (%(turns)b::uuid[]) AND (NOT %(own)s OR user_id = responsa.acting_user())
+)
+SELECT id FROM responsa.withheld_turns(ARRAY(SELECT id FROM asked)) AS w (id)
 UNION
-SELECT t.id FROM responsa.turn AS t
-WHERE t.tenant_id = responsa.current_tenant() AND t.id = ANY (%(turns)b::uuid[]) AND t.role <> 'user' AND t.terminal IS NULL
-    AND current_setting('responsa.role', true) = 'user';
+SELECT id FROM asked WHERE role <> 'user' AND is_open AND current_setting('responsa.role', true) = 'user';
 
 -- name: withheld_from_users (log)
 SELECT id FROM responsa.withheld_from_users(%(turns)b::uuid[]) AS w (id);

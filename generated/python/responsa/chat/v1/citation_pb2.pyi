@@ -84,7 +84,9 @@ class Citation(_message.Message):
     title: _builtins.str
     """The title that the document or the tool's source had when the answer was written."""
     uri: _builtins.str
-    """Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty."""
+    """Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty. It never has a scheme whose URIs browsers run or show as pages of the
+    document's author: about, blob, data, filesystem, javascript, vbscript and view-source are left out.
+    """
     quote: _builtins.str
     """The quoted text, exactly as in the source; at most 1 KiB."""
     sha256: _builtins.bytes

@@ -48,7 +48,8 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
   title: string;
 
   /**
-   * Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty.
+   * Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty. It never has a scheme whose URIs browsers run or show as pages of the
+   * document's author: about, blob, data, filesystem, javascript, vbscript and view-source are left out.
    *
    * @generated from field: string uri = 4;
    */
