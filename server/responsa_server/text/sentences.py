@@ -234,8 +234,8 @@ def _within_list(source: bytes, piece: Piece) -> bool:
 _MARKUP: Final = (
     # Not beyond the next beginning: otherwise, many beginnings without an end would take quadratic time.
     (re.compile(r"<!--(?:(?!<!--|-->).)*-->", re.DOTALL), " "),
-    (re.compile(r"!?\[([^\]\n]{0,500})\]\([^()\s]{0,1000}(?:\s+\"[^\"\n]{0,200}\")?\)"), r"\1"),
-    (re.compile(r"!?\[([^\]\n]{1,500})\]\[[^\]\n]{0,200}\]"), r"\1"),
+    (re.compile(r"!?\[([^\]\n]{0,400}+)\]\([^()\s]{0,1000}+(?:\s+\"[^\"\n]{0,200}\")?\)"), r"\1"),
+    (re.compile(r"!?\[([^\]\n]{1,400}+)\]\[[^\]\n]{0,200}+\]"), r"\1"),
     (re.compile(r"^[ \t]*(?:#{1,6}|>|[-*+]|\d{1,9}[.)])[ \t]+", re.MULTILINE), ""),
     (re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE), ""),
     (re.compile(r"</?[a-zA-Z][^<>]{0,300}>"), " "),

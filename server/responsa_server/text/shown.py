@@ -36,7 +36,7 @@ _MAX_ADDRESS: Final = 2_000
 # --- Marks of site generators. None of them is part of CommonMark. ---
 
 _SITE_MARKS: Final = (
-    re.compile(r"\{\{[^\n]{0,400}?\}\}"),  # variables and shortcodes: Jinja, Hugo, mdBook, Vue
+    re.compile(r"(?<!\{)\{\{[^\n]{0,400}?\}\}"),  # variables and shortcodes: Jinja, Hugo, mdBook, Vue
     re.compile(r"\{%[^\n]{0,400}?%\}"),  # tags: Liquid, Jinja
     re.compile(
         r"\{(?::(?=[ .#])|[ \t]*[#.](?=[A-Za-z]))[^{}\n]{0,200}\}"
