@@ -229,30 +229,24 @@ def test_chat_saves_nothing_of_an_error(house: House) -> None:
 def test_chat_without_its_one_model(house: House) -> None:
     """A classifier chooses the intent, and the answer is a template or passages of the documents. A post needs a model."""
     house.bench.lab.plug(Plug.REFUSED)
-    for question, kind, target in (
-        ("Hello, how are you today?", "TEMPLATE", "small_talk"),
-        ("Write a LinkedIn post about winter mode.", "PASSAGES", "unwritten"),
-        (QUESTION, "PASSAGES", "passages"),
+    for question, *instead in (
+        ("Hello, how are you today?", ("TEMPLATE", "write", "small_talk")),
+        ("Write a LinkedIn post about winter mode.",),
+        (QUESTION, ("PASSAGES", "model", "passages")),
     ):
         _, turn = house.asked("chat-alone", question=question)
-        if target == "unwritten":
-            assert turn["terminalEvent"]["refused"]["reason"] == "REFUSAL_REASON_NEEDS_MODEL"
-        else:
+        if instead:
             assert turn["terminalEvent"]["answer"]["text"]
-        why = "model_unavailable:unreachable"
+        else:
+            assert turn["terminalEvent"]["refused"]["reason"] == "REFUSAL_REASON_NEEDS_MODEL"
         assert turn["fallbacks"] == [
             {
-                "kind": "FALLBACK_KIND_CLASSIFIER",
-                "source": "alpha:alone",
-                "target": "intent",
-                "cause": why,
-            },
-            {
                 "kind": f"FALLBACK_KIND_{kind}",
-                "source": "model" if kind == "PASSAGES" else "write",
+                "source": source,
                 "target": target,
-                "cause": why,
-            },
+                "cause": "model_unavailable:unreachable",
+            }
+            for kind, source, target in (("CLASSIFIER", "alpha:alone", "intent"), *instead)
         ]
 
 

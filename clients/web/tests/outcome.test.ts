@@ -74,7 +74,7 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.CLASSIFIER), /^A trained classifier/],
     [fallback(FallbackKind.RULE), /^A rule decided/],
     [fallback(FallbackKind.WITHOUT_SUMMARY), /older messages of this conversation/],
-    [fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), /^No language model was available \(no model is configured\)\.$/],
+    [fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), /^No language model was available \(the agent has no model\)\.$/],
     [fallback(FallbackKind.UNCITED), /^No sentence of this answer could be checked against the documents\.$/],
     [fallback(FallbackKind.WITHOUT_TOOL, "calculator", "passages", "no_model"), /^The tool calculator was not used, because only a language model can choose it/],
     [fallback(FallbackKind.WITHOUT_RERANKER), /order of the search\.$/],

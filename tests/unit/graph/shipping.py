@@ -10,6 +10,7 @@ from uuid import UUID
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
+from responsa_server.agents.engine.config import DEFAULT_MODEL
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
@@ -124,13 +125,16 @@ CLASSIFIERS = {
 }
 
 
-def shipped(agent: str, parts: NodeParts, tools: Sequence[str] = ()) -> PlannedAgent:
-    """A shipped agent, made of these parts. tools: the tools that it uses in addition."""
+def shipped(
+    agent: str, parts: NodeParts, tools: Sequence[str] = (), chain: Sequence[str] = (DEFAULT_MODEL,)
+) -> PlannedAgent:
+    """A shipped agent, made of these parts. tools: the tools that it uses in addition. chain: its models."""
     found = examine(SHIPPED / agent, Surroundings())
     assert found.problems == []
     assert found.config is not None
     version = f"agents/{agent}/versions/1"
     config = found.config
+    config = config.model_copy(update={"model": config.model.model_copy(update={"chain": tuple(chain)})})
     if tools:
         use = (*config.tools.use, *tools)
         config = config.model_copy(update={"tools": config.tools.model_copy(update={"use": use})})

@@ -229,6 +229,19 @@ async def test_tools_that_only_a_model_can_choose_are_named() -> None:
     assert Fallback(FallbackKind.WITHOUT_TOOL, "note", "", "no_model") in end.fallbacks
 
 
+@pytest.mark.parametrize(
+    ("intent", "said"), [("qa", LONG), ("chitchat", "uses no language model"), ("post", "Chat uses none")]
+)
+async def test_an_agent_that_asks_no_model_misses_none(intent: str, said: str) -> None:
+    one = asked("chat")
+    question = replace(one, question=replace(one.question, parameters=json.dumps({"intent": intent})))
+    agent = shipped("chat", parts(None, shelf()), chain=["passages"])
+    end = (await told_by(agent, question))[-1]
+    assert isinstance(end, Answered | Refused)
+    assert end.fallbacks == ()
+    assert said in (end.text if isinstance(end, Answered) else end.message)
+
+
 @pytest.mark.parametrize("intent", ["post", "linkedin"])
 @pytest.mark.parametrize("model", [None, Says([UNREACHABLE])])
 async def test_a_post_needs_a_model(intent: str, model: Says | None) -> None:
@@ -236,5 +249,7 @@ async def test_a_post_needs_a_model(intent: str, model: Says | None) -> None:
     question = replace(one, question=replace(one.question, parameters=json.dumps({"intent": intent})))
     end = refused(await told_by(shipped("chat", parts(model, shelf())), question))
     assert (end.reason, end.intent) == (RefusalReason.NEEDS_MODEL, intent)
+    # No passage was shown instead.
+    assert end.fallbacks == ()
     assert "needs a language model" in end.message
     assert ("models.default" in end.message) is (model is None)

@@ -67,7 +67,7 @@ const CAUSES: Readonly<Record<string, string>> = {
   overloaded: "it is overloaded",
   empty: "its reply was empty",
   not_configured: "it is not configured",
-  no_model: "no model is configured",
+  no_model: "the agent has no model",
   structured_invalid: "its reply had the wrong form",
   "budget:steps": "too few steps are left",
   "budget:tokens": "too few tokens are left",

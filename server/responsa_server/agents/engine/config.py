@@ -63,6 +63,11 @@ class ModelTable(Table):
         1024, ge=1, le=65536, description="The maximum number of tokens that a model may write in one call."
     )
 
+    @property
+    def asks_none(self) -> bool:
+        """Whether the agent asks no model, whatever the settings say."""
+        return set(self.chain) == {PASSAGES}
+
 
 class HistoryTable(Table):
     """`history`: the part of the conversation that a turn reads."""

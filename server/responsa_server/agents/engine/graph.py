@@ -64,14 +64,14 @@ class Detour:
     """The nodes that may follow a node that failed before it sent text: it was unavailable in all attempts, or the budget is spent.
 
     choose: returns one of the targets, or None if no edge matches the state; without a target, the node's error ends the turn.
-    kind: the kind of fallback that the detour reports. kinds: for some targets, the kind that replaces `kind`.
+    kind: the kind of fallback that the detour reports. kinds: for some targets, the kind that replaces `kind`; None to report nothing.
     """
 
     kind: FallbackKind
     targets: Sequence[str]
     choose: Callable[[GraphState], str | None]
     limits: Mapping[str, int] = field(default_factory=dict[str, int])
-    kinds: Mapping[str, FallbackKind] = field(default_factory=dict[str, FallbackKind])
+    kinds: Mapping[str, FallbackKind | None] = field(default_factory=dict[str, "FallbackKind | None"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +314,9 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
                     error.text = _sent(state)
                 raise
             kind = detour.kinds.get(target, detour.kind)
-            source = _MODEL if kind is FallbackKind.PASSAGES else name
-            context.fell_back(Fallback(kind, source, target, cause(error)))
+            if kind is not None:
+                source = _MODEL if kind is FallbackKind.PASSAGES else name
+                context.fell_back(Fallback(kind, source, target, cause(error)))
             output, diverted = {}, target
         if not writes.issuperset(output):
             raise PlanError(f"the node {name} has written {', '.join(sorted(set(output) - writes))}")
@@ -441,10 +442,8 @@ def plan(
         kind = kinds[config.nodes[name].kind].fallback
         if kind is not None and (ways := [edge for edge in edges[name] if edge.on is not None]):
             targets = _targets(ways)
-            replacing = {target: kinds[config.nodes[target].kind].replaces_model for target in targets}
-            named = {target: one for target, one in replacing.items() if one is not None}
-            # If the target replaces the model with its own text, the target's kind of fallback is more precise than “passages”.
-            named = named if kind is FallbackKind.PASSAGES else {}
+            around_model = kind is FallbackKind.PASSAGES
+            named = {target: nodes[target].replaces_model for target in targets if around_model}
             detours[name] = Detour(kind, targets, _choice(ways, model=model), _limits(ways), named)
     routes = [
         _route(name, [edge for edge in edges[name] if edge.on is None], model=model)

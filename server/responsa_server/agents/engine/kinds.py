@@ -85,8 +85,7 @@ class NodeKind:
     prompts and templates. needs_model: whether a node cannot be made without a model. streams: whether the node sends
     the answer's text, unless its option `stream` is false. repeats_text: whether the node sends text that earlier nodes
     wrote. The earlier nodes must not have sent this text. fallback: the kind of fallback that an edge `on =
-    "unavailable"` from the node reports; None if the node is never unavailable. replaces_model: the kind of fallback
-    that a detour reports if it leads around a model to this node. values: for given options, returns the possible
+    "unavailable"` from the node reports; None if the node is never unavailable. values: for given options, returns the possible
     values of each output whose type does not list its values. labels: for given options, returns the labels that
     examples may have, each of which needs an example; None if every label is allowed. needs_test: an input that may be
     an empty result and that an edge on every path must test; "" if no input needs a test. rejects_text: whether the node is unavailable if the text that earlier nodes wrote must
@@ -103,7 +102,6 @@ class NodeKind:
     offers: Offered = field(default_factory=Offered)
     values: Callable[[Any], Mapping[str, Sequence[str]]] | None = None
     needs_model: bool = False
-    replaces_model: FallbackKind | None = None
     repeats_text: bool = False
     labels: Callable[[Any], Sequence[str]] | None = None
     needs_test: str = ""

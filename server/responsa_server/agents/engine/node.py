@@ -19,6 +19,7 @@ from responsa_server.domain.events import (
     Cited,
     Delta,
     Fallback,
+    FallbackKind,
     ModelUsed,
     ProviderSwitched,
     Status,
@@ -272,6 +273,8 @@ class Node(abc.ABC, Generic[Input, Output]):
     """The node's effect outside the turn. A milestone always follows a node with an effect."""
     calls_model: bool = False
     """Whether the node calls a model. If so, a milestone follows the node, because a repeated call would cost money again."""
+    replaces_model: FallbackKind | None = FallbackKind.PASSAGES
+    """The kind of fallback that a detour around a model to this node reports; None if it reports none."""
     has_rule: bool = False
     """Whether the node can work without a model when the turn's budget is spent."""
     reads: Mapping[str, str] = _SAME

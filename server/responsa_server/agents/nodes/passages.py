@@ -121,13 +121,13 @@ def done_without_model(
     *,
     replaced: bool = False,
 ) -> None:
-    """Report what a turn without a language model did without: the model itself if its answer was replaced, and each tool that only a model could have chosen. Nothing is reported if a
-    model was available.
+    """Report what a turn without a language model did without: the model itself if its answer was replaced and the agent would have asked one, and each tool that only a model could have
+    chosen. Nothing is reported if a model was available.
 
     name: the node that reports. results, fallbacks: those of the turn so far.
     """
     failed = next((one.cause for one in fallbacks if one.kind is FallbackKind.PASSAGES), "")
-    if parts.model is None and replaced:
+    if parts.model is None and replaced and not parts.traits.model.asks_none:
         run.fell_back(Fallback(FallbackKind.PASSAGES, "model", name, NO_MODEL))
     if parts.model is not None and not failed:
         return

@@ -76,6 +76,8 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         self._traits = parts.traits
         self._prompts = required(parts.prompts, "set of prompts") if options.template else None
         self._has_model = parts.model is not None
+        if options.needs_model:
+            self.replaces_model = None
 
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
         """Write the refusal. Its message names the searched documents, the tools that failed and a remedy, or says that the
@@ -111,6 +113,8 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             return (
                 f"“{asked}” needs a language model, and none is available at present. Ask again in a moment."
             )
+        if self._traits.model.asks_none:
+            return f"“{asked}” needs a language model, and {self._traits.name} uses none. Ask another agent."
         return (
             f"“{asked}” needs a language model, and none is configured. Whoever runs this server can name one with the setting models.default"
             " (RESPONSA_MODELS__DEFAULT) and give its key or its address."

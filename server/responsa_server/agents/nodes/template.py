@@ -25,6 +25,7 @@ from responsa_server.domain.events import MAX_ANSWER_BYTES, AnswerOutcome, Fallb
 
 WITHOUT_MODEL: Final = "without_model"
 NO_MODEL: Final = "No language model is configured"
+NEVER_A_MODEL: Final = "This agent uses no language model"
 MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
     trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "failed"}),
@@ -56,13 +57,14 @@ class TemplateOutput(NodeModel):
 
 
 class Template(Node[TemplateInput, TemplateOutput]):
-    """Fills in the template and sends the text. If the agent has no model and the template has the variable `without_model`, the
+    """Fills in the template and sends the text. If no model is configured and the template has the variable `without_model`, the
     turn reports that the template replaced a model.
     """
 
     input_model = TemplateInput
     output_model = TemplateOutput
     announcement = Announcement(Step.GENERATING, "Generating response...")
+    replaces_model = FallbackKind.TEMPLATE
 
     def __init__(
         self,
@@ -84,7 +86,8 @@ class Template(Node[TemplateInput, TemplateOutput]):
 
     async def process(self, given: TemplateInput, run: Run) -> TemplateOutput:
         """Fill in the template and send the text. Raises PromptError if the template cannot be filled in."""
-        if not self._has_model and WITHOUT_MODEL in self._prompts.front(self._template).variables:
+        missed = not self._has_model and not self._traits.model.asks_none
+        if missed and WITHOUT_MODEL in self._prompts.front(self._template).variables:
             run.fell_back(Fallback(FallbackKind.TEMPLATE, "model", self.name, "no_model"))
         whole = self._prompts.text(self._template, self._values(given)).replace("\x00", "\ufffd")
         text = whole.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
@@ -99,7 +102,11 @@ class Template(Node[TemplateInput, TemplateOutput]):
             "agent": self._traits.name,
             "questions": tuple(self._traits.questions),
             "teacher": given.teacher,
-            WITHOUT_MODEL: MODEL_AWAY if self._has_model else NO_MODEL,
+            WITHOUT_MODEL: MODEL_AWAY
+            if self._has_model
+            else NEVER_A_MODEL
+            if self._traits.model.asks_none
+            else NO_MODEL,
             "question": given.standalone_question or given.question,
             "failed": " ".join(
                 filter(
@@ -123,5 +130,4 @@ KIND: Final = NodeKind(
     TemplateOptions,
     streams=True,
     offers=OFFERED,
-    replaces_model=FallbackKind.TEMPLATE,
 )
