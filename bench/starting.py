@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from bench.processes import Place, Started, command, place, running
+from bench.processes import DOCS_LOADED, Place, command, place, running
 from bench.report import Line
 
 TITLE: Final = "Start: `responsa up` until `responsa ask` has printed its answer"
 _QUESTION: Final = "How does a client continue after a lost connection?"
 _READY: Final = "Responsa is ready"
-_DOCS: Final = "Loading Responsa's own documents"
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
@@ -37,19 +36,13 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
 def _once(at: Place) -> dict[str, float]:
     """Measures one start and one question. Returns seconds; the total is first."""
     with running(at) as started:
-        ready = _at(started, _READY)
+        ready = next(seconds for line, seconds in started.times.items() if line.startswith(_READY))
         begun = time.perf_counter()
         command(at, "ask", _QUESTION)
         ended = time.perf_counter()
-    docs = _at(started, _DOCS)
-    parts = {
+    return {
         "until the first answer (total)": ended - started.begun,
         "until the link is printed (part of the total)": ready,
+        "for loading Responsa's own documents (part of the total)": started.times[DOCS_LOADED] - ready,
+        "for the question with `responsa ask` (part of the total)": ended - begun,
     }
-    if docs:
-        parts["for reading Responsa's own documents (part of the time until the link)"] = ready - docs
-    return parts | {"for the question with `responsa ask` (part of the total)": ended - begun}
-
-
-def _at(started: Started, begin: str) -> float:
-    return next((seconds for line, seconds in started.times.items() if line.startswith(begin)), 0.0)

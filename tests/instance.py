@@ -167,11 +167,13 @@ class Instance:
         return self
 
     def until_ready(self) -> Instance:
-        """Wait for the line that reports that the instance is ready."""
+        """Wait until the instance is ready and has loaded its docs."""
+        record = Layout.of(self.home).docs_record
 
         def ready() -> bool:
             assert self.process.poll() is None, f"it ended: {self.said()}{self.log('server')[-3000:]}"
-            return "Responsa is ready" in self.said()
+            loaded = self.settings.get("RESPONSA_DOCS") == "none" or record.is_file()
+            return "Responsa is ready" in self.said() and loaded
 
         eventually(ready, lambda: f"readiness; it said {self.said()!r}", START_PATIENCE)
         self.processes()

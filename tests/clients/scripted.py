@@ -224,6 +224,7 @@ def excerpt(text: str, uri: str) -> excerpt_pb2.Excerpt:
     return excerpt_pb2.Excerpt(
         title="Letters",
         headings=["Authors"],
+        collection="collections/post",
         uri=uri,
         source_range=whole,
         text=text,

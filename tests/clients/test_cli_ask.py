@@ -93,14 +93,14 @@ async def test_without_a_model_the_passages_are_printed(server: Scripted, respon
     shown = [
         "No language model is configured. These passages of your documents fit best.",
         "",
-        "[1] Letters › Authors (letters.md, bytes 0-16)",
+        "[1] Letters › Authors (post, letters.md, bytes 0-16)",
         "  > Émile wrote it.",
         "",
     ]
     assert done.out.splitlines() == [*shown, "More passages", '- Letters › Authors: "Anna read it."']
     assert done.err == f"responsa: `responsa resume {TURN} --more` prints them whole.\n{GO_ON}"
     whole = await responsa("ask", "Who wrote it?", "--more")
-    further = ["[2] Letters › Authors (more.md, bytes 0-13)", "  > Anna read it."]
+    further = ["[2] Letters › Authors (post, more.md, bytes 0-13)", "  > Anna read it."]
     assert (whole.out.splitlines(), whole.err) == ([*shown, *further], GO_ON)
     answered = (await responsa("ask", "--json", "--no-deltas", "Who wrote it?")).lines[-1]["answer"]
     assert [len(answered[name]) for name in ("excerpts", "moreExcerpts")] == [1, 1]
@@ -115,7 +115,7 @@ async def test_a_refusal_is_followed_by_the_closest_passages(server: Scripted, r
         "",
         "Closest in the documents",
         "",
-        "[1] Letters › Authors (letters.md, bytes 0-16)",
+        "[1] Letters › Authors (post, letters.md, bytes 0-16)",
         "  > Émile wrote it.",
     ]
 

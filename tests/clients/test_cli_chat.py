@@ -256,7 +256,7 @@ async def test_the_words_of_the_talk_are_no_questions(server: Scripted, responsa
     assert done.err.startswith("responsa: Enter sends a question,")
     assert done.err.count("responsa: The last answer has no further passages.\n") == 2
     assert "responsa: /more prints them whole.\n" in done.err
-    assert done.out.count("[1] Letters › Authors (more.md, bytes 0-13)\n  > Anna read it.\n") == 1
+    assert done.out.count("[1] Letters › Authors (post, more.md, bytes 0-13)\n  > Anna read it.\n") == 1
 
 
 async def test_ctrl_c_stops_an_answer_to_a_pipe_and_ends_the_command(

@@ -44,6 +44,8 @@ def theirs() -> Iterator[Instance]:
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, of util-linux")
 def test_the_whole_as_a_plain_user(theirs: Instance) -> None:
     theirs.start().until_ready()
+    said = theirs.said()
+    assert said.index("Responsa is ready") < said.index("Loading Responsa's own documents")
     for role, process in theirs.processes().items():
         assert process.uids().effective == pwd.getpwnam("nobody").pw_uid, role
     assert "six in the morning" in theirs.run("ask", "When does the ferry to Skye leave from Mallaig?").stdout

@@ -49,11 +49,8 @@ def introduction(answer: turn_pb2.TurnAnswer) -> str:
 
 def print_cards(excerpts: Sequence[excerpt_pb2.Excerpt], first: int = 1) -> None:
     """Print the excerpts on stdout, with a blank line before each. first: the number of the first one."""
-    named = len({excerpt.collection for excerpt in excerpts}) > 1
     for number, excerpt in enumerate(excerpts, first):
-        heading = (
-            f"[{number}] {_GRADES.get(excerpt.grade, '')}{path(excerpt)} ({_place(excerpt, named=named)})"
-        )
+        heading = f"[{number}] {_GRADES.get(excerpt.grade, '')}{path(excerpt)} ({_place(excerpt)})"
         print_text("")
         if sys.stdout.isatty() and can_move_cursor():
             # Imported late, because it loads the renderer, which only a terminal needs.
@@ -77,19 +74,18 @@ def path(excerpt: excerpt_pb2.Excerpt) -> str:
     return " › ".join(one_line(part, 120) for part in parts)
 
 
-def _place(excerpt: excerpt_pb2.Excerpt, *, named: bool) -> str:
-    """Where the excerpt is from. named: whether the id of its collection is a part."""
+def _place(excerpt: excerpt_pb2.Excerpt) -> str:
+    """Where the excerpt is from."""
     source = excerpt.source_range
     where = one_line(excerpt.uri or excerpt.document_version, 300)
-    if kind := _KINDS.get(excerpt.collection_kind):
-        where = f"{kind}, {where}"
-    elif named:
-        where = f"{excerpt.collection.removeprefix('collections/')}, {where}"
-    return f"{where}, {place_within(excerpt)}bytes {source.start}-{source.end}"
+    collection = _KINDS.get(excerpt.collection_kind) or excerpt.collection.removeprefix("collections/")
+    return f"{collection}, {where}, {place_within(excerpt)}bytes {source.start}-{source.end}"
 
 
 def _quote(excerpt: excerpt_pb2.Excerpt) -> str:
-    """The marked sentence."""
+    """The marked sentence, as the Markdown shows it if it can."""
+    if mark := _marked(excerpt):
+        return excerpt.markdown[slice(*mark)]
     start = excerpt.source_range.start
     marked = excerpt.marked_range
     return excerpt.text.encode()[marked.start - start : marked.end - start].decode(errors="replace")

@@ -183,6 +183,11 @@ class Layout:
         return self.home / "data"
 
     @property
+    def docs_record(self) -> Path:
+        """The file with the digest of Responsa's own documents, which `responsa up` writes when it has loaded them."""
+        return self.data / "docs.sha256"
+
+    @property
     def logs(self) -> Path:
         """The folder of the log files, one for each part: postgres.log, redis.log, server.log, envoy.log."""
         return self.home / "logs"

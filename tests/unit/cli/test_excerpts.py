@@ -45,7 +45,7 @@ def test_a_card_names_its_place_and_marks_its_sentence(capsys: pytest.CaptureFix
         page=2,
     )
     assert printed(capsys, card, first=4) == (
-        "\n[4] Trips › Expenses (trips.md, page 2, bytes 10-55)\n"
+        "\n[4] Trips › Expenses (notes, trips.md, page 2, bytes 10-55)\n"
         "    Für alle.\n  > Send them\n  > within 30 days.\n    No more.\n"
     )  # fmt: skip
 
@@ -67,7 +67,7 @@ def test_the_sentence_of_a_paragraph_has_lines_of_its_own_and_other_blocks_stay(
     assert printed(capsys, excerpt(markdown, sentence)).splitlines()[2:] == lines
 
 
-def test_cards_name_their_grade_and_the_collections_if_there_are_several(
+def test_cards_name_their_grade_and_their_collection(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     near = excerpt("Near.", grade=excerpt_pb2.EXCERPT_GRADE_PERHAPS)
@@ -105,7 +105,9 @@ def test_one_line_says_why_there_are_passages(fallbacks: list[str], line: str) -
 
 
 def test_further_passages_are_a_line_each() -> None:
-    lines = glances([excerpt("Lead. Low\nwater.", "Low\nwater."), excerpt("High " * 99, "High " * 99)])
+    low = excerpt("Lead. Low\nwater.", "Low\nwater.")
+    low.text = 'Lead. Low\n<img src="low.png">water.'
+    lines = glances([low, excerpt("High " * 99, "High " * 99)])
     first, second = lines.splitlines()
     assert first == '- Trips: "Low water."'
     assert len(second) < 150

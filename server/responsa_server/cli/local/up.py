@@ -38,9 +38,7 @@ from responsa_server.envoy.replicas import OWN, Replica, ReplicaError, Replicas
 from responsa_server.stores.postgres.migrate import MigrationError
 
 DOCS_SECONDS = 300.0
-"""The time limit for loading the project's own documents at startup. `responsa up` prints its address after the load,
-or when the time limit is reached.
-"""
+"""The time limit for loading the project's own documents at startup."""
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
 
 
@@ -112,13 +110,13 @@ def run(settings: Settings) -> int:
         prepare_database()
 
     def announce() -> None:
-        _load_docs(settings, layout)
         code = asyncio.run(_session_code(settings, layout))
         print(f"Responsa is ready: {_url(settings)}/#code={code}", flush=True)
         print(
             "The link signs you in once, within ten minutes. `responsa open` prints a new link. Ctrl-C stops Responsa.",
             flush=True,
         )
+        _load_docs(settings, layout)
 
     print(f"Starting Responsa; its data is in {layout.home}", flush=True)
     return Supervisor(layout, children, on_ready=announce, say=lambda line: print(line, flush=True)).run()
@@ -201,10 +199,10 @@ def _load_docs(settings: Settings, layout: Layout) -> None:
     digest = hashlib.sha256()
     for page in pages.values():
         digest.update(hashlib.sha256(page.encode()).digest())
-    record = layout.data / "docs.sha256"
+    record = layout.docs_record
     if record.is_file() and record.read_text(encoding="utf-8") == digest.hexdigest():
         return
-    print("Loading Responsa's own documents", flush=True)
+    print("Loading Responsa's own documents; questions about Responsa have to wait for them.", flush=True)
     passed = {**environment(), "RESPONSA_URL": _url(settings), "RESPONSA_API_KEY_FILE": str(layout.api_key)}
     passed.pop("RESPONSA_API_KEY", None)
     with tempfile.TemporaryDirectory(prefix="responsa-") as made:
@@ -228,7 +226,7 @@ def _not_loaded(reason: str) -> str:
 
 
 def _ingest(paths: Sequence[Path], variables: dict[str, str]) -> str | None:
-    """Run `responsa ingest` with a time limit, so that the address is printed in any case. Returns the reason for a
+    """Run `responsa ingest` with a time limit, because no part is restarted in the meantime. Returns the reason for a
     failure, or None.
     """
     command = [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION]
