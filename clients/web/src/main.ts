@@ -19,7 +19,7 @@ import { PendingQuestions } from "./chat/pending.js";
 import { fragmentOf, keysAt, placeAt } from "./documents/place.js";
 import { profileView } from "./account/profile.js";
 import { SearchView } from "./documents/search.js";
-import { claim, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
+import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
 import { replaces, SignInView } from "./account/signin.js";
 import { SharedStreams } from "./chat/streams.js";
 import { TabbedView } from "./common/tabbed.js";
@@ -65,7 +65,7 @@ class App {
       if (!signal.aborted) this.#outside("", { secret, present });
       return;
     }
-    let chosen = agreed;
+    let chosen = comesBack(sessionStorage) || agreed;
     const began = () => {
       chosen = true;
       tabs.tell({ kind: "sessionBegan" });

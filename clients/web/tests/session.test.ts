@@ -5,7 +5,7 @@ import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
 import { naming, watchingSession } from "../src/common/api.js";
 import { CUT, failureOf, ofOtherUser, withWait } from "../src/common/errors.js";
-import { askForReset, begin, beginWith, claim, confirmEmail, hasSecret, isOthers, ofOther, onLoopback, signIn, signOut, takeSecret } from "../src/account/session.js";
+import { askForReset, begin, beginWith, claim, comesBack, confirmEmail, goes, hasSecret, isOthers, ofOther, onLoopback, signIn, signOut, takeSecret } from "../src/account/session.js";
 import { responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 
@@ -63,6 +63,15 @@ describe("claim", () => {
     expect(claim(storage, "users/b")).toBe(true);
     expect(storage.length).toBe(1);
     expect(claim(storage, "users/b")).toBe(false);
+  });
+});
+
+describe("comesBack", () => {
+  it("tells once that the visitor went to a provider", () => {
+    const storage = new MemoryStorage();
+    expect(comesBack(storage)).toBe(false);
+    goes(storage);
+    expect([comesBack(storage), comesBack(storage)]).toEqual([true, false]);
   });
 });
 

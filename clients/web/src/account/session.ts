@@ -177,6 +177,20 @@ export function claim(storage: Storage, user: string): boolean {
   return others;
 }
 
+const GOING = "responsa.going";
+
+/** Remember in the tab's storage that the visitor has gone to a provider to sign in here, whoever worked in this tab before. */
+export function goes(storage: Storage): void {
+  storage.setItem(GOING, "");
+}
+
+/** Whether the visitor comes from such a sign-in. It is forgotten at once. */
+export function comesBack(storage: Storage): boolean {
+  const went = storage.getItem(GOING) !== null;
+  storage.removeItem(GOING);
+  return went;
+}
+
 /** End the user's session on the server. Returns undefined after success. */
 export async function signOut(user: string, ask: typeof fetch = fetch): Promise<Failure | undefined> {
   try {

@@ -7,7 +7,7 @@ import { button, element, replace } from "../common/dom.js";
 import { CUT, failureOf, withWait, type Failure } from "../common/errors.js";
 import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "../common/fields.js";
 import { callName } from "../common/people.js";
-import { askForReset, begin, beginWith, confirmEmail, me, ofOther, onLoopback, type Secret } from "./session.js";
+import { askForReset, begin, beginWith, confirmEmail, goes, me, ofOther, onLoopback, type Secret } from "./session.js";
 
 type Mode = "signIn" | "register" | "confirm" | "forgot" | "reset";
 
@@ -123,8 +123,9 @@ export class SignInView {
     const present = await me(this.#api);
     if (present && !(await replaces(present))) return this.#leave();
     const found = await beginWith(name, `${location.pathname}${location.search}${location.hash}`, { invitation, replace: present !== undefined });
-    if (found instanceof URL) location.assign(found);
-    else this.#refuse(found, {});
+    if (!(found instanceof URL)) return this.#refuse(found, {});
+    goes(sessionStorage);
+    location.assign(found);
   }
 
   get #showsProviders(): boolean {

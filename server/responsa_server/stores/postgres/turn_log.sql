@@ -96,7 +96,7 @@ ON CONFLICT (turn_id, process) DO UPDATE SET until = excluded.until;
 -- The parts of an append become one statement; this part is the first. An append is accepted on three conditions. It has the turn's current
 -- epoch. Its rows follow directly on last_seq, the last committed event, so that a repeated append writes nothing twice. The turn was not released
 -- (lease_until), because a late write must not undo a release. first is 0 if there are no rows. row_from to row_to are the indexes of the turn's
--- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. A checkpoint sets the count of lost workers to 0: an attempt repeats the events after the checkpoint, so only a checkpoint shows that the turn got further. read_documents and read_versions are arrays as text, or '' to add nothing. attempt is the attempt of the last row if it began after the claim, otherwise 0. With these indexes no part of the statement needs to
+-- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. A checkpoint sets the count of lost workers to 0: an attempt repeats the events after the checkpoint, so only a checkpoint shows that the turn got further. read_documents and read_versions are arrays as text, or '' to add nothing (NULL || an array is that array). attempt is the attempt of the last row if it began after the claim, otherwise 0. With these indexes no part of the statement needs to
 -- join two long lists.
 fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(leases)b::float8[], %(froms)b::int[],
@@ -109,8 +109,8 @@ fence AS MATERIALIZED (
 ), fenced AS (
     UPDATE responsa.turn AS t SET last_seq = greatest(t.last_seq, held.last), attempt = greatest(t.attempt, held.attempt),
         losses = CASE WHEN held.saved > 0 THEN 0 ELSE t.losses END, lease_until = now() + held.lease * interval '1 s',
-        read_documents = CASE WHEN held.read_documents = '' THEN t.read_documents ELSE coalesce(t.read_documents, '{}') || held.read_documents::uuid[] END,
-        read_versions = CASE WHEN held.read_documents = '' THEN t.read_versions ELSE coalesce(t.read_versions, '{}') || held.read_versions::int[] END
+        read_documents = CASE WHEN held.read_documents = '' THEN t.read_documents ELSE t.read_documents || held.read_documents::uuid[] END,
+        read_versions = CASE WHEN held.read_documents = '' THEN t.read_versions ELSE t.read_versions || held.read_versions::int[] END
     FROM held WHERE t.id = held.id AND t.id = ANY (%(turns)b::uuid[])
     RETURNING t.id, t.tenant_id, t.epoch, held.row_from, held.row_to, held.saved
 )
