@@ -24,10 +24,11 @@ from responsa_server.domain.events import (
     Excerpt,
     Grade,
 )
+from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, PieceEvidence, judge
 from responsa_server.search.parts import PROSE_BYTES, Part, PassageParts
-from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
+from responsa_server.search.retrieve import KIND_MARGIN, ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.instructing import instructing_spans
 
 READ: Final = 10
@@ -225,10 +226,14 @@ def _candidates(
     ]
     # Of a person's record and a catalogue that fit about equally well, the record comes first. In `evidence.py`'s order, the order of the search has decided.
     edge = OWN_MARGIN if apply else 0.0
-    return sorted(
-        found,
-        key=lambda one: -one.fit - edge * (one.passage.found.passage.document_id in retrieval.about),
-    )
+    kind = KIND_MARGIN * (sum(WEIGHTS) if apply else 1.0)
+
+    def rank(candidate: _Candidate) -> float:
+        passage = candidate.passage.found.passage
+        own = retrieval.kinds.get(passage.collection_id) is CollectionKind.OWN
+        return candidate.fit + kind * own + edge * (passage.document_id in retrieval.about)
+
+    return sorted(found, key=rank, reverse=True)
 
 
 def _calibrated(question: ParsedQuestion, one: ScoredPassage, pieces: Sequence[PieceEvidence]) -> bool:

@@ -46,6 +46,7 @@ def found(
     number: int = 1,
     document: int = 0,
     cosine: float | None = 0.5,
+    collection: str = "default",
 ) -> FoundPassage:
     """A passage of one paragraph. document: the number of its document; 0 if it has its own one."""
     paragraph = Block(BlockKind.PARAGRAPH, 0, len(text.encode()))
@@ -55,7 +56,7 @@ def found(
     ]
     source = ByteRange(start, start + len(text.encode()))
     of_document = UUID(int=document or number)
-    passage = Passage(UUID(int=number), "default", of_document, 1, title, "", source, text)
+    passage = Passage(UUID(int=number), collection, of_document, 1, title, "", source, text)
     return FoundPassage(passage, language_of(text), stored)
 
 
@@ -71,7 +72,7 @@ def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None
         scored(passages, vector),
         (weights_of(question, language, 50),),
         (language,),
-        kinds={"default": CollectionKind.OWN},
+        kinds={"default": CollectionKind.OWN, "responsa-docs": CollectionKind.DOCS},
     )
     around = {one.passage.id: (one.passage.source.start, one.passage.text.encode()) for one in passages}
     return ranking(retrieval, around, PassageAnalyses())
@@ -126,6 +127,17 @@ def test_what_several_documents_say_is_shown_once() -> None:
     kept = distinct(scored(again))
     assert [one.found.passage.id.int for one in kept] == [1, 3]
     assert len(ranked(QUESTION, again[:2]).excerpts) == 1
+
+
+@pytest.mark.parametrize(("cosine", "first"), [(0.5, "default"), (0.55, "default"), (0.65, "responsa-docs")])
+def test_of_excerpts_that_fit_about_equally_well_those_of_own_documents_come_first(
+    cosine: float, first: str
+) -> None:
+    docs = found(
+        "A worker renews its lease every ten seconds.", cosine=cosine, collection="responsa-docs", number=1
+    )
+    own = found("A worker renews its lease every four days.", number=2)
+    assert ranked(QUESTION, [docs, own]).excerpts[0].collection_id == first
 
 
 @pytest.mark.parametrize(
