@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from responsa_lab.scripted.choosing import filled
-from responsa_lab.scripted.orders import usurping
+from responsa_lab.scripted.orders import orders, usurping
 from responsa_lab.scripted.reading import Reading, content, sentences, stems, words
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, Stop, TextPiece
@@ -162,9 +162,10 @@ def _post(reading: Reading) -> str:
     if earlier and re.search(r"\bshorter\b", reading.question, re.IGNORECASE):
         paragraphs = [one for one in earlier[-1].split("\n\n") if one.strip()]
         return "\n\n".join([*paragraphs[:2], *paragraphs[-1:]] if len(paragraphs) > 2 else paragraphs)
-    topic = _topic(
-        re.sub(r"\b(?:write|linkedin|post|about|for)\b", " ", reading.question, flags=re.IGNORECASE)
-    )
+    wished = reading.question
+    for order in orders(wished, any_wish=False):
+        wished = wished.replace(order, " ")
+    topic = _topic(re.sub(r"\b(?:write|linkedin|post|about|for)\b", " ", wished, flags=re.IGNORECASE))
     title = topic[:1].upper() + topic[1:]
     best = _worth(ranked(reading, topic), _MOST_IN_POST)
     body = [one.cited for one in best] or [f"With {topic}, … becomes …"]
