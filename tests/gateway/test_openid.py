@@ -34,7 +34,7 @@ from responsa_server.domain.errors import NotPermitted, Precondition, Reason, Re
 from responsa_server.domain.people import Origin, Principal, Role, User, UserChange
 from responsa_server.identity import openid_provider
 from responsa_server.identity.linked import LinkedIdentities
-from responsa_server.identity.openid import OpenId, OpenIdOptions
+from responsa_server.identity.openid import MOST_AT_ONCE, OpenId, OpenIdOptions
 from responsa_server.identity.openid_settings import OidcProviderSettings, OidcSettings
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import (
@@ -706,6 +706,31 @@ async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf
     site.provider.replies.clear()
     site.clock.moved = openid_provider.FAILED_SECONDS + 1
     assert (await site.start()).status_code == 200
+
+
+async def test_a_slow_provider_leaves_the_others_their_places(site: Site) -> None:
+    asked, answers = site.provider.replies, asyncio.Event()
+
+    async def waiting(exchange: Exchange) -> None:
+        await answers.wait()
+        del asked[DISCOVERY]
+        await site.provider.serve(exchange)
+
+    async def twin() -> int:
+        return (await site.http.post("/v1/oidc/twin:start", json={})).status_code
+
+    assert await twin() == 200  # the server keeps its configuration
+    asked[DISCOVERY] = waiting
+    most = MOST_AT_ONCE // 2
+    starts = [asyncio.create_task(site.start()) for _ in range(most + 1)]
+    (refused, *_), held = await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
+    assert (reason(refused.result()), of_rest(refused.result()).metadata) == (
+        "OVERLOADED",
+        {"limit": str(most)},
+    )
+    assert (len(held), await twin()) == (most, 200)
+    answers.set()
+    assert {(await one).status_code for one in held} == {200}
 
 
 @pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda one: one.__name__)
