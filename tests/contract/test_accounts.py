@@ -26,7 +26,8 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange
-from responsa_server.identity.accounts import Accounts, SignedIn
+from responsa_server.identity import accounts
+from responsa_server.identity.accounts import ADDRESS_REPEAT_SECONDS, Accounts, SignedIn
 from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache, digest
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import PasswordSettings, Registration, TokenSettings
@@ -37,6 +38,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.users import PostgresUsers
 from tests.conftest import DatabaseUrls
 from tests.contract.test_identity import audited, refusal
+from tests.instance import PATIENCE
 from tests.people import GOOD, People, people_of
 
 NEWEST = ListQuery(50, Order("create_time", descending=True))
@@ -328,6 +330,52 @@ async def test_a_lost_reply_is_repeated(database: Database) -> None:
     # The successor was used, so this is no longer a lost reply.
     error = await refusal(here.accounts.refresh(signed.refresh_token, request))
     assert error.reason is Reason.TOKEN_INVALID
+
+
+async def test_a_lost_reply_without_a_request_id_is_repeated_for_its_address(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All repetitions get the same tokens, on all servers. The addresses of an IPv6 network (/64) count as one."""
+    # A busy machine may take longer than the five seconds.
+    monkeypatch.setattr(accounts, "ADDRESS_REPEAT_SECONDS", PATIENCE)
+    servers = people_of(database), people_of(database)
+    await user_of(servers[0])
+    for first, again in ((HERE, HERE), (Origin("2001:db8::1"), Origin("2001:db8::ffff"))):
+        signed = await login(servers[0])
+        wanted = await servers[0].accounts.refresh(signed.refresh_token, None, first)
+        replies = await asyncio.gather(
+            *(servers[n % 2].accounts.refresh(signed.refresh_token, None, again) for n in range(20))
+        )
+        assert all(one == wanted for one in replies)
+        await servers[1].accounts.refresh(wanted.refresh_token, None, again)
+
+
+@pytest.mark.parametrize(
+    "how", ["another address", "unknown address", "a request_id", "late", "successor used"]
+)
+async def test_a_second_use_without_a_request_id_ends_the_session(
+    people: People, database_urls: DatabaseUrls, how: str
+) -> None:
+    await user_of(people)
+    signed = await login(people)
+    origin = Origin() if how == "unknown address" else HERE
+    first = await people.accounts.refresh(signed.refresh_token, None, origin)
+    again, request = origin, None
+    if how == "another address":
+        again = Origin("192.0.2.8")
+    elif how == "a request_id":
+        request = uuid7()
+    elif how == "late":
+        seconds = ADDRESS_REPEAT_SECONDS
+        execute(
+            database_urls, f"UPDATE responsa.refresh_token SET use_time = use_time - interval '{seconds} s'"
+        )
+    elif how == "successor used":
+        await people.accounts.refresh(first.refresh_token, None, HERE)
+    error = await refusal(people.accounts.refresh(signed.refresh_token, request, again))
+    assert error.reason is Reason.TOKEN_INVALID
+    assert (await refusal(people.identity.authenticate(token(first)))).reason is Reason.TOKEN_INVALID
+    assert [one[1] for one in audited(database_urls)].count("session.token_reused") == 1
 
 
 @pytest.mark.parametrize("how", ["another request_id", "no request_id", "late", "successor used"])

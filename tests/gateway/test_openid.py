@@ -7,7 +7,7 @@ import base64
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,7 +20,9 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import ValidationError
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from pydantic import SecretStr, ValidationError
 from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.loopback import Exchange
@@ -32,7 +34,7 @@ from responsa_server.domain.errors import NotPermitted, Precondition, Reason, Re
 from responsa_server.domain.people import Origin, Principal, Role, User, UserChange
 from responsa_server.identity import openid_provider
 from responsa_server.identity.linked import LinkedIdentities
-from responsa_server.identity.openid import OpenId, OpenIdOptions
+from responsa_server.identity.openid import MOST_AT_ONCE, OpenId, OpenIdOptions
 from responsa_server.identity.openid_settings import OidcProviderSettings, OidcSettings
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import (
@@ -507,6 +509,76 @@ async def test_a_bad_id_token_is_refused_without_a_hint(
     assert (await site.sign_in()).status_code == 200
 
 
+SHAPES: Final[Mapping[str, object]] = {
+    "a lone surrogate": "\ud800",
+    "a letter": "é",
+    "NUL": "\u0000",
+    "an integer of 401 digits": 10**400,
+    "its negative": -(10**400),
+    "digits": "9" * 5000,
+    "not a number": float("nan"),
+    "infinity": float("-inf"),
+    "a boolean": True,
+    "nothing": None,
+    "a list": ["\ud800", 7, None, [7]],
+    "an object": {"\ud800": ["x"]},
+    "a deep list": json.loads("[" * 500 + "]" * 500),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+async def test_an_id_token_of_any_shape_is_refused_or_read(provider: Provider, shape: object) -> None:
+    """The provider signs the token, so every check of its claims is reached."""
+    found = openid_provider.OpenIdProvider(
+        "corp",
+        OidcProviderSettings(issuer=provider.issuer, client_id=CLIENT, client_secret=SecretStr(SECRET)),
+        OidcSettings(),
+    )
+
+    async def fault(**changes: dict[str, object]) -> str:
+        def sign(claims: dict[str, Any], header: dict[str, Any]) -> str:
+            first = part({"alg": "RS256", **header, **changes.get("header", {})})
+            text = f"{first}.{part({**claims, **changes.get('claims', {})})}"
+            signature = provider.key.private.sign(text.encode(), PKCS1v15(), SHA256())
+            return f"{text}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+        provider.sign = sign
+        uri = provider.consent(await found.authorization_uri("http://localhost/", "state", "nonce", "x" * 43))
+        code = parse_qs(urlsplit(uri).query)["code"][0]
+        try:
+            await found.person(code, "x" * 43, "http://localhost/", "nonce", time.time())
+        except openid_provider.ProviderFault as error:
+            return str(error)
+        return ""
+
+    for name in ("nonce", "iat", "sub", "iss", "aud"):
+        assert await fault(claims={name: shape}) or (name, shape) == ("sub", "é"), name
+    for name in ("exp", "nbf", "azp", "jti"):
+        await fault(claims={name: shape})
+    for name in ("alg", "kid", "typ", "crit", "b64", "zip"):
+        await fault(header={name: shape})
+    assert not await fault()
+
+
+async def test_claims_of_any_shape_describe_a_person(site_with: SiteOf) -> None:
+    site = site_with(role_claim="realm.roles", roles={"bosses": "admin"}, subject_claim="employee_number")
+    for number, shape in enumerate(SHAPES.values()):
+        person = {**ANN, "sub": str(number), "email": f"{number}@example.org", "name": shape}
+        site.provider.person = {
+            **person,
+            "preferred_username": shape,
+            "realm": shape,
+            "employee_number": shape,
+        }
+        site.http.cookies.clear()
+        assert (await site.sign_in()).status_code == 200
+        for name in ("email", "email_verified"):
+            site.provider.person = {**person, "sub": f"{number} {name}", name: shape}
+            assert reason(await site.sign_in()) in ("OIDC_NOT_ADMITTED", "OIDC_ADDRESS_TAKEN")
+        site.provider.person = {**person, "realm.roles": shape}
+        assert (await site.sign_in()).status_code == 200
+
+
 async def test_good_tokens_of_other_forms(site: Site, other_key: Key) -> None:
     site.provider.id_claims = {"aud": [CLIENT, "another"], "azp": CLIENT}
     assert (await site.sign_in()).status_code == 200
@@ -636,6 +708,31 @@ async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf
     assert (await site.start()).status_code == 200
 
 
+async def test_a_slow_provider_leaves_the_others_their_places(site: Site) -> None:
+    asked, answers = site.provider.replies, asyncio.Event()
+
+    async def waiting(exchange: Exchange) -> None:
+        await answers.wait()
+        del asked[DISCOVERY]
+        await site.provider.serve(exchange)
+
+    async def twin() -> int:
+        return (await site.http.post("/v1/oidc/twin:start", json={})).status_code
+
+    assert await twin() == 200  # the server keeps its configuration
+    asked[DISCOVERY] = waiting
+    most = MOST_AT_ONCE // 2
+    starts = [asyncio.create_task(site.start()) for _ in range(most + 1)]
+    (refused, *_), held = await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
+    assert (reason(refused.result()), of_rest(refused.result()).metadata) == (
+        "OVERLOADED",
+        {"limit": str(most)},
+    )
+    assert (len(held), await twin()) == (most, 200)
+    answers.set()
+    assert {(await one).status_code for one in held} == {200}
+
+
 @pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("path", ["/keys", "/token"])
 async def test_a_provider_that_misbehaves_at_the_end(site_with: SiteOf, path: str, reply: Any) -> None:
@@ -695,6 +792,7 @@ async def test_good_replies_that_are_too_long_are_refused(site: Site) -> None:
         ("https://login.example", "https://a@login.example/x", False),
         ("https://login.example", "https://login.example/x#y", False),
         ("https://login.example", "https://login.example/\n", False),
+        ("https://login.example", "https://[::1", False),
         ("https://login.example", "", False),
     ],
 )

@@ -19,8 +19,10 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.calls.interceptors.limits import MAX_SIGN_IN_CALLS
 from responsa_server.domain.accounts import Claims
 from responsa_server.domain.people import Origin, Principal
+from responsa_server.identity import accounts
 from responsa_server.identity.service import Credential
 from responsa_server.stores.postgres.database import Database
+from tests.instance import PATIENCE
 from tests.people import GOOD, people_of
 from tests.rpc.served import SOON, Served, failed, zoe
 from tests.rpc.slow import SlowReader
@@ -87,6 +89,20 @@ async def test_a_stream_ends_when_a_stolen_refresh_token_is_used(served: Served)
     )
     assert error.reason == "TOKEN_INVALID"
     served.agent.gate.set()
+
+
+async def test_a_lost_reply_is_repeated_for_the_address_that_the_proxy_names(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "ADDRESS_REPEAT_SECONDS", PATIENCE)
+    _, _, refresh = await signed_in(served)
+    stub, request = AuthServiceStub(served.channel), auth.RefreshTokenRequest(refresh_token=refresh)
+    here, elsewhere = ((("x-forwarded-for", address),) for address in ("192.0.2.7", "192.0.2.8"))
+    first = await stub.RefreshToken(request, metadata=here)
+    assert await stub.RefreshToken(request, metadata=here) == first
+    assert (await failed(stub.RefreshToken(request, metadata=elsewhere))).reason == "TOKEN_INVALID"
+    request = auth.RefreshTokenRequest(refresh_token=first.tokens.refresh_token)
+    assert (await failed(stub.RefreshToken(request, metadata=here))).reason == "TOKEN_INVALID"
 
 
 async def test_a_stream_ends_with_its_api_key(served: Served) -> None:

@@ -77,13 +77,13 @@ class Provider:
 
     def __post_init__(self) -> None:
         self.published.append(self.key.jwk)
-        self.server = LoopbackServer(self._serve)
+        self.server = LoopbackServer(self.serve)
 
     @property
     def issuer(self) -> str:
         return f"{self.server.url}/realms/acme"
 
-    async def _serve(self, exchange: Exchange) -> None:
+    async def serve(self, exchange: Exchange) -> None:
         path = urlsplit(exchange.request.path).path.removeprefix("/realms/acme")
         self.seen.append(path)
         handlers: Mapping[str, Handler] = {

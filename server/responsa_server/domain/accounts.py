@@ -255,8 +255,8 @@ class AccountStore(Protocol):
     ) -> Refreshed | Refused:
         """Exchange a refresh token for its successor, or repeat the exchange, or end the session of a token that was used twice.
 
-        seconds: how long the session is then valid. audit: makes the event of a second use from the tenant, the user and the session. max_seconds: how long a session may last in all. repeat_seconds: how long an exchange with the same
-        request_id may be repeated.
+        seconds: how long the session is then valid. audit: makes the event of a second use from the tenant, the user and the session. max_seconds: how long a session may last in all. repeat_seconds: how long the same exchange,
+        with the same successor and request_id, may be repeated.
         """
         ...
 

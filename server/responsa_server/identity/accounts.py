@@ -77,7 +77,9 @@ from responsa_server.identity.settings import (
 from responsa_server.identity.tokens import Tokens
 
 REPEAT_SECONDS: Final = 60.0
-"""How long a refresh whose reply was lost can be repeated."""
+"""How long a refresh whose reply was lost can be repeated with its request_id."""
+ADDRESS_REPEAT_SECONDS: Final = 5.0
+"""How long a refresh without a request_id can be repeated from its network address."""
 RECENT_SECONDS: Final = 600.0
 """The age up to which a sign-in counts as recent."""
 INVITATION_SECONDS: Final = 604_800
@@ -201,7 +203,9 @@ class Accounts:
         return begun
 
     async def refresh(self, token: str, request_id: UUID | None, origin: Origin = _UNKNOWN) -> SignedIn:
-        """Exchange a refresh token for the next tokens, or repeat an exchange whose reply was lost. Raises Unauthenticated (TOKEN_INVALID)."""
+        """Exchange a refresh token for the next tokens, or repeat an exchange whose reply was lost: one with the same request_id within `REPEAT_SECONDS`, or one without a request_id
+        from the same network address within `ADDRESS_REPEAT_SECONDS`. Raises Unauthenticated (TOKEN_INVALID).
+        """
         if not well_formed(SecretKind.REFRESH_TOKEN, token):
             raise token_invalid()
 
@@ -210,7 +214,11 @@ class Accounts:
                 origin, tenant_id, names.user(user_id), "session.token_reused", names.session(session_id)
             )
 
-        successor = SecretKind.REFRESH_TOKEN.value + self._tokens.secret.successor(token, request_id)
+        # Whoever repeats the exchange derives the same successor, and whoever has another request_id or address derives another one. So no reply is stored, and no address.
+        network = network_of(origin.address) if request_id is None else ""
+        repeat_seconds = ADDRESS_REPEAT_SECONDS if network else REPEAT_SECONDS if request_id else 0.0
+        body = self._tokens.secret.successor(token, str(request_id or network))
+        successor = SecretKind.REFRESH_TOKEN.value + body
         settings = self._options.tokens
         found = await self._store.refresh(
             digest(token),
@@ -219,7 +227,7 @@ class Accounts:
             (await self._tokens.newest()).kid,
             settings.refresh_seconds,
             settings.session_seconds,
-            REPEAT_SECONDS,
+            repeat_seconds,
             reused,
         )
         if found.tenant_id:

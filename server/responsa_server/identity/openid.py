@@ -12,6 +12,7 @@ import logging
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -58,7 +59,9 @@ from responsa_server.identity.settings import PasswordSettings, Registration
 from responsa_server.identity.tokens import Secret
 
 MOST_AT_ONCE: Final = 64
-"""How many sign-ins may wait for a provider at a time in one process."""
+"""How many sign-ins may wait for providers at a time in one process. Each provider has an equal part, so that a slow one leaves the others theirs."""
+LEAST_AT_ONCE: Final = 8
+"""The least part of a provider."""
 RETRY_SECONDS: Final = 2.0
 MAX_COOKIE: Final = 4096
 LEAST_PORT: Final = 1024
@@ -173,7 +176,8 @@ class OpenId:
         self._begin_tokens = begin_tokens
         self._options = options
         self._clock = clock
-        self._running = 0
+        self._running = Counter[str]()
+        self._most_running = max(LEAST_AT_ONCE, MOST_AT_ONCE // max(1, len(options.oidc.providers)))
         self._providers: Mapping[str, OpenIdProvider] = {
             name: OpenIdProvider(name, one, options.oidc, clock)
             for name, one in options.oidc.providers.items()
@@ -242,7 +246,7 @@ class OpenId:
             session=session,
             tokens=port is not None,
         )
-        with self._place():
+        with self._place(provider):
             uri = await provider.authorization_uri(flow.redirect_uri, flow.state, flow.nonce, flow.verifier)
         sealed = self._secret.seal_flow(provider_id, json.dumps(asdict(flow)).encode())
         return Begun(uri, sealed, self._options.oidc.flow_seconds)
@@ -274,7 +278,7 @@ class OpenId:
             self._log_refusal(provider, "a repeated reply, or the tenant does not exist")
             raise failed()
         try:
-            with self._place():
+            with self._place(provider):
                 person = await self._person(provider, flow, parameters)
             finished = await self._finish(provider, flow, person, origin)
         except (AlreadyExists, NotPermitted, Unauthenticated) as error:
@@ -496,20 +500,20 @@ class OpenId:
         return flow if -LEEWAY_SECONDS <= age <= self._options.oidc.flow_seconds else None
 
     @contextmanager
-    def _place(self) -> Generator[None]:
-        """Limit the sign-ins that wait for providers. Raises Exhausted (OVERLOADED)."""
-        if self._running >= MOST_AT_ONCE:
+    def _place(self, provider: OpenIdProvider) -> Generator[None]:
+        """Limit the sign-ins that wait for a provider. Raises Exhausted (OVERLOADED)."""
+        if self._running[provider.name] >= self._most_running:
             raise Exhausted(
                 Reason.OVERLOADED,
-                "The server is already serving as many sign-ins as it can; try again in a moment.",
-                {"limit": str(MOST_AT_ONCE)},
+                "The server is already serving as many sign-ins with this provider as it can; try again in a moment.",
+                {"limit": str(self._most_running)},
                 retry_after=RETRY_SECONDS,
             )
-        self._running += 1
+        self._running[provider.name] += 1
         try:
             yield
         finally:
-            self._running -= 1
+            self._running[provider.name] -= 1
 
     async def _count(self, origin: Origin) -> bytes:
         """Count a sign-in that came back. Each writes to the database and asks the provider, so a network address may fail only as often as with passwords.

@@ -161,9 +161,13 @@ class OpenIdProvider:
         configuration = await self.configuration()
         token = await self._exchange(configuration, code, verifier, redirect_uri)
         claims = await self._verified(configuration, token)
-        if not hmac.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
+        # PyJWT checks the types of iss, sub and aud.
+        given, issued = claims["nonce"], claims["iat"]
+        if not isinstance(given, str) or not hmac.compare_digest(
+            given.encode(errors="replace"), nonce.encode()
+        ):
             raise ProviderFault("nonce")
-        if float(claims["iat"]) < begun - LEEWAY_SECONDS:
+        if not isinstance(issued, (int, float)) or issued < begun - LEEWAY_SECONDS:
             raise ProviderFault("iat")
         audiences: object = claims["aud"]
         several = isinstance(audiences, list) and len(cast("list[object]", audiences)) > 1
@@ -275,7 +279,10 @@ class OpenIdProvider:
 
     def _endpoint(self, content: Mapping[str, Any], name: str) -> str:
         address = content.get(name)
-        parts = urlsplit(address) if isinstance(address, str) and address.isprintable() else None
+        try:
+            parts = urlsplit(address) if isinstance(address, str) and address.isprintable() else None
+        except ValueError:  # such as "https://[::1"
+            parts = None
         local = parts is not None and is_loopback(parts.hostname)
         secure = parts is not None and parts.scheme == "https" and parts.hostname and local <= self._local
         plain = parts is not None and parts.scheme == "http" and local and self._local

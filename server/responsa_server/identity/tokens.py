@@ -87,9 +87,9 @@ class Secret:
         except (InvalidTag, ValueError):
             return None
 
-    def successor(self, token: str, request_id: UUID | None) -> str:
-        """Return the body of the refresh token that follows `token`: 43 characters of URL-safe Base64, the same for the same values."""
-        text = f"{token}|{'' if request_id is None else request_id}".encode()
+    def successor(self, token: str, repetition: str) -> str:
+        """Return the body of the refresh token that follows `token`: 43 characters of URL-safe Base64, the same for the same values. repetition: what a repeated exchange has in common with the first one."""
+        text = f"{token}|{repetition}".encode()
         return _base64(hmac.digest(self._refresh, text, "sha256"))
 
     def mail_code(self, mail_id: UUID) -> str:

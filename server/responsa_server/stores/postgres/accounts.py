@@ -209,9 +209,7 @@ class PostgresAccountStore:
                 assert used is not None
                 assert end is not None
                 return Refreshed(tenant_id, user_id, session_id, used[0], end[0], kid)
-            same = (
-                request_id is not None and request_id == first_request and successor == bytes(first_successor)
-            )
+            same = request_id == first_request and successor == bytes(first_successor)
             if same and recent and unused:
                 end = await self._one(connection, "session_end", values)
                 assert end is not None

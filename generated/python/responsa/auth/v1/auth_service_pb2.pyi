@@ -379,7 +379,9 @@ class RefreshTokenRequest(_message.Message):
     refresh_token: _builtins.str
     """The newest refresh token of the session."""
     request_id: _builtins.str
-    """A UUID that the caller chooses for each refresh token. If the reply is lost, the caller repeats the call with the same UUID."""
+    """A UUID that the caller chooses for each refresh token. If the reply is lost, the caller repeats the call with the same UUID. Without it, a lost reply can be
+    repeated for 5 s only.
+    """
     def __init__(
         self,
         *,

@@ -198,7 +198,9 @@ class AuthServiceServicer:
 
     def RefreshToken(self, request, context):
         """RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
-        call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. Any other second use of a
+        call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. If neither call has a
+        request_id, the repeated call gets the same reply for 5 s, and only from the same network address (IPv6: the same /64). In these 5 s, a thief at this address
+        gets the tokens, too, and is noticed only when the next refresh token is used twice; with a request_id, the thief is noticed at once. Any other second use of a
         refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

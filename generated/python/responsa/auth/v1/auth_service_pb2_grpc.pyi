@@ -35,7 +35,9 @@ class AuthServiceStub:
     """
     RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshTokenRequest, _auth_service_pb2.RefreshTokenResponse]
     """RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
-    call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. Any other second use of a
+    call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. If neither call has a
+    request_id, the repeated call gets the same reply for 5 s, and only from the same network address (IPv6: the same /64). In these 5 s, a thief at this address
+    gets the tokens, too, and is noticed only when the next refresh token is used twice; with a request_id, the thief is noticed at once. Any other second use of a
     refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
     """
     Logout: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _empty_pb2.Empty]
@@ -177,7 +179,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.RefreshTokenRequest, _abc.Awaitable[_auth_service_pb2.RefreshTokenResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.RefreshTokenResponse]:
         """RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
-        call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. Any other second use of a
+        call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. If neither call has a
+        request_id, the repeated call gets the same reply for 5 s, and only from the same network address (IPv6: the same /64). In these 5 s, a thief at this address
+        gets the tokens, too, and is noticed only when the next refresh token is used twice; with a request_id, the thief is noticed at once. Any other second use of a
         refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
         """
 
