@@ -27,11 +27,18 @@ def secret(place: SecretPlace) -> str:
     return SECRET
 
 
-def made(raw: Mapping[str, Any], folder: Path = Path(), **parts: Any) -> Sequence[Tool]:
+def made(
+    raw: Mapping[str, Any],
+    folder: Path = Path(),
+    secret: Callable[[SecretPlace], str] = secret,
+    **parts: Any,
+) -> Sequence[Tool]:
     """The tools of a declaration named `note`. Raises ToolUnfit; the declaration must be valid."""
     declaration, problems = declared("note", raw, KINDS, folder)
     assert declaration is not None, problems
-    return KINDS[declaration.kind].make(declaration, declaration.options, ToolParts(secret=secret, **parts))
+    return KINDS[declaration.kind].make(
+        declaration, declaration.options, ToolParts(**{"secret": secret, **parts})
+    )
 
 
 @asynccontextmanager
