@@ -36,9 +36,7 @@ def made(
     """The tools of a declaration named `note`. Raises ToolUnfit; the declaration must be valid."""
     declaration, problems = declared("note", raw, KINDS, folder)
     assert declaration is not None, problems
-    return KINDS[declaration.kind].make(
-        declaration, declaration.options, ToolParts(**{"secret": secret, **parts})
-    )
+    return KINDS[declaration.kind].make(declaration, declaration.options, ToolParts(secret=secret, **parts))
 
 
 @asynccontextmanager
