@@ -244,7 +244,7 @@ class HttpModel(HttpServer, abc.ABC):
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         """See `ChatModel.stream`."""
         async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
-            # A prefix is text of the answer, so what continues it is no reasoning.
+            # A prefix is text of the answer, so the model has finished its reasoning.
             reasoning = ReasoningFilter(opened=self._server.begins_with_reasoning and not prompt.prefix)
             said, requested = False, False
             async for piece in pieces:
