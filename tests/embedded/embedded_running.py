@@ -91,7 +91,7 @@ class Running:
 
     def part(self, name: str) -> psutil.Process:
         """The process that is the part now, also after a restart."""
-        program = {"PostgreSQL": "postgres", "Redis": "redis-server", "Envoy": "envoy"}.get(name, "python")
+        program = {"PostgreSQL": "postgres", "Redis": "valkey-server", "Envoy": "envoy"}.get(name, "python")
         return next(child for child in self.supervisor.children() if child.name().startswith(program))
 
     def left(self) -> list[str]:

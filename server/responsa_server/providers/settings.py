@@ -169,6 +169,10 @@ class CompatibleSettings(ModelServerSettings):
     structured: bool = Field(
         default=True, description="Whether the server accepts a JSON schema for its answer."
     )
+    begins_with_reasoning: bool = Field(
+        default=False,
+        description="Whether each answer begins with the model's reasoning, without the tag `<think>`, because the template of its prompts ends with this tag. The server then removes all text up to the first `</think>`; an answer without `</think>` counts as empty.",
+    )
     prefill: Literal["none", "last", "continue", "marked"] = Field(
         default="none",
         description="How Responsa asks the server to continue an answer that another model broke off. `none`: not at all, because the server cannot do this. `last`: the prompt ends with the interrupted answer as an assistant's message (llama.cpp, Ollama). `continue`: like `last`, and the request has `continue_final_message` (vLLM). `marked`: like `last`, and the message has `prefix: true` (DeepSeek, Mistral).",

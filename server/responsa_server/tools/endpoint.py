@@ -7,11 +7,11 @@ import codecs
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html.entities import html5
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Annotated, Final, Literal, cast
-from urllib.parse import quote
 
 import httpx2
 from pydantic import AfterValidator, Field
@@ -56,7 +56,10 @@ HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 _SHOWN_BYTES: Final = 2048
 _SHOWN_LOCATION: Final = 300
 _LEAST_SECRET: Final = 8
+_MOST_ENCODED: Final = 128
 _HIDDEN: Final = "[secret]"
+# What nobody sees between two letters: tags, control characters, and characters without a width. Texts are shown without them at some places.
+_UNSEEN: Final = "(?:[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ufffd]|<[^<>]{0,100}>){0,32}+"
 
 UNREACHED: Final = "The tool could not be reached; it was not called."
 REFUSED: Final = (
@@ -121,15 +124,37 @@ class Credential:
 
     headers: Mapping[str, str]
     hidden: Sequence[str]
+    _encoded: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        encoded = re.compile("|".join(map(_in_any_encoding, self.hidden))) if self.hidden else None
+        object.__setattr__(self, "_encoded", encoded)
 
     def __repr__(self) -> str:
         return "Credential(…)"
 
     def hide(self, text: str) -> str:
-        """Return a text of the other side without the declaration's secrets."""
-        for one in self.hidden:
-            text = text.replace(one, _HIDDEN)
-        return text
+        """Return a text of the other side without the declaration's secrets.
+
+        Each character of a secret may be itself, an escape of JSON, a character reference of HTML or a part of a URL, with tags and characters that nobody sees in between. Of a
+        secret with more than 128 characters, such a form ends at the next white space or quotation mark. Call this after each decoding.
+        """
+        for form in self.hidden:
+            text = text.replace(form, _HIDDEN)
+        return text if self._encoded is None else self._encoded.sub(_HIDDEN, text)
+
+    def hide_within(self, value: object) -> object:
+        """Return a JSON value of the other side without the declaration's secrets. Raises RecursionError if it is nested too deeply."""
+        match value:
+            case str():
+                return self.hide(value)
+            case list():
+                return [self.hide_within(item) for item in cast("list[object]", value)]
+            case dict():
+                pairs = cast("dict[str, object]", value).items()
+                return {self.hide(key): self.hide_within(item) for key, item in pairs}
+            case _:
+                return value
 
 
 _ANYBODY: Final = Credential({}, ())
@@ -280,10 +305,33 @@ class Endpoint:
             return self._answered(self._shown(reply))
         return self._unread(LOST, LOST_READING, ToolFault.LOST)
 
+    def json_of(self, reply: Reply) -> object:
+        """Return the JSON value of a response, without the declaration's secrets. Raises ValueError for what is not JSON, or what no event can carry (a number that is not finite, a half of a surrogate pair, deep nesting)."""
+
+        def constant(name: str) -> object:
+            raise ValueError(f"{name} is not a JSON value")
+
+        try:
+            found = self._credential.hide_within(json.loads(reply.body, parse_constant=constant))
+            json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+        except json.JSONDecodeError as error:
+            raise ValueError(_not_json(reply, error)) from error
+        except (RecursionError, UnicodeError) as error:
+            raise ValueError("it is not JSON that can be read") from error
+        return found
+
+    def text_of(self, reply: Reply) -> str:
+        """Return the text of a response, without the declaration's secrets. Bytes that are not valid in its character set become U+FFFD."""
+        return self._credential.hide(_decoded(reply))
+
+    def hide(self, text: str) -> str:
+        """Return a text that was made of a response, without the declaration's secrets."""
+        return self._credential.hide(text)
+
     def _answered(self, reply: Reply) -> Reply | ToolResult:
         if 200 <= reply.status < 300:
             return reply
-        text = reply.body[:_SHOWN_BYTES].decode(errors="ignore")
+        text = self.text_of(reply).encode()[:_SHOWN_BYTES].decode(errors="ignore")
         broken = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if 300 <= reply.status < 400 and (location := reply.headers.get("location", "")):
             where = self._credential.hide(location)[:_SHOWN_LOCATION]
@@ -307,48 +355,58 @@ class Endpoint:
 
     def _shown(self, reply: Reply) -> Reply:
         """The response without the declaration's secrets, should the other side repeat them."""
-        body = reply.body
-        for one in self._credential.hidden:
-            body = body.replace(one.encode(), _HIDDEN.encode())
-        return Reply(reply.status, reply.media_type, reply.charset, reply.headers, body)
+        body, declared = reply.body, reply.headers.get("content-type", "")
+        for form in self._credential.hidden:
+            body = body.replace(form.encode(), _HIDDEN.encode())
+        # The type is in lower case, in which no secret would be found.
+        media_type = reply.media_type if self._credential.hide(declared) == declared else _HIDDEN
+        return Reply(reply.status, media_type, reply.charset, reply.headers, body)
 
 
 def _variants(secrets: Sequence[str]) -> Sequence[str]:
     """The forms in which a response may repeat secrets. Shorter texts than eight characters would hide ordinary words."""
-    found: dict[str, None] = {}
-    for one in secrets:
-        if len(one) >= _LEAST_SECRET:
-            for form in (one, json.dumps(one)[1:-1], quote(one, safe="")):
-                found[form] = None
-    return tuple(sorted(found, key=len, reverse=True))
+    return tuple(sorted({one for one in secrets if len(one) >= _LEAST_SECRET}, key=len, reverse=True))
 
 
-def text_of(reply: Reply) -> str:
-    """Return the text of a response. Bytes that are not valid in its character set become U+FFFD.
+def _in_any_encoding(secret: str) -> str:
+    """A pattern of a secret whose characters may be encoded. A long secret is matched by its beginning, because the pattern takes time to compile."""
+    pattern = _UNSEEN.join(map(_encoded, secret[:_MOST_ENCODED]))
+    return pattern if len(secret) <= _MOST_ENCODED else pattern + r"[^\s\"'<>]*+"
 
-    Any other than the common character sets counts as UTF-8: Python also has codecs that need minutes, or that give halves of surrogate pairs.
-    """
+
+def _encoded(character: str) -> str:
+    """A pattern of the forms in which a text may hold a character. Text that was encoded several times has several backslashes, or `&amp;` in place of `&`."""
+    # Each form begins with a literal, so that a search needs little time.
+    number = ord(character)
+    # JSON writes a character outside the BMP as two escapes.
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    forms = [
+        re.escape(character),
+        "".join(rf"\\\\{{0,7}}u{_digits(units[at : at + 4])}" for at in range(0, len(units), 4)),
+        "".join(f"%{_digits(f'{byte:02x}')}" for byte in character.encode("utf-8", "surrogatepass")),
+        f"&(?:amp;){{0,8}}#(?:0{{0,6}}{number}|[xX]0{{0,6}}{_digits(f'{number:x}')});?",
+        *(f"&(?:amp;){{0,8}}{re.escape(name)}" for name, meant in html5.items() if meant == character),
+    ]
+    if not character.isalnum():
+        short = json.dumps(character)[1:-1].removeprefix("\\")
+        forms.append(rf"\\\\{{0,7}}{re.escape(short)}")
+    if character.isspace():
+        forms.append(r"\s++|\++")
+    return f"(?:{'|'.join(dict.fromkeys(forms))})"
+
+
+def _digits(number: str) -> str:
+    """A pattern of a hexadecimal number in either case."""
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in number)
+
+
+def _decoded(reply: Reply) -> str:
+    """The text of a response. Any other than the common character sets counts as UTF-8: Python also has codecs that need minutes, or that give halves of surrogate pairs."""
     try:
-        name = codecs.lookup(reply.charset or "utf-8").name
+        name = codecs.lookup(reply.charset or json.detect_encoding(reply.body)).name
     except (LookupError, ValueError):
         name = ""
     return reply.body.decode(name if _CHARSET.fullmatch(name) else "utf-8", errors="replace")
-
-
-def json_of(reply: Reply) -> object:
-    """Return the JSON value of a response. Raises ValueError for what is not JSON, or what no event can carry (a number that is not finite, a half of a surrogate pair, deep nesting)."""
-
-    def constant(name: str) -> object:
-        raise ValueError(f"{name} is not a JSON value")
-
-    try:
-        found = cast("object", json.loads(reply.body, parse_constant=constant))
-        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
-    except json.JSONDecodeError as error:
-        raise ValueError(_not_json(reply, error)) from error
-    except (RecursionError, UnicodeError) as error:
-        raise ValueError("it is not JSON that can be read") from error
-    return found
 
 
 def _not_json(reply: Reply, error: json.JSONDecodeError) -> str:

@@ -34,9 +34,7 @@ from responsa_server.tools.endpoint import (
     Method,
     Url,
     endpoint_of,
-    json_of,
     malformed,
-    text_of,
 )
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts, now
 
@@ -199,13 +197,13 @@ class HttpApiTool:
         empty = False
         try:
             if kind == "json":
-                data = picked(json_of(reply), self._pick)
+                data = picked(self._endpoint.json_of(reply), self._pick)
                 empty = data is None or (self.effect is Effect.NONE and data in _EMPTY)
                 text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
             elif kind == "html" and self._read_html is not None:
-                text = await self._read_html(reply.body)
+                text = self._endpoint.hide(await self._read_html(reply.body))
             elif kind in ("text", "html"):
-                text = text_of(reply)
+                text = self._endpoint.text_of(reply)
             else:
                 raise ValueError(f"the response has the type {reply.media_type[:80]!r}, which is not text")
         except ValueError as error:

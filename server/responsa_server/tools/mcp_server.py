@@ -322,12 +322,10 @@ class McpSessions:
                     texts.append(inner.text)
                 case _:
                     texts.append(f"[{block.type} left out]")
-        data: object = result.structured_content
-        if data is not None:
-            try:
-                data = json.loads(self._hidden(json.dumps(data)))
-            except ValueError:
-                return _unread(tool)
+        try:
+            data = self._target.credential.hide_within(result.structured_content)
+        except RecursionError:
+            return _unread(tool)
         text = self._hidden("\n".join(texts)) or (
             "" if data is None else json.dumps(data, ensure_ascii=False)
         )

@@ -36,7 +36,6 @@ from responsa_server.tools.endpoint import (
     Endpoint,
     Url,
     endpoint_of,
-    json_of,
     malformed,
 )
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
@@ -215,7 +214,7 @@ class WebSearchTool:
             return reply
         fetched = self._clock()
         try:
-            found = self._found(json_of(reply))
+            found = self._found(self._endpoint.json_of(reply))
         except ValueError as error:
             return malformed(f"The search's response cannot be read: {str(error)[:200]}", Effect.NONE)
         entries = [

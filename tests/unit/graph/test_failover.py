@@ -32,6 +32,7 @@ from responsa_server.domain.models import (
     Role,
     Spent,
     TextPiece,
+    Withdrawn,
 )
 from responsa_server.providers.chain import Barred, Member, ModelChain
 from tests.unit.graph.evidence import Shelf
@@ -167,6 +168,24 @@ async def test_what_does_not_fit_withdraws_the_whole_step(comes: str, calls: int
     assert end.text == (ANEW.removesuffix(" [1]") if calls == 2 else WHOLE)
     assert len(answering(second)) == calls
     assert len(end.citations) == (1 if calls == 2 else 2)
+
+
+@pytest.mark.parametrize("breaks_off", [False, True], ids=["alone", "after another model"])
+async def test_reasoning_that_a_model_withdraws_does_not_stay(*, breaks_off: bool) -> None:
+    class Reasoning(Says):
+        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+            self.asked.append(prompt)
+            if prompt.purpose == "response_synthesis":
+                yield TextPiece("Let me see what the user wants from me here. ")
+                yield TextPiece("Is it the Nile?")
+                yield Withdrawn(0)
+            yield TextPiece(REST if prompt.messages[-1].text == GO_ON else ANEW)
+            yield END
+
+    model = Reasoning()
+    end = end_of(await told(*([breaks(FIRST, LOST)] if breaks_off else []), model))
+    assert end.text == ANEW.removesuffix(" [1]")
+    assert len(end.citations) == 1
 
 
 class Spending(Says):

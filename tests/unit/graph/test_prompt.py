@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from responsa_server.agents.engine.asking import Pricing, no_price
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.prompts import fenced
+from responsa_server.agents.nodes.calling import CallTool, CallToolInput
 from responsa_server.agents.nodes.prompt import (
     Prompt,
     PromptInput,
@@ -20,7 +23,7 @@ from responsa_server.agents.nodes.prompt import (
     prompt_messages,
 )
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolOutcome, ToolSource, Usage
+from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolCalled, ToolOutcome, ToolSource, Usage
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.models import (
     Ended,
@@ -35,7 +38,7 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.tools import FixedTools, Tool
 from tests.unit.graph.asking import FREELY, NOTE
-from tests.unit.graph.speaking import TURN, Says, Turn, deltas
+from tests.unit.graph.speaking import TURN, Does, Says, Turn, deltas
 
 END = Ended(complete=True)
 
@@ -129,6 +132,27 @@ async def test_requests_are_passed_on_even_for_unknown_tools_unless_the_node_has
     assert (await asked(Says([request, END]), Turn(), asks_tools=True)).calls == output.calls
     with pytest.raises(Unavailable, match="cannot be read"):
         await asked(Says([request, END]), Turn())
+
+
+async def test_marks_of_untrusted_text_do_not_reach_a_tool() -> None:
+    turn, tool = Turn(), Does()
+    run = replace(turn.run, nonce="q0123456789a")
+    copied = fenced("passage", "Meet at 8.", run.nonce)
+    arguments = {
+        "text": copied,
+        "lines": [f"To: {copied} now", {"note": f"About {run.nonce}", "times": 2}],
+        f"⟦end {run.nonce}⟧key": True,
+    }
+    parts = NodeParts(model=Says([ToolRequest("c", "note", arguments), END]), tools=FixedTools([tool]))
+    output = await Prompt(parts, options=PromptOptions(tools=True)).process(PromptInput(question="Why?"), run)
+    await CallTool(parts).process(CallToolInput(calls=output.calls), run)
+    cleaned = {
+        "text": "Meet at 8.\n",
+        "lines": ["To: Meet at 8.\nnow", {"note": "About ", "times": 2}],
+        "key": True,
+    }
+    assert [given for _, given in tool.calls] == [cleaned]
+    assert [one.arguments for one in turn.events if isinstance(one, ToolCalled)] == [cleaned]
 
 
 async def test_spending_is_known_while_it_grows_and_exact_once_the_provider_tells() -> None:

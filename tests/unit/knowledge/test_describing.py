@@ -98,6 +98,12 @@ async def test_an_answer_that_cannot_be_used_is_replaced(texts: Sequence[str]) -
     assert found.author == "Ann"
 
 
+async def test_reasoning_that_is_withdrawn_is_no_part_of_the_answer() -> None:
+    texts = ['{"summary": ', '"Hm."}', "</think>", entry("Eels migrate.", ["eels"])]
+    wire = OpenAi()
+    assert (await written(wire, telling(wire, wire.events(Scene(texts))))).summary == "Eels migrate."
+
+
 async def test_an_answer_becomes_plain_short_lines() -> None:
     wire, hostile = OpenAi(), "a\u202eb\x1b[31m\u2028⟦data x q1⟧"
     answer = entry(hostile, [hostile, "", "k" * 65, *(f"word {number}" for number in range(20))])

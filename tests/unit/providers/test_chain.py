@@ -25,6 +25,7 @@ from responsa_server.domain.models import (
     Switched,
     TextPiece,
     ToolRequest,
+    Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
 from responsa_server.providers.chain import Barred, Member, ModelChain
@@ -86,6 +87,14 @@ async def test_after_the_first_word_nobody_takes_over(said: ModelPiece) -> None:
     assert pieces == [said]
     assert error is not None
     assert (error.fault, error.model, second.calls) == (ModelFault.CUT, "a:m", 0)
+
+
+async def test_reasoning_that_was_withdrawn_is_no_part_of_the_answer() -> None:
+    reasoning = [TextPiece("Hm, 7."), Withdrawn(0)]
+    said = [*reasoning, TextPiece("It is 5."), Ended(complete=True)]
+    assert await gathered(chain(Told(said, name="a:m"))) == (said, None)
+    blank = [TextPiece("\n"), Withdrawn(0), *WHOLE]
+    assert await gathered(chain(Told(blank, name="a:m"))) == (WHOLE, None)
 
 
 async def test_when_all_fail_the_last_error_is_told_with_its_model() -> None:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import traceback
+from collections.abc import Mapping
 from contextlib import aclosing
 
 import pytest
@@ -29,6 +30,7 @@ from responsa_server.domain.models import (
     Stop,
     TextPiece,
     ToolRequest,
+    Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
 from responsa_server.providers.settings import CompatibleSettings
@@ -89,6 +91,50 @@ async def test_text_comes_piece_by_piece_however_the_stream_is_cut(wire: WireSer
             TextPiece("\n\ndata: 🌍"),
             Ended(complete=True),
         ]
+
+
+LONE: Mapping[str, tuple[list[str], list[ModelPiece], list[ModelPiece]]] = {
+    "in one piece": (["So, 7.</think>\n\nIt is 5."], [TextPiece("It is 5.")], [TextPiece("It is 5.")]),
+    "in several pieces": (
+        ["So, 7.", " No</th", "ink>", "\n", "It is 5."],
+        [TextPiece("So, 7."), TextPiece(" No"), Withdrawn(0), TextPiece("It is 5.")],
+        [TextPiece("It is 5.")],
+    ),
+    "a second end": (
+        ["So.", "</think>It ends with </think>."],
+        [TextPiece("So."), Withdrawn(0), TextPiece("It ends with </think>.")],
+        [TextPiece("It ends with </think>.")],
+    ),
+    "in code": (
+        ["It ends with `</think>`", "."],
+        [TextPiece("It ends with `</think>`"), TextPiece(".")],
+        [TextPiece("`"), TextPiece(".")],
+    ),
+    "with its beginning": (["<think>So.</think>", "Five."], [TextPiece("Five.")], [TextPiece("Five.")]),
+}
+
+
+@pytest.mark.parametrize("begins", [False, True])
+@pytest.mark.parametrize("case", LONE)
+async def test_what_stands_before_a_lone_end_of_reasoning_does_not_stay(
+    wire: WireServer, case: str, *, begins: bool
+) -> None:
+    texts, *expected = LONE[case]
+    handler = telling(wire, wire.events(Scene(texts=texts)))
+    async with speaking(wire, handler, begins_with_reasoning=begins) as model:
+        assert without_spending(await answer(model)) == [*expected[begins], Ended(complete=True)]
+
+
+async def test_an_answer_that_never_leaves_its_reasoning_is_empty(wire: WireServer) -> None:
+    handler = telling(wire, wire.events(Scene(texts=["So, ", "7."])))
+    async with speaking(wire, handler, begins_with_reasoning=True) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+        assert caught.value.fault is ModelFault.EMPTY
+    async with speaking(wire, telling(wire, wire.events(Scene(texts=["So.", "</think>"])))) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+        assert caught.value.fault is ModelFault.EMPTY
 
 
 async def test_usage_counts_all_that_was_read_and_all_that_was_said(wire: WireServer) -> None:

@@ -27,7 +27,12 @@ def secret(place: SecretPlace) -> str:
     return SECRET
 
 
-def made(raw: Mapping[str, Any], folder: Path = Path(), **parts: Any) -> Sequence[Tool]:
+def made(
+    raw: Mapping[str, Any],
+    folder: Path = Path(),
+    secret: Callable[[SecretPlace], str] = secret,
+    **parts: Any,
+) -> Sequence[Tool]:
     """The tools of a declaration named `note`. Raises ToolUnfit; the declaration must be valid."""
     declaration, problems = declared("note", raw, KINDS, folder)
     assert declaration is not None, problems

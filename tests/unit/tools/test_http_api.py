@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from html import escape, unescape
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
 from responsa_server.agents.engine.calling import checked, is_direct
 from responsa_server.domain.events import ToolFault, ToolOutcome
-from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, Tool, ToolUnfit
+from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, SecretPlace, Tool, ToolResult, ToolUnfit
 from responsa_server.outbound.addresses import IpAddress
 from responsa_server.outbound.connector import Connector
 from responsa_server.tools.endpoint import LATE_READING, LOST, LOST_READING, UNREACHED
@@ -32,7 +34,7 @@ async def tool_on(handler: Handler, effect: Effect = Effect.ONCE, **keys: Any) -
         given = {**BASE, "url": f"{url}/note", "method": "POST", "effect": effect.value, **keys}
         if "path" in given:
             given["url"] = url + given.pop("path")
-        (tool,) = made(given)
+        (tool,) = made(given, read_html=given.pop("read_html", None))
         yield tool
 
 
@@ -140,6 +142,75 @@ async def test_a_secret_goes_to_the_declared_host_and_nowhere_else(
     for form in (SECRET, json.dumps(SECRET)[1:-1], quote(SECRET, safe=""), encoded):
         assert form not in shown
     assert [one.outcome for one in results] == [ToolOutcome.ERROR, ToolOutcome.ERROR, ToolOutcome.OK]
+
+
+ENCODED: Mapping[str, tuple[str, bytes]] = {
+    "escapes of JSON": (
+        "application/json",
+        ('["' + "".join(f"\\u{ord(letter):04X}" for letter in SECRET) + '"]').encode(),
+    ),
+    "a key of JSON": ("application/json", json.dumps({SECRET: 1}).encode()),
+    "an escaped slash": ("application/json", json.dumps([SECRET]).replace("/", "\\/").encode()),
+    "JSON in UTF-16": ("application/json", json.dumps([SECRET]).encode("utf-16")),
+    "JSON in JSON": ("application/json", json.dumps([json.dumps([SECRET]).replace("/", "\\/")]).encode()),
+    "character references in JSON": (
+        "application/json",
+        json.dumps(["".join(f"&#x{ord(letter):x};" for letter in SECRET)]).encode(),
+    ),
+    "UTF-16": ("text/plain; charset=utf-16", SECRET.encode("utf-16")),
+    "UTF-16 that is not declared": ("text/plain", SECRET.encode("utf-16-le")),
+    "characters that nobody sees": ("text/plain", "\u200b".join(SECRET).encode()),
+    "a URL": ("text/plain", "".join(f"%{ord(letter):02x}" for letter in SECRET).encode()),
+    "named characters": ("text/html", SECRET.replace("/", "&sol;").replace("&", "&amp;", 1).encode()),
+    "numbered characters": ("text/html", "".join(f"&#{ord(letter)};" for letter in SECRET).encode()),
+    "tags between letters": ("text/html", "<b></b>".join(map(escape, SECRET)).encode()),
+    "the type": (f"text/{SECRET}", b"ok"),
+}
+
+
+def plainly(result: ToolResult) -> str:
+    """What a reader could make of a result: its text, its data and its sources, decoded as often as it takes, as letters and digits alone."""
+    text = repr((result.content, json.dumps(result.data, ensure_ascii=False), result.sources))
+    for _ in range(5):
+        text = re.sub(r"<[^<>]*>", "", unquote(unescape(text)))
+        text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
+    return re.sub(r"[^a-z0-9]|x00|ufffd|u200b", "", text.lower())
+
+
+async def read_html(body: bytes) -> str:
+    """The text of a page, without its tags."""
+    return unescape(re.sub(r"<[^<>]*>", "", body.decode()))
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("encoding", ENCODED)
+async def test_a_secret_is_hidden_in_each_encoding(encoding: str, status: int) -> None:
+    media_type, body = ENCODED[encoding]
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.reply(status, body, {"content-type": media_type})
+
+    auth, secrets = {"bearer": "key"}, {"key": {"env": "KEY"}}
+    async with tool_on(handle, Effect.NONE, auth=auth, secrets=secrets, read_html=read_html) as tool:
+        result = await tool.call(request())
+    assert re.sub(r"[^a-z0-9]", "", SECRET.lower()) not in plainly(result)
+    assert "[secret]" in result.content or (encoding, status) == ("the type", 500)
+
+
+async def test_a_long_secret_is_hidden_as_a_whole() -> None:
+    long = "".join(f"{number:x}/" for number in range(1000))
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.reply(200, json.dumps({"said": f"{quote(long, safe='')} and more"}).encode())
+
+    def secret(_: SecretPlace) -> str:
+        return long
+
+    async with served(handle) as url:
+        declared = {**BASE, "url": url, "auth": {"bearer": "key"}, "secrets": {"key": {"env": "KEY"}}}
+        (tool,) = made(declared, secret=secret)
+        result = await tool.call(request())
+    assert result.data == {"said": "[secret] and more"}
 
 
 BAD_REPLIES: Mapping[str, tuple[Handler, ToolFault]] = {

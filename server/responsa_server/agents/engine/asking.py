@@ -22,7 +22,14 @@ from responsa_server.agents.engine.node import (
     Run,
     most_output,
 )
-from responsa_server.agents.engine.prompts import PromptSet, Untrusted, fenced, neutral, unfenced
+from responsa_server.agents.engine.prompts import (
+    PromptSet,
+    Untrusted,
+    fenced,
+    neutral,
+    unfenced,
+    unfenced_within,
+)
 from responsa_server.domain import names
 from responsa_server.domain.events import (
     Fallback,
@@ -358,7 +365,7 @@ class Shape(Generic[Answer]):
         """
         value = _object(text)
         try:
-            return self.output.model_validate_json(json.dumps(_unfenced(value, mark)), strict=True)
+            return self.output.model_validate_json(json.dumps(unfenced_within(value, mark)), strict=True)
         except RecursionError as error:
             raise StructuredInvalid("the object has too many levels") from error
         except ValidationError as error:
@@ -509,17 +516,6 @@ def _object(text: str) -> Any:
         return json.loads(text[start : end + 1])
     except (ValueError, RecursionError) as error:
         raise StructuredInvalid(f"it is not valid JSON: {error}") from error
-
-
-def _unfenced(value: object, mark: str) -> object:
-    """A JSON value without marks in its texts. Marks are removed after parsing, because they may be escaped in JSON."""
-    if isinstance(value, str):
-        return unfenced(value, mark)
-    if isinstance(value, dict):
-        return {key: _unfenced(one, mark) for key, one in cast("dict[str, object]", value).items()}
-    if isinstance(value, list):
-        return [_unfenced(one, mark) for one in cast("list[object]", value)]
-    return value
 
 
 def _untitled(value: object) -> object:

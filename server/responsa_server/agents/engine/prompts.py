@@ -178,6 +178,20 @@ def unfenced(text: str, mark: str) -> str:
     return fences.feed(text) + fences.end()
 
 
+def unfenced_within(value: object, mark: str) -> object:
+    """A JSON value without marks in its texts and keys; see `unfenced`. Marks are removed after parsing, because they may be escaped in JSON."""
+    match value:
+        case str():
+            return unfenced(value, mark)
+        case dict():
+            pairs = cast("dict[str, object]", value).items()
+            return {unfenced(key, mark): unfenced_within(item, mark) for key, item in pairs}
+        case list():
+            return [unfenced_within(item, mark) for item in cast("list[object]", value)]
+        case _:
+            return value
+
+
 USER_LINE: Final = "=== user"
 SCHEMAS: Final = (
     "intent",

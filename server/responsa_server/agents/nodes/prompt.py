@@ -31,7 +31,7 @@ from responsa_server.agents.engine.node import (
     PromptChoice,
     Run,
 )
-from responsa_server.agents.engine.prompts import Untrusted, fenced
+from responsa_server.agents.engine.prompts import Untrusted, fenced, unfenced_within
 from responsa_server.agents.engine.state import Said
 from responsa_server.agents.nodes.checking import NO_MARKS
 from responsa_server.agents.nodes.choosing import (
@@ -312,7 +312,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                                 if not limit.expired():
                                     limit.reschedule(None)
                         case ToolRequest():
-                            calls.append(self._wanted(piece))
+                            calls.append(self._wanted(piece, run))
                         case Ended():
                             end = piece
         except TimeoutError:
@@ -398,14 +398,15 @@ class Prompt(Node[PromptInput, PromptOutput]):
         shown = self._parts.traits.shown
         return "\n".join(f"{name}: {value}" for name, value in given.parameters.items() if name in shown)
 
-    def _wanted(self, request: ToolRequest) -> CallModel:
+    def _wanted(self, request: ToolRequest, run: Run) -> CallModel:
+        """The call that a model requests, without marks that the model copied into its arguments."""
         if not self._options.tools:
             raise ModelError(ModelFault.MALFORMED, f"a request for {request.tool!r}, but no tool was offered")
         return CallModel.model_validate(
             {
                 "call_id": request.call_id,
                 "tool": request.tool,
-                "arguments": request.arguments,
+                "arguments": unfenced_within(dict(request.arguments), run.nonce),
                 "signature": request.signature,
                 "problem": request.problem,
             }
