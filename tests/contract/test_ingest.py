@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -184,6 +185,29 @@ async def test_a_worker_that_was_killed_is_resumed_by_the_next(
             await other.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
         async with house.working():
             await assert_whole(house, people, await house.ended(people.ann, operation))
+
+
+async def test_a_document_that_lost_two_workers_in_succession_is_given_up(
+    house: House, people: People
+) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    house.ask(
+        """WITH dead AS (INSERT INTO procrastinate.procrastinate_workers DEFAULT VALUES RETURNING id)
+        UPDATE procrastinate.procrastinate_jobs SET status = 'doing', losses = 1, worker_id = dead.id FROM dead"""
+    )
+    announced = list[UUID]()
+
+    async def announce(_: str, identity: UUID) -> None:
+        announced.append(identity)
+
+    async with house.working(announce=announce):
+        ended = await house.ended(people.ann, operation)
+        await house.until(lambda: not house.ask("SELECT 1 FROM procrastinate.procrastinate_jobs"))
+    assert isinstance(ended.error, Unavailable)
+    assert ended.error.reason is Reason.WORKER_LOST
+    assert ended.error.metadata == {"operation": f"operations/{operation.id}"}
+    assert announced == [operation.id]
+    assert house.ask("SELECT state FROM responsa.document") == [("failed",)]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -16,7 +16,7 @@ from procrastinate.schema import SchemaManager
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.knowledge import JobKind, Look, Work
+from responsa_server.domain.knowledge import GiveUp, JobKind, Look, Work
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.ingest.jobs import KnowledgeJobs, Parser
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
@@ -268,6 +268,66 @@ async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(h
     assert [one["event"] for one in logs].count("a job of a lost worker is assigned again") == 2
 
 
+async def test_a_job_is_given_up_only_if_it_loses_its_workers_in_succession(house: House) -> None:
+    worked, given_up = list[int](), list[tuple[str, UUID, int]]()
+    job = await defer(house, "acme")
+
+    async def work(_: str, __: UUID, attempts: int) -> float:
+        worked.append(attempts)
+        return 3600.0
+
+    async def give_up(tenant_id: str, identity: UUID, losses: int) -> None:
+        given_up.append((tenant_id, identity, losses))
+
+    async def lose() -> None:
+        """Make the state that a killed process leaves, and begin again."""
+        house.ask(
+            """WITH dead AS (INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id)
+            UPDATE procrastinate_jobs SET status = 'doing', worker_id = dead.id FROM dead"""
+        )
+        before = len(worked) + len(given_up)
+        async with running(
+            JobQueue(house.urls.log, concurrency=1, max_losses=1, pace=PACE), work, give_up=give_up
+        ):
+            await house.until(
+                lambda: (
+                    len(worked) + len(given_up) > before
+                    and not house.ask("SELECT 1 FROM procrastinate_jobs WHERE status = 'doing'")
+                )
+            )
+
+    for _ in range(3):
+        await lose()  # each of these attempts ends in order
+        assert house.ask("SELECT losses FROM procrastinate_jobs") == [(0,)]
+    house.ask("UPDATE procrastinate_jobs SET losses = 1")
+    await lose()
+    assert (len(worked), given_up) == (3, [("acme", job, 2)])
+    assert house.ask("SELECT 1 FROM procrastinate_jobs") == []
+
+
+async def test_a_job_loses_no_worker_while_its_process_lives(house: House) -> None:
+    gate, started = Gate(), list[int]()
+    await defer(house, "acme")
+
+    async def work(_: str, __: UUID, attempts: int) -> None:
+        started.append(attempts)
+        if attempts == 0:
+            await gate.pass_through()
+
+    async with running(JobQueue(house.urls.log, concurrency=1, max_losses=0, pace=PACE), work, give_up=never):
+        async with asyncio.timeout(60):
+            await gate.reached.wait()
+        house.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'responsa_log' AND datname = current_database()"
+        )
+        await house.until(lambda: len(started) == 2)
+        await house.until(lambda: house.ask("SELECT 1 FROM procrastinate_jobs") == [])
+
+
+async def never(_: str, __: UUID, losses: int) -> None:
+    raise AssertionError(losses)
+
+
 class SlowForLarge:
     """A parser that waits at a gate before it reads a large document."""
 
@@ -311,16 +371,21 @@ async def defer(
 
 @asynccontextmanager
 async def running(
-    queue: JobQueue, work: Work, *, sends: Work | None = None, runs: Work | None = None
+    queue: JobQueue,
+    work: Work,
+    *,
+    sends: Work | None = None,
+    runs: Work | None = None,
+    give_up: GiveUp | None = None,
 ) -> AsyncGenerator[None]:
-    """Run jobs during the block. sends, runs: the work of jobs that send, and of jobs that run sources."""
+    """Run jobs during the block. sends, runs: the work of jobs that send, and of jobs that run sources. give_up: ends those that ingest."""
     all_work = {
         JobKind.INGEST: work,
         JobKind.DELIVER: sends or work,
         JobKind.MAIL: sends or work,
         JobKind.SYNC: runs or work,
     }
-    task = asyncio.create_task(queue.run(all_work))
+    task = asyncio.create_task(queue.run(all_work, {} if give_up is None else {JobKind.INGEST: give_up}))
     try:
         yield
     finally:
@@ -343,7 +408,7 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
     class Broken:
         """A job runner that fails by itself."""
 
-        async def run(self, work: Mapping[JobKind, Work]) -> None:
+        async def run(self, work: Mapping[JobKind, Work], give_up: Mapping[JobKind, GiveUp]) -> None:
             raise fault
 
     with capture_logs() as logs:

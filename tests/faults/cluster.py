@@ -56,8 +56,9 @@ _URLS: Sequence[tuple[str, Literal["owner", "app", "log"]]] = (
 QUICK: Mapping[str, str] = {
     "RESPONSA_TURNS__LEASE_SECONDS": str(LEASE_SECONDS),
     "RESPONSA_TURNS__SWEEP_SECONDS": "0.2",
-    # The campaigns kill from outside, so no turn is the cause.
+    # The campaigns kill from outside, so no turn and no job is the cause.
     "RESPONSA_TURNS__ALONE_AFTER_LOSSES": "100",
+    "RESPONSA_INGESTION__MAX_LOSSES": "100",
     "RESPONSA_RETRIEVAL__EMBEDDING_THREADS": "1",
     "RESPONSA_LOG_LEVEL": "warning",
     "RESPONSA_TESTING__AGENT": "true",

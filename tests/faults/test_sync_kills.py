@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -263,24 +263,29 @@ class World:
 
 
 @asynccontextmanager
-async def world(cluster: Cluster, folder: Path, dice: random.Random, report: Report) -> AsyncGenerator[World]:
-    """Both databases with some rows, and their sources."""
+async def world(
+    cluster: Cluster, folder: Path, dice: random.Random, report: Report, *, mariadb: bool = True
+) -> AsyncGenerator[World]:
+    """Both databases with some rows, and their sources; without `mariadb` that in PostgreSQL alone."""
     caller = await cluster.caller()
     name = f"notes{caller.tenant.rpartition('-')[2]}"
     connections = folder / "connections"
     connections.mkdir()
-    with running(folder) as server, postgres(cluster, name) as of_postgres, maria(server) as of_maria:
-        offices: Sequence[Office] = (Office(name, of_postgres), Office("office", of_maria))
+    with ExitStack() as stack:
+        offices = [Office(name, stack.enter_context(postgres(cluster, name)))]
         (connections / "good").write_text("good")
         shared = f'database = "{{}}"\nuser = "{{}}"\npassword = {{{{ file = "good" }}}}\ntenants = ["{caller.tenant}"]\ntls = "{{}}"\n'
         (connections / f"{name}.toml").write_text(
             f'kind = "postgresql"\nhost = "{cluster.layout.postgres_run}"\n'
             + shared.format(name, f"{name}_{READER}", "off")
         )
-        (connections / "office.toml").write_text(
-            f'kind = "mysql"\nhost = "127.0.0.1"\nport = {server.port}\n'
-            + shared.format("office", READER, "require")
-        )
+        if mariadb:
+            server = stack.enter_context(running(folder))
+            offices.append(Office("office", stack.enter_context(maria(server))))
+            (connections / "office.toml").write_text(
+                f'kind = "mysql"\nhost = "127.0.0.1"\nport = {server.port}\n'
+                + shared.format("office", READER, "require")
+            )
         settings = {"RESPONSA_SOURCES__FOLDER": str(connections)}
         cluster.admit(await cluster.soon("rpc", **settings))
         async with AsyncResponsa(f"http://{cluster.target}", caller.admin_key) as client:
@@ -323,6 +328,24 @@ async def test_documents_follow_the_rows_whatever_workers_are_killed(
             assert len({key for key, _, _ in found}) == len(found)
             assert {key: (subject, text) for key, subject, text in found} == office.rows()
         assert one.documents.left() == []
+
+
+async def test_a_run_that_stops_its_workers_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
+    form = Form(1, limits=False, seed=1)
+    report = Report("sync_kills", form)
+    async with world(cluster, tmp_path, form.dice(), report, mariadb=False) as one:
+        settings = {**one.settings, "RESPONSA_INGESTION__MAX_LOSSES": "1"}
+        name = one.offices[0].name
+        poison = await one.client.sync_source(name)
+        for _ in range(2):
+            worker = await cluster.soon("worker", sync_deaths={"known": 0}, **settings)
+            await asyncio.to_thread(worker.until_ended)
+        await cluster.soon("worker", **settings)
+        assert "The server ended 2 times" in await until_done(one.client, poison.name)
+        error = (await one.client.get_operation(poison.name)).error
+        assert b"WORKER_LOST" in error.SerializeToString()
+        # What is not the cause goes on, with the next run of the same source.
+        assert await until_done(one.client, (await one.client.sync_source(name)).name) == ""
 
 
 @pytest.mark.soak

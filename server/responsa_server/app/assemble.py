@@ -142,7 +142,12 @@ async def build_knowledge(
         external_vectors=vectors.store is not None,
     )
     reranking = await _reranking(settings, models, stack)
-    queue = JobQueue(database_urls(settings, layout).log, concurrency=settings.ingestion.concurrency)
+    ingestion = settings.ingestion
+    queue = JobQueue(
+        database_urls(settings, layout).log,
+        concurrency=ingestion.concurrency,
+        max_losses=ingestion.max_losses,
+    )
     external = vectors.store is not None
     documents = DocumentStore(
         database,

@@ -148,6 +148,7 @@ async def running(
                     JobKind.NOTICE: notifier.notice,
                 },
                 notifier.ended,
+                {JobKind.SYNC: sync.give_up},
             )
             stack.push_async_callback(knowledge.jobs.close)
             tenants = keeper(database, turns, knowledge, cache)

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.errors import Overtaken, ResponsaError
+from responsa_server.domain import names
+from responsa_server.domain.errors import Overtaken, Reason, ResponsaError, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter, ListQuery, Page, Position
@@ -779,6 +780,9 @@ Work = Callable[[str, UUID, int], Awaitable[float | None]]
 The result is None if the job is done, or the number of seconds until the next attempt, as a `Look` if this and all later ones are short.
 """
 
+GiveUp = Callable[[str, UUID, int], Awaitable[None]]
+"""Ends what a job works on, because it lost its worker again and again. The arguments are the tenant's id, the job's other id and the number of lost workers."""
+
 
 LONGEST_PAUSE: Final = 60.0
 """The greatest number of seconds between two attempts at a job."""
@@ -793,6 +797,14 @@ def pause_after(failures: int) -> float:
 class JobRunner(Protocol):
     """Runs jobs until it is cancelled. A job may run more than once, so each attempt first checks which steps are left."""
 
-    async def run(self, work: Mapping[JobKind, Work]) -> None:
-        """Run jobs, including jobs whose worker was lost. The call ends only when it is cancelled."""
+    async def run(self, work: Mapping[JobKind, Work], give_up: Mapping[JobKind, GiveUp]) -> None:
+        """Run jobs, including jobs whose worker was lost. If a job of a kind in `give_up` has lost too many workers in succession, that is called in place of its work. The call ends only when
+        it is cancelled.
+        """
         ...
+
+
+def workers_lost(operation_id: UUID, losses: int) -> Unavailable:
+    """The error of an operation that has lost too many workers in succession, so that no other worker may run it."""
+    message = f"The server ended {losses} times while it worked on this, so it was given up. Begin it again; if it ends in this way again, ask the operator, because its input may be the cause."
+    return Unavailable(Reason.WORKER_LOST, message, {"operation": names.operation(operation_id)})

@@ -30,6 +30,7 @@ from responsa_server.domain.knowledge import (
     Claim,
     Documents,
     GenerationSwitched,
+    GiveUp,
     Ingestions,
     IngestTask,
     JobKind,
@@ -38,6 +39,7 @@ from responsa_server.domain.knowledge import (
     OwnershipLost,
     Work,
     pause_after,
+    workers_lost,
 )
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
@@ -377,9 +379,14 @@ class KnowledgeJobs:
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def start(
-        self, more: Mapping[JobKind, Work] | None = None, announce: Announce | None = None
+        self,
+        more: Mapping[JobKind, Work] | None = None,
+        announce: Announce | None = None,
+        give_up: Mapping[JobKind, GiveUp] | None = None,
     ) -> None:
-        """Start taking jobs. Returns at once. more: the work of jobs of other kinds, on the same queue. announce: called when an operation may have ended with an error."""
+        """Start taking jobs. Returns at once. more: the work of jobs of other kinds, on the same queue. announce: called when an operation may have ended with an error. give_up: see `JobRunner`, for
+        jobs of other kinds.
+        """
         if self._task is None:
             self._announce = announce
             work: dict[JobKind, Work] = {
@@ -387,10 +394,15 @@ class KnowledgeJobs:
                 JobKind.PRUNE: self.prune,
                 **(more or {}),
             }
+            give_ups: dict[JobKind, GiveUp] = {
+                JobKind.INGEST: self._giving_up(self._ingest.give_up),
+                **(give_up or {}),
+            }
             if self._reindex is not None:
                 work[JobKind.REINDEX] = self._build(self._reindex)
                 work[JobKind.DISCARD] = self._reindex.discard
-            self._task = asyncio.create_task(self._runner.run(work), name="knowledge jobs")
+                give_ups[JobKind.REINDEX] = self._giving_up(self._reindex.give_up)
+            self._task = asyncio.create_task(self._runner.run(work, give_ups), name="knowledge jobs")
             self._task.add_done_callback(self._report_end)
 
     async def close(self) -> None:
@@ -468,6 +480,13 @@ class KnowledgeJobs:
             return pause
 
         return work
+
+    def _giving_up(self, end: Callable[[str, UUID, ResponsaError], Awaitable[None]]) -> GiveUp:
+        async def give_up(tenant_id: str, operation_id: UUID, losses: int) -> None:
+            await end(tenant_id, operation_id, workers_lost(operation_id, losses))
+            await self._announced(tenant_id, operation_id)
+
+        return give_up
 
     async def _announced(self, tenant_id: str, operation_id: UUID) -> None:
         """Announce the end of an operation if it failed. Raises Unavailable; then the job is repeated, and finds that its operation has ended."""

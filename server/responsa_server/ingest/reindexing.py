@@ -72,7 +72,7 @@ class Reindex:
             # A server may ask for a wait of years.
             return min(max(pause, error.retry_after or 0.0), LONGEST_PAUSE)
         except Precondition as error:
-            await self._fail(tenant_id, operation_id, error)
+            await self.give_up(tenant_id, operation_id, error)
         except Exception:  # whatever the error, the operation must end, now or after more attempts
             self._log.exception(
                 "an attempt to build a generation failed", operation=str(operation_id), tenant=tenant_id
@@ -85,7 +85,7 @@ class Reindex:
                 "Something went wrong. Please try again.",
                 {"call_id": str(operation_id)},
             )
-            await self._fail(tenant_id, operation_id, internal)
+            await self.give_up(tenant_id, operation_id, internal)
         else:
             if not done:
                 return _BETWEEN_SLICES
@@ -137,6 +137,7 @@ class Reindex:
         self._failures.pop(task.operation_id, None)
         return passages[-1].passage.id
 
-    async def _fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """End the operation with an error. Does nothing if it has ended."""
         await self._builds.fail(tenant_id, operation_id, error)
         self._ended([operation_id])

@@ -41,6 +41,12 @@ class IngestionSettings(BaseModel, extra="forbid"):
         le=64,
         description="The maximum number of documents that are parsed and embedded at the same time. In addition, the server may ingest up to the same number of small documents (at most 1 MiB each) of users who have no other document in progress, and one small document of a tenant that has none in progress.",
     )
+    max_losses: int = Field(
+        default=1,
+        ge=0,
+        le=100,
+        description="How many times in succession a job may lose its worker and be begun again, if it ingests a document, runs a source or builds a generation; the next loss ends its operation with WORKER_LOST.",
+    )
     parser_seconds: float = Field(
         default=20.0, ge=1, le=600, description="The maximum time for parsing one document."
     )

@@ -40,6 +40,7 @@ from responsa_server.domain.knowledge import (
     Look,
     OwnershipLost,
     pause_after,
+    workers_lost,
 )
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.source_runs import (
@@ -179,11 +180,20 @@ class Sync:
         pause = await self._attempt(tenant_id, operation_id)
         if pause is None:
             try:
-                await self._runs.wake(tenant_id, operation_id)
-                await self._notifier.ended(tenant_id, operation_id)
+                await self._after_end(tenant_id, operation_id)
             except Unavailable:
                 return pause_after(attempts)
         return pause
+
+    async def give_up(self, tenant_id: str, operation_id: UUID, losses: int) -> None:
+        """End a run that has lost this number of workers in succession. Raises Unavailable."""
+        await self._runs.fail(tenant_id, operation_id, workers_lost(operation_id, losses))
+        self._ended([operation_id, *await self._runs.release(tenant_id, operation_id)])
+        await self._after_end(tenant_id, operation_id)
+
+    async def _after_end(self, tenant_id: str, operation_id: UUID) -> None:
+        await self._runs.wake(tenant_id, operation_id)
+        await self._notifier.ended(tenant_id, operation_id)
 
     async def _attempt(self, tenant_id: str, operation_id: UUID) -> float | None:
         failures = self._failures.get(operation_id, 0)

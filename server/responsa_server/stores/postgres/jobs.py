@@ -27,7 +27,7 @@ from procrastinate.manager import JobManager, NotificationCallback
 from psycopg_pool import PoolTimeout
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.knowledge import JobKind, Look, Work, pause_after
+from responsa_server.domain.knowledge import GiveUp, JobKind, Look, Work, pause_after
 from responsa_server.stores.postgres.database import Connection, Queries, check_idle, conninfo
 from responsa_server.stores.postgres.pool import Pool
 
@@ -171,12 +171,18 @@ def places(concurrency: int) -> int:
 class JobQueue:
     """Enqueues jobs and runs them. Implements the port `JobRunner`."""
 
-    def __init__(self, log_url: str, *, concurrency: int, pace: QueuePace | None = None) -> None:
+    def __init__(
+        self, log_url: str, *, concurrency: int, max_losses: int = 1, pace: QueuePace | None = None
+    ) -> None:
         """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, small
-        jobs may run, see `places`. Runs of sources, and jobs that send mails and deliveries, have separate places; see `_APART`.
+        jobs may run, see `places`. Runs of sources, and jobs that send mails and deliveries, have separate places; see `_APART`. max_losses: how many workers a job may lose in succession;
+        after the next loss it is given up.
         """
         self._conninfo = conninfo(log_url, OPTIONS)
-        self._concurrency = concurrency
+        self.concurrency = concurrency
+        self.max_losses = max_losses
+        self.workers: list[int] = []
+        """The numbers of all workers that this process has had."""
         self._pace = pace or QueuePace()
         self._queries = Queries("jobs.sql")
         self._putting = self._make_app()
@@ -223,12 +229,14 @@ class JobQueue:
         row = await found.fetchone()
         return row is not None and row[0]
 
-    async def run(self, work: Mapping[JobKind, Work]) -> None:
+    async def run(
+        self, work: Mapping[JobKind, Work], give_up: Mapping[JobKind, GiveUp] | None = None
+    ) -> None:
         """Run jobs until cancelled. While the database cannot be reached, keep trying to connect."""
         while True:
             app = self._make_app()
             for kind, one in work.items():
-                self._register(app, kind, one)
+                self._register(app, kind, one, (give_up or {}).get(kind))
             try:
                 async with app.open_async():
                     await self._run_once(app)
@@ -245,13 +253,12 @@ class JobQueue:
             await asyncio.sleep(self._pace.restart)
 
     async def _run_once(self, app: procrastinate.App) -> None:
-        async with self._present(app) as presence:
-            manager = _Jobs(app.job_manager, presence, self._queries, self._concurrency)
+        async with self._present(app) as manager:
             app.job_manager = manager
             await self._take_jobs(app, manager)
 
     @asynccontextmanager
-    async def _present(self, app: procrastinate.App) -> AsyncGenerator[_Presence]:
+    async def _present(self, app: procrastinate.App) -> AsyncGenerator[_Jobs]:
         """During the block, other processes can see that this process runs jobs.
 
         If no other process runs jobs at the beginning, any jobs marked as running were left by processes that have died. These jobs are
@@ -262,18 +269,19 @@ class JobQueue:
             cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [PRESENCE])
             row = await cursor.fetchone()
             alone = row is not None and row[0]
+            manager = _Jobs(app.job_manager, connection, self, self._queries)
             if alone:
-                await app.job_manager.prune_stalled_workers(0)
+                await self._assign_again(manager, (await self._stalled(manager, 0.0)).values())
             # This waits for any other process that is making the same check.
             await connection.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
             if alone:
                 await connection.execute("SELECT pg_advisory_unlock(%s)", [PRESENCE])
-            yield connection
+            yield manager
 
     async def _take_jobs(self, app: procrastinate.App, manager: _Jobs) -> None:
         tasks = (
             # `fetch` decides who may use the places beyond the concurrency.
-            self._worker(app, "knowledge", _QUEUES, places(self._concurrency)),
+            self._worker(app, "knowledge", _QUEUES, places(self.concurrency)),
             *(self._worker(app, one.name, one.queues, one.places) for one in _APART),
             asyncio.create_task(self._sweep(manager), name="sweep of stalled jobs"),
         )
@@ -323,15 +331,16 @@ class JobQueue:
                 stalled = await self._stalled(manager, self._pace.stalled)
                 unheard = {id_: job for id_, job in stalled.items() if job.worker_id not in living}
                 gone = await self._stalled(manager, self._pace.gone) if stalled else {}
-                for job in (unheard | gone).values():
-                    # If another process was faster, the job is no longer running, and procrastinate refuses this
-                    # retry.
-                    with suppress(exceptions.ConnectorException):
-                        await JobManager.retry_job(manager, job)
-                        self._log.warning("a job of a lost worker is assigned again", **_named(job))
+                await self._assign_again(manager, (unheard | gone).values())
             except _LOST as error:
                 self._log.warning("cannot look for stalled jobs at the moment", cause=_cause(error))
             await asyncio.sleep(self._pace.heartbeat)
+
+    async def _assign_again(self, manager: _Jobs, lost: Iterable[jobs.Job]) -> None:
+        for job in lost:
+            losses = await manager.lose(job)
+            if losses is not None:
+                self._log.warning("a job of a lost worker is assigned again", losses=losses, **_named(job))
 
     async def _hold(self, manager: _Jobs) -> None:
         """Stop the running jobs of suspended tenants. They return to the queue and wait there."""
@@ -353,13 +362,25 @@ class JobQueue:
                 configure=_autocommit,
                 conninfo=self._conninfo,
                 min_size=1,
-                max_size=places(self._concurrency) + 5,
+                max_size=places(self.concurrency) + 5,
                 timeout=10,
             )
         )
 
-    def _register(self, app: procrastinate.App, kind: JobKind, work: Work) -> None:
-        async def job(context: procrastinate.JobContext, tenant_id: str, id: str, user_id: str = "") -> None:  # noqa: A002 - the job's arguments; `fetch` reads the user
+    def _register(self, app: procrastinate.App, kind: JobKind, work: Work, give_up: GiveUp | None) -> None:
+        async def job(
+            context: procrastinate.JobContext,
+            tenant_id: str,
+            id: str,  # noqa: A002 - the job's arguments; `fetch` reads the user
+            user_id: str = "",
+            losses: int = 0,
+        ) -> None:
+            if give_up is not None and losses > self.max_losses:
+                self._log.error(
+                    "a job that lost its workers is given up", losses=losses, **_named(context.job)
+                )
+                await give_up(tenant_id, UUID(id), losses)
+                return
             again = await self._worked(tenant_id, work(tenant_id, UUID(id), context.job.attempts))
             if again is not None:
                 raise _TryAgain(again)
@@ -393,20 +414,23 @@ async def _autocommit(connection: Connection) -> None:
     await connection.set_autocommit(True)
 
 
-_Presence = psycopg.AsyncConnection[tuple[int]]
-
-
 class _Jobs(JobManager):
     """procrastinate's access to its tables, for the workers of one process: jobs are taken in turn between tenants and their users, a worker holds a lock while it lives, and no error of
     storing the end of a job is lost.
     """
 
-    def __init__(self, manager: JobManager, presence: _Presence, queries: Queries, concurrency: int) -> None:
-        """presence: the connection that holds this process's locks."""
+    def __init__(
+        self,
+        manager: JobManager,
+        presence: psycopg.AsyncConnection[tuple[int]],
+        queue: JobQueue,
+        queries: Queries,
+    ) -> None:
+        """presence: the connection that holds this process's locks. queue: the process's queue."""
         super().__init__(manager.connector)
         self._presence = presence
+        self._queue = queue
         self._queries = queries
-        self._concurrency = concurrency
         # The tenants, and "tenant user", in the order of their last turns.
         self._served: dict[str, None] = {}
         self._served_users: dict[str, None] = {}
@@ -436,8 +460,18 @@ class _Jobs(JobManager):
     async def register_worker(self) -> int:
         """Register the worker, and take its lock before it takes any job."""
         number = await super().register_worker()
+        self._queue.workers.append(number)
         await self._presence.execute("SELECT pg_advisory_lock(%s)", [PRESENCE << 32 | number])
         return number
+
+    async def lose(self, job: jobs.Job) -> int | None:
+        """Assign a job of a lost worker again. Returns how many workers it has lost in succession; None if another process was faster."""
+        with suppress(exceptions.NoResult):
+            row = await self.connector.execute_query_one_async(
+                self._queries["lose"], job=job.id, worker=job.worker_id, own=self._queue.workers
+            )
+            return row["losses"]
+        return None
 
     async def listen_for_jobs(
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
@@ -470,12 +504,12 @@ class _Jobs(JobManager):
                         usual=apart.usual,
                         usual_of_a_tenant=apart.usual_of_a_tenant,
                     )
-                    return jobs.Job.from_row(row)
+                    return _job(row)
                 row = await self.connector.execute_query_one_async(
                     self._queries["fetch"],
                     worker=worker_id,
                     queues=taken,
-                    concurrency=self._concurrency,
+                    concurrency=self._queue.concurrency,
                     served=list(self._served),
                     served_users=list(self._served_users),
                 )
@@ -484,7 +518,7 @@ class _Jobs(JobManager):
                     return None
                 continue  # a job has ended since the query began, so there may be room now
             self._full_at = (ended, arrived) if row["full"] else None
-            job = jobs.Job.from_row(row)
+            job = _job(row)
             tenant = str(job.task_kwargs["tenant_id"])
             _note_turn(self._served, tenant)
             _note_turn(self._served_users, f"{tenant} {job.task_kwargs.get('user_id', '')}")
@@ -506,6 +540,11 @@ class _Jobs(JobManager):
     ) -> None:
         """Store that a job has ended and needs another attempt."""
         with self._ending(job):
+            losses = job.task_kwargs.get("losses")
+            if isinstance(losses, int) and losses <= self._queue.max_losses:
+                await self.connector.execute_query_async(
+                    self._queries["kept"], job=job.id, worker=job.worker_id
+                )
             await super().retry_job(job, retry_at, priority, queue, lock)
         await self._make_room(job.queue)
 
@@ -528,6 +567,12 @@ class _Jobs(JobManager):
             if ended in queues:
                 # Whatever the notification says, procrastinate looks for jobs.
                 await notify(channel=_QUEUE, notification={"type": "job_inserted", "job_id": 0})
+
+
+def _job(row: dict[str, Any]) -> jobs.Job:
+    """A job that was taken. Its losses are an argument, if it has any."""
+    losses = {"losses": row["losses"]} if row["losses"] else {}
+    return jobs.Job.from_row({**row, "args": row["args"] | losses})
 
 
 def _note_turn(served: dict[str, None], who: str) -> None:

@@ -53,11 +53,24 @@ chosen AS (
     ORDER BY c.running, c.served, c.rank, c.user_running, c.user_served, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
-RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id,
+RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id, j.losses,
     chosen.running > 0 AND (SELECT own + 1 >= %(concurrency)s FROM places) AND (
         (SELECT own + 1 >= 2 * %(concurrency)s FROM places)
         OR NOT EXISTS (SELECT FROM candidate AS c WHERE c.user_running = 0 AND (c.tenant_id, c.user_id) <> (chosen.tenant_id, chosen.user_id))
     ) AS "full";
+
+-- name: lose
+-- Assigns a job of a lost worker again. A loss does not count if the worker's process lives, or may live: because this process had the job and goes on with another connection, or because
+-- PostgreSQL has started again since the worker was heard.
+UPDATE procrastinate_jobs AS j SET status = 'todo', attempts = j.attempts + 1, scheduled_at = NULL,
+    losses = j.losses + CASE WHEN j.worker_id = ANY (%(own)s) OR w.last_heartbeat < pg_postmaster_start_time() THEN 0 ELSE 1 END
+FROM procrastinate_jobs AS s LEFT JOIN procrastinate_workers AS w ON w.id = s.worker_id
+WHERE s.id = %(job)s AND j.id = s.id AND j.status = 'doing' AND j.worker_id IS NOT DISTINCT FROM %(worker)s
+RETURNING j.losses;
+
+-- name: kept
+-- The job's worker was not lost this time.
+UPDATE procrastinate_jobs SET losses = 0 WHERE id = %(job)s AND status = 'doing' AND worker_id = %(worker)s;
 
 -- name: fetch_apart
 -- Takes the next job of queues with separate places: first of the tenants with the fewest of them running on this worker, then an urgent one, then the oldest.
@@ -74,7 +87,7 @@ chosen AS (
     ORDER BY coalesce(r.jobs, 0), j.priority > 0 DESC, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
-RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;
+RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id, j.losses;
 
 -- name: suspended
 SELECT responsa.suspended_tenants() AS tenants;

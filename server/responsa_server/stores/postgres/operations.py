@@ -55,6 +55,7 @@ _PRUNE_AFTER = 600.0
 _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
     Reason.OPERATION_CANCELLED: Cancelled,
     Reason.PART_UNAVAILABLE: Unavailable,
+    Reason.WORKER_LOST: Unavailable,
     **dict.fromkeys(DOCUMENT_REASONS, DocumentRejected),
 }
 

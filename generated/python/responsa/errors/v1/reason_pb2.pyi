@@ -113,7 +113,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_STORAGE_FULL: _Reason.ValueType  # 113
     """RESOURCE_EXHAUSTED. The disk of the database is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql"."""
     REASON_WORKER_LOST: _Reason.ValueType  # 34
-    """UNAVAILABLE, in a turn's `failed` event. The worker that ran the turn was lost; ask again. Metadata: turn."""
+    """UNAVAILABLE, in a turn's `failed` event or as an operation's error. The workers that ran the turn or the operation were lost; ask again, or begin the operation again. Metadata: turn, or
+    operation.
+    """
     REASON_TURN_TIME_LIMIT: _Reason.ValueType  # 35
     """DEADLINE_EXCEEDED, in a turn's `failed` event. The turn took longer than its agent allows. Metadata: turn; limit_seconds."""
     REASON_OPERATION_CANCELLED: _Reason.ValueType  # 36
@@ -367,7 +369,9 @@ REASON_DRAINING: Reason.ValueType  # 33
 REASON_STORAGE_FULL: Reason.ValueType  # 113
 """RESOURCE_EXHAUSTED. The disk of the database is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql"."""
 REASON_WORKER_LOST: Reason.ValueType  # 34
-"""UNAVAILABLE, in a turn's `failed` event. The worker that ran the turn was lost; ask again. Metadata: turn."""
+"""UNAVAILABLE, in a turn's `failed` event or as an operation's error. The workers that ran the turn or the operation were lost; ask again, or begin the operation again. Metadata: turn, or
+operation.
+"""
 REASON_TURN_TIME_LIMIT: Reason.ValueType  # 35
 """DEADLINE_EXCEEDED, in a turn's `failed` event. The turn took longer than its agent allows. Metadata: turn; limit_seconds."""
 REASON_OPERATION_CANCELLED: Reason.ValueType  # 36

@@ -280,7 +280,8 @@ export enum Reason {
   STORAGE_FULL = 113,
 
   /**
-   * UNAVAILABLE, in a turn's `failed` event. The worker that ran the turn was lost; ask again. Metadata: turn.
+   * UNAVAILABLE, in a turn's `failed` event or as an operation's error. The workers that ran the turn or the operation were lost; ask again, or begin the operation again. Metadata: turn, or
+   * operation.
    *
    * @generated from enum value: REASON_WORKER_LOST = 34;
    */
