@@ -191,8 +191,23 @@ def test_a_text_box_comes_once_after_its_paragraph() -> None:
     assert text_of(p(f"<w:r>{old}</w:r>")) == "In the box."
 
 
-def field(kind: str) -> str:
-    return f'<w:r><w:fldChar w:fldCharType="{kind}"/></w:r>'
+def field(kind: str, data: str = "") -> str:
+    return f'<w:r><w:fldChar w:fldCharType="{kind}">{data}</w:fldChar></w:r>'
+
+
+def form(data: str) -> str:
+    """A field of an old form, with a result that the entry replaces."""
+    return f"{field('begin', f'<w:ffData>{data}</w:ffData>')}<w:r><w:instrText>FORM</w:instrText></w:r>{field('separate')}{run('old')}{field('end')}"
+
+
+def box(ticked: str) -> str:
+    """A content control to tick."""
+    return f'<w:sdt><w:sdtPr><w14:checkbox><w14:checked w14:val="{ticked}"/></w14:checkbox></w:sdtPr><w:sdtContent>{run("x")}</w:sdtContent></w:sdt>'
+
+
+def formed(properties: str, content: str) -> str:
+    """A run with properties."""
+    return f"<w:r><w:rPr>{properties}</w:rPr>{content}</w:r>"
 
 
 @pytest.mark.parametrize(
@@ -219,6 +234,27 @@ def field(kind: str) -> str:
         (
             '<w:r><w:rPr><w:rStyle w:val="Versteckt"/></w:rPr><w:t>hidden</w:t></w:r><w:r><w:t>seen</w:t></w:r>',
             "seen",
+        ),
+        ('<w:r><w:t>50 </w:t><w:sym w:font="Symbol" w:char="F06D"/><w:t>g</w:t></w:r>', "50 μg"),
+        ('<w:r><w:sym w:font="Symbol" w:char="00A3"/><w:sym w:font="MS Gothic" w:char="2610"/></w:r>', "≤☐"),
+        (
+            '<w:r><w:sym w:font="Wingdings" w:char="F0FE"/><w:sym w:font="Wingdings" w:char="oops"/></w:r>',
+            "☑",
+        ),
+        (formed('<w:rFonts w:ascii="Symbol"/>', "<w:t>\uf0b1m</w:t>"), "±μ"),
+        (formed('<w:rFonts w:ascii="Symbol"/>', '<w:sym w:font="Symbol" w:char="F0B4"/>'), "×"),
+        (box("1") + run(" sea ") + box("0") + run(" air"), "☑ sea ☐ air"),
+        (
+            form("<w:checkBox><w:default/><w:checked/></w:checkBox>")
+            + form('<w:checkBox><w:default w:val="0"/></w:checkBox>'),
+            "☑☐",
+        ),
+        (
+            form(
+                '<w:ddList><w:result w:val="1"/><w:listEntry w:val="rye"/><w:listEntry w:val="oats"/></w:ddList>'
+            )
+            + run("."),
+            "oats.",
         ),
         ("<m:oMath><m:r><m:t>x+1</m:t></m:r></m:oMath>", "x+1"),
         (

@@ -276,7 +276,7 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
         "TEXT": "3e9fe39129121c60",
         "HTML 3": "b2140e19f486dce2",
         "PDF 2": "407840facd3855f7",
-        "DOCX": "71988c4d8e0803ba",
+        "DOCX 2": "71988c4d8e0803ba",
         "PPTX": "a72c68580fd34c0c",
         "XLSX": "e4b7581085a2a7e4",
         "ODT": "71988c4d8e0803ba",

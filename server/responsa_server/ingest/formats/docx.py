@@ -31,6 +31,7 @@ from responsa_server.ingest.formats.office import (
     understood,
     whole,
 )
+from responsa_server.ingest.formats.symbols import TICKED, UNTICKED, in_unicode, symbol
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
 
@@ -297,8 +298,10 @@ class _Reader:
     """The notes that have not been read yet, by kind and id."""
     blocks: BlockWriter = field(default_factory=BlockWriter)
     closed_fields: set[Element] = field(default_factory=set[Element])
-    fields: list[bool] = field(default_factory=list[bool])
-    """The open fields: whether the instruction, rather than the result, is being read."""
+    fields: list[str] = field(default_factory=list[str])
+    """The open fields: "instruction" if it is being read, "form" if the entry of a form stands for the whole field, '' if the result is being read."""
+    font: str = ""
+    """The font of the run that is being read, if the run names one."""
     carried: str = ""
     """The text of paragraphs whose ends are deleted. The next paragraph begins with it."""
     waiting: list[tuple[str, Element]] = field(default_factory=list[tuple[str, Element]])
@@ -401,9 +404,12 @@ class _Reader:
             match child.tag:
                 case "w:t" | "m:t":
                     if shown:
-                        parts.append(child.text or "")
+                        parts.append(in_unicode(child.text or "", self.font))
                 case "w:r":
+                    fonts = first(child, "w:rPr", "w:rFonts")
+                    self.font = fonts.get("w:ascii", "") if fonts is not None else ""
                     self.collect(child, parts, self.is_hidden(child))
+                    self.font = ""
                     shown = not hidden and not any(self.fields)
                 case "w:tab" | "w:ptab" if shown:
                     parts.append("\t")
@@ -411,7 +417,14 @@ class _Reader:
                     parts.append("\n")
                 case "w:noBreakHyphen" if shown:
                     parts.append("-")
+                case "w:sym" if shown:
+                    parts.append(symbol(child.get("w:char", ""), child.get("w:font", "")))
+                case "w:sdt" if shown and (box := first(child, "w:sdtPr", "w14:checkbox")) is not None:
+                    ticked = first(box, "w14:checked")
+                    parts.append(TICKED if ticked is not None and is_on(ticked.get("w14:val")) else UNTICKED)
                 case "w:fldChar":
+                    if shown and child.get("w:fldCharType") == "begin":
+                        parts.append(_entry(child))
                     self.step(child)
                     shown = not hidden and not any(self.fields)
                 case "w:footnoteReference" | "w:endnoteReference":
@@ -439,9 +452,10 @@ class _Reader:
         """Follow a field from its instruction to its result and to its end."""
         match mark.get("w:fldCharType"):
             case "begin":
-                self.fields.append(mark in self.closed_fields)
-            case "separate" if self.fields:
-                self.fields[-1] = False
+                kind = "form" if _entry(mark) else "instruction"
+                self.fields.append(kind if mark in self.closed_fields else "")
+            case "separate" if self.fields and self.fields[-1] == "instruction":
+                self.fields[-1] = ""
             case "end" if self.fields:
                 self.fields.pop()
             case _:
@@ -512,6 +526,18 @@ def _children(node: Element, name: str) -> Iterator[Element]:
             and not _is_placeholder(child)
         ):
             yield from _children(child, name)
+
+
+def _entry(field: Element) -> str:
+    """What a box to tick or a drop-down list of an old form shows, by the beginning of its field; '' for other fields."""
+    box = first(field, "w:ffData", "w:checkBox")
+    if box is not None:
+        state = "w:checked" if box.find("w:checked") is not None else "w:default"
+        return TICKED if _switched_on(box, state) else UNTICKED
+    choices = first(field, "w:ffData", "w:ddList")
+    entries = [one.get(_VAL, "") for one in choices.iter("w:listEntry")] if choices is not None else []
+    chosen = _value(choices, "w:result") or _value(choices, "w:default")
+    return "".join(entries[whole(chosen, 0, len(entries)) :][:1])
 
 
 def _is_placeholder(node: Element) -> bool:

@@ -35,6 +35,7 @@ _PREFIXES: Final = {
     f"{_OOXML}officeDocument/2006/relationships": "r",
     f"{_OOXML}officeDocument/2006/math": "m",
     f"{_OOXML}markup-compatibility/2006": "mc",
+    "http://schemas.microsoft.com/office/word/2010/wordml": "w14",
     f"{_OOXML}package/2006/relationships": "rel",
     "http://purl.org/dc/elements/1.1/": "dc",
     "http://purl.org/dc/terms/": "dcterms",

@@ -221,6 +221,7 @@ DOCX: Final = Format(
     ),
     sample=office_samples.DOCX,
     parser="responsa_server.ingest.formats.docx:parse",
+    version=2,
     member=Member(re.compile(r"word/document\d*\.xml")),
 )
 PPTX: Final = Format(
