@@ -34,6 +34,7 @@ from responsa_server.ingest.formats.office import (
 from responsa_server.ingest.formats.symbols import TICKED, UNTICKED, in_unicode, symbol
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
+from responsa_server.text.inline import Form, marked
 
 _VAL: Final = "w:val"
 _MAX_COLUMNS: Final = 63
@@ -128,11 +129,13 @@ def _switched_on(node: Element | None, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """A style with what it inherits. heading: 1 to 9, or 0. numbering: the numbering's id and, if stated, its level."""
+    """A style with what it inherits. heading: 1 to 9, or 0. numbering: the numbering's id and, if stated, its level. shift, struck: as in `Form`."""
 
     heading: int = 0
     numbering: tuple[str, int | None] | None = None
     hidden: bool = False
+    shift: int = 0
+    struck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,8 @@ def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
     heading: int | None = None
     numbering: tuple[str, int | None] | None = None
     hidden = False
+    shift: int | None = None
+    struck: bool | None = None
     seen: set[str] = set()
     while name in nodes and name not in seen and len(seen) < 50:
         seen.add(name)
@@ -180,9 +185,24 @@ def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
             heading = _heading_of_name(_value(node, "w:name") or "")
         if numbering is None:
             numbering = _numbering(node.find("w:pPr"))
-        hidden = hidden or _switched_on(node.find("w:rPr"), "w:vanish")
+        run = node.find("w:rPr")
+        hidden = hidden or _switched_on(run, "w:vanish")
+        shift = _shift(run) if shift is None else shift
+        struck = _is_struck(run) if struck is None else struck
         name = _value(node, "w:basedOn") or ""
-    return _Style(heading or 0, numbering, hidden)
+    return _Style(heading or 0, numbering, hidden, shift or 0, struck or False)
+
+
+def _shift(properties: Element | None) -> int | None:
+    """The shift of run properties, as in `Form`; None if they state none."""
+    value = _value(properties, "w:vertAlign")
+    return {"superscript": 1, "subscript": -1}.get(value, 0) if value is not None else None
+
+
+def _is_struck(properties: Element | None) -> bool | None:
+    """Whether run properties strike the text; None if they do not say."""
+    found = [one for one in ("w:strike", "w:dstrike") if first(properties, one) is not None]
+    return any(_switched_on(properties, one) for one in found) if found else None
 
 
 def _heading_of_name(name: str) -> int | None:
@@ -300,6 +320,8 @@ class _Reader:
     closed_fields: set[Element] = field(default_factory=set[Element])
     fields: list[str] = field(default_factory=list[str])
     """The open fields: "instruction" if it is being read, "form" if the entry of a form stands for the whole field, '' if the result is being read."""
+    struck: bool = False
+    """Whether the style of the paragraph strikes its text."""
     font: str = ""
     """The font of the run that is being read, if the run names one."""
     carried: str = ""
@@ -393,6 +415,7 @@ class _Reader:
         return self.numbering.label(own[0], level), level
 
     def inline(self, node: Element) -> str:
+        self.struck = self.styles.of(node.find("w:pPr"), "w:pStyle").struck
         parts: list[str] = []
         self.collect(node, parts)
         return "".join(parts)
@@ -408,7 +431,9 @@ class _Reader:
                 case "w:r":
                     fonts = first(child, "w:rPr", "w:rFonts")
                     self.font = fonts.get("w:ascii", "") if fonts is not None else ""
-                    self.collect(child, parts, self.is_hidden(child))
+                    inner: list[str] = []
+                    self.collect(child, inner, self.is_hidden(child))
+                    parts.append(marked("".join(inner), self.form(child.find("w:rPr"))))
                     self.font = ""
                     shown = not hidden and not any(self.fields)
                 case "w:tab" | "w:ptab" if shown:
@@ -447,6 +472,16 @@ class _Reader:
         if properties.find("w:vanish") is not None:
             return _switched_on(properties, "w:vanish")
         return self.styles.of(properties, "w:rStyle").hidden
+
+    def form(self, properties: Element | None) -> Form:
+        if properties is None:
+            return Form(0, self.struck)
+        style = self.styles.of(properties, "w:rStyle")
+        shift, struck = _shift(properties), _is_struck(properties)
+        return Form(
+            style.shift if shift is None else shift,
+            (style.struck or self.struck) if struck is None else struck,
+        )
 
     def step(self, mark: Element) -> None:
         """Follow a field from its instruction to its result and to its end."""
