@@ -191,6 +191,7 @@ _FAST_TOKEN: Final = re.compile(
 _SLOW: Final = re.compile(rf"[{_UNSPACED}{_MARKS}]")
 _COMPOUND: Final = re.compile(r"\w_\w|[a-z][A-Z]|[A-Z]{2}[a-z]|\d[^\W\d_]|[^\W\d_]\d")
 _PARTS: Final = re.compile(r"[^\W\d_]+|\d+")
+_IN_LINE: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "0123456789" * 2)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -340,7 +341,9 @@ def _folded(term: str) -> str:
 
 
 def _compound(word: str, stemmer: Stemmer.Stemmer | None) -> list[str]:
-    """Return the terms of an identifier's parts, so that "tokens" finds `max_tokens`, and "passage" finds `getPassage`."""
+    """Return the terms of an identifier's parts, so that "tokens" finds `max_tokens`, "passage" finds `getPassage`, and "rope" finds "rope¹"."""
+    if not word.isascii():
+        word = word.translate(_IN_LINE)
     if not _COMPOUND.search(word):
         return []
     parts = [part for piece in _PARTS.findall(word) for part in _CAMEL.split(piece)]

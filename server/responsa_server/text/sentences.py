@@ -16,6 +16,7 @@ from typing import Final
 import sentencex
 
 from responsa_server.text.canonical import Block, BlockKind
+from responsa_server.text.inline import STRUCK, struck_parts
 
 MAX_PIECE_BYTES: Final = 900
 """A longer sentence, item or row is cut after a clause or a word, because a citation's quote has at most 1 KiB."""
@@ -74,15 +75,17 @@ def paragraph_pieces(text: str, offset: int, language: str) -> list[Piece]:
 
 
 def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece]:
-    """Return all pieces of a document, in order and without overlaps. Text outside all blocks, and pure markup, belong
-    to no piece.
+    """Return all pieces of a document, in order and without overlaps. Text outside all blocks, pure markup, and what is struck as a whole
+    belong to no piece.
 
     blocks: the document's blocks, in order and without overlaps. Their offsets are bytes of the text in UTF-8.
     """
     source = text.encode()
     found: list[Piece] = []
+    any_struck = STRUCK.search(text) is not None
     for block in blocks:
-        found.extend(_of_block(source, block, language or "en"))
+        made = _of_block(source, block, language or "en")
+        found.extend(_standing(source, block, made) if any_struck else made)
     return list(_with_leads(source, found))
 
 
@@ -134,6 +137,32 @@ def _of_block(source: bytes, block: Block, language: str) -> Iterator[Piece]:
                 yield from _prose(source, start, end, language, PieceKind.ITEM)
         case BlockKind.PARAGRAPH | BlockKind.QUOTE:
             yield from _prose(source, start, end, language, PieceKind.SENTENCE)
+
+
+def _standing(source: bytes, block: Block, found: Iterator[Piece]) -> Iterator[Piece]:
+    """The pieces of a block of which a part is not struck. A struck part that goes on beyond a piece is cut off it. Code has no struck parts."""
+    start = block.byte_start
+    parts = [] if block.kind is BlockKind.CODE else struck_parts(source[start : block.byte_end])
+    parts = [(start + low, start + high) for low, high in parts]
+    first = 0
+    for piece in found:
+        place, begin, end = piece.byte_start, piece.byte_start, piece.byte_end
+        left = b""
+        while first < len(parts) and parts[first][1] <= place:
+            first += 1
+        for at in range(first, len(parts)):
+            low, high = parts[at]
+            if low >= piece.byte_end:
+                break
+            begin = high if low < piece.byte_start else begin
+            end = low if high > piece.byte_end else end
+            left += source[place:low]
+            place = high
+        left += source[place : piece.byte_end]
+        if place == piece.byte_start:
+            yield piece
+        elif any(map(str.isalnum, left.decode(errors="ignore"))):
+            yield Piece(*_trim(source, begin, end), piece.kind)
 
 
 def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) -> Iterator[Piece]:
@@ -238,6 +267,7 @@ _MARKUP: Final = (
     (re.compile(r"!?\[([^\]\n]{1,400}+)\]\[[^\]\n]{0,200}+\]"), r"\1"),
     (re.compile(r"^[ \t]*(?:#{1,6}|>|[-*+]|\d{1,9}[.)])[ \t]+", re.MULTILINE), ""),
     (re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE), ""),
+    (STRUCK, " "),
     (re.compile(r"</?[a-zA-Z][^<>]{0,300}>"), " "),
     (re.compile(r"(?<!\w)(\*\*\*|\*\*|\*|___|__|_)(?=\S)([^\n*]{1,500}?)(?<=\S)\1(?!\w)"), r"\2"),
     (re.compile(r"`+"), ""),
@@ -245,11 +275,11 @@ _MARKUP: Final = (
 )
 
 
-_MARK: Final = re.compile(r"[`*_<\[]|^[ \t]*(?:[#>+~-]|\d+[.)])", re.MULTILINE)
+_MARK: Final = re.compile(r"[`*_<\[]|~~|^[ \t]*(?:[#>+~-]|\d+[.)])", re.MULTILINE)
 
 
 def plain(text: str) -> str:
-    """Return the text without Markdown markup and with its lines joined. The result is for embedding and matching,
+    """Return the text without Markdown markup and struck text, and with its lines joined. The result is for embedding and matching,
     never for quotes.
     """
     if not _MARK.search(text):

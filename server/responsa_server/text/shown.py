@@ -1,7 +1,7 @@
 """How a quoted part of a document is shown: as Markdown that reads like the document, without the markup of the site it was written for.
 
 A citation keeps the exact bytes of its source. An answer shows the same words in Markdown: emphasis, code, lists and links stay; a table
-row is said with the names of its columns; HTML, images and the marks of site generators (containers, shortcodes, attributes, footnotes)
+row is said with the names of its columns; raised and lowered text is in plain characters; HTML, images and the marks of site generators (containers, shortcodes, attributes, footnotes)
 go. Everything else is text, and is escaped where a Markdown renderer would take it for markup. So a document can show no HTML, no image and
 no address that its own reader does not see as a link.
 """
@@ -21,6 +21,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
+from responsa_server.text.inline import STRUCK, lowered, raised
 from responsa_server.text.rows import named_cells
 
 MAX_SHOWN_BYTES: Final = 64 * 1024
@@ -247,7 +248,7 @@ def visible(text: str) -> str:
     """What a reader sees of Markdown without code marks and emphasis: the words, on one line."""
     parts: list[str] = []
     for token in _MARKDOWN.parseInline(text[:MAX_PARSED_BYTES]):
-        for child in token.children or ():
+        for child in _formed(token.children or ()):
             if child.type in ("text", "code_inline", "image"):
                 parts.append(child.content)
             elif child.type in ("softbreak", "hardbreak"):
@@ -366,8 +367,27 @@ def _plain_lines(text: str) -> str:
     text = text.strip()
     if _STRUCTURED.search(text):
         lines = (_SPACES.sub(" ", line).strip() for line in text.splitlines())
-        return "  \n".join(_begun(escaped(line)) for line in lines if line)
-    return _begun(escaped(_SPACES.sub(" ", text)))
+        return "  \n".join(_begun(_escaped_but_struck(line)) for line in lines if line)
+    return _begun(_escaped_but_struck(_SPACES.sub(" ", text)))
+
+
+def _escaped_but_struck(text: str) -> str:
+    """Text of a document that is not Markdown, escaped but for the marks of what is struck, as the parsers write them."""
+    parts: list[str] = []
+    made = ""
+    place = 0
+    for found in STRUCK.finditer(text):
+        if found.group().startswith("~~"):
+            words = found.group()[2:-2]
+            parts += (text[place : found.start()], words)
+            made += f"{escaped(text[place : found.start()])}~~{escaped(words)}~~"
+            place = found.end()
+    if not parts:
+        return escaped(text)
+    parts.append(text[place:])
+    made += escaped(text[place:])
+    read = _said([child for token in _RENDERED.parseInline(made) for child in token.children or ()], raw=_RAW)
+    return made if read.words == "".join("".join(parts).split()) else escaped(text)
 
 
 def _fenced(code: str, language: str) -> str:
@@ -493,7 +513,7 @@ def _table(node: SyntaxTreeNode) -> str:
 
 def _cell(text: str, origin: Origin) -> str:
     if not origin.markdown:
-        return escaped(_SPACES.sub(" ", text))
+        return _escaped_but_struck(_SPACES.sub(" ", text))
     # A backslash before a bar belongs to the table and not to the cell, even in code.
     return _inline(_MARKDOWN.parseInline(text.replace("\\|", "|")), begins=False).replace("  \n", " ").strip()
 
@@ -503,6 +523,7 @@ def _cell(text: str, origin: Origin) -> str:
 _BREAK: Final = re.compile(r"<br\b", re.IGNORECASE)
 _HIDDEN: Final = re.compile(r"<(/?)(?:script|style|template)\b", re.IGNORECASE)
 _TAG: Final = re.compile(r"(</?[A-Za-z][^<>]{0,200}>)")
+_FORMED: Final = re.compile(r"<(/?)(sup|sub|del|s|strike)\b[^<>]*>", re.IGNORECASE)
 _PLACEHOLDER: Final = re.compile(r"<([a-z][\w-]{0,60}|[A-Z][A-Z0-9]?)>")
 _ELEMENTS: Final = frozenset(block_names) | frozenset(
     re.findall(
@@ -568,7 +589,7 @@ def _seen(children: Sequence[Token]) -> Iterator[Token]:
     closed = {
         one.content.lower() for one in children if one.type == "html_inline" and one.content.startswith("</")
     }
-    for child in children:
+    for child in _formed(children):
         found = _HIDDEN.match(child.content) if child.type == "html_inline" else None
         if found is not None:
             hidden = not found.group(1)
@@ -581,6 +602,25 @@ def _seen(children: Sequence[Token]) -> Iterator[Token]:
                 yield Token("code_inline" if place % 2 else "text", "", 0, content=part)
         else:
             yield child
+
+
+def _formed(children: Sequence[Token]) -> Iterator[Token]:
+    """The tokens with the text of `<sup>` and `<sub>` in plain characters, and with `<del>`, `<s>` and `<strike>` as strikethrough."""
+    place = 0
+    while place < len(children):
+        child = children[place]
+        found = _FORMED.fullmatch(child.content) if child.type == "html_inline" else None
+        place += 1
+        if found is None:
+            yield child
+            continue
+        closing, tag = found.group(1), found.group(2).lower()
+        if tag not in ("sup", "sub"):
+            yield Token("s_close" if closing else "s_open", "s", -1 if closing else 1)
+        elif not closing and place + 1 < len(children) and children[place].type == "text":
+            write = raised if tag == "sup" else lowered
+            yield Token("text", "", 0, content=write(children[place].content))
+            place += 1
 
 
 def _is_placeholder(tag: str, closed: Collection[str]) -> bool:

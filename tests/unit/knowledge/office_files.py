@@ -13,7 +13,7 @@ from responsa_server.text.canonical import BlockKind, ParsedDocument
 
 OOXML = "http://schemas.openxmlformats.org/"
 RELATIONS = f'xmlns:r="{OOXML}officeDocument/2006/relationships"'
-W = f'xmlns:w="{OOXML}wordprocessingml/2006/main" xmlns:mc="{OOXML}markup-compatibility/2006" xmlns:m="{OOXML}officeDocument/2006/math"'
+W = f'xmlns:w="{OOXML}wordprocessingml/2006/main" xmlns:w14="http://schemas.microsoft.com/office/word/2010/wordml" xmlns:mc="{OOXML}markup-compatibility/2006" xmlns:m="{OOXML}officeDocument/2006/math"'
 P = f'xmlns:p="{OOXML}presentationml/2006/main" xmlns:a="{OOXML}drawingml/2006/main" xmlns:dgm="{OOXML}drawingml/2006/diagram" {RELATIONS}'
 X = f'xmlns="{OOXML}spreadsheetml/2006/main" {RELATIONS}'
 ODF = " ".join(

@@ -16,6 +16,9 @@ STYLES = """
 <w:style w:type="paragraph" w:styleId="TOC"><w:name w:val="TOC"/><w:basedOn w:val="berschrift1"/><w:pPr><w:outlineLvl w:val="9"/></w:pPr></w:style>
 <w:style w:type="paragraph" w:styleId="Loop"><w:name w:val="Loop"/><w:basedOn w:val="Loop"/></w:style>
 <w:style w:type="paragraph" w:styleId="Strich"><w:name w:val="Strich"/><w:pPr><w:numPr><w:numId w:val="2"/></w:numPr></w:pPr></w:style>
+<w:style w:type="character" w:styleId="Note"><w:rPr><w:vertAlign w:val="superscript"/></w:rPr></w:style>
+<w:style w:type="character" w:styleId="Mark"><w:basedOn w:val="Note"/></w:style>
+<w:style w:type="paragraph" w:styleId="Alt"><w:rPr><w:strike/></w:rPr></w:style>
 <w:style w:type="character" w:styleId="Versteckt"><w:rPr><w:vanish/></w:rPr></w:style>
 """
 NUMBERING = """
@@ -191,8 +194,23 @@ def test_a_text_box_comes_once_after_its_paragraph() -> None:
     assert text_of(p(f"<w:r>{old}</w:r>")) == "In the box."
 
 
-def field(kind: str) -> str:
-    return f'<w:r><w:fldChar w:fldCharType="{kind}"/></w:r>'
+def field(kind: str, data: str = "") -> str:
+    return f'<w:r><w:fldChar w:fldCharType="{kind}">{data}</w:fldChar></w:r>'
+
+
+def form(data: str) -> str:
+    """A field of an old form, with a result that the entry replaces."""
+    return f"{field('begin', f'<w:ffData>{data}</w:ffData>')}<w:r><w:instrText>FORM</w:instrText></w:r>{field('separate')}{run('old')}{field('end')}"
+
+
+def box(ticked: str) -> str:
+    """A content control to tick."""
+    return f'<w:sdt><w:sdtPr><w14:checkbox><w14:checked w14:val="{ticked}"/></w14:checkbox></w:sdtPr><w:sdtContent>{run("x")}</w:sdtContent></w:sdt>'
+
+
+def formed(properties: str, content: str) -> str:
+    """A run with properties."""
+    return f"<w:r><w:rPr>{properties}</w:rPr>{content}</w:r>"
 
 
 @pytest.mark.parametrize(
@@ -220,6 +238,44 @@ def field(kind: str) -> str:
             '<w:r><w:rPr><w:rStyle w:val="Versteckt"/></w:rPr><w:t>hidden</w:t></w:r><w:r><w:t>seen</w:t></w:r>',
             "seen",
         ),
+        (run("10") + formed('<w:vertAlign w:val="superscript"/>', "<w:t>6</w:t>"), "10⁶"),
+        (
+            run("x")
+            + "".join(formed('<w:vertAlign w:val="superscript"/>', f"<w:t>{one}</w:t>") for one in "a+1"),
+            "x^(a+1)",
+        ),
+        (run("H") + formed('<w:vertAlign w:val="subscript"/>', "<w:t>2</w:t>") + run("O"), "H₂O"),
+        (run("40") + formed('<w:rStyle w:val="Mark"/>', "<w:t>1</w:t>"), "40¹"),
+        (
+            run("40") + formed('<w:rStyle w:val="Mark"/><w:vertAlign w:val="baseline"/>', "<w:t>1</w:t>"),
+            "401",
+        ),
+        (
+            formed("<w:strike/>", "<w:t>80 </w:t>") + formed("<w:dstrike/>", "<w:t>euros </w:t>") + run("65"),
+            "~~80 euros~~ 65",
+        ),
+        (formed('<w:strike w:val="0"/>', "<w:t>80</w:t>"), "80"),
+        ('<w:r><w:t>50 </w:t><w:sym w:font="Symbol" w:char="F06D"/><w:t>g</w:t></w:r>', "50 μg"),
+        ('<w:r><w:sym w:font="Symbol" w:char="00A3"/><w:sym w:font="MS Gothic" w:char="2610"/></w:r>', "≤☐"),
+        (
+            '<w:r><w:sym w:font="Wingdings" w:char="F0FE"/><w:sym w:font="Wingdings" w:char="oops"/></w:r>',
+            "☑",
+        ),
+        (formed('<w:rFonts w:ascii="Symbol"/>', "<w:t>\uf0b1m</w:t>"), "±μ"),
+        (formed('<w:rFonts w:ascii="Symbol"/>', '<w:sym w:font="Symbol" w:char="F0B4"/>'), "×"),
+        (box("1") + run(" sea ") + box("0") + run(" air"), "☑ sea ☐ air"),
+        (
+            form("<w:checkBox><w:default/><w:checked/></w:checkBox>")
+            + form('<w:checkBox><w:default w:val="0"/></w:checkBox>'),
+            "☑☐",
+        ),
+        (
+            form(
+                '<w:ddList><w:result w:val="1"/><w:listEntry w:val="rye"/><w:listEntry w:val="oats"/></w:ddList>'
+            )
+            + run("."),
+            "oats.",
+        ),
         ("<m:oMath><m:r><m:t>x+1</m:t></m:r></m:oMath>", "x+1"),
         (
             "<w:ruby><w:rt><w:r><w:t>kan</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>漢</w:t></w:r></w:rubyBase></w:ruby>",
@@ -234,6 +290,14 @@ def field(kind: str) -> str:
 )
 def test_a_paragraph_is_what_word_shows(runs: str, expected: str) -> None:
     assert text_of(f"<w:p>{runs}</w:p>", styles=STYLES) == expected
+
+
+def test_a_paragraph_is_struck_by_its_style() -> None:
+    not_struck = formed('<w:strike w:val="0"/>', "<w:t> Cats, too.</w:t>")
+    assert (
+        text_of(styled(run("Dogs may come.") + not_struck, "Alt"), styles=STYLES)
+        == "~~Dogs may come.~~ Cats, too."
+    )
 
 
 def test_headers_and_comments_are_left_out() -> None:

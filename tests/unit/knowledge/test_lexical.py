@@ -44,6 +44,7 @@ def test_languages_are_told_by_script_and_common_words(text: str, code: str) -> 
         ("the U.S. office", "en", ["the", "us", "offic"]),
         ("max_tokens", "en", ["max_token", "max", "token"]),
         ("getPassageById", "en", ["getpassagebyid", "get", "passag", "by", "id"]),
+        ("rope¹ of H₂O", "en", ["rope1", "rope", "of", "h2o"]),
         ("Café naïve", "en", ["cafe", "naiv"]),
         ("Verbindungen", "de", ["verbind"]),
         ("世界很大 ok", "zh", ["世界", "界很", "很大", "ok"]),

@@ -22,6 +22,19 @@ OUTLINE = """
 </text:outline-style>
 """
 
+STYLES = "".join(
+    f'<style:style style:name="{name}" style:parent-style-name="{above}"><style:text-properties {properties}/></style:style>'
+    for name, above, properties in [
+        ("Gone", "", 'text:display="none"'),
+        ("Up", "", 'style:text-position="super 58%"'),
+        ("High", "", 'style:text-position="33% 58%"'),
+        ("Down", "", 'style:text-position="-8% 58%"'),
+        ("Off", "", 'style:text-line-through-style="solid"'),
+        ("Old", "Off", 'style:text-position="0% 100%"'),
+        ("Sign", "", 'style:font-name="Symbol"'),
+    ]
+)
+
 
 def text_of(body: str, **parts: str) -> str:
     return parse(odt(body, **parts), "a.odt").canonical_text
@@ -92,12 +105,28 @@ def test_lists_have_the_labels_that_are_shown() -> None:
         ),
         ("<text:date>1 May</text:date> <text:page-number>3</text:page-number>", "1 May 3"),
         ("see<text:span text:style-name='Gone'>hidden</text:span>n", "seen"),
+        (
+            "10<text:span text:style-name='Up'>6</text:span> x<text:span text:style-name='High'>a+<text:span>1</text:span></text:span>",
+            "10⁶ x^(a+1)",
+        ),
+        ("H<text:span text:style-name='Down'>2</text:span>O", "H₂O"),
+        (
+            "<text:span text:style-name='Off'>80 <text:span>euros</text:span></text:span> 65",
+            "~~80 euros~~ 65",
+        ),
+        ("50 <text:span text:style-name='Sign'>\uf06d</text:span>g", "50 μg"),
         ("in<text:change-start/>serted<text:change-end/><text:change/>", "inserted"),
     ],
 )
 def test_a_paragraph_is_what_is_shown(paragraph: str, expected: str) -> None:
-    hidden = '<style:style style:name="Gone"><style:text-properties text:display="none"/></style:style>'
-    assert text_of(p(paragraph), automatic=hidden) == expected
+    assert text_of(p(paragraph), automatic=STYLES) == expected
+
+
+def test_a_paragraph_is_struck_by_its_style() -> None:
+    assert (
+        text_of('<text:p text:style-name="Old">Dogs may come.</text:p>', automatic=STYLES)
+        == "~~Dogs may come.~~"
+    )
 
 
 def test_tracked_changes_count_as_accepted() -> None:

@@ -82,6 +82,20 @@ def test_tables_groups_and_diagrams_are_read() -> None:
     assert paths(document) == ["slide 1"] * 4
 
 
+def test_runs_keep_what_their_form_says() -> None:
+    def run(text: str, attributes: str = "", fonts: str = "") -> str:
+        return f"<a:r><a:rPr {attributes}>{fonts}</a:rPr><a:t>{text}</a:t></a:r>"
+
+    runs = (
+        run("10") + run("6", 'baseline="30000"') + run(" H") + run("2", 'baseline="-25000"') + run("O ", 'baseline="0"')
+        + run("80 ", 'strike="sngStrike"') + run("euros", 'strike="dblStrike"') + run(" 65 ", 'strike="noStrike"')
+        + run("\uf0fc ok", fonts='<a:latin typeface="Arial"/><a:sym typeface="Wingdings"/>')
+        + run("m", fonts='<a:latin typeface="Symbol"/>')
+    )  # fmt: skip
+    body = f"<p:sp><p:txBody><a:p>{runs}</a:p></p:txBody></p:sp>"
+    assert text_of(body) == "Slide 1\n\n10⁶ H₂O ~~80 euros~~ 65 ✓ okμ"
+
+
 def test_a_presentation_without_text_is_empty() -> None:
     with rejected(Reason.DOCUMENT_EMPTY, match="no text on visible slides"):
         parse(pptx({"a": {"slide": slide("")}}), "a.pptx")

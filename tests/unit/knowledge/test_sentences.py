@@ -86,6 +86,10 @@ def test_a_list_too_long_for_its_introduction_stays_in_items() -> None:
         ("Das kostet z. B. 3.5 Euro. Mehr nicht.", "de", ["Das kostet z. B. 3.5 Euro.", "Mehr nicht."]),
         ("Two paragraphs\n\nwithout full stops", "en", ["Two paragraphs", "without full stops"]),
         ("   ", "en", []),
+        ("~~Dogs may come.~~ Cats may.", "en", ["Cats may."]),
+        ("~~Dogs may come. Birds~~ Cats may.", "en", ["Cats may."]),
+        ("<del>Dogs may come.</del> The fee is ~~80~~ 65.", "en", ["The fee is ~~80~~ 65."]),
+        ("Write `~~` before and `~~` after.", "en", ["Write `~~` before and `~~` after."]),
     ],
 )
 def test_prose_in_several_languages(text: str, language: str, found: list[str]) -> None:
@@ -100,7 +104,7 @@ def test_what_has_no_end_is_cut_at_words() -> None:
     assert sum(piece.byte_end - piece.byte_start + 1 for piece in found) == len(text)
 
 
-@given(st.text(alphabet=st.sampled_from("aB.?! \n\t\"'()“”。！é😀\u0301[]:<>|`*_-#1"), max_size=3000))
+@given(st.text(alphabet=st.sampled_from("aB.?! \n\t\"'()“”。！é😀\u0301[]:<>|`*_-#1~"), max_size=3000))
 def test_pieces_are_exact_disjoint_and_in_order(text: str) -> None:
     source = text.encode()
     place = 0
@@ -112,7 +116,7 @@ def test_pieces_are_exact_disjoint_and_in_order(text: str) -> None:
         place = piece.byte_end
 
 
-@given(st.text(alphabet=st.sampled_from("ab. \n#-*`|>:1é\t"), max_size=400))
+@given(st.text(alphabet=st.sampled_from("ab. \n#-*`|>:1é\t~"), max_size=400))
 def test_any_markdown_gives_pieces_in_order(text: str) -> None:
     document = parsed(text)
     source = document.canonical_text.encode()
@@ -133,6 +137,7 @@ def test_any_markdown_gives_pieces_in_order(text: str) -> None:
         ("snake_case_name stays", "snake_case_name stays"),
         ("a <b>bold</b> word", "a bold word"),
         ("plain  text\n", "plain text"),
+        ("80 ~~euros~~ <del>pounds</del> francs", "80 francs"),
     ],
 )
 def test_plain_words(text: str, words: str) -> None:

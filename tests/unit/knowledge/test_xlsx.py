@@ -79,6 +79,29 @@ def test_numbers_are_shown_in_their_formats() -> None:
     )
 
 
+def test_cells_keep_what_their_fonts_say() -> None:
+    def run(text: str, properties: str = "") -> str:
+        return f"<r><rPr>{properties}</rPr><t>{text}</t></r>"
+
+    power = (
+        run("10")
+        + run("6", '<vertAlign val="superscript"/>')
+        + run(" H")
+        + run("2", '<vertAlign val="subscript"/>')
+    )
+    price = (
+        run("50 ", "<strike/>") + run("m", '<strike/><rFont val="Symbol"/>') + run(" 40", '<strike val="0"/>')
+    )
+    fonts = '<fonts><font/><font><strike/><vertAlign val="superscript"/></font><font><name val="Wingdings"/></font></fonts>'
+    formats = '<cellXfs><xf/><xf fontId="1" numFmtId="2"/><xf fontId="2"/><xf fontId="9"/></cellXfs>'
+    cells = (
+        cell("A1", "0", 't="s"') + f'<c r="B1" t="inlineStr"><is>{price}</is></c>' + cell("C1", "3", 's="1"')
+        + cell("D1", "\u00fc", 't="str" s="2"') + cell("E1", "0", 't="s" s="3"')
+    )  # fmt: skip
+    made = xlsx({"A": row(1, cells)}, strings=f"<si>{power}</si>", styles=fonts + formats)
+    assert parse(made, "a.xlsx").canonical_text == "A\n\n10⁶ H₂ | ~~50 μ~~ 40 | ~~3.00~~ | ✓ | 10⁶ H₂"
+
+
 def test_a_workbook_that_counts_from_1904_says_so() -> None:
     made = xlsx({"S": row(1, cell("A1", "0", 's="1"'))}, styles=STYLES, workbook='<workbookPr date1904="1"/>')
     assert parse(made, "a.xlsx").canonical_text == "S\n\n1904-01-01"

@@ -31,8 +31,10 @@ from responsa_server.ingest.formats.office import (
     understood,
     whole,
 )
+from responsa_server.ingest.formats.symbols import TICKED, UNTICKED, in_unicode, symbol
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
+from responsa_server.text.inline import Form, marked
 
 _VAL: Final = "w:val"
 _MAX_COLUMNS: Final = 63
@@ -127,11 +129,13 @@ def _switched_on(node: Element | None, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """A style with what it inherits. heading: 1 to 9, or 0. numbering: the numbering's id and, if stated, its level."""
+    """A style with what it inherits. heading: 1 to 9, or 0. numbering: the numbering's id and, if stated, its level. shift, struck: as in `Form`."""
 
     heading: int = 0
     numbering: tuple[str, int | None] | None = None
     hidden: bool = False
+    shift: int = 0
+    struck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,8 @@ def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
     heading: int | None = None
     numbering: tuple[str, int | None] | None = None
     hidden = False
+    shift: int | None = None
+    struck: bool | None = None
     seen: set[str] = set()
     while name in nodes and name not in seen and len(seen) < 50:
         seen.add(name)
@@ -179,9 +185,24 @@ def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
             heading = _heading_of_name(_value(node, "w:name") or "")
         if numbering is None:
             numbering = _numbering(node.find("w:pPr"))
-        hidden = hidden or _switched_on(node.find("w:rPr"), "w:vanish")
+        run = node.find("w:rPr")
+        hidden = hidden or _switched_on(run, "w:vanish")
+        shift = _shift(run) if shift is None else shift
+        struck = _is_struck(run) if struck is None else struck
         name = _value(node, "w:basedOn") or ""
-    return _Style(heading or 0, numbering, hidden)
+    return _Style(heading or 0, numbering, hidden, shift or 0, struck or False)
+
+
+def _shift(properties: Element | None) -> int | None:
+    """The shift of run properties, as in `Form`; None if they state none."""
+    value = _value(properties, "w:vertAlign")
+    return {"superscript": 1, "subscript": -1}.get(value, 0) if value is not None else None
+
+
+def _is_struck(properties: Element | None) -> bool | None:
+    """Whether run properties strike the text; None if they do not say."""
+    found = [one for one in ("w:strike", "w:dstrike") if first(properties, one) is not None]
+    return any(_switched_on(properties, one) for one in found) if found else None
 
 
 def _heading_of_name(name: str) -> int | None:
@@ -297,8 +318,12 @@ class _Reader:
     """The notes that have not been read yet, by kind and id."""
     blocks: BlockWriter = field(default_factory=BlockWriter)
     closed_fields: set[Element] = field(default_factory=set[Element])
-    fields: list[bool] = field(default_factory=list[bool])
-    """The open fields: whether the instruction, rather than the result, is being read."""
+    fields: list[str] = field(default_factory=list[str])
+    """The open fields: "instruction" if it is being read, "form" if the entry of a form stands for the whole field, '' if the result is being read."""
+    struck: bool = False
+    """Whether the style of the paragraph strikes its text."""
+    font: str = ""
+    """The font of the run that is being read, if the run names one."""
     carried: str = ""
     """The text of paragraphs whose ends are deleted. The next paragraph begins with it."""
     waiting: list[tuple[str, Element]] = field(default_factory=list[tuple[str, Element]])
@@ -390,6 +415,7 @@ class _Reader:
         return self.numbering.label(own[0], level), level
 
     def inline(self, node: Element) -> str:
+        self.struck = self.styles.of(node.find("w:pPr"), "w:pStyle").struck
         parts: list[str] = []
         self.collect(node, parts)
         return "".join(parts)
@@ -401,9 +427,14 @@ class _Reader:
             match child.tag:
                 case "w:t" | "m:t":
                     if shown:
-                        parts.append(child.text or "")
+                        parts.append(in_unicode(child.text or "", self.font))
                 case "w:r":
-                    self.collect(child, parts, self.is_hidden(child))
+                    fonts = first(child, "w:rPr", "w:rFonts")
+                    self.font = fonts.get("w:ascii", "") if fonts is not None else ""
+                    inner: list[str] = []
+                    self.collect(child, inner, self.is_hidden(child))
+                    parts.append(marked("".join(inner), self.form(child.find("w:rPr"))))
+                    self.font = ""
                     shown = not hidden and not any(self.fields)
                 case "w:tab" | "w:ptab" if shown:
                     parts.append("\t")
@@ -411,7 +442,14 @@ class _Reader:
                     parts.append("\n")
                 case "w:noBreakHyphen" if shown:
                     parts.append("-")
+                case "w:sym" if shown:
+                    parts.append(symbol(child.get("w:char", ""), child.get("w:font", "")))
+                case "w:sdt" if shown and (box := first(child, "w:sdtPr", "w14:checkbox")) is not None:
+                    ticked = first(box, "w14:checked")
+                    parts.append(TICKED if ticked is not None and is_on(ticked.get("w14:val")) else UNTICKED)
                 case "w:fldChar":
+                    if shown and child.get("w:fldCharType") == "begin":
+                        parts.append(_entry(child))
                     self.step(child)
                     shown = not hidden and not any(self.fields)
                 case "w:footnoteReference" | "w:endnoteReference":
@@ -435,13 +473,24 @@ class _Reader:
             return _switched_on(properties, "w:vanish")
         return self.styles.of(properties, "w:rStyle").hidden
 
+    def form(self, properties: Element | None) -> Form:
+        if properties is None:
+            return Form(0, self.struck)
+        style = self.styles.of(properties, "w:rStyle")
+        shift, struck = _shift(properties), _is_struck(properties)
+        return Form(
+            style.shift if shift is None else shift,
+            (style.struck or self.struck) if struck is None else struck,
+        )
+
     def step(self, mark: Element) -> None:
         """Follow a field from its instruction to its result and to its end."""
         match mark.get("w:fldCharType"):
             case "begin":
-                self.fields.append(mark in self.closed_fields)
-            case "separate" if self.fields:
-                self.fields[-1] = False
+                kind = "form" if _entry(mark) else "instruction"
+                self.fields.append(kind if mark in self.closed_fields else "")
+            case "separate" if self.fields and self.fields[-1] == "instruction":
+                self.fields[-1] = ""
             case "end" if self.fields:
                 self.fields.pop()
             case _:
@@ -512,6 +561,18 @@ def _children(node: Element, name: str) -> Iterator[Element]:
             and not _is_placeholder(child)
         ):
             yield from _children(child, name)
+
+
+def _entry(field: Element) -> str:
+    """What a box to tick or a drop-down list of an old form shows, by the beginning of its field; '' for other fields."""
+    box = first(field, "w:ffData", "w:checkBox")
+    if box is not None:
+        state = "w:checked" if box.find("w:checked") is not None else "w:default"
+        return TICKED if _switched_on(box, state) else UNTICKED
+    choices = first(field, "w:ffData", "w:ddList")
+    entries = [one.get(_VAL, "") for one in choices.iter("w:listEntry")] if choices is not None else []
+    chosen = _value(choices, "w:result") or _value(choices, "w:default")
+    return "".join(entries[whole(chosen, 0, len(entries)) :][:1])
 
 
 def _is_placeholder(node: Element) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
+from itertools import islice
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
@@ -18,6 +19,7 @@ from responsa_server.ingest.formats.html_content import content_of
 from responsa_server.ingest.formats.html_tree import is_shown, steps
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
+from responsa_server.text.inline import Form, marked, settled, unmarked
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
 MAX_DEPTH = 1000
@@ -108,6 +110,11 @@ _SOFT_HYPHEN = "\u00ad"
 # Stands for <br> in inline text. HTML text never contains this character, because the parser replaces it.
 LINE_BREAK = "\x00"
 _SPACES = re.compile(r"[ \t\n\f\r]+")
+_SHIFTS = {"sup": 1, "sub": -1}
+_STRUCK = frozenset({"del", "s", "strike"})
+_LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s*:[^;]*line-through", re.IGNORECASE)
+# No mark of a note takes more steps to walk over it.
+_MARK_STEPS = 40
 
 
 @dataclass(slots=True)
@@ -141,7 +148,7 @@ class TextWriter:
 
     def take(self) -> str:
         """Return the inline text collected so far, with its white space normalised, and empty the buffer."""
-        raw = "".join(self.inline)
+        raw = settled("".join(self.inline))
         self.inline.clear()
         if self.code:
             return raw.replace(LINE_BREAK, "\n").strip("\r\n").rstrip(" \t\n\f\r")
@@ -243,7 +250,7 @@ def _bound_depth(source: str) -> None:
 
 
 def _clean(text: str) -> str:
-    return text.replace("\x00", "").replace(_SOFT_HYPHEN, "")
+    return unmarked(text.replace("\x00", "").replace(_SOFT_HYPHEN, ""))
 
 
 def _language(root: LexborNode | None) -> str:
@@ -288,22 +295,60 @@ def _layout_tables(top: LexborNode) -> set[int]:
 def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[int]) -> None:
     """Write the text below an element. layout: the ids of the tables for page layout. left_out: the ids of the elements that are not written."""
     shown: list[bool] = []
+    forms = [Form()]
 
     def descend(node: LexborNode) -> bool:
         return shown[-1]
 
     for node, entering in steps(top, descend):
         tag = node.tag or ""
+        if not entering:
+            forms.pop()
         if entering:
             if tag == "-text":
-                writer.inline.append(_clean(node.text()))
-            visible = node.mem_id not in left_out and is_shown(node)
+                form = Form(forms[-1].shift) if writer.code else forms[-1]
+                writer.inline.append(marked(_clean(node.text()), form))
+            forms.append(_form(tag, node, forms[-1]))
+            visible = (
+                node.mem_id not in left_out and is_shown(node) and not _is_note_mark(tag, node, forms[-2])
+            )
             shown.append(visible or tag == "-document")
             if visible:
                 _enter(tag, node, writer, layout)
         elif shown.pop() and not tag.startswith("-"):
             _leave(tag, writer)
     writer.flush()
+
+
+def _form(tag: str, node: LexborNode, above: Form) -> Form:
+    """The form of an element's text. above: that of the text around it."""
+    if tag in _SHIFTS:
+        return Form(_SHIFTS[tag], above.struck)
+    if tag in _STRUCK or (tag == "span" and _LINE_THROUGH.search(node.attributes.get("style") or "")):
+        return Form(above.shift, struck=True)
+    return above
+
+
+def _is_note_mark(tag: str, node: LexborNode, above: Form) -> bool:
+    """Whether an element is the mark of a note: a raised link to a place within the page. The note itself is text of the page."""
+    if tag not in ("a", "sup"):
+        return False
+    found = list(islice(steps(node, lambda _: True), _MARK_STEPS + 1))
+    link = marks = 0
+    raised = above.shift > 0
+    for one, entering in found:
+        step = 1 if entering else -1
+        if one.tag == "sup":
+            raised += step
+        elif one.tag == "a":
+            noted = one.attributes.get("role") == "doc-noteref"
+            link += step * (noted or (one.attributes.get("href") or "").startswith("#"))
+            raised += step * noted
+        elif one.tag == "-text" and entering and any(map(str.isalnum, one.text())):
+            if not (link and raised):
+                return False
+            marks += 1
+    return marks > 0 and len(found) <= _MARK_STEPS
 
 
 def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> None:

@@ -15,6 +15,7 @@ from markdown_it.token import Token
 
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
+from responsa_server.text.inline import lowered, raised
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # YAML front matter between two "---" lines. It must begin like YAML, because "---" may also be a thematic break at the beginning of a document.
@@ -39,6 +40,7 @@ _CONTENT_COLUMNS = 4
 # Comments, scripts and style sheets: no reader sees them.
 _UNSEEN_HTML = re.compile(r"\s*<(?:!--|script\b|style\b|template\b)", re.IGNORECASE)
 _HTML_CODE = re.compile(r"\s*<pre\b", re.IGNORECASE)
+_SHIFTED = re.compile(r"<(sup|sub)>([^<>]*)</\1>", re.IGNORECASE)
 # No author nests blocks as deeply as this. Text that is nested more deeply gets no blocks but stays in the canonical text.
 _MAX_NESTING = 40
 
@@ -184,9 +186,13 @@ def _add(collector: BlockCollector, kind: BlockKind, place: tuple[int, int] | No
         collector.add(kind, *place, level=level)
 
 
+def _in_characters(found: re.Match[str]) -> str:
+    return (raised if found.group(1).lower() == "sup" else lowered)(found.group(2))
+
+
 def _plain(inline: MarkdownIt, source: str) -> str:
     """A heading's text without its inline markup. A long heading is shortened before it is parsed."""
-    parsed = inline.parseInline(source[:_HEADING_CHARS])
+    parsed = inline.parseInline(_SHIFTED.sub(_in_characters, source[:_HEADING_CHARS]))
     parts: list[str] = []
     for token in parsed:
         for child in token.children or []:

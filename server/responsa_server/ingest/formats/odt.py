@@ -27,8 +27,10 @@ from responsa_server.ingest.formats.office import (
     tidy_row,
     whole,
 )
+from responsa_server.ingest.formats.symbols import in_unicode
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
+from responsa_server.text.inline import Form, marked
 
 _CONTENT: Final = "content.xml"
 _MANIFEST: Final = "META-INF/manifest.xml"
@@ -74,6 +76,7 @@ def parse(original: Original) -> ParsedDocument:
         lists={name: levels for one in trees for name, levels in _lists(one)},
         outline={level: style for one in trees for level, style in _outline(one)},
         hidden={name for one in trees for name in _hidden_styles(one)},
+        styles={one.get("style:name", ""): one for top in trees for one in top.iter("style:style")},
     )
     for body in tree.iter("office:text"):
         reader.read(body)
@@ -140,6 +143,31 @@ def _hidden_styles(tree: Element) -> Iterator[str]:
             yield one.get("style:name", "")
 
 
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """How a style shows its text: the font, '' if it names none, and the form."""
+
+    font: str
+    form: Form
+
+
+def _resolve(name: str, styles: Mapping[str, Element]) -> _Style:
+    """A style with what it inherits."""
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    while name in styles and name not in seen and len(seen) < 50:
+        seen.add(name)
+        properties = styles[name].find("style:text-properties")
+        found = {**(properties.attrib if properties is not None else {}), **found}
+        name = styles[name].get("style:parent-style-name", "")
+    position = found.get("style:text-position", "").split(" ")[0]
+    shift = 1 if position == "super" else -1 if position == "sub" else 0
+    if position.endswith("%") and position.strip("-%0."):
+        shift = -1 if position.startswith("-") else 1
+    lines = (found.get(f"style:text-line-through-{kind}", "none") for kind in ("style", "type"))
+    return _Style(found.get("style:font-name", ""), Form(shift, any(one != "none" for one in lines)))
+
+
 def _label(levels: Mapping[int, _Level], counts: Mapping[int, int], level: int) -> str:
     """The label of an item: '' if its level has no numbers."""
     own = levels.get(level, _BULLET)
@@ -169,6 +197,8 @@ class _Reader:
     lists: Mapping[str, Mapping[int, _Level]]
     outline: Mapping[int, _Level]
     hidden: set[str]
+    styles: Mapping[str, Element]
+    resolved: dict[str, _Style] = field(default_factory=dict[str, _Style])
     blocks: BlockWriter = field(default_factory=BlockWriter)
     open: list[_List] = field(default_factory=list[_List])
     """The open lists, outermost first."""
@@ -293,12 +323,26 @@ class _Reader:
 
     def inline(self, node: Element) -> str:
         parts: list[str] = []
-        self.collect(node, parts)
+        self.collect(node, parts, self.style(node, _Style("", Form())))
         return tidy("".join(parts))
 
-    def collect(self, node: Element, parts: list[str]) -> None:
+    def style(self, node: Element, above: _Style) -> _Style:
+        """The style of a paragraph or span. above: the style of the text around it."""
+        name = node.get("text:style-name")
+        if name is None:
+            return above
+        own = self.resolved.get(name)
+        if own is None:
+            own = self.resolved[name] = _resolve(name, self.styles)
+        form = Form(own.form.shift or above.form.shift, own.form.struck or above.form.struck)
+        return _Style(own.font or above.font, form)
+
+    def collect(self, node: Element, parts: list[str], style: _Style) -> None:
+        def add(text: str) -> None:
+            parts.append(marked(in_unicode(_flat(text), style.font), style.form))
+
         if node.text:
-            parts.append(_flat(node.text))
+            add(node.text)
         for child in node:
             match child.tag:
                 case "text:s":
@@ -317,11 +361,11 @@ class _Reader:
                     # The text of a drawn shape stands in paragraphs of the shape.
                     self.box(child)
                 case tag if tag not in _UNREAD and not self.is_hidden(child):
-                    self.collect(child, parts)
+                    self.collect(child, parts, self.style(child, style))
                 case _:
                     pass
             if child.tail:
-                parts.append(_flat(child.tail))
+                add(child.tail)
 
     def drawing(self, node: Element) -> None:
         """Let the text boxes of a frame wait. Titles and descriptions of pictures are left out."""

@@ -20,6 +20,7 @@ from responsa_server.ingest.containers import Archive, printable
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import ParsedDocument, one_line
+from responsa_server.text.inline import settled
 
 MAX_DEPTH: Final = 200
 """The parsers walk over trees recursively, so this depth is well below Python's limit."""
@@ -35,6 +36,7 @@ _PREFIXES: Final = {
     f"{_OOXML}officeDocument/2006/relationships": "r",
     f"{_OOXML}officeDocument/2006/math": "m",
     f"{_OOXML}markup-compatibility/2006": "mc",
+    "http://schemas.microsoft.com/office/word/2010/wordml": "w14",
     f"{_OOXML}package/2006/relationships": "rel",
     "http://purl.org/dc/elements/1.1/": "dc",
     "http://purl.org/dc/terms/": "dcterms",
@@ -47,7 +49,7 @@ _STRICT = re.compile(r"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 _SPACES = re.compile(r"[^\S\n\u00a0\u202f]+")
 _SOFT_HYPHEN = "\u00ad"
 # Most texts need no change, and this search is much cheaper than the change.
-_UNTIDY = re.compile(r"[\u00ad\n]|[^\S\u00a0\u202f ]|  |\A | \Z")
+_UNTIDY = re.compile(r"[\u00ad\n\x01-\x07]|[^\S\u00a0\u202f ]|  |\A | \Z")
 _NUMBERED_FORMS = frozenset("1aAiI")
 _ROMAN = (
     (1000, "m"),
@@ -238,10 +240,10 @@ def understood(alternatives: Element) -> Element | None:
 
 
 def tidy(text: str) -> str:
-    """A paragraph's text: without soft hyphens, and with one space for each run of spaces and tabs. Line breaks stay."""
+    """A paragraph's text: with its marked runs settled, without soft hyphens, and with one space for each run of spaces and tabs. Line breaks stay."""
     if _UNTIDY.search(text) is None:
         return text if text.strip() else ""
-    lines = _SPACES.sub(" ", text.replace(_SOFT_HYPHEN, "").replace("\r", "\n")).split("\n")
+    lines = _SPACES.sub(" ", settled(text).replace(_SOFT_HYPHEN, "").replace("\r", "\n")).split("\n")
     joined = "\n".join(line.strip(" ") for line in lines).strip("\n")
     return joined if joined.strip() else ""
 

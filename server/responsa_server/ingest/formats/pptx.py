@@ -6,6 +6,7 @@ shapes, comments, dates, footers and slide numbers are left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,13 +30,17 @@ from responsa_server.ingest.formats.office import (
     understood,
     whole,
 )
+from responsa_server.ingest.formats.symbols import in_unicode
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, one_line
+from responsa_server.text.inline import Form, marked
 
 _TITLES: Final = frozenset({"title", "ctrTitle"})
 _FURNITURE: Final = frozenset({"dt", "ftr", "sldNum", "hdr", "sldImg"})
 # Placeholders of these types have bullets in the usual layouts. A placeholder without a type is a body.
 _BULLETED: Final = frozenset({"", "body", "obj"})
+# The characters that are in the font for signs.
+_SIGNS: Final = re.compile("[\uf020-\uf0ff]")
 # PowerPoint writes this title into presentations that have no title.
 _NO_TITLE: Final = "PowerPoint Presentation"
 
@@ -169,12 +174,32 @@ def _placeholder(shape: Element) -> str | None:
 
 def _text(paragraph: Element) -> str:
     parts: list[str] = []
-    for one in paragraph.iter():
-        if one.tag == "a:t":
-            parts.append(one.text or "")
-        elif one.tag == "a:br":
-            parts.append("\n")
+    for child in paragraph:
+        match child.tag:
+            case "a:r" | "a:fld":
+                text = "".join(one.text or "" for one in child.findall("a:t"))
+                parts.append(_formed(text, child.find("a:rPr")))
+            case "a:br":
+                parts.append("\n")
+            case "mc:AlternateContent":
+                if (variant := understood(child)) is not None:
+                    parts.append(_text(variant))
+            case _:
+                parts.append(_text(child))
     return "".join(parts)
+
+
+def _formed(text: str, properties: Element | None) -> str:
+    """The text of a run in its form. properties: of the run."""
+    if properties is None:
+        return text
+    if (font := properties.find("a:latin")) is not None:
+        text = in_unicode(text, font.get("typeface", ""))
+    if (signs := properties.find("a:sym")) is not None:
+        text = _SIGNS.sub(lambda found: in_unicode(found.group(), signs.get("typeface", "")), text)
+    raising = properties.get("baseline", "0").lstrip("0%")
+    shift = (-1 if raising.startswith("-") else 1) if raising else 0
+    return marked(text, Form(shift, properties.get("strike", "noStrike") != "noStrike"))
 
 
 def _cells(row: Element) -> Iterator[str]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from xml.etree.ElementTree import Element
 
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
@@ -28,8 +29,10 @@ from responsa_server.ingest.formats.office import (
     tidy_cell,
     whole,
 )
+from responsa_server.ingest.formats.symbols import in_unicode
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
+from responsa_server.text.inline import Form, marked
 
 MAX_CELLS: Final = 4_000_000
 _MAX_COLUMN: Final = 16_384
@@ -51,14 +54,16 @@ def parse(original: Original) -> ParsedDocument:
     workbook = read_tree(archive, part)
     since_1904 = any(is_on(one.get("date1904")) for one in workbook.iter("x:workbookPr"))
     shared = _shared_strings(archive, parts.get("sharedStrings", ""))
-    formats = _formats(archive, parts.get("styles", ""), since_1904=since_1904)
+    styles = read_tree(archive, parts["styles"]) if parts.get("styles", "") in archive else None
+    formats = _formats(styles, since_1904=since_1904)
+    fonts = _fonts(styles)
     blocks = BlockWriter()
     cells = 0
     for number, one in enumerate(workbook.iter("x:sheet"), 1):
         link = links.get(one.get("r:id", ""))
         if link is None or link.kind != "worksheet" or one.get("state", "visible") != "visible":
             continue
-        sheet = _Sheet(shared, formats, room=MAX_CELLS - cells)
+        sheet = _Sheet(shared, formats, fonts, room=MAX_CELLS - cells)
         read_events(archive, link.part, sheet.start, sheet.end, sheet.text)
         cells += sheet.cells
         _write(blocks, sheet, number, tidy_cell(one.get("name", "")))
@@ -100,17 +105,19 @@ def _shared_strings(archive: Archive, part: str) -> list[str]:
     parts: list[str] = []
     names = Names()
     state = _StringState()
+    font = _Font()
 
-    def start(name: str, _: dict[str, str]) -> None:
+    def start(name: str, attributes: dict[str, str]) -> None:
         match names[name]:
             case "x:t":
                 state.reading = not state.phonetic
             case "x:si":
                 parts.clear()
+                font.start("x:si", attributes)
             case "x:rPh":
                 state.phonetic = True
-            case _:
-                pass
+            case other:
+                font.start(other, attributes)
 
     def end(name: str) -> None:
         match names[name]:
@@ -125,7 +132,7 @@ def _shared_strings(archive: Archive, part: str) -> list[str]:
 
     def text(characters: str) -> None:
         if state.reading:
-            parts.append(characters)
+            parts.append(font.shown(characters))
 
     read_events(archive, part, start, end, text)
     return strings
@@ -150,11 +157,10 @@ def _character(found: re.Match[str]) -> str:
     return char if char.isprintable() or char in "\n\t" else " "
 
 
-def _formats(archive: Archive, part: str, *, since_1904: bool) -> list[Shown]:
+def _formats(tree: Element | None, *, since_1904: bool) -> list[Shown]:
     """The functions that show numbers, by the number of the cell's style."""
-    if part not in archive:
+    if tree is None:
         return []
-    tree = read_tree(archive, part)
     codes = dict(BUILT_IN)
     for one in tree.iter("x:numFmt"):
         codes[whole(one.get("numFmtId"), 0, 999_999)] = one.get("formatCode", "")
@@ -174,12 +180,59 @@ def _formats(archive: Archive, part: str, *, since_1904: bool) -> list[Shown]:
     ]
 
 
+def _fonts(tree: Element | None) -> dict[str, _Font]:
+    """The fonts that strike the text or have signs, by the attribute that names the style of a cell."""
+    if tree is None:
+        return {}
+    made: list[_Font] = []
+    for one in (one for top in tree.findall("x:fonts") for one in top):
+        made.append(_Font())
+        for part in one:
+            made[-1].start(part.tag, part.attrib)
+        # As a whole, a cell is neither raised nor lowered.
+        made[-1].shift = 0
+    found: dict[str, _Font] = {}
+    for number, one in enumerate(one for top in tree.findall("x:cellXfs") for one in top):
+        font = whole(one.get("fontId"), 0, 999_999)
+        if font < len(made) and made[font].shown("a") != "a":
+            found[str(number)] = made[font]
+    return found
+
+
+@dataclass(slots=True)
+class _Font:
+    """The font of a cell, or of the run of rich text that is being read. shift, struck: as in `Form`."""
+
+    name: str = ""
+    shift: int = 0
+    struck: bool = False
+
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        """Read an element of the font. A run or a string begins with no font of its own."""
+        match name:
+            case "x:strike":
+                self.struck = is_on(attributes.get("val", "1"))
+            case "x:vertAlign":
+                self.shift = {"superscript": 1, "subscript": -1}.get(attributes.get("val", ""), 0)
+            case "x:rFont" | "x:name":
+                self.name = attributes.get("val", "")
+            case "x:r" | "x:si" | "x:is":
+                self.name, self.shift, self.struck = "", 0, False
+            case _:
+                pass
+
+    def shown(self, text: str) -> str:
+        """A text in this font, for `settled`."""
+        return marked(in_unicode(text, self.name), Form(self.shift, self.struck))
+
+
 @dataclass(slots=True)
 class _Sheet:
     """Reads the cells of one sheet. room: the number of cells that may be read."""
 
     shared: Sequence[str]
     formats: Sequence[Shown]
+    fonts: Mapping[str, _Font]
     room: int
     rows: list[tuple[int, list[int], list[str]]] = field(
         default_factory=list[tuple[int, list[int], list[str]]]
@@ -196,6 +249,7 @@ class _Sheet:
     value: list[str] = field(default_factory=list[str])
     reading: bool = False
     phonetic: bool = False
+    run: _Font = field(default_factory=_Font)
     names: Names = field(default_factory=Names)
     columns: dict[str, int] = field(default_factory=dict[str, int])
     """The numbers of columns by their letters."""
@@ -220,12 +274,12 @@ class _Sheet:
                 self.column = 0
             case "x:rPh":
                 self.phonetic = True
-            case _:
-                pass
+            case other:
+                self.run.start(other, attributes)
 
     def text(self, characters: str) -> None:
         if self.reading:
-            self.value.append(characters)
+            self.value.append(self.run.shown(characters) if self.kind == "inlineStr" else characters)
 
     def end(self, name: str) -> None:
         match self.names[name]:
@@ -239,7 +293,11 @@ class _Sheet:
                         raise rejections.parser_limit(
                             f"The workbook has more than {MAX_CELLS:,} cells with content."
                         )
-                    self.held[self.column] = text
+                    font = self.fonts.get(self.style) if self.fonts else None
+                    # The runs of a rich text have fonts of their own.
+                    self.held[self.column] = (
+                        tidy_cell(font.shown(text)) if font and "~~" not in text else text
+                    )
             case "x:row":
                 if self.held:
                     columns = sorted(self.held)
