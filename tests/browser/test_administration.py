@@ -243,12 +243,12 @@ async def test_quotas_and_limits_of_a_user_are_set_and_cleared(person: Person) -
 
     await button(tab, "Change the limits").click()
     await dialog.get_by_label("Questions a minute", exact=True).fill("0")
-    await dialog.get_by_label("Stored documents", exact=True).fill("500 MiB")
+    await dialog.get_by_label("Documents and conversations", exact=True).fill("500 MiB")
     await dialog.get_by_role("button", name="Save").click()
     await expect(dialog.locator(".problem", has_text="Enter an amount")).to_be_visible()
     await dialog.get_by_label("Questions a minute", exact=True).fill("3")
     await dialog.get_by_role("button", name="Save").click()
-    await expect(page.get_by_role("row", name=re.compile("Stored documents"))).to_contain_text(
+    await expect(page.get_by_role("row", name=re.compile("Documents and conversations"))).to_contain_text(
         "500 MiB exception"
     )
     exceptions = person.client.user_limits(ada.name).exceptions

@@ -19,7 +19,7 @@ TODAY = (
 )
 MONTH = "month  20 questions; 9,000 tokens; 1.00 of 2.50 USD; ends 2026-10-27 00:00 UTC"
 
-STORED = "stored 35,111 of 1,000,000 bytes; 1 document; 2 collections"
+STORED = "stored 35,111 of 1,000,000 bytes; 1 document; 2 collections; 3 of 10,000 conversations"
 
 
 def usage() -> user_usage_pb2.UserUsage:
@@ -36,7 +36,12 @@ def usage() -> user_usage_pb2.UserUsage:
         cost_usd_micros=user_usage_pb2.QuotaUsage(used=1_000_000, limit=2_500_000),
     )
     storage = user_usage_pb2.StorageUsage(
-        stored_bytes=35_111, limit_bytes=1_000_000, document_count=1, collection_count=2
+        stored_bytes=35_111,
+        limit_bytes=1_000_000,
+        document_count=1,
+        collection_count=2,
+        conversation_count=3,
+        conversation_limit=10_000,
     )
     return user_usage_pb2.UserUsage(user=f"users/{ADA}", day=day, month=month, storage=storage)
 

@@ -530,6 +530,8 @@ async def test_a_turn_that_was_running_is_searched_when_it_has_ended(
     ended = await stage.erasing.erase(ann, bob.user_id, None, "")
     assert (ended.end_time is not None, ended.counts[ErasedKind.WITHDRAWN]) == (True, 1)
     assert await stage.erasing.work("acme", bob.user_id, 2) is None
+    size = "SELECT turn_bytes = (SELECT octet_length(request) + octet_length(terminal) FROM responsa.turn) FROM responsa.conversation"
+    assert stage.house.ask(size) == [(True,)]
     assert everywhere(database_urls, SECRET, str(herons.document_id)) == {
         SECRET: set(),
         str(herons.document_id): set(),

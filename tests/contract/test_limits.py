@@ -15,7 +15,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError
-from responsa_server.domain.limits import DAY, CountsAway, PendingLimits, Room, Scope
+from responsa_server.domain.limits import DAY, AcceptLimits, CountsAway, Room, Scope
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import Ending, OpenTurn, Question, TurnState
@@ -117,10 +117,10 @@ async def admitted(gates: tuple[Limiter, ...], who: Principal, count: int) -> in
         *(gates[place % len(gates)].admit(who, uuid7()) for place in range(count)), return_exceptions=True
     )
     for one in outcomes:
-        assert isinstance(one, PendingLimits) or (
+        assert isinstance(one, AcceptLimits) or (
             isinstance(one, Exhausted) and one.reason is Reason.RATE_LIMIT
         ), one
-    return sum(isinstance(one, PendingLimits) for one in outcomes)
+    return sum(isinstance(one, AcceptLimits) for one in outcomes)
 
 
 async def flush(redis: EmbeddedRedis) -> None:
@@ -638,7 +638,7 @@ async def test_stored_originals_are_limited(
             await administration.of_user(admin, people.ann.user_id),
         ):
             assert (found.stored.size_bytes, found.stored.documents) == (len(text), 1)
-            assert found.most_bytes == len(text) + 10
+            assert found.limits.storage_bytes == len(text) + 10
         assert (await administration.mine(people.bob)).stored.documents == 0
 
 

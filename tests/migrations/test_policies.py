@@ -101,7 +101,9 @@ TENANT_TABLES: Mapping[str, Table] = {
         app=ALL, search="SELECT(collection_id,role,tenant_id,user_id)", policies=(READS,)
     ),
     "collection_stat": Table(app=ALL, search="SELECT(collection_id,passages,tenant_id)", policies=(READS,)),
-    "conversation": Table(app="SELECT INSERT DELETE UPDATE(labels,revision,title,titled,update_time)"),
+    "conversation": Table(
+        app="SELECT INSERT DELETE UPDATE(labels,revision,title,titled,turn_bytes,update_time)"
+    ),
     "conversation_summary": Table(app=ALL),
     "creation_request": Table(app=ALL),
     "deleted_document": Table(app="SELECT INSERT DELETE UPDATE(subject)", search="SELECT", policies=(READS,)),

@@ -25,8 +25,12 @@ describe("usageRows", () => {
 describe("storageRows", () => {
   it("says what is stored, and what the limit leaves", () => {
     const stored = { storedBytes: 512n * 1024n, documentCount: 3n, collectionCount: 1n };
-    expect(storageRows(create(StorageUsageSchema, stored)).map((one) => one.text)).toEqual(["512 KiB; no limit", "3 documents in all collections, and 1 collection of your own"]);
-    expect(storageRows(create(StorageUsageSchema, { ...stored, limitBytes: 1024n * 1024n }))[0]).toEqual({ label: "Files", text: "512 KiB of 1.0 MiB used; 512 KiB left", share: 0.5 });
+    expect(storageRows(create(StorageUsageSchema, stored)).map((one) => one.text)).toEqual(["512 KiB; no limit", "3 documents in all collections", "1; no limit", "0; no limit"]);
+    expect(storageRows(create(StorageUsageSchema, { ...stored, limitBytes: 1024n * 1024n }))[0]).toEqual({ label: "Size", text: "512 KiB of 1.0 MiB used; 512 KiB left", share: 0.5 });
+    expect(storageRows(create(StorageUsageSchema, { ...stored, collectionLimit: 4n, conversationCount: 2n, conversationLimit: 10_000n })).slice(2)).toEqual([
+      { label: "Collections", text: "1 of 4 used; 3 left", share: 0.25 },
+      { label: "Conversations", text: "2 of 10,000 used; 9,998 left", share: 0.0002 },
+    ]);
   });
 });
 

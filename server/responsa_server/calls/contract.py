@@ -162,7 +162,7 @@ def health_calls(logger: Logger | None = None) -> Calls:
 def _methods(services: Services, work: Background) -> Iterator[Method]:
     handlers: Sequence[Sequence[object]] = (
         [
-            ChatService(services.turns, services.conversations, services.catalogue, work),
+            ChatService(services.turns, services.conversations, services.catalogue, work, services.limiter),
             ToolService(services.tools, services.catalogue),
         ],
         [

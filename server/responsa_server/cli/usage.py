@@ -42,7 +42,14 @@ def usage_lines(usage: user_usage_pb2.UserUsage) -> Iterator[str]:
         yield f"{name}  {questions}; {tokens}; {money}; ends {reset:%Y-%m-%d %H:%M} UTC"
     stored = usage.storage
     limit = f" of {stored.limit_bytes:,}" if stored.HasField("limit_bytes") else ""
-    yield f"stored {stored.stored_bytes:,}{limit} bytes; {counted(stored.document_count, 'document')}; {counted(stored.collection_count, 'collection')}"
+    conversations = _numbered(stored.conversation_count, stored.conversation_limit, "conversation")
+    collections = _numbered(stored.collection_count, stored.collection_limit, "collection")
+    yield f"stored {stored.stored_bytes:,}{limit} bytes; {counted(stored.document_count, 'document')}; {collections}; {conversations}"
+
+
+def _numbered(count: int, limit: int, noun: str) -> str:
+    """A number with its noun. limit: 0 for no limit."""
+    return f"{count:,} of {counted(limit, noun)}" if limit else counted(count, noun)
 
 
 def _used(usage: user_usage_pb2.QuotaUsage, shown: Callable[[int], str], unit: str) -> str:

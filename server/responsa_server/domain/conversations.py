@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.events import AnyCitation, RefusalReason, ToolSource, VersionRead
+from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 
@@ -85,10 +86,17 @@ class ConversationStore(Protocol):
     """
 
     async def create(
-        self, who: Principal, identity: UUID, title: str, labels: Mapping[str, str], request_id: UUID | None
+        self,
+        who: Principal,
+        identity: UUID,
+        title: str,
+        labels: Mapping[str, str],
+        request_id: UUID | None,
+        *,
+        most: int = NO_LIMIT,
     ) -> Conversation:
-        """Create a conversation, or return the conversation that this request_id created. Raises AlreadyExists
-        (REQUEST_ID_REUSED).
+        """Create a conversation, or return the conversation that this request_id created. most: the maximum number of the caller's conversations. Raises AlreadyExists
+        (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
         """
         ...
 

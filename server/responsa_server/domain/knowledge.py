@@ -13,6 +13,7 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import Overtaken, Reason, ResponsaError, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
+from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import Filter, ListQuery, Page, Position
 from responsa_server.domain.passages import NewPassage, Passage
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
@@ -478,9 +479,11 @@ class Collections(Protocol):
         *,
         dimensions: int = FIRST_DIMENSIONS,
         readers: Sequence[CollectionReader] = (),
+        most: int = NO_LIMIT,
     ) -> Collection:
-        """Create a collection of the caller's. embedding, dimensions: the name of the embedding model and the length of its vectors. Raises AlreadyExists:
-        RESOURCE_ALREADY_EXISTS (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the tenant).
+        """Create a collection of the caller's. embedding, dimensions: the name of the embedding model and the length of its vectors. most: the maximum number of the caller's
+        collections. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the
+        tenant); Exhausted (LIMIT_REACHED).
         """
         ...
 

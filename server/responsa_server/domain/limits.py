@@ -39,8 +39,8 @@ class Limits:
     """The limits of one user, or of one tenant for all its users together. `NO_LIMIT` (0): the limit does not apply.
 
     messages_per_minute: accepted questions. calls_per_minute: calls over any transport. streams: long calls at a time. sockets: signed-in WebSockets, at a
-    time. pending_turns: turns that have not ended. uploads: uploads at a time. upload_bytes_per_day: the bytes of uploads in 24 hours. storage_bytes: the bytes of
-    all stored originals. api_keys: API keys that are neither revoked nor expired.
+    time. pending_turns: turns that have not ended. uploads: uploads at a time. upload_bytes_per_day: the bytes of uploads in 24 hours. storage_bytes: the bytes that
+    `StoredLimits` counts. api_keys: API keys that are neither revoked nor expired. conversations, collections: those that exist.
     """
 
     messages_per_minute: int = NO_LIMIT
@@ -52,6 +52,8 @@ class Limits:
     upload_bytes_per_day: int = NO_LIMIT
     storage_bytes: int = NO_LIMIT
     api_keys: int = NO_LIMIT
+    conversations: int = NO_LIMIT
+    collections: int = NO_LIMIT
 
     def with_exceptions(self, exceptions: Mapping[str, int]) -> Limits:
         """Replace the limits that have an exception. exceptions: the values by name."""
@@ -92,8 +94,10 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "pending_turns": ("question that is not answered yet", "questions that are not answered yet"),
     "uploads": ("upload at a time", "uploads at a time"),
     "upload_bytes_per_day": ("byte of uploads in 24 hours", "bytes of uploads in 24 hours"),
-    "storage_bytes": ("byte of stored documents", "bytes of stored documents"),
+    "storage_bytes": ("stored byte", "stored bytes"),
     "api_keys": ("API key", "API keys"),
+    "conversations": ("conversation", "conversations"),
+    "collections": ("collection", "collections"),
 }
 _REMEDIES: Final[Mapping[str, str]] = {
     "streams": "Close one",
@@ -101,9 +105,12 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "pending_turns": "Wait for an answer",
     "uploads": "Wait until one has ended",
     "upload_bytes_per_day": "Send a smaller file",
-    "storage_bytes": "Delete documents",
+    "storage_bytes": "Delete documents or conversations, or ask an administrator for a higher limit",
     "api_keys": "Revoke one",
+    "conversations": "Delete conversations, or ask an administrator for a higher limit",
+    "collections": "Delete collections, or ask an administrator for a higher limit",
 }
+_REMEDIES_OF_TENANTS: Final[Mapping[str, str]] = {"storage_bytes": "Delete documents"}
 _HOLDERS: Final[Mapping[Scope, str]] = {
     Scope.USER: "You have",
     Scope.SERVICE: "The service that makes this call has",
@@ -125,9 +132,10 @@ def too_fast(name: str, scope: Scope, most: int, wait_seconds: float) -> Exhaust
 
 def too_many(name: str, scope: Scope, most: int, *, retry_after: float | None = None) -> Exhausted:
     """The error for the maximum number of things at one time. retry_after: the seconds after which to try again; None if only the caller can make room."""
+    remedy = (scope is Scope.TENANT and _REMEDIES_OF_TENANTS.get(name)) or _REMEDIES[name]
     return Exhausted(
         Reason.LIMIT_REACHED,
-        f"{_HOLDERS[scope]} reached the limit of {counted(most, *_WORDS[name])}. {_REMEDIES[name]}, then try again.",
+        f"{_HOLDERS[scope]} reached the limit of {counted(most, *_WORDS[name])}. {remedy}, then try again.",
         {"limit": name, "scope": scope.value, "value": str(most)},
         retry_after=retry_after,
     )
@@ -223,8 +231,14 @@ class StoredLimits(Protocol):
         """
         ...
 
-    async def stored_bytes(self, who: Principal) -> tuple[int, int]:
-        """Return the size of all stored originals: those of the user's documents, and those of the tenant."""
+    async def stored_bytes(self, who: Principal) -> int:
+        """Return the size of what a user keeps: the originals and canonical texts of all versions of the user's documents; the questions and answers of all conversations, with
+        their citations, once their turns have ended; the titles and labels of conversations. The cost grows with the numbers of documents and conversations.
+        """
+        ...
+
+    async def stored_bytes_of_tenant(self, who: Principal) -> int:
+        """Return the size of the originals and canonical texts of all documents of the caller's tenant. The cost grows with their number."""
         ...
 
     async def messages(self, who: Principal) -> Sequence[Message]:
@@ -241,21 +255,24 @@ class StoredLimits(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PendingLimits:
-    """The maximum numbers of turns that have not ended; `NO_LIMIT` (0) for no limit."""
+class AcceptLimits:
+    """What the statement that accepts a question checks; `NO_LIMIT` (0) for no limit. user, tenant: the maximum numbers of turns that have not ended. conversations: the maximum
+    number of the user's conversations, for a question that begins one.
+    """
 
     user: int = NO_LIMIT
     tenant: int = NO_LIMIT
+    conversations: int = NO_LIMIT
 
 
-UNLIMITED: Final = PendingLimits()
+UNLIMITED: Final = AcceptLimits()
 
 
 class MessageGate(Protocol):
     """Decides whether a user may ask another question now."""
 
-    async def admit(self, who: Principal, turn_id: UUID) -> PendingLimits:
-        """Count a message. turn_id: the id of the turn that the question would begin. No other call has this id, so that a call gives back only its own message. Returns the limits for the statement that accepts the question. Raises Exhausted (RATE_LIMIT), Unavailable."""
+    async def admit(self, who: Principal, turn_id: UUID) -> AcceptLimits:
+        """Count a message. turn_id: the id of the turn that the question would begin. No other call has this id, so that a call gives back only its own message. Returns the limits for the statement that accepts the question. Raises Exhausted (RATE_LIMIT, LIMIT_REACHED), Unavailable."""
         ...
 
     async def give_back(self, who: Principal, turn_id: UUID) -> None:

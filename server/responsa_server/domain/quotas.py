@@ -18,6 +18,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Exhausted, Reason
+from responsa_server.domain.limits import Limits
 from responsa_server.domain.people import AuditEvent, Role
 from responsa_server.domain.words import counted
 
@@ -189,23 +190,24 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a user has stored: the bytes of the originals of all versions of the user's documents, these documents, and the user's collections."""
+    """What a user has stored. size_bytes: see `StoredLimits.stored_bytes`. The other fields are the numbers of the user's documents, collections and conversations."""
 
     size_bytes: int = 0
     documents: int = 0
     collections: int = 0
+    conversations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class UserUsage:
-    """A user's usage, quota, and what an administrator has set for the user. most_bytes: the limit of the user's stored bytes; 0 for no limit."""
+    """A user's usage, quota, and what an administrator has set for the user. limits: the user's limits."""
 
     user_id: UUID
     usage: Usage
     quota: Quota
     exception: QuotaException
     stored: Stored = field(default_factory=Stored)
-    most_bytes: int = 0
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def etag(self) -> str:

@@ -30,7 +30,7 @@ from responsa_server.domain.events import (
     Usage,
     VersionRead,
 )
-from responsa_server.domain.limits import UNLIMITED, PendingLimits
+from responsa_server.domain.limits import UNLIMITED, AcceptLimits
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Demand, Grant
@@ -247,7 +247,7 @@ class NewTurn:
     any worker; a turn that has to queue is never claimed. frame: the first event, encoded. cancel_on_disconnect: see
     `Backlog.watched`. max_pending: the maximum number of turns that may wait for a worker, across all conversations.
     max_queued: the maximum number of turns that may be queued in one conversation. demand: the most that the turn can use of
-    language models; None if it uses none. open_limits: the maximum numbers of turns of the user and of the tenant that have not ended.
+    language models; None if it uses none. limits: those of the user and the tenant.
     """
 
     id: UUID
@@ -262,7 +262,7 @@ class NewTurn:
     max_queued: int
     cancel_on_disconnect: bool = False
     demand: Demand | None = None
-    open_limits: PendingLimits = UNLIMITED
+    limits: AcceptLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.limits import (
     DAY,
     MINUTE,
+    AcceptLimits,
     CountsAway,
     Holds,
     Limits,
     MessageCounts,
-    PendingLimits,
     Rates,
     Room,
     Scope,
@@ -41,6 +41,10 @@ RENEW_SECONDS: Final = 15.0
 _NO_EXCEPTIONS: Final[Mapping[str, int]] = {}
 _CAPACITY: Final = 4096
 _STORED_SECONDS: Final = 10.0
+_STORED_SHARE: Final = 100
+"""For questions, the bytes of a user with very many conversations are read so rarely that the readings take a hundredth of the time."""
+_NEAR_BYTES: Final = 64 * 1024 * 1024
+"""How near the limit of stored bytes each question waits until they have been read. Questions and answers need minutes to add as much."""
 _RELEASE_SECONDS: Final = 0.02
 _HOLD_RETRY_SECONDS: Final = 1.0
 
@@ -63,15 +67,18 @@ class Hold:
 class _Stored:
     """The stored bytes of a user or a tenant, as this process knows them.
 
-    size: the bytes in the database, and those of uploads that have ended here since they were read. until: when the size must be read again. pending: the bytes of
-    uploads that have begun here. ended: the bytes of all uploads that have ended here.
+    size: the bytes in the database, and those of uploads that have ended here since they were read. begun, seconds: when the last reading began, and how long it took. pending:
+    the bytes of uploads that have begun here. ended: the bytes of all uploads that have ended here. read: reads the bytes in the database. lock: held by questions that read.
     """
 
-    __slots__ = ("ended", "pending", "size", "until")
+    __slots__ = ("begun", "ended", "lock", "pending", "read", "seconds", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[Principal], Awaitable[int]]) -> None:
         self.size = self.pending = self.ended = 0
-        self.until = float("-inf")
+        self.begun = float("-inf")
+        self.seconds = 0.0
+        self.read = read
+        self.lock = asyncio.Lock()
 
 
 class Storing:
@@ -232,12 +239,16 @@ class Limiter:
         most = (limits.storage_bytes, self.book.tenant.storage_bytes)
         if not any(most):
             return ()
-        counts = self._stored_of(who.user_id), self._stored_of(who.tenant_id)
+        counts = (
+            self._stored_of(who.user_id, self._store.stored_bytes),
+            self._stored_of(who.tenant_id, self._store.stored_bytes_of_tenant),
+        )
         fresh = False
         while True:
-            if any(time.monotonic() >= one.until for one in counts):
-                await self._read_stored(who, counts)
-                fresh = True
+            for one, limit in zip(counts, most, strict=True):
+                if limit and time.monotonic() - one.begun >= _STORED_SECONDS:
+                    await self._read_stored(who, one)
+                    fresh = True
             # No other upload runs between this check and the count.
             over = next(
                 (
@@ -255,31 +266,57 @@ class Limiter:
                 raise too_many("storage_bytes", (Scope.USER, Scope.TENANT)[over], most[over])
             # Another look, so that a caller who has deleted documents need not wait.
             for one in counts:
-                one.until = float("-inf")
+                one.begun = float("-inf")
 
-    def _stored_of(self, key: UUID | str) -> _Stored:
+    def _stored_of(self, key: UUID | str, read: Callable[[Principal], Awaitable[int]]) -> _Stored:
         found = self._stored.get(key)
         if found is None:
             if len(self._stored) >= _CAPACITY:
                 self._stored = {name: one for name, one in self._stored.items() if one.pending}
-            found = self._stored[key] = _Stored()
+            found = self._stored[key] = _Stored(read)
         return found
 
-    async def _read_stored(self, who: Principal, counts: Sequence[_Stored]) -> None:
-        until = time.monotonic() + _STORED_SECONDS
-        ended = [one.ended for one in counts]
-        found = await self._store.stored_bytes(who)
-        for one, size, before in zip(counts, found, ended, strict=True):
-            # What ended during the read may be missing in its result.
-            one.size, one.until = size + one.ended - before, until
+    async def _read_stored(self, who: Principal, count: _Stored) -> None:
+        begun, ended = time.monotonic(), count.ended
+        size = await count.read(who)
+        # What ended during the read may be missing in its result.
+        count.size, count.begun, count.seconds = size + count.ended - ended, begun, time.monotonic() - begun
 
-    async def admit(self, who: Principal, turn_id: UUID) -> PendingLimits:
-        """See `MessageGate.admit`."""
+    async def kept(self, who: Principal) -> Limits:
+        """Check whether a caller may store anything more, and return the caller's limits. Unless the caller is near the limit, the check uses the stored bytes as they were last known, and reads
+        them again in the background. While the database is unavailable, it uses them in any case. Raises Exhausted (LIMIT_REACHED).
+        """
         limits = await self.book.of(who)
-        pending = PendingLimits(limits.pending_turns, self.book.tenant.pending_turns)
+        most = limits.storage_bytes
+        if not most:
+            return limits
+        stored = self._stored_of(who.user_id, self._store.stored_bytes)
+        asked = time.monotonic()
+        if stored.size + stored.pending + _NEAR_BYTES > most:
+            await self._reread(who, stored, asked)
+        elif (
+            asked - stored.begun >= max(_STORED_SECONDS, _STORED_SHARE * stored.seconds)
+            and not stored.lock.locked()
+        ):
+            self._background.start(self._reread(who, stored, asked))
+        if stored.size + stored.pending >= most:
+            raise too_many("storage_bytes", Scope.USER, most)
+        return limits
+
+    async def _reread(self, who: Principal, stored: _Stored, asked: float) -> None:
+        """Read stored bytes, unless they were read after this time."""
+        async with stored.lock:
+            if stored.begun < asked:
+                with contextlib.suppress(Unavailable):
+                    await self._read_stored(who, stored)
+
+    async def admit(self, who: Principal, turn_id: UUID) -> AcceptLimits:
+        """See `MessageGate.admit`."""
+        limits = await self.kept(who)
+        accepting = AcceptLimits(limits.pending_turns, self.book.tenant.pending_turns, limits.conversations)
         most = limits.messages_per_minute
         if not most:
-            return pending
+            return accepting
         try:
             wait = await self._messages.count(who, turn_id, most, None)
             if wait is None:
@@ -291,7 +328,7 @@ class Limiter:
             wait = await self._store.count_message(who, turn_id, max(most // 2, 1))
         if wait:
             raise too_fast("messages_per_minute", Scope.USER, most, wait)
-        return pending
+        return accepting
 
     async def give_back(self, who: Principal, turn_id: UUID) -> None:
         """See `MessageGate.give_back`."""

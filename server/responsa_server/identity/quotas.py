@@ -16,14 +16,14 @@ class QuotaAdministration:
     """The usage and the quotas of the users of the caller's tenant. The authorisation table checks that only administrators see and change those of others."""
 
     def __init__(self, store: Quotas, limits: LimitBook) -> None:
-        """limits: has the limits of stored bytes."""
+        """limits: has the limits of what users keep."""
         self._store = store
         self._limits = limits
 
     async def mine(self, who: Principal) -> UserUsage:
         """Return the caller's usage. Raises NotFound if the user was deleted."""
         found = await self._store.usage(who.tenant_id, who.user_id)
-        return replace(found, most_bytes=(await self._limits.of(who)).storage_bytes)
+        return replace(found, limits=await self._limits.of(who))
 
     async def of_user(self, who: Principal, user_id: UUID) -> UserUsage:
         """Return the usage of a user of the tenant. Raises NotFound."""
@@ -46,4 +46,4 @@ class QuotaAdministration:
 
     async def _limited(self, who: Principal, found: UserUsage) -> UserUsage:
         limits = await self._limits.read(who, found.user_id)
-        return replace(found, most_bytes=limits.limits.storage_bytes)
+        return replace(found, limits=limits.limits)

@@ -294,6 +294,9 @@ _STREAMS: Final = (
     "The maximum number of long calls, such as streams of turns, that may be open at the same time."
 )
 _PENDING: Final = "The maximum number of turns that have not ended."
+_STORAGE: Final = "The maximum total size of what the user keeps, in bytes: the originals and canonical texts of the documents that the user has uploaded; questions, answers and citations; titles and labels of conversations."
+_CONVERSATIONS: Final = "The maximum number of conversations."
+_COLLECTIONS: Final = "The maximum number of collections that belong to the user."
 
 
 class UserLimitSettings(BaseModel, extra="forbid"):
@@ -310,14 +313,14 @@ class UserLimitSettings(BaseModel, extra="forbid"):
     upload_bytes_per_day: int = _limit(
         4 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
     )
-    storage_bytes: int = _limit(
-        16 * 1024**3, "The maximum total size of the stored originals that the user has uploaded, in bytes."
-    )
+    storage_bytes: int = _limit(16 * 1024**3, _STORAGE)
     api_keys: int = _limit(50, "The maximum number of API keys that are neither revoked nor expired.")
+    conversations: int = _limit(10_000, _CONVERSATIONS)
+    collections: int = _limit(200, _COLLECTIONS)
 
 
 class AdministratorLimitSettings(UserLimitSettings):
-    """The limits of each administrator. Open streams, turns that have not ended, and calls bound them; questions are not counted."""
+    """The limits of each administrator. Open streams, turns that have not ended, calls and stored bytes bound them; questions and conversations are not counted."""
 
     messages_per_minute: int = _limit(0, "The maximum number of questions in any 60 seconds.")
     streams: int = _limit(128, _STREAMS)
@@ -328,9 +331,9 @@ class AdministratorLimitSettings(UserLimitSettings):
     upload_bytes_per_day: int = _limit(
         64 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
     )
-    storage_bytes: int = _limit(
-        256 * 1024**3, "The maximum total size of the stored originals that the user has uploaded, in bytes."
-    )
+    storage_bytes: int = _limit(256 * 1024**3, _STORAGE)
+    conversations: int = _limit(0, _CONVERSATIONS)
+    collections: int = _limit(1_000, _COLLECTIONS)
 
 
 class ServiceLimitSettings(AdministratorLimitSettings):
@@ -354,7 +357,8 @@ class TenantLimitSettings(BaseModel, extra="forbid"):
         256 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
     )
     storage_bytes: int = _limit(
-        1024**4, "The maximum total size of the stored originals of the tenant, in bytes."
+        1024**4,
+        "The maximum total size of the tenant's documents, in bytes: their originals and canonical texts.",
     )
 
 

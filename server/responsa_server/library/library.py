@@ -45,6 +45,7 @@ from responsa_server.domain.knowledge import (
     Searcher,
     SearchQuery,
 )
+from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import Page, Position
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.sources import OfRun
@@ -148,8 +149,11 @@ class Library:
         chunking: Chunking,
         request_id: UUID | None = None,
         readers: Sequence[CollectionReader] = (),
+        most: int = NO_LIMIT,
     ) -> Collection:
-        """Create a collection, which only its owner and these readers may read. Raises AlreadyExists, InvalidRequest; Unavailable, Precondition (the embedding model)."""
+        """Create a collection, which only its owner and these readers may read. most: the maximum number of the caller's collections. Raises AlreadyExists, InvalidRequest,
+        Exhausted (LIMIT_REACHED); Unavailable, Precondition (the embedding model).
+        """
         if chunking.overlap_tokens * 2 >= chunking.max_tokens:
             raise InvalidRequest.of_field(
                 "collection.chunking.overlap_tokens",
@@ -166,6 +170,7 @@ class Library:
             request_id,
             dimensions=embedder.dimensions,
             readers=readers,
+            most=most,
         )
 
     async def update_collection(

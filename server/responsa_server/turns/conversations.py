@@ -11,6 +11,7 @@ from responsa_server.domain.conversations import Conversation, ConversationStore
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import ByteRange, Citation, ToolCitation, ToolSource
 from responsa_server.domain.knowledge import SourceRef, Sources, SourceSlice
+from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import CitationCheck, NewId, Verdict
 from responsa_server.domain.words import is_visible
@@ -31,15 +32,20 @@ class Conversations:
         self._new_id = new_id
 
     async def create(
-        self, who: Principal, title: str, labels: Mapping[str, str], request_id: UUID | None
+        self,
+        who: Principal,
+        title: str,
+        labels: Mapping[str, str],
+        request_id: UUID | None,
+        most: int = NO_LIMIT,
     ) -> Conversation:
-        """Create a conversation. If the title is empty, the creation time becomes the title. Raises
-        InvalidRequest, AlreadyExists (REQUEST_ID_REUSED).
+        """Create a conversation. If the title is empty, the creation time becomes the title. most: the maximum number of the caller's conversations. Raises
+        InvalidRequest, AlreadyExists (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
         """
         _check_title(title)
         identity = self._new_id()
         return await repeated(
-            lambda: self.store.create(who, identity, title, labels, request_id), _PATIENCE_SECONDS
+            lambda: self.store.create(who, identity, title, labels, request_id, most=most), _PATIENCE_SECONDS
         )
 
     async def update(

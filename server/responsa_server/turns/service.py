@@ -275,7 +275,7 @@ class Turns:
         watched: bool,
     ) -> Accepted:
         turn_id = self._runtime.new_id()
-        open_limits = UNLIMITED if self._gate is None else await self._gate.admit(who, turn_id)
+        limits = UNLIMITED if self._gate is None else await self._gate.admit(who, turn_id)
         creates = question.conversation_id is None
         conversation_id = question.conversation_id or self._runtime.new_id()
         started = Started(conversation_id, version, created_conversation=creates)
@@ -294,7 +294,7 @@ class Turns:
             max_queued=self._runtime.options.max_queued,
             cancel_on_disconnect=watched,
             demand=demand,
-            open_limits=open_limits,
+            limits=limits,
         )
 
         interrupted: set[UUID] = set()

@@ -57,11 +57,14 @@ export class UsagePart implements Part {
 }
 
 /** The rows for what is stored. */
-export function storageRows({ storedBytes, limitBytes, documentCount, collectionCount }: StorageUsage): readonly UsageRow[] {
-  const size = { used: storedBytes, reserved: 0n, ...(limitBytes !== undefined && { limit: limitBytes }) };
+export function storageRows({ storedBytes, limitBytes, documentCount, collectionCount, collectionLimit, conversationCount, conversationLimit }: StorageUsage): readonly UsageRow[] {
+  const kept = (used: bigint, limit: bigint | undefined) => ({ used, reserved: 0n, ...(limit !== undefined && { limit }) });
+  const whole = (value: bigint) => value.toLocaleString("en");
   return [
-    row("Files", size, sizeOf),
-    { label: "Number", text: `${count(documentCount, "document")} in all collections, and ${count(collectionCount, "collection")} of your own`, share: undefined },
+    row("Size", kept(storedBytes, limitBytes), sizeOf),
+    { label: "Documents", text: `${count(documentCount, "document")} in all collections`, share: undefined },
+    row("Collections", kept(collectionCount, collectionLimit), whole),
+    row("Conversations", kept(conversationCount, conversationLimit), whole),
   ];
 }
 

@@ -19,7 +19,9 @@ const ROWS: readonly (readonly [field: Field, path: string, label: string, unit:
   ["sockets", "sockets", "WebSockets at a time", NUMBER],
   ["uploads", "uploads", "Uploads at a time", NUMBER],
   ["uploadBytesPerDay", "upload_bytes_per_day", "Uploads in 24 hours", BYTES],
-  ["storageBytes", "storage_bytes", "Stored documents", BYTES],
+  ["storageBytes", "storage_bytes", "Documents and conversations", BYTES],
+  ["conversations", "conversations", "Number of conversations", NUMBER],
+  ["collections", "collections", "Number of collections", NUMBER],
   ["apiKeys", "api_keys", "API keys", NUMBER],
 ];
 

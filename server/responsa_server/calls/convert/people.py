@@ -128,9 +128,12 @@ def user_usage(value: UserUsage) -> user_usage_pb2.UserUsage:
         month=_period(value, Period.MONTH),
         storage=user_usage_pb2.StorageUsage(
             stored_bytes=value.stored.size_bytes,
-            limit_bytes=value.most_bytes or None,
+            limit_bytes=value.limits.storage_bytes or None,
             document_count=value.stored.documents,
             collection_count=value.stored.collections,
+            collection_limit=value.limits.collections or None,
+            conversation_count=value.stored.conversations,
+            conversation_limit=value.limits.conversations or None,
         ),
     )
 

@@ -22,8 +22,10 @@ from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.filters import holds
+from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Accepted
+from responsa_server.identity.limits import Limiter
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
@@ -32,8 +34,15 @@ class ChatService:
     """The caller's questions, turns, conversations and messages, and the agents that the caller can ask."""
 
     def __init__(
-        self, turns: Turns, conversations: Conversations, catalogue: Catalogue, work: Background
+        self,
+        turns: Turns,
+        conversations: Conversations,
+        catalogue: Catalogue,
+        work: Background,
+        limiter: Limiter | None = None,
     ) -> None:
+        """limiter: the limits of what users keep; None for no limits."""
+        self._limiter = limiter
         self._catalogue = catalogue
         self._turns = turns
         self._conversations = conversations
@@ -116,8 +125,9 @@ class ChatService:
     ) -> conversation_pb2.Conversation:
         """Create an empty conversation."""
         given = request.conversation
+        most = NO_LIMIT if self._limiter is None else (await self._limiter.kept(caller())).conversations
         made = await self._conversations.create(
-            caller(), given.title, dict(given.labels), request_id(request.request_id)
+            caller(), given.title, dict(given.labels), request_id(request.request_id), most
         )
         return chat.conversation(made)
 

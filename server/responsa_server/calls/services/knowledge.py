@@ -21,6 +21,7 @@ from responsa_server.calls.services.operations import encoded
 from responsa_server.domain import lists, names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.files import file_name
+from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import Limiter, Storing
 from responsa_server.library.library import Library, incomplete
@@ -36,7 +37,7 @@ class KnowledgeService:
     """The collections and documents that the caller may read, and search."""
 
     def __init__(self, library: Library, accounts: Accounts, limiter: Limiter | None = None) -> None:
-        """accounts: checks whether a sign-in is recent. limiter: the limits of uploads and of what they store; None for no limits."""
+        """accounts: checks whether a sign-in is recent. limiter: the limits of uploads, of what they store, and of collections; None for no limits."""
         self._library = library
         self._accounts = accounts
         self._limiter = limiter
@@ -44,6 +45,7 @@ class KnowledgeService:
     async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
         """Create an empty collection."""
         given = request.collection
+        most = NO_LIMIT if self._limiter is None else (await self._limiter.book.of(caller())).collections
         made = await self._library.create_collection(
             caller(),
             request.collection_id,
@@ -51,6 +53,7 @@ class KnowledgeService:
             knowledge.chunking(given.chunking),
             request_id(request.request_id),
             knowledge.readers("collection.readers", given.readers),
+            most,
         )
         return knowledge.collection(made)
 

@@ -21,6 +21,7 @@ from responsa_server.domain.knowledge import (
     CollectionReader,
     JobKind,
 )
+from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
@@ -78,8 +79,9 @@ class CollectionStore:
         *,
         dimensions: int = FIRST_DIMENSIONS,
         readers: Sequence[CollectionReader] = (),
+        most: int = NO_LIMIT,
     ) -> Collection:
-        """Create a collection; see the port. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED), InvalidRequest."""
+        """Create a collection; see the port. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED), InvalidRequest, Exhausted (LIMIT_REACHED)."""
         body = {
             "collection_id": collection_id,
             "display_name": display_name,
@@ -111,8 +113,15 @@ class CollectionStore:
                 "dimensions": dimensions,
                 "generation": first_generation(dimensions),
             }
+            if most:
+                await connection.execute(self._queries["lock_owner"], values)
             if await self._insert(connection, values, kind) is None:
                 raise already_exists("collection", name)
+            if most:
+                # Counted after the insertion, because a caller at the limit should still learn that the collection exists.
+                row = await (await connection.execute(self._queries["count_of_owner"], values)).fetchone()
+                if row is not None and row[0] > most:
+                    raise too_many("collections", Scope.USER, most)
             if kind is not CollectionKind.OWN and not readers:
                 readers = (EVERYONE,)
             await self._share(connection, values, readers)

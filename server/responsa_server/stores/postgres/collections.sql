@@ -8,6 +8,13 @@ VALUES (
 ON CONFLICT DO NOTHING
 RETURNING true;
 
+-- name: lock_owner
+-- Of two calls of one owner, the second waits until the first has created its collection.
+SELECT pg_advisory_xact_lock(hashtextextended('responsa.collections ' || %(owner)s::text, 0));
+
+-- name: count_of_owner
+SELECT count(*) FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(owner)s;
+
 -- name: taken
 SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(owner)s AND coalesce(slug, id) = %(slug)s;
 

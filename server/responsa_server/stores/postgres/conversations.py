@@ -31,6 +31,7 @@ from responsa_server.domain.events import (
     ToolSource,
     VersionRead,
 )
+from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
 from responsa_server.domain.people import AuditEvent, Principal
@@ -74,7 +75,14 @@ class PostgresConversationStore:
 
     @shielded
     async def create(
-        self, who: Principal, identity: UUID, title: str, labels: Mapping[str, str], request_id: UUID | None
+        self,
+        who: Principal,
+        identity: UUID,
+        title: str,
+        labels: Mapping[str, str],
+        request_id: UUID | None,
+        *,
+        most: int = NO_LIMIT,
     ) -> Conversation:
         """See `ConversationStore.create`."""
         asked = {"title": title, "labels": dict(labels)}
@@ -85,12 +93,16 @@ class PostgresConversationStore:
             "labels": Jsonb(dict(labels)),
             "request_id": request_id,
             "request": None if request_id is None else Jsonb(asked),
+            "most": most,
         }
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["create_conversation"], parameters)
             found = await self._row(connection, "created_conversation", parameters)
-            if found is None:  # another call has deleted the conversation in the meantime
-                raise changed_meanwhile()
+            if found is None:
+                row = await self._row(connection, "room_for_conversation", parameters)
+                if row is not None and not row["room"]:
+                    raise too_many("conversations", Scope.USER, most)
+                raise changed_meanwhile()  # another call has deleted a conversation in the meantime
             if found["id"] != identity:
                 for field in ("title", "labels"):
                     if found["request"][field] != asked[field]:

@@ -2,10 +2,14 @@
 
 -- name: create_conversation
 INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, labels, request_id, request)
-VALUES (%(id)s, %(tenant)s, %(user)s,
-    CASE WHEN %(title)s = '' THEN 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') ELSE %(title)s END, %(title)s <> '', %(labels)s,
-    %(request_id)s, %(request)s)
+SELECT %(id)s, %(tenant)s, %(user)s,
+    CASE WHEN %(title)s::text = '' THEN 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') ELSE %(title)s::text END, %(title)s::text <> '', %(labels)s::jsonb,
+    %(request_id)s::uuid, %(request)s::jsonb
+WHERE responsa.has_room_for_conversation(%(tenant)s, %(user)s, %(most)s)
 ON CONFLICT DO NOTHING;
+
+-- name: room_for_conversation
+SELECT responsa.has_room_for_conversation(%(tenant)s, %(user)s, %(most)s) AS room;
 
 -- name: created_conversation
 -- The conversation that an earlier attempt at this call, or an earlier call with this request_id, created, and the values of that request.

@@ -267,7 +267,9 @@ WITH changed AS (
             SELECT FROM responsa.erased_document AS d WHERE d.tenant_id = %(tenant)s AND d.document_id = r.document AND d.user_id = %(user)s)
     ) AS k
     WHERE t.tenant_id = %(tenant)s AND t.id = %(turn)s
-    RETURNING t.id, t.conversation_id
+    RETURNING t.id, t.conversation_id, octet_length(new.terminal) - octet_length(old.terminal) AS more
+), counted AS (
+    UPDATE responsa.conversation AS c SET turn_bytes = greatest(c.turn_bytes + t.more, 0) FROM changed AS t WHERE c.tenant_id = %(tenant)s AND c.id = t.conversation_id
 ), logged AS (
     DELETE FROM responsa.turn_event WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s
 ), called AS (

@@ -56,11 +56,20 @@ class PostgresLimits:
         return kept
 
     @shielded
-    async def stored_bytes(self, who: Principal) -> tuple[int, int]:
-        """See `StoredLimits.stored_bytes`. The cost grows with the tenant's documents, so callers keep the result for some seconds."""
+    async def stored_bytes(self, who: Principal) -> int:
+        """See `StoredLimits.stored_bytes`."""
+        return await self._bytes("stored_bytes", who)
+
+    @shielded
+    async def stored_bytes_of_tenant(self, who: Principal) -> int:
+        """See `StoredLimits.stored_bytes_of_tenant`."""
+        return await self._bytes("stored_bytes_of_tenant", who)
+
+    async def _bytes(self, query: str, who: Principal) -> int:
         async with self._database.tenant(who.tenant_id) as connection:
-            row = await one_row(connection, self._queries["stored_bytes"], _values(who))
-        return (0, 0) if row is None else (row["of_user"], row["of_tenant"])
+            row = await one_row(connection, self._queries[query], _values(who))
+        assert row is not None, "the query always has a row"
+        return int(row["bytes"])
 
     @shielded
     async def messages(self, who: Principal) -> Sequence[Message]:

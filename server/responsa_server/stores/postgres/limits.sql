@@ -11,9 +11,20 @@ ON CONFLICT (tenant_id, user_id, name) DO UPDATE SET value = excluded.value;
 DELETE FROM responsa.user_limit WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND name = %(name)s;
 
 -- name: stored_bytes
-SELECT coalesce(sum(v.size_bytes) FILTER (WHERE d.owner_id = %(user)s), 0)::bigint AS of_user, coalesce(sum(v.size_bytes), 0)::bigint AS of_tenant
-FROM responsa.document_version AS v JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
-WHERE v.tenant_id = %(tenant)s;
+-- What a user keeps: the originals and canonical texts of all versions of the user's documents (some versions use the original as their canonical text), and of all
+-- conversations the turns that have ended, the titles and the labels, as they are stored. No large value is read.
+SELECT (
+    (SELECT coalesce(sum(v.size_bytes + CASE WHEN v.canonical IS NULL THEN 0 ELSE coalesce(v.canonical_bytes, 0) END), 0)
+        FROM responsa.document AS d JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id
+        WHERE d.tenant_id = %(tenant)s AND d.owner_id = %(user)s)
+    + (SELECT coalesce(sum(turn_bytes + octet_length(title) + pg_column_size(labels)), 0) FROM responsa.conversation
+        WHERE tenant_id = %(tenant)s AND user_id = %(user)s)
+)::bigint AS bytes;
+
+-- name: stored_bytes_of_tenant
+-- The same for the documents of all users of the tenant.
+SELECT coalesce(sum(size_bytes + CASE WHEN canonical IS NULL THEN 0 ELSE coalesce(canonical_bytes, 0) END), 0)::bigint AS bytes FROM responsa.document_version
+WHERE tenant_id = %(tenant)s;
 
 -- name: messages
 -- The accepted messages of the window, and those that were counted without Redis.

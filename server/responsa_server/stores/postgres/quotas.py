@@ -27,7 +27,7 @@ class PostgresQuotas:
     def __init__(self, database: Database, rules: QuotaRules) -> None:
         self._database = database
         self._rules = rules
-        self._queries = Queries("quotas.sql")
+        self._queries = Queries("quotas.sql", "limits.sql")
         self._audit = AuditLog()
 
     @shielded
@@ -80,9 +80,12 @@ class PostgresQuotas:
         exception = exception_of(await one_row(connection, self._queries["exception"], parameters))
         row = await one_row(connection, self._queries["read_usage"], parameters)
         assert row is not None, "the query always has a row"
-        stored = await one_row(connection, self._queries["stored_by"], parameters)
+        numbers = await one_row(connection, self._queries["stored_by"], parameters)
+        size = await one_row(connection, self._queries["stored_bytes"], parameters)
+        assert numbers is not None, "the query always has a row"
+        assert size is not None, "the query always has a row"
         quota = exception.over(self._rules.of(Role(user["role"])))
-        return UserUsage(user_id, usage_row(row), quota, exception, Stored(**stored or {}))
+        return UserUsage(user_id, usage_row(row), quota, exception, Stored(size["bytes"], **numbers))
 
 
 def exception_of(row: Mapping[str, Any] | None) -> QuotaException:

@@ -46,11 +46,10 @@ CROSS JOIN LATERAL (
 LEFT JOIN responsa.user_usage AS u ON u.tenant_id = %(tenant)s AND u.user_id = %(user)s;
 
 -- name: stored_by
--- What a user has stored. The originals count as in `stored_bytes`, whose limit the user sees with them.
-SELECT coalesce(sum(v.size_bytes), 0)::bigint AS size_bytes, count(DISTINCT d.id) AS documents,
-    (SELECT count(*) FROM responsa.collection AS c WHERE c.tenant_id = %(tenant)s AND c.owner_id = %(user)s) AS collections
-FROM responsa.document AS d LEFT JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id
-WHERE d.tenant_id = %(tenant)s AND d.owner_id = %(user)s;
+-- The numbers of what a user keeps; `stored_bytes` has its size.
+SELECT (SELECT count(*) FROM responsa.document WHERE tenant_id = %(tenant)s AND owner_id = %(user)s) AS documents,
+    (SELECT count(*) FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(user)s) AS collections,
+    (SELECT count(*) FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s) AS conversations;
 
 -- name: reserve_all
 -- Follows `accept_turn` in the same message. If that statement accepted the turn, this one reserves the most that the turn can use, or undoes the transaction if the

@@ -176,13 +176,13 @@ RETURNING t.id;
 -- name: finish_turns
 -- If another session has locked a turn's conversation or row, the turn is skipped, so that it does not delay the others. place is
 -- the index of a finish, from 1. The turn's id cannot identify a finish, because a turn may occur under several epochs. The fence
--- accepts only one of these epochs. `(SELECT t.conversation_id)` keeps the planner from reading all turns of a conversation. row_from to row_to are the indexes of the finish's rows in the arrays of rows.
+-- accepts only one of these epochs. `(SELECT t.conversation_id)` keeps the planner from reading all turns of a conversation. start to stop are the indexes of the finish's rows in the arrays of rows.
 WITH fence AS MATERIALIZED (
-    SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(states)b::text[], %(terminals)b::bytea[],
-        %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(cost_micros)b::bigint[], %(unpriced_tokens)b::bigint[],
-        %(titles)b::text[], %(speaks)b::boolean[], %(froms)b::int[], %(tos)b::int[], %(documents)b::text[], %(versions)b::text[]) WITH ORDINALITY
-        AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, title, speaks, row_from,
-            row_to, documents, versions, place)
+    SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::int8[], %(firsts)b::int8[], %(lasts)b::int8[], %(states)b::text[], %(terminals)b::bytea[],
+        %(embedding_tokens)b::int8[], %(input_tokens)b::int8[], %(output_tokens)b::int8[], %(cost_micros)b::int8[], %(unpriced_tokens)b::int8[],
+        %(titles)b::text[], %(speaks)b::bool[], %(froms)b::int[], %(tos)b::int[], %(documents)b::text[], %(versions)b::text[]) WITH ORDINALITY
+        AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, title, speaks, start,
+            stop, documents, versions, place)
 ), held AS MATERIALIZED (
     SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id JOIN responsa.conversation AS c ON c.id = (SELECT t.conversation_id)
     WHERE t.tenant_id = %(tenant)s AND t.id = ANY (%(turns)b::uuid[]) AND c.tenant_id = %(tenant)s
@@ -195,30 +195,31 @@ WITH fence AS MATERIALIZED (
         end_time = now(), lease_until = NULL, read_documents = coalesce(t.read_documents, '{}') || h.documents::uuid[],
         read_versions = coalesce(t.read_versions, '{}') || h.versions::int[]
     FROM held AS h WHERE t.tenant_id = %(tenant)s AND t.id = h.id AND t.id = ANY (%(turns)b::uuid[])
-    RETURNING t.id, t.tenant_id, t.conversation_id, h.title, h.speaks, h.row_from, h.row_to, h.place
+    RETURNING t.id, t.tenant_id, t.conversation_id, h.title, h.speaks, h.start, h.stop, h.place, octet_length(t.request) + octet_length(t.terminal) AS bytes
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
     SELECT f.id, r.seq, r.last_seq, f.tenant_id, r.deltas, r.frame
-    FROM fenced AS f, unnest((%(seqs)b::bigint[])[f.row_from:f.row_to], (%(last_seqs)b::bigint[])[f.row_from:f.row_to],
-        (%(deltas)b::boolean[])[f.row_from:f.row_to], (%(frames)b::bytea[])[f.row_from:f.row_to]) AS r (seq, last_seq, deltas, frame)
+    FROM fenced AS f, unnest((%(seqs)b::int8[])[f.start:f.stop], (%(last_seqs)b::int8[])[f.start:f.stop],
+        (%(deltas)b::bool[])[f.start:f.stop], (%(frames)b::bytea[])[f.start:f.stop]) AS r (seq, last_seq, deltas, frame)
 ), spoken AS (
     INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content, refusal)
     SELECT m.id, f.tenant_id, f.conversation_id, f.id, speaker, content, refusal
-    FROM fenced AS f JOIN jsonb_to_recordset(%(messages)s) AS m (finish bigint, id uuid, speaker text, content text, refusal text) ON m.finish = f.place
+    FROM fenced AS f JOIN jsonb_to_recordset(%(messages)s) AS m (finish int8, id uuid, speaker text, content text, refusal text) ON m.finish = f.place
 ), cited AS (
     INSERT INTO responsa.citation (
         message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page,
         box, path, call_id, tool, source_index, fetch_time)
     SELECT message_id, c.place, f.tenant_id, passage_id, document_id, version, c.title, uri, source_start, source_end, quote,
         decode(sha256, 'hex'), answer_start, answer_end, score, page, box, path, call_id, tool, source_index, fetch_time
-    FROM fenced AS f JOIN jsonb_to_recordset(%(citations)s) AS c (finish bigint, message_id uuid, place smallint, passage_id uuid, document_id uuid, version int,
-        title text, uri text, source_start bigint, source_end bigint, quote text, sha256 text, answer_start int, answer_end int, score double precision,
-        page int, box smallint[], path text, call_id text, tool text, source_index smallint, fetch_time timestamptz)
+    FROM fenced AS f JOIN jsonb_to_recordset(%(citations)s) AS c (finish int8, message_id uuid, place int2, passage_id uuid, document_id uuid, version int,
+        title text, uri text, source_start int8, source_end int8, quote text, sha256 text, answer_start int, answer_end int, score float8,
+        page int, box int2[], path text, call_id text, tool text, source_index int2, fetch_time timestamptz)
         ON c.finish = f.place
 ), touched AS (
-    UPDATE responsa.conversation AS c SET update_time = now(), revision = c.revision + 1,
+    UPDATE responsa.conversation AS c SET turn_bytes = c.turn_bytes + f.bytes,
+        update_time = CASE WHEN f.speaks THEN now() ELSE c.update_time END, revision = c.revision + f.speaks::int,
         title = CASE WHEN c.titled OR f.title = '' THEN c.title ELSE f.title END, titled = c.titled OR f.title <> ''
-    FROM fenced AS f WHERE c.tenant_id = %(tenant)s AND c.id = f.conversation_id AND c.id = ANY (ARRAY(SELECT conversation_id FROM fenced)) AND f.speaks
+    FROM fenced AS f WHERE c.tenant_id = %(tenant)s AND c.id = f.conversation_id AND c.id = ANY (ARRAY(SELECT conversation_id FROM fenced))
 ), cleared AS (
     DELETE FROM responsa.turn_checkpoint
     WHERE tenant_id = %(tenant)s AND turn_id = ANY (%(turns)b::uuid[]) AND turn_id IN (SELECT id FROM fenced)
@@ -291,7 +292,9 @@ WITH kept AS (
         output_tokens = coalesce((SELECT output_tokens FROM kept), 0), cost_micros = coalesce((SELECT cost_micros FROM kept), 0),
         unpriced_tokens = coalesce((SELECT unpriced_tokens FROM kept), 0)
     WHERE tenant_id = %(tenant)s AND id = %(turn)s AND terminal IS NULL
-    RETURNING id, tenant_id, epoch
+    RETURNING id, tenant_id, epoch, conversation_id, octet_length(request) + octet_length(terminal) AS bytes
+), counted AS (
+    UPDATE responsa.conversation AS c SET turn_bytes = c.turn_bytes + e.bytes FROM ended AS e WHERE c.tenant_id = %(tenant)s AND c.id = e.conversation_id
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
     SELECT id, %(first)s, %(last)s, tenant_id, false, %(frame)b FROM ended

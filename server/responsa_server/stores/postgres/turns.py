@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason
-from responsa_server.domain.limits import PendingLimits, Scope, too_many
+from responsa_server.domain.limits import NO_LIMIT, AcceptLimits, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TURNS
 from responsa_server.domain.people import Principal
@@ -160,7 +160,7 @@ class PostgresTurnStore(TurnLog):
                 await self._settle(connection, who.tenant_id, ended)
                 grant = await self._reserve(connection, who, new)
                 return Accepted(new.id, new.conversation_id, False, state, ended, grant)
-            await self._require_room(connection, new.open_limits, parameters)
+            await self._require_room(connection, new.limits, parameters)
             if state is TurnState.PENDING:
                 await self._require_capacity(connection, new.max_pending)
         raise changed_meanwhile()
@@ -213,13 +213,16 @@ class PostgresTurnStore(TurnLog):
             raise NotFound.of("collection", names.collection(missing["id"]))
 
     async def _require_room(
-        self, connection: Connection, limits: PendingLimits, parameters: Mapping[str, object]
+        self, connection: Connection, limits: AcceptLimits, parameters: Mapping[str, object]
     ) -> None:
         row = await self._row(connection, "open_turns_of", parameters)
         if row is not None and 0 < limits.user <= row["of_user"]:
             raise too_many("pending_turns", Scope.USER, limits.user, retry_after=_OPEN_RETRY_SECONDS)
         if row is not None and 0 < limits.tenant <= row["of_tenant"]:
             raise too_many("pending_turns", Scope.TENANT, limits.tenant, retry_after=_OPEN_RETRY_SECONDS)
+        row = await self._row(connection, "room_for_conversation", parameters)
+        if row is not None and not row["room"]:
+            raise too_many("conversations", Scope.USER, limits.conversations)
 
     async def _require_capacity(self, connection: Connection, limit: int) -> None:
         row = await self._row(connection, "overloaded", {"max_pending": limit})
@@ -233,12 +236,13 @@ class PostgresTurnStore(TurnLog):
 
     def _parameters(self, who: Principal, new: NewTurn) -> dict[str, object]:
         request = self._codec.encode_question(new.question)
+        creates = new.question.conversation_id is None
         return {
             **caller(who),
             "role": who.role.value,
             "id": new.id,
             "conversation": new.conversation_id,
-            "create": new.question.conversation_id is None,
+            "create": creates,
             "request_id": new.request_id,
             "request": request,
             "request_sha256": hashlib.sha256(request).digest(),
@@ -248,8 +252,9 @@ class PostgresTurnStore(TurnLog):
             "collections": list(dict.fromkeys(new.question.collections)),
             "max_pending": new.max_pending,
             "may_use": new.demand is None,
-            "most_open": new.open_limits.user,
-            "most_open_of_tenant": new.open_limits.tenant,
+            "most_open": new.limits.user,
+            "most_open_of_tenant": new.limits.tenant,
+            "most_conversations": new.limits.conversations if creates else NO_LIMIT,
             **_reserved(None),
             **_held(new, _state(new)),
         }

@@ -19,6 +19,7 @@ WITH place AS (
         %(reserved_tokens)s::bigint, %(reserved_micros)s::bigint
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s WHERE %(create)s) AS target
     WHERE responsa.has_room_for_turn(%(tenant)s, %(user)s, %(most_open)s, %(most_open_of_tenant)s)
+        AND responsa.has_room_for_conversation(%(tenant)s, %(user)s, %(most_conversations)s)
         AND (%(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int)
         AND NOT EXISTS (SELECT FROM unnest(%(collections)s::text[]) AS named (name) WHERE responsa.readable_collection(named.name) IS NULL)
         AND (%(may_use)s OR NOT EXISTS (SELECT FROM responsa.user_quota AS q WHERE q.tenant_id = %(tenant)s AND q.user_id = %(user)s))
@@ -68,6 +69,9 @@ ORDER BY state = 'queued', create_time, id;
 -- The numbers of turns of the user, and of the tenant, that have not ended.
 SELECT count(*) FILTER (WHERE user_id = %(user)s) AS of_user, count(*) AS of_tenant FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND state IN ('queued', 'pending', 'running');
+
+-- name: room_for_conversation
+SELECT responsa.has_room_for_conversation(%(tenant)s, %(user)s, %(most_conversations)s) AS room;
 
 -- name: overloaded
 SELECT responsa.pending_turns(%(max_pending)s::int) >= %(max_pending)s::int AS overloaded;

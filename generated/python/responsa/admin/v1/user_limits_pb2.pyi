@@ -31,6 +31,8 @@ class Limits(_message.Message):
     UPLOAD_BYTES_PER_DAY_FIELD_NUMBER: _builtins.int
     STORAGE_BYTES_FIELD_NUMBER: _builtins.int
     API_KEYS_FIELD_NUMBER: _builtins.int
+    CONVERSATIONS_FIELD_NUMBER: _builtins.int
+    COLLECTIONS_FIELD_NUMBER: _builtins.int
     messages_per_minute: _builtins.int
     """The maximum number of questions in any 60 seconds."""
     calls_per_minute: _builtins.int
@@ -46,9 +48,13 @@ class Limits(_message.Message):
     upload_bytes_per_day: _builtins.int
     """The maximum number of bytes that may be uploaded in 24 hours."""
     storage_bytes: _builtins.int
-    """The maximum size of all stored originals that the user has uploaded, in bytes."""
+    """The maximum size of what the user keeps, in bytes (see StorageUsage.stored_bytes)."""
     api_keys: _builtins.int
     """The maximum number of API keys that are neither revoked nor expired."""
+    conversations: _builtins.int
+    """The maximum number of conversations."""
+    collections: _builtins.int
+    """The maximum number of collections that belong to the user."""
     def __init__(
         self,
         *,
@@ -61,15 +67,21 @@ class Limits(_message.Message):
         upload_bytes_per_day: _builtins.int | None = ...,
         storage_bytes: _builtins.int | None = ...,
         api_keys: _builtins.int | None = ...,
+        conversations: _builtins.int | None = ...,
+        collections: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys", "_calls_per_minute", b"_calls_per_minute", "_messages_per_minute", b"_messages_per_minute", "_pending_turns", b"_pending_turns", "_sockets", b"_sockets", "_storage_bytes", b"_storage_bytes", "_streams", b"_streams", "_upload_bytes_per_day", b"_upload_bytes_per_day", "_uploads", b"_uploads", "api_keys", b"api_keys", "calls_per_minute", b"calls_per_minute", "messages_per_minute", b"messages_per_minute", "pending_turns", b"pending_turns", "sockets", b"sockets", "storage_bytes", b"storage_bytes", "streams", b"streams", "upload_bytes_per_day", b"upload_bytes_per_day", "uploads", b"uploads"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys", "_calls_per_minute", b"_calls_per_minute", "_collections", b"_collections", "_conversations", b"_conversations", "_messages_per_minute", b"_messages_per_minute", "_pending_turns", b"_pending_turns", "_sockets", b"_sockets", "_storage_bytes", b"_storage_bytes", "_streams", b"_streams", "_upload_bytes_per_day", b"_upload_bytes_per_day", "_uploads", b"_uploads", "api_keys", b"api_keys", "calls_per_minute", b"calls_per_minute", "collections", b"collections", "conversations", b"conversations", "messages_per_minute", b"messages_per_minute", "pending_turns", b"pending_turns", "sockets", b"sockets", "storage_bytes", b"storage_bytes", "streams", b"streams", "upload_bytes_per_day", b"upload_bytes_per_day", "uploads", b"uploads"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys", "_calls_per_minute", b"_calls_per_minute", "_messages_per_minute", b"_messages_per_minute", "_pending_turns", b"_pending_turns", "_sockets", b"_sockets", "_storage_bytes", b"_storage_bytes", "_streams", b"_streams", "_upload_bytes_per_day", b"_upload_bytes_per_day", "_uploads", b"_uploads", "api_keys", b"api_keys", "calls_per_minute", b"calls_per_minute", "messages_per_minute", b"messages_per_minute", "pending_turns", b"pending_turns", "sockets", b"sockets", "storage_bytes", b"storage_bytes", "streams", b"streams", "upload_bytes_per_day", b"upload_bytes_per_day", "uploads", b"uploads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys", "_calls_per_minute", b"_calls_per_minute", "_collections", b"_collections", "_conversations", b"_conversations", "_messages_per_minute", b"_messages_per_minute", "_pending_turns", b"_pending_turns", "_sockets", b"_sockets", "_storage_bytes", b"_storage_bytes", "_streams", b"_streams", "_upload_bytes_per_day", b"_upload_bytes_per_day", "_uploads", b"_uploads", "api_keys", b"api_keys", "calls_per_minute", b"calls_per_minute", "collections", b"collections", "conversations", b"conversations", "messages_per_minute", b"messages_per_minute", "pending_turns", b"pending_turns", "sockets", b"sockets", "storage_bytes", b"storage_bytes", "streams", b"streams", "upload_bytes_per_day", b"upload_bytes_per_day", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__api_keys: _TypeAlias = _typing.Literal["api_keys"]  # noqa: Y015
     _WhichOneofArgType__api_keys: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys"]  # noqa: Y015
     _WhichOneofReturnType__calls_per_minute: _TypeAlias = _typing.Literal["calls_per_minute"]  # noqa: Y015
     _WhichOneofArgType__calls_per_minute: _TypeAlias = _typing.Literal["_calls_per_minute", b"_calls_per_minute"]  # noqa: Y015
+    _WhichOneofReturnType__collections: _TypeAlias = _typing.Literal["collections"]  # noqa: Y015
+    _WhichOneofArgType__collections: _TypeAlias = _typing.Literal["_collections", b"_collections"]  # noqa: Y015
+    _WhichOneofReturnType__conversations: _TypeAlias = _typing.Literal["conversations"]  # noqa: Y015
+    _WhichOneofArgType__conversations: _TypeAlias = _typing.Literal["_conversations", b"_conversations"]  # noqa: Y015
     _WhichOneofReturnType__messages_per_minute: _TypeAlias = _typing.Literal["messages_per_minute"]  # noqa: Y015
     _WhichOneofArgType__messages_per_minute: _TypeAlias = _typing.Literal["_messages_per_minute", b"_messages_per_minute"]  # noqa: Y015
     _WhichOneofReturnType__pending_turns: _TypeAlias = _typing.Literal["pending_turns"]  # noqa: Y015
@@ -88,6 +100,10 @@ class Limits(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__api_keys) -> _WhichOneofReturnType__api_keys | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__calls_per_minute) -> _WhichOneofReturnType__calls_per_minute | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__collections) -> _WhichOneofReturnType__collections | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversations) -> _WhichOneofReturnType__conversations | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__messages_per_minute) -> _WhichOneofReturnType__messages_per_minute | None: ...
     @_typing.overload

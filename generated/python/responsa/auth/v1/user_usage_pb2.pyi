@@ -147,14 +147,25 @@ class StorageUsage(_message.Message):
     LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
     COLLECTION_COUNT_FIELD_NUMBER: _builtins.int
+    COLLECTION_LIMIT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_COUNT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_LIMIT_FIELD_NUMBER: _builtins.int
     stored_bytes: _builtins.int
-    """The size of the originals of all stored versions of the user's documents, in bytes."""
+    """The size of what the user keeps, in bytes: the originals and canonical texts of all stored versions of the user's documents; the questions and answers of the
+    user's conversations, with their citations, once their turns have ended; the titles and labels of these conversations.
+    """
     limit_bytes: _builtins.int
     """The limit of `stored_bytes`; unset if there is no limit for this user. The tenant may have a limit, too."""
     document_count: _builtins.int
     """The number of documents that the user has added, in all collections."""
     collection_count: _builtins.int
     """The number of collections that belong to the user."""
+    collection_limit: _builtins.int
+    """The limit of `collection_count`; unset if there is no limit."""
+    conversation_count: _builtins.int
+    """The number of the user's conversations."""
+    conversation_limit: _builtins.int
+    """The limit of `conversation_count`; unset if there is no limit."""
     def __init__(
         self,
         *,
@@ -162,13 +173,25 @@ class StorageUsage(_message.Message):
         limit_bytes: _builtins.int | None = ...,
         document_count: _builtins.int = ...,
         collection_count: _builtins.int = ...,
+        collection_limit: _builtins.int | None = ...,
+        conversation_count: _builtins.int = ...,
+        conversation_limit: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_bytes", b"_limit_bytes", "limit_bytes", b"limit_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_collection_limit", b"_collection_limit", "_conversation_limit", b"_conversation_limit", "_limit_bytes", b"_limit_bytes", "collection_limit", b"collection_limit", "conversation_limit", b"conversation_limit", "limit_bytes", b"limit_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_bytes", b"_limit_bytes", "collection_count", b"collection_count", "document_count", b"document_count", "limit_bytes", b"limit_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collection_limit", b"_collection_limit", "_conversation_limit", b"_conversation_limit", "_limit_bytes", b"_limit_bytes", "collection_count", b"collection_count", "collection_limit", b"collection_limit", "conversation_count", b"conversation_count", "conversation_limit", b"conversation_limit", "document_count", b"document_count", "limit_bytes", b"limit_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__collection_limit: _TypeAlias = _typing.Literal["collection_limit"]  # noqa: Y015
+    _WhichOneofArgType__collection_limit: _TypeAlias = _typing.Literal["_collection_limit", b"_collection_limit"]  # noqa: Y015
+    _WhichOneofReturnType__conversation_limit: _TypeAlias = _typing.Literal["conversation_limit"]  # noqa: Y015
+    _WhichOneofArgType__conversation_limit: _TypeAlias = _typing.Literal["_conversation_limit", b"_conversation_limit"]  # noqa: Y015
     _WhichOneofReturnType__limit_bytes: _TypeAlias = _typing.Literal["limit_bytes"]  # noqa: Y015
     _WhichOneofArgType__limit_bytes: _TypeAlias = _typing.Literal["_limit_bytes", b"_limit_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__collection_limit) -> _WhichOneofReturnType__collection_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversation_limit) -> _WhichOneofReturnType__conversation_limit | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_bytes) -> _WhichOneofReturnType__limit_bytes | None: ...
 
 Global___StorageUsage: _TypeAlias = StorageUsage  # noqa: Y015

@@ -37,7 +37,7 @@ class ChatServiceStub:
     replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
 
     If an error occurs before the turn is accepted, the call fails, and the server stores nothing. These errors are INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
-    QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
+    QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended, stored bytes, or conversations if the question begins one), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
     """
     StartTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.StartTurnRequest, _turn_pb2.Turn]
     """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The call fails with the same errors as Ask before it
@@ -70,7 +70,7 @@ class ChatServiceStub:
     ListTurns: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListTurnsRequest, _chat_service_pb2.ListTurnsResponse]
     """ListTurns lists the caller's turns, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     CreateConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CreateConversationRequest, _conversation_pb2.Conversation]
-    """CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
+    """CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED, LIMIT_REACHED (conversations, stored bytes)."""
     GetConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetConversationRequest, _conversation_pb2.Conversation]
     """GetConversation returns one conversation. Errors: RESOURCE_NOT_FOUND."""
     ListConversations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListConversationsRequest, _chat_service_pb2.ListConversationsResponse]
@@ -134,7 +134,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
 
         If an error occurs before the turn is accepted, the call fails, and the server stores nothing. These errors are INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
-        QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
+        QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended, stored bytes, or conversations if the question begins one), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
         """
 
     @_abc_1.abstractmethod
@@ -209,7 +209,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.CreateConversationRequest,
         context: _aio.ServicerContext[_chat_service_pb2.CreateConversationRequest, _abc.Awaitable[_conversation_pb2.Conversation]],
     ) -> _abc.Awaitable[_conversation_pb2.Conversation]:
-        """CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
+        """CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED, LIMIT_REACHED (conversations, stored bytes)."""
 
     @_abc_1.abstractmethod
     def GetConversation(

@@ -257,7 +257,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
     """
     REASON_LIMIT_REACHED: _Reason.ValueType  # 86
-    """RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams or API keys. Nothing was recorded. If waiting can help, RetryInfo
+    """RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo
     says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
     """
     REASON_MAIL_NOT_CONFIGURED: _Reason.ValueType  # 100
@@ -513,7 +513,7 @@ REASON_RATE_LIMIT: Reason.ValueType  # 85
 "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
 """
 REASON_LIMIT_REACHED: Reason.ValueType  # 86
-"""RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams or API keys. Nothing was recorded. If waiting can help, RetryInfo
+"""RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo
 says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
 """
 REASON_MAIL_NOT_CONFIGURED: Reason.ValueType  # 100

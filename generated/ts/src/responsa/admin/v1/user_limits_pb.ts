@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/user_limits.proto.
  */
 export const file_responsa_admin_v1_user_limits: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hZG1pbi92MS91c2VyX2xpbWl0cy5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEizAQKBkxpbWl0cxI0ChNtZXNzYWdlc19wZXJfbWludXRlGAEgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIAIgBARIxChBjYWxsc19wZXJfbWludXRlGAIgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIAYgBARIoCgdzdHJlYW1zGAMgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIAogBARIoCgdzb2NrZXRzGAQgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIA4gBARIuCg1wZW5kaW5nX3R1cm5zGAUgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIBIgBARIoCgd1cGxvYWRzGAYgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIBYgBARI1ChR1cGxvYWRfYnl0ZXNfcGVyX2RheRgHIAEoA0IS4kEBAbpICyIJGICglKWNHSgASAaIAQESLgoNc3RvcmFnZV9ieXRlcxgIIAEoA0IS4kEBAbpICyIJGICglKWNHSgASAeIAQESKQoIYXBpX2tleXMYCSABKANCEuJBAQG6SAsiCRiAoJSljR0oAEgIiAEBQhYKFF9tZXNzYWdlc19wZXJfbWludXRlQhMKEV9jYWxsc19wZXJfbWludXRlQgoKCF9zdHJlYW1zQgoKCF9zb2NrZXRzQhAKDl9wZW5kaW5nX3R1cm5zQgoKCF91cGxvYWRzQhcKFV91cGxvYWRfYnl0ZXNfcGVyX2RheUIQCg5fc3RvcmFnZV9ieXRlc0ILCglfYXBpX2tleXMi0AEKClVzZXJMaW1pdHMSEgoEbmFtZRgBIAEoCUIE4kEBCBIyCgllZmZlY3RpdmUYAiABKAsyGS5yZXNwb25zYS5hZG1pbi52MS5MaW1pdHNCBOJBAQMSMwoKZXhjZXB0aW9ucxgDIAEoCzIZLnJlc3BvbnNhLmFkbWluLnYxLkxpbWl0c0IE4kEBATpF6kFCChNyZXNwb25zYS9Vc2VyTGltaXRzEhN1c2Vycy97dXNlcn0vbGltaXRzKgp1c2VyTGltaXRzMgp1c2VyTGltaXRzYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource]);
+  fileDesc("CiNyZXNwb25zYS9hZG1pbi92MS91c2VyX2xpbWl0cy5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEizAUKBkxpbWl0cxI0ChNtZXNzYWdlc19wZXJfbWludXRlGAEgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIAIgBARIxChBjYWxsc19wZXJfbWludXRlGAIgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIAYgBARIoCgdzdHJlYW1zGAMgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIAogBARIoCgdzb2NrZXRzGAQgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIA4gBARIuCg1wZW5kaW5nX3R1cm5zGAUgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIBIgBARIoCgd1cGxvYWRzGAYgASgDQhLiQQEBukgLIgkYgKCUpY0dKABIBYgBARI1ChR1cGxvYWRfYnl0ZXNfcGVyX2RheRgHIAEoA0IS4kEBAbpICyIJGICglKWNHSgASAaIAQESLgoNc3RvcmFnZV9ieXRlcxgIIAEoA0IS4kEBAbpICyIJGICglKWNHSgASAeIAQESKQoIYXBpX2tleXMYCSABKANCEuJBAQG6SAsiCRiAoJSljR0oAEgIiAEBEi4KDWNvbnZlcnNhdGlvbnMYCiABKANCEuJBAQG6SAsiCRiAoJSljR0oAEgJiAEBEiwKC2NvbGxlY3Rpb25zGAsgASgDQhLiQQEBukgLIgkYgKCUpY0dKABICogBAUIWChRfbWVzc2FnZXNfcGVyX21pbnV0ZUITChFfY2FsbHNfcGVyX21pbnV0ZUIKCghfc3RyZWFtc0IKCghfc29ja2V0c0IQCg5fcGVuZGluZ190dXJuc0IKCghfdXBsb2Fkc0IXChVfdXBsb2FkX2J5dGVzX3Blcl9kYXlCEAoOX3N0b3JhZ2VfYnl0ZXNCCwoJX2FwaV9rZXlzQhAKDl9jb252ZXJzYXRpb25zQg4KDF9jb2xsZWN0aW9ucyLQAQoKVXNlckxpbWl0cxISCgRuYW1lGAEgASgJQgTiQQEIEjIKCWVmZmVjdGl2ZRgCIAEoCzIZLnJlc3BvbnNhLmFkbWluLnYxLkxpbWl0c0IE4kEBAxIzCgpleGNlcHRpb25zGAMgASgLMhkucmVzcG9uc2EuYWRtaW4udjEuTGltaXRzQgTiQQEBOkXqQUIKE3Jlc3BvbnNhL1VzZXJMaW1pdHMSE3VzZXJzL3t1c2VyfS9saW1pdHMqCnVzZXJMaW1pdHMyCnVzZXJMaW1pdHNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource]);
 
 /**
  * Limits are the limits of one user; 0 means that the limit does not apply. All credentials of the user share these limits.
@@ -71,7 +71,7 @@ export type Limits = Message<"responsa.admin.v1.Limits"> & {
   uploadBytesPerDay?: bigint | undefined;
 
   /**
-   * The maximum size of all stored originals that the user has uploaded, in bytes.
+   * The maximum size of what the user keeps, in bytes (see StorageUsage.stored_bytes).
    *
    * @generated from field: optional int64 storage_bytes = 8;
    */
@@ -83,6 +83,20 @@ export type Limits = Message<"responsa.admin.v1.Limits"> & {
    * @generated from field: optional int64 api_keys = 9;
    */
   apiKeys?: bigint | undefined;
+
+  /**
+   * The maximum number of conversations.
+   *
+   * @generated from field: optional int64 conversations = 10;
+   */
+  conversations?: bigint | undefined;
+
+  /**
+   * The maximum number of collections that belong to the user.
+   *
+   * @generated from field: optional int64 collections = 11;
+   */
+  collections?: bigint | undefined;
 };
 
 /**

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/user_usage.proto.
  */
 export const file_responsa_auth_v1_user_usage: GenFile = /*@__PURE__*/
-  fileDesc("CiFyZXNwb25zYS9hdXRoL3YxL3VzZXJfdXNhZ2UucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEizgEKCVVzZXJVc2FnZRIkCgR1c2VyGAEgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEjAKA2RheRgCIAEoCzIdLnJlc3BvbnNhLmF1dGgudjEuUGVyaW9kVXNhZ2VCBOJBAQMSMgoFbW9udGgYAyABKAsyHS5yZXNwb25zYS5hdXRoLnYxLlBlcmlvZFVzYWdlQgTiQQEDEjUKB3N0b3JhZ2UYBCABKAsyHi5yZXNwb25zYS5hdXRoLnYxLlN0b3JhZ2VVc2FnZUIE4kEBAyKHAgoLUGVyaW9kVXNhZ2USNAoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNAoKcmVzZXRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGwoNbWVzc2FnZV9jb3VudBgDIAEoA0IE4kEBAxIyCgZ0b2tlbnMYBCABKAsyHC5yZXNwb25zYS5hdXRoLnYxLlF1b3RhVXNhZ2VCBOJBAQMSOwoPY29zdF91c2RfbWljcm9zGAUgASgLMhwucmVzcG9uc2EuYXV0aC52MS5RdW90YVVzYWdlQgTiQQEDIlwKClF1b3RhVXNhZ2USEgoEdXNlZBgBIAEoA0IE4kEBAxIWCghyZXNlcnZlZBgCIAEoA0IE4kEBAxIYCgVsaW1pdBgDIAEoA0IE4kEBA0gAiAEBQggKBl9saW1pdCKYAQoMU3RvcmFnZVVzYWdlEhoKDHN0b3JlZF9ieXRlcxgBIAEoA0IE4kEBAxIeCgtsaW1pdF9ieXRlcxgCIAEoA0IE4kEBA0gAiAEBEhwKDmRvY3VtZW50X2NvdW50GAMgASgDQgTiQQEDEh4KEGNvbGxlY3Rpb25fY291bnQYBCABKANCBOJBAQNCDgoMX2xpbWl0X2J5dGVzYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("CiFyZXNwb25zYS9hdXRoL3YxL3VzZXJfdXNhZ2UucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEizgEKCVVzZXJVc2FnZRIkCgR1c2VyGAEgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEjAKA2RheRgCIAEoCzIdLnJlc3BvbnNhLmF1dGgudjEuUGVyaW9kVXNhZ2VCBOJBAQMSMgoFbW9udGgYAyABKAsyHS5yZXNwb25zYS5hdXRoLnYxLlBlcmlvZFVzYWdlQgTiQQEDEjUKB3N0b3JhZ2UYBCABKAsyHi5yZXNwb25zYS5hdXRoLnYxLlN0b3JhZ2VVc2FnZUIE4kEBAyKHAgoLUGVyaW9kVXNhZ2USNAoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNAoKcmVzZXRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGwoNbWVzc2FnZV9jb3VudBgDIAEoA0IE4kEBAxIyCgZ0b2tlbnMYBCABKAsyHC5yZXNwb25zYS5hdXRoLnYxLlF1b3RhVXNhZ2VCBOJBAQMSOwoPY29zdF91c2RfbWljcm9zGAUgASgLMhwucmVzcG9uc2EuYXV0aC52MS5RdW90YVVzYWdlQgTiQQEDIlwKClF1b3RhVXNhZ2USEgoEdXNlZBgBIAEoA0IE4kEBAxIWCghyZXNlcnZlZBgCIAEoA0IE4kEBAxIYCgVsaW1pdBgDIAEoA0IE4kEBA0gAiAEBQggKBl9saW1pdCKyAgoMU3RvcmFnZVVzYWdlEhoKDHN0b3JlZF9ieXRlcxgBIAEoA0IE4kEBAxIeCgtsaW1pdF9ieXRlcxgCIAEoA0IE4kEBA0gAiAEBEhwKDmRvY3VtZW50X2NvdW50GAMgASgDQgTiQQEDEh4KEGNvbGxlY3Rpb25fY291bnQYBCABKANCBOJBAQMSIwoQY29sbGVjdGlvbl9saW1pdBgFIAEoA0IE4kEBA0gBiAEBEiAKEmNvbnZlcnNhdGlvbl9jb3VudBgGIAEoA0IE4kEBAxIlChJjb252ZXJzYXRpb25fbGltaXQYByABKANCBOJBAQNIAogBAUIOCgxfbGltaXRfYnl0ZXNCEwoRX2NvbGxlY3Rpb25fbGltaXRCFQoTX2NvbnZlcnNhdGlvbl9saW1pdGIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * UserUsage reports what the questions of one user have used and reserved, and what the user has stored. It also has the limits of the user's quota. The values
@@ -150,7 +150,8 @@ export const QuotaUsageSchema: GenMessage<QuotaUsage> = /*@__PURE__*/
  */
 export type StorageUsage = Message<"responsa.auth.v1.StorageUsage"> & {
   /**
-   * The size of the originals of all stored versions of the user's documents, in bytes.
+   * The size of what the user keeps, in bytes: the originals and canonical texts of all stored versions of the user's documents; the questions and answers of the
+   * user's conversations, with their citations, once their turns have ended; the titles and labels of these conversations.
    *
    * @generated from field: int64 stored_bytes = 1;
    */
@@ -176,6 +177,27 @@ export type StorageUsage = Message<"responsa.auth.v1.StorageUsage"> & {
    * @generated from field: int64 collection_count = 4;
    */
   collectionCount: bigint;
+
+  /**
+   * The limit of `collection_count`; unset if there is no limit.
+   *
+   * @generated from field: optional int64 collection_limit = 5;
+   */
+  collectionLimit?: bigint | undefined;
+
+  /**
+   * The number of the user's conversations.
+   *
+   * @generated from field: int64 conversation_count = 6;
+   */
+  conversationCount: bigint;
+
+  /**
+   * The limit of `conversation_count`; unset if there is no limit.
+   *
+   * @generated from field: optional int64 conversation_limit = 7;
+   */
+  conversationLimit?: bigint | undefined;
 };
 
 /**

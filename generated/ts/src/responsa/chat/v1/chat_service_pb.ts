@@ -1149,7 +1149,7 @@ export const ChatService: GenService<{
    * replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
    *
    * If an error occurs before the turn is accepted, the call fails, and the server stores nothing. These errors are INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
-   * QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
+   * QUEUE_FULL, OVERLOADED, RATE_LIMIT (messages a minute), LIMIT_REACHED (turns that have not ended, stored bytes, or conversations if the question begins one), PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
    *
    * @generated from rpc responsa.chat.v1.ChatService.Ask
    */
@@ -1232,7 +1232,7 @@ export const ChatService: GenService<{
     output: typeof ListTurnsResponseSchema;
   },
   /**
-   * CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+   * CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED, LIMIT_REACHED (conversations, stored bytes).
    *
    * @generated from rpc responsa.chat.v1.ChatService.CreateConversation
    */

@@ -630,7 +630,7 @@ export enum Reason {
   RATE_LIMIT = 85,
 
   /**
-   * RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams or API keys. Nothing was recorded. If waiting can help, RetryInfo
+   * RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo
    * says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".
    *
    * @generated from enum value: REASON_LIMIT_REACHED = 86;

@@ -1505,7 +1505,7 @@ export const SearchModeSchema: GenEnum<SearchMode> = /*@__PURE__*/
 export const KnowledgeService: GenService<{
   /**
    * CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
-   * with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant).
+   * with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant), LIMIT_REACHED (collections).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.CreateCollection
    */

@@ -1,0 +1,212 @@
+"""What one user may keep: the numbers of conversations and collections, and the bytes of everything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import Final
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import AlreadyExists, Exhausted, Reason
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.turns import NewTurn, Question
+from responsa_server.embedded import Layout
+from responsa_server.embedded.redis import EmbeddedRedis
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.limits import PostgresLimits
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.library_house import House as LibraryHouse
+from tests.contract.test_limits import limiter, limits
+from tests.contract.turn_house import House, Script, told
+from tests.contract.turn_steps import FAILED, answered, cancelled, citation, claim_of, row, value
+
+# By definition: the question and the terminal event of each ended turn, and the titles and labels as they are stored.
+_BYTES_OF_CONVERSATIONS: Final = """SELECT coalesce(sum(octet_length(c.title) + pg_column_size(c.labels) + coalesce(t.bytes, 0)), 0)::bigint FROM responsa.conversation AS c
+    LEFT JOIN (SELECT conversation_id, sum(octet_length(request) + octet_length(terminal)) AS bytes FROM responsa.turn GROUP BY conversation_id) AS t
+    ON t.conversation_id = c.id WHERE c.user_id = %s"""
+HTML: Final = "<html><body><h1>Ferries</h1><p>The ferry leaves at nine.</p></body></html>"
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    part = EmbeddedRedis(Layout.of(tmp_path / "home").prepare())
+    part.start()
+    try:
+        yield part
+    finally:
+        part.stop()
+
+
+async def refused(work: Awaitable[object], limit: str) -> Exhausted:
+    with pytest.raises(Exhausted) as caught:
+        await work
+    error = caught.value
+    assert (error.reason, error.metadata["limit"], error.metadata["scope"], error.retry_after) == (
+        Reason.LIMIT_REACHED,
+        limit,
+        "user",
+        None,
+    )
+    return error
+
+
+async def test_conversations_at_once_never_pass_the_limit_and_a_deleted_one_makes_room(
+    database: Database, redis: EmbeddedRedis, people: People, database_urls: DatabaseUrls
+) -> None:
+    house, store = House(database), PostgresConversationStore(database)
+    asked, request_id = Question("How long is the Nile?"), uuid7()
+    async with (
+        limiter(database, redis.url, limits(conversations=5)) as gate,
+        house.turns(Script(), gate=gate) as one,
+        house.turns(Script(), gate=gate) as other,
+    ):
+        begun = await one.accept(people.ann, asked, request_id)
+        made = [
+            store.create(people.ann, uuid7(), "", {}, uuid7() if place % 2 else None, most=5)
+            for place in range(12)
+        ]
+        questions = [(one, other)[place % 2].accept(people.ann, asked, None) for place in range(12)]
+        outcomes = await asyncio.gather(*made, *questions, return_exceptions=True)
+        errors = [found for found in outcomes if isinstance(found, BaseException)]
+        assert len(errors) == 20
+        for error in errors:
+            assert isinstance(error, Exhausted)
+            assert error.metadata == {"limit": "conversations", "scope": "user", "value": "5"}
+        assert value(database_urls, "SELECT count(*) FROM responsa.conversation") == 5
+        # A refused question leaves no turn either.
+        asks = sum(not isinstance(found, BaseException) for found in outcomes[12:])
+        assert value(database_urls, "SELECT count(*) FROM responsa.turn") == 1 + asks
+
+        # A repetition begins no conversation, and neither does a question in an existing one.
+        assert (await other.accept(people.ann, asked, request_id)).turn_id == begun.turn_id
+        await told(one, people.ann, begun.turn_id)
+        more = await one.accept(people.ann, Question("How deep?", begun.conversation_id), None)
+        await told(one, people.ann, more.turn_id)
+        await one.accept(people.bob, asked, None)
+
+        await store.delete(people.ann, begun.conversation_id, "")
+        await other.accept(people.ann, asked, None)
+        error = await refused(other.accept(people.ann, asked, None), "conversations")
+        assert "Delete conversations, or ask an administrator" in error.message
+
+
+async def test_a_repeated_creation_finds_its_conversation_at_the_limit(
+    conversation_store: PostgresConversationStore, people: People
+) -> None:
+    request_id = uuid7()
+    made = await conversation_store.create(people.ann, uuid7(), "", {}, request_id, most=1)
+    assert await conversation_store.create(people.ann, uuid7(), "", {}, request_id, most=1) == made
+    await refused(conversation_store.create(people.ann, uuid7(), "", {}, uuid7(), most=1), "conversations")
+
+
+async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_room(
+    house: LibraryHouse, people: People
+) -> None:
+    library = house.library
+
+    async def create(name: str, *, most: int = 3) -> object:
+        return await library.create_collection(people.ann, name, "", Chunking(), uuid7(), most=most)
+
+    outcomes = await asyncio.gather(*(create(f"c{place}") for place in range(12)), return_exceptions=True)
+    assert sum(isinstance(found, Exhausted) for found in outcomes) == 9
+    names = [name for (name,) in house.ask("SELECT coalesce(slug, id) FROM responsa.collection")]
+    assert len(names) == 3
+    # Who is at the limit still learns that a collection exists.
+    with pytest.raises(AlreadyExists) as caught:
+        await create(names[0])
+    assert caught.value.reason is Reason.RESOURCE_ALREADY_EXISTS
+    await library.delete_collection(people.ann, names[0], "", force=False)
+    await create("room")
+    error = await refused(create("none"), "collections")
+    assert "Delete collections, or ask an administrator" in error.message
+    await library.create_collection(people.bob, "others", "", Chunking(), most=1)
+
+
+async def test_every_end_of_a_turn_is_counted_exactly(
+    database: Database,
+    turn_store: PostgresTurnStore,
+    conversation_store: PostgresConversationStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    store = PostgresLimits(database)
+    assert await store.stored_bytes(people.ann) == 0
+
+    async def begun(conversation: NewTurn | None = None) -> NewTurn:
+        new = new_turn(conversation=None if conversation is None else conversation.conversation_id)
+        await turn_store.accept(people.ann, new, cancelled)
+        return new
+
+    first, second, third, theirs = await begun(), await begun(), await begun(), new_turn("Whose?")
+    await turn_store.accept(people.bob, theirs, cancelled)
+    await turn_store.finish(claim_of(first), [row(2)], answered(citation("x" * 500)))
+    await turn_store.finish(claim_of(second), [row(2)], FAILED)
+    await turn_store.finish(claim_of(theirs), [row(2)], answered())
+    await turn_store.cancel(people.ann, third.id, True, cancelled)
+    more = await begun(first)
+    await turn_store.finish(claim_of(more), [row(2)], answered())
+    labels = {f"label{place}": "v" * 200 for place in range(32)}
+    await conversation_store.create(people.ann, uuid7(), "Nile", labels, None)
+    found = await store.stored_bytes(people.ann)
+    assert found == value(database_urls, _BYTES_OF_CONVERSATIONS, people.ann.user_id)
+    # A failed and a cancelled turn leave the conversation as it was, apart from its size.
+    for unchanged in (second, third):
+        assert (await conversation_store.get(people.ann, unchanged.conversation_id)).etag == "1"
+    for conversation in (first, second, third):
+        await conversation_store.delete(people.ann, conversation.conversation_id, "")
+    assert await store.stored_bytes(people.ann) == value(
+        database_urls, _BYTES_OF_CONVERSATIONS, people.ann.user_id
+    )
+
+
+async def test_the_canonical_text_of_a_document_counts_if_it_is_not_the_original(
+    database: Database, house: LibraryHouse, people: People
+) -> None:
+    store = PostgresLimits(database)
+    await house.take_in(people.ann, "# Ferries\n\nThe ferry leaves at nine.\n", "ferries.md")
+    sizes = "SELECT size_bytes, canonical_bytes FROM responsa.document_version ORDER BY create_time"
+    [(text, same)] = house.ask(sizes)
+    assert await store.stored_bytes(people.ann) == text == same
+    await house.take_in(people.ann, HTML, "ferries.html", media_type="text/html")
+    [_, (original, canonical)] = house.ask(sizes)
+    assert original == len(HTML) > canonical > 0
+    assert await store.stored_bytes(people.ann) == text + original + canonical
+    assert await store.stored_bytes_of_tenant(people.bob) == text + original + canonical
+    assert await store.stored_bytes(people.bob) == 0
+
+
+async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    house, store = House(database), PostgresConversationStore(database)
+    asked = Question("How long is the Nile?")
+    async with (
+        limiter(database, redis.url, limits(storage_bytes=1_000)) as gate,
+        limiter(database, redis.url, limits(storage_bytes=1_000)) as elsewhere,
+        house.turns(Script(), gate=gate) as turns,
+    ):
+        begun = await turns.accept(people.ann, asked, None)
+        await told(turns, people.ann, begun.turn_id)
+        large = await store.create(
+            people.ann, uuid7(), "", {f"l{place}": token_hex(100) for place in range(32)}, None
+        )
+        for work in (
+            turns.accept(people.ann, asked, None),
+            turns.accept(people.ann, Question("How deep?", begun.conversation_id), None),
+            gate.kept(people.ann),
+            elsewhere.kept(people.ann),
+        ):
+            error = await refused(work, "storage_bytes")
+            assert "Delete documents or conversations, or ask an administrator" in error.message
+        assert await house.value("SELECT count(*) FROM responsa.turn") == 1
+        await store.delete(people.ann, large.id, "")
+        await turns.accept(people.ann, asked, None)
+        await elsewhere.kept(people.ann)
+        await turns.accept(people.bob, asked, None)
