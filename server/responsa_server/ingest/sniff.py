@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, cast
 
@@ -20,7 +21,7 @@ from chardet import detect_all
 from chardet.registry import REGISTRY, lookup_encoding
 
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.domain.knowledge import StoredBytes
+from responsa_server.domain.knowledge import LeftOutKind, StoredBytes
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import OLE_MAGIC, ZIP_MAGIC, Archive, is_encrypted_office
 from responsa_server.ingest.formats.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
@@ -154,6 +155,8 @@ class Original:
     """The name of the format's row."""
     guessed_charset: str = ""
     """The character set that `text` was decoded with, if another one is nearly as likely; otherwise ''."""
+    left_out: Counter[LeftOutKind] = field(default_factory=Counter[LeftOutKind])
+    """The number of parts that the parser has not read, by kind."""
 
     @cached_property
     def text(self) -> str:

@@ -39,6 +39,7 @@ from responsa_server.domain.knowledge import (
     DocumentMetadata,
     DocumentVersion,
     Hit,
+    LeftOutKind,
     Operation,
     SearchMode,
     SearchQuery,
@@ -383,7 +384,12 @@ def ingest_operation(value: Operation, result: Document | None) -> operations_pb
             if result is None
             else document(result)
         )
-        encoded.response.Pack(document_pb2.IngestResult(document=shown, unchanged=value.unchanged))
+        packed = document_pb2.IngestResult(
+            document=shown, unchanged=value.unchanged, guessed_charset=value.charset
+        )
+        for kind, count in value.counts.items():
+            packed.left_out.add(kind=values.LEFT_OUT_KIND.number(LeftOutKind(kind)), count=count)
+        encoded.response.Pack(packed)
     return encoded
 
 

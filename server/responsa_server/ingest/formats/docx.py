@@ -17,6 +17,7 @@ from xml.etree.ElementTree import Element
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.office import (
+    count_left_out,
     document,
     first,
     is_on,
@@ -69,6 +70,7 @@ _FORMS: Final = {
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
     archive = Archive.open(original.data)
+    count_left_out(original, archive)
     part = main_part(archive)
     parts = {one.kind: one.part for one in related(archive, part).values()}
     said = stated(archive)

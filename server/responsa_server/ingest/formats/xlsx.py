@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.number_formats import BUILT_IN, Shown, compiled, general
 from responsa_server.ingest.formats.office import (
     Names,
+    count_left_out,
     document,
     is_on,
     main_part,
@@ -47,6 +49,7 @@ _PLAIN_SHEET_NAME = re.compile(r"[^\W\d][\w.]*\Z")
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
     archive = Archive.open(original.data)
+    count_left_out(original, archive)
     part = main_part(archive)
     links = related(archive, part)
     parts = {one.kind: one.part for one in links.values()}
@@ -61,7 +64,10 @@ def parse(original: Original) -> ParsedDocument:
     cells = 0
     for number, one in enumerate(workbook.iter("x:sheet"), 1):
         link = links.get(one.get("r:id", ""))
-        if link is None or link.kind != "worksheet" or one.get("state", "visible") != "visible":
+        if link is None or link.kind != "worksheet":
+            continue
+        if one.get("state", "visible") != "visible":
+            original.left_out[LeftOutKind.HIDDEN_SHEET] += 1
             continue
         sheet = _Sheet(shared, formats, fonts, room=MAX_CELLS - cells)
         read_events(archive, link.part, sheet.start, sheet.end, sheet.text)
