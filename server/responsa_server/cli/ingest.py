@@ -124,7 +124,8 @@ def ingest_paths(
 ) -> None:
     """Load documents into a collection, and return when each document is searchable or has failed.
 
-    From a folder, the command loads all files in formats that the server reads. It skips hidden files, files with other
+    From a folder, the command loads all files in formats that the server reads. It skips hidden files, what programs
+    leave behind (~$ files of Word, .~lock files of LibreOffice, .DS_Store, Thumbs.db, desktop.ini; also if you name them), files with other
     suffixes, empty files, files of more than 64 MiB, and links out of the folder. The last line counts the skipped files.
 
     The files of an archive are loaded like those of a folder. Archives in archives are skipped. An archive is refused

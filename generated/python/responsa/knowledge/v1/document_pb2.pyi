@@ -324,7 +324,7 @@ class DocumentMetadata(_message.Message):
     ROLE_REQUIRED.
     """
     source_key: _builtins.str
-    """The key of the document, 1 to 1,024 bytes. See Document.source_key."""
+    """The key of the document, 1 to 1,024 bytes. The server stores it in the Unicode form NFC. See Document.source_key."""
     title: _builtins.str
     """The title; at most 512 bytes. If empty, the server uses the title found in the document."""
     uri: _builtins.str

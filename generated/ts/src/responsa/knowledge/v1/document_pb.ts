@@ -227,7 +227,7 @@ export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata">
   collection: string;
 
   /**
-   * The key of the document, 1 to 1,024 bytes. See Document.source_key.
+   * The key of the document, 1 to 1,024 bytes. The server stores it in the Unicode form NFC. See Document.source_key.
    *
    * @generated from field: string source_key = 2;
    */
