@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.formats import pdf as parser
+from responsa_server.ingest.formats.right_to_left import Glyph, logical_lines
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.sandbox.protocol import pack_result
 from responsa_server.ingest.settings import IngestionSettings
@@ -226,6 +227,32 @@ def test_hyphens_at_line_ends(before: str, after: str, joined: str) -> None:
 def test_right_to_left_text_is_in_logical_order() -> None:
     # Drawn from the left, as it is seen: the line begins at the right with alef and bet.
     assert text_of(Text(50, 700, "25 ~} |{")) == "\u05d0\u05d1 \u05d2\u05d3 25"
+
+
+@pytest.mark.parametrize(
+    ("drawn", "logical"),
+    [
+        ("(12) ~} |{", "\u05d0\u05d1 \u05d2\u05d3 (12)"),
+        ("[12] ~} |{", "\u05d0\u05d1 \u05d2\u05d3 [12]"),
+        ("3.5 (25 ~}) |{", "\u05d0\u05d1 (\u05d2\u05d3 25) 3.5"),
+        ("~} |{ ({", "\u05d0) \u05d0\u05d1 \u05d2\u05d3"),
+        ("~}) |{", "\u05d0\u05d1 (\u05d2\u05d3"),
+    ],
+)
+def test_brackets_and_numbers_in_right_to_left_text(drawn: str, logical: str) -> None:
+    assert text_of(Text(50, 700, drawn)) == logical
+
+
+def test_a_ligature_of_arabic_letters_is_in_logical_order() -> None:
+    assert text_of(Text(50, 700, "\x7f {")) == "\u05d0 \u0644\u0627"
+    # A glyph that the file maps to both letters: the library gives the second letter first.
+    for letters in ("\u0644\u0627", "\u0627\u0644"):
+        glyphs: list[Glyph] = [
+            (0.0, 5.0, 0.0, letters[0]),
+            (0.0, 5.0, 0.0, letters[1]),
+            (6.0, 10.0, 0.0, "\u0643"),
+        ]
+        assert [one.text for one in logical_lines(glyphs, 10, mostly=True)] == ["\u0643\u0644\u0627"]
 
 
 def test_turned_text_comes_last() -> None:
