@@ -275,6 +275,15 @@ def test_the_value_of_a_field_follows_its_label() -> None:
     assert "Member: [x]" in text
 
 
+def test_typed_text_is_read_and_comments_are_counted() -> None:
+    typed = "<</Type/Annot/Subtype/FreeText/Contents(Closed until\rMay.)/Rect[120 690 300 712]/DA(/F 9 Tf)>>"
+    comment = "<</Type/Annot/Subtype/Text/Contents(Is it?)/Rect[20 690 30 700]>>"
+    data = pdf([Text(50, 700, "The mill:")], more=[typed, comment], page="/Annots[100 0 R 101 0 R]")
+    original = sniff(data, "a.pdf")
+    assert parser.parse(original).canonical_text == "The mill: Closed until May."
+    assert original.left_out == {"comment": 1}
+
+
 def test_scripts_and_attached_files_are_left_out() -> None:
     script, attached = "(app.alert\\(1\\))", "<</Type/EmbeddedFile/Length 6>>stream\nOkapi.\nendstream"
     data = pdf(

@@ -1,7 +1,7 @@
 """XLSX (SpreadsheetML, ISO/IEC 29500-1): each visible sheet is a heading with its name, and each row with content is a row of a table.
 
 Cells have the text that the sheet shows: the results of formulas, and numbers and dates in their formats. The columns that are empty in the
-whole sheet are left out. Hidden sheets, charts and comments are left out. Hidden rows and columns are kept, because a filter or a closed
+whole sheet are left out. The texts of shapes follow the rows. Hidden sheets, charts and comments are left out. Hidden rows and columns are kept, because a filter or a closed
 group hides them too.
 """
 
@@ -28,6 +28,7 @@ from responsa_server.ingest.formats.office import (
     read_tree,
     related,
     stated,
+    tidy,
     tidy_cell,
     whole,
 )
@@ -72,7 +73,9 @@ def parse(original: Original) -> ParsedDocument:
         sheet = _Sheet(shared, formats, fonts, room=MAX_CELLS - cells)
         read_events(archive, link.part, sheet.start, sheet.end, sheet.text)
         cells += sheet.cells
-        _write(blocks, sheet, number, tidy_cell(one.get("name", "")))
+        name = tidy_cell(one.get("name", ""))
+        _write(blocks, sheet, number, name)
+        _write_text_boxes(blocks, archive, link.part, number, name, headed=bool(sheet.rows))
     return document(
         original,
         blocks,
@@ -101,6 +104,23 @@ def _write(blocks: BlockWriter, sheet: _Sheet, number: int, name: str) -> None:
         if first != last:
             path += f":{letters[last]}{row}"
         blocks.write_row(cells, Place(page=number, path=path))
+
+
+def _write_text_boxes(
+    blocks: BlockWriter, archive: Archive, part: str, number: int, name: str, *, headed: bool
+) -> None:
+    """Write the texts of a sheet's shapes after its rows. headed: whether the sheet has its heading already."""
+    place = Place(page=number, path=name)
+    for link in related(archive, part).values():
+        if link.kind != "drawing" or link.part not in archive:
+            continue
+        for paragraph in read_tree(archive, link.part).iter("a:p"):
+            text = tidy("".join(one.text or "" for one in paragraph.iter("a:t")))
+            if text and not headed:
+                headed = True
+                blocks.write(name or f"Sheet {number}", BlockKind.HEADING, 1, place=place)
+            if text:
+                blocks.write(text, BlockKind.PARAGRAPH, place=place)
 
 
 def _shared_strings(archive: Archive, part: str) -> list[str]:
