@@ -155,8 +155,8 @@ class Original:
     """The name of the format's row."""
     guessed_charset: str = ""
     """The character set that `text` was decoded with, if another one is nearly as likely; otherwise ''."""
-    is_nested: bool = False
-    """Whether the document is a file inside another file."""
+    depth: int = 0
+    """How many files the document is inside of."""
     left_out: Counter[LeftOutKind] = field(default_factory=Counter[LeftOutKind])
     """The number of parts that the parser has not read, by kind."""
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.sniff import Original, sniff
 from responsa_server.text.canonical import BlockKind, Place
 
+_MAX_DEPTH: Final = 3
+
 
 def write_nested(
     outer: Original, data: bytes, name: str, content_type: str, blocks: BlockWriter, path: str
 ) -> None:
-    """Append the blocks of a file. A file that cannot be read, or that is inside a nested file, is counted as left out.
+    """Append the blocks of a file. A file that cannot be read, or that is inside too many files, is counted as left out.
 
     name, content_type: as in `sniff`. path: the place in the outer file.
     """
-    if outer.is_nested:
+    if outer.depth >= _MAX_DEPTH:
         outer.left_out[LeftOutKind.EMBEDDED_FILE] += 1
         return
     try:
         inner = sniff(data, name, content_type, formats=outer.formats)
-        inner.is_nested = True
+        inner.depth = outer.depth + 1
         row = outer.formats.named(inner.format)
         assert row is not None, "sniff() must return the name of a format in the table of formats"
         document = row.load()(inner)

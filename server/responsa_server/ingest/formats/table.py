@@ -293,5 +293,31 @@ JSON_LINES: Final = Format(
     sample=b'{"city": "Bonn"}\n{"city": "Ulm"}\n',
     parser="responsa_server.ingest.formats.json_rows:parse_lines",
 )
+EML: Final = Format(
+    name="EML",
+    display_name="e-mail",
+    suffixes=("eml",),
+    media_types=("message/rfc822",),
+    sample=b"""From: =?utf-8?B?w4Q=?= <a@example.org>
+Subject: Title
+Date: Mon, 02 Mar 2026 10:00:00 +0100
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b
 
-FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES))
+--b
+Content-Type: text/plain; charset=iso-8859-1
+Content-Transfer-Encoding: quoted-printable
+
+Gr=FC=DFe
+--b
+Content-Type: text/html
+Content-Disposition: attachment; filename*=utf-8''a.html
+Content-Transfer-Encoding: base64
+
+PHA+VGV4dDwvcD4=
+--b--
+""",
+    parser="responsa_server.ingest.formats.eml:parse",
+)
+
+FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES, EML))
