@@ -74,6 +74,7 @@ class OwnDocs(Errand):
         """Record that the documents are loaded, or say why they are not."""
         if code == 0:
             self.layout.docs_record.write_text(self._digest, encoding="utf-8")
+            print("Responsa's own documents are loaded.", flush=True)
         else:
             print(_not_loaded(self.last_words() or exit_text(code)), flush=True)
 

@@ -102,6 +102,7 @@ def run(settings: Settings) -> int:
         prepare_database()
 
     def announce() -> None:
+        layout.port.write_text(f"{settings.port}\n", encoding="ascii")
         code = asyncio.run(_session_code(settings, layout))
         print(f"Responsa is ready: {_url(settings)}/#code={code}", flush=True)
         print(
