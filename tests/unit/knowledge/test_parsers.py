@@ -292,7 +292,7 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
         "MARKDOWN": "b223506681aa49f2",
         "TEXT": "3e9fe39129121c60",
         "HTML 4": "b2140e19f486dce2",
-        "PDF 2": "407840facd3855f7",
+        "PDF 3": "407840facd3855f7",
         "DOCX 2": "71988c4d8e0803ba",
         "PPTX 2": "a72c68580fd34c0c",
         "XLSX 2": "e4b7581085a2a7e4",

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.office import (
     document,
     first,
@@ -425,6 +426,10 @@ class _Reader:
         shown = not hidden and not any(self.fields)
         for child in node:
             match child.tag:
+                case "m:oMathPara" if shown:
+                    parts.append("\n".join(map(linear, child.iter("m:oMath"))))
+                case "m:oMath" if shown:
+                    parts.append(linear(child))
                 case "w:t" | "m:t":
                     if shown:
                         parts.append(in_unicode(child.text or "", self.font))

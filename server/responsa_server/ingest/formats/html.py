@@ -10,11 +10,13 @@ import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
+from xml.etree.ElementTree import Element, TreeBuilder
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
+from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.html_content import content_of
 from responsa_server.ingest.formats.html_tree import is_shown, steps
 from responsa_server.ingest.sniff import Original
@@ -312,7 +314,9 @@ def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[i
             visible = (
                 node.mem_id not in left_out and is_shown(node) and not _is_note_mark(tag, node, forms[-2])
             )
-            shown.append(visible or tag == "-document")
+            if visible and tag == "math":
+                writer.inline.append(linear(_math(node)))
+            shown.append((visible and tag != "math") or tag == "-document")
             if visible:
                 _enter(tag, node, writer, layout)
         elif shown.pop() and not tag.startswith("-"):
@@ -327,6 +331,21 @@ def _form(tag: str, node: LexborNode, above: Form) -> Form:
     if tag in _STRUCK or (tag == "span" and _LINE_THROUGH.search(node.attributes.get("style") or "")):
         return Form(above.shift, struck=True)
     return above
+
+
+def _math(top: LexborNode) -> Element:
+    """An equation as `linear` reads it."""
+    builder = TreeBuilder()
+    for node, entering in steps(top, lambda _: True):
+        tag = node.tag or ""
+        if tag.startswith("-"):
+            if entering and tag == "-text":
+                builder.data(_clean(node.text()))
+        elif entering:
+            builder.start(f"math:{tag}", {key: value or "" for key, value in node.attributes.items()})
+        else:
+            builder.end(f"math:{tag}")
+    return builder.close()
 
 
 def _is_note_mark(tag: str, node: LexborNode, above: Form) -> bool:

@@ -7,6 +7,7 @@ page; its cells are read one after the other.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,6 +16,7 @@ from xml.etree.ElementTree import Element
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
+from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.office import (
     Stated,
     document,
@@ -73,6 +75,7 @@ def parse(original: Original) -> ParsedDocument:
     said = properties(read_tree(archive, "meta.xml")) if "meta.xml" in archive else Stated()
     trees = [read_tree(archive, "styles.xml"), tree] if "styles.xml" in archive else [tree]
     reader = _Reader(
+        archive,
         lists={name: levels for one in trees for name, levels in _lists(one)},
         outline={level: style for one in trees for level, style in _outline(one)},
         hidden={name for one in trees for name in _hidden_styles(one)},
@@ -194,11 +197,14 @@ class _List:
 
 @dataclass(slots=True)
 class _Reader:
+    archive: Archive
     lists: Mapping[str, Mapping[int, _Level]]
     outline: Mapping[int, _Level]
     hidden: set[str]
     styles: Mapping[str, Element]
     resolved: dict[str, _Style] = field(default_factory=dict[str, _Style])
+    equations: dict[str, str] = field(default_factory=dict[str, str])
+    """The texts of the formulas that stand in parts of their own, by part."""
     blocks: BlockWriter = field(default_factory=BlockWriter)
     open: list[_List] = field(default_factory=list[_List])
     """The open lists, outermost first."""
@@ -356,7 +362,7 @@ class _Reader:
                 case "draw:text-box":
                     self.box(child)
                 case "draw:frame" | "draw:g" | "draw:a":
-                    self.drawing(child)
+                    self.drawing(child, parts)
                 case tag if tag.startswith("draw:"):
                     # The text of a drawn shape stands in paragraphs of the shape.
                     self.box(child)
@@ -367,13 +373,24 @@ class _Reader:
             if child.tail:
                 add(child.tail)
 
-    def drawing(self, node: Element) -> None:
-        """Let the text boxes of a frame wait. Titles and descriptions of pictures are left out."""
+    def drawing(self, node: Element, parts: list[str]) -> None:
+        """Append the formulas of a frame, and let its text boxes wait. Titles and descriptions of pictures are left out."""
         for child in node:
             if child.tag in ("draw:frame", "draw:g", "draw:a"):
-                self.drawing(child)
+                self.drawing(child, parts)
+            elif child.tag == "draw:object":
+                parts.append(self.equation(child))
             elif child.tag.startswith("draw:") and child.tag not in _UNREAD:
                 self.box(child)
+
+    def equation(self, node: Element) -> str:
+        """The text of a formula; '' for other objects. Its MathML stands in the object, or in a part of its own."""
+        part = posixpath.normpath(posixpath.join(node.get("xlink:href", ""), _CONTENT))
+        if part == _CONTENT or part not in self.archive:
+            return "".join(map(linear, node.iter("math:math")))
+        if part not in self.equations:
+            self.equations[part] = "".join(map(linear, read_tree(self.archive, part).iter("math:math")))
+        return self.equations[part]
 
     def note(self, node: Element) -> None:
         self.noted += 1

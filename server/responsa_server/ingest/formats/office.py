@@ -43,6 +43,8 @@ _PREFIXES: Final = {
     **{f"{_ODF}{name}:1.0": name for name in ("office", "text", "table", "style", "manifest", "meta")},
     f"{_ODF}drawing:1.0": "draw",
     f"{_ODF}presentation:1.0": "presentation",
+    "http://www.w3.org/1998/Math/MathML": "math",
+    "http://www.w3.org/1999/xlink": "xlink",
 }
 # The strict form of Office Open XML differs in the names of its namespaces.
 _STRICT = re.compile(r"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")

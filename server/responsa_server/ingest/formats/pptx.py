@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.office import (
     Related,
     document,
@@ -181,6 +182,8 @@ def _text(paragraph: Element) -> str:
                 parts.append(_formed(text, child.find("a:rPr")))
             case "a:br":
                 parts.append("\n")
+            case "m:oMath":
+                parts.append(linear(child))
             case "mc:AlternateContent":
                 if (variant := understood(child)) is not None:
                     parts.append(_text(variant))

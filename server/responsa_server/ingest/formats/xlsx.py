@@ -194,7 +194,7 @@ def _fonts(tree: Element | None) -> dict[str, _Font]:
     found: dict[str, _Font] = {}
     for number, one in enumerate(one for top in tree.findall("x:cellXfs") for one in top):
         font = whole(one.get("fontId"), 0, 999_999)
-        if font < len(made) and made[font].shown("a") != "a":
+        if font < len(made) and made[font].shown("aP") != "aP":
             found[str(number)] = made[font]
     return found
 
