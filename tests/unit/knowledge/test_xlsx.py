@@ -36,7 +36,7 @@ def test_sheets_are_headings_and_rows_are_rows_of_a_table() -> None:
     made = xlsx(sheets, strings=strings, hidden={"Secret": "veryHidden"})
     document = parse(made, "folder/mills of Kent.xlsx")
     assert document.canonical_text == (
-        "Prices\n\nMill | Grain | a b_\nSandford |  | #N/A\n | one two\n\nOld mills\n\nTRUE"
+        "Prices\n\nMill | Grain | a b_\n---|---|---\nSandford |  | #N/A\n| | one two\n\nOld mills\n\nTRUE"
     )
     assert [kind for kind, _, _ in spans(document)] == [
         BlockKind.HEADING,
@@ -154,7 +154,7 @@ def test_every_built_in_format_shows_numbers() -> None:
 
 def test_a_cell_in_the_last_corner_costs_little() -> None:
     made = xlsx({"S": row(1, cell("A1", "1")) + row(1_048_576, cell("XFD1048576", "2"))})
-    assert parse(made, "a.xlsx").canonical_text == "S\n\n1\n | 2"
+    assert parse(made, "a.xlsx").canonical_text == "S\n\n1\n\n2"
 
 
 def test_too_many_cells_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

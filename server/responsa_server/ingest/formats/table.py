@@ -179,7 +179,7 @@ HTML: Final = Format(
     media_types=("text/html", "application/xhtml+xml"),
     sample=b"<html lang='en'><title>Title</title><h1>Title</h1><p>Text &amp; <b>more</b>.</p></html>",
     parser="responsa_server.ingest.formats.html:parse",
-    version=3,
+    version=4,
     opening=re.compile(
         r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}+<(?:!doctype\s+html|html|head|body)\b",
         re.IGNORECASE | re.DOTALL,
@@ -204,7 +204,7 @@ trailer<</Root 1 0 R>>
 %%EOF
 """,
     parser="responsa_server.ingest.formats.pdf:parse",
-    version=2,
+    version=3,
     drawer="responsa_server.ingest.formats.pdf_pages:draw",
     opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
 )
@@ -221,6 +221,7 @@ DOCX: Final = Format(
     ),
     sample=office_samples.DOCX,
     parser="responsa_server.ingest.formats.docx:parse",
+    version=2,
     member=Member(re.compile(r"word/document\d*\.xml")),
 )
 PPTX: Final = Format(
@@ -236,6 +237,7 @@ PPTX: Final = Format(
     ),
     sample=office_samples.PPTX,
     parser="responsa_server.ingest.formats.pptx:parse",
+    version=2,
     member=Member(re.compile(r"ppt/presentation\d*\.xml")),
 )
 XLSX: Final = Format(
@@ -249,6 +251,7 @@ XLSX: Final = Format(
     ),
     sample=office_samples.XLSX,
     parser="responsa_server.ingest.formats.xlsx:parse",
+    version=2,
     member=Member(re.compile(r"xl/workbook\d*\.xml")),
 )
 ODT: Final = Format(
@@ -261,6 +264,7 @@ ODT: Final = Format(
     ),
     sample=office_samples.ODT,
     parser="responsa_server.ingest.formats.odt:parse",
+    version=2,
     member=Member(
         re.compile("mimetype"), re.compile(rb"application/vnd\.oasis\.opendocument\.text(?:-template)?\s*\Z")
     ),
@@ -272,6 +276,7 @@ CSV: Final = Format(
     media_types=("text/csv", "text/tab-separated-values"),
     sample=b'city;price\nBonn;"4"\n',
     parser="responsa_server.ingest.formats.csv_rows:parse",
+    version=2,
 )
 JSON: Final = Format(
     name="JSON",
