@@ -102,7 +102,7 @@ def test_a_table_is_a_row_a_line() -> None:
     document = parse(pdf(texts))
     assert (
         document.canonical_text
-        == "Month | Sacks | Price\nMay | 12 | 1,400.50\nJune |  | 20.00\nJuly | 7 | 8,000.00"
+        == "Month | Sacks | Price\n---|---|---\nMay | 12 | 1,400.50\nJune |  | 20.00\nJuly | 7 | 8,000.00"
     )
     assert {block.kind for block in document.blocks} == {BlockKind.TABLE}
 

@@ -17,6 +17,7 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
 from responsa_server.ingest.formats.equations import linear
+from responsa_server.ingest.formats.grid import Cell, placed, write_table
 from responsa_server.ingest.formats.office import (
     Stated,
     document,
@@ -26,7 +27,6 @@ from responsa_server.ingest.formats.office import (
     read_tree,
     tidy,
     tidy_cell,
-    tidy_row,
     whole,
 )
 from responsa_server.ingest.formats.symbols import in_unicode
@@ -412,23 +412,23 @@ class _Reader:
             for cell in cells:
                 self.read(cell)
             return
-        self.blocks.part()
-        for place, row in enumerate(rows, 1):
-            texts = tidy_row(list(self.cells(row)))
-            self.blocks.write_row(texts, Place(path=self.path or f"table {number}, row {place}"))
+        headers = {row for top in node.iter("table:table-header-rows") for row in _rows(top)}
+        write_table(
+            self.blocks,
+            placed(list(self.cells(row, header=row in headers)) for row in rows),
+            lambda row: Place(path=self.path or f"table {number}, row {row.number}"),
+        )
         if not self.path:
             self.follow()
 
-    def cells(self, row: Element) -> Iterator[str]:
-        """The texts of a row's cells. A merged cell has its text once, and empty texts for the rest of its columns and rows."""
-        for cell in row:
-            if cell.tag == "table:table-cell":
-                text = tidy_cell("\n".join(self.inline(one) for one in self.paragraphs_in(cell)))
-                yield from [text] * whole(
-                    cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED if text else 1
-                )
-            elif cell.tag == "table:covered-table-cell":
-                yield from [""] * whole(cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED)
+    def cells(self, row: Element, *, header: bool) -> Iterator[Cell]:
+        """A row's cells, without those that a merged cell covers. header: whether the row names the columns."""
+        for cell in row.findall("table:table-cell"):
+            text = tidy_cell("\n".join(self.inline(one) for one in self.paragraphs_in(cell)))
+            rows = whole(cell.get("table:number-rows-spanned"), 1, 9_999)
+            columns = whole(cell.get("table:number-columns-spanned"), 1, 9_999)
+            repeated = whole(cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED)
+            yield from [Cell(text, rows, columns, header)] * repeated
 
     def paragraphs_in(self, node: Element) -> Iterator[Element]:
         for child in node:

@@ -255,13 +255,6 @@ def tidy_cell(text: str) -> str:
     return " ".join(line for line in tidy(text).split("\n") if line)
 
 
-def tidy_row(cells: list[str]) -> list[str]:
-    """The cells of a row without the empty cells at its end."""
-    while cells and not cells[-1]:
-        cells.pop()
-    return cells
-
-
 def is_on(attribute: str | None) -> bool:
     """Whether an attribute of type ST_OnOff or xsd:boolean is true."""
     return attribute in ("1", "true", "on")
