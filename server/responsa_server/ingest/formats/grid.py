@@ -93,7 +93,7 @@ def placed(rows: Iterable[Sequence[Cell]]) -> list[Row]:
 
 
 def spread(rows: Sequence[Row], spans: Iterable[Span]) -> None:
-    """Give the text of each spanning cell to all cells that it covers, in rows that have cells of their own. A single cell that spans a row is its title, and comes once."""
+    """Give the text of each spanning cell to all cells that it covers, in rows that also have other cells. A single cell that spans a row is its title, and comes once."""
     room = _MAX_SPREAD * sum(len(text) + 3 for row in rows for text in row.cells.values())
     for index, column, height, width in spans:
         first = rows[index].cells

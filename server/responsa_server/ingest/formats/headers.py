@@ -30,7 +30,7 @@ def header_rows(rows: Sequence[Sequence[str]], *, sure: bool = False) -> tuple[i
     """How many rows stand above the header of a table, and how many rows the header has; (0, 0) if the first rows name no columns.
 
     rows: the first rows of the table, at most SAMPLE_ROWS, with '' for empty cells. The rows above a header have fewer cells than the table: a title, a date.
-    sure: words above words are no header.
+    sure: words above words are not a header.
     """
     widths = [sum(map(bool, row)) for row in rows]
     counted = Counter(width for width in widths if width)
@@ -71,7 +71,7 @@ def column_names(rows: Sequence[Sequence[str]], *, spread: bool) -> list[str]:
 def goes_on(forms: Sequence[str], row: Sequence[str], *, single: bool) -> bool | None:
     """Whether a table goes on with a row below an empty row; None if the forms do not tell.
 
-    forms: of the values in the table's columns; '' if a column has none. single: whether the empty row stands below the first row or above the last one.
+    forms: of the values in the table's columns; '' if a column has no values. single: whether the empty row stands below the first row or above the last one.
     """
     if any(row[len(forms) :]):
         return False

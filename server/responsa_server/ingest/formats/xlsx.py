@@ -210,7 +210,7 @@ class _Font:
     struck: bool = False
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        """Read an element of the font. A run or a string begins with no font of its own."""
+        """Read an element of the font. A run or a string begins without a font."""
         match name:
             case "x:strike":
                 self.struck = is_on(attributes.get("val", "1"))
