@@ -148,7 +148,7 @@ def _hidden_styles(tree: Element) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """How a style shows its text: the font, '' if it names none, and the form."""
+    """How a style shows its text: the font, or an empty text if it names no font, and the form."""
 
     font: str
     form: Form
@@ -204,7 +204,7 @@ class _Reader:
     styles: Mapping[str, Element]
     resolved: dict[str, _Style] = field(default_factory=dict[str, _Style])
     equations: dict[str, str] = field(default_factory=dict[str, str])
-    """The texts of the formulas that stand in parts of their own, by part."""
+    """The texts of the formulas that other parts hold, by part."""
     blocks: BlockWriter = field(default_factory=BlockWriter)
     open: list[_List] = field(default_factory=list[_List])
     """The open lists, outermost first."""
@@ -384,7 +384,7 @@ class _Reader:
                 self.box(child)
 
     def equation(self, node: Element) -> str:
-        """The text of a formula; '' for other objects. Its MathML stands in the object, or in a part of its own."""
+        """The text of a formula; '' for other objects. Its MathML stands in the object, or in another part."""
         part = posixpath.normpath(posixpath.join(node.get("xlink:href", ""), _CONTENT))
         if part == _CONTENT or part not in self.archive:
             return "".join(map(linear, node.iter("math:math")))

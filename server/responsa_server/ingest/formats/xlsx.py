@@ -208,7 +208,7 @@ class _Font:
     struck: bool = False
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        """Read an element of the font. A run or a string begins with no font of its own."""
+        """Read an element of the font. A run or a string begins without a font."""
         match name:
             case "x:strike":
                 self.struck = is_on(attributes.get("val", "1"))
@@ -294,7 +294,7 @@ class _Sheet:
                             f"The workbook has more than {MAX_CELLS:,} cells with content."
                         )
                     font = self.fonts.get(self.style) if self.fonts else None
-                    # The runs of a rich text have fonts of their own.
+                    # The runs of a rich text have their own fonts.
                     self.held[self.column] = (
                         tidy_cell(font.shown(text)) if font and "~~" not in text else text
                     )
