@@ -28,7 +28,7 @@ _RUNS: Final = (re.compile("\x01([^\x02]*)\x02"), re.compile("\x03([^\x04]*)\x04
 _STRUCK_RUN: Final = re.compile("\x05([^\x06]*)\x06")
 _APART: Final = re.compile(rf"(?<=\w){APART}+(?=\w)")
 
-# What is struck ends before a paragraph does. It never goes on over the beginning of another struck part, so that the time is linear. Marks in code do not count.
+# What is struck ends before a paragraph does. It never goes on over the beginning of another struck part, so that the time is linear. Marks within code do not count.
 _STRUCK: Final = (
     r"(?<![`~])(?:~~(?=[^\s~])(?:(?!~~|\n[ \t]*\n).)++(?<=\S)~~"
     r"|<(del|s|strike)(?:\s[^<>]*+)?>(?:(?!</?(?:del|s|strike)\b|\n[ \t]*\n).)*+</\1\s*>)(?![`~])"

@@ -195,7 +195,7 @@ def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
 
 
 def _shift(properties: Element | None) -> int | None:
-    """The shift of run properties, as in `Form`; None if they state none."""
+    """The shift of run properties, as in `Form`; None if they do not say."""
     value = _value(properties, "w:vertAlign")
     return {"superscript": 1, "subscript": -1}.get(value, 0) if value is not None else None
 

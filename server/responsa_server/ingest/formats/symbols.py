@@ -60,7 +60,7 @@ def _table_of(font: str) -> Mapping[int, str] | None:
 
 
 def symbol(code: str, font: str) -> str:
-    """The symbol with a hexadecimal code, such as "F06D"; '' if it is not a code."""
+    """The symbol with a hexadecimal code, such as "F06D"; '' for anything else."""
     if not re.fullmatch(r"[0-9A-Fa-f]{2,4}", code):
         return ""
     sign = chr(int(code, 16))
