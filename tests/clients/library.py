@@ -130,6 +130,10 @@ class ScriptedLibrary:
             )
             self.documents[place] = Kept(document, data)
         result = document_pb2.IngestResult(document=self.documents[place].document, unchanged=unchanged)
+        if b"remark" in data:
+            result.left_out.add(kind=document_pb2.LEFT_OUT_KIND_COMMENT, count=2)
+            result.left_out.add(kind=document_pb2.LEFT_OUT_KIND_HIDDEN_SHEET, count=1)
+            result.guessed_charset = "windows-1250"
         self._results[name] = operation(result, name=name)
         return operation(name=name)
 

@@ -83,6 +83,23 @@ async def test_a_folder_then_a_change_then_nothing_new(
     assert library.keys() == ["guide/intro.md", "guide/parts/one.HTML", "guide/parts/two.txt"]
 
 
+async def test_what_was_left_out_is_in_the_last_line(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    (tmp_path / "a.md").write_text("remark")
+    (tmp_path / "b.md").write_text("Text")
+    done = await responsa("ingest", tmp_path, "--verbose")
+    *files, last = done.out.splitlines()
+    assert last.endswith(
+        "0 failed; left out: 2 comments, 1 hidden sheet; 1 character set guessed, perhaps wrongly (--verbose names the files)"
+    )
+    note = "(left out: 2 comments, 1 hidden sheet; read as windows-1250, which is a guess)"
+    assert [one.endswith(note) for one in sorted(files)] == [True, False]
+    as_json = await responsa("ingest", tmp_path / "a.md", "--json")
+    line = json.loads(as_json.out)
+    assert (line["leftOut"], line["guessedCharset"]) == ({"comment": 2, "hidden_sheet": 1}, "windows-1250")
+
+
 async def test_files_and_globs_have_the_keys_of_their_folder(
     responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
 ) -> None:

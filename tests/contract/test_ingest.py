@@ -28,7 +28,7 @@ from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
 from tests.unit.knowledge.in_memory import InMemory
-from tests.unit.knowledge.office_files import docx
+from tests.unit.knowledge.office_files import changed, docx
 
 SECTION = "## Section {0}\n\nThe river number {0} is {1} kilometres long. It rises in the mountains of region {0}.\n\n"
 # This text makes several batches of passages.
@@ -478,3 +478,14 @@ async def test_a_replaced_version_is_pruned_by_a_job(house: House, people: Peopl
     async with house.working():
         await house.until(lambda: not jobs_left(house))
     assert house.ask("SELECT DISTINCT version FROM responsa.passage") == [(2,)]
+
+
+async def test_what_was_left_out_and_a_doubtful_character_set_are_in_the_result(
+    house: House, people: People
+) -> None:
+    body = docx("<w:p><w:r><w:t>The pump stands in cellar four.</w:t></w:r></w:p>")
+    part = b'<w:comments xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:comment/></w:comments>'
+    commented = await house.take_in(people.ann, changed(body, {"word/comments.xml": part}), "a.docx")
+    assert (commented.error, commented.counts, commented.charset) == (None, {"comment": 1}, "")
+    guessed = await house.take_in(people.ann, "½ cup".encode("cp1252"), "b.txt")
+    assert (guessed.error, guessed.counts, guessed.charset) == (None, {}, "windows-1252")

@@ -123,6 +123,24 @@ def test_refused_by_the_server_in_the_middle(http: httpx2.Client) -> None:
     assert (problem.reason, problem.metadata) == ("CONVERSATION_BUSY", {"active_turn": TURN})
 
 
+def test_a_form_is_refused_with_the_remedy(http: httpx2.Client) -> None:
+    answer = http.put("/v1/uploads?source_key=a.md", files={"file": ("a.md", b"x")}, headers=KEY)
+    refuses(answer, "content-type")
+    assert "--upload-file" in answer.text
+
+
+def test_the_character_set_of_the_header_counts(http: httpx2.Client) -> None:
+    def media_type(query: str, header: str) -> str:
+        answer = http.put(
+            f"/v1/uploads?source_key=a{query}", content=b"x", headers={**KEY, "content-type": header}
+        )
+        return answer.json()["response"].get("mediaType", "").partition(" ")[0]
+
+    assert media_type("", "text/plain;charset=windows-1250") == "text/plain;charset=windows-1250"
+    assert media_type("&media_type=text/html", "text/plain;charset=windows-1250") == "text/html"
+    assert media_type("", "application/x-www-form-urlencoded") in ("", media_type("", "text/plain"))
+
+
 def test_too_large_is_told_before_it_is_sent(place: Place) -> None:
     head = f"PUT /v1/uploads?source_key=a.md HTTP/1.1\r\nHost: {place.target}\r\nContent-Length: 67108865\r\n\r\n"
     with socket.create_connection(("127.0.0.1", place.port), timeout=30) as connection:

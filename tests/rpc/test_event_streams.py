@@ -206,6 +206,11 @@ async def test_a_reader_of_the_whole_stream_has_not_left(
     assert left.empty()
 
 
+async def test_no_proxy_collects_a_stream(quick: Replica) -> None:
+    async with quick.asking("How long is it?") as reading:
+        assert reading.response.headers["x-accel-buffering"] == "no"
+
+
 # Servers that drain.
 
 

@@ -141,6 +141,28 @@ async def test_a_text_in_the_request(served: Served) -> None:
     assert second.name == first.name
 
 
+async def test_composed_and_decomposed_names_are_one_document(served: Served) -> None:
+    async with served.house.working():
+        found = [
+            result(
+                await finished(
+                    served, await served.knowledge.CreateDocument(request, metadata=served.bob.metadata)
+                )
+            )
+            for key in ("Geb\u00fchren.md", "Gebu\u0308hren.md")
+            for request in [
+                pb.CreateDocumentRequest(metadata=document_pb2.DocumentMetadata(source_key=key), text=TEXT)
+            ]
+        ]
+    assert [one.document.source_key for one in found] == ["Geb\u00fchren.md"] * 2
+    assert [one.unchanged for one in found] == [False, True]
+    longer = document_pb2.DocumentMetadata(source_key="\u0344" * 512)  # twice as long in NFC
+    with pytest.raises(grpc.aio.AioRpcError, match="NFC"):
+        await served.knowledge.CreateDocument(
+            pb.CreateDocumentRequest(metadata=longer, text=TEXT), metadata=served.bob.metadata
+        )
+
+
 async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
     whole = TEXT.encode()
     big = b"x" * 262_144

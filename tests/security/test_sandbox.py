@@ -353,6 +353,13 @@ async def test_nothing_is_imported_in_a_confined_process() -> None:
             declared = f"text/plain; charset={charset}"
             parsed = await pool.parse(b"words \xb0\xa1 \x1b$B", "", declared, known_format="TEXT")
             assert parsed.title == "imported:", charset
+        for text, charset in (
+            ("Мир вам", "cp1251"),
+            ("日本語の文章です。", "cp932"),
+            ("中文文本测试", "gb18030"),
+        ):
+            parsed = await pool.parse(text.encode(charset), "", "text/plain", known_format="TEXT")
+            assert parsed.title == "imported:", charset
     finally:
         await pool.close()
 

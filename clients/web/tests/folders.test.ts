@@ -50,6 +50,8 @@ describe("picked", () => {
         file("guide/photo.png"),
         file("guide/empty.md", ""),
         file("guide/empty.zip", ""),
+        file("guide/~$one.md"),
+        file("guide/.DS_Store"),
       ],
       SUFFIXES,
       LOOKING,
@@ -62,8 +64,10 @@ describe("picked", () => {
       "guide/photo.png": "UNSUPPORTED_SUFFIX",
       "guide/empty.md": "EMPTY",
       "guide/empty.zip": "EMPTY",
+      "guide/~$one.md": "LEFT_BEHIND",
+      "guide/.DS_Store": "LEFT_BEHIND",
     });
-    expect(found).toHaveLength(7);
+    expect(found).toHaveLength(9);
     expect(found.map((one) => one.path)).toEqual(found.map((one) => one.path).sort());
   });
 
@@ -83,8 +87,8 @@ describe("picked", () => {
   });
 
   it("sends files that the user chose themselves, whatever they are", async () => {
-    const found = await all(picked([file("photo.png"), file("empty.txt", ""), file(".env")], SUFFIXES, LOOKING));
-    expect(summed(found)).toEqual({ "photo.png": "sent", "empty.txt": "sent", ".env": "sent" });
+    const found = await all(picked([file("photo.png"), file("empty.txt", ""), file(".env"), file("~$plan.docx")], SUFFIXES, LOOKING));
+    expect(summed(found)).toEqual({ "~$plan.docx": "LEFT_BEHIND", "photo.png": "sent", "empty.txt": "sent", ".env": "sent" });
   });
 });
 

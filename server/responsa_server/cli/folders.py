@@ -24,7 +24,7 @@ from responsa_client.aio import AsyncResponsa
 from responsa_server.cli.history import state_folder
 from responsa_server.cli.labels import escaped
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
-from responsa_server.cli.sources import Target, absolute, keys
+from responsa_server.cli.sources import Target, absolute, composed, keys
 
 _DEBOUNCE_MS: Final = 500
 _WAKE_MS: Final = 1000
@@ -118,8 +118,8 @@ async def gone(
     A document stays if its file, or an archive or folder around it, is still there but cannot be read or is skipped. Raises ResponsaError.
     """
     present = set(await asyncio.to_thread(lambda: list(keys(targets))))
-    around = tuple(f"{one.key}/" for one in targets if one.problem or one.skipped)
-    from_folders = tuple(f"{folder.root}/" for folder in folders)
+    around = tuple(composed(f"{one.key}/") for one in targets if one.problem or one.skipped)
+    from_folders = tuple(composed(f"{folder.root}/") for folder in folders)
     found: dict[str, document_pb2.Document] = {}
     for begin in from_folders:
         async for document in client.documents(collection, filter_by=_from(begin)):

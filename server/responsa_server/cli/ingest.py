@@ -124,7 +124,8 @@ def ingest_paths(
 ) -> None:
     """Load documents into a collection, and return when each document is searchable or has failed.
 
-    From a folder, the command loads all files in formats that the server reads. It skips hidden files, files with other
+    From a folder, the command loads all files in formats that the server reads. It skips hidden files, what programs
+    leave behind (~$ files of Word, .~lock files of LibreOffice, .DS_Store, Thumbs.db, desktop.ini; also if you name them), files with other
     suffixes, empty files, files of more than 64 MiB, and links out of the folder. The last line counts the skipped files.
 
     The files of an archive are loaded like those of a folder. Archives in archives are skipped. An archive is refused
@@ -320,7 +321,18 @@ class _Run:
 def _line(report: Report) -> str:
     if report.rule is not None:
         return f"{shown_name(report.where)} ({report.rule.value})"
-    return _failure(report) if report.outcome is Outcome.FAILED else shown_name(report.where)
+    if report.outcome is Outcome.FAILED:
+        return _failure(report)
+    notes = [_parts_left_out(report.left_out)] if report.left_out else []
+    notes += [f"read as {report.charset}, which is a guess"] if report.charset else []
+    return f"{shown_name(report.where)} ({'; '.join(notes)})" if notes else shown_name(report.where)
+
+
+def _parts_left_out(counts: Mapping[str, int]) -> str:
+    """Such as "left out: 2 comments, 1 hidden sheet"."""
+    return "left out: " + ", ".join(
+        counted(number, kind.replace("_", " ")) for kind, number in sorted(counts.items())
+    )
 
 
 def _failure(report: Report) -> str:
@@ -343,6 +355,10 @@ def _as_object(report: Report) -> dict[str, Json]:
         made["error"] = {"code": 3, "message": f"{report.where} {report.why}."}
     if report.rule is not None:
         made["rule"] = report.rule.name
+    if report.left_out:
+        made["leftOut"] = dict(report.left_out)
+    if report.charset:
+        made["guessedCharset"] = report.charset
     return made
 
 
@@ -360,7 +376,7 @@ class Outcome(StrEnum):
 class Report:
     """The outcome for one document. document: the document as the server returned it. error: the error of
     the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "". rule: the reason for
-    skipping the file, or None.
+    skipping the file, or None. left_out: the number of parts of the file that were not read, by kind. charset: the character set that was guessed, if another is nearly as likely; or "".
     """
 
     where: str
@@ -370,6 +386,8 @@ class Report:
     error: ResponsaError | None = None
     why: str = ""
     rule: Rule | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    charset: str = ""
 
 
 _LOADED = (Outcome.NEW, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.FAILED)
@@ -382,6 +400,9 @@ class Summary:
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(_LOADED, 0))
     skipped: Counter[Rule] = field(default_factory=Counter[Rule])
     deleted: int = 0
+    left_out: Counter[str] = field(default_factory=Counter[str])
+    doubtful: int = 0
+    """The number of documents whose character set was guessed, and is in doubt."""
 
     def add(self, report: Report) -> None:
         """Count one document or skipped file."""
@@ -389,6 +410,8 @@ class Summary:
             self.skipped[report.rule] += 1
         else:
             self.counts[report.outcome] += 1
+        self.left_out.update(report.left_out)
+        self.doubtful += bool(report.charset)
 
     @property
     def failed(self) -> int:
@@ -403,7 +426,13 @@ class Summary:
             rules = ", ".join(f"{number} {rule.value}" for rule, number in sorted(self.skipped.items()))
             files = self.skipped.total()
             text += f"; {counted(files, 'file')} skipped: {rules}"
-        return f"{text}; {self.deleted} deleted" if self.deleted else text
+        if self.deleted:
+            text += f"; {self.deleted} deleted"
+        if self.left_out:
+            text += f"; {_parts_left_out(self.left_out)}"
+        if self.doubtful:
+            text += f"; {counted(self.doubtful, 'character set')} guessed, perhaps wrongly (--verbose names the files)"
+        return text
 
 
 async def ensure_collection(client: AsyncResponsa, collection: str) -> collection_pb2.Collection:
@@ -479,7 +508,18 @@ async def _take_in(
     outcome = Outcome.UNCHANGED if result.unchanged else Outcome.CHANGED
     if outcome is Outcome.CHANGED and result.document.version <= 1:
         outcome = Outcome.NEW
-    return Report(entry.where, entry.source_key, outcome, document=result.document)
+    left_out = {
+        document_pb2.LeftOutKind.Name(one.kind).removeprefix("LEFT_OUT_KIND_").lower(): one.count
+        for one in result.left_out
+    }
+    return Report(
+        entry.where,
+        entry.source_key,
+        outcome,
+        document=result.document,
+        left_out=left_out,
+        charset=result.guessed_charset,
+    )
 
 
 async def _send(

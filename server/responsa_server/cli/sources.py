@@ -15,8 +15,10 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -43,6 +45,11 @@ class Rule(StrEnum):
     EMPTY = "empty"
     LINK = "linked"
     NESTED_ARCHIVE = "in nested archives"
+    LEFT_BEHIND = "left behind by programs"
+
+
+_LEFT_BEHIND: Final = re.compile(r"~\$.*|\.~lock\..*#|\.DS_Store|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+"""Word's and LibreOffice's marks of an open file, and what file managers keep for themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +157,8 @@ def entries(targets: Sequence[Target]) -> Iterator[Entry]:
     """
     seen: dict[str, str] = {}
     for target in targets:
-        for entry in _entries_of(target):
+        for found in _entries_of(target):
+            entry = replace(found, source_key=composed(found.source_key))
             if isinstance(entry, Document):
                 before = seen.setdefault(entry.source_key, entry.where)
                 if before != entry.where:
@@ -164,11 +172,16 @@ def keys(targets: Sequence[Target]) -> Iterator[str]:
     """Yield the keys of all entries of the targets, without reading the contents of archives."""
     for target in targets:
         if target.members is not None:
-            yield from (f"{target.key}/{member.name}" for member, _ in target.members)
+            yield from (composed(f"{target.key}/{member.name}") for member, _ in target.members)
         elif target.is_lines:
-            yield from (entry.source_key for entry in _entries_of(target))
+            yield from (composed(entry.source_key) for entry in _entries_of(target))
         else:
-            yield target.key
+            yield composed(target.key)
+
+
+def composed(key: str) -> str:
+    """The key as the server stores it, in the Unicode form NFC."""
+    return unicodedata.normalize("NFC", key)
 
 
 def count(targets: Sequence[Target]) -> int:
@@ -198,6 +211,8 @@ def _target(path: Path, key: str, suffixes: Sequence[str]) -> Target:
 
 def _rule_of_member(member: Member, suffixes: Sequence[str]) -> Rule | None:
     parts = member.name.split("/")
+    if _LEFT_BEHIND.fullmatch(parts[-1]):
+        return Rule.LEFT_BEHIND
     if any(part.startswith(".") or part == "__MACOSX" for part in parts):
         return Rule.HIDDEN
     if is_archive(member.name):
@@ -218,6 +233,8 @@ def _rule_of_size(size: int) -> Rule | None:
 def _named(path: Path, suffixes: Sequence[str]) -> Target:
     whole = absolute(path)
     key = f"{whole.parent.name}/{whole.name}".lstrip("/")
+    if _LEFT_BEHIND.fullmatch(path.name):
+        return Target(path, key, skipped=Rule.LEFT_BEHIND)
     if not path.exists():
         return Target(path, key, "is a link to nothing")
     if not path.is_file():
@@ -255,6 +272,8 @@ def _below(folder: Path, suffixes: Sequence[str], root: str) -> list[Target]:
 
 def _in_folder(path: Path, key: str, suffixes: Sequence[str], inside: Path) -> Target:
     """A file of a folder. inside: the real path of the folder, out of which no link may lead."""
+    if _LEFT_BEHIND.fullmatch(path.name):
+        return Target(path, key, skipped=Rule.LEFT_BEHIND)
     if path.name.startswith("."):
         return Target(path, key, skipped=Rule.HIDDEN)
     if path.suffix.lower() not in suffixes and not is_archive(path.name):
@@ -279,7 +298,10 @@ def _matching(pattern: str, suffixes: Sequence[str]) -> list[Target]:
         path = Path(match)
         if path.is_file():
             key = f"{base.name}/{absolute(path).relative_to(base).as_posix()}".lstrip("/")
-            targets.append(_target(path, key, suffixes))
+            left_behind = _LEFT_BEHIND.fullmatch(path.name) is not None
+            targets.append(
+                Target(path, key, skipped=Rule.LEFT_BEHIND) if left_behind else _target(path, key, suffixes)
+            )
     return targets
 
 

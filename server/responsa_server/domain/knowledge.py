@@ -273,6 +273,7 @@ class Operation:
     valid once the stage is DONE. seq: the number of this state; every stored change raises it. stage_time: when the
     stage began; while a REINDEX computes vectors, the time from which its rate counts. collection_id: the collection of a REINDEX; its `version` is the number of the
     generation, and its `document_id` names no document. source_id, subject, counts, cause: of a SYNC, whose passages are documents, and whose `document_id` names no document; see `source_runs`.
+    The counts of an INGEST are those of what was left out, by `LeftOutKind`. charset: as `guessed_charset` of `CanonicalText`.
     """
 
     id: UUID
@@ -296,6 +297,7 @@ class Operation:
     subject: str = ""
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     cause: str = ""
+    charset: str = ""
 
     @property
     def done(self) -> bool:
@@ -439,9 +441,22 @@ class Description:
     keywords: Sequence[str] = ()
 
 
+class LeftOutKind(StrEnum):
+    """A kind of what a file has and its canonical text does not; see the contract."""
+
+    COMMENT = "comment"
+    HIDDEN_SHEET = "hidden_sheet"
+    HIDDEN_SLIDE = "hidden_slide"
+    PICTURE = "picture"
+    CHART = "chart"
+    EMBEDDED_FILE = "embedded_file"
+
+
 @dataclass(frozen=True, slots=True)
 class CanonicalText:
-    """The result of parsing. text: the canonical text in UTF-8. parser: the name of the parser."""
+    """The result of parsing. text: the canonical text in UTF-8. parser: the name of the parser. left_out: the number of parts that were not read, by kind.
+    guessed_charset: the character set that was guessed, if another one is nearly as likely; otherwise ''.
+    """
 
     text: StoredBytes
     title: str
@@ -449,6 +464,8 @@ class CanonicalText:
     language: str
     parser: str
     description: Description = field(default_factory=Description)
+    left_out: Mapping[LeftOutKind, int] = field(default_factory=dict[LeftOutKind, int])
+    guessed_charset: str = ""
 
 
 class OwnershipLost(Overtaken):

@@ -204,6 +204,8 @@ class Ingest:
             language=cut.language,
             parser=found.parsed_by,
             description=await self._describer.describe(parsed, title, cut, log),
+            left_out=parsed.left_out,
+            guessed_charset=parsed.guessed_charset,
         )
         small = cut.passage_count <= _SMALL_PASSAGES and len(cut.sections) == 1
         if not small:

@@ -9,7 +9,7 @@ import pytest
 
 from responsa_server.cli import archives
 from responsa_server.cli.output import CommandFailed
-from responsa_server.cli.sources import Document, Problem, Rule, Skipped, entries, find
+from responsa_server.cli.sources import Document, Problem, Rule, Skipped, entries, find, keys
 
 SUFFIXES = (".md", ".json", ".jsonl")
 
@@ -24,6 +24,11 @@ def test_every_file_has_a_rule_or_is_taken(tmp_path: Path, monkeypatch: pytest.M
         "empty.md": "",
         ".hidden.md": "x",
         "picture.png": "x",
+        "~$a.md": "x",
+        ".~lock.a.md#": "x",
+        ".DS_Store": "x",
+        "Thumbs.db": "x",
+        "gebu\u0308hren.md": "x",
         "empty.jsonl": "",
         "broken.zip": "x",
         "data.jsonl": '{"city": "Bonn"}',
@@ -54,7 +59,29 @@ def test_every_file_has_a_rule_or_is_taken(tmp_path: Path, monkeypatch: pytest.M
         "guide/empty.md": Rule.EMPTY,
         "guide/out.md": Rule.LINK,
         "guide/picture.png": Rule.UNSUPPORTED_SUFFIX,
+        "guide/geb\u00fchren.md": None,
+        **dict.fromkeys(
+            ("guide/~$a.md", "guide/.~lock.a.md#", "guide/.DS_Store", "guide/Thumbs.db"), Rule.LEFT_BEHIND
+        ),
     }
+
+
+def test_what_programs_left_behind_is_skipped_even_if_it_is_named(tmp_path: Path) -> None:
+    for name in ("~$a.docx", "Thumbs.db", "a.md"):
+        (tmp_path / name).write_text("x")
+    named = entries(find([str(one) for one in sorted(tmp_path.iterdir())], SUFFIXES))
+    matched = entries(find([f"{tmp_path}/*"], SUFFIXES))
+    for found in (named, matched):
+        assert [isinstance(one, Document) or one.rule for one in found if not isinstance(one, Problem)] == [
+            Rule.LEFT_BEHIND,
+            True,
+            Rule.LEFT_BEHIND,
+        ]
+
+
+def test_keys_have_one_form_whatever_the_system(tmp_path: Path) -> None:
+    (tmp_path / "gebu\u0308hren.md").write_text("x")
+    assert list(keys(find([str(tmp_path)], SUFFIXES))) == [f"{tmp_path.name}/geb\u00fchren.md"]
 
 
 def test_a_folder_in_which_all_is_skipped_holds_no_documents(tmp_path: Path) -> None:

@@ -28,13 +28,13 @@ def lines(x: float, y: float, *texts: str, size: float = 10, leading: float = 12
 def pdf(*pages: Sequence[Text], more: Sequence[str] = (), catalog: str = "", page: str = "") -> bytes:
     """A PDF. more: further objects, from number 100 on. catalog, page: further entries of the catalog and of each page.
 
-    Letters are in Latin-1, but `{` to `~` are the Hebrew letters alef to dalet.
+    Letters are in Latin-1, but `{` to `~` are the Hebrew letters alef to dalet, and U+007F is the Arabic ligature lam-alef.
     """
     objects = {
         1: f"<</Type/Catalog/Pages 2 0 R{catalog}>>",
         2: f"<</Type/Pages/Count {len(pages)}/Kids[{' '.join(f'{10 + 2 * n} 0 R' for n in range(len(pages)))}]>>",
         3: "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding<</BaseEncoding/WinAnsiEncoding"
-        "/Differences[123/afii57664/afii57665/afii57666/afii57667]>>>>",
+        "/Differences[123/afii57664/afii57665/afii57666/afii57667/uniFEFB]>>>>",
         **{100 + n: text for n, text in enumerate(more)},
     }
     for number, texts in enumerate(pages):

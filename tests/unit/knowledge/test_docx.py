@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.domain.errors import Reason
-from responsa_server.ingest.formats.office_samples import zipped
+from responsa_server.ingest.formats import docx as docx_format
+from responsa_server.ingest.formats.office_samples import relationships, zipped
+from responsa_server.ingest.sniff import sniff
 from responsa_server.text.canonical import BlockKind
-from tests.unit.knowledge.office_files import changed, core, docx, parse, paths, spans
+from tests.unit.knowledge.office_files import RELATIONS, changed, core, docx, parse, paths, spans
 from tests.unit.knowledge.originals import rejected
 
 STYLES = """
@@ -327,3 +329,42 @@ def test_a_document_without_its_main_part_is_malformed() -> None:
         parse(zipped({"word/document.xml": "<x/>"}), "a.docx")
     with rejected(Reason.DOCUMENT_MALFORMED, match=r'"word/styles\.xml" of the document is damaged'):
         parse(docx(p("x"), {"styles": "<"}), "a.docx")
+
+
+def test_inserted_files_are_read_and_what_cannot_be_read_is_counted() -> None:
+    links = {"chunk.html": "aFChunk", "chunk.bin": "aFChunk", "gone.html": "aFChunk"}
+    body = (
+        p("Before.")
+        + "".join(f'<w:altChunk {RELATIONS} r:id="r{number}"/>' for number in (1, 2, 3))
+        + p("After.")
+    )
+    inner = b"<h2>Pump</h2><ul><li>It stands in cellar four.</ul>"
+    made = changed(
+        docx(body),
+        {
+            "word/_rels/document.xml.rels": relationships(links).encode(),
+            "word/chunk.html": inner,
+            "word/chunk.bin": b"\x7fELF",
+        },
+    )
+    original = sniff(made, "a.docx")
+    document = docx_format.parse(original)
+    assert document.canonical_text == "Before.\n\nPump\n\n- It stands in cellar four.\n\nAfter."
+    assert paths(document)[1] == "paragraph 1, inserted file"
+    assert original.left_out == {"picture": 0, "chart": 0, "embedded_file": 1}
+
+
+def test_an_item_with_a_picture_alone_has_its_number() -> None:
+    numbered = '<w:numPr><w:ilvl w:val="0"/><w:numId w:val="1"/></w:numPr>'
+    body = p("Unpack.", numbered) + p("<w:r><w:drawing/></w:r>", numbered) + p("Press.", numbered)
+    assert text_of(body, numbering=NUMBERING) == "3. Unpack.\n5. Press."
+
+
+def test_tables_of_contents_are_left_out() -> None:
+    style = '<w:style w:type="paragraph" w:styleId="Verzeichnis1"><w:name w:val="toc 1"/></w:style>'
+    body = (
+        p("Cleaning 7", '<w:pStyle w:val="Verzeichnis1"/>')
+        + p("Firing 3", '<w:pStyle w:val="TOC2"/>')
+        + p("Brush.")
+    )
+    assert text_of(body, styles=style) == "Brush."

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.domain.errors import Reason
+from responsa_server.ingest.formats import odt as odt_format
+from responsa_server.ingest.sniff import sniff
 from responsa_server.text.canonical import BlockKind
 from tests.unit.knowledge.office_files import changed, odt, parse, paths, spans
 from tests.unit.knowledge.originals import rejected
@@ -202,3 +204,11 @@ def test_a_document_without_text_is_empty() -> None:
         parse(odt(p("")), "a.odt")
     with rejected(Reason.DOCUMENT_MALFORMED, match=r'"content\.xml" of the document is missing'):
         parse(changed(odt(p("x")), {"content.xml": None}), "a.odt")
+
+
+def test_comments_and_pictures_are_counted_and_contents_are_left_out() -> None:
+    contents = "<text:table-of-content><text:index-body><text:p>Cleaning 7</text:p></text:index-body></text:table-of-content>"
+    body = f"{contents}<text:p>Brush.<office:annotation><text:p>Why?</text:p></office:annotation><draw:image/></text:p>"
+    original = sniff(odt(body), "a.odt")
+    assert odt_format.parse(original).canonical_text == "Brush."
+    assert original.left_out == {"comment": 1, "picture": 1, "embedded_file": 0}

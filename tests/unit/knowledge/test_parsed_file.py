@@ -11,9 +11,10 @@ from dataclasses import replace
 import pytest
 
 from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest.formats import markdown, plain_text
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result
+from responsa_server.ingest.sandbox.protocol import check_charset, check_left_out, pack_rejection, pack_result
 from responsa_server.ingest.sniff import sniff
 from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
@@ -154,3 +155,15 @@ def test_a_document_of_one_letter_paragraphs_has_sections_of_the_default_size() 
     blocks = tuple(Block(BlockKind.PARAGRAPH, 3 * one, 3 * one + 1) for one in range(count))
     frame = pack_result(ParsedDocument("a", "a\n\n" * count, blocks, None, "DOCX"))
     assert ParsedFile(io.BytesIO(frame), len(frame)).section_count == 2
+
+
+def test_what_was_left_out_passes_and_nothing_else_does() -> None:
+    document = DOCUMENTS["markdown"]
+    frame = pack_result(document, {LeftOutKind.COMMENT: 2, LeftOutKind.CHART: 0}, "windows-1252")
+    parsed = ParsedFile(io.BytesIO(frame), len(frame))
+    assert (parsed.left_out, parsed.guessed_charset) == ({LeftOutKind.COMMENT: 2}, "windows-1252")
+    for forged in (b"comment 2 chart", b"comment -1", b"comments 2", b"comment " + b"9" * 5000):
+        with pytest.raises(ValueError, match=r"counts|LeftOutKind|zip|digits"):
+            check_left_out(forged)
+    with pytest.raises(ValueError, match="character set"):
+        check_charset(b"utf-7")

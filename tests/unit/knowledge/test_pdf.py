@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.formats import pdf as parser
+from responsa_server.ingest.formats.right_to_left import Glyph, logical_lines
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.sandbox.protocol import pack_result
 from responsa_server.ingest.settings import IngestionSettings
@@ -255,6 +256,32 @@ def test_right_to_left_text_is_in_logical_order() -> None:
     assert text_of(Text(50, 700, "25 ~} |{")) == "\u05d0\u05d1 \u05d2\u05d3 25"
 
 
+@pytest.mark.parametrize(
+    ("drawn", "logical"),
+    [
+        ("(12) ~} |{", "\u05d0\u05d1 \u05d2\u05d3 (12)"),
+        ("[12] ~} |{", "\u05d0\u05d1 \u05d2\u05d3 [12]"),
+        ("3.5 (25 ~}) |{", "\u05d0\u05d1 (\u05d2\u05d3 25) 3.5"),
+        ("~} |{ ({", "\u05d0) \u05d0\u05d1 \u05d2\u05d3"),
+        ("~}) |{", "\u05d0\u05d1 (\u05d2\u05d3"),
+    ],
+)
+def test_brackets_and_numbers_in_right_to_left_text(drawn: str, logical: str) -> None:
+    assert text_of(Text(50, 700, drawn)) == logical
+
+
+def test_a_ligature_of_arabic_letters_is_in_logical_order() -> None:
+    assert text_of(Text(50, 700, "\x7f {")) == "\u05d0 \u0644\u0627"
+    # A glyph that the file maps to both letters: the library gives the second letter first.
+    for letters in ("\u0644\u0627", "\u0627\u0644"):
+        glyphs: list[Glyph] = [
+            (0.0, 5.0, 0.0, letters[0]),
+            (0.0, 5.0, 0.0, letters[1]),
+            (6.0, 10.0, 0.0, "\u0643"),
+        ]
+        assert [one.text for one in logical_lines(glyphs, 10, mostly=True)] == ["\u0643\u0644\u0627"]
+
+
 def test_turned_text_comes_last() -> None:
     assert text_of(Text(20, 300, "Draft of May", turned=True), *lines(50, 700, *LEFT)).endswith(
         "\n\nDraft of May"
@@ -273,6 +300,15 @@ def test_the_value_of_a_field_follows_its_label() -> None:
     text = parse(data).canonical_text
     assert "Name: Agnes Miller" in text
     assert "Member: [x]" in text
+
+
+def test_typed_text_is_read_and_comments_are_counted() -> None:
+    typed = "<</Type/Annot/Subtype/FreeText/Contents(Closed until\rMay.)/Rect[120 690 300 712]/DA(/F 9 Tf)>>"
+    comment = "<</Type/Annot/Subtype/Text/Contents(Is it?)/Rect[20 690 30 700]>>"
+    data = pdf([Text(50, 700, "The mill:")], more=[typed, comment], page="/Annots[100 0 R 101 0 R]")
+    original = sniff(data, "a.pdf")
+    assert parser.parse(original).canonical_text == "The mill: Closed until May."
+    assert original.left_out == {"comment": 1}
 
 
 def test_scripts_and_attached_files_are_left_out() -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import codecs
+import json
+import random
+from pathlib import Path
 
 import pytest
 
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
 from responsa_server.ingest.sandbox.protocol import pack_rejection
-from responsa_server.ingest.sniff import sniff
+from responsa_server.ingest.sniff import CHARSETS, sniff
 from tests.unit.knowledge.originals import rejected, unpacked
 
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 ELF = b"\x7fELF\x02\x01\x01\x00" + bytes(300)
 WINDOWS = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00" + bytes(300)
 PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
@@ -141,6 +145,43 @@ def test_undeclared_legacy_encodings_are_detected() -> None:
 )
 def test_a_few_letters_of_an_undeclared_legacy_encoding_are_western(text: str) -> None:
     assert sniff(text.encode("cp1252"), "a.txt").text == text
+
+
+CODE_PAGES = {
+    **dict.fromkeys(("fr", "pt", "sv", "da", "es", "de"), ("windows-1252",)),
+    **dict.fromkeys(("pl", "cs"), ("windows-1250", "iso-8859-2")),
+    "ru": ("windows-1251", "koi8-r"),
+    "tr": ("windows-1254",),
+}
+
+
+def test_short_texts_in_the_code_pages_of_ten_languages_are_never_wrong_in_silence() -> None:
+    sentences = json.loads((FIXTURES / "sentences.json").read_text(encoding="utf-8"))
+    chosen = random.Random(38)
+    right = doubtful = count = 0
+    for language, charsets in CODE_PAGES.items():
+        for number in range(30):
+            text = " ".join(chosen.sample(sentences[language], chosen.randint(1, 6)))
+            data = text.encode(CHARSETS[charsets[number % len(charsets)]])
+            original = sniff(data, "a.txt")
+            count += 1
+            right += original.text == text
+            doubtful += bool(original.guessed_charset)
+            assert original.text == text or original.guessed_charset, (language, text, original.text)
+    assert right >= 0.98 * count
+    assert doubtful <= 0.1 * count
+
+
+def test_a_guess_that_another_could_replace_is_named() -> None:
+    original = sniff("½ cup".encode("cp1252"), "a.txt")
+    assert (original.text, original.guessed_charset) == ("½ cup", "windows-1252")
+    assert sniff("½ cup".encode("cp1252"), "a.txt", "text/plain; charset=windows-1252").guessed_charset == ""
+    assert sniff("½ cup".encode(), "a.txt").guessed_charset == ""
+
+
+def test_damaged_utf8_is_refused_and_not_read_as_another_encoding() -> None:
+    with rejected(Reason.DOCUMENT_MALFORMED, match="Byte 22 "):
+        sniff("Grüße aus München, ".encode() + b"\xff" + " schöne Größe".encode(), "a.txt")
 
 
 def test_declared_encodings_are_followed_unless_the_bytes_are_utf8() -> None:

@@ -5,8 +5,10 @@ import pytest
 from responsa_server.domain.errors import Reason
 from responsa_server.ingest.formats import xlsx as xlsx_format
 from responsa_server.ingest.formats.number_formats import BUILT_IN, compiled, general
+from responsa_server.ingest.formats.office_samples import relationships
+from responsa_server.ingest.sniff import sniff
 from responsa_server.text.canonical import BlockKind, Place
-from tests.unit.knowledge.office_files import parse, paths, spans, xlsx
+from tests.unit.knowledge.office_files import changed, parse, paths, spans, xlsx
 from tests.unit.knowledge.originals import rejected
 
 STYLES = (
@@ -195,6 +197,40 @@ def test_too_many_cells_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cells_of_shared_strings_that_are_missing_are_empty() -> None:
     made = xlsx({"S": row(1, cell("A1", "5", 't="s"'), cell("B1", "x", 't="s"'), cell("C1", "1"))})
     assert parse(made, "a.xlsx").canonical_text == "S\n\n1"
+
+
+def test_the_texts_of_shapes_follow_the_rows() -> None:
+    space = "http://schemas.openxmlformats.org/drawingml/2006/main"
+    shape = f'<d xmlns:a="{space}"><a:p><a:r><a:t>The key hangs </a:t></a:r><a:r><a:t>in room 12.</a:t></a:r></a:p><a:p/></d>'
+    parts = {
+        "xl/sheets/_rels/1.xml.rels": relationships({"../drawing.xml": "drawing"}).encode(),
+        "xl/drawing.xml": shape.encode(),
+    }
+    for rows, text in (
+        (row(1, cell("A1", "1")), "S\n\n1\n\nThe key hangs in room 12."),
+        ("", "S\n\nThe key hangs in room 12."),
+    ):
+        assert parse(changed(xlsx({"S": rows}), parts), "a.xlsx").canonical_text == text
+
+
+def test_hidden_sheets_comments_and_pictures_are_counted() -> None:
+    made = xlsx({"S": row(1, cell("A1", "1")), "T": row(1, cell("A1", "2"))}, hidden={"T": "hidden"})
+    space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    comments = f'<comments xmlns="{space}"><commentList><comment ref="A1"/><comment ref="A2"/></commentList></comments>'
+    parts = {
+        "xl/comments1.xml": comments.encode(),
+        "xl/media/image1.png": b"x",
+        "xl/charts/chart1.xml": b"<c/>",
+    }
+    original = sniff(changed(made, parts), "a.xlsx")
+    xlsx_format.parse(original)
+    assert original.left_out == {
+        "hidden_sheet": 1,
+        "comment": 2,
+        "picture": 1,
+        "chart": 1,
+        "embedded_file": 0,
+    }
 
 
 def test_a_workbook_without_visible_cells_is_empty() -> None:

@@ -30,6 +30,7 @@ export const RULES = {
   EMPTY: "the file is empty",
   NESTED_ARCHIVE: "an archive in an archive: unpack the outer archive",
   LINK: "a link in an archive",
+  LEFT_BEHIND: "a program keeps it for itself",
 } as const;
 export type Rule = keyof typeof RULES;
 
@@ -115,13 +116,15 @@ class Selection {
 
   /** A file that the user chose itself. */
   chosen(file: File): void {
-    if (isArchive(file.name)) this.#archives.push({ path: file.name, file });
+    if (isLeftBehind(file.name)) this.#skip(file.name, "LEFT_BEHIND");
+    else if (isArchive(file.name)) this.#archives.push({ path: file.name, file });
     else this.#send(file.name, file);
   }
 
   /** A file of a folder. Its hidden folder, if there is one, stands for all files of this folder. */
   below(path: string, file: File): void {
     const hidden = hiddenPart(path);
+    if ((!hidden || hidden === path) && isLeftBehind(path)) return this.#skip(path, "LEFT_BEHIND");
     if (hidden) return this.#hide(hidden);
     if (isArchive(path) && file.size > 0) return void this.#archives.push({ path, file });
     const rule = isArchive(path) ? "EMPTY" : (ruleForName(path, this.#suffixes) ?? ruleForSize(file.size));
@@ -180,6 +183,11 @@ class Selection {
   }
 }
 
+/** Whether a file is a mark of an open file (Word, LibreOffice), or what a file manager keeps for itself. */
+function isLeftBehind(path: string): boolean {
+  return /(?:^|\/)(?:~\$[^/]*|\.~lock\.[^/]*#|\.DS_Store|Thumbs\.db|desktop\.ini)$/i.test(path);
+}
+
 /** The path up to its first hidden part; "" if no part is hidden. The folder itself may be hidden, because the user chose it. */
 function hiddenPart(path: string): string {
   const parts = path.split("/");
@@ -199,6 +207,7 @@ function ruleForSize(size: number): Rule | undefined {
 }
 
 function ruleInArchive(name: string, suffixes: readonly string[]): Rule | undefined {
+  if (isLeftBehind(name)) return "LEFT_BEHIND";
   if (name.split("/").some((part) => part.startsWith(".") || part === "__MACOSX")) return "HIDDEN";
   return isArchive(name) ? "NESTED_ARCHIVE" : ruleForName(name, suffixes);
 }

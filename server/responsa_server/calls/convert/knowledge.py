@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Final
 from uuid import UUID
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
@@ -39,6 +41,7 @@ from responsa_server.domain.knowledge import (
     DocumentMetadata,
     DocumentVersion,
     Hit,
+    LeftOutKind,
     Operation,
     SearchMode,
     SearchQuery,
@@ -163,6 +166,9 @@ def generation(value: Generation) -> generation_pb2.Generation:
     )
 
 
+_MAX_SOURCE_KEY_BYTES: Final = 1024
+
+
 def generation_name(name: str) -> tuple[str, int]:
     """Read the name of a generation: its collection's id and its number. Raises InvalidRequest."""
     try:
@@ -179,7 +185,7 @@ def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetada
         collection_id=named_slug(f"{field}.collection", "collections", value.collection)
         if value.collection
         else DEFAULT_COLLECTION,
-        source_key=value.source_key,
+        source_key=_source_key(f"{field}.source_key", value.source_key),
         title=value.title,
         uri=value.uri,
         media_type=value.media_type,
@@ -187,6 +193,18 @@ def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetada
         metadata=structs.plain(f"{field}.metadata", value.metadata),
         subject=value.subject,
     )
+
+
+def _source_key(field: str, key: str) -> str:
+    """A source key in NFC, so that names of macOS (NFD) and of other systems name the same document. Raises InvalidRequest: rare characters are longer in NFC."""
+    composed = unicodedata.normalize("NFC", key)
+    if len(composed.encode()) > _MAX_SOURCE_KEY_BYTES:
+        raise InvalidRequest.of_field(
+            field,
+            "string.max_bytes",
+            f"must be at most {_MAX_SOURCE_KEY_BYTES:,} bytes in the Unicode form NFC",
+        )
+    return composed
 
 
 def document_changes(value: document_pb2.Document, wanted: Container[str]) -> DocumentChanges:
@@ -383,7 +401,12 @@ def ingest_operation(value: Operation, result: Document | None) -> operations_pb
             if result is None
             else document(result)
         )
-        encoded.response.Pack(document_pb2.IngestResult(document=shown, unchanged=value.unchanged))
+        packed = document_pb2.IngestResult(
+            document=shown, unchanged=value.unchanged, guessed_charset=value.charset
+        )
+        for kind, count in value.counts.items():
+            packed.left_out.add(kind=values.LEFT_OUT_KIND.number(LeftOutKind(kind)), count=count)
+        encoded.response.Pack(packed)
     return encoded
 
 

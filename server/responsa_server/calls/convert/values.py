@@ -45,7 +45,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.generations import GenerationState
 from responsa_server.domain.kinds import CollectionKind
-from responsa_server.domain.knowledge import DocumentState, IngestStage, SearchMode
+from responsa_server.domain.knowledge import DocumentState, IngestStage, LeftOutKind, SearchMode
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
 from responsa_server.domain.tenants import TenantState
@@ -181,6 +181,7 @@ HUNK_KIND: Final = EnumMap(document_version_pb2.HunkKind, HunkKind)
 GENERATION_STATE: Final = EnumMap(generation_pb2.GenerationState, GenerationState)
 DOCUMENT_STATE: Final = EnumMap(document_pb2.DocumentState, DocumentState)
 INGEST_STAGE: Final = EnumMap(document_pb2.IngestStage, IngestStage)
+LEFT_OUT_KIND: Final = EnumMap(document_pb2.LeftOutKind, LeftOutKind)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
 ROLE: Final = EnumMap(user_pb2.UserRole, Role)
 REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)

@@ -2,7 +2,7 @@
 
 Headings are recognised by their outline level or by the names of their styles, which do not depend on the language of Word. Tracked changes
 count as accepted. Text boxes and footnotes follow the paragraph or the table that they belong to; endnotes stand at the end. Comments,
-headers, footers, hidden text, field instructions and placeholders of forms are left out. A table that holds tables or headings, or has one
+headers, footers, tables of contents, hidden text, field instructions and placeholders of forms are left out. A table that holds tables or headings, or has one
 cell, serves the layout of the page; its cells are read one after the other.
 """
 
@@ -18,7 +18,10 @@ from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
+from responsa_server.ingest.formats.nested import write_nested
 from responsa_server.ingest.formats.office import (
+    Related,
+    count_left_out,
     document,
     first,
     is_on,
@@ -40,6 +43,7 @@ from responsa_server.text.inline import Form, marked
 _VAL: Final = "w:val"
 _MAX_COLUMNS: Final = 63
 _HEADING_NAME = re.compile(r"heading ([1-9])", re.IGNORECASE)
+_CONTENTS_NAME = re.compile(r"toc ?[1-9]", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"%([1-9])")
 # The elements without text, and the elements whose text is deleted, is not shown, or belongs to properties.
 _UNREAD: Final = frozenset(
@@ -56,7 +60,6 @@ _UNREAD: Final = frozenset(
         "w:sdtEndPr",
         "w:sectPr",
         "w:rt",
-        "w:altChunk",
     }
 )
 _FORMS: Final = {
@@ -70,10 +73,15 @@ _FORMS: Final = {
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
     archive = Archive.open(original.data)
+    count_left_out(original, archive)
     part = main_part(archive)
-    parts = {one.kind: one.part for one in related(archive, part).values()}
+    links = related(archive, part)
+    parts = {one.kind: one.part for one in links.values()}
     said = stated(archive)
     reader = _Reader(
+        original,
+        archive,
+        links,
         _Styles.read(archive, parts.get("styles", "")),
         _Numbering.read(archive, parts.get("numbering", "")),
         {kind: _notes(archive, parts.get(f"{kind}s", ""), kind) for kind in ("footnote", "endnote")},
@@ -313,6 +321,10 @@ def _levels(node: Element) -> Iterator[tuple[int, _Level]]:
 
 @dataclass(slots=True)
 class _Reader:
+    original: Original
+    archive: Archive
+    links: Mapping[str, Related]
+    """The relationships of the main part, by id."""
     styles: _Styles
     numbering: _Numbering
     notes: dict[str, dict[str, Element]]
@@ -344,6 +356,8 @@ class _Reader:
                     self.paragraph(child)
                 case "w:tbl":
                     self.table(child)
+                case "w:altChunk":
+                    self.insert(child)
                 case "mc:AlternateContent":
                     if (variant := understood(child)) is not None:
                         self.read(variant)
@@ -351,6 +365,15 @@ class _Reader:
                     self.read(child)
                 case _:
                     pass
+
+    def insert(self, node: Element) -> None:
+        """Read the file that an altChunk inserts; Word converts it when it opens the document."""
+        link = self.links.get(node.get("r:id", ""))
+        if link is not None and link.part in self.archive:
+            data = self.archive.read(link.part)
+            write_nested(
+                self.original, data, link.part, "", self.blocks, f"paragraph {self.paragraphs}, inserted file"
+            )
 
     def finish(self) -> None:
         """Write what has waited until the end of the document."""
@@ -380,10 +403,14 @@ class _Reader:
         if self.carried:
             return
         text = tidy(raw)
+        if text and self.is_of_contents(properties):
+            return
         if text:
             if not self.path:
                 self.paragraphs += 1
             self.write(text, properties)
+        elif any(next(node.iter(one), None) is not None for one in ("w:drawing", "w:pict")):
+            self.label(properties, self.styles.of(properties, "w:pStyle"))  # it has a number, too
         if not self.path:
             self.follow()
 
@@ -398,6 +425,12 @@ class _Reader:
             self.blocks.write(text, BlockKind.LIST_ITEM, level + 1, f"{label} ", self.place())
         else:
             self.blocks.write(text, BlockKind.PARAGRAPH, place=self.place())
+
+    def is_of_contents(self, properties: Element | None) -> bool:
+        """Whether a paragraph is a line of the table of contents, which says no more than the headings."""
+        style = _value(properties, "w:pStyle") or ""
+        name = _value(self.styles.nodes.get(style), "w:name") or style
+        return _CONTENTS_NAME.fullmatch(name) is not None
 
     def heading(self, properties: Element | None) -> int:
         own = _outline(properties)

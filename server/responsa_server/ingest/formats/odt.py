@@ -1,7 +1,7 @@
 """ODT (OpenDocument 1.3, part 3), as a reader of the printed document sees its body.
 
 Tracked changes count as accepted. Text boxes and footnotes follow the paragraph or the table that they belong to; endnotes stand at the end.
-Comments, headers, footers and hidden text are left out. A table that holds tables or headings, or has one cell, serves the layout of the
+Comments, headers, footers, tables of contents and hidden text are left out. A table that holds tables or headings, or has one cell, serves the layout of the
 page; its cells are read one after the other.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
@@ -48,6 +49,7 @@ _UNREAD: Final = frozenset(
         "text:variable-decls",
         "text:user-field-decls",
         "text:hidden-text",
+        "text:table-of-content",
         "text:script",
         "office:annotation",
         "office:annotation-end",
@@ -59,6 +61,12 @@ _UNREAD: Final = frozenset(
         "draw:glue-point",
     }
 )
+_LEFT_OUT: Final = {
+    LeftOutKind.COMMENT: "office:annotation",
+    LeftOutKind.PICTURE: "draw:image",
+    LeftOutKind.EMBEDDED_FILE: "draw:object",
+}
+"""What is counted as left out. Charts are embedded files."""
 _LEVELS: Final = (
     "text:list-level-style-number",
     "text:list-level-style-bullet",
@@ -83,6 +91,8 @@ def parse(original: Original) -> ParsedDocument:
     )
     for body in tree.iter("office:text"):
         reader.read(body)
+        for kind, tag in _LEFT_OUT.items():
+            original.left_out[kind] += sum(1 for _ in body.iter(tag))
     reader.finish()
     blocks = reader.blocks
     return document(

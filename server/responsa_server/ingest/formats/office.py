@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from responsa_server.domain.errors import DocumentRejected
+from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive, printable
 from responsa_server.ingest.formats.blocks import BlockWriter
@@ -226,6 +227,28 @@ def document(
         author=said.author,
         date=said.date,
     )
+
+
+_MEMBERS_LEFT_OUT: Final = {
+    LeftOutKind.PICTURE: re.compile(r"(?:word|xl|ppt)/media/.+|pictures/.+"),
+    LeftOutKind.CHART: re.compile(r".+/charts?/chart\d*\.xml"),
+    LeftOutKind.EMBEDDED_FILE: re.compile(r"(?:word|xl|ppt)/embeddings/.+"),
+}
+_COMMENTS: Final = re.compile(
+    r"word/comments\.xml|xl/comments[^/]*\.xml|xl/comments/.+\.xml|ppt/comments/.+\.xml"
+)
+
+
+def count_left_out(original: Original, archive: Archive) -> None:
+    """Count the parts of an OPC package that no parser reads. Hidden sheets and slides are counted by their parsers."""
+    for kind, pattern in _MEMBERS_LEFT_OUT.items():
+        original.left_out[kind] += sum(1 for name in archive.members if pattern.fullmatch(name))
+    for name in archive.members:
+        if _COMMENTS.fullmatch(name):
+            tags = (one.tag for one in read_tree(archive, name).iter())
+            original.left_out[LeftOutKind.COMMENT] += sum(
+                1 for tag in tags if tag in ("w:comment", "x:comment") or tag.endswith(":cm")
+            )
 
 
 def first(node: Element | None, *names: str) -> Element | None:

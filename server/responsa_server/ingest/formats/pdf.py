@@ -1,7 +1,7 @@
 """PDF. The canonical text is what the pages say in reading order; pdfium reads the files, `pdf_lines` finds
 the lines, and `page_layout` the structure.
 
-The values of form fields stand where the fields are. Images, scripts, comments and
+The values of form fields, and the texts that readers have typed onto a page, stand where the fields and texts are. Images, scripts, comments and
 attached files are left out. Every block has a place: its page and its box.
 """
 
@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 from pypdfium2 import raw
 
+from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.page_layout import Line, Page, Part, arrange
@@ -29,6 +30,15 @@ _pdfium = cast("Any", raw)
 
 _THOUSAND: Final = 1000
 _MAX_VALUE_CHARS: Final = 10_000
+_COMMENTS: Final = (
+    _pdfium.FPDF_ANNOT_TEXT,
+    _pdfium.FPDF_ANNOT_HIGHLIGHT,
+    _pdfium.FPDF_ANNOT_UNDERLINE,
+    _pdfium.FPDF_ANNOT_STRIKEOUT,
+    _pdfium.FPDF_ANNOT_SQUIGGLY,
+    _pdfium.FPDF_ANNOT_CARET,
+)
+"""The kinds of annotations whose text is a comment on the page."""
 _GENERATED_TITLE = re.compile(
     r"(?:untitled|microsoft \w+ - .*|.*\.(?:docx?|indd|tex|dvi|pdf|html?|odt|rtf|xlsx?|pptx?))\Z",
     re.IGNORECASE,
@@ -42,7 +52,7 @@ def parse(original: Original) -> ParsedDocument:
     more blocks than the server stores.
     """
     with opened(original.data) as document:
-        pages = _read(document)
+        pages = _read(document, original)
         title = _metadata(document, b"Title")
         language = _language(document)
         author = _metadata(document, b"Author")
@@ -98,7 +108,7 @@ def opened(data: bytes) -> Generator[Any, None, None]:
         _pdfium.FPDF_CloseDocument(document)
 
 
-def _read(document: Any) -> list[Page]:
+def _read(document: Any, original: Original) -> list[Page]:
     """The pages of the document."""
     count = _pdfium.FPDF_GetPageCount(document)
     if count > MAX_PAGES:
@@ -110,7 +120,7 @@ def _read(document: Any) -> list[Page]:
             # A damaged page does not make the others useless.
             if page:
                 try:
-                    pages.append(_page(page, number + 1, form))
+                    pages.append(_page(page, number + 1, form, original))
                 finally:
                     _pdfium.FPDF_ClosePage(page)
     if not pages:
@@ -155,12 +165,14 @@ def _language(document: Any) -> str:
 # -- a page ------------------------------------------------------------------------------------------------------------
 
 
-def _page(page: Any, number: int, form: Any) -> Page:
+def _page(page: Any, number: int, form: Any, original: Original) -> Page:
     box = _pdfium.FS_RECTF()
     _pdfium.FPDF_GetPageBoundingBox(page, box)
     view = View(box.left, box.bottom, box.right, box.top, _pdfium.FPDFPage_GetRotation(page))
     made = Page(number, view.width, view.height, [])
     read_lines(page, view, made)
+    for note in _notes(page, view, original):
+        _insert(made.lines, note)
     if form is not None:
         _pdfium.FORM_OnAfterLoadPage(page, form)
         for field in _fields(page, form, view):
@@ -169,25 +181,60 @@ def _page(page: Any, number: int, form: Any) -> Page:
     return made
 
 
+# -- annotations -----------------------------------------------------------------------------------------------------
+
+
+def _annotations(page: Any) -> Iterator[Any]:
+    for number in range(_pdfium.FPDFPage_GetAnnotCount(page)):
+        annotation = _pdfium.FPDFPage_GetAnnot(page, number)
+        if annotation:
+            try:
+                yield annotation
+            finally:
+                _pdfium.FPDFPage_CloseAnnot(annotation)
+
+
+def _notes(page: Any, view: View, original: Original) -> Iterator[Line]:
+    """The texts that readers have typed onto the page, as lines. The comments, which stand beside the page, are counted as left out."""
+    for annotation in _annotations(page):
+        kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
+        if kind not in (_pdfium.FPDF_ANNOT_FREETEXT, *_COMMENTS):
+            continue
+        text = " ".join(clean(_string(annotation, b"Contents")).split())
+        if text and kind == _pdfium.FPDF_ANNOT_FREETEXT:
+            yield from _line(annotation, text, view)
+        elif text:
+            original.left_out[LeftOutKind.COMMENT] += 1
+
+
+def _line(annotation: Any, text: str, view: View) -> Iterator[Line]:
+    """The text of an annotation as a line in its box."""
+    box = _pdfium.FS_RECTF()
+    if _pdfium.FPDFAnnot_GetRect(annotation, box):
+        left, top, right, bottom = view.box(box.left, box.bottom, box.right, box.top)
+        size = min(bottom - top, 12.0)
+        yield Line(text, left, top, right, bottom, (top + bottom) / 2 + 0.3 * size, size)
+
+
+def _string(annotation: Any, key: bytes) -> str:
+    size = _pdfium.FPDFAnnot_GetStringValue(annotation, key, None, 0)
+    if not 2 < size <= 2 * _MAX_VALUE_CHARS:
+        return ""
+    buffer = (ctypes.c_ushort * (size // 2 + 1))()
+    _pdfium.FPDFAnnot_GetStringValue(annotation, key, buffer, size)
+    return bytes(buffer).decode("utf-16-le", "ignore").partition("\x00")[0]
+
+
 # -- forms -------------------------------------------------------------------------------------------------------------
 
 
 def _fields(page: Any, form: Any, view: View) -> Iterator[Line]:
     """The values of the page's form fields, as lines."""
-    for number in range(_pdfium.FPDFPage_GetAnnotCount(page)):
-        annotation = _pdfium.FPDFPage_GetAnnot(page, number)
-        if not annotation:
-            continue
-        try:
-            if _pdfium.FPDFAnnot_GetSubtype(annotation) == _pdfium.FPDF_ANNOT_WIDGET:
-                value = clean(_value(form, annotation))
-                box = _pdfium.FS_RECTF()
-                if value and _pdfium.FPDFAnnot_GetRect(annotation, box):
-                    left, top, right, bottom = view.box(box.left, box.bottom, box.right, box.top)
-                    size = min(bottom - top, 12.0)
-                    yield Line(value, left, top, right, bottom, (top + bottom) / 2 + 0.3 * size, size)
-        finally:
-            _pdfium.FPDFPage_CloseAnnot(annotation)
+    for annotation in _annotations(page):
+        if _pdfium.FPDFAnnot_GetSubtype(annotation) == _pdfium.FPDF_ANNOT_WIDGET:
+            value = clean(_value(form, annotation))
+            if value:
+                yield from _line(annotation, value, view)
 
 
 def _value(form: Any, annotation: Any) -> str:

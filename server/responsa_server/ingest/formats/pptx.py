@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
 from responsa_server.ingest.formats.office import (
     Related,
+    count_left_out,
     document,
     first,
     is_on,
@@ -49,6 +51,7 @@ _NO_TITLE: Final = "PowerPoint Presentation"
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
     archive = Archive.open(original.data)
+    count_left_out(original, archive)
     part = main_part(archive)
     links = related(archive, part)
     said = stated(archive)
@@ -59,7 +62,11 @@ def parse(original: Original) -> ParsedDocument:
         if link is None:
             continue
         slide = _Slide(archive, related(archive, link.part), number, blocks)
-        slide.read(read_tree(archive, link.part))
+        tree = read_tree(archive, link.part)
+        if tree.get("show") in ("0", "false"):
+            original.left_out[LeftOutKind.HIDDEN_SLIDE] += 1
+            continue
+        slide.read(tree)
         first_title = first_title or slide.title
     return document(
         original,
@@ -82,8 +89,6 @@ class _Slide:
 
     def read(self, tree: Element) -> None:
         """Write a visible slide."""
-        if tree.get("show") in ("0", "false"):
-            return
         self.place = Place(page=self.number, path=f"slide {self.number}")
         shapes = [one for top in tree.iter("p:spTree") for one in _shapes(top)]
         titles = [one for one in shapes if _placeholder(one) in _TITLES]

@@ -31,6 +31,13 @@ _WORD_GAP: Final = 0.2
 _LINE_GAP: Final = 0.5
 """The least distance of two lines, in sizes of the text."""
 _MIRRORED: Final = str.maketrans("()[]{}", ")(][}{")
+_BRACKET: Final = re.compile(r"[()\[\]{}]")
+_LIGATURES: Final = frozenset(
+    text
+    for form in (*range(0xFB1D, 0xFE00), *range(0xFE70, 0xFEFD))
+    if len(text := unicodedata.normalize("NFKC", chr(form))) > 1
+)
+"""The letters of presentation forms, in logical order."""
 _IN_NUMBER: Final = frozenset(".,:/%+-")
 _KNOWN: Final = 1024
 """The number of pieces of text whose direction is remembered. Nearly all pieces are single letters."""
@@ -67,7 +74,8 @@ def logical_lines(characters: Sequence[Glyph], size: float, *, mostly: bool) -> 
 
 
 def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
-    """The glyphs of characters. Characters with one box are the letters of one glyph, which the library gives from the last to the first.
+    """The glyphs of characters. Characters with one box are the letters of one glyph. The library gives them from the last to the first if the file maps the glyph to
+    letters, and from the first to the last if the file maps it to a presentation form such as U+FEFB.
 
     A text that the file gives instead of several glyphs has the box of the first of them; it comes after all others.
     """
@@ -91,6 +99,7 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
         else:
             last_left, last_right = left, right
             merged.append(one)
+    merged = [(*one[:3], _in_order(one[3])) if len(one[3]) > 1 else one for one in merged]
     if _distinct(merged):
         return merged
     made: list[Glyph] = []
@@ -104,6 +113,12 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
         left = edge + (number + 0.5) * _CELL_GAP * size
         made.append((left, left + 0.25 * size, bottom, text))
     return made
+
+
+def _in_order(letters: str) -> str:
+    """The letters of a glyph in logical order, unless another order is as likely."""
+    backwards = letters[::-1]
+    return backwards if backwards in _LIGATURES and letters not in _LIGATURES else letters
 
 
 def _distinct(glyphs: Sequence[Glyph]) -> bool:
@@ -156,10 +171,20 @@ def _in_logical_order(pieces: Sequence[str], *, rtl: bool) -> str:
     if _LEFT_TO_RIGHT.search("".join(pieces)):
         pieces = _turned_runs(pieces, _is_ltr)
     text = "".join(reversed(pieces))
-    opening, closing = text.find("("), text.find(")")
-    if closing >= 0 and (opening < 0 or closing < opening):
-        text = text.translate(_MIRRORED)
-    return text
+    return text.translate(_MIRRORED) if _is_mirrored(text) else text
+
+
+def _is_mirrored(text: str) -> bool:
+    """Whether the brackets of a text in logical order are those that were drawn: the first one closes, or stands where another one belongs."""
+    found = _BRACKET.search(text)
+    if found is None:
+        return False
+    closes = found.group() in ")]}"
+    if any((one in ")]}") != closes for one in _BRACKET.findall(text)):
+        return closes
+    start, end = found.span()
+    at_end = start > 0 and not text[start - 1].isspace() and (end == len(text) or text[end].isspace())
+    return closes != at_end
 
 
 @lru_cache(_KNOWN)

@@ -1,7 +1,7 @@
 """XLSX (SpreadsheetML, ISO/IEC 29500-1): each visible sheet is a heading with its name, and each row with content is a row of a table.
 
 Cells have the text that the sheet shows: the results of formulas, and numbers and dates in their formats. The columns that are empty in the
-whole sheet are left out. Hidden sheets, charts and comments are left out. Hidden rows and columns are kept, because a filter or a closed
+whole sheet are left out. The texts of shapes follow the rows. Hidden sheets, charts and comments are left out. Hidden rows and columns are kept, because a filter or a closed
 group hides them too.
 """
 
@@ -15,6 +15,7 @@ from functools import cache
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
@@ -22,6 +23,7 @@ from responsa_server.ingest.formats.grid import Row, Span, spread, write_table
 from responsa_server.ingest.formats.number_formats import BUILT_IN, Shown, compiled, general
 from responsa_server.ingest.formats.office import (
     Names,
+    count_left_out,
     document,
     is_on,
     main_part,
@@ -29,6 +31,7 @@ from responsa_server.ingest.formats.office import (
     read_tree,
     related,
     stated,
+    tidy,
     tidy_cell,
     whole,
 )
@@ -50,6 +53,7 @@ _PLAIN_SHEET_NAME = re.compile(r"[^\W\d][\w.]*\Z")
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
     archive = Archive.open(original.data)
+    count_left_out(original, archive)
     part = main_part(archive)
     links = related(archive, part)
     parts = {one.kind: one.part for one in links.values()}
@@ -64,7 +68,10 @@ def parse(original: Original) -> ParsedDocument:
     cells = 0
     for number, one in enumerate(workbook.iter("x:sheet"), 1):
         link = links.get(one.get("r:id", ""))
-        if link is None or link.kind != "worksheet" or one.get("state", "visible") != "visible":
+        if link is None or link.kind != "worksheet":
+            continue
+        if one.get("state", "visible") != "visible":
+            original.left_out[LeftOutKind.HIDDEN_SHEET] += 1
             continue
         sheet = _Sheet(shared, formats, fonts, bold, room=MAX_CELLS - cells)
         read_events(archive, link.part, sheet.start, sheet.end, sheet.text)
@@ -74,7 +81,9 @@ def parse(original: Original) -> ParsedDocument:
             if table.get("headerRowCount", "1") == "1":
                 sheet.filtered.append(table.get("ref", ""))
         sheet.arrange()
-        _write(blocks, sheet, number, tidy_cell(one.get("name", "")))
+        name = tidy_cell(one.get("name", ""))
+        _write(blocks, sheet, number, name)
+        _write_text_boxes(blocks, archive, link.part, number, name, headed=bool(sheet.rows))
     return document(
         original,
         blocks,
@@ -97,6 +106,23 @@ def _write(blocks: BlockWriter, sheet: _Sheet, number: int, name: str) -> None:
 
     for table in sheet_tables(sheet.rows):
         write_table(blocks, table, place)
+
+
+def _write_text_boxes(
+    blocks: BlockWriter, archive: Archive, part: str, number: int, name: str, *, headed: bool
+) -> None:
+    """Write the texts of a sheet's shapes after its rows. headed: whether the sheet has its heading already."""
+    place = Place(page=number, path=name)
+    for link in related(archive, part).values():
+        if link.kind != "drawing" or link.part not in archive:
+            continue
+        for paragraph in read_tree(archive, link.part).iter("a:p"):
+            text = tidy("".join(one.text or "" for one in paragraph.iter("a:t")))
+            if text and not headed:
+                headed = True
+                blocks.write(name or f"Sheet {number}", BlockKind.HEADING, 1, place=place)
+            if text:
+                blocks.write(text, BlockKind.PARAGRAPH, place=place)
 
 
 def _shared_strings(archive: Archive, part: str) -> list[str]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal, cast
 
 from responsa_server.confinement import SandboxCapabilities
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
+from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
+from responsa_server.ingest.sniff import CHARSETS
 from responsa_server.text.canonical import (
     MAX_PATH_CHARS,
     MAX_TITLE_CHARS,
@@ -40,13 +42,13 @@ DOCUMENT_FRAME, _REJECTED, _DRAWN = 0, 1, 2
 _SECTION = struct.Struct("<Q")
 # The kind, the level, the first and last byte, the length of the title; then the place: its form, its page, its box and the length of its path.
 BLOCK_ROW = struct.Struct("<BBQQIBI4HI")
-FRAME_SECTIONS = 9
-"""The number of sections of a document's frame: title, language, format, text, blocks, titles, paths, author, date."""
+FRAME_SECTIONS = 11
+"""The number of sections of a document's frame: title, language, format, text, blocks, titles, paths, author, date, what was left out, the guessed character set."""
 _NO_PLACE, _NO_BOX, _BOX = range(3)
 _WHOLE_PAGE = 1000
 # The number of pages, the width and the height.
 _DRAWN_PAGE = struct.Struct("<III")
-_MAX_PAGE = 2**31 - 1
+_MAX_PAGE = _MAX_COUNT = 2**31 - 1
 _KINDS = tuple(BlockKind)
 _MAX_MESSAGE = 1000
 _MAX_LEVEL = 255
@@ -137,8 +139,10 @@ def _sections(kind: Literal[0, 1, 2], *sections: bytes) -> bytes:
     return b"".join((_MAGIC, bytes((kind, len(sections))), lengths, *sections))
 
 
-def pack_result(document: ParsedDocument) -> bytes:
-    """Encode a parsed document as a frame. A path longer than MAX_PATH_CHARS is cut."""
+def pack_result(
+    document: ParsedDocument, left_out: Mapping[LeftOutKind, int] | None = None, guessed_charset: str = ""
+) -> bytes:
+    """Encode a parsed document as a frame. A path longer than MAX_PATH_CHARS is cut. left_out, guessed_charset: see `Original`."""
     titles = [block.title.encode() for block in document.blocks]
     paths = [block.place.path[:MAX_PATH_CHARS].encode() if block.place else b"" for block in document.blocks]
     blocks = b"".join(
@@ -164,6 +168,8 @@ def pack_result(document: ParsedDocument) -> bytes:
         b"".join(paths),
         document.author.encode(),
         document.date.isoformat().encode() if document.date else b"",
+        " ".join(f"{kind} {count}" for kind, count in (left_out or {}).items() if count).encode(),
+        guessed_charset.encode(),
     )
 
 
@@ -247,6 +253,23 @@ def check_date(data: bytes) -> datetime | None:
     if found.tzinfo is None or found.utcoffset() or found.isoformat() != text:
         raise ValueError("not a date in UTC")
     return found
+
+
+def check_left_out(data: bytes) -> Mapping[LeftOutKind, int]:
+    """What was left out, in a document's frame. Raises ValueError if `pack_result` cannot have written it."""
+    words = data.decode().split()
+    counts = {LeftOutKind(kind): int(count) for kind, count in zip(words[::2], words[1::2], strict=True)}
+    if not all(0 < count <= _MAX_COUNT for count in counts.values()):
+        raise ValueError("not counts")
+    return counts
+
+
+def check_charset(data: bytes) -> str:
+    """The guessed character set in a document's frame. Raises ValueError if `pack_result` cannot have written it."""
+    text = data.decode()
+    if text and text not in CHARSETS:
+        raise ValueError("not a character set")
+    return text
 
 
 def check_head(title: bytes, language: bytes, format_name: bytes) -> tuple[str, str | None, str]:

@@ -217,7 +217,8 @@ def _result(job: ParseJob | DrawJob, zygote: _Zygote) -> bytes:
 
 def _parsed(job: ParseJob, zygote: _Zygote) -> bytes:
     original = sniff(_read(), job.name, job.content_type, formats=zygote.formats, known=job.format)
-    return pack_result(zygote.parsers[original.format](original))
+    document = zygote.parsers[original.format](original)
+    return pack_result(document, original.left_out, original.guessed_charset)
 
 
 def _drawn(job: DrawJob, zygote: _Zygote) -> bytes:

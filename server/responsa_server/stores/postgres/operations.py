@@ -319,6 +319,9 @@ class IngestionStore:
             "summary": text.description.summary,
             "keywords": list(text.description.keywords),
         }
+        if text.left_out or text.guessed_charset:
+            said = {"counts": Jsonb(dict(text.left_out)), "charset": text.guessed_charset}
+            await connection.execute(self._queries["left_out"], {**_values(claim), **said})
         row = await (await connection.execute(self._queries["parsed"], values)).fetchone()
         assert row is not None, "a version cannot be deleted while this transaction has locked its operation"
         if not row[0]:
@@ -473,6 +476,7 @@ def from_row(row: Mapping[str, Any]) -> Operation:
         subject=row["subject"],
         counts=row["counts"],
         cause=row["cause"],
+        charset=row["charset"],
     )
 
 

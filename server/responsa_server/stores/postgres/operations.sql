@@ -103,6 +103,9 @@ UPDATE responsa.operation SET passages_done = %(done)s, update_time = clock_time
 UPDATE responsa.operation SET stage = 'embedding', passages_total = %(total)s, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: left_out
+UPDATE responsa.operation SET counts = %(counts)s, charset = %(charset)s WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
 -- name: original_piece
 SELECT substring(original FROM %(start)s::int + 1 FOR %(count)s::int) FROM responsa.document_version
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;

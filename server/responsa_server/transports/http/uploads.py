@@ -62,9 +62,10 @@ class Uploads:
         A client that disconnects cancels the call and everything that the call began.
 
         Raises:
-            InvalidRequest: a parameter is unknown or repeated, or the announced size of the body is too large.
+            InvalidRequest: the body is a form, a parameter is unknown or repeated, or the announced size of the body is too large.
             ResponsaError: the method failed.
         """
+        _refuse_multipart(request)
         start = _start_of(request)
         body = request.stream()
         call = Call(
@@ -157,6 +158,9 @@ def _start_of(request: Request) -> UploadStart:
             raise InvalidRequest.of_violation(not_utf8(name))
         given[name] = value
     values = dict.fromkeys(PARAMETERS, "") | given
+    if "charset=" in _declared(request).lower():
+        # Without a character set, the header says no more than the file's name: clients send a type of their own.
+        values["media_type"] = values["media_type"] or _declared(request)
     size = _announced_size(request)
     if size > MAX_DOCUMENT_BYTES:
         # Otherwise the RPC would report the error only after it had received the bytes.
@@ -175,6 +179,20 @@ def _start_of(request: Request) -> UploadStart:
     texts = {key: one.string_value for key, one in labels.fields.items()}
     metadata = DocumentMetadata(**values, labels=texts, metadata=own)
     return UploadStart(metadata=metadata, size_bytes=size or None, request_id=request_id)
+
+
+def _refuse_multipart(request: Request) -> None:
+    """Refuse a form, which would be stored with its boundaries. Raises InvalidRequest."""
+    if _declared(request).lower().startswith("multipart/"):
+        raise InvalidRequest.of_field(
+            "content-type",
+            "not_multipart",
+            "must not be a form; the body is the bytes of the file alone, for example with curl --upload-file FILE (-T FILE) instead of --form (-F)",
+        )
+
+
+def _declared(request: Request) -> str:
+    return request.headers.get("content-type", "").strip()
 
 
 def _object(name: str, text: str) -> Struct:

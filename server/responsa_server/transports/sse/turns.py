@@ -110,6 +110,8 @@ class _Stream:
         headers = {"cache-control": "no-store", CALL_ID: self._call.id}
         if code == 200:
             headers["content-type"] = MEDIA_TYPE
+            # nginx would otherwise collect the stream and deliver it at its end.
+            headers["x-accel-buffering"] = "no"
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": code, "headers": pairs})
 

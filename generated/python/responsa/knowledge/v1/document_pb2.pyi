@@ -85,6 +85,46 @@ INGEST_STAGE_DONE: IngestStage.ValueType  # 4
 """The operation has ended: the document can be searched, was unchanged, or could not be indexed."""
 Global___IngestStage: _TypeAlias = IngestStage  # noqa: Y015
 
+class _LeftOutKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LeftOutKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeftOutKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LEFT_OUT_KIND_UNSPECIFIED: _LeftOutKind.ValueType  # 0
+    """Never sent."""
+    LEFT_OUT_KIND_COMMENT: _LeftOutKind.ValueType  # 1
+    """A comment of a reviewer."""
+    LEFT_OUT_KIND_HIDDEN_SHEET: _LeftOutKind.ValueType  # 2
+    """A hidden sheet."""
+    LEFT_OUT_KIND_HIDDEN_SLIDE: _LeftOutKind.ValueType  # 3
+    """A hidden slide."""
+    LEFT_OUT_KIND_PICTURE: _LeftOutKind.ValueType  # 4
+    """A picture."""
+    LEFT_OUT_KIND_CHART: _LeftOutKind.ValueType  # 5
+    """A chart."""
+    LEFT_OUT_KIND_EMBEDDED_FILE: _LeftOutKind.ValueType  # 6
+    """A file inside the file, such as an embedded workbook or an attachment of a message."""
+
+class LeftOutKind(_LeftOutKind, metaclass=_LeftOutKindEnumTypeWrapper):
+    """LeftOutKind is a kind of what a file has and the text of its document does not."""
+
+LEFT_OUT_KIND_UNSPECIFIED: LeftOutKind.ValueType  # 0
+"""Never sent."""
+LEFT_OUT_KIND_COMMENT: LeftOutKind.ValueType  # 1
+"""A comment of a reviewer."""
+LEFT_OUT_KIND_HIDDEN_SHEET: LeftOutKind.ValueType  # 2
+"""A hidden sheet."""
+LEFT_OUT_KIND_HIDDEN_SLIDE: LeftOutKind.ValueType  # 3
+"""A hidden slide."""
+LEFT_OUT_KIND_PICTURE: LeftOutKind.ValueType  # 4
+"""A picture."""
+LEFT_OUT_KIND_CHART: LeftOutKind.ValueType  # 5
+"""A chart."""
+LEFT_OUT_KIND_EMBEDDED_FILE: LeftOutKind.ValueType  # 6
+"""A file inside the file, such as an embedded workbook or an attachment of a message."""
+Global___LeftOutKind: _TypeAlias = LeftOutKind  # noqa: Y015
+
 @_typing.final
 class Document(_message.Message):
     """Document is a text in a collection, in its current version."""
@@ -284,7 +324,7 @@ class DocumentMetadata(_message.Message):
     ROLE_REQUIRED.
     """
     source_key: _builtins.str
-    """The key of the document, 1 to 1,024 bytes. See Document.source_key."""
+    """The key of the document, 1 to 1,024 bytes. The server stores it in the Unicode form NFC. See Document.source_key."""
     title: _builtins.str
     """The title; at most 512 bytes. If empty, the server uses the title found in the document."""
     uri: _builtins.str
@@ -389,25 +429,63 @@ class IngestResult(_message.Message):
 
     DOCUMENT_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    GUESSED_CHARSET_FIELD_NUMBER: _builtins.int
     unchanged: _builtins.bool
     """Whether nothing changed, because the document already had these bytes and the given title, URI, media type, labels and metadata."""
+    guessed_charset: _builtins.str
+    """The character set as which the text was read, e.g. "windows-1252", if the file declares none and another one is nearly as likely; otherwise empty. A wrong
+    guess changes letters. To be certain, save the file as UTF-8, or declare the `charset` in the media type, and upload the document again.
+    """
     @_builtins.property
     def document(self) -> Global___Document:
         """The document."""
+
+    @_builtins.property
+    def left_out(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeftOut]:
+        """What the file has and the text of the document does not, by kind; empty if the bytes were read before. ListFormats and the documentation say what is read."""
 
     def __init__(
         self,
         *,
         document: Global___Document | None = ...,
         unchanged: _builtins.bool = ...,
+        left_out: _abc.Iterable[Global___LeftOut] | None = ...,
+        guessed_charset: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "guessed_charset", b"guessed_charset", "left_out", b"left_out", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IngestResult: _TypeAlias = IngestResult  # noqa: Y015
+
+@_typing.final
+class LeftOut(_message.Message):
+    """LeftOut is the number of parts of one kind that were not read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    kind: Global___LeftOutKind.ValueType
+    """The kind."""
+    count: _builtins.int
+    """The number of parts, at least 1."""
+    def __init__(
+        self,
+        *,
+        kind: Global___LeftOutKind.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeftOut: _TypeAlias = LeftOut  # noqa: Y015
 
 @_typing.final
 class Passage(_message.Message):

@@ -21,7 +21,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/document.proto.
  */
 export const file_responsa_knowledge_v1_document: GenFile = /*@__PURE__*/
-  fileDesc("CiRyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnQucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSLNBwoIRG9jdW1lbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBIwCgpjb2xsZWN0aW9uGAIgASgJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhgKCnNvdXJjZV9rZXkYAyABKAlCBOJBAQMSEwoFdGl0bGUYBCABKAlCBOJBAQESEQoDdXJpGAUgASgJQgTiQQEDEhgKCm1lZGlhX3R5cGUYBiABKAlCBOJBAQMSFQoHdmVyc2lvbhgHIAEoBUIE4kEBAxI5CgVzdGF0ZRgIIAEoDjIkLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudFN0YXRlQgTiQQEDEicKBWVycm9yGAkgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNCBOJBAQMSGAoKc2l6ZV9ieXRlcxgKIAEoA0IE4kEBAxIUCgZzaGEyNTYYCyABKAxCBOJBAQMSGwoNcGFzc2FnZV9jb3VudBgMIAEoBUIE4kEBAxI1CgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYDyABKAlCC+JBAQO6SARyAihAElgKBmxhYmVscxgQIAMoCzIrLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudC5MYWJlbHNFbnRyeUIb4kEBAbpIFJoBERAgIgZyBCABKD8qBXIDKP8BEi8KCG1ldGFkYXRhGBEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIE4kEBARIlCgVvd25lchgSIAEoCUIW4kEBA/pBDwoNcmVzcG9uc2EvVXNlchIWCghsYW5ndWFnZRgTIAEoCUIE4kEBAxIUCgZhdXRob3IYFCABKAlCBOJBAQMSLgoEZGF0ZRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSFQoHc3VtbWFyeRgWIAEoCUIE4kEBAxIWCghrZXl3b3JkcxgXIAMoCUIE4kEBAxIdCgdzdWJqZWN0GBggASgJQgziQQEBukgFcgMoyAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATpB6kE+ChFyZXNwb25zYS9Eb2N1bWVudBIUZG9jdW1lbnRzL3tkb2N1bWVudH0qCWRvY3VtZW50czIIZG9jdW1lbnQi0gMKEERvY3VtZW50TWV0YWRhdGESXwoKY29sbGVjdGlvbhgBIAEoCUJL4kEBAfpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpILHInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0k2AEBEiIKCnNvdXJjZV9rZXkYAiABKAlCDuJBAQK6SAdyBSABKIAIEhsKBXRpdGxlGAMgASgJQgziQQEBukgFcgMogAQSGQoDdXJpGAQgASgJQgziQQEBukgFcgMogBASIAoKbWVkaWFfdHlwZRgFIAEoCUIM4kEBAbpIBXIDKP8BEmAKBmxhYmVscxgGIAMoCzIzLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudE1ldGFkYXRhLkxhYmVsc0VudHJ5QhviQQEBukgUmgERECAiBnIEIAEoPyoFcgMo/wESLwoIbWV0YWRhdGEYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEBEh0KB3N1YmplY3QYCCABKAlCDOJBAQG6SAVyAyjIARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIr0CCg5Jbmdlc3RNZXRhZGF0YRIoCghkb2N1bWVudBgBIAEoCUIW+kETChFyZXNwb25zYS9Eb2N1bWVudBIPCgd2ZXJzaW9uGAIgASgFEjEKBXN0YWdlGAMgASgOMiIucmVzcG9uc2Eua25vd2xlZGdlLnYxLkluZ2VzdFN0YWdlEhUKDXBhc3NhZ2VzX2RvbmUYBCABKAUSFgoOcGFzc2FnZXNfdG90YWwYBSABKAUSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgl0aW1lX2xlZnQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iVAoMSW5nZXN0UmVzdWx0EjEKCGRvY3VtZW50GAEgASgLMh8ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50EhEKCXVuY2hhbmdlZBgCIAEoCCLeAwoHUGFzc2FnZRISCgRuYW1lGAEgASgJQgTiQQEIEiwKCGRvY3VtZW50GAIgASgJQhriQQED+kETChFyZXNwb25zYS9Eb2N1bWVudBI7ChBkb2N1bWVudF92ZXJzaW9uGAMgASgJQiHiQQED+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SMAoKY29sbGVjdGlvbhgEIAEoCUIc4kEBA/pBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhITCgV0aXRsZRgFIAEoCUIE4kEBAxI3Cgxzb3VyY2VfcmFuZ2UYBiABKAsyGy5yZXNwb25zYS50eXBlLnYxLkJ5dGVSYW5nZUIE4kEBAxISCgR0ZXh0GAcgASgJQgTiQQEDEhYKCGhlYWRpbmdzGAggAygJQgTiQQEDEhQKBnNoYTI1NhgJIAEoDEIE4kEBAxISCgRwYWdlGAogASgFQgTiQQEDEiwKA2JveBgLIAEoCzIZLnJlc3BvbnNhLmNoYXQudjEuUGFnZUJveEIE4kEBAxISCgRwYXRoGAwgASgJQgTiQQEDOjzqQTkKEHJlc3BvbnNhL1Bhc3NhZ2USEnBhc3NhZ2VzL3twYXNzYWdlfSoIcGFzc2FnZXMyB3Bhc3NhZ2UqgQEKDURvY3VtZW50U3RhdGUSHgoaRE9DVU1FTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIbChdET0NVTUVOVF9TVEFURV9JTkRFWElORxABEhgKFERPQ1VNRU5UX1NUQVRFX1JFQURZEAISGQoVRE9DVU1FTlRfU1RBVEVfRkFJTEVEEAMqkQEKC0luZ2VzdFN0YWdlEhwKGElOR0VTVF9TVEFHRV9VTlNQRUNJRklFRBAAEhcKE0lOR0VTVF9TVEFHRV9RVUVVRUQQARIYChRJTkdFU1RfU1RBR0VfUEFSU0lORxACEhoKFklOR0VTVF9TVEFHRV9FTUJFRERJTkcQAxIVChFJTkdFU1RfU1RBR0VfRE9ORRAEQi/qQSwKEnJlc3BvbnNhL09wZXJhdGlvbhIWb3BlcmF0aW9ucy97b3BlcmF0aW9ufWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation, file_responsa_type_v1_byte_range]);
+  fileDesc("CiRyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnQucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSLNBwoIRG9jdW1lbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBIwCgpjb2xsZWN0aW9uGAIgASgJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhgKCnNvdXJjZV9rZXkYAyABKAlCBOJBAQMSEwoFdGl0bGUYBCABKAlCBOJBAQESEQoDdXJpGAUgASgJQgTiQQEDEhgKCm1lZGlhX3R5cGUYBiABKAlCBOJBAQMSFQoHdmVyc2lvbhgHIAEoBUIE4kEBAxI5CgVzdGF0ZRgIIAEoDjIkLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudFN0YXRlQgTiQQEDEicKBWVycm9yGAkgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNCBOJBAQMSGAoKc2l6ZV9ieXRlcxgKIAEoA0IE4kEBAxIUCgZzaGEyNTYYCyABKAxCBOJBAQMSGwoNcGFzc2FnZV9jb3VudBgMIAEoBUIE4kEBAxI1CgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYDyABKAlCC+JBAQO6SARyAihAElgKBmxhYmVscxgQIAMoCzIrLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudC5MYWJlbHNFbnRyeUIb4kEBAbpIFJoBERAgIgZyBCABKD8qBXIDKP8BEi8KCG1ldGFkYXRhGBEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIE4kEBARIlCgVvd25lchgSIAEoCUIW4kEBA/pBDwoNcmVzcG9uc2EvVXNlchIWCghsYW5ndWFnZRgTIAEoCUIE4kEBAxIUCgZhdXRob3IYFCABKAlCBOJBAQMSLgoEZGF0ZRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSFQoHc3VtbWFyeRgWIAEoCUIE4kEBAxIWCghrZXl3b3JkcxgXIAMoCUIE4kEBAxIdCgdzdWJqZWN0GBggASgJQgziQQEBukgFcgMoyAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATpB6kE+ChFyZXNwb25zYS9Eb2N1bWVudBIUZG9jdW1lbnRzL3tkb2N1bWVudH0qCWRvY3VtZW50czIIZG9jdW1lbnQi0gMKEERvY3VtZW50TWV0YWRhdGESXwoKY29sbGVjdGlvbhgBIAEoCUJL4kEBAfpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpILHInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0k2AEBEiIKCnNvdXJjZV9rZXkYAiABKAlCDuJBAQK6SAdyBSABKIAIEhsKBXRpdGxlGAMgASgJQgziQQEBukgFcgMogAQSGQoDdXJpGAQgASgJQgziQQEBukgFcgMogBASIAoKbWVkaWFfdHlwZRgFIAEoCUIM4kEBAbpIBXIDKP8BEmAKBmxhYmVscxgGIAMoCzIzLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudE1ldGFkYXRhLkxhYmVsc0VudHJ5QhviQQEBukgUmgERECAiBnIEIAEoPyoFcgMo/wESLwoIbWV0YWRhdGEYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEBEh0KB3N1YmplY3QYCCABKAlCDOJBAQG6SAVyAyjIARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIr0CCg5Jbmdlc3RNZXRhZGF0YRIoCghkb2N1bWVudBgBIAEoCUIW+kETChFyZXNwb25zYS9Eb2N1bWVudBIPCgd2ZXJzaW9uGAIgASgFEjEKBXN0YWdlGAMgASgOMiIucmVzcG9uc2Eua25vd2xlZGdlLnYxLkluZ2VzdFN0YWdlEhUKDXBhc3NhZ2VzX2RvbmUYBCABKAUSFgoOcGFzc2FnZXNfdG90YWwYBSABKAUSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgl0aW1lX2xlZnQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24inwEKDEluZ2VzdFJlc3VsdBIxCghkb2N1bWVudBgBIAEoCzIfLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudBIRCgl1bmNoYW5nZWQYAiABKAgSMAoIbGVmdF9vdXQYAyADKAsyHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGVmdE91dBIXCg9ndWVzc2VkX2NoYXJzZXQYBCABKAkiSgoHTGVmdE91dBIwCgRraW5kGAEgASgOMiIucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxlZnRPdXRLaW5kEg0KBWNvdW50GAIgASgFIt4DCgdQYXNzYWdlEhIKBG5hbWUYASABKAlCBOJBAQgSLAoIZG9jdW1lbnQYAiABKAlCGuJBAQP6QRMKEXJlc3BvbnNhL0RvY3VtZW50EjsKEGRvY3VtZW50X3ZlcnNpb24YAyABKAlCIeJBAQP6QRoKGHJlc3BvbnNhL0RvY3VtZW50VmVyc2lvbhIwCgpjb2xsZWN0aW9uGAQgASgJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhMKBXRpdGxlGAUgASgJQgTiQQEDEjcKDHNvdXJjZV9yYW5nZRgGIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlQgTiQQEDEhIKBHRleHQYByABKAlCBOJBAQMSFgoIaGVhZGluZ3MYCCADKAlCBOJBAQMSFAoGc2hhMjU2GAkgASgMQgTiQQEDEhIKBHBhZ2UYCiABKAVCBOJBAQMSLAoDYm94GAsgASgLMhkucmVzcG9uc2EuY2hhdC52MS5QYWdlQm94QgTiQQEDEhIKBHBhdGgYDCABKAlCBOJBAQM6POpBOQoQcmVzcG9uc2EvUGFzc2FnZRIScGFzc2FnZXMve3Bhc3NhZ2V9KghwYXNzYWdlczIHcGFzc2FnZSqBAQoNRG9jdW1lbnRTdGF0ZRIeChpET0NVTUVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF0RPQ1VNRU5UX1NUQVRFX0lOREVYSU5HEAESGAoURE9DVU1FTlRfU1RBVEVfUkVBRFkQAhIZChVET0NVTUVOVF9TVEFURV9GQUlMRUQQAyqRAQoLSW5nZXN0U3RhZ2USHAoYSU5HRVNUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTSU5HRVNUX1NUQUdFX1FVRVVFRBABEhgKFElOR0VTVF9TVEFHRV9QQVJTSU5HEAISGgoWSU5HRVNUX1NUQUdFX0VNQkVERElORxADEhUKEUlOR0VTVF9TVEFHRV9ET05FEAQq3AEKC0xlZnRPdXRLaW5kEh0KGUxFRlRfT1VUX0tJTkRfVU5TUEVDSUZJRUQQABIZChVMRUZUX09VVF9LSU5EX0NPTU1FTlQQARIeChpMRUZUX09VVF9LSU5EX0hJRERFTl9TSEVFVBACEh4KGkxFRlRfT1VUX0tJTkRfSElEREVOX1NMSURFEAMSGQoVTEVGVF9PVVRfS0lORF9QSUNUVVJFEAQSFwoTTEVGVF9PVVRfS0lORF9DSEFSVBAFEh8KG0xFRlRfT1VUX0tJTkRfRU1CRURERURfRklMRRAGQi/qQSwKEnJlc3BvbnNhL09wZXJhdGlvbhIWb3BlcmF0aW9ucy97b3BlcmF0aW9ufWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation, file_responsa_type_v1_byte_range]);
 
 /**
  * Document is a text in a collection, in its current version.
@@ -227,7 +227,7 @@ export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata">
   collection: string;
 
   /**
-   * The key of the document, 1 to 1,024 bytes. See Document.source_key.
+   * The key of the document, 1 to 1,024 bytes. The server stores it in the Unicode form NFC. See Document.source_key.
    *
    * @generated from field: string source_key = 2;
    */
@@ -374,6 +374,21 @@ export type IngestResult = Message<"responsa.knowledge.v1.IngestResult"> & {
    * @generated from field: bool unchanged = 2;
    */
   unchanged: boolean;
+
+  /**
+   * What the file has and the text of the document does not, by kind; empty if the bytes were read before. ListFormats and the documentation say what is read.
+   *
+   * @generated from field: repeated responsa.knowledge.v1.LeftOut left_out = 3;
+   */
+  leftOut: LeftOut[];
+
+  /**
+   * The character set as which the text was read, e.g. "windows-1252", if the file declares none and another one is nearly as likely; otherwise empty. A wrong
+   * guess changes letters. To be certain, save the file as UTF-8, or declare the `charset` in the media type, and upload the document again.
+   *
+   * @generated from field: string guessed_charset = 4;
+   */
+  guessedCharset: string;
 };
 
 /**
@@ -382,6 +397,34 @@ export type IngestResult = Message<"responsa.knowledge.v1.IngestResult"> & {
  */
 export const IngestResultSchema: GenMessage<IngestResult> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_document, 3);
+
+/**
+ * LeftOut is the number of parts of one kind that were not read.
+ *
+ * @generated from message responsa.knowledge.v1.LeftOut
+ */
+export type LeftOut = Message<"responsa.knowledge.v1.LeftOut"> & {
+  /**
+   * The kind.
+   *
+   * @generated from field: responsa.knowledge.v1.LeftOutKind kind = 1;
+   */
+  kind: LeftOutKind;
+
+  /**
+   * The number of parts, at least 1.
+   *
+   * @generated from field: int32 count = 2;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.LeftOut.
+ * Use `create(LeftOutSchema)` to create a new message.
+ */
+export const LeftOutSchema: GenMessage<LeftOut> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_document, 4);
 
 /**
  * Passage is a stretch of the text of a document version. Passages are the units of search and citation.
@@ -479,7 +522,7 @@ export type Passage = Message<"responsa.knowledge.v1.Passage"> & {
  * Use `create(PassageSchema)` to create a new message.
  */
 export const PassageSchema: GenMessage<Passage> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_document, 4);
+  messageDesc(file_responsa_knowledge_v1_document, 5);
 
 /**
  * DocumentState is the state of a document's newest version.
@@ -569,4 +612,66 @@ export enum IngestStage {
  */
 export const IngestStageSchema: GenEnum<IngestStage> = /*@__PURE__*/
   enumDesc(file_responsa_knowledge_v1_document, 1);
+
+/**
+ * LeftOutKind is a kind of what a file has and the text of its document does not.
+ *
+ * @generated from enum responsa.knowledge.v1.LeftOutKind
+ */
+export enum LeftOutKind {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A comment of a reviewer.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_COMMENT = 1;
+   */
+  COMMENT = 1,
+
+  /**
+   * A hidden sheet.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_HIDDEN_SHEET = 2;
+   */
+  HIDDEN_SHEET = 2,
+
+  /**
+   * A hidden slide.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_HIDDEN_SLIDE = 3;
+   */
+  HIDDEN_SLIDE = 3,
+
+  /**
+   * A picture.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_PICTURE = 4;
+   */
+  PICTURE = 4,
+
+  /**
+   * A chart.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_CHART = 5;
+   */
+  CHART = 5,
+
+  /**
+   * A file inside the file, such as an embedded workbook or an attachment of a message.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_EMBEDDED_FILE = 6;
+   */
+  EMBEDDED_FILE = 6,
+}
+
+/**
+ * Describes the enum responsa.knowledge.v1.LeftOutKind.
+ */
+export const LeftOutKindSchema: GenEnum<LeftOutKind> = /*@__PURE__*/
+  enumDesc(file_responsa_knowledge_v1_document, 2);
 

@@ -1,0 +1,44 @@
+"""Reads a file that is inside another file, such as an attachment of a message, with the parser of its format."""
+
+from __future__ import annotations
+
+from responsa_server.domain.knowledge import LeftOutKind
+from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.sniff import Original, sniff
+from responsa_server.text.canonical import BlockKind, Place
+
+
+def write_nested(
+    outer: Original, data: bytes, name: str, content_type: str, blocks: BlockWriter, path: str
+) -> None:
+    """Append the blocks of a file. A file that cannot be read, or that is inside a nested file, is counted as left out.
+
+    name, content_type: as in `sniff`. path: the place in the outer file.
+    """
+    if outer.is_nested:
+        outer.left_out[LeftOutKind.EMBEDDED_FILE] += 1
+        return
+    try:
+        inner = sniff(data, name, content_type, formats=outer.formats)
+        inner.is_nested = True
+        row = outer.formats.named(inner.format)
+        assert row is not None, "sniff() must return the name of a format in the table of formats"
+        document = row.load()(inner)
+    except MemoryError:
+        raise
+    except Exception:  # whatever the parsers raise, the outer file can be read
+        outer.left_out[LeftOutKind.EMBEDDED_FILE] += 1
+        return
+    outer.left_out.update(inner.left_out)
+    outer.guessed_charset = outer.guessed_charset or inner.guessed_charset
+    text = document.canonical_text.encode()
+    blocks.part()
+    for block in document.blocks:
+        marker = "- " if block.kind is BlockKind.LIST_ITEM else ""
+        blocks.write(
+            text[block.byte_start : block.byte_end].decode(),
+            block.kind,
+            block.level,
+            marker,
+            Place(path=path) if path else None,
+        )
