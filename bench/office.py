@@ -105,7 +105,7 @@ class Made:
         columns = len(rows[0]) + merged
         self.add(
             f'<table:table><table:table-column table:number-columns-repeated="{columns}"/>{"".join(found)}</table:table>',
-            *(" ".join(row) for row in rows),
+            *(" ".join([row[0], *row] if merged and not number else row) for number, row in enumerate(rows)),
         )
 
 

@@ -15,6 +15,7 @@ from difflib import SequenceMatcher
 from html import escape
 from pathlib import Path
 from typing import Final
+from unicodedata import normalize
 
 SOFFICE: Final = shutil.which("soffice")
 SHY: Final = "\u00ad"
@@ -168,8 +169,8 @@ class Document:
 
 
 def agreement(known: str, read: str) -> float:
-    """The share, 0 to 1, of the words of both texts that are in both, in the same order."""
-    one, other = (_WORD.findall(text.replace(SHY, "")) for text in (known, read))
+    """The share, 0 to 1, of the words of both texts that are in both, in the same order. The mark of a note, such as ¹, counts as its figure."""
+    one, other = (_WORD.findall(normalize("NFKC", text.replace(SHY, ""))) for text in (known, read))
     matches = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
     return 2 * sum(match.size for match in matches) / max(1, len(one) + len(other))
 

@@ -22,6 +22,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/rpc/test_leaving.py",
         "tests/system/test_bad_input.py",
         "tests/system/test_commands.py",
+        "tests/system/test_hostile_set.py",
         "tests/system/test_journey.py",
         "tests/system/test_journey_of_people.py",
         "tests/system/test_limits.py",

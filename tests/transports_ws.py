@@ -126,7 +126,7 @@ def frames_of(events: Sequence[Json]) -> list[Json]:
             )
             content = _html(answer["text"])
             intent = _intent(answer)
-            more = {**_fallen(answer), **_origin(answer), **_shown(answer)}
+            more = {**_fallen(answer), **_origin(answer), **_shown(answer), **_written(answer)}
             frames.append(_message(content, used, sources, conversation, intent, **more))
         elif "refused" in event:
             refused = event["refused"]
@@ -165,6 +165,12 @@ def _origin(answer: Json) -> Json:
     if kind := answer.get("collectionKind"):
         found["collection_kind"] = kind.removeprefix("COLLECTION_KIND_").lower()
     return found
+
+
+def _written(answer: Json) -> Json:
+    """What wrote an answer, and how many of its sentences lack a source."""
+    names = {"model": "model", "unsupportedSentences": "unsupported_sentences"}
+    return {to: answer[name] for name, to in names.items() if name in answer}
 
 
 def _shown(end: Json) -> Json:

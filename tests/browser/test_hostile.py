@@ -57,6 +57,65 @@ async def test_html_documents_are_shown_as_their_text(person: Person) -> None:
     assert await tab.page.evaluate("globalThis.pwned") is None
 
 
+REORDERED = """() => {
+    const raw = (text) => /[\\u202a-\\u202e\\u2066\\u2067]/.test(text);
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const found = [document.title].filter(raw);
+    while (walker.nextNode()) {
+        const { data, parentElement } = walker.currentNode;
+        if (raw(data) && !parentElement.closest("script, textarea")) found.push(`${parentElement.outerHTML}`);
+    }
+    for (const one of document.querySelectorAll("[aria-label], [title]")) {
+        found.push(...[one.ariaLabel, one.title].filter((text) => text && raw(text)));
+    }
+    return found;
+}"""
+NAME = "Report of \u202egpj.exe"
+VIEWS = (
+    "search",
+    "teachers",
+    "profile",
+    "profile/keys",
+    "administration/users",
+    "administration/keys",
+    "administration/sessions",
+    "administration/audit",
+)
+
+
+async def test_names_that_turn_letters_around_reorder_nothing_on_any_view(person: Person) -> None:
+    client = person.client
+    client.update_me(NAME)
+    client.create_api_key(NAME)
+    client.create_teacher(NAME, "Explains ferries.")
+    collection = client.create_collection("odd", display_name=NAME).name
+    document = person.add(f"# Ferries\n\n{HOSTILE}", f"{NAME}/{NAME}.md", title=NAME, collection=collection)
+    tab = await person.sign_in()
+    shown, failed = tab.page.get_by_text("Report of \ufffdgpj.exe").first, dict[str, list[str]]()
+
+    async def look(view: str) -> None:
+        await shown.wait_for(state="attached")
+        failed[view] = await tab.page.evaluate(REORDERED)
+
+    await tab.ask(f"{FERRY_PRICE} {NAME}")
+    await tab.chips.first.click()
+    await expect(tab.mark).to_contain_text("12 crowns")
+    await look("the conversation and its source")
+    for part in ("text", "passages", "versions", "details"):
+        await tab.page.goto(f"{person.url}/#/{document}?tab={part}")
+        await tab.source.get_by_role("tab", selected=True, name=part.capitalize()).wait_for()
+        await look(f"the document: {part}")
+    await tab.open_documents()
+    await tab.page.get_by_label("Collection").first.select_option(collection)
+    await tab.page.get_by_role("button", name=re.compile("^Delete Report")).click()
+    await look("the documents, and a dialog")
+    await tab.page.keyboard.press("Escape")
+    for view in VIEWS:
+        await tab.page.goto(f"{person.url}/#/{view}")
+        await look(view)
+    assert {view: found for view, found in failed.items() if found} == {}
+
+
 async def test_the_security_policy_stops_what_would_slip_through(person: Person) -> None:
     """This shows that an empty list of breaches in the other tests is meaningful."""
     tab = await person.sign_in()

@@ -159,6 +159,40 @@ async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site:
     await expect(linked).to_have_text("Your account is not linked to a provider.")
 
 
+async def test_a_planted_sign_in_links_the_visitor_to_nobody(site: Site, page: Page) -> None:
+    """The author of a page on another port of the host has begun a link, sets its cookie here, and sends the browser to the provider. The author's session does not help, either."""
+    with Responsa(site.instance.url, site.instance.key) as admin:
+        author, visitor = account(admin, "Gus"), account(admin, "Hal")
+    with httpx2.Client(base_url=site.url) as http:
+        body = {"tenant": author.tenant, "email": author.user.email, "password": author.password}
+        assert http.post("/v1/sessions", json=body).status_code == 200
+        session = f"responsa_session_{site.instance.port}"
+        await page.goto(f"{site.url}/#/profile")
+        await fill(Tab(page), visitor)
+        await page.get_by_role("button", name="Sign in", exact=True).click()
+        await page.get_by_role("heading", name="Profile").wait_for()
+        for planted in ({}, {session: http.cookies[session]}):
+            site.provider.person = {"sub": "hal"}
+            place = {"link": True, "returnTo": "/#/profile/password?linked=corp"}
+            begun = http.post("/v1/oidc/corp:start", json=place)
+            flow = f"responsa_oidc_{site.instance.port}"
+            cookies = [
+                (flow, http.cookies[flow], "/v1/oidc/corp/callback"),
+                *((*one, "/") for one in planted.items()),
+            ]
+            tab = await page.context.new_page()
+            for name, value, path in cookies:
+                await page.context.add_cookies(
+                    [{"name": name, "value": value, "domain": "localhost", "path": path}]
+                )
+            await tab.goto(begun.json()["authorizationUri"])
+            await expect(
+                tab.get_by_text("Nothing was linked, because this tab did not begin it.")
+            ).to_be_visible()
+            assert "link" not in tab.url
+            assert http.get("/v1/users/me/identities").json() == {}
+
+
 async def test_a_refused_person_reads_why(site: Site, page: Page) -> None:
     site.provider.person = {"sub": "eve"}
     await page.goto(site.url)

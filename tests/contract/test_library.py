@@ -396,7 +396,7 @@ async def test_the_rows_of_a_long_table_keep_the_names_of_their_columns(house: H
     assert "Voltage" not in passage.text
     lexical = lexical_of(house.database)
     before = await lexical.before(people.ann, [passage.id], 16)
-    assert before == {passage.id: "Lamp | Voltage | Material\n"}
+    assert before == {passage.id: "Lamp | Voltage | Material\n---|---|---\n"}
     line = next(one for one in passage.text.split("\n") if one.startswith("Wren 19"))
     place = passage.source.start + passage.text.index(line)
     row = ByteRange(place, place + len(line))

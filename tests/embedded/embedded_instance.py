@@ -1,6 +1,6 @@
 """A whole instance for the tests: real PostgreSQL, Redis and Envoy, and a stand-in for the server.
 
-Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama] [--alone]`. Prints one JSON object when all parts are ready.
+Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama] [--alone] [--errand]`. Prints one JSON object when all parts are ready.
 """
 
 from __future__ import annotations
@@ -26,9 +26,25 @@ from responsa_server.embedded import (
     ServerProcess,
     Supervisor,
 )
-from responsa_server.embedded.spawn import die_with_parent
+from responsa_server.embedded.part import Errand
+from responsa_server.embedded.spawn import die_with_parent, spawn
 
 STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
+
+
+class Waiting(Errand):
+    """A program that ends when the file `go` appears in the home."""
+
+    name = "The errand"
+    log_name = "errand.log"
+
+    def spawn(self) -> None:
+        code = 'until [ -e "$0" ]; do sleep 0.05; done'
+        self.process = spawn(["/bin/sh", "-c", code, str(self.layout.home / "go")], os.environ, self.log)
+        print(json.dumps({"errand": "begun"}), flush=True)
+
+    def ended(self, code: int) -> None:
+        print(json.dumps({"errand": code}), flush=True)
 
 
 def envoy_config(layout: Layout, port: int) -> str:
@@ -117,7 +133,8 @@ def main(home: Path, port: int, flags: set[str]) -> int:
         print(json.dumps({"supervisor": os.getpid(), "pids": pids}), flush=True)
 
     policy = RestartPolicy(longest_delay=0.2, most_failures=3, silence=1.0 if alone else 10.0)
-    return Supervisor(layout, children, on_ready=tell, policy=policy).run()
+    errand = Waiting(layout) if "--errand" in flags else None
+    return Supervisor(layout, children, on_ready=tell, errand=errand, policy=policy).run()
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ def answer(text: str, **fields: Any) -> TurnEvent:
     event.answer.citations.append(fields.get("cited", CITATION))
     event.answer.outcome = fields.get("outcome", 1)
     event.answer.intent = fields.get("intent", "")
+    event.answer.model = fields.get("model", "")
+    event.answer.unsupported_sentences = fields.get("unsupported", 0)
     event.answer.suggestions.extend(fields.get("suggestions", ()))
     event.answer.excerpts.extend(fields.get("excerpts", ()))
     event.answer.more_excerpts.extend(fields.get("more_excerpts", ()))
@@ -104,14 +106,14 @@ GENERATING = stepped(4, "Generating response...")
 BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "answer": [RETRIEVING, GENERATING, delta("A **lease** "), delta("<script>alert(1)</script> "), delta("ends."),
                other(citation=CITATION), answer(MARKDOWN)],
-    "limit": [answer("Much.", outcome=2)],
+    "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2)],
     "fetched": [other(tool_call={"call_id": "tool-1", "tool": "tools/web_search"}), other(tool_result={"call_id": "tool-1", "outcome": 1, "content": "A page."}),
                 answer("A page.", cited=FETCHED)],
     "newer": [stepped(99, "Something new..."), answer("Much.", outcome=2)],
     "restarted": [GENERATING, delta("A lea"), other(attempt_restarted={"discard_from_seq": 3, "keep_bytes": 0}), delta("A lease."), answer("A lease.")],
     "post": [stepped(6, "Classifying your query..."), other(provider_switched={"source": "a:b", "target": "c:d", "cause": "timeout"}),
              stepped(7, "Checking the sources..."), other(usage={"model": "c:d"}), answer("Read this.", intent="post", suggestions=[SUGGESTION])],
-    "passages": [RETRIEVING, answer("A lease ends.", excerpts=[EXCERPT], more_excerpts=[FURTHER])],
+    "passages": [RETRIEVING, answer("A lease ends.", model="passages", excerpts=[EXCERPT], more_excerpts=[FURTHER])],
     "near": [other(refused={"reason": 1, "message": "No.", "excerpts": [FURTHER]})],
     "needs_model": [other(refused={"reason": 12, "message": "A post needs a model.", "intent": "post"})],
     "out_of_scope": [other(refused={"reason": 2, "message": "Not here.", "intent": "out_of_scope"})],

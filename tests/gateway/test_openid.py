@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hmac
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from uuid import UUID
 
 import httpx2
 import jwt
@@ -105,6 +107,14 @@ class Site:
 
     async def sign_in(self, **body: object) -> httpx2.Response:
         return await self.back(await self.begin(**body))
+
+    async def link(self, prepared: str, user: UUID, **headers: str) -> httpx2.Response:
+        """The page that is drawn for this user confirms a link."""
+        named = {"responsa-user": f"users/{user}", **headers}
+        return await self.http.post("/v1/oidc/corp:link", json={"link": prepared}, headers=named)
+
+    async def sign_in_and_link(self, user: UUID) -> httpx2.Response:
+        return await self.link(prepared(await self.sign_in(link=True)), user)
 
     async def who(self) -> Principal:
         token = self.http.cookies.get("responsa_session")
@@ -215,6 +225,14 @@ def site(site_with: SiteOf) -> Site:
 def query_of(started: httpx2.Response) -> dict[str, str]:
     """The parameters that the browser takes to the provider."""
     return dict(parse_qsl(urlsplit(str(started.json()["authorizationUri"])).query))
+
+
+def prepared(reply: httpx2.Response) -> str:
+    """What the callback has added to the address to which the browser goes on."""
+    assert reply.status_code == 200, reply.text
+    found = re.search(r'url=/[^"]*[?;]link=([A-Za-z0-9_-]+)"', reply.text)
+    assert found is not None, reply.text
+    return found[1]
 
 
 def reason(reply: httpx2.Response) -> str:
@@ -708,7 +726,8 @@ async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf
     assert (await site.start()).status_code == 200
 
 
-async def test_a_slow_provider_leaves_the_others_their_places(site: Site) -> None:
+async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf) -> None:
+    site = site_with(oidc={"answer_seconds": 60.0})
     asked, answers = site.provider.replies, asyncio.Event()
 
     async def waiting(exchange: Exchange) -> None:
@@ -1058,20 +1077,29 @@ async def test_a_signed_in_user_links_an_identity(site: Site) -> None:
     user = await password_session(site, "ann@example.org")
     site.provider.person = {"sub": "ann-at-work"}
     token = site.http.cookies.get("responsa_session")
-    reply = await site.sign_in(link=True, returnTo="/#account")
-    assert reply.status_code == 200
+    for target, on in (
+        ("/#account", "/#account?link="),
+        ("/#a?b=c", "/#a?b=c&amp;link="),
+        ("/?x", "/?x#?link="),
+    ):
+        reply = await site.sign_in(link=True, returnTo=target)
+        assert f'content="0; url={on}' in reply.text
     assert "responsa_session" not in reply.headers["set-cookie"]
     assert site.http.cookies.get("responsa_session") == token
+    # Until the page has confirmed it, nothing is linked.
+    assert site.rows("SELECT 1 FROM responsa.user_identity") == []
+    done = await site.link(prepared(reply), user.id)
+    assert (done.status_code, done.json(), "set-cookie" in done.headers) == (200, {}, False)
     assert site.events()[-1] == (f"users/{user.id}", "user.link", "OK")
     site.http.cookies.clear()
     assert (await site.sign_in()).status_code == 200
     assert (await site.me()).id == user.id
     # Linking again changes nothing; another user cannot take the identity.
     count = len(site.events())
-    assert (await site.sign_in(link=True)).status_code == 200
+    assert (await site.sign_in_and_link(user.id)).status_code == 200
     assert len(site.events()) == count
     bo = await password_session(site, "bo@example.org")
-    reply = await site.sign_in(link=True)
+    reply = await site.sign_in_and_link(bo.id)
     assert (reply.status_code, reason(reply)) == (409, "OIDC_IDENTITY_TAKEN")
     assert site.events()[-1] == (f"users/{bo.id}", "user.link", "OIDC_IDENTITY_TAKEN")
 
@@ -1119,7 +1147,7 @@ async def test_the_last_way_to_sign_in_stays(site: Site, database: Database) -> 
     with pytest.raises(Precondition):
         await linked.unlink(who, one.id)
     site.provider.person = {"sub": "ann-at-work"}
-    await site.sign_in(link=True)
+    assert (await site.sign_in_and_link(who.user_id)).status_code == 200
     # Of two calls at once, one must leave a way to sign in.
     mine = [found.id for found, its_provider in await linked.list(who) if its_provider]
     results = await asyncio.gather(*(linked.unlink(who, found) for found in mine), return_exceptions=True)
@@ -1184,8 +1212,91 @@ async def test_a_session_that_ended_meanwhile_links_nothing(site: Site) -> None:
     uri = await site.begin(link=True)
     await site.http.delete("/v1/sessions")
     assert reason(await site.back(uri)) == "SESSION_ENDED"
-    assert site.rows("SELECT 1 FROM responsa.user_identity") == []
     assert site.events()[-1] == (f"users/{user.id}", "user.link", "SESSION_ENDED")
+    # Or before the confirmation.
+    await site.http.post("/v1/sessions", json={"tenant": "acme", "email": user.email, "password": GOOD})
+    found = prepared(await site.sign_in(link=True))
+    await site.http.delete("/v1/sessions")
+    assert reason(await site.link(found, user.id)) == "OIDC_FAILED"
+    assert site.events()[-1] == (f"users/{user.id}", "user.link", "OIDC_FAILED")
+    assert site.rows("SELECT 1 FROM responsa.user_identity") == []
+
+
+async def test_a_planted_sign_in_links_the_visitor_to_nobody(site_with: SiteOf) -> None:
+    """Over plain http, a page on another port of the host can set the cookie of a link that its author has begun, and send the visitor to the provider, who agrees by itself."""
+    attacker, visitor = site_with(), site_with()
+    mallory = await password_session(attacker, "mallory@example.org")
+    uri = await attacker.begin(link=True)
+    ann = await password_session(visitor, "bo@example.org")
+    visitor.http.cookies.set("responsa_oidc", attacker.http.cookies.get("responsa_oidc") or "")
+    found = prepared(await visitor.back(uri))
+    assert reason(await visitor.link(found, ann.id)) == "OIDC_FAILED"
+    assert reason(await visitor.link(found, mallory.id)) == "CREDENTIAL_OF_OTHER_USER"
+    assert visitor.events()[-1] == (f"users/{mallory.id}", "user.link", "OIDC_FAILED")
+    visitor.http.cookies.clear()
+    assert reason(await visitor.link(found, mallory.id)) == "OIDC_FAILED"
+    assert visitor.rows("SELECT 1 FROM responsa.user_identity") == []
+
+
+async def test_a_link_is_confirmed_by_the_page_alone(site: Site) -> None:
+    user = await password_session(site, "ann@example.org")
+    # The longest name that a provider may give.
+    site.provider.person = {"sub": "\U00010348" * 255}
+    flow = await site.begin(link=True, returnTo="/#" + "x" * 300)
+    cookie = site.http.cookies.get("responsa_oidc") or ""
+    found = prepared(await site.back(flow))
+    assert len(found) < 4000
+    for headers in (
+        {"origin": "http://localhost:8081"},
+        {"origin": "null"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site"},
+    ):
+        assert reason(await site.link(found, user.id, **headers)) == "ORIGIN_NOT_ALLOWED"
+    unnamed = await site.http.post("/v1/oidc/corp:link", json={"link": found})
+    assert of_rest(unnamed).reason == "INVALID_FIELD"
+    named = {"responsa-user": f"users/{user.id}"}
+    form = await site.http.post("/v1/oidc/corp:link", data={"link": found}, headers=named)
+    assert reason(form) == "MALFORMED_MESSAGE"
+    assert (
+        reason(await site.http.post("/v1/oidc/corp:link", json={"link": 7}, headers=named)) == "INVALID_FIELD"
+    )
+    for other in (cookie, found.swapcase(), ""):
+        assert reason(await site.link(other, user.id)) == "OIDC_FAILED"
+    twin = await site.http.post("/v1/oidc/twin:link", json={"link": found}, headers=named)
+    assert reason(twin) == "OIDC_FAILED"
+    site.clock.moved = 601
+    assert reason(await site.link(found, user.id)) == "OIDC_FAILED"
+    site.clock.moved = 0
+    # It is not a sign-in, either.
+    again = await site.http.get(flow, headers={"cookie": f"responsa_oidc={found}"})
+    assert reason(again) == "OIDC_FAILED"
+    assert site.rows("SELECT 1 FROM responsa.user_identity") == []
+    assert (await site.link(found, user.id, origin=HOST)).status_code == 200
+
+
+async def test_two_cookies_of_one_name_are_refused(site: Site) -> None:
+    """A page on another port of the host can set a second one, with a longer path."""
+    uri = await site.begin()
+    flow = site.http.cookies.get("responsa_oidc")
+    doubled = {"cookie": f"responsa_oidc=planted; responsa_oidc={flow}"}
+    reply = await site.http.get(uri, headers=doubled)
+    assert (reply.status_code, reason(reply)) == (401, "CREDENTIAL_MALFORMED")
+    assert "responsa_oidc" in of_rest(reply).message
+    user = await password_session(site, "bo@example.org")
+    session = site.http.cookies.get("responsa_session")
+    site.http.cookies.clear()
+    doubled = {"cookie": f"responsa_session=rss_{'A' * 43}; responsa_session={session}"}
+    body = {"tenant": "acme", "email": user.email, "password": GOOD}
+    for reply in (
+        await site.http.post("/v1/oidc/corp:start", json={}, headers=doubled),
+        await site.http.post("/v1/sessions", json=body, headers=doubled),
+        await site.http.delete("/v1/sessions", headers=doubled),
+    ):
+        assert (reply.status_code, of_rest(reply).reason) == (401, "CREDENTIAL_MALFORMED")
+    # The session has not ended, and equal cookies are one.
+    same = {"cookie": f"responsa_session={session}; responsa_session={session}"}
+    assert (await site.http.delete("/v1/sessions", headers=same)).status_code == 200
 
 
 async def test_a_sign_in_replaces_the_browsers_session_if_the_page_has_asked(site: Site) -> None:

@@ -109,7 +109,18 @@ def error(code: str, number: int, text: str, info: Json) -> Json:
 
 TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
     "answer": (False, [(2, RETRIEVING), (3, GENERATING), (8, message(HTML, METADATA))]),
-    "limit": (False, [(2, message("<p>Much.</p>\n", METADATA | {"outcome": "output_limit"}))]),
+    "limit": (
+        False,
+        [
+            (
+                2,
+                message(
+                    "<p>Much.</p>\n",
+                    METADATA | {"outcome": "output_limit", "model": "openai:m", "unsupported_sentences": 2},
+                ),
+            )
+        ],
+    ),
     "fetched": (
         False,
         [(4, message("<p>A page.</p>\n", METADATA | {"source_chunks": [], "sources": [FETCHED]}))],
@@ -146,7 +157,8 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
             (
                 3,
                 message(
-                    "<p>A lease ends.</p>\n", METADATA | {"excerpts": [EXCERPT], "more_excerpts": [FURTHER]}
+                    "<p>A lease ends.</p>\n",
+                    METADATA | {"model": "passages", "excerpts": [EXCERPT], "more_excerpts": [FURTHER]},
                 ),
             ),
         ],

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -129,6 +130,22 @@ def test_a_part_is_killed(second: Instance, asking: Asking, role: str) -> None:
         assert seqs == list(range(1, terminal.seq + 1))
     assert role in second.said().lower()
     assert second.process.poll() is None
+
+
+@pytest.mark.soak  # it takes a minute; tests/embedded shows it with a stand-in
+def test_a_silent_server_is_replaced_while_it_loads_the_documents_of_up(second: Instance) -> None:
+    assert second.interrupt() == 0
+    docs = Path(second.settings["RESPONSA_DOCS"]) / "docs"
+    (docs / "goose.md").write_text("# A goose\n\nThe goose of Kyle is called Morag.\n")
+    loaded = second.home / "data" / "docs.sha256"
+    before = loaded.read_text()
+    second.start()
+    eventually(lambda: "Loading Responsa's own documents" in second.said(), "the loading")
+    second.processes()["server"].send_signal(signal.SIGSTOP)
+    eventually(lambda: loaded.read_text() != before, lambda: f"the documents; {second.said()}")
+    said = second.said()
+    assert said.index("The server has not answered for 10 s.") < said.index("The server runs again.")
+    assert "Morag" in second.run("search", "the goose of Kyle").stdout
 
 
 @pytest.mark.parametrize("role", ["supervisor", "guard"])

@@ -207,7 +207,7 @@ class App {
       const failure = await signOut(user.name);
       if (failure && ofOtherUser(failure)) return void over(failure);
       if (failure) {
-        alert.textContent = "Responsa cannot be reached, so you are still signed in. Try again.";
+        alert.textContent = failure.reason ? failure.message : "Responsa cannot be reached, so you are still signed in. Try again.";
         return;
       }
       tabs.tell({ kind: "signedOut" });

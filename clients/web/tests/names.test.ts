@@ -5,7 +5,7 @@ import { callName, plainName } from "../src/common/people.js";
 import { accessText } from "../src/documents/access.js";
 import { meant } from "../src/documents/contacts.js";
 import { labelOf } from "../src/documents/library.js";
-import { cleanLabel, cleanName, nameWithin } from "../src/text/names.js";
+import { cleanLabel, cleanName, cleanText, nameWithin } from "../src/text/names.js";
 
 const HOSTILE = "Eve\u202egnp.\u2066\n\u0007";
 const CLEAN = "Eve\ufffdgnp.\ufffd\ufffd\ufffd";
@@ -16,6 +16,11 @@ describe("names that people wrote", () => {
     expect(cleanName(HOSTILE)).toBe(CLEAN);
     expect(nameWithin(HOSTILE)).toBe(CLEAN);
     for (const name of ["Ada Lovelace", "Brunmåla", "山田\u200d", "م\u200eحمد"]) expect(cleanName(name)).toBe(name);
+  });
+
+  it("reorder no letters of a text that contains them, whose lines stay", () => {
+    expect(cleanText(`“${HOSTILE}” is deleted.`)).toBe("“Eve\ufffdgnp.\ufffd\n\u0007” is deleted.");
+    expect(cleanText(`\u2068${MUHAMMAD}\u2069`)).toBe(`\u2068${MUHAMMAD}\u2069`);
   });
 
   it("are isolated within other text if they are written from right to left", () => {

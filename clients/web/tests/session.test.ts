@@ -5,7 +5,7 @@ import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
 import { naming, watchingSession } from "../src/common/api.js";
 import { CUT, failureOf, ofOtherUser, withWait } from "../src/common/errors.js";
-import { askForReset, begin, beginWith, claim, comesBack, confirmEmail, goes, hasSecret, isOthers, ofOther, onLoopback, signIn, signOut, takeSecret } from "../src/account/session.js";
+import { askForReset, begin, beginWith, claim, comesBack, comesToLink, confirmEmail, confirmLink, goes, goesToLink, hasSecret, isOthers, ofOther, onLoopback, signIn, signOut, takeSecret } from "../src/account/session.js";
 import { responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 
@@ -207,6 +207,21 @@ describe("beginWith", () => {
     expect(users).toEqual([null, null, null, "users/a"]);
     for (const body of ['{"authorizationUri": "javascript:alert(1)"}', "{}", "[", '{"authorizationUri": "/here"}']) expect(await beginWith("oidcProviders/work", "/", {}, answering([200, body]).ask)).toBe(CUT);
     expect(await beginWith("oidcProviders/work", "/", {}, answering([409, OTHER]).ask)).toMatchObject({ reason: "RESOURCE_ALREADY_EXISTS" });
+  });
+});
+
+describe("confirmLink", () => {
+  it("names the user, and confirms only what the tab has begun", async () => {
+    const { asked, users, ask } = answering([200, "{}"], [401, REPLACED]);
+    expect(await confirmLink("oidcProviders/work", "sealed", "users/a", ask)).toBeUndefined();
+    expect((await confirmLink("oidcProviders/work", "sealed", "users/a", ask))?.reason).toBe("CREDENTIAL_OF_OTHER_USER");
+    expect(asked[0]).toEqual({ url: "/v1/oidc/work:link", body: '{"link":"sealed"}' });
+    expect(users).toEqual(["users/a", "users/a"]);
+    const storage = new MemoryStorage();
+    goesToLink(storage, "oidcProviders/work");
+    expect([comesToLink(storage, "oidcProviders/other"), comesToLink(storage, "oidcProviders/work")]).toEqual([false, false]);
+    goesToLink(storage, "oidcProviders/work");
+    expect([comesToLink(storage, "oidcProviders/work"), comesToLink(storage, "oidcProviders/work")]).toEqual([true, false]);
   });
 });
 

@@ -315,7 +315,8 @@ def checkout_sources(folder: Path) -> Sequence[str]:
             continue
         (folder / name).mkdir()
         for path in _git("ls-tree", "-r", "--name-only", source.commit).decode().splitlines():
-            if fnmatch(path, source.paths):
+            # In a path, an asterisk stands for a part without slashes.
+            if path.count("/") == source.paths.count("/") and fnmatch(path, source.paths):
                 (folder / name / Path(path).name).write_bytes(_git("show", f"{source.commit}:{path}"))
         found.append(name)
     return found
@@ -332,7 +333,11 @@ def _git(*arguments: str) -> bytes:
 
 
 def _agreed() -> bool:
-    return input("Ask? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Ask? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print("There is no terminal to ask; YES=1 goes on at once.")
+        return False
 
 
 async def _answers(given: Given, settings: Settings, table: ModelTable, options: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ from responsa_server.transports.http.jwks import PATH as JWKS_PATH
 from responsa_server.transports.http.jwks import Jwks
 from responsa_server.transports.http.openid import (
     CALLBACK_PATH,
+    LINK_PATH,
     START_PATH,
     OpenIdGateway,
     OpenIdSessions,
@@ -128,6 +129,7 @@ def _openid_routes(
         served = OpenIdSessions(openid, sessions, settings.cookie_name, secure=settings.secure_cookie)
         yield entrance(calls, "POST", START_PATH, served.start)
         yield entrance(calls, "GET", CALLBACK_PATH, served.finish, served.refused)
+        yield entrance(calls, "POST", LINK_PATH, served.link)
 
 
 class _Served:

@@ -21,7 +21,10 @@ _KINDS: Final = {
     collection_kind_pb2.COLLECTION_KIND_SAMPLE: "sample documents",
     collection_kind_pb2.COLLECTION_KIND_DOCS: "Responsa's documentation",
 }
-_GRADES: Final = {excerpt_pb2.EXCERPT_GRADE_PERHAPS: "Perhaps: "}
+_GRADES: Final = {
+    excerpt_pb2.EXCERPT_GRADE_PERHAPS: "Perhaps: ",
+    excerpt_pb2.EXCERPT_GRADE_CLOSEST: "Less likely: ",
+}
 _CAUSES: Final = {
     "no_model": "No language model is configured.",
     "declined": "The language model found no answer.",
@@ -47,10 +50,11 @@ def introduction(answer: turn_pb2.TurnAnswer) -> str:
     return f"The language model is not available at the moment{f' ({fault})' if fault else ''}. {best}"
 
 
-def print_cards(excerpts: Sequence[excerpt_pb2.Excerpt], first: int = 1) -> None:
-    """Print the excerpts on stdout, with a blank line before each. first: the number of the first one."""
+def print_cards(excerpts: Sequence[excerpt_pb2.Excerpt], first: int = 1, *, of_refusal: bool = False) -> None:
+    """Print the excerpts on stdout, with a blank line before each. first: the number of the first one. of_refusal: whether a refusal shows them, whose heading says their grade."""
     for number, excerpt in enumerate(excerpts, first):
-        heading = f"[{number}] {_GRADES.get(excerpt.grade, '')}{path(excerpt)} ({_place(excerpt)})"
+        grade = "" if of_refusal else _GRADES.get(excerpt.grade, "")
+        heading = f"[{number}] {grade}{path(excerpt)} ({_place(excerpt)})"
         print_text("")
         if sys.stdout.isatty() and can_move_cursor():
             # Imported late, because it loads the renderer, which only a terminal needs.

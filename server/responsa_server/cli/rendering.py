@@ -52,10 +52,15 @@ def answer_body(answer: turn_pb2.TurnAnswer) -> str:
 
 
 def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the text below the answer: whether it was cut, and its numbered sources. It may be empty."""
+    """Return the text below the answer: whether it was cut, whether sentences lack a source, and its numbered sources. It may be empty."""
     notes: list[str] = []
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
         notes.append("(The answer was cut off at its length limit.)")
+    if number := answer.unsupported_sentences:
+        have, them = ("has", "it") if number == 1 else ("have", "them")
+        notes.append(
+            f"({counted(number, 'sentence', 'sentences')} of this answer {have} no source: the passage that the model named does not support {them}.)"
+        )
     if answer.citations:
         notes.append("Sources\n" + "\n".join(_sources(answer.citations, _places(answer.citations))))
     return "\n\n".join(notes)

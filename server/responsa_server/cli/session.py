@@ -20,6 +20,15 @@ KEY_NAME = "api-key"
 _MAX_KEY_BYTES = 4096
 
 
+def _port_in(home: Path) -> int:
+    """Return the port that the instance of a data folder has used last, or the default."""
+    try:
+        port = int((home / "port").read_bytes()[:8])
+    except (OSError, ValueError):
+        return DEFAULT_PORT
+    return port if 0 < port < 65_536 else DEFAULT_PORT
+
+
 class ClientSettings(BaseSettings):
     """Settings of the commands that call a server, read only from the environment."""
 
@@ -28,7 +37,12 @@ class ClientSettings(BaseSettings):
     )
 
     home: Annotated[Path, Field(description="The data folder of the local instance.")] = DEFAULT_HOME
-    port: int = Field(default=DEFAULT_PORT, ge=1, le=65_535, description="The port of the local instance.")
+    port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="The port of the local instance. Default: the one that `responsa up` has used last.",
+    )
     url: str | None = Field(
         default=None,
         description="The URL of another server, such as http://host:8080. Default: the local instance.",
@@ -47,7 +61,7 @@ class ClientSettings(BaseSettings):
     @property
     def server_url(self) -> str:
         """The server's URL."""
-        return self.url or f"http://127.0.0.1:{self.port}"
+        return self.url or f"http://127.0.0.1:{self.port or _port_in(self.home)}"
 
     @property
     def key_variable(self) -> str:

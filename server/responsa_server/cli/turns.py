@@ -499,7 +499,7 @@ class TurnPrinter:
                 print_text(refusal_text(event.refused))
                 if event.refused.excerpts:
                     print_text("\nClosest in the documents")
-                    excerpts.print_cards(event.refused.excerpts)
+                    excerpts.print_cards(event.refused.excerpts, of_refusal=True)
             case _:
                 pass
 

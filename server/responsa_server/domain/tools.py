@@ -154,7 +154,7 @@ class Tool(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release what the tool holds. No call runs any more."""
+        """Release what the tool holds, after its last running call. A call that begins later releases at its end what it took."""
         ...
 
 

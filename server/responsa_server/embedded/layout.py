@@ -203,6 +203,11 @@ class Layout:
         return self.home / "api-key"
 
     @property
+    def port(self) -> Path:
+        """The file with the port that `responsa up` has used last, in which commands look for it."""
+        return self.home / "port"
+
+    @property
     def token_secret(self) -> Path:
         """The file whose content encrypts the keys that sign tokens, 0600."""
         return self.home / "token-secret"

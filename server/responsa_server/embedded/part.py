@@ -269,6 +269,20 @@ def _get(server: Path, path: str, seconds: float) -> tuple[int | None, bytes]:
             return None, b""
 
 
+class Errand(Part):
+    """A program that runs once next to the parts, as soon as all of them are ready. Its `spawn` starts nothing if there is nothing to do. It is never restarted."""
+
+    needed = False
+
+    def ready(self) -> bool:
+        """See `Part.ready`."""
+        return self.alive()
+
+    @abc.abstractmethod
+    def ended(self, code: int) -> None:
+        """Called once the program has ended by itself. code: its exit code, or the negative number of the signal that ended it."""
+
+
 class ServerProcess(Part):
     """One of our own programs. `argv` starts it, and `env` is its whole environment. When it is ready, it answers `GET /health` with 200 on
     the unix socket `health`. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has

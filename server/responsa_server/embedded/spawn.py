@@ -37,6 +37,7 @@ def spawn(
     account: Account | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
     stdin: bytes = b"",
+    errors_alone: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Starts a program in a new session. Its output goes to `log`. Call this from the main thread, because the kernel sends the death
     signal when the thread that spawned the process ends.
@@ -46,6 +47,7 @@ def spawn(
         account: the account that the program runs under; None for the caller's account.
         death_signal: the signal that the kernel sends when the parent dies.
         stdin: the input of the program. A pipe holds the input, so it may have at most 64 KiB.
+        errors_alone: whether only stderr goes to `log`.
 
     Raises:
         EmbeddedError: the program is missing, or the log cannot be written.
@@ -57,7 +59,7 @@ def spawn(
         return subprocess.Popen(
             argv,
             stdin=source,
-            stdout=output,
+            stdout=subprocess.DEVNULL if errors_alone else output,
             stderr=output,
             cwd="/",
             env=env,

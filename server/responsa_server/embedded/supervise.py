@@ -31,7 +31,7 @@ import psutil
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
 from responsa_server.embedded.files import PlaceLock, free_space
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import NO_ROOM, Part, exit_text
+from responsa_server.embedded.part import NO_ROOM, Errand, Part, exit_text
 from responsa_server.embedded.spawn import adopt_orphans, die_with_parent
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -176,7 +176,7 @@ class _Watched:
 class Supervisor:
     """Starts `children` in order and runs them until SIGINT, SIGTERM or SIGHUP. A second signal stops them faster.
 
-    `on_ready` runs once when all parts are ready; for example, it can print the URL. `say` receives one line for each event that
+    `on_ready` runs once when all parts are ready; for example, it can print the URL. Then `errand` begins. `say` receives one line for each event that
     the user should know; by default it writes the line to stderr.
     """
 
@@ -186,12 +186,14 @@ class Supervisor:
         children: Sequence[Child],
         *,
         on_ready: Callable[[], None] | None = None,
+        errand: Errand | None = None,
         say: Callable[[str], None] | None = None,
         policy: RestartPolicy | None = None,
     ) -> None:
         self._layout = layout
         self._watched = [_Watched(child) for child in children]
         self._on_ready = on_ready
+        self._errand = errand
         self._say = _never_failing(say or _to_stderr)
         self._policy = policy or RestartPolicy()
 
@@ -289,6 +291,8 @@ class Supervisor:
             return 0
         if self._on_ready is not None:
             self._hook(self._on_ready)
+        if self._errand is not None:
+            self._errand.launch()
         while not self._stopping():
             self._tick()
             self._wait(STARTING_TICK if self._busy() else TICK)
@@ -335,6 +339,17 @@ class Supervisor:
         self._disks.look()
         for watched in self._watched:
             self._attend(watched)
+        errand = self._errand
+        if errand is not None and errand.process is not None and not errand.alive():
+            code = errand.process.returncode
+            errand.stop()
+            errand.ended(code)
+
+    @property
+    def _parts(self) -> Sequence[Part]:
+        """The parts in the order of their starts."""
+        errand = [] if self._errand is None else [self._errand]
+        return [*(watched.part for watched in self._watched), *errand]
 
     def _busy(self) -> bool:
         return any(not watched.prepared and watched.restart_at is None for watched in self._watched)
@@ -388,7 +403,7 @@ class Supervisor:
 
     def _kill_orphans(self) -> None:
         """Kills the adopted children, which are processes that a dead part left."""
-        known = {watched.part.pid for watched in self._watched}
+        known = {part.pid for part in self._parts}
         for process in psutil.Process().children():
             if process.pid in known:
                 continue
@@ -400,7 +415,7 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Reads the exit codes of adopted children. The exit code of a part is left to the part's Popen, which reads it."""
-        known = {watched.part.process.pid: watched.part for watched in self._watched if watched.part.process}
+        known = {part.process.pid: part for part in self._parts if part.process}
         with contextlib.suppress(ChildProcessError):
             while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 part = known.get(dead.si_pid)
@@ -410,9 +425,9 @@ class Supervisor:
                     os.waitpid(dead.si_pid, 0)
 
     def _stop_all(self) -> None:
-        for watched in reversed(self._watched):
+        for part in reversed(self._parts):
             try:
-                watched.part.stop(urgent=self._urgent)
+                part.stop(urgent=self._urgent)
             except EmbeddedError as error:
                 self._say(str(error))
             with contextlib.suppress(psutil.Error):

@@ -1,6 +1,10 @@
 """Sign-in of browsers with OpenID Connect: the authorisation code flow with PKCE.
 
 A sign-in that has begun is in a cookie of the browser, encrypted: its state, nonce and verifier, and what happens at its end. Only its end writes to the database.
+
+Over plain http, programs on other ports of the host can plant such a cookie. A planted sign-in gains nothing over a planted session. But a planted link would give the person at the
+browser to another user's account. So the provider's reply only prepares a link, and the session that began the link confirms it. The prepared link is in the address to which the browser
+goes on, because programs on other ports can read cookies, too.
 """
 
 from __future__ import annotations
@@ -86,8 +90,8 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A sign-in that is complete. token, expire_time: of the new session; None if an identity was linked and the browser's session goes on. signed_in: the tokens of the
-    new session and its user, for a command line.
+    """A sign-in that is complete. token, expire_time: of the new session; None for a link, with which the browser's session goes on. signed_in: the tokens of the
+    new session and its user, for a command line. return_to: where the browser goes; for a link, with what `OpenId.link` takes as the parameter `link` of the fragment.
     """
 
     return_to: str
@@ -122,7 +126,8 @@ class _Session:
 @dataclass(frozen=True, slots=True)
 class _Flow:
     """A sign-in that has begun. begun: in seconds since 1970. invitation: a code, or "". link: whether the identity is for the user of `session`.
-    replace: whether the sign-in may end the session of another user. tokens: whether it is a command line's, which gets tokens.
+    replace: whether the sign-in may end the session of another user. tokens: whether it is a command line's, which gets tokens. sub, subject: see `ExternalIdentity`, of a link that
+    only lacks its confirmation; "" and None before.
     """
 
     state: str
@@ -136,6 +141,8 @@ class _Flow:
     replace: bool
     session: _Session | None
     tokens: bool = False
+    sub: str = ""
+    subject: str | None = None
 
     def caller(self) -> Principal | None:
         """The user of the session when the sign-in began; the role is not known."""
@@ -248,19 +255,18 @@ class OpenId:
         )
         with self._place(provider):
             uri = await provider.authorization_uri(flow.redirect_uri, flow.state, flow.nonce, flow.verifier)
-        sealed = self._secret.seal_flow(provider_id, json.dumps(asdict(flow)).encode())
-        return Begun(uri, sealed, self._options.oidc.flow_seconds)
+        return Begun(uri, self._sealed(provider, flow), self._options.oidc.flow_seconds)
 
     async def finish(
         self, provider_id: str, cookie: str, parameters: Mapping[str, str], origin: Origin
     ) -> Finished:
-        """Complete a sign-in. cookie: the value of the browser's cookie, or "". parameters: the provider's reply.
+        """Complete a sign-in, or prepare a link. cookie: the value of the browser's cookie, or "". parameters: the provider's reply.
 
         Raises:
             NotFound: the settings have no such provider (ROUTE_NOT_FOUND).
             Unauthenticated: the sign-in is not good (OIDC_FAILED), or the invitation (CODE_INVALID).
             NotPermitted: the person may not sign in (OIDC_NOT_ADMITTED, REGISTRATION_CLOSED).
-            AlreadyExists: OIDC_ADDRESS_TAKEN, OIDC_IDENTITY_TAKEN; RESOURCE_ALREADY_EXISTS if the browser has another user's session.
+            AlreadyExists: OIDC_ADDRESS_TAKEN; RESOURCE_ALREADY_EXISTS if the browser has another user's session.
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED. Unavailable: the provider cannot be reached.
         """
         provider = self._provider(provider_id)
@@ -293,6 +299,36 @@ class OpenId:
             await self._accounts.forgive_attempt(b"", [subject])
         return finished
 
+    async def link(self, provider_id: str, prepared: str, who: Principal | None, origin: Origin) -> None:
+        """Give the identity of a prepared link to the user who began the link. prepared: see `Finished`. who: the user of the browser's session, or None.
+
+        Raises:
+            NotFound: the settings have no such provider (ROUTE_NOT_FOUND).
+            Unauthenticated: no link was prepared, or it was too long ago, or another session began it (OIDC_FAILED).
+            AlreadyExists: another user has the identity (OIDC_IDENTITY_TAKEN).
+        """
+        provider = self._provider(provider_id)
+        tenant_id = self._tenant(provider)
+        origin.log_tenant(tenant_id)
+        flow = self._flow(provider, prepared)
+        began = None if flow is None else flow.caller()
+        if flow is None or not flow.sub or began is None:
+            self._log_refusal(provider, "no such link")
+            raise failed()
+        name = names.user(began.user_id)
+        identity = ExternalIdentity(tenant_id, provider.settings.issuer, flow.sub, flow.subject)
+        try:
+            if who is None or who.session_id != began.session_id:
+                self._log_refusal(provider, "another session began the link")
+                raise failed()
+            await self._store.link(
+                began.user_id, identity, AuditEvent.of_origin(origin, tenant_id, name, "user.link", name)
+            )
+        except (AlreadyExists, Unauthenticated) as error:
+            caller = replace(began, address=origin.address, call_id=origin.call_id)
+            await self._record_refused_link(caller, error)
+            raise
+
     async def _person(self, provider: OpenIdProvider, flow: _Flow, parameters: Mapping[str, str]) -> Person:
         # A provider that names itself cannot be taken for another one (RFC 9207).
         issuer = parameters.get("iss")
@@ -317,8 +353,7 @@ class OpenId:
         subject = _subject(person, settings.subject_claim) if settings.subject_claim else None
         identity = ExternalIdentity(self._tenant(provider), person.issuer, person.sub, subject)
         if flow.link:
-            await self._link(provider, flow, identity, origin)
-            return Finished(flow.return_to)
+            return await self._prepared(provider, flow, identity)
         role = self._role(provider, person)
         user = await self._store.sign_in(identity)
         if user is None:
@@ -422,19 +457,17 @@ class OpenId:
                 "To connect a provider, you must have signed in within the last ten minutes. Sign in again, then connect the provider.",
             )
 
-    async def _link(
-        self, provider: OpenIdProvider, flow: _Flow, identity: ExternalIdentity, origin: Origin
-    ) -> None:
+    async def _prepared(self, provider: OpenIdProvider, flow: _Flow, identity: ExternalIdentity) -> Finished:
+        """A link that only its session can confirm: the provider's reply comes from another site, and so without the session's cookie."""
         who = flow.caller()
         assert who is not None, "begin() accepts a link only from a caller with a session"
         # The session or the user may have ended while the person was at the provider.
         (ended,) = await self._identity.ended([who])
         if ended is not None:
             raise ended
-        name = names.user(who.user_id)
-        await self._store.link(
-            who.user_id, identity, AuditEvent.of_origin(origin, identity.tenant_id, name, "user.link", name)
-        )
+        prepared = replace(flow, begun=self._clock(), sub=identity.sub, subject=identity.subject)
+        joint = "&" if "?" in flow.return_to.partition("#")[2] else "?" if "#" in flow.return_to else "#?"
+        return Finished(f"{flow.return_to}{joint}link={self._sealed(provider, prepared)}")
 
     async def _keep(self, flow: _Flow, user: User) -> None:
         """Refuse to end the session of another user, unless the page has asked. Raises AlreadyExists."""
@@ -487,8 +520,13 @@ class OpenId:
         text = "sign-in with OpenID Connect provider %s refused: %s"
         _LOGGER.warning(text, provider.name, cause, extra={"tenant": self._tenant(provider)})
 
+    def _sealed(self, provider: OpenIdProvider, flow: _Flow) -> str:
+        """A text of at most `MAX_COOKIE` characters; with escapes, the longest `sub` would need more."""
+        content = json.dumps(asdict(flow), ensure_ascii=False).encode()
+        return self._secret.seal_flow(provider.name, content)
+
     def _flow(self, provider: OpenIdProvider, cookie: str) -> _Flow | None:
-        """The sign-in in a cookie; None if it is not one of this server and provider, or took too long."""
+        """The sign-in in a cookie, or a prepared link; None if it is not one of this server and provider, or took too long."""
         data = self._secret.unseal_flow(provider.name, cookie) if len(cookie) <= MAX_COOKIE else None
         if data is None:
             return None

@@ -42,7 +42,7 @@ from responsa_server.text.sentences import (
     plain,
     weight,
 )
-from responsa_server.text.shown import MARKDOWN, header_of
+from responsa_server.text.shown import header_of
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
@@ -275,9 +275,7 @@ class Indexer:
             passage.text,
             own,
             first=one.first,
-            columns=" | ".join(header_of(one.header, markdown=one.media_type == MARKDOWN))
-            if one.header
-            else "",
+            columns=" | ".join(header_of(one.header)) if one.header else "",
         )
         return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
 

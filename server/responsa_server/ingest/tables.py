@@ -14,7 +14,7 @@ from typing import Final
 from responsa_server.text.canonical import Block, BlockKind, Place
 from responsa_server.text.rows import NAMED_ROWS
 from responsa_server.text.sections import Section
-from responsa_server.text.shown import MARKDOWN, header_of
+from responsa_server.text.shown import header_of
 
 MAX_HEADER_BYTES: Final = 1024
 """A longer header is not repeated, because each passage of its table would hold it."""
@@ -22,10 +22,10 @@ MAX_HEADER_BYTES: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first line of a table; in Markdown also the ruler below it.
+    """The first line of a table, with the ruler below it.
 
     start, end: its bytes in the canonical text. place: where it stands in the original file; None if the format keeps no places. names: the names of the
-    columns; () if the line does not look like a header.
+    columns; () if there is no ruler.
     """
 
     start: int
@@ -61,7 +61,7 @@ def section_headers(
 
     def header_of_table(number: int) -> Header | None:
         if number not in made:
-            made[number] = _header(tables[number], text, section.start, markdown=media_type == MARKDOWN)
+            made[number] = _header(tables[number], text, section.start)
         return made[number]
 
     found: list[Header | None] = []
@@ -80,14 +80,15 @@ def section_headers(
     return found, header_of_table(len(tables) - 1)
 
 
-def _header(table: _Table, text: bytes, section_start: int, *, markdown: bool) -> Header | None:
+def _header(table: _Table, text: bytes, section_start: int) -> Header | None:
     head = text[table.start : table.start + MAX_HEADER_BYTES]
     end = head.find(b"\n")
-    if markdown and end >= 0:
-        end = head.find(b"\n", end + 1)
+    ruler = head.find(b"\n", end + 1)
+    names = header_of(head[: ruler + 1].decode())
+    if names:
+        end = ruler
     if end < 0:
         return None
-    names = header_of(head[: end + 1].decode(), markdown=markdown)
     start = section_start + table.start
     return Header(start, start + end, table.first.place, tuple(names))
 

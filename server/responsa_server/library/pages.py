@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Final, Protocol
@@ -20,6 +19,7 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.knowledge import Documents, DocumentVersion, PageImage
+from responsa_server.domain.lru import LruCache
 from responsa_server.domain.people import Reader
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.rejections import ParserUnavailable
@@ -67,8 +67,7 @@ class PageImages:
         self._limits = settings.page_limits
         self._slots = asyncio.Semaphore(settings.drawings)
         self._waiting = 0
-        self._cache: OrderedDict[_Key, PageImage] = OrderedDict()
-        self._cached = 0
+        self._cache: LruCache[_Key, PageImage] = LruCache(_CACHE_BYTES)
 
     async def draw(
         self, reader: Reader, document_id: UUID, version: int | None, page: int, width: int
@@ -83,7 +82,6 @@ class PageImages:
         key = (reader.tenant_id, document_id, found.version, page, width)
         kept = self._cache.get(key)
         if kept is not None:
-            self._cache.move_to_end(key)
             return found, kept
         if self._waiting >= _MAX_WAITING:
             raise Exhausted(
@@ -98,7 +96,7 @@ class PageImages:
                 image = await self._image(reader, found, format_name, page, width)
         finally:
             self._waiting -= 1
-        self._keep(key, image)
+        self._cache.put(key, image, len(image.png))
         return found, image
 
     def _drawable(self, version: DocumentVersion) -> str:
@@ -156,15 +154,6 @@ class PageImages:
             if error.reason is Reason.DOCUMENT_PARSER_LIMIT:
                 raise _too_expensive(version) from error
             raise replace(error, metadata={"source_key": version.source_key, **error.metadata}) from error
-
-    def _keep(self, key: _Key, image: PageImage) -> None:
-        if key in self._cache:  # another call has drawn the same page
-            return
-        self._cache[key] = image
-        self._cached += len(image.png)
-        while self._cached > _CACHE_BYTES:
-            _, dropped = self._cache.popitem(last=False)
-            self._cached -= len(dropped.png)
 
 
 def _out_of_range(version: DocumentVersion, page: int, page_count: int) -> InvalidRequest:

@@ -7,12 +7,13 @@ A piece is judged by its own words, by its cosine, and by the score of its passa
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
+from sys import getsizeof
 from typing import Final
 
+from responsa_server.domain.lru import LruCache
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
 from responsa_server.text.lexical import Analyzer
@@ -29,8 +30,10 @@ CALIBRATED: Final = "all-MiniLM-L6-v2/"
 another scale, so `Retriever` gives pieces no cosines of them: the order of pieces then depends on words, as without vectors.
 """
 _NOT_READ: Final = re.compile(r"(?<=\])\([^()\s]{0,1000}\)|</?[a-zA-Z][^<>]{0,300}>")
-# A piece takes about 1 KiB, so the cache takes at most 5 MiB. It holds about 600 passages.
-_CACHED_PIECES: Final = 5_000
+# About 600 passages.
+_CACHED_BYTES: Final = 5 * 1024 * 1024
+# What a piece takes besides its terms: its list, its range, and its places in both.
+_PIECE_BYTES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +54,10 @@ def readable(text: str) -> str:
 class PassageAnalyses:
     """Analyses passages and caches the latest analyses, because different questions often find the same passages. Each thread needs its own instance."""
 
-    def __init__(self, most: int = _CACHED_PIECES) -> None:
-        """most: the maximum number of cached pieces."""
+    def __init__(self, most_bytes: int = _CACHED_BYTES) -> None:
+        """most_bytes: the maximum size of the cached analyses."""
         self.analyzer = Analyzer()
-        self._most = most
-        self._cached: OrderedDict[object, PassageAnalysis] = OrderedDict()
-        self._pieces = 0
-
-    def __len__(self) -> int:
-        """The number of cached pieces."""
-        return self._pieces
+        self._cached: LruCache[object, PassageAnalysis] = LruCache(most_bytes)
 
     def of(self, found: FoundPassage) -> PassageAnalysis:
         """The analysis of a passage. The cache compares the content of passages, not their ids."""
@@ -75,14 +72,10 @@ class PassageAnalyses:
         )
         cached = self._cached.get(key)
         if cached is not None:
-            self._cached.move_to_end(key)
             return cached
         made = self._analyse(found)
-        self._cached[key] = made
-        self._pieces += len(made.pieces)
-        while self._pieces > self._most:
-            _, oldest = self._cached.popitem(last=False)
-            self._pieces -= len(oldest.pieces)
+        strings = chain((passage.text, passage.title), passage.headings, made.above, *made.pieces)
+        self._cached.put(key, made, sum(map(getsizeof, strings)) + _PIECE_BYTES * len(made.pieces))
         return made
 
     def _analyse(self, found: FoundPassage) -> PassageAnalysis:

@@ -53,8 +53,10 @@ NEAR: Final = 0.5
 """The support of the best excerpt below which nothing is shown as an answer. Fitted on the parts fit and more of evals/reading: .92 of the answerable questions and .09 of those that
 are about other things have an excerpt from here on.
 """
-FLOOR: Final = 0.12
+FLOOR: Final = 0.3
 """The least support of an excerpt that a refusal shows."""
+UNKNOWN: Final = 0.7
+"""The greatest support if no passage has any word of the question: the cosines of words that the embedding model does not know say little."""
 
 
 class Signals(NamedTuple):
@@ -295,6 +297,8 @@ def _excerpt(
     marked = _marked(one, parts, part, analyses)
     place = passage.place_of(marked)
     value = _support(one, parts, part, analyses)
+    if not retrieval.weights[one.passage.term].terms:
+        value = min(value, UNKNOWN if one.question.weights else 0.0)
     return Excerpt(
         passage.id,
         passage.collection_id,

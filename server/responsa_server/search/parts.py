@@ -17,6 +17,7 @@ from responsa_server.text.rows import NAMED_ROWS
 from responsa_server.text.shown import (
     MARKDOWN,
     Origin,
+    cells_of,
     escaped,
     header_of,
     is_header,
@@ -282,7 +283,7 @@ class PassageParts:
         if header is None and self._markdown:
             return self._table(self.text(ByteRange(units[0].source.start, units[-1].source.end)))
         if header is None:
-            header, texts = header_of(f"{texts[0]}\n", markdown=False), texts[1:]
+            header, texts = cells_of(texts[0]), texts[1:]
         if not header or not self._markdown:
             origin = Origin(self._markdown, 0, header)
             return "\n".join(f"- {shown}" for one in texts if (shown := shown_row(one, origin)))
@@ -298,18 +299,17 @@ class PassageParts:
         return () if self._named else self._header(self._found.pieces[place].source)
 
     def _header(self, source: ByteRange) -> Sequence[str] | None:
-        row = self.text(source)
         near = self.bytes_of(ByteRange(self._start, source.start)).decode(errors="ignore")
         after = self.bytes_of(ByteRange(source.end, self._start + len(self._raw))).decode(errors="ignore")
         # The text before the passage stands in both, if it was read.
         before = near if _EMPTY_LINE.search(near) or self._start == 0 else self._found.before + near
-        if is_header(before, row, after, markdown=self._markdown):
+        if is_header(before, after):
             return None
         if len(self._found.before.encode()) > READ_BEFORE_BYTES - _CUT_BYTES and not _EMPTY_LINE.search(
             before
         ):
             return ()  # the table begins before the text that was read
-        return header_of(before, markdown=self._markdown)
+        return header_of(before)
 
 
 def _units(

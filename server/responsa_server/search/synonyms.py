@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from responsa_server.domain.lru import LruCache
 from responsa_server.domain.passages import LexicalIndex, SearchScope, TermStatistics
 from responsa_server.domain.people import Reader
 from responsa_server.text.lexical import Analyzer
 from responsa_server.text.synonyms import Alternatives, Synonyms
 
-# A file of 32 KiB takes about 2 MB for each language that it has learned.
-_CACHED_FILES: Final = 32
+# 32 files of 32 KiB, for example, each in one language.
+_CACHED_BYTES: Final = 64 * 1024 * 1024
 
 
 class SynonymReader:
@@ -24,7 +24,7 @@ class SynonymReader:
     def __init__(self, lexical: LexicalIndex, analyzer: Analyzer) -> None:
         self._lexical = lexical
         self._analyzer = analyzer
-        self._cached: OrderedDict[tuple[str, bytes], Synonyms] = OrderedDict()
+        self._cached: LruCache[tuple[str, bytes], Synonyms] = LruCache(_CACHED_BYTES)
         # Several searches must not learn the same file at the same time.
         self._lock = asyncio.Lock()
 
@@ -39,11 +39,11 @@ class SynonymReader:
         files = {name: one.synonyms for name, one in statistics.items() if one.synonyms}
         if not files:
             return {}, statistics
-        await self._read(reader, files, language)
+        read = await self._read(reader, files, language)
         alternatives = {
             name: found
             for name, digest in files.items()
-            if (file := self._cached.get((reader.tenant_id, digest))) is not None
+            if (file := read.get(digest)) is not None
             and (found := file.alternatives(question, language, self._analyzer))
         }
         terms = {
@@ -63,21 +63,23 @@ class SynonymReader:
         }
         return alternatives, expanded
 
-    async def _read(self, reader: Reader, files: Mapping[str, bytes], language: str) -> None:
-        """Reads the files that are not cached, and learns the language. files: the SHA-256 of each collection's file."""
+    async def _read(
+        self, reader: Reader, files: Mapping[str, bytes], language: str
+    ) -> Mapping[bytes, Synonyms]:
+        """The files by their SHA-256, each of which has learned the language. Reads the files that are not cached. files: the SHA-256 of each collection's file."""
         async with self._lock:
-            unread = [
-                name for name, digest in files.items() if (reader.tenant_id, digest) not in self._cached
-            ]
+            found = {
+                digest: file
+                for digest in files.values()
+                if (file := self._cached.get((reader.tenant_id, digest))) is not None
+            }
+            unread = [name for name, digest in files.items() if digest not in found]
             if unread:
                 for text in (await self._lexical.synonyms(reader, unread)).values():
                     # The file may have changed since its hash was read, so it is cached under its own hash.
-                    self._cached[reader.tenant_id, hashlib.sha256(text.encode()).digest()] = Synonyms(text)
-            for digest in files.values():
-                file = self._cached.get((reader.tenant_id, digest))
-                if file is not None:
-                    self._cached.move_to_end((reader.tenant_id, digest))
-                    if not file.knows(language):
-                        await asyncio.to_thread(file.learn, language)
-            while len(self._cached) > max(_CACHED_FILES, len(files)):
-                self._cached.popitem(last=False)
+                    found[hashlib.sha256(text.encode()).digest()] = Synonyms(text)
+            for digest, file in found.items():
+                if not file.knows(language):
+                    await asyncio.to_thread(file.learn, language)
+                    self._cached.put((reader.tenant_id, digest), file, file.size_bytes)
+            return found

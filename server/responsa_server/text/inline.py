@@ -17,7 +17,7 @@ _ENDINGS: Final = re.compile(
 )
 _SIGNS: Final = {"TM": "™", "SM": "℠", "a": "ª", "o": "º"}
 _NOTE: Final = re.compile(r"\[\w+\]")
-_SIMPLE: Final = re.compile(r"\w+|\d+[.,]\d+")
+_SIMPLE: Final = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+|.")
 
 # Control characters, which no text of these formats holds. APART keeps what it stands between apart, if both are letters or figures.
 APART: Final = "\x07"
@@ -26,9 +26,9 @@ _UNMARKED: Final = str.maketrans("", "", _MARKS)
 _SAME: Final = re.compile("\x06\x05|\x02(?:\x06\x05)?\x01|\x04(?:\x06\x05)?\x03")
 _RUNS: Final = (re.compile("\x01([^\x02]*)\x02"), re.compile("\x03([^\x04]*)\x04"))
 _STRUCK_RUN: Final = re.compile("\x05([^\x06]*)\x06")
-_APART: Final = re.compile(rf"(?<=\w){APART}(?=\w)")
+_APART: Final = re.compile(rf"(?<=\w){APART}+(?=\w)")
 
-# What is struck ends before a paragraph does. It never goes on over the beginning of another struck part, so that the time is linear. Marks in code are none.
+# What is struck ends before a paragraph does. It never goes on over the beginning of another struck part, so that the time is linear. Marks within code do not count.
 _STRUCK: Final = (
     r"(?<![`~])(?:~~(?=[^\s~])(?:(?!~~|\n[ \t]*\n).)++(?<=\S)~~"
     r"|<(del|s|strike)(?:\s[^<>]*+)?>(?:(?!</?(?:del|s|strike)\b|\n[ \t]*\n).)*+</\1\s*>)(?![`~])"

@@ -14,10 +14,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
+from sys import getsizeof
 from typing import Final
 
 import Stemmer
@@ -141,7 +141,11 @@ MAX_QUERY_TERMS: Final = 512
 server's event loop as much as the first ones.
 """
 
-_REMEMBERED_WORDS: Final = 50_000
+_MOST_PARTS: Final = 32
+# The limit of the cached words of one analyzer. It is enough for about 16,000 English words.
+_CACHED_BYTES: Final = 4 * 1024 * 1024
+# What an entry of a dict takes besides its key and its value.
+_ENTRY_BYTES: Final = 100
 
 _STEMMERS: Final = {
     "": "english",
@@ -204,27 +208,41 @@ class Token:
     end: int
 
 
-class _Known(dict[str, tuple[str, ...]]):
-    """The terms of words, each computed once."""
+@dataclass(slots=True)
+class _Room:
+    """The number of bytes that further words of an analyzer may take; negative once one did not fit."""
 
-    def __init__(self, compute: Callable[[str], tuple[str, ...]]) -> None:
+    left: int = _CACHED_BYTES
+
+
+class _Words(dict[str, tuple[str, ...]]):
+    """The cached terms of the words and numbers of one language. Words that are longer than a term are not cached.
+
+    A dict finds a word several times faster than an `LruCache`, and a text has hundreds of words.
+    """
+
+    def __init__(self, language: str, room: _Room) -> None:
         super().__init__()
-        self._compute = compute
+        algorithm = _STEMMERS.get(language)
+        # Without the stemmer's own cache, whose limit is a number of words.
+        self._stemmer = None if algorithm is None else Stemmer.Stemmer(algorithm, 0)
+        self._room = room
 
     def __missing__(self, word: str) -> tuple[str, ...]:
-        if len(self) >= _REMEMBERED_WORDS:
-            self.clear()
-        terms = self[word] = self._compute(word)
+        terms = _terms_of(word, self._stemmer)
+        if len(word) <= MAX_TERM_CHARS:
+            self._room.left -= _ENTRY_BYTES + getsizeof(word) + getsizeof(terms) + sum(map(getsizeof, terms))
+            if self._room.left >= 0:
+                self[word] = terms
         return terms
 
 
 class Analyzer:
-    """Splits text into terms. Use one analyzer per thread, because the stemmers have a cache without a lock."""
+    """Splits text into terms. Use one analyzer per thread, because the stemmers are not thread-safe."""
 
     def __init__(self) -> None:
-        self._stemmers: dict[str, Stemmer.Stemmer] = {}
-        self._words: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._fast: dict[str, _Known] = {}
+        self._words: dict[str, _Words] = {}
+        self._room = _Room()
 
     def tokens(self, text: str, language: str = UNKNOWN) -> list[Token]:
         """Return all terms in order.
@@ -249,34 +267,25 @@ class Analyzer:
         match: a match of any group of _TOKEN except `unspaced`.
         """
         word = match.group()
-        if match.lastgroup == "number":
-            return (word.replace(",", "")[:MAX_TERM_CHARS],)
-        if match.lastgroup == "initials":
-            return (word.replace(".", "").lower(),)
         if len(word) == 1 and (start := match.start()) and match.string[start - 1] in "'’":
             return ()  # such as the s of "Newton's" and the t of "don't"
-        return self._terms_of(word, language)
+        return self._cached(language)[word]
 
-    def _terms_of(self, word: str, language: str) -> tuple[str, ...]:
-        """Return the word's term and, if the word is a compound, the terms of its parts.
-
-        The terms are cached, because most words of a text occur several times.
-        """
-        key = (word, language)
-        known = self._words.get(key)
+    def _cached(self, language: str) -> _Words:
+        """Return the cached words of a language. Drops those of all languages if one did not fit."""
+        if self._room.left < 0:
+            self._words, self._room = {}, _Room()
+        known = self._words.get(language)
         if known is None:
-            stemmer = self._stemmer(language)
-            known = (_term(word, stemmer), *_compound(word, stemmer))
-            if len(self._words) >= _REMEMBERED_WORDS:
-                self._words.clear()
-            self._words[key] = known
+            known = self._words[language] = _Words(language, self._room)
         return known
 
     def terms(self, text: str, language: str = UNKNOWN) -> Sequence[str]:
         """Return the same terms as `tokens`, without their positions and in much less time."""
         if _SLOW.search(text) is None:
-            known = self._fast.setdefault(language, _Known(lambda word: self._fast_terms(word, language)))
-            return list(chain.from_iterable(map(known.__getitem__, _FAST_TOKEN.findall(text))))
+            return list(
+                chain.from_iterable(map(self._cached(language).__getitem__, _FAST_TOKEN.findall(text)))
+            )
         found: list[str] = []
         for match in _TOKEN.finditer(text):
             if match.lastgroup == "unspaced":
@@ -284,18 +293,6 @@ class Analyzer:
             else:
                 found.extend(self._matched(match, language))
         return found
-
-    def _fast_terms(self, word: str, language: str) -> tuple[str, ...]:
-        """Return the terms of one match of _FAST_TOKEN."""
-        if word[0] in "'’":
-            return ()
-        if "." in word or "," in word:
-            return (
-                (word.replace(",", "")[:MAX_TERM_CHARS],)
-                if word[0].isdecimal()
-                else (word.replace(".", "").lower(),)
-            )
-        return self._terms_of(word, language)
 
     def query_terms(self, text: str, language: str = UNKNOWN) -> list[str]:
         """Return the distinct terms to search for, in order, at most `MAX_QUERY_TERMS`. Function words are left out, unless the text has no other words."""
@@ -314,13 +311,18 @@ class Analyzer:
                 break
         return list(content or others)
 
-    def _stemmer(self, language: str) -> Stemmer.Stemmer | None:
-        algorithm = _STEMMERS.get(language)
-        if algorithm is None:
-            return None
-        if algorithm not in self._stemmers:
-            self._stemmers[algorithm] = Stemmer.Stemmer(algorithm)
-        return self._stemmers[algorithm]
+
+def _terms_of(word: str, stemmer: Stemmer.Stemmer | None) -> tuple[str, ...]:
+    """Return the term of a word or a number and, if the word is a compound, the terms of its parts."""
+    if word[0] in "'’":
+        return ()
+    if "." in word or "," in word:
+        return (
+            (word.replace(",", "")[:MAX_TERM_CHARS],)
+            if word[0].isdecimal()
+            else (word.replace(".", "").lower()[:MAX_TERM_CHARS],)
+        )
+    return _term(word, stemmer), *_compound(word, stemmer)
 
 
 def _term(word: str, stemmer: Stemmer.Stemmer | None) -> str:
@@ -329,7 +331,6 @@ def _term(word: str, stemmer: Stemmer.Stemmer | None) -> str:
     return _folded(stemmer.stemWord(lowered) if stemmer is not None else lowered) or _folded(lowered)
 
 
-@lru_cache(maxsize=20_000)
 def _folded(term: str) -> str:
     """Return the term without Latin, Greek and Cyrillic diacritics, because users leave diacritics out in questions."""
     if term.isascii():
@@ -341,12 +342,13 @@ def _folded(term: str) -> str:
 
 
 def _compound(word: str, stemmer: Stemmer.Stemmer | None) -> list[str]:
-    """Return the terms of an identifier's parts, so that "tokens" finds `max_tokens`, "passage" finds `getPassage`, and "rope" finds "rope¹"."""
+    """Return the terms of an identifier's first parts, so that "tokens" finds `max_tokens`, "passage" finds `getPassage`, and "rope" finds "rope¹"."""
     if not word.isascii():
         word = word.translate(_IN_LINE)
     if not _COMPOUND.search(word):
         return []
-    parts = [part for piece in _PARTS.findall(word) for part in _CAMEL.split(piece)]
+    pieces = (piece.group() for piece in _PARTS.finditer(word))
+    parts = list(islice((part for piece in pieces for part in _CAMEL.split(piece)), _MOST_PARTS))
     if len(parts) < 2:
         return []
     return [_term(part, stemmer) for part in parts if len(part) > 1]

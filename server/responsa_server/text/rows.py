@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -11,6 +12,7 @@ NAMED_ROWS: Final = frozenset({"text/csv", "application/json", "application/x-nd
 
 _BETWEEN: Final = " | "
 _NAMED: Final = ": "
+_COLON: Final = re.compile(r":+(?=\s|\Z)")
 
 
 def cell_of(name: str, value: str) -> str:
@@ -20,8 +22,8 @@ def cell_of(name: str, value: str) -> str:
 
 @lru_cache(maxsize=1024)
 def beginning_of(name: str) -> str:
-    """What a cell begins with: the name of its column without colons, and a colon; '' if the name is ''."""
-    said = _one_line(name.replace(":", " "))
+    """What a cell begins with: the name of its column without colons at the ends of words, and a colon; '' if the name is ''."""
+    said = _one_line(_COLON.sub(" ", name))
     return f"{said}{_NAMED}" if said else ""
 
 

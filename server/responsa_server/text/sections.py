@@ -1,6 +1,6 @@
 """Sections: a document in parts of about a mebibyte, so that nothing has to hold a large document in memory as a whole.
 
-A document of up to `SECTION_BYTES` is one section. A longer document is divided before headings if possible, otherwise between blocks, lines or words.
+A document of up to `SECTION_BYTES` and `SECTION_BLOCKS` is one section. A longer document is divided before headings if possible, otherwise between blocks, lines or words.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from responsa_server.text.canonical import ParsedDocument
 
 SECTION_BYTES: Final = 1024 * 1024
 """The maximum length of a section."""
+
+SECTION_BLOCKS: Final = 16_384
+"""The maximum number of blocks that begin in a section. Each of them takes up to 1 KiB of memory while the section is read."""
 
 Headings = Sequence[tuple[int, str]]
 """The open headings at a place, outermost first: level and title."""

@@ -214,7 +214,10 @@ def shown_row(text: str, origin: Origin) -> str:
         names, cells = [name for name, _ in said], [_cell(value, origin) for _, value in said]
     else:
         cells = [_cell(one, origin) for one in cells_of(text)]
-        names = list(origin.header) if len(origin.header) == len(cells) else [""] * len(cells)
+        names = list(origin.header[: len(cells)])
+        # A single cell in a table of several columns is the title of the rows below it. The empty cells at the end of a row may be missing.
+        if len(names) < len(cells) or len(cells) == 1 < len(origin.header):
+            names = [""] * len(cells)
     return _begun(
         "; ".join(
             f"**{escaped(name)}**: {cell}" if name else cell
@@ -259,25 +262,20 @@ def visible(text: str) -> str:
 _RULER: Final = re.compile(r"[ \t>]*+\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t]*$")
 
 
-def header_of(before: str, *, markdown: bool) -> Sequence[str]:
-    """The names of the columns of the table that `before` ends in; () if it does not end in a table with a header.
+def header_of(before: str) -> Sequence[str]:
+    """The names of the columns of the table that `before` ends in: the line above the table's first ruler, such as `|---|---|`. () if there is none.
 
-    before: the text before a table row. In Markdown, a ruler follows the header. In other formats, a table's first
-    line is its header if it has several cells and no digits.
+    before: the text before a table row.
     """
     lines = _table_lines(before)
-    if not markdown:
-        return _names(lines[0]) if lines else ()
     ruler = next((place for place, line in enumerate(lines) if place and _is_ruler(line)), None)
-    return [visible(one) for one in cells_of(lines[ruler - 1])] if ruler is not None else ()
+    return [visible(name) for name in cells_of(lines[ruler - 1])] if ruler is not None else ()
 
 
-def is_header(before: str, row: str, after: str, *, markdown: bool) -> bool:
+def is_header(before: str, after: str) -> bool:
     """Whether a row is the header of its table. before, after: the text before and after the row."""
     following = after.lstrip("\r").removeprefix("\n").partition("\n")[0]
-    if markdown:
-        return _is_ruler(following) and not any(map(_is_ruler, _table_lines(before)))
-    return bool(following.strip()) and bool(_names(row)) and not _table_lines(before)
+    return _is_ruler(following) and not any(map(_is_ruler, _table_lines(before)))
 
 
 def _table_lines(text: str) -> Sequence[str]:
@@ -292,11 +290,6 @@ def _table_lines(text: str) -> Sequence[str]:
 
 def _is_ruler(line: str) -> bool:
     return "-" in line and "|" in line and _RULER.match(line) is not None
-
-
-def _names(row: str) -> Sequence[str]:
-    names = cells_of(row)
-    return names if len(names) > 1 and all(names) and not any(map(str.isdigit, row)) else ()
 
 
 # --- Text to Markdown ---

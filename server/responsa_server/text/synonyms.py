@@ -15,6 +15,8 @@ from responsa_server.text.lexical import Analyzer
 MAX_GROUPS: Final = 1_000
 MAX_ENTRIES: Final = 16
 MAX_ENTRY_CHARS: Final = 100
+# A file of 32 KiB takes about 2 MB for each language that it has learned.
+_LEARNED_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,11 @@ class Synonyms:
     def knows(self, language: str) -> bool:
         """Whether `learn` was called for this language."""
         return language in self._by_language
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the synonyms take. It grows with each language."""
+        return len(self._text.encode()) * (1 + _LEARNED_BYTES * len(self._by_language))
 
     def learn(self, language: str) -> None:
         """Prepare for questions in this language. May run on any thread, but not on two at the same time."""

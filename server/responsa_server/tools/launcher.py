@@ -1,29 +1,24 @@
-"""Starts a program in confinement: `python -I -S launcher.py UID MEMORY_BYTES PARENT_PID SECONDS PROGRAM ARGUMENTS…`.
+"""Starts a program in confinement: `python -I -S launcher.py UID MEMORY_BYTES PARENT_PID PROGRAM ARGUMENTS…`.
 
-It gives up root and its groups, limits the program's resources, ties the program's life to the server's, and becomes the program. SECONDS limits the program's CPU time, and the
-program can open no sockets; with 0, as for an MCP server, neither holds. It imports the standard library alone, because a new user may be unable to read the server's own files afterwards.
+The launcher forks. The child gives up root and its groups, limits the program's resources, and becomes the program. The parent becomes the program's keeper: the kernel makes it the parent of
+each descendant of the program whose own parent ends (prctl(2), PR_SET_CHILD_SUBREAPER), also of one in another session. When the program ends, when the server ends, or on SIGTERM, the keeper
+kills all of them, and ends after the last. It imports the standard library alone, because a new user may be unable to read the server's own files afterwards.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
-import platform
+import pathlib
 import resource
-import struct
+import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
-_PR_SET_SECCOMP = 22
-_SECCOMP_MODE_FILTER = 2
-_SIGKILL = 9
-# Constants of seccomp(2): for each machine, the value of AUDIT_ARCH and the number of socket; then io_uring_setup, which opens sockets too and has one number.
-_MACHINES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
-_IO_URING_SETUP = 425
-_X32_BIT = 0x40000000
-_KILL, _DENY, _ALLOW = 0x80000000, 0x00050001, 0x7FFF0000
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_WAKING = {signal.SIGTERM, signal.SIGCHLD}
 _LIMITS = (
     (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_NOFILE, 256),
@@ -33,11 +28,20 @@ _LIMITS = (
 
 
 def main(arguments: list[str]) -> None:
-    """Confine this process and become the program."""
-    user, memory, parent, seconds = (int(one) for one in arguments[:4])
-    program, limits = arguments[4:], [*_LIMITS, (resource.RLIMIT_AS, memory)]
-    if seconds:
-        limits.append((resource.RLIMIT_CPU, seconds))
+    """Fork. The child confines itself and becomes the program; the parent keeps it."""
+    user, memory, server = (int(one) for one in arguments[:3])
+    library = ctypes.CDLL(None, use_errno=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
+    _set(library, _PR_SET_CHILD_SUBREAPER, 1)
+    _set(library, _PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != server:  # the server ended before the signal was set
+        sys.exit(125)
+    keeper = os.getpid()
+    program = os.fork()
+    if program:
+        _keep(program)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKING)
+    limits = [*_LIMITS, (resource.RLIMIT_AS, memory)]
     if os.geteuid() == 0:
         # The limit counts all processes of a user, so it fits only a user that no other program has.
         limits.append((resource.RLIMIT_NPROC, 64))
@@ -48,48 +52,61 @@ def main(arguments: list[str]) -> None:
         hard = resource.getrlimit(limit)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (bound, bound))
-    library = ctypes.CDLL(None, use_errno=True)
     # After the change of the user, which clears the signal of a parent's death.
-    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_PDEATHSIG, _SIGKILL)):
-        if library.prctl(option, ctypes.c_ulong(value), *(ctypes.c_ulong(0),) * 3) != 0:
-            sys.exit(125)
-    if seconds:
-        _deny_sockets(library)
-    if os.getppid() != parent:  # the server ended before the signal was set
-        sys.exit(125)
-    os.execv(program[0], program)  # noqa: S606 # no shell is meant
+    _set(library, _PR_SET_NO_NEW_PRIVS, 1)
+    _set(library, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != keeper:  # the keeper ended before the signal was set
+        os._exit(125)
+    os.execv(arguments[3], arguments[3:])  # noqa: S606 # no shell is meant
 
 
-def _deny_sockets(library: ctypes.CDLL) -> None:
-    """Make each later call of socket(2) fail with EPERM, by a filter of system calls. Exits on a machine whose numbers are not known."""
-    if platform.machine() not in _MACHINES:
-        sys.exit(125)
-    architecture, socket = _MACHINES[platform.machine()]
-    rules = [
-        (_LOAD, 0, 0, 4),  # the architecture of the call
-        (_EQUAL, 1, 0, architecture),
-        (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, 0),  # its number
-        (_AT_LEAST, 0, 1, _X32_BIT),
-        (_RETURN, 0, 0, _KILL),
-        (_EQUAL, 1, 0, socket),
-        (_EQUAL, 0, 1, _IO_URING_SETUP),
-        (_RETURN, 0, 0, _DENY),
-        (_RETURN, 0, 0, _ALLOW),
-    ]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in rules))
-    program = ctypes.create_string_buffer(struct.pack("@HP", len(rules), ctypes.addressof(code)))
-    if (
-        library.prctl(
-            _PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), program, *(ctypes.c_ulong(0),) * 2
-        )
-        != 0
-    ):
-        sys.exit(125)
+def _set(library: ctypes.CDLL, option: int, value: int) -> None:
+    if library.prctl(option, ctypes.c_ulong(value), *(ctypes.c_ulong(0),) * 3) != 0:
+        os._exit(125)
+
+
+def _keep(program: int) -> None:
+    """Wait until the program must end or has ended. Kill all descendants that are left, and end."""
+    for stream in (0, 1):  # the server notices that the program closes them
+        os.close(stream)
+    while signal.sigwait(_WAKING) == signal.SIGCHLD:
+        if _has_ended(program):
+            break
+    while True:
+        # A killed child leaves its own children to the keeper, which kills them in the next round.
+        for child in _children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            os._exit(0)
+
+
+def _has_ended(program: int) -> bool:
+    """Whether the program has ended. Takes note of all children that have."""
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitpid(-1, os.WNOHANG)[0]:
+            if ended == program:
+                return True
+        return False
+    return True
+
+
+def _children() -> list[int]:
+    """The children of this process; see proc(5)."""
+    found = list[int]()
+    for entry in filter(lambda entry: entry.name.isdecimal(), pathlib.Path("/proc").iterdir()):
+        with contextlib.suppress(OSError):
+            # The name of the program stands in brackets, and may contain anything.
+            fields = (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            if int(fields[1]) == os.getpid():
+                found.append(int(entry.name))
+    return found
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except OSError:
-        sys.exit(126)
+        os._exit(126)

@@ -7,6 +7,7 @@ that file. Each session compares what the server says with the file; a tool that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
@@ -184,6 +185,23 @@ class McpServer:
     def __init__(self, target: McpTarget) -> None:
         self.target = target
         self._sessions: mcp_server.McpSessions | None = None
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    async def call(self, tool: McpTool, call: ToolCall) -> ToolResult:
+        """Call a tool of the server, as `Tool.call` says. After `close`, the sessions that the call began end with it."""
+        self._calls += 1
+        self._idle.clear()
+        try:
+            return await (await self.sessions()).call(tool, call)
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+                if self._closed and self._sessions is not None:
+                    self._sessions.end()
 
     async def sessions(self) -> mcp_server.McpSessions:
         """The sessions with the server."""
@@ -193,7 +211,11 @@ class McpServer:
         return self._sessions
 
     async def close(self) -> None:
-        """End all sessions."""
+        """End all sessions when the calls have ended, or when they have had their time."""
+        self._closed = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.target.declaration.timeout_seconds):
+                await self._idle.wait()
         if self._sessions is not None:
             await self._sessions.close()
 
@@ -222,7 +244,7 @@ class McpTool:
 
     async def call(self, call: ToolCall) -> ToolResult:
         """See `Tool.call`."""
-        return await (await self._server.sessions()).call(self, call)
+        return await self._server.call(self, call)
 
 
 async def offered(declaration: Declaration, parts: ToolParts) -> Sequence[Pinned]:

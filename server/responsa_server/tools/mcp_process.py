@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -45,7 +44,7 @@ class Program:
 async def running(program: Program, ended: Callable[[ToolFault], None]) -> AsyncGenerator[Streams]:
     """Start a program and yield the streams of its messages. ended: is called when no further message is read, with the reason: LOST if the program ended, MALFORMED or TOO_LARGE if it wrote what cannot be read. At the end, the program and all that it started are killed. Raises OSError."""
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
-    confined = [str(user_of(program.identity)), str(program.memory_bytes), str(os.getpid()), "0"]
+    confined = [str(user_of(program.identity)), str(program.memory_bytes), str(os.getpid())]
     process = await asyncio.create_subprocess_exec(
         *launcher,
         *confined,
@@ -136,15 +135,15 @@ async def _write(process: Process, from_session: MemoryObjectReceiveStream[Sessi
 
 
 async def _end(process: Process) -> None:
-    """Close the program's input, which asks it to end, and kill its whole session soon after."""
+    """Close the program's input, which asks it to end. Soon after, tell its keeper to kill it, and all that it started."""
     if process.stdin is not None:
         process.stdin.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_END_SECONDS if process.returncode is None else 0):
             await process.wait()
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    # The pipe closes when its rest is read, unless a process that left the session keeps it open.
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    # The pipe closes when its rest is read.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_END_SECONDS):
             while process.stdout is not None and await process.stdout.read(_REST_BYTES):

@@ -229,10 +229,14 @@ class McpSessions:
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 
-    async def close(self) -> None:
-        """End all sessions."""
+    def end(self) -> None:
+        """Begin to end all sessions."""
         for tenant, session in list(self._sessions.items()):
             self._drop(tenant, session)
+
+    async def close(self) -> None:
+        """End all sessions."""
+        self.end()
         if self._ending:
             await asyncio.wait(self._ending)
 

@@ -98,11 +98,30 @@ def write(root: Path, agent: str, text: str) -> None:
         path.write_text(content)
 
 
-def live(root: Path, school: School) -> LiveAgents:
+class Declared:
+    """Tools whose declarations have always changed. Closing needs the event loop, and reading must not block it."""
+
+    names: Collection[str] = ()
+
+    def __init__(self) -> None:
+        self.closed = 0
+        self._replaced = 0
+
+    def reload(self) -> bool:
+        self._replaced += 1
+        return True
+
+    def release(self) -> None:
+        asyncio.get_running_loop()
+        self.closed += self._replaced
+        self._replaced = 0
+
+
+def live(root: Path, school: School, tools: Declared | None = None) -> LiveAgents:
     shelf = Shelf()
     parts = NodeParts(shelf)
     workshop = BuildContext(parts, model_table(ModelSettings()), MemoryCounters(), DEFAULTS, school)
-    options = LiveOptions(DEFAULT, poll_seconds=3600.0)
+    options = LiveOptions(DEFAULT, poll_seconds=3600.0, tools=tools)
     return LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), options)
 
 
@@ -146,5 +165,19 @@ async def test_an_agent_that_cannot_be_trained_keeps_none_from_it(tmp_path: Path
         told = await agents.reload()
         assert [one.agent for one in told if one.changed] == ["alpha", "beta"]
         assert {"broken", "fine"} <= set(school.trained_on)
+    finally:
+        await agents.close()
+
+
+async def test_a_reload_closes_the_tools_that_it_replaces(tmp_path: Path) -> None:
+    write(tmp_path, "default", "one")
+    school, tools = School(), Declared()
+    school.open.set()
+    agents = live(tmp_path, school, tools)
+    await agents.start()
+    try:
+        before = tools.closed
+        await agents.reload()
+        assert tools.closed == before + 1
     finally:
         await agents.close()

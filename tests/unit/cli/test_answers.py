@@ -51,6 +51,14 @@ def test_marks_share_numbers_and_stand_before_white_space() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("number", "note"), [(1, "(1 sentence of this answer has no source:"), (2, "(2 sentences of")]
+)
+def test_sentences_without_support_are_named(number: int, note: str) -> None:
+    answer = turn_pb2.TurnAnswer(text="A. B.", citations=[cited(2, 0)], unsupported_sentences=number)
+    assert note in answer_text(answer)
+
+
 def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(1, 0)])).startswith("é [1]!")
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(99, 0)])).startswith("é! [1]\n")

@@ -73,12 +73,17 @@ def test_cards_name_their_grade_and_their_collection(
     near = excerpt("Near.", grade=excerpt_pb2.EXCERPT_GRADE_PERHAPS)
     other = excerpt("Other.", collection="collections/hr")
     docs = excerpt("Docs.", collection_kind=collection_kind_pb2.COLLECTION_KIND_DOCS)
-    headings = [line for line in printed(capsys, near, other, docs).splitlines() if line.startswith("[")]
+    far = excerpt("Far.", grade=excerpt_pb2.EXCERPT_GRADE_CLOSEST)
+    cards = printed(capsys, near, other, docs, far)
+    headings = [line for line in cards.splitlines() if line.startswith("[")]
     assert headings == [
         "[1] Perhaps: Trips (notes, trips.md, bytes 10-15)",
         "[2] Trips (hr, trips.md, bytes 10-16)",
         "[3] Trips (Responsa's documentation, trips.md, bytes 10-15)",
+        "[4] Less likely: Trips (notes, trips.md, bytes 10-14)",
     ]
+    print_cards([far], of_refusal=True)
+    assert "[1] Trips (" in capsys.readouterr().out
 
 
 def test_a_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

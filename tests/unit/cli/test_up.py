@@ -3,65 +3,43 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from responsa_server.app.settings import load
 from responsa_server.cli.local import up
-from responsa_server.cli.local.own_docs import without_examples
+from responsa_server.cli.local.own_docs import OwnDocs, without_examples
 from responsa_server.embedded import EmbeddedError
 from responsa_server.embedded.layout import Layout
 from tests.docs.reader import blocks
 from tests.instance import ROOT
 
 
-def test_own_documents_that_nobody_takes_do_not_hold_up_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    guide, key = tmp_path / "guide.md", tmp_path / "api-key"
-    guide.write_text("# Guide\n\nIt begins here.\n")
-    key.write_text("rsp_" + "k" * 43)
-    monkeypatch.setattr(up, "DOCS_SECONDS", 0.05)  # shorter than an interpreter's start
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        variables = {
-            **os.environ,
-            "RESPONSA_URL": f"http://127.0.0.1:{port}",
-            "RESPONSA_API_KEY_FILE": str(key),
-        }
-        assert up._ingest([guide], variables) == "it took longer than 0.05 seconds"  # pyright: ignore[reportPrivateUsage]
-
-
 def test_own_documents_that_were_not_loaded_come_with_a_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "guide.md").write_text("# Guide\n\nIt begins here.\n")
     layout = Layout.of(tmp_path / "home")
-    layout.data.mkdir(parents=True)
-    outcomes: list[str | None] = ["it took longer than 300 seconds", None]
-    sent: list[tuple[str, str]] = []
-
-    def ingest(paths: Sequence[Path], _: dict[str, str]) -> str | None:
-        sent.extend((f"{path.parent.name}/{path.name}", path.read_text()) for path in paths)
-        return outcomes.pop(0)
-
-    monkeypatch.setattr(up, "_ingest", ingest)
-    settings = load(home=tmp_path / "home").model_copy(update={"docs": tmp_path})
-    for _ in range(3):  # the third start finds that the second has loaded all of them
-        up._load_docs(settings, layout)  # pyright: ignore[reportPrivateUsage]
-    loading, told, again = capsys.readouterr().out.splitlines()
-    assert loading == again
+    for folder in (layout.data, layout.logs):
+        folder.mkdir(parents=True)
+    docs = OwnDocs(layout, tmp_path, "http://127.0.0.1:1")
+    docs.launch()
+    assert docs.process is not None
+    *_, page = docs.process.args  # type: ignore[misc]
+    assert Path(page).read_text() == "# Guide\n\nIt begins here.\n"  # type: ignore[arg-type]
+    assert docs.process.wait() != 0  # there is no key
+    docs.stop()
+    assert not Path(page).exists()  # type: ignore[arg-type]
+    docs.ended(1)
+    loading, told = capsys.readouterr().out.splitlines()
     assert loading.startswith("Loading Responsa's own documents")
-    assert told.startswith(
-        "Responsa could not load its own documents completely (it took longer than 300 seconds)."
-    )
+    assert told.startswith("Responsa could not load its own documents completely (")
     assert "The next start loads what is missing. To load it at once, restart Responsa." in told
-    assert sent == [("docs/guide.md", "# Guide\n\nIt begins here.\n")] * 2
+    docs.ended(0)
+    OwnDocs(layout, tmp_path, "http://127.0.0.1:1").launch()  # it finds that all of them are loaded
+    assert capsys.readouterr().out == "Responsa's own documents are loaded.\n"
 
 
 @pytest.mark.parametrize(

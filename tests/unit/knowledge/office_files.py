@@ -87,8 +87,13 @@ def xlsx(
     styles: str = "",
     hidden: Mapping[str, str] | None = None,
     workbook: str = "",
+    before: str = "",
+    after: str = "",
+    tables: Mapping[str, str] | None = None,
 ) -> bytes:
-    """An XLSX file. sheets: the content of each sheet's sheetData by name. hidden: the states of hidden sheets."""
+    """An XLSX file. sheets: the content of each sheet's sheetData by name; before, after: what stands round it in each sheet. hidden: the states of hidden sheets. tables: the ranges
+    of the first sheet's tables by name.
+    """
     rows = "".join(
         f'<sheet name="{name}" r:id="r{number}" state="{(hidden or {}).get(name, "visible")}"/>'
         for number, name in enumerate(sheets, 1)
@@ -103,7 +108,13 @@ def xlsx(
         "xl/styles.xml": f"<styleSheet {X}>{styles}</styleSheet>",
     }
     for number, content in enumerate(sheets.values(), 1):
-        members[f"xl/sheets/{number}.xml"] = f"<worksheet {X}><sheetData>{content}</sheetData></worksheet>"
+        members[f"xl/sheets/{number}.xml"] = (
+            f"<worksheet {X}>{before}<sheetData>{content}</sheetData>{after}</worksheet>"
+        )
+    members["xl/sheets/_rels/1.xml.rels"] = relationships(
+        {f"../{name}.xml": "table" for name in tables or {}}
+    )
+    members |= {f"xl/{name}.xml": f'<table {X} ref="{place}"/>' for name, place in (tables or {}).items()}
     return zipped(members)
 
 

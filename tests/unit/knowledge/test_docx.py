@@ -125,7 +125,7 @@ def test_a_numbered_heading_keeps_its_number() -> None:
     assert text_of(numbered, styles=STYLES, numbering=NUMBERING) == "3. Scope"
 
 
-def test_tables_keep_their_rows_and_merged_cells_come_once() -> None:
+def test_tables_keep_their_rows_and_merged_cells_belong_to_each_of_theirs() -> None:
     body = table(
         tc("Mill", '<w:gridSpan w:val="2"/>') + tc("Grain"),
         tc("Sandford", '<w:vMerge w:val="restart"/>') + tc(p("rye") + p("oats")) + tc("1"),
@@ -133,7 +133,7 @@ def test_tables_keep_their_rows_and_merged_cells_come_once() -> None:
     ) + table(tc("a") + tc("b"))
     document = parse(docx(p("Before.") + body + p("After.")), "a.docx")
     assert document.canonical_text == (
-        "Before.\n\nMill |  | Grain\nSandford | rye oats | 1\n | wheat\n\na | b\n\nAfter."
+        "Before.\n\nMill | Mill | Grain\n---|---|---\nSandford | rye oats | 1\nSandford | wheat\n\na | b\n\nAfter."
     )
     assert paths(document)[1:5] == ["table 1, row 1", "table 1, row 2", "table 1, row 3", "table 2, row 1"]
 
@@ -141,7 +141,7 @@ def test_tables_keep_their_rows_and_merged_cells_come_once() -> None:
 def test_a_table_in_a_table_is_read_where_it_stands() -> None:
     inner = table(tc("a") + tc("b"), tc("c") + tc("d"))
     document = parse(docx(table(tc("Left") + tc(p("Above") + inner + p("Below")))), "a.docx")
-    assert document.canonical_text == "Left\n\nAbove\n\na | b\nc | d\n\nBelow"
+    assert document.canonical_text == "Left\n\nAbove\n\na | b\n---|---\nc | d\n\nBelow"
 
 
 def test_cells_and_rows_inside_content_controls_are_read() -> None:

@@ -161,6 +161,18 @@ def test_an_excerpt_is_graded_by_its_cosine_and_its_words(
     assert made.support == max((one.score for one in made.excerpts), default=made.support)
 
 
+def test_words_that_no_passage_has_are_at_most_perhaps_an_answer() -> None:
+    def graded(question: str, terms: Sequence[str]) -> Ranking:
+        weights = weigh(terms, TermStatistics(50, 5_000, {}))
+        retrieval = Retrieval((question,), scored([found(LEASES, cosine=0.9)]), (weights,), ("en",))
+        passage = retrieval.passages[0].found.passage
+        around = {passage.id: (0, passage.text.encode())}
+        return ranking(retrieval, around, PassageAnalyses())
+
+    assert [one.grade for one in graded("asdf qwer", ["asdf", "qwer"]).excerpts] == [Grade.PERHAPS]
+    assert graded("???", []) == Ranking((), (), 0.0)
+
+
 def test_cosines_count_only_in_the_language_of_the_calibrated_model() -> None:
     german = "Wie oft erneuert ein Arbeiter die Miete für das Boot?"
     assert not ranked(german, [found(LEASES, cosine=0.9)]).near

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable, Iterator
 from typing import SupportsIndex
 
 import pytest
@@ -69,10 +71,56 @@ def test_tokens_know_their_characters() -> None:
 
 def test_no_term_is_empty_or_longer_than_the_limit() -> None:
     analyzer = Analyzer()
-    odd = ["x" * 5000, "و", "في السنة للتي", "ﷺ", "ª º", "_", "__init__", "a_", "٠١٢"]
+    odd = [
+        "x" * 5000,
+        "U.S." * 5000,
+        "1,000" * 5000,
+        "و",
+        "في السنة للتي",
+        "ﷺ",
+        "ª º",
+        "_",
+        "__init__",
+        "a_",
+        "٠١٢",
+    ]
     for text in odd:
         for language in ("en", "ar", ""):
             assert all(0 < len(term) <= MAX_TERM_CHARS * 4 for term in analyzer.terms(text, language))
+
+
+def compounds(count: int, length: int) -> Iterator[str]:
+    """Distinct words of many parts each."""
+    for number in range(count):
+        distinct = "".join(f"{chr(97 + int(digit))}Z" for digit in f"{number:05}")
+        yield (distinct + f"a{distinct[0]}B{distinct[-2]}cdEf" * length)[:length]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(lambda: compounds(120, 16 * 1024), id="words of 16 KiB"),
+        pytest.param(lambda: (f"{word}の" for word in compounds(8000, 63)), id="words that are cached"),
+        pytest.param(lambda: (f"word{number}" for number in range(20_000)), id="short words"),
+    ],
+)
+def test_an_analyzer_keeps_a_limited_number_of_bytes(texts: Callable[[], Iterator[str]]) -> None:
+    languages = ("en", "de", "ru", "")
+    analyzer = Analyzer()
+    tracemalloc.start()
+    try:
+        for number, text in enumerate(texts()):
+            assert analyzer.terms(text, languages[number % len(languages)])
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 5 * 1024 * 1024
+
+
+def test_a_compound_has_at_most_32_parts() -> None:
+    first = Analyzer().terms("_".join(f"part{chr(97 + one)}" for one in range(26)), "")
+    assert len(first) == 27
+    assert len(Analyzer().terms("aaBb" * 5000, "")) == 33
 
 
 def test_a_question_keeps_its_content_words_once() -> None:

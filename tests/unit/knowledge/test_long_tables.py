@@ -33,7 +33,10 @@ def found(text: str, name: str, *words: str) -> tuple[str, list[Header | None]]:
 
 @pytest.mark.parametrize(
     ("text", "name", "line"),
-    [(MARKDOWN, "lamps.md", "| Lamp | Voltage |\n|---|---|"), (HTML, "lamps.html", "Lamp | Voltage")],
+    [
+        (MARKDOWN, "lamps.md", "| Lamp | Voltage |\n|---|---|"),
+        (HTML, "lamps.html", "Lamp | Voltage\n---|---"),
+    ],
 )
 def test_a_place_within_a_table_has_the_tables_header(text: str, name: str, line: str) -> None:
     canonical, (first, later, outside) = found(text, name, "Wren 0 ", "Wren 150 ", "Lamps")

@@ -18,7 +18,7 @@ from responsa_server.ingest.sandbox.protocol import check_charset, check_left_ou
 from responsa_server.ingest.sniff import sniff
 from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
-from responsa_server.text.sections import Section
+from responsa_server.text.sections import SECTION_BLOCKS, Section
 from tests.unit.knowledge.originals import rejected, unpacked
 
 SECTIONS = "\n\n".join(
@@ -135,6 +135,26 @@ def test_a_rejection_is_raised() -> None:
     frame = pack_rejection(DocumentRejected(Reason.DOCUMENT_EMPTY, "Empty."))
     with rejected(Reason.DOCUMENT_EMPTY):
         ParsedFile(io.BytesIO(frame), len(frame))
+
+
+@pytest.mark.parametrize("kind", [BlockKind.PARAGRAPH, BlockKind.HEADING, BlockKind.LIST_ITEM])
+def test_a_section_has_a_limited_number_of_blocks(kind: BlockKind) -> None:
+    count = 1000
+    text = "- a\n" * count
+    blocks = tuple(Block(kind, 4 * one + 2, 4 * one + 3, 1, "a") for one in range(count))
+    frame = pack_result(ParsedDocument("a", text, blocks, None, "MARKDOWN"))
+    parsed = ParsedFile(io.BytesIO(frame), len(frame), section_blocks=300)
+    sections = [parsed.section(index) for index in range(parsed.section_count)]
+    assert [len(one.document.blocks) for one in sections] == [300, 300, 300, 100]
+    assert [one.start for one in sections] == [0, 1200, 2400, 3600]
+    assert "".join(one.document.canonical_text for one in sections) == text
+
+
+def test_a_document_of_one_letter_paragraphs_has_sections_of_the_default_size() -> None:
+    count = SECTION_BLOCKS + 1
+    blocks = tuple(Block(BlockKind.PARAGRAPH, 3 * one, 3 * one + 1) for one in range(count))
+    frame = pack_result(ParsedDocument("a", "a\n\n" * count, blocks, None, "DOCX"))
+    assert ParsedFile(io.BytesIO(frame), len(frame)).section_count == 2
 
 
 def test_what_was_left_out_passes_and_nothing_else_does() -> None:

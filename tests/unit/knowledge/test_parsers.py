@@ -63,7 +63,7 @@ def test_html_is_what_a_reader_sees() -> None:
     document = parse((DOCUMENTS / "ferry.html").read_bytes(), "ferry.html")
     assert (document.title, document.language) == ("The ferry", "nl")
     assert document.canonical_text == (
-        "The ferry\n\nIt leaves at\u00a0noon.\nIt returns at dusk & rests.\n\nFares\n\nWho | Price\nAdult | 4 euro\n\n"
+        "The ferry\n\nIt leaves at\u00a0noon.\nIt returns at dusk & rests.\n\nFares\n\nWho | Price\n---|---\nAdult | 4 euro\n\n"
         "3. Buy a ticket\n  - at the pier\n4. Board\n\n  08:00   out\n  18:00   back\n\nNo dogs."
     )
     assert [(kind, level) for kind, level, _ in spans(document)] == [
@@ -139,7 +139,7 @@ def test_a_title_from_a_name(name: str, title: str) -> None:
         ("<ul><li><p>a<p>b<li>c</ul>", "- a\n  b\n- c"),
         ("<table><tr><td><h2>H</h2><p>p<td>q</table>", "H\n\np\n\nq"),
         ("<table><tr><td>a<table><tr><td>b<td>c</table></table>", "a\n\nb | c"),
-        ("<table><caption>C</caption><tr><td>a<br>b<td></table>", "C\n\na b | "),
+        ("<table><caption>C</caption><tr><td>a<br>b<td></table>", "C\n\na b"),
         ("<dialog>closed</dialog><dialog open>open</dialog>", "open"),
         ("<details><summary>s</summary>d</details>", "s\n\nd"),
         ("<p style='color:red;visibility:hidden'>no</p><p style='opacity:0.5'>yes</p>", "yes"),
@@ -292,13 +292,13 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
     assert texts == {
         "MARKDOWN": "b223506681aa49f2",
         "TEXT": "3e9fe39129121c60",
-        "HTML 4": "b2140e19f486dce2",
+        "HTML 4": "0b75559376b62cce",
         "PDF 3": "407840facd3855f7",
         "DOCX 3": "71988c4d8e0803ba",
         "PPTX 2": "a72c68580fd34c0c",
         "XLSX 3": "e4b7581085a2a7e4",
         "ODT 3": "71988c4d8e0803ba",
-        "CSV": "03ac5ad975bea6e9",
+        "CSV 2": "03ac5ad975bea6e9",
         "JSON": "a82a102f4d318515",
         "JSON_LINES": "1abb033ea7dcc984",
         "EML": "65e03de6e9187d77",

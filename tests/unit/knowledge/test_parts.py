@@ -162,7 +162,7 @@ def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header()
     assert len(whole.before) > READ_BEFORE_BYTES
     for before, expected in (
         (whole.before[-READ_BEFORE_BYTES:], "- Last; of; all"),
-        ("Lamp | Material | Colour\n", "- **Lamp**: Last; **Material**: of; **Colour**: all"),
+        ("Lamp | Material | Colour\n---|---|---\n", "- **Lamp**: Last; **Material**: of; **Colour**: all"),
     ):
         parts, last = part(replace(whole, before=before), "Last")
         assert last is not None

@@ -103,7 +103,7 @@ def test_a_table_is_a_row_a_line() -> None:
     document = parse(pdf(texts))
     assert (
         document.canonical_text
-        == "Month | Sacks | Price\nMay | 12 | 1,400.50\nJune |  | 20.00\nJuly | 7 | 8,000.00"
+        == "Month | Sacks | Price\n---|---|---\nMay | 12 | 1,400.50\nJune |  | 20.00\nJuly | 7 | 8,000.00"
     )
     assert {block.kind for block in document.blocks} == {BlockKind.TABLE}
 
@@ -199,6 +199,33 @@ def test_a_line_whose_number_counts_the_pages_is_left_out(line: str, step: int) 
 
 def test_lines_that_repeat_stay_if_they_are_all_that_there_is() -> None:
     assert "annual report" in parse(pdf(*[[Text(50, 780, "The mill, annual report")]] * 4)).canonical_text
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (
+            [Text(50, 700, "needs 10"), Text(91.2, 703.5, "6", 6), Text(94.6, 700, " cells")],
+            "needs 10⁶ cells",
+        ),
+        ([Text(50, 700, "m 10"), Text(72.3, 704, "-12", 6), Text(81, 700, ".")], "m 10⁻¹²."),
+        ([Text(50, 700, "H"), Text(57.3, 698.5, "2", 6), Text(60.7, 700, "O")], "H₂O"),
+        ([Text(50, 700, "x"), Text(55, 703.5, "2", 6)], "x²"),
+        ([Text(50, 703.5, "2", 6), Text(55, 700, "Without tax.")], "2 Without tax."),
+        ([Text(50, 700, "needs 10"), Text(50, 689, "6 cells", 9)], "needs 10 6 cells"),
+        ([Text(50, 700, "needs 10"), Text(91.2, 703.5, "6")], "needs 106"),
+        ([Text(50, 700, "needs 10"), Text(97, 703.5, "6", 6)], "needs 10 6"),
+    ],
+)
+def test_figures_that_are_raised_or_lowered_are_powers_and_indexes(texts: list[Text], expected: str) -> None:
+    assert text_of(*texts) == expected
+
+
+def test_signs_of_a_symbol_font_are_in_unicode() -> None:
+    data = pdf([Text(50, 700, "A ship by sea")])
+    data = data.replace(b"BaseFont/Helvetica", b"BaseFont/ABCDEF+Wingdings-Regular")
+    data = data.replace(b"Differences[123", b"Differences[65/uniF0FE 123")
+    assert parse(data).canonical_text == "☑ ship by sea"
 
 
 def test_a_paragraph_goes_on_over_the_page_and_after_the_notes() -> None:

@@ -78,7 +78,7 @@ def test_tables_groups_and_diagrams_are_read() -> None:
     furniture = shape("1 May", "dt") + shape("Footer", "ftr") + shape("3", "sldNum")
     made = pptx({"a": {"slide": slide(frame + group + smart + furniture), "diagramData": data}})
     document = parse(made, "a.pptx")
-    assert document.canonical_text == "Slide 1\n\nMill |  | Grain\n\nIn a group.\n\n- Step"
+    assert document.canonical_text == "Slide 1\n\nMill | Mill | Grain\n\nIn a group.\n\n- Step"
     assert paths(document) == ["slide 1"] * 4
 
 

@@ -27,25 +27,25 @@ def test_another_text_language_or_cut_under_the_same_id_is_read_anew() -> None:
     assert all(analyses.of(other) != analyses.of(one) for other in others)
 
 
-def test_no_more_is_remembered_than_was_said_and_the_latest_stay() -> None:
+def test_the_cache_is_limited_by_the_sizes_of_the_passages() -> None:
     passages = [found(f"{LEASES} {number}", number=number) for number in range(20)]
-    size = len(passages[0].pieces)
-    analyses = PassageAnalyses(most=3 * size)
+    analyses = PassageAnalyses(most_bytes=60_000)
     first = analyses.of(passages[0])
     for passage in passages[1:]:
         analyses.of(passage)
         assert analyses.of(passages[0]) is first
-        assert len(analyses) <= 3 * size
-    kept = analyses.of(passages[-1])
-    assert kept.pieces
-    analyses.of(passages[5])
-    assert analyses.of(passages[-1]) is kept
+    analyses.of(found("aBcdEf" * 20_000, number=20))
+    assert analyses.of(passages[0]) is first
+    assert analyses.of(passages[1]) is analyses.of(passages[1])
+    for number in range(30):
+        analyses.of(found(f"{LEASES} x{number}", number=number))
+    assert analyses.of(passages[0]) is not first
 
 
 def test_a_passage_that_alone_is_too_large_is_read_all_the_same() -> None:
-    analyses = PassageAnalyses(most=1)
+    analyses = PassageAnalyses(most_bytes=1)
     assert len(analyses.of(found(LEASES)).pieces) > 1
-    assert len(analyses) == 0
+    assert analyses.of(found(LEASES)) is not analyses.of(found(LEASES))
 
 
 def test_a_passage_is_judged_as_if_it_had_not_been_read_before() -> None:

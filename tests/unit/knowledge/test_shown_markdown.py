@@ -148,7 +148,9 @@ def test_sentences_with_what_they_announce_keep_its_form() -> None:
     [
         ("| `8080` | [page](x.md) |", ["Port", "Use"], "**Port**: `8080`; **Use**: page"),
         ("| a |  | *b* |", ["", "Empty", "B_1"], "a; **B_1**: *b*"),
-        ("| a | b |", ["Three", "names", "here"], "a; b"),
+        ("| a | b |", ["Three", "names", "here"], "**Three**: a; **names**: b"),
+        ("| a | b | c |", ["Two", "names"], "a; b; c"),
+        ("Winter", ["Two", "names"], "Winter"),
         (r"| a \| b | c |", ["Or", "C"], "**Or**: a | b; **C**: c"),
         ("|  |  |", ["A", "B"], ""),
     ],
@@ -159,15 +161,16 @@ def test_a_row_is_said_with_the_names_of_its_columns(row: str, header: list[str]
 
 def test_the_header_of_a_row() -> None:
     table = "Text | text\n\n> | *Port* | Use |\n> |---|:-:|\n> | 1 | a |\n> "
-    assert list(header_of(table, markdown=True)) == ["Port", "Use"]
-    assert header_of("Text\n\n| 1 | a |\n", markdown=True) == ()
-    assert list(header_of("Text\n\nPort | Use\n1 | a\n", markdown=False)) == ["Port", "Use"]
-    assert header_of("Text\n\n1 | a\n", markdown=False) == ()
-    assert is_header("Text\n\n", "| Port | Use |", "\n|---|---|\n| 1 | a |", markdown=True)
-    assert is_header("# Ports\n", "| Port | Use |", "\n|---|---|\n| 1 | a |", markdown=True)
-    assert not is_header("| Port | Use |\n|---|---|\n", "| 1 | a |", "\n| 2 | b |", markdown=True)
-    assert is_header("Text\n\n", "Port | Use", "\n1 | a", markdown=False)
-    assert not is_header("Port | Use\n", "one | two", "\nthree | four", markdown=False)
+    assert list(header_of(table)) == ["Port", "Use"]
+    assert header_of("Text\n\n| 1 | a |\n") == ()
+    assert list(header_of("Text\n\nPort | Use\n---|---\n1 | a\n")) == ["Port", "Use"]
+    assert list(header_of("Text\n\n| | Use\n---|---\n1 | a\n")) == ["", "Use"]
+    assert list(header_of("Text\n\nName\n---|\nAnn\n")) == ["Name"]
+    assert header_of("Text\n\nPort | Use\n1 | a\n") == ()
+    assert is_header("Text\n\n", "\n|---|---|\n| 1 | a |")
+    assert is_header("# Ports\n", "\n---|---\n1 | a")
+    assert not is_header("| Port | Use |\n|---|---|\n", "\n| 2 | b |")
+    assert not is_header("Port | Use\n---|---\n", "\n---|---\nthree | four")
     assert cells_of(r"|a|b \| c|") == ["a", r"b \| c"]
 
 

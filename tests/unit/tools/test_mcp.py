@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import re
 import select
+import signal
+import subprocess
+import tomllib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +21,17 @@ import typer
 
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.agents.config.declarations import declared
+from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.calling import checked
 from responsa_server.app.tools import checked_tools
 from responsa_server.cli.local.tools import trust
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
+from responsa_server.tools.confining import LAUNCHER
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.mcp import offered, pinned_path, write_pinned
 from responsa_server.tools.table import KINDS
+from tests.unit.graph.evidence import WHO
 from tests.unit.tools.declaring import SECRET, made, request, secret, served
 from tests.wire import mcp
 
@@ -294,14 +301,14 @@ async def test_a_call_goes_on_while_another_one_of_its_session_fails(
         assert server.seen.count("initialize") == 3
 
 
-def _has_ended(pid: int) -> bool:
+def _has_ended(pid: int, seconds: float = 20.0) -> bool:
     """Wait for the end of a process, and return False if it does not come."""
     try:
         process = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([process], [], [], 20.0)[0])
+        return bool(select.select([process], [], [], seconds)[0])
     finally:
         os.close(process)
 
@@ -312,6 +319,89 @@ async def test_a_program_without_calls_ends(tmp_path: Path, monkeypatch: pytest.
         pid = json.loads((await tools["who"].call(request())).content)["pid"]
         assert await asyncio.to_thread(_has_ended, pid)
         assert (await tools["echo"].call(request({"text": "x"}))).content == "x"
+
+
+async def made_of(file: str, folder: Path) -> tuple[LiveTools, Mapping[str, Tool]]:
+    """The tools of a folder with this declaration, whose server the owner trusts."""
+    (folder / "note.toml").write_text(file, encoding="utf-8")
+    await trusted(tomllib.loads(file), folder)
+    live = await asyncio.to_thread(checked_tools, folder)
+    return live, {one.card.id.removeprefix("note_"): one for one in live.granted(["note"], WHO, "guide")}
+
+
+async def removed(live: LiveTools) -> None:
+    """Remove the declaration."""
+    assert live.folder is not None
+    (live.folder / "note.toml").unlink()
+    assert await asyncio.to_thread(live.reload)
+    live.release()
+
+
+async def test_a_removed_declaration_ends_its_program_and_all_that_this_has_left(tmp_path: Path) -> None:
+    file = f'kind = "mcp"\ncommand = {json.dumps([PYTHON, "-c", SOURCE])}\n'
+    live, tools = await made_of(file, tmp_path)
+    pids = [
+        json.loads((await tools["who"].call(request())).content)["pid"],
+        int((await tools["leaves"].call(request())).content),
+    ]
+    try:
+        assert not any(_has_ended(pid, 0) for pid in pids)
+        await removed(live)
+        for pid in pids:
+            assert await asyncio.to_thread(_has_ended, pid)
+        # A call of a turn that still has the tool is made, and leaves nothing either.
+        late = json.loads((await tools["who"].call(request())).content)["pid"]
+        assert await asyncio.to_thread(_has_ended, late)
+    finally:
+        await live.close()
+        await tools["who"].close()  # waits for the end of the late session
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_call_goes_on_while_its_declaration_is_removed(tmp_path: Path) -> None:
+    server = HttpServer()
+    async with served(server.handle) as url:
+        file = f'kind = "mcp"\nurl = "{url}/mcp"\nallow_private = ["127.0.0.1"]\n'
+        live, tools = await made_of(file, tmp_path)
+        waiting = asyncio.create_task(tools["waits"].call(request()))
+        await server.waiting.wait()
+        await removed(live)
+        closing = asyncio.create_task(live.close())
+        server.released.set()
+        assert (await waiting).content == "waited"
+        await closing
+
+
+@pytest.mark.parametrize("ends", ["server", "keeper"])
+def test_a_server_that_is_not_root_leaves_nothing_either(ends: str) -> None:
+    """The server is a small program that starts the launcher, as the user nobody if the tests run as root."""
+    program = f"{SOURCE.partition('if __name__')[0]}\nprint(left_behind(), flush=True)\ntime.sleep(600)"
+    starts = f"""
+import os, subprocess, sys
+command = [sys.executable, "-I", "-S", "-c", {LAUNCHER.read_text()!r}, "0", str(1 << 30), str(os.getpid()), {PYTHON!r}, "-c", {program!r}]
+started = subprocess.Popen(command, start_new_session=True)
+print(started.pid, flush=True)
+started.wait()
+"""
+    user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+    with subprocess.Popen([PYTHON, "-c", starts], stdout=subprocess.PIPE, user=user, cwd="/") as server:
+        assert server.stdout is not None
+        keeper, left = (int(server.stdout.readline()) for _ in range(2))
+        assert not _has_ended(left, 0)
+        os.kill(
+            server.pid if ends == "server" else keeper, signal.SIGKILL if ends == "server" else signal.SIGTERM
+        )
+        assert _has_ended(left)
+        assert _has_ended(keeper)
+
+
+async def test_what_a_program_leaves_ends_with_the_program(tmp_path: Path) -> None:
+    async with tools_on("program", tmp_path) as (tools, _):
+        left = int((await tools["leaves"].call(request())).content)
+        assert (await tools["dies"].call(request())).error is ToolFault.LOST
+        assert await asyncio.to_thread(_has_ended, left)
 
 
 async def test_a_program_is_confined_and_has_the_declared_environment_alone(

@@ -10,11 +10,12 @@ import { failureOf, withWait } from "../common/errors.js";
 import { momentOf } from "../common/facts.js";
 import { Listing } from "../common/listing.js";
 import { recently, signedInAgain } from "./recent.js";
-import { beginWith } from "./session.js";
-import type { Part } from "../common/tabbed.js";
+import { beginWith, comesToLink, confirmLink, goesToLink } from "./session.js";
+import { noted, type Part } from "../common/tabbed.js";
 
-/** The part of the address that tells the page which provider the browser comes back from. */
+/** The parts of the address that tell the page which provider the browser comes back from, and, from the server, what the user's session must confirm. */
 const LINKED = "linked";
+const LINK = "link";
 
 export class LinkingPart implements Part {
   readonly root = element("section", { class: "part", "aria-labelledby": "linking-title", hidden: true });
@@ -46,11 +47,24 @@ export class LinkingPart implements Part {
     this.#providers = providers;
     this.root.hidden = providers.length === 0;
     if (providers.length === 0) return;
+    const linked = providers.find((one) => one.name === `oidcProviders/${query[LINKED] ?? ""}`);
+    this.#done.hidden = true;
+    if (linked && query[LINK]) await this.#confirm(linked, query[LINK]);
     await this.#list.refresh();
     replace(this.#buttons, ...providers.map((one) => button(`Link to ${one.displayName}`, () => void this.#link(one), { class: "quiet", ...WRITTEN })));
-    const linked = providers.find((one) => one.name === `oidcProviders/${query[LINKED] ?? ""}`);
-    this.#done.hidden = !linked;
-    this.#done.textContent = linked ? `Your account is linked to ${linked.displayName}. You can sign in with this provider from now on.` : "";
+  }
+
+  /** Another page can send the browser here with a link that another user has begun, so this tab confirms only its own. */
+  async #confirm({ name, displayName }: OidcProvider, link: string): Promise<void> {
+    noted({ area: "profile", tab: "password", query: {} }); // a reload does not try again
+    if (!comesToLink(sessionStorage, name)) {
+      this.#problem.textContent = `Nothing was linked, because this tab did not begin it. To link your account, choose ${displayName} here.`;
+      return;
+    }
+    const failure = await confirmLink(name, link, this.#user.name);
+    if (failure) this.#problem.textContent = withWait(failure);
+    this.#done.hidden = failure !== undefined;
+    this.#done.textContent = `Your account is linked to ${displayName}. You can sign in with this provider from now on.`;
   }
 
   #label({ provider, issuer }: Identity): string {
@@ -84,7 +98,9 @@ export class LinkingPart implements Part {
     this.#problem.textContent = "";
     let found = await begin();
     if (!(found instanceof URL) && found.reason === "SIGN_IN_REQUIRED" && (await signedInAgain(this.#api, this.#user))) found = await begin();
-    if (found instanceof URL) location.assign(found);
-    else this.#problem.textContent = withWait(found);
+    if (found instanceof URL) {
+      goesToLink(sessionStorage, name);
+      location.assign(found);
+    } else this.#problem.textContent = withWait(found);
   }
 }

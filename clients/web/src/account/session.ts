@@ -89,6 +89,21 @@ export async function beginWith(provider: string, returnTo: string, { invitation
   }
 }
 
+/** Confirm the link that a provider's reply has prepared, for the user for whom the page is drawn. Returns undefined after success. */
+export async function confirmLink(provider: string, link: string, user: string, ask: typeof fetch = fetch): Promise<Failure | undefined> {
+  try {
+    const response = await ask(`/v1/oidc/${encodeURIComponent(provider.replace(/^oidcProviders\//, ""))}:link`, {
+      method: "POST",
+      headers: { "content-type": "application/json", [USER]: user },
+      body: JSON.stringify({ link }),
+    });
+    const body = await response.text();
+    return response.ok ? undefined : failureOfJson(body);
+  } catch {
+    return CUT;
+  }
+}
+
 export type SignIn =
   | { readonly user: User }
   /** `cut` says whether trying again can help, for example because the server could not be reached. */
@@ -188,6 +203,20 @@ export function goes(storage: Storage): void {
 export function comesBack(storage: Storage): boolean {
   const went = storage.getItem(GOING) !== null;
   storage.removeItem(GOING);
+  return went;
+}
+
+const LINKING = "responsa.linking";
+
+/** Remember in the tab's storage that the user has gone to a provider to link it. No page of another port can write there, as it can write cookies. */
+export function goesToLink(storage: Storage, provider: string): void {
+  storage.setItem(LINKING, provider);
+}
+
+/** Whether the user comes from there. It is forgotten at once. */
+export function comesToLink(storage: Storage, provider: string): boolean {
+  const went = storage.getItem(LINKING) === provider;
+  storage.removeItem(LINKING);
   return went;
 }
 

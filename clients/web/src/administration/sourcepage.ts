@@ -12,6 +12,7 @@ import { EXAMPLE, mistakesOf } from "./mapping.js";
 import { MappingEditor } from "./mappingeditor.js";
 import { SourceRuns } from "./sourceruns.js";
 import type { SourcesApi } from "./sources.js";
+import { cleanName } from "../text/names.js";
 
 export class SourcePage {
   readonly root: HTMLElement;
@@ -106,7 +107,7 @@ export class SourcePage {
       this.#about.textContent = "";
       return this.#runs.leave();
     }
-    this.#heading.textContent = source.displayName.trim() || sourceId(source.name);
+    this.#heading.textContent = cleanName(source.displayName.trim()) || sourceId(source.name);
     const changed = source.updateTime ? `changed ${momentOf(timestampDate(source.updateTime))}` : "";
     const next = source.nextRunTime ? `next run ${momentOf(timestampDate(source.nextRunTime))}` : "";
     this.#about.textContent = [source.name, `connection ${source.connection}`, source.collection, changed, next].filter(Boolean).join(" · ");

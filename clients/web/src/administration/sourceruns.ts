@@ -12,6 +12,7 @@ import { Listing } from "../common/listing.js";
 import { ended } from "../documents/operations.js";
 import { progressText, resultText } from "./mapping.js";
 import type { SourcesApi } from "./sources.js";
+import { nameWithin } from "../text/names.js";
 
 const PAGE = 50;
 
@@ -130,7 +131,7 @@ export class SourceRuns {
     if (!operation || !metadata) return;
     const { result } = operation;
     const when = metadata.updateTime ? momentOf(timestampDate(metadata.updateTime)) : "";
-    const of = metadata.subject ? ` for ${metadata.subject}` : "";
+    const of = metadata.subject ? ` for ${nameWithin(metadata.subject)}` : "";
     if (this.#running) this.#state.textContent = `Running${of}. ${progressText(metadata)}`;
     else if (result.case === "response") {
       const counts = anyUnpack(result.value, SyncResultSchema);

@@ -9,6 +9,7 @@ import { button, element, field, replace, WRITTEN } from "../common/dom.js";
 import { failureOf, type Failure } from "../common/errors.js";
 import { changedPaths, draftOf, NAME_BYTES, PERSONA_BYTES, textProblem, type Draft } from "./persona.js";
 import { valuesOf, valuesProblem } from "../common/values.js";
+import { nameWithin } from "../text/names.js";
 
 const PAGE = 50;
 const GLANCE = 160; // the maximum number of a persona's characters that the list shows
@@ -135,13 +136,13 @@ export class TeachersView {
       }
       return "Somebody else changed this teacher meanwhile, and your changes are not saved yet. Save again to replace their changes with yours, or cancel to keep theirs.";
     };
-    const done = await filled({ title: `Edit ${one.displayName}`, action: "Save", fields: fields.rows, first: fields.first, act, explain });
+    const done = await filled({ title: `Edit ${nameWithin(one.displayName)}`, action: "Save", fields: fields.rows, first: fields.first, act, explain });
     if (done) await this.#done("Teacher saved.");
     else await this.refresh();
   }
 
   async #delete({ name, displayName, etag }: Teacher): Promise<void> {
-    const text = `“${displayName}” will be deleted, and users can no longer choose this teacher. Earlier answers stay.`;
+    const text = `“${nameWithin(displayName)}” will be deleted, and users can no longer choose this teacher. Earlier answers stay.`;
     if (!(await confirmed({ title: "Delete the teacher?", text, action: "Delete" }))) return;
     try {
       await this.#api.admin.deleteTeacher({ name, etag });
@@ -149,7 +150,7 @@ export class TeachersView {
       const failure = failureOf(error);
       await this.refresh();
       const changed = failure.reason === "ETAG_MISMATCH";
-      this.#problem.textContent = changed ? `Somebody else changed “${displayName}” meanwhile, so it is not deleted. Check the change, then delete again.` : failure.message;
+      this.#problem.textContent = changed ? `Somebody else changed “${nameWithin(displayName)}” meanwhile, so it is not deleted. Check the change, then delete again.` : failure.message;
       return;
     }
     await this.#done("Teacher deleted.");

@@ -30,8 +30,12 @@ export function pathOf({ title, uri, headings }: Excerpt): readonly string[] {
   return [...new Set([title || uri || "Document", ...headings])];
 }
 
-/** The kind of the collection, if it is not the people's own, and the grade, if the excerpt may not answer the question. */
-export function about({ collectionKind, grade }: Excerpt): readonly string[] {
-  const kind = KINDS[collectionKind];
-  return [...(kind ? [kind] : []), ...(grade === ExcerptGrade.PERHAPS ? ["perhaps this"] : [])];
+const GRADES: Partial<Record<ExcerptGrade, string>> = {
+  [ExcerptGrade.PERHAPS]: "perhaps this",
+  [ExcerptGrade.CLOSEST]: "less likely",
+};
+
+/** The kind of the collection, if it is not the people's own, and the grade, if the excerpt may not answer the question. Those of a refusal all have the same grade, which its heading says. */
+export function about({ collectionKind, grade }: Excerpt, ofRefusal = false): readonly string[] {
+  return [KINDS[collectionKind], ofRefusal ? undefined : GRADES[grade]].filter((note) => note !== undefined);
 }

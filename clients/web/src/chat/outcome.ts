@@ -147,10 +147,16 @@ function answered(answer: TurnAnswer, agent: string): Outcome {
   const said = why !== undefined || fallbacks.some((one) => one.kind === FallbackKind.TEMPLATE);
   return {
     who: said ? spent(usage) : answeredBy(agent, model, usage),
-    fallbacks: sentences(why === undefined ? fallbacks : fallbacks.filter((one) => one.kind !== FallbackKind.PASSAGES), answer.outcome),
+    fallbacks: [...sentences(why === undefined ? fallbacks : fallbacks.filter((one) => one.kind !== FallbackKind.PASSAGES), answer.outcome), ...unsupported(answer)],
     ...(why === undefined ? { origin: originOf(answer) } : { passages: { why, answer } }),
     ...(suggestions.length > 0 && { others: suggestions }),
   };
+}
+
+/** Says that sentences of an answer lack a source, because readers may take the next source for theirs. */
+function unsupported({ unsupportedSentences: number }: TurnAnswer): readonly string[] {
+  if (number === 0) return [];
+  return [`${count(number, "sentence")} of this answer ${number === 1 ? "has" : "have"} no source: the passage that the model named does not support ${number === 1 ? "it" : "them"}.`];
 }
 
 const KINDS: Partial<Record<CollectionKind, string>> = {

@@ -28,7 +28,7 @@ export interface CardHooks {
 
 /** The passages of an answer below the line that says why they are shown. `more`: further controls. */
 export function passagesView(line: string, { text, citations, excerpts, moreExcerpts }: TurnAnswer, hooks: CardHooks, ...more: readonly HTMLElement[]): HTMLElement {
-  const root = element("div", { class: "passages" }, element("p", { class: "note" }, line), cards(excerpts, "Passages", hooks, citations));
+  const root = element("div", { class: "passages" }, element("p", { class: "note" }, line), cards(excerpts, "Passages", hooks, { cited: citations }));
   if (moreExcerpts.length > 0) {
     const summary = element("summary", {}, `${count(moreExcerpts.length, "more passage")}`);
     root.append(element("details", { class: "further" }, summary, cards(moreExcerpts, "More passages", hooks)));
@@ -39,15 +39,21 @@ export function passagesView(line: string, { text, citations, excerpts, moreExce
 
 /** The passages that come closest to an answer, below a refusal. */
 export function closestView(excerpts: readonly Excerpt[], hooks: CardHooks): HTMLElement {
-  return element("div", { class: "passages" }, element("p", { class: "note" }, "Closest in the documents:"), cards(excerpts, "Closest in the documents", hooks));
+  return element("div", { class: "passages" }, element("p", { class: "note" }, "Closest in the documents:"), cards(excerpts, "Closest in the documents", hooks, { ofRefusal: true }));
 }
 
-/** One card for each excerpt. `cited`: the citations of the answer that shows the excerpts. */
-function cards(excerpts: readonly Excerpt[], name: string, hooks: CardHooks, cited: readonly Citation[] = []): HTMLElement {
-  return element("ol", { class: "excerpts", "aria-label": name }, ...excerpts.map((one) => card(one, hooks, cited)));
+/** What shows the excerpts. `cited`: the citations of the answer. `ofRefusal`: whether it is a refusal. */
+interface Shower {
+  readonly cited?: readonly Citation[];
+  readonly ofRefusal?: boolean;
 }
 
-function card(excerpt: Excerpt, { open, label, say }: CardHooks, cited: readonly Citation[]): HTMLElement {
+/** One card for each excerpt. */
+function cards(excerpts: readonly Excerpt[], name: string, hooks: CardHooks, shower: Shower = {}): HTMLElement {
+  return element("ol", { class: "excerpts", "aria-label": name }, ...excerpts.map((one) => card(one, hooks, shower)));
+}
+
+function card(excerpt: Excerpt, { open, label, say }: CardHooks, { cited = [], ofRefusal = false }: Shower): HTMLElement {
   const index = cited.findIndex(({ passage, sourceRange }) => passage === excerpt.passage && sourceRange?.start === excerpt.markedRange?.start);
   const citations = index < 0 ? [quoteOf(excerpt)] : cited;
   const [title, ...headings] = pathOf(excerpt);
@@ -56,7 +62,7 @@ function card(excerpt: Excerpt, { open, label, say }: CardHooks, cited: readonly
   named.dataset["of"] = "0"; // the panel keeps the marks of the opened card in sight
   const collection = element("span", WRITTEN, collectionId(excerpt.collection));
   void label(excerpt.collection).then((text) => (collection.textContent = text));
-  const notes = [placeOf(excerpt), ...about(excerpt)].filter(Boolean).map((one) => ` · ${one}`);
+  const notes = [placeOf(excerpt), ...about(excerpt, ofRefusal)].filter(Boolean).map((one) => ` · ${one}`);
   return element("li", { class: "excerpt cited" }, named, element("p", { class: "note" }, collection, ...notes), rendered(excerpt, say));
 }
 

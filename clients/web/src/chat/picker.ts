@@ -7,6 +7,7 @@ import { element, field, replace, WRITTEN } from "../common/dom.js";
 import type { Failure } from "../common/errors.js";
 import { ParametersForm } from "./form.js";
 import { fieldsOf, type Field } from "./schema.js";
+import { cleanLabel } from "../text/names.js";
 
 export class AgentPicker {
   /** A row of fields for the question's form. */
@@ -114,7 +115,7 @@ export class AgentPicker {
       options.unshift(element("option", { value: name, selected: true }, label));
     }
     replace(this.#select, ...options);
-    this.#select.title = this.agent?.description ?? "";
+    this.#select.title = cleanLabel(this.agent?.description ?? "");
     this.#fill();
     this.#changed(this.agent);
   }

@@ -1,6 +1,6 @@
 /** Builds elements without markup strings, so the content of a document or an answer is always text. */
 
-import { cleanLabel } from "../text/names.js";
+import { cleanLabel, cleanText } from "../text/names.js";
 
 /** The attributes that hold labels, in which names of people's texts may stand. */
 const LABELS: readonly string[] = ["aria-label", "title"];
@@ -10,7 +10,7 @@ type Attributes = Record<string, string | boolean | Listener | undefined>;
 
 /**
  * Creates an element with attributes and children. The value `true` makes an attribute without a value; a function becomes the listener of the event with the
- * attribute's name. Children that are strings become text.
+ * attribute's name. Children that are strings become text; names in it reorder no other letters.
  */
 export function element<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,
@@ -23,8 +23,12 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
     if (typeof value === "function") made.addEventListener(name, value);
     else made.setAttribute(name, value === true ? "" : LABELS.includes(name) ? cleanLabel(value) : value);
   }
-  made.append(...children);
+  made.append(...children.map(upright));
   return made;
+}
+
+function upright(child: Node | string): Node | string {
+  return typeof child === "string" ? cleanText(child) : child;
 }
 
 /** A button that does not submit a form. */
@@ -33,7 +37,7 @@ export function button(label: string, click: () => void, attributes: Attributes 
 }
 
 export function replace(parent: Element, ...children: (Node | string)[]): void {
-  parent.replaceChildren(...children);
+  parent.replaceChildren(...children.map(upright));
 }
 
 /** Gives an element these children. A child that stays in its place is not touched, so it keeps the focus. */

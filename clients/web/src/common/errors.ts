@@ -4,6 +4,7 @@ import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
 import type { Status } from "@responsa/contract/google/rpc/status_pb.js";
+import { cleanText } from "../text/names.js";
 import { momentOf } from "./facts.js";
 
 export interface Violation {
@@ -66,9 +67,10 @@ export function failureOfJson(text: string): Failure {
 
 /** Says the time at which a quota resets as the user's clock shows it; the server can only say it in UTC. */
 function plain(failure: Failure): Failure {
-  const { reason, message, metadata } = failure;
+  const { reason, metadata } = failure;
+  const message = cleanText(failure.message);
   const reset = new Date(metadata["reset_time"] ?? "");
-  if (reason !== "QUOTA_EXHAUSTED" || Number.isNaN(reset.getTime())) return failure;
+  if (reason !== "QUOTA_EXHAUSTED" || Number.isNaN(reset.getTime())) return { ...failure, message };
   return { ...failure, message: message.replace(/\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC/, momentOf(reset)) };
 }
 

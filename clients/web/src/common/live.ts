@@ -1,6 +1,7 @@
 /** Announcements: to a screen reader alone, or to everybody. */
 
 import { element } from "./dom.js";
+import { cleanText } from "../text/names.js";
 
 /** For how long a notice stays in view, in milliseconds. */
 const SHOWN = 8_000;
@@ -13,7 +14,8 @@ export class Live {
   /** Announce to a screen reader what the page shows in another place. */
   readonly say = (text: string): void => {
     this.#show(false);
-    if (this.root.textContent !== text) this.root.textContent = text;
+    const shown = cleanText(text);
+    if (this.root.textContent !== shown) this.root.textContent = shown;
   };
 
   /** Announce that an act has succeeded, and show this for a while: the change itself may be out of view. */

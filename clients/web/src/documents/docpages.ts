@@ -4,6 +4,7 @@ import type { PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js
 import type { Api } from "../common/api.js";
 import { button, element, focused } from "../common/dom.js";
 import { failureOf } from "../common/errors.js";
+import { cleanName } from "../text/names.js";
 
 /** The widest image that the server draws, in pixels. */
 const WIDEST = 2_000;
@@ -109,7 +110,7 @@ export class PagesView {
     }
     const marked = this.#cited.page === page && this.#cited.box !== undefined;
     const label = `Page ${page} of ${this.#count}`;
-    this.#canvas.setAttribute("aria-label", `${label} of ${this.#title}${marked ? ". The cited part is marked; the tab “Text” has its words." : ""}`);
+    this.#canvas.setAttribute("aria-label", `${label} of ${cleanName(this.#title)}${marked ? ". The cited part is marked; the tab “Text” has its words." : ""}`);
     this.#of.textContent = `of ${this.#count}`;
     this.#number.max = String(this.#count);
     const held = focused();

@@ -439,7 +439,7 @@ export class DocumentPanel {
       if (signal.aborted || !document) return;
       const isNew = document.etag !== this.#document?.etag;
       this.#document = document;
-      this.#title.textContent = document.title || document.sourceKey;
+      this.#title.textContent = cleanName(document.title || document.sourceKey);
       if (isNew) {
         this.#offer(document);
         // The text and the pages of a version do not change.

@@ -17,6 +17,14 @@ export function cleanLabel(label: string): string {
   return label.replace(OVERRIDES, "\ufffd");
 }
 
+/** The characters that embed and override directions. */
+const DIRECTIONS = /[\u202a-\u202e\u2066\u2067]/gu;
+
+/** A text that may contain names, with U+FFFD in place of each character that would reorder the rest of the text. Its line breaks stay. */
+export function cleanText(text: string): string {
+  return text.replace(DIRECTIONS, "\ufffd");
+}
+
 /** The clean name for the middle of a text. Invisible characters isolate a name with letters that are written from right to left. */
 export function nameWithin(name: string): string {
   const clean = cleanName(name);

@@ -98,6 +98,10 @@ class ReloadedTools(Protocol):
         """Read the declarations again. Blocks. Returns whether something has changed. Raises OSError."""
         ...
 
+    def release(self) -> None:
+        """Begin to close the tools that reloads have replaced or removed."""
+        ...
+
     @property
     def names(self) -> Collection[str]:
         """The names with which agents may list the tools."""
@@ -318,6 +322,8 @@ class LiveAgents:
         async with self._lock:
             tools = self._options.tools
             retooled = tools is not None and await asyncio.to_thread(tools.reload)
+            if tools is not None:
+                tools.release()
             self._tools_changed = self._tools_changed or retooled
             scanned = await asyncio.to_thread(self._scanner.scan)
             self._shipped = {one.identity for one in scanned if one.shipped}

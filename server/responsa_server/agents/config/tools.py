@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class _Made:
 
 
 class LiveTools:
-    """The declared tools. A declaration with a mistake stays in service as it was when it was last valid. `close` releases the tools.
+    """The declared tools. A declaration with a mistake stays in service as it was when it was last valid. Call `release` after `reload`, and `close` at the end.
 
     folder: the folder with the declarations, or None. shipped: the names of the kinds that have a tool without a declaration. report: gets each problem as one line,
     when it appears.
@@ -69,6 +70,7 @@ class LiveTools:
         self._shipped = shipped
         self._made: Mapping[str, _Made] = {}
         self._retired = list[Tool]()
+        self._closing = set[asyncio.Task[None]]()
         self._reported = frozenset[str]()
         self._others: Sequence[tuple[str, int, int]] = ()
         self._report = report
@@ -91,18 +93,25 @@ class LiveTools:
             taken |= {tool.card.id: name for tool in made.tools}
             after[name] = made
         kept = {id(tool) for one in after.values() for tool in one.tools}
-        # A call of a tool that was replaced may still run, so the tool is released at the end.
         self._retired += [tool for one in before.values() for tool in one.tools if id(tool) not in kept]
         self._made, self._others = after, others
         self._report_new()
         return after != before
 
+    def release(self) -> None:
+        """Begin to close the tools that reloads have replaced or removed. Their running calls may finish. Call this in the event loop."""
+        retired, self._retired = self._retired, []
+        for tool in retired:
+            closing = asyncio.create_task(tool.close(), name="tool-close")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
     async def close(self) -> None:
-        """Release all tools, also those that were replaced."""
-        for tool in [*self._retired, *(tool for one in self._made.values() for tool in one.tools)]:
-            await tool.close()
-        self._retired = []
+        """Close all tools, also those that were replaced."""
+        self._retired += [tool for one in self._made.values() for tool in one.tools]
         self._made = {}
+        self.release()
+        await asyncio.gather(*self._closing)
 
     def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
         """See `Toolbox.granted`."""

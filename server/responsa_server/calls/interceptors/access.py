@@ -105,16 +105,20 @@ def credential_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Cr
         given = secret.strip()
         # The parts of a signed token are separated by points, which no key contains.
         return Credential("token" if "." in given else "api_key", given)
-    pairs = (
-        pair.strip().partition("=") for cookies in metadata.get("cookie", ()) for pair in cookies.split(";")
-    )
-    found = {value.strip('"') for name, _, value in pairs if name == cookie_name}
+    token = cookie_of(metadata.get("cookie", ()), cookie_name)
+    return None if token is None else Credential("session", token)
+
+
+def cookie_of(headers: Iterable[str], name: str) -> str | None:
+    """The value of the cookie `name`; None without it. headers: the values of the header `cookie`. Raises Unauthenticated (CREDENTIAL_MALFORMED) for two different cookies of this name."""
+    pairs = (pair.strip().partition("=") for cookies in headers for pair in cookies.split(";"))
+    found = {value.strip('"') for given, _, value in pairs if given == name}
     if len(found) > 1:
         raise Unauthenticated(
             Reason.CREDENTIAL_MALFORMED,
-            "The browser sent several sessions of this server. Delete the cookies of this site, and sign in again.",
+            f"The browser sent several cookies {name}, so another program on this host may have set one. Delete the cookies of this site, and sign in again.",
         )
-    return Credential("session", found.pop()) if found else None
+    return found.pop() if found else None
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:

@@ -178,7 +178,8 @@ def _port(settings: Settings, layout: Layout) -> Finding:
         try:
             lock.acquire()
         except EmbeddedError:
-            return Finding("port", True, f"this instance is running and uses {settings.port}")
+            used = layout.port.read_text(encoding="ascii").strip() if layout.port.is_file() else settings.port
+            return Finding("port", True, f"this instance is running and uses {used}")
         lock.release()
     try:
         check_port(settings.listen, settings.port)

@@ -1,4 +1,4 @@
-"""The text of Responsa's documentation that `responsa up` loads.
+"""The text of Responsa's documentation, and how `responsa up` loads it.
 
 The pages show example output and documents of invented organisations. Search could return either as an answer about the reader's own
 organisation, so they are left out. Commands, configuration and code stay.
@@ -6,8 +6,19 @@ organisation, so they are left out. Commands, configuration and code stay.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
+
+from responsa_server.app.settings import environment
+from responsa_server.domain.kinds import DOCS_COLLECTION
+from responsa_server.embedded import Errand, Layout
+from responsa_server.embedded.part import exit_text
+from responsa_server.embedded.spawn import spawn
 
 _BLOCK: Final = re.compile(
     r"^```(?P<kind>[\w-]*)(?: (?P<rest>[^\n]+))?\n(?P<text>.*?)(?:^```[ \t]*(?:\n|\Z)|\Z)",
@@ -15,6 +26,77 @@ _BLOCK: Final = re.compile(
 )
 _DOCUMENTS: Final = ("json", "md")
 _CONFIGURATION: Final = ".responsa/"
+
+
+class OwnDocs(Errand):
+    """Loads the project's own documents through the API if they have changed since they were last loaded. Newcomers' first questions are about Responsa itself."""
+
+    name = "The loading of Responsa's own documents"
+    log_name = "docs.log"
+
+    def __init__(self, layout: Layout, folder: Path | None, url: str) -> None:
+        """folder: the folder with `docs/`; None to load nothing. url: the instance's address."""
+        super().__init__(layout)
+        self._folder = folder
+        self._url = url
+        self._digest = ""
+        self._made: tempfile.TemporaryDirectory[str] | None = None
+
+    def spawn(self) -> None:
+        """Start `responsa ingest`, unless there is nothing to load."""
+        pages: Mapping[str, str] = {} if self._folder is None else _pages(self._folder)
+        digest = hashlib.sha256()
+        for page in pages.values():
+            digest.update(hashlib.sha256(page.encode()).digest())
+        self._digest = digest.hexdigest()
+        record = self.layout.docs_record
+        if not pages or (record.is_file() and record.read_text(encoding="utf-8") == self._digest):
+            return
+        print("Loading Responsa's own documents; questions about Responsa have to wait for them.", flush=True)
+        passed = {
+            **environment(),
+            "RESPONSA_URL": self._url,
+            "RESPONSA_API_KEY_FILE": str(self.layout.api_key),
+        }
+        passed.pop("RESPONSA_API_KEY", None)
+        self._made = tempfile.TemporaryDirectory(prefix="responsa-")
+        # A source key begins with the name of the file's folder.
+        place = Path(self._made.name) / "docs"
+        place.mkdir()
+        for name, page in pages.items():
+            (place / name).write_text(page, encoding="utf-8")
+        self.log.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION]
+        files = [str(place / name) for name in pages]
+        self.process = spawn([*command, *files], passed, self.log, errors_alone=True)
+
+    def ended(self, code: int) -> None:
+        """Record that the documents are loaded, or say why they are not."""
+        if code == 0:
+            self.layout.docs_record.write_text(self._digest, encoding="utf-8")
+            print("Responsa's own documents are loaded.", flush=True)
+        else:
+            print(_not_loaded(self.last_words() or exit_text(code)), flush=True)
+
+    def clean_up(self) -> None:
+        """Remove the pages' files."""
+        if self._made is not None:
+            self._made.cleanup()
+
+
+def _pages(folder: Path) -> Mapping[str, str]:
+    """Return the text of each page of docs/ that is loaded, keyed by its file's name. The README is not loaded."""
+    return {
+        path.name: without_examples(path.read_text(encoding="utf-8"))
+        for path in sorted((folder / "docs").glob("*.md"))
+    }
+
+
+def _not_loaded(reason: str) -> str:
+    return (
+        f"Responsa could not load its own documents completely ({reason.rstrip('.')}). Everything else works. The next start loads what is"
+        " missing. To load it at once, restart Responsa."
+    )
 
 
 def without_examples(page: str) -> str:

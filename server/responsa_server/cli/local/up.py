@@ -5,12 +5,8 @@ Envoy.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import psycopg
 import typer
@@ -18,11 +14,9 @@ import typer
 from responsa_server.app.resources import bring_up_to_date, ensure_administrator, identity_of, reason_of
 from responsa_server.app.settings import Settings, environment, load, unknown_variables
 from responsa_server.cli.local.failures import reporting
-from responsa_server.cli.local.own_docs import without_examples
+from responsa_server.cli.local.own_docs import OwnDocs
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.kinds import DOCS_COLLECTION
-from responsa_server.domain.words import in_seconds
 from responsa_server.embedded import (
     Child,
     EmbeddedEnvoy,
@@ -37,8 +31,6 @@ from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, ge
 from responsa_server.envoy.replicas import OWN, Replica, ReplicaError, Replicas
 from responsa_server.stores.postgres.migrate import MigrationError
 
-DOCS_SECONDS = 300.0
-"""The time limit for loading the project's own documents at startup."""
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
 
 
@@ -110,16 +102,22 @@ def run(settings: Settings) -> int:
         prepare_database()
 
     def announce() -> None:
+        layout.port.write_text(f"{settings.port}\n", encoding="ascii")
         code = asyncio.run(_session_code(settings, layout))
         print(f"Responsa is ready: {_url(settings)}/#code={code}", flush=True)
         print(
             "The link signs you in once, within ten minutes. `responsa open` prints a new link. Ctrl-C stops Responsa.",
             flush=True,
         )
-        _load_docs(settings, layout)
 
     print(f"Starting Responsa; its data is in {layout.home}", flush=True)
-    return Supervisor(layout, children, on_ready=announce, say=lambda line: print(line, flush=True)).run()
+    return Supervisor(
+        layout,
+        children,
+        on_ready=announce,
+        errand=OwnDocs(layout, settings.docs, _url(settings)),
+        say=lambda line: print(line, flush=True),
+    ).run()
 
 
 async def _administrator(settings: Settings, layout: Layout) -> None:
@@ -179,66 +177,3 @@ def _url(settings: Settings) -> str:
     """Return the URL for a browser on this machine. If the server listens on all addresses, the URL uses loopback."""
     host = "127.0.0.1" if settings.listen in EVERYWHERE else settings.listen
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
-def _docs(folder: Path) -> Mapping[str, str]:
-    """Return the text of each page of docs/ that is loaded, keyed by its file's name. Newcomers' first questions are about Responsa itself.
-
-    The README is not loaded.
-    """
-    return {
-        path.name: without_examples(path.read_text(encoding="utf-8"))
-        for path in sorted((folder / "docs").glob("*.md"))
-    }
-
-
-def _load_docs(settings: Settings, layout: Layout) -> None:
-    """Load the project's own documents through the API if they have changed since the last start."""
-    if settings.docs is None or not (pages := _docs(settings.docs)):
-        return
-    digest = hashlib.sha256()
-    for page in pages.values():
-        digest.update(hashlib.sha256(page.encode()).digest())
-    record = layout.docs_record
-    if record.is_file() and record.read_text(encoding="utf-8") == digest.hexdigest():
-        return
-    print("Loading Responsa's own documents; questions about Responsa have to wait for them.", flush=True)
-    passed = {**environment(), "RESPONSA_URL": _url(settings), "RESPONSA_API_KEY_FILE": str(layout.api_key)}
-    passed.pop("RESPONSA_API_KEY", None)
-    with tempfile.TemporaryDirectory(prefix="responsa-") as made:
-        # A source key begins with the name of the file's folder.
-        place = Path(made) / "docs"
-        place.mkdir()
-        for name, page in pages.items():
-            (place / name).write_text(page, encoding="utf-8")
-        reason = _ingest([place / name for name in pages], passed)
-    if reason is None:
-        record.write_text(digest.hexdigest(), encoding="utf-8")
-    else:
-        print(_not_loaded(reason), flush=True)
-
-
-def _not_loaded(reason: str) -> str:
-    return (
-        f"Responsa could not load its own documents completely ({reason.rstrip('.')}). Everything else works. The next start loads what is"
-        " missing. To load it at once, restart Responsa."
-    )
-
-
-def _ingest(paths: Sequence[Path], variables: dict[str, str]) -> str | None:
-    """Run `responsa ingest` with a time limit, because no part is restarted in the meantime. Returns the reason for a
-    failure, or None.
-    """
-    command = [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION]
-    try:
-        done = subprocess.run(
-            [*command, *map(str, paths)],
-            env=variables,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=DOCS_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return f"it took longer than {in_seconds(DOCS_SECONDS)}"
-    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]

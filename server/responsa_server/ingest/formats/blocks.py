@@ -1,7 +1,7 @@
 """Writes the canonical text of a format whose files are not text, block by block.
 
 A blank line separates blocks; a line break separates list items and table rows. A list item begins with a marker, "- " or "1. ",
-outside the item's block. The cells of a row are joined with " | ".
+outside the item's block. The cells of a row are joined with " | "; a row whose first cell is empty begins with a bar.
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ class BlockWriter:
         self.last = None
 
     def write_row(self, cells: Sequence[str], place: Place | None = None) -> None:
-        """Append a row of a table, unless all its cells are empty."""
-        if any(cells):
-            self.write(" | ".join(cells), BlockKind.TABLE, place=place)
+        """Append a row of a table, unless its cells are empty or dashes, which would make a ruler."""
+        if any(cell.strip("-:") for cell in cells):
+            self.write(line_of_cells(cells), BlockKind.TABLE, place=place)
+
+
+def line_of_cells(cells: Sequence[str]) -> str:
+    """The line of a table row. Without the bar before an empty first cell, the other cells would lose their columns."""
+    return ("" if cells[0] else "|") + " | ".join(cells)

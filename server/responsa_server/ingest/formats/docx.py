@@ -9,13 +9,15 @@ cell, serves the layout of the page; its cells are read one after the other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.equations import linear
+from responsa_server.ingest.formats.grid import Cell, placed, write_table
 from responsa_server.ingest.formats.nested import write_nested
 from responsa_server.ingest.formats.office import (
     Related,
@@ -30,7 +32,6 @@ from responsa_server.ingest.formats.office import (
     stated,
     tidy,
     tidy_cell,
-    tidy_row,
     understood,
     whole,
 )
@@ -202,7 +203,7 @@ def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
 
 
 def _shift(properties: Element | None) -> int | None:
-    """The shift of run properties, as in `Form`; None if they state none."""
+    """The shift of run properties, as in `Form`; None if they do not say."""
     value = _value(properties, "w:vertAlign")
     return {"superscript": 1, "subscript": -1}.get(value, 0) if value is not None else None
 
@@ -458,6 +459,10 @@ class _Reader:
         shown = not hidden and not any(self.fields)
         for child in node:
             match child.tag:
+                case "m:oMathPara" if shown:
+                    parts.append("\n".join(map(linear, child.iter("m:oMath"))))
+                case "m:oMath" if shown:
+                    parts.append(linear(child))
                 case "w:t" | "m:t":
                     if shown:
                         parts.append(in_unicode(child.text or "", self.font))
@@ -542,15 +547,18 @@ class _Reader:
     def table(self, node: Element) -> None:
         self.tables += 1
         number = self.tables
-        rows = [list(_children(row, "w:tc")) for row in _children(node, "w:tr") if not _row_is_deleted(row)]
+        nodes = [row for row in _children(node, "w:tr") if not _row_is_deleted(row)]
+        rows = [list(_children(row, "w:tc")) for row in nodes]
         if self.is_layout(rows):
             for cell in (cell for row in rows for cell in row):
                 self.read(cell)
             return
-        self.blocks.part()
-        for place, row in enumerate(rows, 1):
-            cells = tidy_row(list(self.cells(row)))
-            self.blocks.write_row(cells, Place(path=self.path or f"table {number}, row {place}"))
+        cells = self.cells(rows, [_switched_on(row.find("w:trPr"), "w:tblHeader") for row in nodes])
+        write_table(
+            self.blocks,
+            placed(cells),
+            lambda row: Place(path=self.path or f"table {number}, row {row.number}"),
+        )
         if not self.path:
             self.follow()
 
@@ -562,22 +570,30 @@ class _Reader:
             return True
         return any(self.heading(one.find("w:pPr")) for cell in cells for one in cell.iter("w:p"))
 
-    def cells(self, row: list[Element]) -> Iterator[str]:
-        """The texts of a row's cells. A merged cell has its text once, and empty texts for the rest of its columns and rows."""
-        for cell in row:
-            properties = cell.find("w:tcPr")
-            parts: list[str] = []
-            for one in _children(cell, "w:p"):
-                parts += (self.inline(one), "\n")
-            continues = (
-                properties is not None
-                and (merge := properties.find("w:vMerge")) is not None
-                and merge.get(_VAL) != "restart"
-            )
-            yield "" if continues else tidy_cell("".join(parts))
-            span = whole(_value(properties, "w:gridSpan"), 1, _MAX_COLUMNS)
-            if len(row) > 1:
-                yield from [""] * (span - 1)
+    def cells(self, rows: Sequence[Sequence[Element]], headers: Sequence[bool]) -> list[list[Cell]]:
+        """The cells of a table. headers: for each row, whether it repeats on each page as a header."""
+        made: list[list[Cell]] = []
+        merging: dict[int, Cell] = {}
+        """The cells that go on in the next row, by column."""
+        for row, header in zip(rows, headers, strict=True):
+            made.append([])
+            above, merging = merging, {}
+            column = 0
+            for node in row:
+                properties = node.find("w:tcPr")
+                text = tidy_cell("".join(f"{self.inline(one)}\n" for one in _children(node, "w:p")))
+                span = whole(_value(properties, "w:gridSpan"), 1, _MAX_COLUMNS) if len(row) > 1 else 1
+                merge = first(properties, "w:vMerge")
+                if merge is not None and merge.get(_VAL) != "restart" and column in above:
+                    cell = merging[column] = above[column]
+                    cell.rows += 1
+                else:
+                    cell = Cell(text, 1, span, header)
+                    made[-1].append(cell)
+                    if merge is not None:
+                        merging[column] = cell
+                column += cell.columns
+        return made
 
 
 def _children(node: Element, name: str) -> Iterator[Element]:

@@ -10,11 +10,14 @@ import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
+from xml.etree.ElementTree import Element, TreeBuilder
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
+from responsa_server.ingest.formats.equations import linear
+from responsa_server.ingest.formats.grid import Cell, placed, write_table
 from responsa_server.ingest.formats.html_content import content_of
 from responsa_server.ingest.formats.html_tree import is_shown, steps
 from responsa_server.ingest.sniff import Original
@@ -97,6 +100,7 @@ _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "menu", "dir"})
 _CODE = frozenset({"pre", "listing", "xmp", "plaintext"})
 _CELLS = frozenset({"td", "th"})
+_ALL_ROWS = 65_534
 # A table that contains one of these elements is used for page layout, so its rows are not kept on one line.
 _LAYOUT_MARKS = frozenset({"table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "article", "section", "main"})
 
@@ -126,11 +130,12 @@ class OpenList:
 
 @dataclass(slots=True)
 class OpenTable:
-    """An open table. layout: whether the table is used for page layout. cells: the cells of the open row."""
+    """An open table. layout: whether the table is used for page layout. rows: the open row is the last one. cell: the open cell. head: whether the open rows name the columns."""
 
     layout: bool
-    cells: list[str] = field(default_factory=list[str])
-    in_cell: bool = False
+    rows: list[list[Cell]] = field(default_factory=list[list[Cell]])
+    cell: Cell | None = None
+    head: bool = False
 
 
 @dataclass(slots=True)
@@ -157,7 +162,7 @@ class TextWriter:
 
     def flush(self) -> None:
         """End the current block. Inside a cell of a data table this only adds a space."""
-        if self.tables and self.tables[-1].in_cell:
+        if self.tables and self.tables[-1].cell:
             self.inline.append(" ")
             return
         text = self.take()
@@ -187,15 +192,11 @@ class TextWriter:
             case _:
                 self.blocks.write(text, kind)
 
-    def end_cell(self, table: OpenTable) -> None:
-        """Add the cell's text, on one line, to its row."""
-        table.cells.append(self.take().replace("\n", " "))
-        table.in_cell = False
-
-    def end_row(self, table: OpenTable) -> None:
-        """Write the row, unless all its cells are empty."""
-        self.blocks.write_row(table.cells)
-        table.cells.clear()
+    def end_cell(self, table: OpenTable, cell: Cell) -> None:
+        """Add the cell, with its text on one line, to its row."""
+        cell.text = self.take().replace("\n", " ")
+        table.rows[-1].append(cell)
+        table.cell = None
 
 
 def parse(original: Original) -> ParsedDocument:
@@ -312,7 +313,9 @@ def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[i
             visible = (
                 node.mem_id not in left_out and is_shown(node) and not _is_note_mark(tag, node, forms[-2])
             )
-            shown.append(visible or tag == "-document")
+            if visible and tag == "math":
+                writer.inline.append(linear(_math(node)))
+            shown.append((visible and tag != "math") or tag == "-document")
             if visible:
                 _enter(tag, node, writer, layout)
         elif shown.pop() and not tag.startswith("-"):
@@ -327,6 +330,21 @@ def _form(tag: str, node: LexborNode, above: Form) -> Form:
     if tag in _STRUCK or (tag == "span" and _LINE_THROUGH.search(node.attributes.get("style") or "")):
         return Form(above.shift, struck=True)
     return above
+
+
+def _math(top: LexborNode) -> Element:
+    """An equation as `linear` reads it."""
+    builder = TreeBuilder()
+    for node, entering in steps(top, lambda _: True):
+        tag = node.tag or ""
+        if tag.startswith("-"):
+            if entering and tag == "-text":
+                builder.data(_clean(node.text()))
+        elif entering:
+            builder.start(f"math:{tag}", {key: value or "" for key, value in node.attributes.items()})
+        else:
+            builder.end(f"math:{tag}")
+    return builder.close()
 
 
 def _is_note_mark(tag: str, node: LexborNode, above: Form) -> bool:
@@ -363,7 +381,7 @@ def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> 
     elif tag in _CODE:
         writer.code += 1
     elif tag in _LISTS:
-        writer.lists.append(OpenList(_first_number(node) if tag == "ol" else None))
+        writer.lists.append(OpenList(_whole(node, "start", 1) if tag == "ol" else None))
     elif tag == "li" and writer.lists:
         open_list = writer.lists[-1]
         if open_list.number is None:
@@ -375,16 +393,23 @@ def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> 
         writer.quotes += 1
     elif tag == "table":
         writer.tables.append(OpenTable(layout=node.mem_id in layout))
-    elif tag in _CELLS and writer.tables and not writer.tables[-1].layout:
-        writer.tables[-1].in_cell = True
+    elif writer.tables and not writer.tables[-1].layout:
+        table = writer.tables[-1]
+        if tag == "tr":
+            table.rows.append([])
+        elif tag == "thead":
+            table.head = True
+        elif tag in _CELLS and table.rows:
+            rows, columns = _whole(node, "rowspan", 1), _whole(node, "colspan", 1)
+            table.cell = Cell("", rows or _ALL_ROWS, columns, tag == "th" or table.head)
 
 
 def _leave(tag: str, writer: TextWriter) -> None:
     if tag not in _BLOCKS and tag not in _CODE:
         return
     table = writer.tables[-1] if writer.tables else None
-    if table is not None and table.in_cell and tag in _CELLS:
-        writer.end_cell(table)
+    if table is not None and table.cell and tag in _CELLS:
+        writer.end_cell(table, table.cell)
         return
     writer.flush()
     if tag in _HEADINGS:
@@ -397,13 +422,14 @@ def _leave(tag: str, writer: TextWriter) -> None:
         writer.marker = None
     elif tag == "blockquote":
         writer.quotes -= 1
-    elif tag == "tr" and table is not None:
-        writer.end_row(table)
+    elif tag == "thead" and table is not None:
+        table.head = False
     elif tag == "table" and table is not None:
-        writer.end_row(table)
+        write_table(writer.blocks, placed(table.rows), lambda _: None)
         writer.tables.pop()
 
 
-def _first_number(node: LexborNode) -> int:
-    start = node.attributes.get("start") or "1"
-    return int(start) if re.fullmatch(r"-?[0-9]{1,9}", start) else 1
+def _whole(node: LexborNode, name: str, default: int) -> int:
+    """An attribute as an integer."""
+    value = node.attributes.get(name) or ""
+    return int(value) if re.fullmatch(r"-?[0-9]{1,9}", value) else default

@@ -123,6 +123,8 @@ def _shown(tokens: Sequence[_Token], since_1904: bool) -> Shown:
         before, after = _around(tokens, "general")
         return lambda number: f"{before}{general(number)}{after}".strip()
     digits = [text for kind, text in tokens if kind in ("digits", "fraction")]
+    if len(digits) > 1 and "/" not in _text(tokens) and all(set(one) <= set("0#?") for one in digits):
+        return lambda number: _grouped(number, tokens)
     if len(digits) > 1 or any("E" in one.upper() for one in digits):
         return general
     if not digits:
@@ -151,6 +153,19 @@ def _shown(tokens: Sequence[_Token], since_1904: bool) -> Shown:
         return f"{sign}{before}{text}{after}".strip()
 
     return shown
+
+
+def _grouped(number: float, tokens: Sequence[_Token]) -> str:
+    """A number whose digits stand in groups, such as a telephone number. The first group has all digits that are left."""
+    rest = f"{abs(number):.0f}"
+    parts: list[str] = []
+    for kind, text in reversed(tokens):
+        if kind == "digits":
+            rest, text = rest[: -len(text)], rest[-len(text) :].zfill(text.count("0"))
+        parts.append(text)
+    first = next(place for place, (kind, _) in enumerate(tokens) if kind == "digits")
+    parts[-1 - first] = rest + parts[-1 - first]
+    return ("-" if number < 0 else "") + "".join(reversed(parts)).strip()
 
 
 def _text(tokens: Sequence[_Token]) -> str:

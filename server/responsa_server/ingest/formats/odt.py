@@ -7,6 +7,7 @@ page; its cells are read one after the other.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,8 @@ from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
+from responsa_server.ingest.formats.equations import linear
+from responsa_server.ingest.formats.grid import Cell, placed, write_table
 from responsa_server.ingest.formats.office import (
     Stated,
     document,
@@ -25,7 +28,6 @@ from responsa_server.ingest.formats.office import (
     read_tree,
     tidy,
     tidy_cell,
-    tidy_row,
     whole,
 )
 from responsa_server.ingest.formats.symbols import in_unicode
@@ -81,6 +83,7 @@ def parse(original: Original) -> ParsedDocument:
     said = properties(read_tree(archive, "meta.xml")) if "meta.xml" in archive else Stated()
     trees = [read_tree(archive, "styles.xml"), tree] if "styles.xml" in archive else [tree]
     reader = _Reader(
+        archive,
         lists={name: levels for one in trees for name, levels in _lists(one)},
         outline={level: style for one in trees for level, style in _outline(one)},
         hidden={name for one in trees for name in _hidden_styles(one)},
@@ -155,7 +158,7 @@ def _hidden_styles(tree: Element) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """How a style shows its text: the font, '' if it names none, and the form."""
+    """How a style shows its text: the font, '' if it names no font, and the form."""
 
     font: str
     form: Form
@@ -204,11 +207,14 @@ class _List:
 
 @dataclass(slots=True)
 class _Reader:
+    archive: Archive
     lists: Mapping[str, Mapping[int, _Level]]
     outline: Mapping[int, _Level]
     hidden: set[str]
     styles: Mapping[str, Element]
     resolved: dict[str, _Style] = field(default_factory=dict[str, _Style])
+    equations: dict[str, str] = field(default_factory=dict[str, str])
+    """The texts of the formulas that stand in separate parts, by part."""
     blocks: BlockWriter = field(default_factory=BlockWriter)
     open: list[_List] = field(default_factory=list[_List])
     """The open lists, outermost first."""
@@ -366,7 +372,7 @@ class _Reader:
                 case "draw:text-box":
                     self.box(child)
                 case "draw:frame" | "draw:g" | "draw:a":
-                    self.drawing(child)
+                    self.drawing(child, parts)
                 case tag if tag.startswith("draw:"):
                     # The text of a drawn shape stands in paragraphs of the shape.
                     self.box(child)
@@ -377,13 +383,24 @@ class _Reader:
             if child.tail:
                 add(child.tail)
 
-    def drawing(self, node: Element) -> None:
-        """Let the text boxes of a frame wait. Titles and descriptions of pictures are left out."""
+    def drawing(self, node: Element, parts: list[str]) -> None:
+        """Append the formulas of a frame, and let its text boxes wait. Titles and descriptions of pictures are left out."""
         for child in node:
             if child.tag in ("draw:frame", "draw:g", "draw:a"):
-                self.drawing(child)
+                self.drawing(child, parts)
+            elif child.tag == "draw:object":
+                parts.append(self.equation(child))
             elif child.tag.startswith("draw:") and child.tag not in _UNREAD:
                 self.box(child)
+
+    def equation(self, node: Element) -> str:
+        """The text of a formula; '' for other objects. Its MathML stands in the object, or in a separate part."""
+        part = posixpath.normpath(posixpath.join(node.get("xlink:href", ""), _CONTENT))
+        if part == _CONTENT or part not in self.archive:
+            return "".join(map(linear, node.iter("math:math")))
+        if part not in self.equations:
+            self.equations[part] = "".join(map(linear, read_tree(self.archive, part).iter("math:math")))
+        return self.equations[part]
 
     def note(self, node: Element) -> None:
         self.noted += 1
@@ -405,23 +422,23 @@ class _Reader:
             for cell in cells:
                 self.read(cell)
             return
-        self.blocks.part()
-        for place, row in enumerate(rows, 1):
-            texts = tidy_row(list(self.cells(row)))
-            self.blocks.write_row(texts, Place(path=self.path or f"table {number}, row {place}"))
+        headers = {row for top in node.iter("table:table-header-rows") for row in _rows(top)}
+        write_table(
+            self.blocks,
+            placed(list(self.cells(row, header=row in headers)) for row in rows),
+            lambda row: Place(path=self.path or f"table {number}, row {row.number}"),
+        )
         if not self.path:
             self.follow()
 
-    def cells(self, row: Element) -> Iterator[str]:
-        """The texts of a row's cells. A merged cell has its text once, and empty texts for the rest of its columns and rows."""
-        for cell in row:
-            if cell.tag == "table:table-cell":
-                text = tidy_cell("\n".join(self.inline(one) for one in self.paragraphs_in(cell)))
-                yield from [text] * whole(
-                    cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED if text else 1
-                )
-            elif cell.tag == "table:covered-table-cell":
-                yield from [""] * whole(cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED)
+    def cells(self, row: Element, *, header: bool) -> Iterator[Cell]:
+        """A row's cells, without those that a merged cell covers. header: whether the row names the columns."""
+        for cell in row.findall("table:table-cell"):
+            text = tidy_cell("\n".join(self.inline(one) for one in self.paragraphs_in(cell)))
+            rows = whole(cell.get("table:number-rows-spanned"), 1, 9_999)
+            columns = whole(cell.get("table:number-columns-spanned"), 1, 9_999)
+            repeated = whole(cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED)
+            yield from [Cell(text, rows, columns, header)] * repeated
 
     def paragraphs_in(self, node: Element) -> Iterator[Element]:
         for child in node:

@@ -44,6 +44,8 @@ _PREFIXES: Final = {
     **{f"{_ODF}{name}:1.0": name for name in ("office", "text", "table", "style", "manifest", "meta")},
     f"{_ODF}drawing:1.0": "draw",
     f"{_ODF}presentation:1.0": "presentation",
+    "http://www.w3.org/1998/Math/MathML": "math",
+    "http://www.w3.org/1999/xlink": "xlink",
 }
 # The strict form of Office Open XML differs in the names of its namespaces.
 _STRICT = re.compile(r"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
@@ -274,13 +276,6 @@ def tidy(text: str) -> str:
 def tidy_cell(text: str) -> str:
     """The text of a table's cell, on one line."""
     return " ".join(line for line in tidy(text).split("\n") if line)
-
-
-def tidy_row(cells: list[str]) -> list[str]:
-    """The cells of a row without the empty cells at its end."""
-    while cells and not cells[-1]:
-        cells.pop()
-    return cells
 
 
 def is_on(attribute: str | None) -> bool:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from itertools import islice, pairwise, zip_longest
 from typing import cast
 
+from responsa_server.ingest.formats.blocks import line_of_cells
+from responsa_server.ingest.formats.headers import SAMPLE_ROWS, header_rows
 from responsa_server.text.canonical import BlockKind
 
 HYPHEN = "\ufffe"
@@ -577,23 +579,29 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
         for cell in row
     )
     widest = max(rows, key=len)
+    texts: list[list[str]] = []
     for row in rows:
         cells = [_text_of(cell, compounds).replace("\n", " ") for cell in row]
-        if long or len(cells) == 1:
+        if long:
             for cell, text in zip(row, cells, strict=True):
-                yield Part(BlockKind.PARAGRAPH if long else BlockKind.TABLE, text, page, cell.box)
+                yield Part(BlockKind.PARAGRAPH, text, page, cell.box)
             continue
         places = [_column(widest, cell) for cell in row]
-        if len(set(places)) == len(places) and places == sorted(places):
+        if len(cells) > 1 and len(set(places)) == len(places) and places == sorted(places):
             by_place = dict(zip(places, cells, strict=True))
             cells = [by_place.get(place, "") for place in range(len(widest))]
+        texts.append(cells)
+    above, names = header_rows(texts[:SAMPLE_ROWS]) if len(widest) > 1 else (0, 0)
+    for number, (row, cells) in enumerate(zip(rows, texts, strict=False)):
         box = (
             min(one.left for one in row),
             min(one.top for one in row),
             max(one.right for one in row),
             max(one.bottom for one in row),
         )
-        yield Part(BlockKind.TABLE, " | ".join(cells), page, box)
+        ruler = f"\n{'|'.join(['---'] * len(cells))}" if names and number == above + names - 1 else ""
+        if any(cell.strip("-:") for cell in cells):
+            yield Part(BlockKind.TABLE, line_of_cells(cells) + ruler, page, box)
 
 
 # -- blocks ------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from pypdfium2 import raw
 
 from responsa_server.ingest.formats.page_layout import HYPHEN, Box, Line, Page
 from responsa_server.ingest.formats.right_to_left import RIGHT_TO_LEFT, Glyph, is_mostly_rtl, logical_lines
+from responsa_server.ingest.formats.symbols import in_unicode
+from responsa_server.text.inline import lowered, raised
 
 # The library's functions have no type annotations.
 _pdfium = cast("Any", raw)
@@ -51,7 +53,21 @@ _TURNED: Final = 0.1
 _SAME_LINE: Final = 1.2
 """How far apart the lower edges of the first and the last character of a line are at most, in sizes of the text."""
 _SHAPES = re.compile(r"[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")
-_SPACE = re.compile(r"\s+")
+_JOINED: Final = "\x1c"
+"""Stands for a line end that the library saw before or after a figure that is only raised or lowered."""
+_SPACE = re.compile(r"[^\S\x1c]+")
+_FIGURES = re.compile(r"\S(?:\r\n)?(?:[-\u2212\u2013+]?\d(?:\r\n)?)+")
+"""Figures, with the character before them, that may be the power or the index of what stands before them."""
+_SIGNS = re.compile("[\uf020-\uf0ff]")
+_SHIFTED: Final = frozenset("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻₀₁₂₃₄₅₆₇₈₉₊₋")
+_SMALLER: Final = 0.9
+"""The greatest size of a power or an index, in sizes of the text before it."""
+_RISE: Final = (0.12, 0.8)
+"""How far above the baseline a power stands, in these sizes."""
+_DROP: Final = (0.04, 0.45)
+"""How far below it an index stands."""
+_TOUCHING: Final = 0.35
+"""The greatest space before and after a power or an index."""
 _span = re.Match[str].span
 _HYPHENS: Final = "\ufffe\x02"
 """What the library writes for a hyphen at the end of a line."""
@@ -248,6 +264,8 @@ class _TextReader:
         self._view = view
         self._characters = _characters(text)
         self._rtl = not self._characters.isascii() and RIGHT_TO_LEFT.search(self._characters) is not None
+        if not self._rtl:
+            self._characters = self._with_shifts(_with_signs(text, self._characters))
 
     def read_into(self, page: Page) -> None:
         """Read the lines."""
@@ -301,13 +319,65 @@ class _TextReader:
                 runs.append(_Run(start, end, line))
         return runs
 
+    def _with_shifts(self, characters: str) -> str:
+        """The characters with powers and indexes in place of the figures that are raised or lowered."""
+        found = [match.span() for match in _FIGURES.finditer(characters)]
+        if not found:
+            return characters
+        # If the ends of the figures stand on one line with what is before them, so does all between.
+        firsts = [start for start, _ in found]
+        lasts = [start + len(characters[start:end].rstrip("\r\n")) - 1 for start, end in found]
+        made = list(characters)
+        for start, last, base, end_base in zip(
+            firsts, lasts, self._bases(firsts), self._bases(lasts), strict=True
+        ):
+            if base != end_base or "\r" in characters[start:last]:
+                self._shift(made, characters, start, last)
+        return "".join(made)
+
+    def _shift(self, made: list[str], characters: str, start: int, last: int) -> None:
+        """Write the powers and indexes of one match of `_FIGURES` into `made`."""
+        after = last + 3 if characters[last + 1 : last + 3] == "\r\n" else last + 1
+        places = [
+            place
+            for place in (*range(start, last + 1), after)
+            if place < len(characters) and not characters[place].isspace()
+        ]
+        lefts, rights, _ = self._edges(places)
+        matrices = _matrices(self._text, places)
+        fonts: list[float] = list(map(_get_size, repeat(self._text), places))
+        scales = map(math.hypot, matrices[2::6], matrices[3::6])
+        sizes = [font * scale for font, scale in zip(fonts, scales, strict=True)]
+        bases = self._bases(places)
+        base, size = bases[0], sizes[0]
+        shifted = False
+        for number in range(1, len(places)):
+            place, before = places[number], places[number - 1]
+            up = (base - bases[number]) / size if size else 0.0
+            near = abs(lefts[number] - rights[number - 1]) < _TOUCHING * size
+            write = None
+            if near and place <= last and sizes[number] < _SMALLER * size:
+                write = raised if _RISE[0] < up < _RISE[1] else lowered if _DROP[0] < -up < _DROP[1] else None
+            if write is not None:
+                made[place] = write(characters[place])
+            if near and (write is not None or (shifted and abs(up) < _DROP[0])):
+                made[before + 1 : place] = _JOINED * (place - before - 1)
+            shifted = write is not None
+            if not shifted:
+                base, size = bases[number], sizes[number]
+
     def _visible(self, start: int, end: int) -> int:
-        """A visible character near the middle."""
+        """A visible character near the middle, on the line's baseline if there is one."""
         middle = (start + end) // 2
-        if not self._characters[middle].isspace():
+        if self._is_measured(middle):
             return middle
         places = (*range(middle, end), *range(middle - 1, start - 1, -1))
-        return next(place for place in places if not self._characters[place].isspace())
+        visible = [place for place in places if not self._characters[place].isspace()]
+        return next(filter(self._is_measured, visible), visible[0])
+
+    def _is_measured(self, place: int) -> bool:
+        letter = self._characters[place]
+        return not letter.isspace() and letter not in _SHIFTED
 
     def _edges(self, places: Sequence[int]) -> _Edges:
         """The edges of characters."""
@@ -628,6 +698,17 @@ def _characters(text: Any) -> str:
     # The text leaves characters out, or has some that need two units.
     codes = map(_get_unicode, repeat(ctypes.byref(text.contents)), range(count))
     return "".join(chr(code) if 0 < code < 0x110000 else " " for code in codes)
+
+
+def _with_signs(text: Any, characters: str) -> str:
+    """The characters with those of symbol fonts in Unicode."""
+
+    def sign(found: re.Match[str]) -> str:
+        name = ctypes.create_string_buffer(100)
+        _pdfium.FPDFText_GetFontInfo(text, found.start(), name, len(name), None)
+        return in_unicode(found.group(), name.value.decode("utf-8", "ignore"))
+
+    return _SIGNS.sub(sign, characters)
 
 
 def _spans(characters: str) -> list[tuple[int, int, int, int]]:

@@ -15,6 +15,8 @@ from xml.etree.ElementTree import Element
 from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.equations import linear
+from responsa_server.ingest.formats.grid import Cell, placed, write_table
 from responsa_server.ingest.formats.office import (
     Related,
     count_left_out,
@@ -28,7 +30,6 @@ from responsa_server.ingest.formats.office import (
     stated,
     tidy,
     tidy_cell,
-    tidy_row,
     understood,
     whole,
 )
@@ -125,12 +126,10 @@ class _Slide:
     def frame(self, frame: Element) -> None:
         """Write a table, or the texts of a diagram (SmartArt)."""
         for table in frame.iter("a:tbl"):
-            self.blocks.part()
-            for row in table.findall("a:tr"):
-                cells = tidy_row(list(_cells(row)))
-                if any(cells):
-                    self.head()
-                    self.blocks.write_row(cells, self.place)
+            rows = [list(_cells(row)) for row in table.findall("a:tr")]
+            if any(cell.text for row in rows for cell in row):
+                self.head()
+                write_table(self.blocks, placed(rows), lambda _: self.place)
         for diagram in frame.iter("dgm:relIds"):
             link = self.links.get(diagram.get("r:dm", ""))
             if link is not None and link.part in self.archive:
@@ -186,6 +185,8 @@ def _text(paragraph: Element) -> str:
                 parts.append(_formed(text, child.find("a:rPr")))
             case "a:br":
                 parts.append("\n")
+            case "m:oMath":
+                parts.append(linear(child))
             case "mc:AlternateContent":
                 if (variant := understood(child)) is not None:
                     parts.append(_text(variant))
@@ -207,13 +208,12 @@ def _formed(text: str, properties: Element | None) -> str:
     return marked(text, Form(shift, properties.get("strike", "noStrike") != "noStrike"))
 
 
-def _cells(row: Element) -> Iterator[str]:
-    """The texts of a row's cells. A merged cell has its text once, and empty texts for the rest of its columns and rows."""
+def _cells(row: Element) -> Iterator[Cell]:
+    """A row's cells, without those that a merged cell covers."""
     for cell in row.findall("a:tc"):
-        if is_on(cell.get("hMerge")) or is_on(cell.get("vMerge")):
-            yield ""
-        else:
-            yield tidy_cell("\n".join(_text(one) for one in cell.iter("a:p")))
+        if not (is_on(cell.get("hMerge")) or is_on(cell.get("vMerge"))):
+            text = tidy_cell("\n".join(_text(one) for one in cell.iter("a:p")))
+            yield Cell(text, whole(cell.get("rowSpan"), 1, 9_999), whole(cell.get("gridSpan"), 1, 9_999))
 
 
 def _marker(properties: Element | None, level: int, counts: dict[int, int], *, bulleted: bool) -> str:

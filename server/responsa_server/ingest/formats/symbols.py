@@ -1,6 +1,6 @@
 """Translates the codes of symbol fonts to Unicode.
 
-A symbol font has a picture of its own for each code. Office programs write such a code from 0x20 to 0xFF, or in the private use area from U+F020 to
+A symbol font has its own picture for each code. Office programs write such a code from 0x20 to 0xFF, or in the private use area from U+F020 to
 U+F0FF. The tables follow Adobe's Symbol encoding and, for Wingdings, the characters that Unicode 7.0 added for its pictures; boxes to tick are ☐, ☑ and ☒.
 """
 
@@ -60,7 +60,7 @@ def _table_of(font: str) -> Mapping[int, str] | None:
 
 
 def symbol(code: str, font: str) -> str:
-    """The symbol with a hexadecimal code, such as "F06D"; '' if it is no code."""
+    """The symbol with a hexadecimal code, such as "F06D"; '' for anything else."""
     if not re.fullmatch(r"[0-9A-Fa-f]{2,4}", code):
         return ""
     sign = chr(int(code, 16))

@@ -276,6 +276,7 @@ CSV: Final = Format(
     media_types=("text/csv", "text/tab-separated-values"),
     sample=b'city;price\nBonn;"4"\n',
     parser="responsa_server.ingest.formats.csv_rows:parse",
+    version=2,
 )
 JSON: Final = Format(
     name="JSON",

@@ -8,8 +8,10 @@ group hides them too.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 from xml.etree.ElementTree import Element
 
@@ -17,6 +19,7 @@ from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.grid import Row, Span, spread, write_table
 from responsa_server.ingest.formats.number_formats import BUILT_IN, Shown, compiled, general
 from responsa_server.ingest.formats.office import (
     Names,
@@ -32,6 +35,7 @@ from responsa_server.ingest.formats.office import (
     tidy_cell,
     whole,
 )
+from responsa_server.ingest.formats.sheet_tables import sheet_tables
 from responsa_server.ingest.formats.symbols import in_unicode
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
@@ -39,9 +43,8 @@ from responsa_server.text.inline import Form, marked
 
 MAX_CELLS: Final = 4_000_000
 _MAX_COLUMN: Final = 16_384
-_FREE_CELLS: Final = 1_000_000
-_MAX_SPREAD: Final = 20
 _LETTERS = re.compile(r"[A-Z]{1,3}")
+_RANGE = re.compile(r"([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})")
 # A character that XML cannot hold, or an underscore that would look like the beginning of such a code.
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _PLAIN_SHEET_NAME = re.compile(r"[^\W\d][\w.]*\Z")
@@ -59,7 +62,7 @@ def parse(original: Original) -> ParsedDocument:
     since_1904 = any(is_on(one.get("date1904")) for one in workbook.iter("x:workbookPr"))
     shared = _shared_strings(archive, parts.get("sharedStrings", ""))
     styles = read_tree(archive, parts["styles"]) if parts.get("styles", "") in archive else None
-    formats = _formats(styles, since_1904=since_1904)
+    formats, bold = _styles(styles, since_1904=since_1904)
     fonts = _fonts(styles)
     blocks = BlockWriter()
     cells = 0
@@ -70,9 +73,14 @@ def parse(original: Original) -> ParsedDocument:
         if one.get("state", "visible") != "visible":
             original.left_out[LeftOutKind.HIDDEN_SHEET] += 1
             continue
-        sheet = _Sheet(shared, formats, fonts, room=MAX_CELLS - cells)
+        sheet = _Sheet(shared, formats, fonts, bold, room=MAX_CELLS - cells)
         read_events(archive, link.part, sheet.start, sheet.end, sheet.text)
         cells += sheet.cells
+        tables = [other.part for other in related(archive, link.part).values() if other.kind == "table"]
+        for table in (read_tree(archive, name) for name in tables if name in archive):
+            if table.get("headerRowCount", "1") == "1":
+                sheet.filtered.append(table.get("ref", ""))
+        sheet.arrange()
         name = tidy_cell(one.get("name", ""))
         _write(blocks, sheet, number, name)
         _write_text_boxes(blocks, archive, link.part, number, name, headed=bool(sheet.rows))
@@ -89,21 +97,15 @@ def _write(blocks: BlockWriter, sheet: _Sheet, number: int, name: str) -> None:
     if not sheet.rows:
         return
     blocks.write(name or f"Sheet {number}", BlockKind.HEADING, 1, place=Place(page=number, path=name))
-    used = sorted(sheet.used)
     prefix = name if _PLAIN_SHEET_NAME.match(name) else "'" + name.replace("'", "''") + "'"
-    letters = {column: _letters(column) for column in used}
-    # Rows whose cells stand far apart are not aligned, because the empty cells would be most of the text.
-    aligned = len(sheet.rows) * len(used) <= _FREE_CELLS + _MAX_SPREAD * sheet.cells
-    for row, columns, texts in sheet.rows:
-        first, last = columns[0], columns[-1]
-        cells = texts
-        if aligned and len(columns) < len(used):
-            held = dict(zip(columns, texts, strict=True))
-            cells = [held.get(column, "") for column in used if column <= last]
-        path = f"{prefix}!{letters[first]}{row}"
-        if first != last:
-            path += f":{letters[last]}{row}"
-        blocks.write_row(cells, Place(page=number, path=path))
+
+    def place(row: Row) -> Place:
+        first, last = min(row.cells), max(row.cells)
+        path = f"{prefix}!{_letters(first)}{row.number}"
+        return Place(page=number, path=path if first == last else f"{path}:{_letters(last)}{row.number}")
+
+    for table in sheet_tables(sheet.rows):
+        write_table(blocks, table, place)
 
 
 def _write_text_boxes(
@@ -183,10 +185,10 @@ def _character(found: re.Match[str]) -> str:
     return char if char.isprintable() or char in "\n\t" else " "
 
 
-def _formats(tree: Element | None, *, since_1904: bool) -> list[Shown]:
-    """The functions that show numbers, by the number of the cell's style."""
+def _styles(tree: Element | None, *, since_1904: bool) -> tuple[list[Shown], set[str]]:
+    """The functions that show numbers, by the number of the cell's style; and the numbers of the styles with bold letters."""
     if tree is None:
-        return []
+        return [], set()
     codes = dict(BUILT_IN)
     for one in tree.iter("x:numFmt"):
         codes[whole(one.get("numFmtId"), 0, 999_999)] = one.get("formatCode", "")
@@ -199,11 +201,11 @@ def _formats(tree: Element | None, *, since_1904: bool) -> list[Shown]:
             made[code] = compiled(code, since_1904=since_1904)
         return made[code]
 
-    return [
-        of(codes.get(whole(one.get("numFmtId"), 0, 999_999)))
-        for top in tree.findall("x:cellXfs")
-        for one in top
-    ]
+    styles = [one for top in tree.findall("x:cellXfs") for one in top]
+    fonts = [one.find("x:b") for top in tree.findall("x:fonts") for one in top]
+    heavy = {str(n) for n, one in enumerate(fonts) if one is not None and is_on(one.get("val", "1"))}
+    shown = [of(codes.get(whole(one.get("numFmtId"), 0, 999_999))) for one in styles]
+    return shown, {str(n) for n, one in enumerate(styles) if one.get("fontId") in heavy}
 
 
 def _fonts(tree: Element | None) -> dict[str, _Font]:
@@ -220,7 +222,7 @@ def _fonts(tree: Element | None) -> dict[str, _Font]:
     found: dict[str, _Font] = {}
     for number, one in enumerate(one for top in tree.findall("x:cellXfs") for one in top):
         font = whole(one.get("fontId"), 0, 999_999)
-        if font < len(made) and made[font].shown("a") != "a":
+        if font < len(made) and made[font].shown("aP") != "aP":
             found[str(number)] = made[font]
     return found
 
@@ -234,7 +236,7 @@ class _Font:
     struck: bool = False
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        """Read an element of the font. A run or a string begins with no font of its own."""
+        """Read an element of the font. A run or a string begins without a font."""
         match name:
             case "x:strike":
                 self.struck = is_on(attributes.get("val", "1"))
@@ -259,12 +261,18 @@ class _Sheet:
     shared: Sequence[str]
     formats: Sequence[Shown]
     fonts: Mapping[str, _Font]
+    bold: set[str]
+    """The styles with bold letters."""
     room: int
-    rows: list[tuple[int, list[int], list[str]]] = field(
-        default_factory=list[tuple[int, list[int], list[str]]]
-    )
-    """The rows with content: the row's number, the columns of its cells in ascending order from 1, and their texts."""
-    used: set[int] = field(default_factory=set[int])
+    rows: list[Row] = field(default_factory=list[Row])
+    """The rows with content. Columns count from 1."""
+    merged: list[str] = field(default_factory=list[str])
+    filtered: list[str] = field(default_factory=list[str])
+    """The ranges with a filter, and those that are tables: their first rows name the columns."""
+    frozen: int = 0
+    """The number of rows that stay when the sheet is scrolled."""
+    light: int = 0
+    """The last row with letters that are not bold."""
     cells: int = 0
     row: int = 0
     column: int = 0
@@ -300,6 +308,12 @@ class _Sheet:
                 self.column = 0
             case "x:rPh":
                 self.phonetic = True
+            case "x:mergeCell":
+                self.merged.append(attributes.get("ref", ""))
+            case "x:autoFilter":
+                self.filtered.append(attributes.get("ref", ""))
+            case "x:pane" if attributes.get("state", "").startswith("frozen"):
+                self.frozen = whole(attributes.get("ySplit"), 0, 9_999_999)
             case other:
                 self.run.start(other, attributes)
 
@@ -320,20 +334,41 @@ class _Sheet:
                             f"The workbook has more than {MAX_CELLS:,} cells with content."
                         )
                     font = self.fonts.get(self.style) if self.fonts else None
-                    # The runs of a rich text have fonts of their own.
+                    # The runs of a rich text have their own fonts.
                     self.held[self.column] = (
                         tidy_cell(font.shown(text)) if font and "~~" not in text else text
                     )
+                    if self.style not in self.bold:
+                        self.light = self.row
             case "x:row":
                 if self.held:
-                    columns = sorted(self.held)
-                    self.rows.append((self.row, columns, [self.held[one] for one in columns]))
-                    self.used.update(columns)
+                    bold = self.light != self.row and len(self.held) > 1
+                    self.rows.append(Row(dict(sorted(self.held.items())), self.row, bold))
                     self.held.clear()
             case "x:rPh":
                 self.phonetic = False
             case _:
                 pass
+
+    def arrange(self) -> None:
+        """Give the text of merged cells to all of them, and find the rows that name columns."""
+        last = max((max(row.cells) for row in self.rows), default=0)
+        spans: list[Span] = []
+        for top, left, bottom, right in _ranges(self.merged):
+            index = bisect_left(self.rows, top, key=_number)
+            if index < len(self.rows) and self.rows[index].number == top:
+                height = bisect_right(self.rows, bottom, key=_number) - index
+                spans.append((index, left, height, min(right, last) - left + 1))
+        spread(self.rows, spans)
+        named = {top for top, *_ in _ranges(self.filtered)} | {self.frozen}
+        # Bold letters mark a header only above other rows that stand close; sums are bold, too.
+        above: Row | None = None
+        for row, below in zip(self.rows, [*self.rows[1:], None], strict=False):
+            begins = above is None or above.number < row.number - 1 or len(above.cells) == 1
+            bold = row.header and begins and below is not None and below.number == row.number + 1
+            light = below is not None and not below.header
+            row.header = len(row.cells) > 1 and (row.number in named or (bold and light))
+            above = row
 
     def content(self, value: str) -> str:
         """The text that the open cell shows."""
@@ -360,6 +395,17 @@ class _Sheet:
                 return _unescaped(value)
 
 
+def _number(row: Row) -> int:
+    return row.number
+
+
+def _ranges(references: Iterable[str]) -> Iterator[tuple[int, int, int, int]]:
+    """The first row, the first column, the last row and the last column of each range."""
+    for found in filter(None, map(_RANGE.fullmatch, references)):
+        left, top, right, bottom = found.groups()
+        yield int(top), _column(left), int(bottom), _column(right)
+
+
 def _column(letters: str) -> int:
     """The number of a column, from 1; 0 if the letters name no column."""
     if not _LETTERS.fullmatch(letters):
@@ -370,6 +416,7 @@ def _column(letters: str) -> int:
     return min(number, _MAX_COLUMN)
 
 
+@cache
 def _letters(column: int) -> str:
     letters = ""
     while column:

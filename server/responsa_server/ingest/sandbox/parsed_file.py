@@ -28,7 +28,7 @@ from responsa_server.ingest.sandbox.protocol import (
     unpack_rejection,
 )
 from responsa_server.text.canonical import MAX_BLOCKS, Block, BlockKind, ParsedDocument
-from responsa_server.text.sections import SECTION_BYTES, Headings, Section
+from responsa_server.text.sections import SECTION_BLOCKS, SECTION_BYTES, Headings, Section
 
 _PIECE: Final = 1024 * 1024
 _ROWS: Final = 4096
@@ -65,13 +65,21 @@ class ParsedFile:
     title, language, format, author, date: see ParsedDocument. left_out, guessed_charset: see Original. size: the length of the canonical text in bytes. sha256: its SHA-256.
     """
 
-    def __init__(self, frame: IO[bytes], length: int, *, section_bytes: int = SECTION_BYTES) -> None:
+    def __init__(
+        self,
+        frame: IO[bytes],
+        length: int,
+        *,
+        section_bytes: int = SECTION_BYTES,
+        section_blocks: int = SECTION_BLOCKS,
+    ) -> None:
         """Check a frame that may have been forged. length: its length in bytes.
 
         Raises the DocumentRejected that the frame holds, or DOCUMENT_MALFORMED if `pack_result` cannot have made the frame.
         """
         self._frame = frame
         self._most = section_bytes
+        self._most_blocks = section_blocks
         self._window = (0, b"")
         try:
             beginning = self._at(0, min(length, _SMALL))
@@ -199,7 +207,8 @@ class ParsedFile:
                 yield self._ended(begun, cut)
                 begun = self._begun(reading, cut)
             long = border - begun.start >= self._most // 2
-            if long and not after_heading and (heading or row.end - begun.start > self._most):
+            full = reading.row - begun.row >= self._most_blocks
+            if full or (long and not after_heading and (heading or row.end - begun.start > self._most)):
                 yield self._ended(begun, border)
                 begun = self._begun(reading, border)
             if heading:

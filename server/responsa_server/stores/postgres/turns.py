@@ -220,7 +220,7 @@ class PostgresTurnStore(TurnLog):
             raise too_many("pending_turns", Scope.USER, limits.user, retry_after=_OPEN_RETRY_SECONDS)
         if row is not None and 0 < limits.tenant <= row["of_tenant"]:
             raise too_many("pending_turns", Scope.TENANT, limits.tenant, retry_after=_OPEN_RETRY_SECONDS)
-        row = await self._row(connection, "room_for_conversation", parameters)
+        row = await self._row(connection, "room_to_begin_conversation", parameters)
         if row is not None and not row["room"]:
             raise too_many("conversations", Scope.USER, limits.conversations)
 

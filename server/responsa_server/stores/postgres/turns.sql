@@ -70,7 +70,7 @@ ORDER BY state = 'queued', create_time, id;
 SELECT count(*) FILTER (WHERE user_id = %(user)s) AS of_user, count(*) AS of_tenant FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND state IN ('queued', 'pending', 'running');
 
--- name: room_for_conversation
+-- name: room_to_begin_conversation
 SELECT responsa.has_room_for_conversation(%(tenant)s, %(user)s, %(most_conversations)s) AS room;
 
 -- name: overloaded

@@ -1,4 +1,5 @@
-"""Sign-in with OpenID Connect: POST /v1/oidc/{provider}:start, and GET /v1/oidc/{provider}/callback, to which the provider sends the browser back.
+"""Sign-in with OpenID Connect: POST /v1/oidc/{provider}:start, GET /v1/oidc/{provider}/callback, to which the provider sends the browser back, and POST /v1/oidc/{provider}:link, with
+which the page confirms a link.
 
 The callback arrives from another site, so the browser sends only the cookie of the sign-in, which is `SameSite=Lax`. The session's cookie is `SameSite=Strict`:
 the browser stores it, but would not send it with a redirect that another site began. So the callback answers with a short page that goes on by itself; that
@@ -22,7 +23,7 @@ from responsa.auth.v1 import auth_service_pb2
 from responsa_server.calls import status
 from responsa_server.calls.call import USER, current
 from responsa_server.calls.convert import people
-from responsa_server.calls.interceptors.access import confirm_user, credential_of, metadata_of_headers
+from responsa_server.calls.interceptors.access import confirm_user, cookie_of, metadata_of_headers
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.domain.errors import (
     Exhausted,
@@ -41,6 +42,7 @@ from responsa_server.transports.http.sessions import Sessions, json_of, seconds_
 
 START_PATH: Final = "/v1/oidc/{provider}:start"
 CALLBACK_PATH: Final = "/v1/oidc/{provider}/callback"
+LINK_PATH: Final = "/v1/oidc/{provider}:link"
 COOKIE: Final = "responsa_oidc"
 _ID: Final = re.compile("[a-z0-9-]{1,32}")
 _FIELDS: Final[Mapping[str, type]] = {
@@ -74,6 +76,10 @@ class SignIn(Protocol):
         self, provider_id: str, cookie: str, parameters: Mapping[str, str], origin: Origin
     ) -> Finished:
         """See `OpenId.finish`."""
+        ...
+
+    async def link(self, provider_id: str, prepared: str, who: Principal | None, origin: Origin) -> None:
+        """See `OpenId.link`."""
         ...
 
 
@@ -139,16 +145,32 @@ class OpenIdSessions:
         self._set_cookie(request, response, begun.cookie, begun.seconds)
         return response
 
+    async def link(self, request: Request) -> Response:
+        """Serve POST with the body {"link": …}: confirm the link that the callback has prepared, in the session that began it. The response is 200 {}.
+
+        Raises:
+            InvalidRequest: the body is not such an object, or `responsa-user` does not name the user for whom the page is drawn.
+            Unauthenticated: the session is another user's (CREDENTIAL_OF_OTHER_USER).
+            ResponsaError: the errors of `OpenId.link`.
+        """
+        prepared = (await json_of(request)).get("link")
+        if not isinstance(prepared, str):
+            raise InvalidRequest.of_field("link", "required", "must be the text that the callback has added")
+        if USER not in request.headers:
+            raise InvalidRequest.of_field(
+                USER, "required", "must name the user for whom the page is drawn, as users/{uuid}"
+            )
+        who = await self._caller(request)
+        await self._parts.sign_in.link(_provider(request), prepared, who, current().origin)
+        return JSONResponse({}, headers={"cache-control": "no-store"})
+
     async def finish(self, request: Request) -> Response:
-        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page. A command line gets the tokens, as from `Login`.
+        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page, which confirms a link. A command line gets the tokens, as from `Login`.
 
         Raises NotFound (ROUTE_NOT_FOUND) for a path without a provider's id, and for HEAD; and the errors of `OpenId.finish`.
         """
         finished = await self._parts.sign_in.finish(
-            _provider(request),
-            request.cookies.get(self._cookie(request), ""),
-            _parameters(request),
-            current().origin,
+            _provider(request), self._given(request), _parameters(request), current().origin
         )
         if finished.signed_in is not None:
             return _tokens(*finished.signed_in)
@@ -192,15 +214,18 @@ class OpenIdSessions:
         """The name of the cookie. With the prefix, a browser accepts the cookie only from this very host, so that a neighbouring host cannot plant somebody else's sign-in."""
         return f"{'__Host-' if self._is_secure(request) else ''}{COOKIE}{self._suffix}"
 
+    def _given(self, request: Request) -> str:
+        """The value of the cookie, "" without one. Raises Unauthenticated (CREDENTIAL_MALFORMED)."""
+        return cookie_of(request.headers.getlist("cookie"), self._cookie(request)) or ""
+
     async def _caller(self, request: Request) -> Principal | None:
-        """The user of the browser's session, or None. API keys and tokens do not count. Raises Unauthenticated (CREDENTIAL_OF_OTHER_USER)."""
+        """The user of the browser's session, or None. API keys and tokens do not count. Raises Unauthenticated: CREDENTIAL_OF_OTHER_USER, CREDENTIAL_MALFORMED."""
         metadata = metadata_of_headers(request.headers.items())
-        cookies = {"cookie": metadata.get("cookie", ())}
+        token = cookie_of(metadata.get("cookie", ()), self._session_cookie)
+        if token is None:
+            return None
         try:
-            credential = credential_of(cookies, self._session_cookie)
-            if credential is None:
-                return None
-            who = await self._parts.callers.authenticate(credential)
+            who = await self._parts.callers.authenticate(Credential("session", token))
         except Unauthenticated:
             return None
         confirm_user(metadata.get(USER, ()), who)

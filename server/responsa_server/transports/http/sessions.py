@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from responsa_server.calls.call import USER, current
-from responsa_server.calls.interceptors.access import confirm_user
+from responsa_server.calls.interceptors.access import confirm_user, cookie_of
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.people import Origin, Principal
 
@@ -78,13 +78,13 @@ class Sessions:
 
         Raises:
             InvalidRequest: the body is not such an object (MALFORMED_MESSAGE, INVALID_FIELD).
-            Unauthenticated: the code is not valid (SESSION_CODE_INVALID), or the address or the password is wrong (SIGN_IN_FAILED).
+            Unauthenticated: the code is not valid (SESSION_CODE_INVALID), the address or the password is wrong (SIGN_IN_FAILED), or there are two session cookies (CREDENTIAL_MALFORMED).
             AlreadyExists: the browser has a session of another user, and the body does not allow to replace it (RESOURCE_ALREADY_EXISTS). A code stays good.
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         content = await json_of(request)
         origin = current().origin
-        before = request.cookies.get(self._cookie_name, "")
+        before = cookie_of(request.headers.getlist("cookie"), self._cookie_name) or ""
         replaces = _flag(content, "replace")
         present = await self._exchange.signed_in(before) if before and not replaces else None
         if self._accounts is not None and "password" in content:
@@ -103,8 +103,8 @@ class Sessions:
         return response
 
     async def end(self, request: Request) -> Response:
-        """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid. Raises Unauthenticated (CREDENTIAL_OF_OTHER_USER)."""
-        token = request.cookies.get(self._cookie_name)
+        """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid. Raises Unauthenticated: CREDENTIAL_OF_OTHER_USER, CREDENTIAL_MALFORMED."""
+        token = cookie_of(request.headers.getlist("cookie"), self._cookie_name)
         if token:
             named = request.headers.getlist(USER)
             if named and (present := await self._exchange.signed_in(token)) is not None:

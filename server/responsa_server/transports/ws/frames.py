@@ -137,6 +137,10 @@ async def of_event(
             metadata = _metadata(conversation, answer.intent, answer.passages_used, answer.citations)
             if answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT:
                 metadata["outcome"] = "output_limit"
+            if answer.model:
+                metadata["model"] = answer.model
+            if answer.unsupported_sentences:
+                metadata["unsupported_sentences"] = answer.unsupported_sentences
             metadata |= _named(answer.collection, answer.collection_kind, answer.also_found)
             metadata |= _shown(answer.excerpts, answer.more_excerpts) | _suggested(answer.suggestions)
             html = await rendering.of_markdown(answer.text)

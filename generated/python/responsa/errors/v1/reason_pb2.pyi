@@ -37,7 +37,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CREDENTIAL_MISSING: _Reason.ValueType  # 4
     """UNAUTHENTICATED. The call has neither an API key nor a session. Metadata: none."""
     REASON_CREDENTIAL_MALFORMED: _Reason.ValueType  # 5
-    """UNAUTHENTICATED. The credential does not have the form of an API key or of a session. Metadata: none."""
+    """UNAUTHENTICATED. The credential does not have the form of an API key or of a session, or a browser sent two different cookies of one name. Metadata: none."""
     REASON_CREDENTIAL_UNKNOWN: _Reason.ValueType  # 6
     """UNAUTHENTICATED. The credential has the right form, but does not exist, or its user was deleted. Metadata: none."""
     REASON_CREDENTIAL_REVOKED: _Reason.ValueType  # 7
@@ -238,7 +238,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_OIDC_FAILED: _Reason.ValueType  # 105
     """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
-    the provider's reply is not valid. The reason does not say more; the server's log does. Metadata: none.
+    the provider's reply is not valid. Or a link was not begun in this session. The reason does not say more; the server's log does. Metadata: none.
     """
     REASON_OIDC_NOT_ADMITTED: _Reason.ValueType  # 106
     """PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here. Either the account is disabled, or the person has no role,
@@ -293,7 +293,7 @@ REASON_MALFORMED_MESSAGE: Reason.ValueType  # 3
 REASON_CREDENTIAL_MISSING: Reason.ValueType  # 4
 """UNAUTHENTICATED. The call has neither an API key nor a session. Metadata: none."""
 REASON_CREDENTIAL_MALFORMED: Reason.ValueType  # 5
-"""UNAUTHENTICATED. The credential does not have the form of an API key or of a session. Metadata: none."""
+"""UNAUTHENTICATED. The credential does not have the form of an API key or of a session, or a browser sent two different cookies of one name. Metadata: none."""
 REASON_CREDENTIAL_UNKNOWN: Reason.ValueType  # 6
 """UNAUTHENTICATED. The credential has the right form, but does not exist, or its user was deleted. Metadata: none."""
 REASON_CREDENTIAL_REVOKED: Reason.ValueType  # 7
@@ -494,7 +494,7 @@ necessary or does not help.
 """
 REASON_OIDC_FAILED: Reason.ValueType  # 105
 """UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
-the provider's reply is not valid. The reason does not say more; the server's log does. Metadata: none.
+the provider's reply is not valid. Or a link was not begun in this session. The reason does not say more; the server's log does. Metadata: none.
 """
 REASON_OIDC_NOT_ADMITTED: Reason.ValueType  # 106
 """PERMISSION_DENIED. The provider has identified the person, but the person may not sign in here. Either the account is disabled, or the person has no role,

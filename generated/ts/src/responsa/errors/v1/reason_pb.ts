@@ -56,7 +56,7 @@ export enum Reason {
   CREDENTIAL_MISSING = 4,
 
   /**
-   * UNAUTHENTICATED. The credential does not have the form of an API key or of a session. Metadata: none.
+   * UNAUTHENTICATED. The credential does not have the form of an API key or of a session, or a browser sent two different cookies of one name. Metadata: none.
    *
    * @generated from enum value: REASON_CREDENTIAL_MALFORMED = 5;
    */
@@ -585,7 +585,7 @@ export enum Reason {
 
   /**
    * UNAUTHENTICATED. A sign-in with OpenID Connect failed: it took too long, was repeated, was refused by the provider or was not begun in this browser, or
-   * the provider's reply is not valid. The reason does not say more; the server's log does. Metadata: none.
+   * the provider's reply is not valid. Or a link was not begun in this session. The reason does not say more; the server's log does. Metadata: none.
    *
    * @generated from enum value: REASON_OIDC_FAILED = 105;
    */
