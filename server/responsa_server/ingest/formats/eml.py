@@ -20,7 +20,7 @@ _HEADERS: Final = ("From", "To", "Cc", "Date")
 
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the message has more blocks than the server stores."""
-    original.guessed_charset = ""  # the parts have character sets of their own
+    original.guessed_charset = ""  # each part has its own character set
     message = BytesParser(policy=default).parsebytes(original.data)
     blocks = BlockWriter()
     subject = _header(message, "Subject")

@@ -195,7 +195,7 @@ def _annotations(page: Any) -> Iterator[Any]:
 
 
 def _notes(page: Any, view: View, original: Original) -> Iterator[Line]:
-    """The texts that readers have typed onto the page, as lines. The comments, which stand beside the page, are counted as left out."""
+    """The texts that readers have typed onto the page, as lines. The comments, which stand next to the page, are counted as left out."""
     for annotation in _annotations(page):
         kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
         if kind not in (_pdfium.FPDF_ANNOT_FREETEXT, *_COMMENTS):

@@ -159,7 +159,7 @@ def _start_of(request: Request) -> UploadStart:
         given[name] = value
     values = dict.fromkeys(PARAMETERS, "") | given
     if "charset=" in _declared(request).lower():
-        # Without a character set, the header says no more than the file's name: clients send a type of their own.
+        # Without a character set, the header says no more than the file's name: each client sends its own type.
         values["media_type"] = values["media_type"] or _declared(request)
     size = _announced_size(request)
     if size > MAX_DOCUMENT_BYTES:
