@@ -141,7 +141,15 @@ def test_undeclared_legacy_encodings_are_detected() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Müller ging.", "São Paulo", "Die Größe: 5 m²", "It costs 5 £ or 6 €.", "Het is één dag"]
+    "text",
+    [
+        "Müller ging.",
+        "Les œufs à la coque",
+        "São Paulo",
+        "Die Größe: 5 m²",
+        "It costs 5 £ or 6 €.",
+        "Het is één dag",
+    ],
 )
 def test_a_few_letters_of_an_undeclared_legacy_encoding_are_western(text: str) -> None:
     assert sniff(text.encode("cp1252"), "a.txt").text == text
