@@ -186,15 +186,15 @@ def test_hostile_input_costs_others_no_more_than_ordinary_input(
         send_all(sender, ordinary[:2], {})  # what the first questions load
         with asking_who(other) as took:
             send_all(sender, ordinary, prose)
-        report.measured("GetMe beside ordinary input", took)
+        report.measured("GetMe during ordinary input", took)
         before = server.memory_info().rss
         with asking_who(other) as took:
             send_all(sender, QUESTIONS, files())
-        report.measured("GetMe beside hostile input", took)
+        report.measured("GetMe during hostile input", took)
     kept = server.memory_info().rss - before
     report.count("kept KiB", kept >> 10)
     report.tell(request)
-    usual, hostile = (report.quantile(f"GetMe beside {kind} input", 0.99) for kind in ("ordinary", "hostile"))
+    usual, hostile = (report.quantile(f"GetMe during {kind} input", 0.99) for kind in ("ordinary", "hostile"))
     assert hostile <= MOST_RATIO * usual
-    assert report.quantile("GetMe beside hostile input", 1.0) <= MOST_SECONDS
+    assert report.quantile("GetMe during hostile input", 1.0) <= MOST_SECONDS
     assert kept <= MOST_KEPT
