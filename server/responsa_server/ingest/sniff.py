@@ -97,8 +97,6 @@ _LABELS: Final = {lookup_encoding(label): label for label in _GUESSED}
 # A guess is in doubt if another one has at least this share of its likelihood, or if it is less likely than this. Measured on texts of 1 to 6 sentences.
 _RIVAL: Final = 0.985
 _UNLIKELY: Final = 0.06
-# In a few letters, the default is guessed if it has this share of the likelihood of the best.
-_FEW_RIVAL: Final = 0.66
 _BOMS: tuple[tuple[bytes, str], ...] = (
     # The little-endian mark of UTF-32 begins with that of UTF-16, so the longer marks come first.
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -393,8 +391,7 @@ def _detect(original: Original, error: UnicodeDecodeError) -> str:
     # In so few letters, hardly any guess is better than the default of the HTML standard, which is by far the commonest.
     few = letters <= _FEW_LETTERS and letters * 4 <= len(data)
     best, guess = found[0] if found else (0.0, "")
-    western = next((likelihood for likelihood, label in found if label == _GUESSED[0]), 0.0)
-    if few and guess != _GUESSED[0] and (best < _UNLIKELY or western >= _FEW_RIVAL * best):
+    if few and guess != _GUESSED[0] and best < _UNLIKELY:
         found.insert(0, (0.0, _GUESSED[0]))
     for likelihood, label in found:
         try:
