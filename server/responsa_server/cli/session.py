@@ -18,15 +18,19 @@ from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT
 
 KEY_NAME = "api-key"
 _MAX_KEY_BYTES = 4096
+_MOST_PORT_BYTES = 8
 
 
 def _port_in(home: Path) -> int:
     """Return the port that the instance of a data folder has used last, or the default."""
+    file = home / "port"
     try:
-        port = int((home / "port").read_bytes()[:8])
-    except (OSError, ValueError):
+        text = (
+            file.read_bytes().strip() if file.is_file() and file.stat().st_size <= _MOST_PORT_BYTES else b""
+        )
+    except OSError:
         return DEFAULT_PORT
-    return port if 0 < port < 65_536 else DEFAULT_PORT
+    return int(text) if text.isdigit() and 0 < int(text) < 65_536 else DEFAULT_PORT
 
 
 class ClientSettings(BaseSettings):

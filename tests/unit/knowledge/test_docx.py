@@ -335,12 +335,12 @@ def test_inserted_files_are_read_and_what_cannot_be_read_is_counted() -> None:
     links = {"chunk.html": "aFChunk", "chunk.bin": "aFChunk", "gone.html": "aFChunk"}
     body = (
         p("Before.")
-        + "".join(f'<w:altChunk {RELATIONS} r:id="r{number}"/>' for number in (1, 2, 3))
+        + "".join(f'<w:altChunk {RELATIONS} r:id="r{number}"/>' for number in (1, 2, 3, 1, 1))
         + p("After.")
     )
     inner = b"<h2>Pump</h2><ul><li>It stands in cellar four.</ul>"
     made = changed(
-        docx(body),
+        docx(body),  # a file that is inserted again and again is read once
         {
             "word/_rels/document.xml.rels": relationships(links).encode(),
             "word/chunk.html": inner,

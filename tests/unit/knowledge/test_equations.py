@@ -132,6 +132,14 @@ def test_an_equation_that_is_nested_too_deeply_keeps_its_text() -> None:
     assert text.strip("√()") == "x"
 
 
+def test_signs_are_short_and_nested_equations_are_read_once() -> None:
+    between = f'<m:sepChr m:val="{"|" * 8_000}"/>'
+    cell = f"<m:d><m:dPr>{between}</m:dPr>{e('x') * 100}</m:d>"
+    assert len(parse(docx(f"<w:p><m:oMath>{cell}</m:oMath></w:p>"), "a.docx").canonical_text) < 2_000
+    nested = "<m:oMath>" * 20 + r("x") + "</m:oMath>" * 20
+    assert parse(docx(f"<w:p><m:oMathPara>{nested}</m:oMathPara></w:p>"), "a.docx").canonical_text == "x"
+
+
 def test_lines_of_equations_stay_lines() -> None:
     one = f"<m:oMath>{r('x=1')}</m:oMath>"
     assert (

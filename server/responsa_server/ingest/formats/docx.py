@@ -344,6 +344,8 @@ class _Reader:
     endnotes: list[tuple[str, Element]] = field(default_factory=list[tuple[str, Element]])
     path: str = ""
     """The path of the footnote or text box that is being read; '' in the body."""
+    inserted: set[str] = field(default_factory=set[str])
+    """The inserted files that have been read."""
     paragraphs: int = 0
     tables: int = 0
     noted: int = 0
@@ -367,9 +369,10 @@ class _Reader:
                     pass
 
     def insert(self, node: Element) -> None:
-        """Read the file that an altChunk inserts; Word converts it when it opens the document."""
+        """Read the file that an altChunk inserts, once; Word converts it when it opens the document."""
         link = self.links.get(node.get("r:id", ""))
-        if link is not None and link.part in self.archive:
+        if link is not None and link.part in self.archive and link.part not in self.inserted:
+            self.inserted.add(link.part)
             data = self.archive.read(link.part)
             write_nested(
                 self.original, data, link.part, "", self.blocks, f"paragraph {self.paragraphs}, inserted file"
@@ -460,7 +463,7 @@ class _Reader:
         for child in node:
             match child.tag:
                 case "m:oMathPara" if shown:
-                    parts.append("\n".join(map(linear, child.iter("m:oMath"))))
+                    parts.append("\n".join(map(linear, child.findall("m:oMath"))))
                 case "m:oMath" if shown:
                     parts.append(linear(child))
                 case "w:t" | "m:t":

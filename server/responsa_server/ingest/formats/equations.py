@@ -16,6 +16,8 @@ from responsa_server.text.inline import APART, lowered, power
 _MAX_DEPTH: Final = 60
 """What is nested more deeply is written without its structure."""
 # A number, a letter with its indexes and powers, or a word. Two letters are a product.
+# A sign such as a separator is repeated between the parts of a formula.
+_MOST_SIGN: Final = 16
 _ATOM: Final = re.compile(r"\d+(?:[.,]\d+)*|(?:[^\W\d_][\u0300-\u036f\u20d7]?|[^\W\d_]{3,})(?:_[^\W_]+)?[⁰¹²³⁴-⁹ⁿⁱ₀-₉]*|[∞∅]|")  # fmt: skip
 _PRODUCT: Final = re.compile(r"[\w.,·⋅×∞]*")
 _ROOTS: Final = {"": "√", "2": "√", "3": "∛", "4": "∜"}
@@ -63,7 +65,8 @@ def _argument(node: Element, wanted: str | int, depth: int) -> str:
         return _read(node.find(wanted), depth) if wanted else ""
     name, _, default = wanted[1:].partition("=")
     found = first(node, *name.split("/")) if ":" in name else None
-    return node.get(name, default) if found is None else found.get("m:val", "")
+    value = node.get(name, default) if found is None else found.get("m:val", "")
+    return value[:_MOST_SIGN]
 
 
 def _bracketed(text: str, unless: re.Pattern[str]) -> str:
