@@ -1,13 +1,15 @@
 """E-mail messages (RFC 5322 and MIME): the subject as a heading, the main headers, the text, and each attachment under a heading with its name.
 
-The text is the plain one if there is one, or else the HTML. Attachments are read in their formats; what cannot be read is counted as left out.
+Of alternative texts, the first plain one that is not blank counts, or else the HTML. The first text is the body. All other parts are attachments:
+they are read in their formats; what cannot be read is counted as left out.
 """
 
 from __future__ import annotations
 
+from email.errors import MessageError
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
-from email.policy import default
+from email.policy import EmailPolicy
 from typing import Any, Final, cast
 
 from responsa_server.ingest.formats.blocks import BlockWriter
@@ -16,12 +18,35 @@ from responsa_server.ingest.sniff import CHARSETS, Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
 
 _HEADERS: Final = ("From", "To", "Cc", "Date")
+_HEADER_CHARACTERS: Final = 4096
+# How the library fails on damaged headers.
+_DAMAGED: Final = (ValueError, LookupError, AttributeError, TypeError, MessageError, RecursionError)
+
+
+class _Policy(EmailPolicy):
+    """Cuts long headers, and keeps the raw text of a header that the library cannot parse.
+
+    The library's time grows with the square of a header's length, and it parses the headers of parts (Content-…) many times.
+    """
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:_HEADER_CHARACTERS]
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        try:
+            return super().header_fetch_parse(name, value)
+        except _DAMAGED:
+            return value
+
+
+_POLICY: Final = _Policy(refold_source="none")  # folding the headers of inner messages would parse them
 
 
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the message has more blocks than the server stores."""
     original.guessed_charset = ""  # each part has its own character set
-    message = BytesParser(policy=default).parsebytes(original.data)
+    message = cast("EmailMessage", BytesParser(policy=_POLICY).parsebytes(original.data))
     blocks = BlockWriter()
     subject = _header(message, "Subject")
     if subject:
@@ -29,10 +54,13 @@ def parse(original: Original) -> ParsedDocument:
     for name in _HEADERS:
         if value := _header(message, name):
             blocks.write(f"{name}: {value}", BlockKind.PARAGRAPH)
-    body = message.get_body(("plain", "html"))
+    parts = _parts(message)
+    body = next((part for part in parts if _text_type(part)), None)
     if body is not None:
         _write(original, body, "", blocks)
-    for part in message.iter_attachments() if message.is_multipart() else ():
+    for part in parts:
+        if part is body:
+            continue
         name = _clean(part.get_filename() or "")
         blocks.write(f"Attachment: {name or 'without a name'}", BlockKind.HEADING, 2)
         _write(original, part, name, blocks)
@@ -44,6 +72,31 @@ def parse(original: Original) -> ParsedDocument:
         author=_header(message, "From"),
         date=_date(message),
     )
+
+
+def _parts(part: Message[Any, Any]) -> list[Message[Any, Any]]:
+    """The parts without their containers, without blank texts, and with one of alternative texts."""
+    if not part.is_multipart() and part.get_content_maintype() == "multipart":
+        del part["Content-Type"]  # without a boundary, it is plain text
+    if part.get_content_maintype() != "multipart":
+        data = b"" if part.is_multipart() else cast("bytes", part.get_payload(decode=True))
+        return [] if _text_type(part) and not data.decode(errors="replace").strip() else [part]
+    branches: list[list[Message[Any, Any]]] = []
+    for inner in part.get_payload():  # a comprehension would recurse deeper than the parser
+        branches.append(_parts(cast("Message[Any, Any]", inner)))
+    chosen = branches
+    if part.get_content_subtype() == "alternative":
+        types = [{_text_type(leaf) for leaf in branch} for branch in branches]
+        ranked = [i for kind in ("text/plain", "text/html") for i, found in enumerate(types) if kind in found]
+        chosen = [branches[i] for i in ranked[:1]]
+    return [leaf for branch in branches for leaf in branch if branch in chosen or not _text_type(leaf)]
+
+
+def _text_type(part: Message[Any, Any]) -> str:
+    """The media type of a text of the message itself; '' for an attachment."""
+    kind = part.get_content_type()
+    shown = kind in ("text/plain", "text/html") and part.get_content_disposition() != "attachment"
+    return kind if shown else ""
 
 
 def _write(original: Original, part: Message[Any, Any], name: str, blocks: BlockWriter) -> None:
@@ -59,10 +112,7 @@ def _write(original: Original, part: Message[Any, Any], name: str, blocks: Block
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    try:
-        return _clean(str(message.get(name, "")))
-    except (ValueError, LookupError, AttributeError, TypeError):  # how the library fails on damaged headers
-        return ""
+    return _clean(str(message.get(name, "")))
 
 
 def _clean(text: str) -> str:
@@ -72,5 +122,5 @@ def _clean(text: str) -> str:
 def _date(message: EmailMessage) -> str:
     try:
         return message["Date"].datetime.isoformat()
-    except (ValueError, LookupError, AttributeError, TypeError):
+    except _DAMAGED:
         return ""
