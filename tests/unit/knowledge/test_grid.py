@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from responsa_server.ingest.formats.grid import Cell, placed
-from responsa_server.ingest.formats.headers import header_rows
+from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.grid import Cell, Row, placed, spread, write_table
+from responsa_server.ingest.formats.headers import SAMPLE_ROWS, header_rows
+from responsa_server.ingest.formats.sheet_tables import sheet_tables
 from responsa_server.search.parts import PassageParts
 from tests.unit.knowledge.office_files import docx, odt, parse, pptx, slide, xlsx
 from tests.unit.knowledge.test_parts import found, shown
@@ -210,3 +214,88 @@ def test_spans_do_not_make_endless_text() -> None:
     many = placed([[Cell("", 65_534, 1000)] * 100] + [[Cell("y")]] * 20_000)
     assert len(many) == 20_001
     assert time.process_time() - started < 10
+
+
+class Counted(dict[int, str]):
+    """The cells of a row. looked_up: how often any of them was looked up."""
+
+    looked_up = 0
+
+    def get(self, *arguments: Any) -> Any:
+        Counted.looked_up += 1
+        return super().get(*arguments)
+
+
+class CountedRow(Row):
+    """A row. read, replaced: how often the cells of any row were."""
+
+    read = 0
+    replaced = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        CountedRow.read += name == "cells"
+        return super().__getattribute__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        CountedRow.replaced += name == "cells"
+        super().__setattr__(name, value)
+
+
+class CountedRows(list[Row]):
+    """Rows. passed: how many of them were passed."""
+
+    passed = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in super().__iter__():
+            self.passed += 1
+            yield row
+
+
+def test_each_span_visits_only_its_rows() -> None:
+    rows = CountedRows(Row({place % 2: "ab"}, place + 1) for place in range(500))
+    spread(rows, [(place, place % 2, 2, 1) for place in range(500)])
+    assert rows[0].cells == {0: "ab"}
+    assert all(row.cells == {0: "ab", 1: "ab"} for row in rows[1:])
+    assert rows.passed <= 3 * len(rows)
+
+
+def test_the_spans_of_a_row_sort_it_once() -> None:
+    row = CountedRow({2 * place: f"{place}" for place in range(500)}, 1)
+    CountedRow.replaced = 0
+    spread([row], [(0, 2 * place, 1, 2) for place in range(500)])
+    assert list(row.cells.items()) == [(column, f"{column // 2}") for column in range(1000)]
+    assert CountedRow.replaced == 1
+
+
+def test_empty_columns_of_a_sheet_do_not_each_read_all_rows() -> None:
+    rows: list[Row] = [CountedRow(dict.fromkeys(range(1, 400, 2), "x"), 1)]
+    rows += [CountedRow({1: "a", 399: "b"}, number) for number in range(2, 1002)]
+    CountedRow.read = 0
+    assert [len(table) for table in sheet_tables(rows)] == [len(rows)]
+    assert CountedRow.read < SAMPLE_ROWS * 200 + 10 * len(rows)
+
+
+def test_a_row_below_an_empty_one_looks_up_only_its_own_cells() -> None:
+    wide = Row(dict.fromkeys(range(1, 401), "n"), 1)
+    rows = [wide, *(Row({1: "1"}, number) for number in range(2, 14))]
+    rows += [Row(Counted({1: "1"}), number) for number in range(20, 420, 2)]
+    Counted.looked_up = 0
+    assert [len(table) for table in sheet_tables(rows)] == [len(rows)]
+    assert Counted.looked_up < 10 * len(rows)
+
+
+def test_a_header_does_not_read_all_rows_above_it() -> None:
+    rows = [CountedRow({0: f"{number}"}, number, header=number % 2 == 0) for number in range(1, 501)]
+    CountedRow.read = 0
+    write_table(BlockWriter(), rows, lambda _: None)
+    assert CountedRow.read < 20 * len(rows)
+
+
+def test_the_tables_of_a_document_share_the_empty_cells() -> None:
+    blocks = BlockWriter()
+    diagonal = [Row({number: "a"}, number) for number in range(900)]
+    for _ in range(20):
+        write_table(blocks, diagonal, lambda _: None)
+    assert len(blocks.text) < 4_000_000
+    assert blocks.text.endswith("\na\na")

@@ -17,12 +17,13 @@ NO_MARK = "  "
 
 @dataclass(slots=True)
 class BlockWriter:
-    """The text written so far, and its blocks."""
+    """The text written so far, and its blocks. free_cells: how many more empty cells the tables of the document may have than their texts allow."""
 
     parts: list[str] = field(default_factory=list[str])
     collector: BlockCollector = field(default_factory=BlockCollector)
     length: int = 0
     last: BlockKind | None = None
+    free_cells: int = 1_000_000
 
     @property
     def text(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from responsa_server.ingest.formats.blocks import BlockWriter, line_of_cells
@@ -19,7 +18,6 @@ _MAX_SPANNED: Final = 1000
 """As in HTML."""
 _MAX_SPREAD: Final = 8
 """How many times the own text of a table its spanning cells may repeat. Without the limit, a small table could expand endlessly."""
-_FREE_CELLS: Final = 1_000_000
 _MAX_EMPTY: Final = 20
 _MAX_HEADER_ROWS: Final = 5
 
@@ -95,37 +93,48 @@ def placed(rows: Iterable[Sequence[Cell]]) -> list[Row]:
 def spread(rows: Sequence[Row], spans: Iterable[Span]) -> None:
     """Give the text of each spanning cell to all cells that it covers, in rows that also have other cells. A single cell that spans a row is its title, and comes once."""
     room = _MAX_SPREAD * sum(len(text) + 3 for row in rows for text in row.cells.values())
+    touched: set[int] = set()
     for index, column, height, width in spans:
         first = rows[index].cells
         text = first.get(column, "")
         if not text:
             continue
-        wide = width > 1 and (len(first) > 1 or column != min(first))
+        wide = width > 1 and len(first) > 1
         columns = range(column, column + (width if wide else 1))
-        for row in islice(rows, index, index + height):
+        for place in range(index, min(index + height, len(rows))):
             room -= (len(text) + 3) * len(columns)
             if room < 0:
-                return
+                break
+            row = rows[place]
             if row.cells:
-                row.cells = dict(sorted({**dict.fromkeys(columns, text), **row.cells}.items()))
+                for covered in columns:
+                    row.cells.setdefault(covered, text)
                 row.grouped |= wide
+                touched.add(place)
+        if room < 0:
+            break
+    for place in touched:
+        rows[place].cells = dict(sorted(rows[place].cells.items()))
 
 
 def write_table(blocks: BlockWriter, rows: Iterable[Row], place: Callable[[Row], Place | None]) -> None:
     """Write a table, below an empty line. A row that the format says to be a header begins a new table, unless it repeats the header above it."""
     header: list[dict[int, str]] = []
     run: list[Row] = []
+    several = False
     for row in (row for row in rows if row.cells):
         if row.header and run and not run[-1].header:
             if row.cells in header:
                 continue
-            if any(len(above.cells) > 1 for above in run):
+            if several:
                 _write(blocks, run, place)
                 run = []
+                several = False
             header = []
-        if row.header:
+        if row.header and len(header) < _MAX_HEADER_ROWS:
             header.append(row.cells)
         run.append(row)
+        several |= len(row.cells) > 1
     _write(blocks, run, place)
 
 
@@ -133,7 +142,10 @@ def _write(blocks: BlockWriter, rows: Sequence[Row], place: Callable[[Row], Plac
     blocks.part()
     used = sorted({column for row in rows for column in row.cells})
     # Rows whose cells stand far apart are not aligned, because the empty cells would be most of the text.
-    aligned = len(rows) * len(used) <= _FREE_CELLS + _MAX_EMPTY * sum(len(row.cells) for row in rows)
+    empty = max(len(rows) * len(used) - _MAX_EMPTY * sum(len(row.cells) for row in rows), 0)
+    aligned = empty <= blocks.free_cells
+    if aligned:
+        blocks.free_cells -= empty
     above, names = _names(rows, used) if aligned else (0, 0)
     for row in rows[:above]:
         blocks.write(" | ".join(row.cells.values()), BlockKind.PARAGRAPH, place=place(row))

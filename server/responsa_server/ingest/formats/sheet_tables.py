@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final
 
 from responsa_server.ingest.formats.grid import Row
@@ -19,8 +19,7 @@ def sheet_tables(rows: Sequence[Row], cuts: int = _MAX_CUTS) -> Iterator[list[Ro
     """The tables in a part of a sheet. rows: in order, with the numbers of the sheet, none of them empty. cuts: how often the part may be cut into columns."""
     table: list[Row] = []
     start = 0
-    columns: list[int] = []
-    forms: list[str] = []
+    forms: dict[int, str] = {}
     for end in range(1, len(rows) + 1):
         if end < len(rows) and rows[end].number == rows[end - 1].number + 1:
             continue
@@ -28,9 +27,11 @@ def sheet_tables(rows: Sequence[Row], cuts: int = _MAX_CUTS) -> Iterator[list[Ro
         start = end
         first = run[0]
         following: bool | None = False
-        if table and not first.header and set(columns).issuperset(first.cells):
-            cells = [first.cells.get(column, "") for column in columns]
-            following = goes_on(forms, cells, single=len(table) == 1 or len(run) == 1)
+        if table and not first.header and first.cells.keys() <= forms.keys():
+            of_columns = [forms[column] for column in first.cells]
+            following = goes_on(
+                of_columns, list(first.cells.values()), single=len(table) == 1 or len(run) == 1
+            )
         if not following:
             first.loose = following is None
             yield from _beside(table, cuts)
@@ -40,15 +41,14 @@ def sheet_tables(rows: Sequence[Row], cuts: int = _MAX_CUTS) -> Iterator[list[Ro
             sample = table[:SAMPLE_ROWS]
             columns = sorted({column for row in sample for column in row.cells})
             body = [[row.cells.get(column, "") for column in columns] for row in sample[1:]]
-            forms = forms_of(body, len(columns))
+            forms = dict(zip(columns, forms_of(body, len(columns)), strict=True))
     yield from _beside(table, cuts)
 
 
 def _beside(rows: Sequence[Row], cuts: int) -> Iterator[list[Row]]:
     """The tables that stand side by side in rows without a gap."""
     used = sorted({column for row in rows for column in row.cells})
-    edges = [right for left, right in pairwise(used) if right > left + 1]
-    edge = next((edge for edge in edges if cuts and _is_edge(rows, used, edge)), 0)
+    edge = _edge(rows, used) if cuts else 0
     if not edge:
         if rows:
             yield list(rows)
@@ -58,20 +58,20 @@ def _beside(rows: Sequence[Row], cuts: int) -> Iterator[list[Row]]:
         yield from sheet_tables([half for half in halves if half.cells], cuts - 1)
 
 
-def _is_edge(rows: Sequence[Row], used: Sequence[int], edge: int) -> bool:
-    """Whether another table begins in a column, and the column does not only follow an empty one: both sides have several columns, and the first one on the right has the names of rows, or
-    the sides end in different rows.
+def _edge(rows: Sequence[Row], used: Sequence[int]) -> int:
+    """The first column where another table begins, and which does not only follow an empty one; 0 if there is none. Both sides have several columns, and the first one on the right has the
+    names of rows, or the sides end in different rows.
     """
-    if len(used) - 2 < used.index(edge) or used.index(edge) < 2:
-        return False
-    left = next(row.number for row in reversed(rows) if next(iter(row.cells)) < edge)
-    right = next(row.number for row in reversed(rows) if next(reversed(row.cells)) >= edge)
-    if left != right:
-        return True
-    names: set[str] = set()
-    for row in rows[1:]:
-        name = row.cells.get(edge, "")
-        if name and (name in names or form_of(name) != WORDS):
-            return False
-        names.add(name)
-    return any(names)
+    below: dict[int, list[str]] = {right: [] for left, right in pairwise(used[1:-1]) if right > left + 1}
+    if not below:
+        return 0
+    for row in islice(rows, 1, None):
+        for column, text in row.cells.items():
+            if column in below:
+                below[column].append(text)
+    first, last = next(iter(rows[-1].cells)), next(reversed(rows[-1].cells))
+    for edge, names in below.items():
+        named = names and len(set(names)) == len(names) and all(form_of(name) == WORDS for name in names)
+        if named or not first < edge <= last:
+            return edge
+    return 0
