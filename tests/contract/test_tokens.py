@@ -312,4 +312,4 @@ def test_a_secret_keeps_private_keys_and_their_ids_together() -> None:
     for kid, text in (("two", sealed), ("one", sealed[:-1] + bytes([sealed[-1] ^ 1]))):
         with pytest.raises(InvalidTag):
             secret.unseal(kid, text)
-    assert secret.successor("a", None) == secret.successor("a", None) != secret.successor("b", None)
+    assert secret.successor("a", "") == secret.successor("a", "") != secret.successor("b", "")

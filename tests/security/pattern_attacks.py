@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any, Final, TypeAlias
 
 import responsa_server
@@ -48,6 +48,7 @@ BUILT: Final[dict[str, dict[str, object]]] = {
     "responsa_server.calls.services.paging": {"pattern": "a(?>.*?b)(?>.*?c).*d"},
     "responsa_server.cli.markdown": {"brackets": "()"},
     "responsa_server.search.citation_check": {"word": "abc", "exact": "a1"},
+    "responsa_server.tools.endpoint": {"self": SimpleNamespace(hidden=("q7Vx-2k9",))},
 }
 """Values for the local names of patterns that functions build."""
 HANDED: Final = {"tools.openapi": {"match"}}

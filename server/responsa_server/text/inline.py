@@ -24,8 +24,8 @@ APART: Final = "\x07"
 _MARKS: Final = "\x01\x02\x03\x04\x05\x06\x07"
 _UNMARKED: Final = str.maketrans("", "", _MARKS)
 _SAME: Final = re.compile("\x06\x05|\x02(?:\x06\x05)?\x01|\x04(?:\x06\x05)?\x03")
-_RUNS: Final = (re.compile("\x01([^\x02]*)\x02"), re.compile("\x03([^\x04]*)\x04"))
-_STRUCK_RUN: Final = re.compile("\x05([^\x06]*)\x06")
+_RUNS: Final = (re.compile("\x01([^\x01\x02]*)\x02"), re.compile("\x03([^\x03\x04]*)\x04"))
+_STRUCK_RUN: Final = re.compile("\x05([^\x05\x06]*)\x06")
 _APART: Final = re.compile(rf"(?<=\w){APART}+(?=\w)")
 
 # What is struck ends before a paragraph does. It never goes on over the beginning of another struck part, so that the time is linear. Marks within code do not count.

@@ -12,7 +12,7 @@ NAMED_ROWS: Final = frozenset({"text/csv", "application/json", "application/x-nd
 
 _BETWEEN: Final = " | "
 _NAMED: Final = ": "
-_COLON: Final = re.compile(r":+(?=\s|\Z)")
+_COLON: Final = re.compile(r"(?<!:):++(?=\s|\Z)")
 
 
 def cell_of(name: str, value: str) -> str:

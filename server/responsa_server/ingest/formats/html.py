@@ -116,7 +116,7 @@ LINE_BREAK = "\x00"
 _SPACES = re.compile(r"[ \t\n\f\r]+")
 _SHIFTS = {"sup": 1, "sub": -1}
 _STRUCK = frozenset({"del", "s", "strike"})
-_LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s*:[^;]*line-through", re.IGNORECASE)
+_LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s{0,9}:[^;:]{0,99}line-through", re.IGNORECASE)
 # No mark of a note takes more steps to walk over it.
 _MARK_STEPS = 40
 

@@ -231,7 +231,7 @@ def document(
 
 _MEMBERS_LEFT_OUT: Final = {
     LeftOutKind.PICTURE: re.compile(r"(?:word|xl|ppt)/media/.+|pictures/.+"),
-    LeftOutKind.CHART: re.compile(r".+/charts?/chart\d*\.xml"),
+    LeftOutKind.CHART: re.compile(r"(?:word|xl|ppt)/charts?/chart\d*\.xml"),
     LeftOutKind.EMBEDDED_FILE: re.compile(r"(?:word|xl|ppt)/embeddings/.+"),
 }
 _COMMENTS: Final = re.compile(
