@@ -67,6 +67,7 @@ from responsa_server.domain.knowledge import (
     DocumentMetadata,
     DocumentState,
     IngestStage,
+    LeftOutKind,
     Operation,
     OperationKind,
     SearchMode,
@@ -136,6 +137,7 @@ DOCUMENT = Document(
         (chat_service_pb2.OnBusy, OnBusy, values.ON_BUSY, "ON_BUSY_"),
         (document_pb2.DocumentState, DocumentState, values.DOCUMENT_STATE, "DOCUMENT_STATE_"),
         (document_pb2.IngestStage, IngestStage, values.INGEST_STAGE, "INGEST_STAGE_"),
+        (document_pb2.LeftOutKind, LeftOutKind, values.LEFT_OUT_KIND, "LEFT_OUT_KIND_"),
         (generation_pb2.GenerationState, GenerationState, values.GENERATION_STATE, "GENERATION_STATE_"),
         (document_version_pb2.HunkKind, HunkKind, values.HUNK_KIND, "HUNK_KIND_"),
         (knowledge_service_pb2.SearchMode, SearchMode, values.SEARCH_MODE, "SEARCH_MODE_"),
@@ -180,7 +182,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
-    assert len(found) == mapped == 24
+    assert len(found) == mapped == 25
 
 
 def test_enums_with_other_names_are_no_pair() -> None:
