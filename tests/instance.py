@@ -167,14 +167,11 @@ class Instance:
         return self
 
     def until_ready(self) -> Instance:
-        """Wait until the instance is ready and has loaded its docs."""
-        # Layout.of would refuse a home that another user, named by the prefix, has made.
-        record = self.home / "data" / "docs.sha256"
+        """Wait until the instance is ready."""
 
         def ready() -> bool:
             assert self.process.poll() is None, f"it ended: {self.said()}{self.log('server')[-3000:]}"
-            loaded = self.settings.get("RESPONSA_DOCS") == "none" or record.is_file()
-            return "Responsa is ready" in self.said() and loaded
+            return "Responsa is ready" in self.said()
 
         eventually(ready, lambda: f"readiness; it said {self.said()!r}", START_PATIENCE)
         self.processes()

@@ -113,20 +113,21 @@ def test_a_server_that_is_alive_but_silent_is_started_again(start: Start) -> Non
 
 
 def test_parts_are_supervised_during_an_errand(start: Start, home: Path) -> None:
-    running = start("--alone", "--errand").until_ready()
+    running = start("--alone", "--errand")
     eventually(lambda: {"errand": "begun"} in running.lines(), "the errand")
     for times, how in enumerate((signal.SIGSTOP, signal.SIGKILL), start=1):
         running.part("The server").send_signal(how)
         eventually(lambda times=times: running.said().count("The server runs again.") == times, how.name)
     assert running.lines()[-1] == {"errand": "begun"}  # what the server left was killed; the errand was not
     (home / "go").touch()
-    eventually(lambda: running.lines()[-1] == {"errand": 0}, "its end")
+    running.until_ready()
+    assert running.lines()[-2] == {"errand": 0}
     assert running.stop() == 0
     assert running.left() == []
 
 
 def test_ctrl_c_during_an_errand_leaves_nothing(start: Start) -> None:
-    running = start("--alone", "--errand").until_ready()
+    running = start("--alone", "--errand")
     eventually(lambda: {"errand": "begun"} in running.lines(), "the errand")
     assert running.stop() == 0
     assert running.left() == []

@@ -45,7 +45,7 @@ def theirs() -> Iterator[Instance]:
 def test_the_whole_as_a_plain_user(theirs: Instance) -> None:
     theirs.start().until_ready()
     said = theirs.said()
-    assert said.index("Responsa is ready") < said.index("Loading Responsa's own documents")
+    assert said.index("Loading Responsa's own documents") < said.index("Responsa is ready")
     for role, process in theirs.processes().items():
         assert process.uids().effective == pwd.getpwnam("nobody").pw_uid, role
     assert "six in the morning" in theirs.run("ask", "When does the ferry to Skye leave from Mallaig?").stdout

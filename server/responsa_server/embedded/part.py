@@ -270,7 +270,7 @@ def _get(server: Path, path: str, seconds: float) -> tuple[int | None, bytes]:
 
 
 class Errand(Part):
-    """A program that runs once, with all parts, as soon as they are ready. Its `spawn` starts nothing if there is nothing to do. It is never restarted."""
+    """A program that runs once, with all parts, as soon as they are ready, and before the instance is announced. Its `spawn` starts nothing if there is nothing to do. It is never restarted."""
 
     needed = False
 

@@ -176,8 +176,8 @@ class _Watched:
 class Supervisor:
     """Starts `children` in order and runs them until SIGINT, SIGTERM or SIGHUP. A second signal stops them faster.
 
-    `on_ready` runs once when all parts are ready; for example, it can print the URL. Then `errand` begins. `say` receives one line for each event that
-    the user should know; by default it writes the line to stderr.
+    When all parts are ready, `errand` begins. `on_ready` runs once when it has ended; for example, it can print the URL. `say` receives one line for each
+    event that the user should know; by default it writes the line to stderr.
     """
 
     def __init__(
@@ -289,10 +289,10 @@ class Supervisor:
             self._first_start(watched)
         if self._stopping():
             return 0
-        if self._on_ready is not None:
-            self._hook(self._on_ready)
         if self._errand is not None:
             self._errand.launch()
+        if self._errand is None or self._errand.process is None:
+            self._all_ready()
         while not self._stopping():
             self._tick()
             self._wait(STARTING_TICK if self._busy() else TICK)
@@ -344,6 +344,11 @@ class Supervisor:
             code = errand.process.returncode
             errand.stop()
             errand.ended(code)
+            self._all_ready()
+
+    def _all_ready(self) -> None:
+        if self._on_ready is not None:
+            self._hook(self._on_ready)
 
     @property
     def _parts(self) -> Sequence[Part]:

@@ -52,7 +52,7 @@ class OwnDocs(Errand):
         record = self.layout.docs_record
         if not pages or (record.is_file() and record.read_text(encoding="utf-8") == self._digest):
             return
-        print("Loading Responsa's own documents; questions about Responsa have to wait for them.", flush=True)
+        print("Loading Responsa's own documents", flush=True)
         passed = {
             **environment(),
             "RESPONSA_URL": self._url,
@@ -71,10 +71,9 @@ class OwnDocs(Errand):
         self.process = spawn([*command, *files], passed, self.log, errors_alone=True)
 
     def ended(self, code: int) -> None:
-        """Record that the documents are loaded, or say why they are not."""
+        """Record that the documents are loaded, or print why they are not."""
         if code == 0:
             self.layout.docs_record.write_text(self._digest, encoding="utf-8")
-            print("Responsa's own documents are loaded.", flush=True)
         else:
             print(_not_loaded(self.last_words() or exit_text(code)), flush=True)
 

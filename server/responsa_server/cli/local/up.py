@@ -93,16 +93,20 @@ def run(settings: Settings) -> int:
 
         if (llama := llama_part(settings.models, layout, environment())) is not None:
             children.append(Child(llama))
+
+    def write_files() -> None:
+        _configure_envoy(config, layout)
+        layout.port.write_text(f"{settings.port}\n", encoding="ascii")
+
     # The files are written under the supervisor's lock, because a second start on the same folder must not change the
     # files that the first start uses.
-    children.append(Child(server, on_ready=lambda: _configure_envoy(config, layout)))
+    children.append(Child(server, on_ready=write_files))
     children.append(Child(envoy))
     layout.prepare()
     if settings.database_url is not None:
         prepare_database()
 
     def announce() -> None:
-        layout.port.write_text(f"{settings.port}\n", encoding="ascii")
         code = asyncio.run(_session_code(settings, layout))
         print(f"Responsa is ready: {_url(settings)}/#code={code}", flush=True)
         print(
