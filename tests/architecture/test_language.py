@@ -45,12 +45,11 @@ NOT_PROSE = (
     "evals/",
     "generated/",
     "samples/",
-    *(f"migrations/{number:04}_" for number in range(1, 10)),
     "tests/architecture/test_language.py",
     "tests/cases/golden/",
     "tests/fixtures/documents/",
 )
-"""Data, generated files, applied migrations (their bytes never change), and this file, which lists the forms."""
+"""Data, generated files, and this file, which lists the forms."""
 
 
 SHIPPED = "server/responsa_server/agents/shipped/"
