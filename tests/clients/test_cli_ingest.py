@@ -652,7 +652,6 @@ async def test_eval_answers(
             "goldCited": 1.0,
             "refusedAnswerable": 0.5,
             "refusedUnanswerable": 1.0,
-            "refusedAt90": None,
             # The first quote is the document's text; the second is not, whatever the server's verdict.
             "citations": 2,
             "verified": 0.5,

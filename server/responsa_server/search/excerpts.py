@@ -42,7 +42,7 @@ MOST_OF_DOCUMENT: Final = 2
 LEAST_BYTES: Final = 160
 """An excerpt that had to be shorter than this is shown among the further ones."""
 OWN_MARGIN: Final = 2.0
-"""How much better the piece of a catalogue must fit than one of the caller's record to come first. In evals/personal, margins from 1 to 4 show more of the lines than none, and 2 the most."""
+"""How much better the piece of a catalogue must fit than one of the caller's record to come first. On questions about personal records, margins from 1 to 4 show more of the lines than none, and 2 the most."""
 _CONSIDERED: Final = 40
 _ALIKE: Final = 0.8
 """The share of common words from which on two texts say the same."""
