@@ -316,6 +316,12 @@ Content-Disposition: attachment; filename*=utf-8''a.html
 Content-Transfer-Encoding: base64
 
 PHA+VGV4dDwvcD4=
+--b
+Content-Type: message/rfc822
+
+Subject: Inner
+
+Text
 --b--
 """,
     parser="responsa_server.ingest.formats.eml:parse",
