@@ -327,6 +327,7 @@ def passage(value: Passage) -> document_pb2.Passage:
         page=0 if place is None else place.page,
         box=None if place is None or place.box is None else page_box(place.box),
         path="" if place is None else place.path,
+        date=value.date,
     )
 
 

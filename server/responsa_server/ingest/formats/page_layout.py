@@ -46,6 +46,8 @@ _ROW_GAP = 2.5
 """The largest space between two rows of a table, in sizes of the text."""
 _LOOK_BACK = 200
 """The number of stacks above which one that is drawn too late is looked for."""
+_FIRST_DRAWN = 6
+"""The number of lines among which a program that draws head and foot before the text draws them."""
 _COLUMN_WORDS = 4.5
 _LEVELS = 6
 _LONG_LINE = 30
@@ -268,7 +270,7 @@ def _body_size(pages: Sequence[Page]) -> float:
 
 
 def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[Part]:
-    lines = _with_markers(page.lines)
+    lines = _foot_last(_with_markers(page.lines))
     limit = _leading_limit(lines)
     stacks = _in_order(_stacks(lines, limit))
     indents: list[float] = []
@@ -283,6 +285,19 @@ def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[Part
             yield from _table_rows(item, page, compounds)
     for line in page.turned:
         yield Part(BlockKind.PARAGRAPH, line.text, page, (line.left, line.top, line.right, line.bottom))
+
+
+def _foot_last(lines: list[Line]) -> list[Line]:
+    """The lines. The foot of the page comes last, also if it is among the first lines that are drawn. It is the lowest row, if that stands apart from all other lines."""
+    if len(lines) <= _FIRST_DRAWN:
+        return lines
+    lowest = max(lines, key=lambda line: line.base)
+    foot = [line for line in lines if abs(line.base - lowest.base) < 0.3 * line.size]
+    above = max((line.base for line in lines if line not in foot), default=lowest.base)
+    apart = lowest.base - above > _ROW_GAP * lowest.size
+    if not apart or not all(line in lines[:_FIRST_DRAWN] for line in foot):
+        return lines
+    return [*(line for line in lines if line not in foot), *foot]
 
 
 def _with_markers(lines: Sequence[Line]) -> list[Line]:

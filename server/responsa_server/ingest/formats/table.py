@@ -204,7 +204,7 @@ trailer<</Root 1 0 R>>
 %%EOF
 """,
     parser="responsa_server.ingest.formats.pdf:parse",
-    version=3,
+    version=4,
     drawer="responsa_server.ingest.formats.pdf_pages:draw",
     opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
 )
@@ -221,7 +221,7 @@ DOCX: Final = Format(
     ),
     sample=office_samples.DOCX,
     parser="responsa_server.ingest.formats.docx:parse",
-    version=3,
+    version=4,
     member=Member(re.compile(r"word/document\d*\.xml")),
 )
 PPTX: Final = Format(
@@ -316,6 +316,12 @@ Content-Disposition: attachment; filename*=utf-8''a.html
 Content-Transfer-Encoding: base64
 
 PHA+VGV4dDwvcD4=
+--b
+Content-Type: message/rfc822
+
+Subject: Inner
+
+Text
 --b--
 """,
     parser="responsa_server.ingest.formats.eml:parse",

@@ -505,6 +505,7 @@ class Passage(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`passages/{uuid}`."""
     document: _builtins.str
@@ -523,6 +524,8 @@ class Passage(_message.Message):
     """The page, slide or sheet of the original file on which the passage begins, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
     """The place of the passage inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
+    date: _builtins.str
+    """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the passage in the version's canonical text."""
@@ -550,10 +553,11 @@ class Passage(_message.Message):
         page: _builtins.int = ...,
         box: _citation_pb2.PageBox | None = ...,
         path: _builtins.str = ...,
+        date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "document", b"document", "document_version", b"document_version", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "date", b"date", "document", b"document", "document_version", b"document_version", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
