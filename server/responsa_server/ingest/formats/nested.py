@@ -24,7 +24,7 @@ def write_nested(
         return
     try:
         inner = sniff(data, name, content_type, formats=outer.formats)
-        inner.depth = outer.depth + 1
+        inner.depth, inner.reader = outer.depth + 1, outer.reader
         row = outer.formats.named(inner.format)
         assert row is not None, "sniff() must return the name of a format in the table of formats"
         document = row.load()(inner)
@@ -34,6 +34,7 @@ def write_nested(
         outer.left_out[LeftOutKind.EMBEDDED_FILE] += 1
         return
     outer.left_out.update(inner.left_out)
+    outer.ocr_pages += inner.ocr_pages
     outer.guessed_charset = outer.guessed_charset or inner.guessed_charset
     text = document.canonical_text.encode()
     blocks.part()
