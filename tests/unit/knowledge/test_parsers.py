@@ -272,9 +272,10 @@ def test_the_table_is_the_one_that_versions_were_parsed_by() -> None:
         ("JSON", "application/json"),
         ("JSON_LINES", "application/x-ndjson"),
         ("EML", "message/rfc822"),
+        ("MSG", "application/vnd.ms-outlook"),
     ]
     assert FORMATS.accepted == (
-        "Markdown (.md), plain text (.txt), HTML (.html), PDF (.pdf), Word (.docx), PowerPoint (.pptx), Excel (.xlsx), OpenDocument text (.odt), CSV (.csv), JSON (.json), JSON Lines (.jsonl) and e-mail (.eml) are accepted."
+        "Markdown (.md), plain text (.txt), HTML (.html), PDF (.pdf), Word (.docx), PowerPoint (.pptx), Excel (.xlsx), OpenDocument text (.odt), CSV (.csv), JSON (.json), JSON Lines (.jsonl), e-mail (.eml) and Outlook e-mail (.msg) are accepted."
     )
 
 
@@ -302,4 +303,5 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
         "JSON": "a82a102f4d318515",
         "JSON_LINES": "1abb033ea7dcc984",
         "EML": "65e03de6e9187d77",
+        "MSG": "07763a2cb237e139",
     }

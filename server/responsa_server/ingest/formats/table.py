@@ -321,4 +321,20 @@ PHA+VGV4dDwvcD4=
     parser="responsa_server.ingest.formats.eml:parse",
 )
 
-FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES, EML))
+MSG: Final = Format(
+    name="MSG",
+    display_name="Outlook e-mail",
+    suffixes=("msg",),
+    media_types=("application/vnd.ms-outlook",),
+    sample=office_samples.MSG,
+    parser="responsa_server.ingest.formats.msg:parse",
+    # An OLE file with a stream of this name; names are in UTF-16.
+    opening=re.compile(
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*?)"
+        + re.escape("__properties_version1.0".encode("utf-16-le"))
+    ),
+)
+
+FORMATS: Final = Formats(
+    (MARKDOWN, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES, EML, MSG)
+)
