@@ -160,6 +160,10 @@ def test_a_title_from_a_name(name: str, title: str) -> None:
         ("<s><p>Dogs.<p>Cats.</s>", "~~Dogs.~~\n\n~~Cats.~~"),
         ("<table><tr><td><s>Tea</s><td>3</table>", "~~Tea~~ | 3"),
         ("<h1><img src=x onerror=alert(1)>t</h1>", "t"),
+        (
+            "<p>Cleaning ........ 3<li>Firing … … … 12<p>Storage . . . . . 17<br>xi<h2>Cleaning</h2><h2>Storage</h2>x",
+            "xi\n\nCleaning\n\nStorage\n\nx",
+        ),
     ],
 )
 def test_html_details(html: str, text: str) -> None:
@@ -293,8 +297,8 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
     assert texts == {
         "MARKDOWN": "b223506681aa49f2",
         "TEXT": "3e9fe39129121c60",
-        "HTML 4": "0b75559376b62cce",
-        "PDF 3": "407840facd3855f7",
+        "HTML 5": "0b75559376b62cce",
+        "PDF 4": "407840facd3855f7",
         "DOCX 3": "71988c4d8e0803ba",
         "PPTX 2": "a72c68580fd34c0c",
         "XLSX 3": "e4b7581085a2a7e4",

@@ -179,7 +179,7 @@ HTML: Final = Format(
     media_types=("text/html", "application/xhtml+xml"),
     sample=b"<html lang='en'><title>Title</title><h1>Title</h1><p>Text &amp; <b>more</b>.</p></html>",
     parser="responsa_server.ingest.formats.html:parse",
-    version=4,
+    version=5,
     opening=re.compile(
         r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}+<(?:!doctype\s+html|html|head|body)\b",
         re.IGNORECASE | re.DOTALL,
@@ -204,7 +204,7 @@ trailer<</Root 1 0 R>>
 %%EOF
 """,
     parser="responsa_server.ingest.formats.pdf:parse",
-    version=3,
+    version=4,
     drawer="responsa_server.ingest.formats.pdf_pages:draw",
     opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
 )
