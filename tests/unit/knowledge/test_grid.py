@@ -260,6 +260,15 @@ def test_each_span_visits_only_its_rows() -> None:
     assert rows.passed <= 3 * len(rows)
 
 
+def test_what_rows_have_in_common_is_repeated_and_a_paragraph_is_not() -> None:
+    rows = [
+        Row({0: "Red", 1: "The shift " * 30, 2: "Monday"}, 1),
+        *(Row({2: f"Day {n}"}, n) for n in range(2, 5)),
+    ]
+    spread(rows, [(0, 0, 4, 1), (0, 1, 4, 1)])
+    assert [row.cells for row in rows[1:]] == [{0: "Red", 2: f"Day {n}"} for n in range(2, 5)]
+
+
 def test_the_spans_of_a_row_sort_it_once() -> None:
     row = CountedRow({2 * place: f"{place}" for place in range(500)}, 1)
     CountedRow.replaced = 0

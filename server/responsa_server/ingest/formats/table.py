@@ -221,7 +221,7 @@ DOCX: Final = Format(
     ),
     sample=office_samples.DOCX,
     parser="responsa_server.ingest.formats.docx:parse",
-    version=3,
+    version=4,
     member=Member(re.compile(r"word/document\d*\.xml")),
 )
 PPTX: Final = Format(
@@ -237,7 +237,7 @@ PPTX: Final = Format(
     ),
     sample=office_samples.PPTX,
     parser="responsa_server.ingest.formats.pptx:parse",
-    version=2,
+    version=3,
     member=Member(re.compile(r"ppt/presentation\d*\.xml")),
 )
 XLSX: Final = Format(
@@ -251,7 +251,7 @@ XLSX: Final = Format(
     ),
     sample=office_samples.XLSX,
     parser="responsa_server.ingest.formats.xlsx:parse",
-    version=3,
+    version=4,
     member=Member(re.compile(r"xl/workbook\d*\.xml")),
 )
 ODT: Final = Format(
@@ -264,7 +264,7 @@ ODT: Final = Format(
     ),
     sample=office_samples.ODT,
     parser="responsa_server.ingest.formats.odt:parse",
-    version=3,
+    version=4,
     member=Member(
         re.compile("mimetype"), re.compile(rb"application/vnd\.oasis\.opendocument\.text(?:-template)?\s*\Z")
     ),
