@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.ingest.formats.blocks import BlockWriter, line_of_cells
-from responsa_server.ingest.formats.headers import SAMPLE_ROWS, column_names, header_rows
 from responsa_server.text.canonical import BlockKind, Place
+from responsa_server.text.headers import SAMPLE_ROWS, column_names, header_rows
 
 _MAX_SPANNED: Final = 1000
 """As in HTML."""

@@ -16,9 +16,9 @@ from itertools import islice, pairwise, zip_longest
 from typing import cast
 
 from responsa_server.ingest.formats.blocks import line_of_cells
-from responsa_server.ingest.formats.headers import SAMPLE_ROWS, header_rows
 from responsa_server.text.canonical import BlockKind
 from responsa_server.text.contents import contents_lines
+from responsa_server.text.headers import SAMPLE_ROWS, header_rows
 
 HYPHEN = "\ufffe"
 """Stands for a hyphen that the file's reader recognised as one at the end of a line."""
