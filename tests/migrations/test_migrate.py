@@ -168,11 +168,11 @@ async def test_the_ledger_before_the_squash_becomes_todays_and_newer_migrations_
     _enter(database_urls, OLD)
     state = PostgresMigrations(database).state
     assert await state() == MigrationState("0063_pre_guessed_charset", pending=True)
-    newer = _next("CREATE TABLE responsa.more ()")
-    assert list(await migrate(database_urls.owner, [*load(), newer])) == [newer.name]
+    squashed = load()[:8]
+    newer = Migration(9, "0009_pre_more", "CREATE TABLE responsa.more ()")
+    assert list(await migrate(database_urls.owner, [*squashed, newer])) == [newer.name]
     async with await psycopg.AsyncConnection.connect(database_urls.app) as connection:
-        assert list(await applied(connection)) == [(one.name, one.sha256) for one in [*load(), newer]]
-    assert await state() == MigrationState(newer.name, pending=False)
+        assert list(await applied(connection)) == [(one.name, one.sha256) for one in [*squashed, newer]]
 
 
 @pytest.mark.parametrize(

@@ -345,6 +345,37 @@ def test_a_page_that_is_shown_turned_has_upright_boxes() -> None:
     assert place.box[3] > place.box[1]
 
 
+CONTENTS = ["1 Cleaning", "2 Firing the kiln", "3 Storage", "4 Index"]
+BODY = [Text(50, 640, "1 Cleaning", 14), *lines(50, 600, "With a brush."), Text(50, 540, "3 Storage", 14)]
+
+
+@pytest.mark.parametrize("dots", ["." * 40, " . . . . . . . . . "])
+def test_tables_of_contents_are_left_out(dots: str) -> None:
+    rows = [f"{title} {dots} {number}" for title, number in zip(CONTENTS, (3, 3, 12, 17), strict=True)]
+    first = [Text(50, 740, "Contents", 16), *lines(50, 700, *rows, leading=14)]
+    assert parse(pdf(first, BODY)).canonical_text == "Contents\n\n1 Cleaning\n\nWith a brush.\n\n3 Storage"
+
+
+def test_tables_of_contents_whose_dots_are_drawn_apart_are_left_out() -> None:
+    first = [
+        part
+        for place, title in enumerate(CONTENTS)
+        for part in (
+            Text(50, 700 - 14 * place, title),
+            *(Text(250 + 4.5 * dot, 700 - 14 * place, ".") for dot in range(40)),
+            Text(450, 700 - 14 * place, str(3 + place)),
+        )
+    ]
+    assert parse(pdf(first, BODY)).canonical_text == "1 Cleaning\n\nWith a brush.\n\n3 Storage"
+
+
+def test_prices_with_leader_dots_are_read() -> None:
+    rows = [f"{title} {'.' * 20} {price}" for title, price in zip(CONTENTS, (4, 5, 3, 9), strict=True)]
+    assert "Firing the kiln" in parse(pdf(lines(50, 700, *rows, leading=14), BODY)).canonical_text
+    alone = parse(pdf(lines(50, 700, *sorted(rows), leading=14)))
+    assert "Storage" in alone.canonical_text
+
+
 # -- bad files, confined
 
 

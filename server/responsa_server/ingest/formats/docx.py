@@ -35,10 +35,10 @@ from responsa_server.ingest.formats.office import (
     understood,
     whole,
 )
-from responsa_server.ingest.formats.symbols import TICKED, UNTICKED, in_unicode, symbol
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
 from responsa_server.text.inline import Form, marked
+from responsa_server.text.symbols import TICKED, UNTICKED, in_unicode, symbol
 
 _VAL: Final = "w:val"
 _MAX_COLUMNS: Final = 63

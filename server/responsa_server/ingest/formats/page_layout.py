@@ -16,8 +16,9 @@ from itertools import islice, pairwise, zip_longest
 from typing import cast
 
 from responsa_server.ingest.formats.blocks import line_of_cells
-from responsa_server.ingest.formats.headers import SAMPLE_ROWS, header_rows
 from responsa_server.text.canonical import BlockKind
+from responsa_server.text.contents import contents_lines
+from responsa_server.text.headers import SAMPLE_ROWS, header_rows
 
 HYPHEN = "\ufffe"
 """Stands for a hyphen that the file's reader recognised as one at the end of a line."""
@@ -166,6 +167,7 @@ def arrange(pages: Sequence[Page]) -> list[Part]:
     if running and any(id(line) not in running for page in pages for line in page.lines):
         for page in pages:
             page.lines = [line for line in page.lines if id(line) not in running]
+    _leave_out_contents(pages)
     compounds = _Compounds(pages)
     parts: list[Part] = []
     for page in pages:
@@ -174,6 +176,24 @@ def arrange(pages: Sequence[Page]) -> list[Part]:
                 parts.append(part)
     _set_levels(parts)
     return parts
+
+
+def _leave_out_contents(pages: Sequence[Page]) -> None:
+    """Remove the lines of tables of contents. Their dots and page numbers may be drawn apart from the titles."""
+    rows: list[list[Line]] = []
+    for page in pages:
+        begun = len(rows)
+        for line in page.lines:
+            last = rows[-1][-1] if len(rows) > begun else None
+            if last is not None and abs(line.base - last.base) < 1 and line.left >= last.right - 1:
+                rows[-1].append(line)
+            else:
+                rows.append([line])
+    found = contents_lines([" ".join(line.text for line in row) for row in rows])
+    if found:
+        left_out = {id(line) for place in found for line in rows[place]}
+        for page in pages:
+            page.lines = [line for line in page.lines if id(line) not in left_out]
 
 
 # -- what repeats ------------------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from pypdfium2 import raw
 
 from responsa_server.ingest.formats.page_layout import HYPHEN, Box, Line, Page
 from responsa_server.ingest.formats.right_to_left import RIGHT_TO_LEFT, Glyph, is_mostly_rtl, logical_lines
-from responsa_server.ingest.formats.symbols import in_unicode
 from responsa_server.text.inline import lowered, raised
+from responsa_server.text.symbols import in_unicode
 
 # The library's functions have no type annotations.
 _pdfium = cast("Any", raw)
