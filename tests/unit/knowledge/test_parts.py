@@ -167,3 +167,13 @@ def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header()
         parts, last = part(replace(whole, before=before), "Last")
         assert last is not None
         assert parts.markdown(last) == expected
+
+
+def test_tables_next_to_each_other_have_their_own_columns() -> None:
+    page = "<table><tr><th>Team<th>Plan<tr><td>Kitchen<td>120</table><table><tr><th>Item<th>Width<tr><td>Door<td>90</table>"
+    assert (
+        shown(page, "Kitchen", name="a.html")
+        == "- **Team**: Kitchen; **Plan**: 120\n\n- **Item**: Door; **Width**: 90"
+    )
+    markdown = "| Team | Plan |\n|---|---|\n| Kitchen | 120 |\n\n| Item | Width |\n|---|---|\n| Door | 90 |\n"
+    assert shown(markdown, "Kitchen").count("|---|---|") == 2
