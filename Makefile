@@ -1,11 +1,11 @@
-# Two commands do: `make up` runs Responsa, `make test` runs all tests. Each installs what it needs.
+# Two commands do: `make up` runs Responsa, `make test` runs all tests. Each installs what it needs. (Programs of the system are installed only by root.)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python tools/install.py
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test packages check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr clean
+.PHONY: up install test ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr clean
 
 up: install
 	@exec $(BIN)/responsa up
@@ -13,17 +13,23 @@ up: install
 # What `up` needs.
 install: .venv/.runtime clients/web/dist/index.html
 
-test: packages
+test: ready
 	@exec $(BIN)/python tools/run_tests.py
 
-# What `test` needs. `make -j2 packages` installs Python and JavaScript packages at the same time.
+# Installs what `test` needs, all at the same time. Python compiles what the tests import, which takes less CPU time than compiling all packages.
+ready:
+	@UV_COMPILE_BYTECODE=0 $(MAKE) --no-print-directory -j3 packages programs
+
 packages: .venv/.dev node_modules/.installed
+
+programs:
+	@$(PYTHON) tools/programs.py
 
 check: packages
 	@exec $(BIN)/python tools/run_tests.py --static
 
 # All tests again, with the coverage of the server, the laboratory and the Python client. Fails below 85 %.
-coverage: packages
+coverage: ready
 	@exec $(BIN)/python tools/run_tests.py --coverage
 
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).

@@ -25,11 +25,6 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-PROGRAMS = {"nginx": "nginx", "haproxy": "haproxy", "systemd-analyze": "systemd"}
-"""The programs that the tests of docs/deployment.md run, and their packages in Debian."""
-PLACES = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-"""Where these programs may be. The PATH of a plain user often lacks the folders of the system's programs."""
 COVERAGE = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85")
 PYTHON_SOURCES = ("server", "clients/python", "tests", "tools", "bench")
 # Prints only errors.
@@ -106,14 +101,6 @@ def stages(**commands: Sequence[str | Path]) -> None:
 def main() -> None:
     """Runs the stages in order."""
     static_only = "--static" in sys.argv[1:]
-    if not static_only and not any(shutil.which(name) for name in BROWSERS):
-        sys.exit(
-            "Chromium is missing, and the tests of the page need it: install it (Debian: apt-get install chromium)"
-        )
-    missing = [] if static_only else [name for name in PROGRAMS if not shutil.which(name, path=PLACES)]
-    if missing:
-        packages = " ".join(PROGRAMS[name] for name in missing)
-        sys.exit(f"The tests need {', '.join(missing)}: install them (Debian: apt-get install {packages})")
     first: dict[str, Sequence[str | Path]] = {
         "format": [BIN / "ruff", "format", "--check", "--quiet", *PYTHON_SOURCES],
         "lint": [BIN / "ruff", "check", "--quiet", *PYTHON_SOURCES],

@@ -15,15 +15,8 @@ from responsa_client import Responsa
 from tests.browser.person import PATIENCE, Person
 from tests.callers import Credential, Registry
 from tests.instance import Instance, instance_in
+from tools.programs import BROWSERS
 
-# The headless shell is Chromium without windows. It takes a third less CPU time for the same pages.
-NAMES = (
-    "chromium-headless-shell",
-    "chromium",
-    "chromium-browser",
-    "google-chrome-stable",
-    "google-chrome",
-)
 # Chromium opens two hidden pages for the address bar of each window, which take a second of CPU time. The other features are those that Playwright
 # switches off: of two lists, Chromium reads only the last.
 NO_FEATURES = (
@@ -57,13 +50,11 @@ ARGUMENTS = (
 
 def chromium() -> str:
     """The path of the system's Chromium, or of its headless shell. Without Chromium, the tests fail; they are never skipped."""
-    for name in NAMES:
+    for name in BROWSERS:
         path = shutil.which(name)
         if path is not None:
             return path
-    pytest.fail(
-        "Chromium is missing: install the system's package `chromium` (as .ci/run does), then run the tests again"
-    )
+    pytest.fail("Chromium is missing: `make programs` installs it")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

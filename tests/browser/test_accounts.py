@@ -18,13 +18,12 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
-from responsa.auth.v1 import user_pb2
 from responsa.knowledge.v1.reader_pb2 import Reader
 from responsa_client import Responsa
-from responsa_client.errors import PermissionDenied, Unauthenticated
-from tests.browser.accounts import OTHER_PASSWORD, Account, account, button, enter, fill
+from responsa_client.errors import Unauthenticated
+from tests.browser.accounts import OTHER_PASSWORD, account, button, enter, fill
 from tests.browser.conftest import at_browser
-from tests.browser.person import Person, Tab, until
+from tests.browser.person import Person, Tab
 from tests.browser.rules import flaws
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.callers import PASSWORD, Registry
@@ -85,149 +84,6 @@ async def test_a_user_signs_in_with_a_password_and_the_page_never_sees_a_token(p
     assert "#/profile" not in page.url
     with httpx2.Client(base_url=person.url, cookies=stolen) as thief:
         assert thief.get("/v1/users/me").status_code == 401
-
-
-async def test_the_tenant_is_asked_for_only_if_it_is_not_the_usual_one(person: Person) -> None:
-    ada = account(person.client, "Ada")
-    tab = await person.open(await person.profile(), person.url)
-    await expect(tab.page.get_by_label("Tenant")).to_be_hidden()
-    await button(tab, "Another tenant").click()
-    await expect(tab.page.get_by_label("Tenant")).to_be_focused()
-    await tab.page.get_by_label("Tenant").fill(ada.tenant)
-    await fill(tab, ada)
-    await button(tab, "Sign in").click()
-    await tab.question.wait_for()
-    assert tab.page.url.startswith(f"{person.url}/{ada.query()}")
-
-
-async def test_a_password_can_be_looked_at(person: Person) -> None:
-    tab = await person.open(await person.profile(), person.url)
-    field = tab.page.get_by_label("Password", exact=True)
-    await field.fill(PASSWORD)
-    await expect(field).to_have_attribute("type", "password")
-    look = tab.page.get_by_role("button", name="Show: Password")
-    await look.click()
-    await expect(field).to_have_attribute("type", "text")
-    await expect(look).to_have_attribute("aria-pressed", "true")
-
-
-async def test_attempts_that_fail_too_often_say_when_to_try_again(person: Person) -> None:
-    ada = account(person.client, "Ada")
-    for _ in range(10):
-        with pytest.raises(Unauthenticated):
-            person.client.login(ada.user.email, OTHER_PASSWORD, ada.tenant)
-    tab = await person.open(await person.profile(), f"{person.url}/{ada.query()}")
-    await fill(tab, ada)
-    await button(tab, "Sign in").click()
-    await expect(tab.page.get_by_role("alert")).to_have_text(
-        re.compile(r"Too many attempts.*Try again in 1\d minutes\.")
-    )
-
-
-async def test_an_invited_person_registers_and_is_signed_in(person: Person) -> None:
-    code = person.client.create_invitation(admin=True).code
-    context = await person.profile()
-    # The code of the invitation names the tenant, but a sign-in needs the tenant's name.
-    tenant = person.client.me().tenant.removeprefix("tenants/")
-    tab = await person.open(context, f"{person.url}/?tenant={tenant}#invitation={code}")
-    page = tab.page
-    await expect(page.get_by_role("heading", name="Register")).to_be_visible()
-    await expect(page.get_by_label("Code of the invitation")).to_have_value(code)
-    assert "invitation" not in page.url
-    await expect(page.get_by_label("Name")).to_be_focused()
-    await page.get_by_label("Name").fill("Carla")
-    await page.get_by_label("E-mail address").fill("carla")
-    await page.get_by_label("New password", exact=True).fill("password1234")
-    await button(tab, "Register").click()
-    await until(
-        lambda: page.evaluate(f"({problem_of(page, 'E-mail address')})() !== ''"), "a problem at the address"
-    )
-    assert "must be an e-mail address" in await page.evaluate(problem_of(page, "E-mail address"))
-    await expect(page.get_by_label("E-mail address")).to_be_focused()
-    await page.get_by_label("E-mail address").fill(f"carla@{tenant}.example")
-    for weak, why in (("short", "at least 12 characters"), ("password1234", "too easy to guess")):
-        await page.get_by_label("New password", exact=True).fill(weak)
-        await button(tab, "Register").click()
-        await expect(page.locator(".problem", has_text=why)).to_be_visible()
-        await expect(page.get_by_label("New password", exact=True)).to_be_focused()
-        assert why in await page.evaluate(problem_of(page, "New password"))
-    await page.get_by_label("New password", exact=True).fill(PASSWORD)
-    await button(tab, "Register").click()
-    await expect(tab.account).to_have_text("Carla")
-    await expect(page.get_by_role("link", name="Administration")).to_be_visible()
-
-    again = await person.open(await person.profile(), f"{person.url}/?tenant={tenant}#invitation={code}")
-    await again.page.get_by_label("E-mail address").fill(f"dan@{tenant}.example")
-    await again.page.get_by_label("New password", exact=True).fill(PASSWORD)
-    await button(again, "Register").click()
-    await expect(again.page.locator(".problem", has_text="already used")).to_be_visible()
-    await expect(again.page.get_by_label("Code of the invitation")).to_be_focused()
-
-
-@pytest.fixture
-def open_to_all() -> Iterator[Instance]:
-    """An instance where anyone may register, with an OpenID Connect provider for the default tenant."""
-    # The home is not in pytest's folder, because the paths of sockets must stay short.
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    try:
-        with instance_in(
-            folder,
-            RESPONSA_DOCS="none",
-            RESPONSA_ACCOUNTS__REGISTRATION="open",
-            RESPONSA_OIDC__PROVIDERS__WORK__ISSUER="https://login.example.org",
-            RESPONSA_OIDC__PROVIDERS__WORK__CLIENT_ID="responsa",
-            RESPONSA_OIDC__PROVIDERS__WORK__DISPLAY_NAME="Work & <b>Co</b>",
-        ) as one:
-            yield one
-    finally:
-        shutil.rmtree(folder)
-
-
-def _provider(asked: list[str], uri: str) -> Callable[[Route], Awaitable[None]]:
-    """Stands for the server's part of a sign-in with a provider, whose tests are elsewhere. asked: receives the body of each request."""
-
-    async def start(route: Route) -> None:
-        asked.append(route.request.post_data or "")
-        await route.fulfill(json={"authorizationUri": uri})
-
-    return start
-
-
-async def test_where_anyone_may_register_no_code_is_needed(open_to_all: Instance, browser: Browser) -> None:
-    with Responsa(open_to_all.url, api_key=open_to_all.key) as client:
-        async for person in at_browser(open_to_all, browser, client):
-            tab = await person.open(await person.profile(), person.url)
-            page = tab.page
-            await button(tab, "Register").click()
-            await expect(page.get_by_label("Tenant")).to_be_hidden()
-            await page.get_by_label("Name").fill("Dora")
-            await page.get_by_label("E-mail address").fill("dora@example.org")
-            await page.get_by_label("New password", exact=True).fill(PASSWORD)
-            await page.get_by_role("button", name="Register", exact=True).click()
-            await expect(tab.account).to_have_text("Dora")
-            await expect(page.get_by_role("link", name="Administration")).to_have_count(0)
-            await tab.sign_out()
-
-            asked: list[str] = []
-            await page.route("**/v1/oidc/work:start", _provider(asked, f"{person.url}/icon.svg?state=1"))
-            await page.get_by_role("button", name="Sign in with Work & <b>Co</b>").click()
-            await page.wait_for_url("**/icon.svg?state=1")
-            assert asked == ['{"returnTo":"/#/"}']
-
-            # With an invitation, the form is open to a user who is signed in; the page asks before that session can end.
-            signed = client.create_user("Emil", "emil@example.org")
-            client.reset_password(client.create_reset_code(signed.name).code, PASSWORD)
-            context = await person.profile()
-            await enter(person, Account(signed), context)
-            second = await person.open(context, f"{person.url}/#invitation=rsi_x")
-            page = second.page
-            await page.route("**/v1/oidc/work:start", _provider(asked, f"{person.url}/icon.svg?state=2"))
-            await page.get_by_role("button", name="Sign in with Work & <b>Co</b>").click()
-            await expect(page.get_by_role("dialog")).to_contain_text("This browser is signed in as Emil")
-            assert len(asked) == 1
-            await page.get_by_role("dialog").get_by_role("button", name="Sign in as another user").click()
-            await page.wait_for_url("**/icon.svg?state=2")
-            assert asked[1:] == ['{"returnTo":"/","invitation":"rsi_x","replace":true}']
 
 
 @pytest.fixture
@@ -333,58 +189,6 @@ async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change
             await button(tab, "Go on").click()
             await expect(tab.account).to_be_visible()
             assert client.lookup_user("dora@example.net").email == "dora@example.net"
-
-
-async def test_without_a_mail_server_an_administrator_hands_out_the_code(person: Person) -> None:
-    tab = await person.open(await person.profile(), person.url)
-    await button(tab, "Forgot your password?").click()
-    await tab.page.get_by_label("E-mail address").fill("dora@example.org")
-    await button(tab, "Send a mail").click()
-    await expect(tab.page.get_by_role("alert")).to_contain_text("Ask an administrator for a reset code")
-    await expect(tab.page.get_by_label("Reset code")).to_be_focused()
-
-
-async def test_a_registration_does_not_say_that_an_address_is_taken(person: Person) -> None:
-    ada = account(person.client, "Ada")
-    code = person.client.create_invitation().code
-    tab = await person.open(await person.profile(), f"{person.url}/{ada.query()}")
-    await button(tab, "Register with an invitation").click()
-    await expect(tab.page.get_by_label("Code of the invitation")).to_be_focused()
-    await tab.page.get_by_label("Code of the invitation").fill(code)
-    await tab.page.get_by_label("E-mail address").fill(ada.user.email)
-    await tab.page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
-    await button(tab, "Register").click()
-    await expect(tab.page.get_by_role("alert")).to_contain_text("Your registration has arrived.")
-    await expect(tab.page.get_by_label("Password", exact=True)).to_be_focused()
-    await tab.page.get_by_label("Password", exact=True).fill(PASSWORD)
-    await button(tab, "Sign in").click()
-    await expect(tab.account).to_have_text("Ada")
-
-
-async def test_a_reset_code_sets_a_new_password_once_and_ends_all_sessions(person: Person) -> None:
-    ada = account(person.client, "Ada")
-    before = await enter(person, ada)
-    code = person.client.create_reset_code(ada.user.name).code
-    tab = await person.open(await person.profile(), f"{person.url}/{ada.query()}#reset={code}")
-    page = tab.page
-    await expect(page.get_by_label("Reset code")).to_have_value(code)
-    assert "reset" not in page.url
-    await page.get_by_label("New password", exact=True).fill(ada.user.email)
-    await button(tab, "Set the password").click()
-    await expect(page.locator(".problem", has_text="too easy to guess")).to_be_visible()
-    await page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
-    await button(tab, "Set the password").click()
-    await expect(page.get_by_role("alert")).to_contain_text("Your new password is set")
-    await fill(tab, ada, OTHER_PASSWORD)
-    await button(tab, "Sign in").click()
-    await expect(tab.account).to_have_text("Ada")
-    await before.page.get_by_role("link", name="Documents", exact=True).click()
-    await expect(before.page.get_by_role("alert")).to_have_text("Your session has ended.")
-
-    again = await person.open(await person.profile(), f"{person.url}/#reset={code}")
-    await again.page.get_by_label("New password", exact=True).fill(PASSWORD)
-    await button(again, "Set the password").click()
-    await expect(again.page.locator(".problem", has_text="already used")).to_be_visible()
 
 
 async def test_a_link_of_another_user_asks_before_it_ends_the_present_session(person: Person) -> None:
@@ -504,37 +308,6 @@ async def test_a_cookie_from_another_port_makes_no_tab_work_in_another_session(p
     await expect(asking.asked).to_contain_text(RYE_BREAD)
 
 
-async def test_a_sign_in_whose_user_is_not_learnt_is_noticed_in_the_other_tabs(person: Person) -> None:
-    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
-    context = await person.profile()
-    form = await person.open(context, f"{person.url}/{bob.query()}")
-    await fill(form, bob)
-    tab = await enter(person, ada, context)
-    await button(form, "Sign in").click()
-    replaces = form.page.get_by_role("dialog").get_by_role("button", name="Sign in as another user")
-    await replaces.wait_for()
-    await form.page.route("**/GetMe", lambda route: route.abort("connectionrefused"))
-    await replaces.click()
-    await expect(form.page.get_by_role("alert")).to_have_text("Responsa cannot be reached.")
-    await expect(tab.page.get_by_role("alert")).to_have_text("This browser is now signed in as another user.")
-
-
-async def test_what_a_user_left_in_a_tab_is_not_shown_to_the_next_user(person: Person) -> None:
-    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
-    context = await person.profile()
-    tab = await enter(person, ada, context)
-    await tab.question.fill("A question that Ada has not sent")
-    await tab.page.wait_for_load_state("networkidle")
-    await context.clear_cookies()
-    await tab.page.get_by_role("link", name="Documents", exact=True).click()
-    await expect(tab.page.get_by_role("alert")).to_have_text("Your session has ended.")
-    await fill(tab, bob)
-    await button(tab, "Sign in").click()
-    await expect(tab.account).to_have_text("Bob")
-    await tab.page.get_by_role("link", name="Ask", exact=True).click()
-    await expect(tab.question).to_have_value("")
-
-
 async def test_a_session_that_another_device_ends_ends_the_open_page(asker: Person) -> None:
     ada = account(asker.client, "Ada")
     tab = await enter(asker, ada, place="&agent=testing")
@@ -544,16 +317,6 @@ async def test_a_session_that_another_device_ends_ends_the_open_page(asker: Pers
     await device.page.get_by_role("button", name="End the session on").click()
     await expect(tab.page.get_by_role("alert")).to_have_text("Your session has ended.")
     await expect(device.page.get_by_role("list", name="Sessions").get_by_role("listitem")).to_have_count(1)
-
-
-async def test_a_disabled_user_learns_it_on_the_page(person: Person) -> None:
-    ada = account(person.client, "Ada")
-    tab = await enter(person, ada)
-    await tab.page.wait_for_load_state("networkidle")
-    person.client.disable_user(ada.user.name)
-    await tab.page.get_by_role("link", name="Documents", exact=True).click()
-    await expect(tab.page.get_by_role("alert")).to_contain_text("This account is disabled.")
-    await expect(tab.account).to_have_count(0)
 
 
 async def test_a_user_changes_the_name_and_the_password(person: Person) -> None:
@@ -591,56 +354,6 @@ async def test_a_user_changes_the_name_and_the_password(person: Person) -> None:
     await expect(page.get_by_role("tab", name="Password")).to_have_attribute("aria-selected", "true")
     await page.go_back()
     await expect(page.get_by_role("tab", name="Account")).to_have_attribute("aria-selected", "true")
-
-
-async def test_sessions_are_listed_and_ended(person: Person) -> None:
-    ada = account(person.client, "Ada")
-    tab = await enter(person, ada, place="#/profile/sessions")
-    with Responsa(person.url) as nobody:
-        program = nobody.login(ada.user.email, PASSWORD, ada.tenant).tokens
-    browser = await enter(
-        person,
-        ada,
-        await person.profile(
-            user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
-        ),
-    )
-    await tab.page.reload()
-    rows = tab.page.get_by_role("list", name="Sessions").get_by_role("listitem")
-    await expect(rows).to_have_count(3)
-    await expect(rows.filter(has_text="this device")).to_contain_text("Chrome on Linux")
-    await expect(rows.filter(has_text="this device").get_by_role("button")).to_have_count(0)
-    firefox = rows.filter(has_text="Firefox on Linux")
-    await expect(firefox).to_contain_text(re.compile(r"last used \d+ \w+ \d{4}"))
-    await firefox.get_by_role("button", name="End the session on Firefox").click()
-    await expect(rows).to_have_count(2)
-    await browser.page.get_by_role("link", name="Documents", exact=True).click()
-    await expect(browser.page.get_by_role("alert")).to_have_text("Your session has ended.")
-    await button(tab, "End all other sessions").click()
-    await tab.page.get_by_role("dialog").get_by_role("button", name="End them").click()
-    await expect(rows).to_have_count(1)
-    with Responsa(person.url, api_key=program.access_token) as ended, pytest.raises(Unauthenticated):
-        ended.me()
-    await expect(tab.account).to_be_visible()
-
-
-async def test_an_administrator_makes_a_key_with_the_rights_of_a_user(person: Person) -> None:
-    ada = account(person.client, "Ada", admin=True)
-    tab = await enter(person, ada, place="#/profile/keys")
-    page, dialog = tab.page, tab.page.get_by_role("dialog")
-    await button(tab, "New API key").click()
-    await dialog.get_by_label("Name").fill("report")
-    await dialog.get_by_label("Rights").select_option(label="What users may do: no administration")
-    await dialog.get_by_role("button", name="Create").click()
-    secret = await dialog.get_by_label("Secret", exact=True).input_value()
-    await dialog.get_by_role("button", name="Done").click()
-    with Responsa(person.url, api_key=secret) as program:
-        me = program.me()
-        assert (me.name, me.role) == (ada.user.name, user_pb2.USER_ROLE_USER)
-        with pytest.raises(PermissionDenied):
-            program.lookup_user(ada.user.email)
-    row = page.get_by_role("list", name="API keys").get_by_role("listitem")
-    await expect(row.filter(has_text="report")).to_contain_text("user")
 
 
 async def test_api_keys_are_made_shown_once_and_revoked(person: Person) -> None:
@@ -771,17 +484,6 @@ async def test_an_account_is_deleted_with_its_shared_collections_handed_over(per
     await button(tab, "Go to the sign-in page").click()
     await expect(page.get_by_label("E-mail address")).to_be_visible()
     assert await context.cookies() == []
-
-
-async def test_the_profile_shows_what_was_used_and_when_the_quota_resets(person: Person) -> None:
-    ada = account(person.client, "Ada")
-    person.client.update_user_quota(ada.user.name, {"tokens_per_day": 1000})
-    tab = await enter(person, ada, place="#/profile/usage")
-    today = tab.page.get_by_role("region", name="Today")
-    await expect(today).to_contain_text("0 of 1,000 used; 1,000 left")
-    await expect(today).to_contain_text(re.compile(r"Begins again at 0 on \d+ \w+ \d{4}, \d\d:\d\d"))
-    await expect(tab.page.get_by_role("region", name="This month")).to_contain_text("no limit")
-    assert await flaws(tab.page) == []
 
 
 async def test_the_menu_is_closed_by_escape_and_by_leaving_it(person: Person) -> None:

@@ -10,7 +10,6 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from playwright.async_api import expect
 
-from responsa.chat.v1 import turn_pb2
 from responsa_lab.testing.loopback import LoopbackServer
 from tests.browser.person import Person, Tab, until
 from tests.browser.rules import flaws
@@ -20,15 +19,12 @@ from tests.browser.texts import (
     LAST_KEEPER,
     LIGHTHOUSE,
     RYE_BREAD,
-    UNANSWERABLE,
     WHO_BUILT,
 )
 from tests.instance import Instance
 from tests.wire.searching import Page, SearchService
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-BOOKING = "Please book me a seat on the night train to Vienna."
 
 
 def asked(person: Person) -> list[tuple[str, dict[str, object]]]:
@@ -101,49 +97,6 @@ async def test_a_conversation_goes_on_with_the_agent_and_parameters_it_was_asked
     await expect(tab.page.get_by_label("Level")).to_have_count(0)
 
 
-async def test_an_agent_is_named_by_the_address(person: Person) -> None:
-    person.agent = "chat"
-    tab = await person.sign_in()
-    await expect(tab.agent.locator("option:checked")).to_have_text("Chat")
-    await tab.ask("Hello, how are you today?")
-    assert asked(person) == [("agents/chat", {})]
-    await expect(tab.fallbacks).to_have_text(re.compile("^No model wrote this"))
-
-
-async def test_an_agent_that_is_not_there_is_said_so(person: Person) -> None:
-    person.agent = "nobody"
-    tab = await person.sign_in()
-    await expect(tab.agent.locator("option:checked")).to_have_text("nobody (not listed)")
-    await tab.send(WHO_BUILT)
-    await expect(tab.alert).to_contain_text("There is no agent “nobody”")
-    await expect(tab.question).to_have_value(WHO_BUILT)
-    await tab.choose("Responsa")
-    person.add(LIGHTHOUSE, "lighthouse.md")
-    await tab.question.press("Enter")
-    await expect(tab.answers).to_contain_text("Axel Hampus Dalström")
-
-
-async def test_a_teacher_that_is_gone_is_told_at_its_field(person: Person) -> None:
-    tab, teacher = await at_the_tutor(person)
-    person.client.create_teacher("Mr Okonjo", "You teach briskly.")
-    await tab.page.reload()
-    teachers = tab.page.get_by_label("Teacher", exact=True)
-    await teachers.select_option(label="Ms Ashdown")
-    person.client.delete_teacher(teacher)
-    await tab.watch_live()
-    await tab.send(WHO_BUILT)
-    await expect(teachers).to_be_focused()
-    await expect(teachers).to_have_accessible_description(re.compile("not found|no such", re.IGNORECASE))
-    await expect(teachers.get_by_role("option")).to_have_text(["Choose…", "Mr Okonjo"])
-    await expect(tab.question).to_have_value(WHO_BUILT)
-    assert asked(person) == []
-    assert any("eacher" in one for one in await tab.said())
-
-    await teachers.select_option(label="Mr Okonjo")
-    await tab.question.press("Enter")
-    await expect(tab.answers).to_contain_text("Axel Hampus Dalström")
-
-
 async def test_parameters_are_a_form_made_from_the_schema(person: Person) -> None:
     person.add(BAKERY, "bakery.md")
     tab = await person.sign_in()
@@ -174,88 +127,6 @@ async def test_parameters_are_a_form_made_from_the_schema(person: Person) -> Non
     assert asked(person) == [
         ("agents/helper", {"words": 40.0, "tone": "warm", "brief": True, "topic": "bread"})
     ]
-
-
-async def test_questions_to_try_are_put_into_the_field_and_not_asked(person: Person) -> None:
-    tab = await person.sign_in()
-    await tab.choose("Helper")
-    await tab.page.get_by_role("button", name="How long does the rye bread rest?").click()
-    await expect(tab.question).to_have_value("How long does the rye bread rest?")
-    await expect(tab.question).to_be_focused()
-    assert asked(person) == []
-
-
-async def test_what_fell_back_and_what_it_cost_is_told_below_the_answer(person: Person) -> None:
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in()
-    await tab.choose("Helper")
-    await tab.page.get_by_label("Words").fill("40")
-    await tab.watch_live()
-    await tab.ask(RYE_BREAD)
-    (turn,) = person.client.turns()
-    micros = turn.usage.cost_usd_micros
-    assert micros >= 100
-    price = f"{micros / 1e6:.4f}".rstrip("0")
-    await expect(tab.answers).to_contain_text("nineteen hours")
-    await expect(tab.chips.first).to_be_visible()
-    fallback = "scripted:broken-429 was not available; scripted:priced was used instead"
-    await expect(tab.fallbacks).to_have_text(re.compile(f"^{re.escape(fallback)}"))
-    await expect(tab.outcome).to_contain_text(f"Answered by Helper with scripted:priced; {price} USD.")
-    assert fallback in (await tab.said())[-1]
-    steps = await tab.answers.locator(".steps li").all_text_contents()
-    assert any("calling scripted:priced" in one for one in steps)
-    assert any(f"{price} USD" in one for one in steps)
-
-    told = await tab.outcome.text_content()
-    await tab.page.reload()
-    await expect(tab.outcome).to_have_text(told or "no note")
-
-
-@pytest.mark.parametrize(
-    ("agent", "question", "reason", "heading"),
-    [
-        ("Responsa", UNANSWERABLE, turn_pb2.REFUSAL_REASON_NO_SUPPORT, "No answer"),
-        ("Chat", BOOKING, turn_pb2.REFUSAL_REASON_OUT_OF_SCOPE, "Not a question for this agent"),
-        ("Poor", RYE_BREAD, turn_pb2.REFUSAL_REASON_BUDGET, "Over the limit"),
-        ("Unwilling", RYE_BREAD, turn_pb2.REFUSAL_REASON_UNSAFE, "The model will not answer this"),
-    ],
-    ids=["no support", "out of scope", "budget", "unsafe"],
-)
-async def test_refusals_are_told_apart(
-    person: Person, agent: str, question: str, reason: turn_pb2.RefusalReason, heading: str
-) -> None:
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in()
-    await tab.choose(agent)
-    await tab.ask(question)
-    (turn,) = person.client.turns()
-    assert turn.terminal_event.refused.reason == reason
-    refusal = tab.answers.locator(".refusal")
-    await expect(refusal.locator("strong")).to_have_text(heading)
-    await expect(refusal).to_contain_text(turn.terminal_event.refused.message)
-    await expect(tab.live).to_have_text(re.compile(f"^{heading}. "))
-    await tab.page.reload()
-    await expect(refusal.locator("strong")).to_have_text(heading)
-
-
-async def test_a_quota_refuses_an_answer_and_then_the_question(person: Person) -> None:
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in()
-    await tab.choose("Poor")
-    me = person.client.me().name
-    person.client.update_user_quota(me, {"tokens_per_day": len(RYE_BREAD.encode())})
-    await tab.ask(RYE_BREAD)
-    (turn,) = person.client.turns()
-    assert turn.terminal_event.refused.reason == turn_pb2.REFUSAL_REASON_QUOTA
-    refusal = tab.answers.locator(".refusal")
-    await expect(refusal.locator("strong")).to_have_text("Over your quota")
-    await expect(refusal).to_contain_text(turn.terminal_event.refused.message)
-
-    # Now nothing is recorded. The page shows the server's message.
-    person.client.update_user_quota(me, {"tokens_per_day": 0})
-    await tab.send(RYE_BREAD)
-    await expect(tab.page.get_by_text("Your quota of 0 tokens a day is too small")).to_be_visible()
-    assert len(list(person.client.turns())) == 1
 
 
 async def test_a_teachers_name_is_text_whatever_it_holds(person: Person) -> None:

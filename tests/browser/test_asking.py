@@ -9,7 +9,6 @@ from playwright.async_api import expect
 
 from tests.browser.person import Person
 from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, UNANSWERABLE, WHO_BUILT
-from tests.callers import Registry
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -114,26 +113,6 @@ async def test_a_long_passage_scrolls_in_its_card_with_the_marked_sentence_in_si
     )
 
 
-async def test_the_picker_of_collections_shows_all_rows_and_closes_when_a_question_is_asked(
-    person: Person,
-) -> None:
-    for name in ("sea", "air"):
-        person.client.create_collection(name, display_name=f"The {name}")
-    person.add(BAKERY, "bakery.md", collection="air")
-    tab = await person.sign_in()
-    picker = tab.page.locator("details.scope")
-    await picker.locator("summary").click()
-    await expect(picker.locator("label")).to_have_count(2)
-    for name in ("The sea", "The air"):
-        box = await picker.get_by_text(name, exact=True).bounding_box()
-        assert box is not None
-        assert box["height"] > 10
-        assert box["width"] > 20
-    await tab.ask(RYE_BREAD)
-    await expect(picker).not_to_have_attribute("open", re.compile(""))
-    await expect(tab.answers).to_contain_text("nineteen hours")
-
-
 async def test_a_question_goes_to_the_chosen_collections_alone(person: Person) -> None:
     person.client.create_collection("sea", display_name="The sea")
     person.add(LIGHTHOUSE, "lighthouse.md", collection="sea")
@@ -184,24 +163,6 @@ async def test_a_collection_that_is_gone_is_no_longer_asked_and_the_page_says_so
     await expect(scope.locator("summary")).to_have_text("Asking all collections")
 
 
-async def test_a_search_says_that_the_chosen_collection_is_gone(person: Person) -> None:
-    person.client.create_collection("sea", display_name="The sea")
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in()
-    await tab.page.get_by_role("link", name="Search", exact=True).click()
-    chosen = tab.page.get_by_label("In", exact=True)
-    await chosen.select_option(label="The sea")
-    person.client.delete_collection("collections/sea")
-    await tab.page.get_by_label("Search for").fill("rye bread")
-    await tab.page.get_by_label("Search for").press("Enter")
-    await expect(tab.alert).to_have_text(
-        "The collection “The sea” no longer exists, or you may no longer read it. Now “All collections” is chosen."
-    )
-    await expect(chosen.locator("option:checked")).to_have_text("All collections")
-    await tab.page.get_by_label("Search for").press("Enter")
-    await expect(tab.page.get_by_role("list", name="Passages")).to_contain_text("nineteen hours")
-
-
 async def test_conversations_are_listed_opened_renamed_and_deleted(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
@@ -237,55 +198,3 @@ async def test_conversations_are_listed_opened_renamed_and_deleted(person: Perso
     assert [one.title for one in person.client.conversations()] == [LAST_KEEPER]
     await tab.page.goto(first)
     await expect(tab.alert).to_contain_text("does not exist")
-
-
-async def test_a_long_conversation_opens_at_its_end_and_shows_earlier_messages_when_asked(
-    person: Person,
-) -> None:
-    person.add(BAKERY, "bakery.md")
-    conversation = person.client.create_conversation(title="Long").name
-    for number in range(27):
-        person.client.answer(f"{RYE_BREAD} ({number})", conversation=conversation)
-    tab = await person.sign_in()
-    await tab.page.get_by_role("link", name="Long").click()
-    await expect(tab.asked).to_have_count(25)
-    await expect(tab.asked.last).to_be_in_viewport()
-    await tab.page.get_by_role("button", name="Show earlier messages").click()
-    await expect(tab.asked).to_have_count(27)
-    assert [re.findall(r"\((\d+)\)", one)[0] for one in await tab.asked.all_text_contents()] == [
-        str(n) for n in range(27)
-    ]
-
-
-async def test_a_question_that_is_too_long_is_not_sent(person: Person) -> None:
-    tab = await person.sign_in()
-    await tab.question.fill("é" * 8193)
-    await tab.question.press("Enter")
-    await expect(tab.alert).to_contain_text("too long by 2 bytes")
-    assert list(person.client.conversations()) == []
-    await tab.question.fill("   ")
-    await tab.question.press("Enter")
-    assert list(person.client.turns()) == []
-
-
-async def test_a_question_to_a_busy_conversation_waits_for_its_turn(
-    person: Person, registry: Registry
-) -> None:
-    person.add(BAKERY, "bakery.md")
-    person.add(LIGHTHOUSE, "lighthouse.md")
-    conversation = person.client.create_conversation(title="Shared").name
-    tab = await person.sign_in()
-    await tab.page.get_by_role("link", name="Shared").click()
-    await expect(tab.page.get_by_role("heading", name="Shared")).to_be_visible()
-    with registry.holding("collection_stat"):
-        person.client.start_turn(RYE_BREAD, conversation=conversation)
-        await tab.send(WHO_BUILT)
-        await expect(tab.asked).to_have_text(
-            [re.compile(re.escape(RYE_BREAD)), re.compile(re.escape(WHO_BUILT))]
-        )
-        await expect(tab.steps.nth(1)).to_have_text("Waiting for 1 earlier question…")
-    await expect(tab.answers).to_have_count(2)
-    await expect(tab.answers.nth(0)).to_contain_text("nineteen hours")
-    await expect(tab.answers.nth(1)).to_contain_text("Axel Hampus Dalström")
-    await expect(tab.alert).to_have_count(0)
-    assert [one.text for one in person.client.turns(order_by="create_time")] == [RYE_BREAD, WHO_BUILT]

@@ -186,24 +186,6 @@ async def test_documents_are_found_sorted_selected_and_deleted_together(person: 
     assert [one.source_key for one in person.client.documents("default")] == ["d/story.md", "z.md"]
 
 
-async def test_the_options_above_the_list_are_not_cut_off(person: Person) -> None:
-    for name in ("a", "b"):
-        person.add(f"# Story {name.upper()}\n\n{BAKERY}", f"{name}/story.md")
-    tab = await person.sign_in(viewport={"width": 1280, "height": 800})
-    await tab.open_documents()
-    missing = """(select) => {
-        const free = select.cloneNode(true);
-        free.style.width = "max-content";
-        free.style.position = "absolute";
-        select.parentElement.append(free);
-        const wanted = free.offsetWidth;
-        free.remove();
-        return wanted - select.offsetWidth;
-    }"""
-    for label in ("State", "Type", "Sort by"):
-        assert await tab.page.get_by_label(label, exact=True).evaluate(missing) <= 0, label
-
-
 async def test_a_long_list_has_pages(person: Person, registry: Registry) -> None:
     operations = [
         person.client.create_document(f"Line {number}.", source_key=f"{number:03}.md", title=f"Text {number}")
@@ -252,19 +234,6 @@ async def test_an_upload_whose_connection_breaks_is_sent_again_and_taken_once(pe
     assert sent[0] == sent[1]
     (document,) = person.client.documents("default")
     assert document.version == 1
-
-
-async def test_an_upload_can_be_cancelled(person: Person, registry: Registry) -> None:
-    tab = await person.sign_in()
-    await tab.open_documents()
-    # The worker needs this table before it begins the transaction that publishes, which a cancellation waits for.
-    with registry.holding("embedding_cache"):
-        await tab.upload(("bakery.md", BAKERY.encode()))
-        await tab.sent("bakery.md")
-        await tab.page.get_by_role("button", name="Cancel: bakery.md").click()
-        await expect(tab.upload_of("bakery.md")).to_contain_text("Cancelled")
-    await tab.page.get_by_role("button", name="Try again: bakery.md").click()
-    await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
 
 
 async def test_an_upload_cancelled_before_its_response_is_cancelled_on_the_server(
@@ -330,48 +299,6 @@ async def test_the_list_outlives_a_lost_connection_while_a_document_is_read(
     await expect(rows).to_have_count(2)
 
 
-async def test_a_second_deletion_waits_for_the_first(person: Person) -> None:
-    for name in ("a", "b", "c"):
-        person.add(f"# Story {name.upper()}\n\n{BAKERY}", f"{name}.md")
-    tab = await person.sign_in()
-    await tab.open_documents()
-    released = asyncio.Event()
-
-    async def delay(route: Route) -> None:
-        await released.wait()
-        await route.continue_()
-
-    await tab.page.route("**/responsa.knowledge.v1.KnowledgeService/DeleteDocument", delay)
-    remove = tab.page.get_by_role("button", name="Delete selected")
-    await expect(tab.page.locator(".documents .name")).to_have_count(3)
-    await tab.page.get_by_label("Select all shown").check()
-    await tab.page.get_by_label("Select Story C").uncheck()
-    await remove.click()
-    await tab.page.get_by_role("dialog").get_by_role("button", name="Delete 2 documents").click()
-    await tab.page.get_by_label("Select Story C").check()
-    await expect(remove).to_be_disabled()
-    released.set()
-    await expect(tab.page.get_by_role("region", name="Deletion")).to_contain_text("2 of 2 documents deleted.")
-    await expect(remove).to_be_enabled()
-
-
-async def test_a_document_opened_by_its_address_appears_as_soon_as_it_is_read(
-    person: Person, registry: Registry
-) -> None:
-    tab = await person.sign_in()
-    with registry.holding("passage"):
-        person.client.create_document(BAKERY, source_key="bakery.md")
-        await tab.open_documents()
-        await expect(tab.page.locator(".documents")).to_contain_text("being read…")
-        (document,) = person.client.documents("default")
-        await tab.page.evaluate("(name) => { location.hash = `#/${name}`; }", document.name)
-        await expect(tab.source).to_contain_text("The server is still reading this document.")
-        await expect(tab.source.get_by_role("tab", name="Passages")).to_be_hidden()
-    await expect(tab.source.locator(".document-text")).to_contain_text("bakery")
-    await expect(tab.source.get_by_role("tab", name="Passages")).to_be_visible()
-    await expect(tab.source).not_to_contain_text("still reading")
-
-
 async def test_a_new_try_waits_until_the_cancelled_upload_has_ended(
     person: Person, registry: Registry
 ) -> None:
@@ -395,32 +322,6 @@ async def test_a_new_try_waits_until_the_cancelled_upload_has_ended(
         released.set()
         await expect(state).not_to_have_text("waiting")
     await expect(state).to_have_text("searchable")
-
-
-async def test_an_upload_cancelled_while_it_waits_is_sent_once_when_tried_again(
-    person: Person, registry: Registry
-) -> None:
-    tab = await person.sign_in()
-    await tab.open_documents()
-    sent: list[str] = []
-
-    async def count(route: Route) -> None:
-        sent.append(route.request.url)
-        await route.continue_()
-
-    await tab.page.route("**/v1/uploads?*", count)
-    with registry.holding("passage"):
-        # Two files are uploaded at a time, so the third one waits.
-        await tab.upload(*((f"{name}.md", BAKERY.encode()) for name in ("a", "b", "third")))
-        await tab.sent("b.md")
-        await tab.page.get_by_role("button", name="Cancel: third.md").click()
-        await tab.page.get_by_role("button", name="Try again: third.md").click()
-    for name in ("a.md", "b.md", "third.md"):
-        await expect(tab.upload_of(name)).to_contain_text("searchable")
-    # If the third file were still waiting a second time, it would be sent before this one.
-    await tab.upload(("last.md", BAKERY.encode()))
-    await expect(tab.upload_of("last.md")).to_contain_text("searchable")
-    assert sum("third.md" in url for url in sent) == 1
 
 
 async def test_no_further_file_is_sent_after_the_user_has_signed_out(
@@ -486,41 +387,6 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     assert [one.name for one in person.client.collections()] == ["collections/default"]
 
 
-async def test_the_embedding_model_of_a_collection_is_changed_and_changed_back(
-    person: Person, registry: Registry
-) -> None:
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in()
-    await tab.open_documents()
-    await tab.page.get_by_text("Embedding models").click()
-    rows = tab.page.get_by_role("list", name="Generations of the collection").get_by_role("listitem")
-    await expect(rows).to_have_count(1)
-    await expect(rows).to_contain_text("searches use it")
-    model = tab.page.get_by_label("Embedding model", exact=True)
-    await model.fill("nowhere:words")
-    await model.press("Enter")
-    await expect(tab.alert).to_contain_text("nowhere")
-    await model.fill("")
-    with registry.holding("passage"):
-        await model.press("Enter")
-        await expect(rows.first).to_contain_text("being built")
-        await tab.page.get_by_role("button", name="Cancel generation 2").click()
-    await expect(tab.alert).to_contain_text("cancelled")
-    await expect(rows).to_have_count(1)
-    await model.press("Enter")
-    await expect(rows).to_have_count(2)
-    await expect(rows.first).to_contain_text("searches use it")
-    await expect(rows.last).to_contain_text("used before")
-    await tab.page.get_by_role("button", name="Use generation 1").click()
-    await expect(rows.last).to_contain_text("searches use it")
-    await expect(rows.first).to_contain_text("used before")
-    await rows.first.get_by_role("button", name="Delete").click()
-    await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    await expect(rows).to_have_count(1)
-    (left,) = person.client.generations("default")
-    assert left.name == "collections/default/generations/1"
-
-
 async def test_a_deleted_document_is_not_answered_from_and_its_citation_says_so(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
@@ -544,16 +410,6 @@ async def test_a_deleted_document_is_not_answered_from_and_its_citation_says_so(
     await tab.page.keyboard.press("Escape")
     await tab.ask(WHO_BUILT)
     await expect(tab.answers.nth(1).locator(".refusal")).to_be_visible()
-
-
-async def test_a_changed_document_shows_the_version_that_was_quoted(person: Person) -> None:
-    person.add(LIGHTHOUSE, "lighthouse.md")
-    tab = await person.sign_in()
-    await tab.ask(LAST_KEEPER)
-    person.add(LIGHTHOUSE.replace("Märta Öhman", "Nobody"), "lighthouse.md")
-    await tab.chips.first.click()
-    await expect(tab.source.locator(".badge")).to_contain_text("has changed since")
-    await expect(tab.mark).to_contain_text("Märta Öhman")
 
 
 async def test_a_large_document_is_read_no_further_than_it_is_looked_at(person: Person) -> None:

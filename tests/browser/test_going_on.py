@@ -16,36 +16,6 @@ from tests.instance import eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_reload_keeps_the_conversation(person: Person) -> None:
-    person.add(LIGHTHOUSE, "lighthouse.md")
-    tab = await person.sign_in()
-    await tab.ask(WHO_BUILT)
-    before = await tab.texts.text_content()
-    await tab.page.reload()
-    await expect(tab.asked).to_have_text(re.compile(re.escape(WHO_BUILT)))
-    assert await tab.texts.text_content() == before
-    await tab.chips.first.click()
-    await expect(tab.source.locator(".badge")).to_contain_text("Verified")
-
-
-async def test_a_reload_in_mid_answer_goes_on_with_the_same_turn(person: Person, registry: Registry) -> None:
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in()
-    with registry.holding("collection_stat"):
-        await tab.question.fill(RYE_BREAD)
-        await tab.question.press("Enter")
-        await expect(tab.page.locator(".steps")).to_contain_text("Searching knowledge base...")
-        await expect(tab.page).to_have_url(re.compile("#/conversations/"))
-        for _ in range(2):
-            await tab.page.reload()
-            await expect(tab.asked).to_have_text(re.compile(re.escape(RYE_BREAD)))
-            await expect(tab.page.locator(".steps")).to_contain_text("Searching knowledge base...")
-    await expect(tab.answers).to_contain_text("nineteen hours")
-    await expect(tab.asked).to_have_count(1)
-    assert len(list(person.client.turns())) == 1
-    assert await tab.waiting() == []
-
-
 async def test_a_reload_before_the_first_frame_goes_on_too(person: Person) -> None:
     person.add(BAKERY, "bakery.md")
     tab = await person.sign_in()
@@ -144,42 +114,3 @@ async def test_an_answer_goes_on_while_another_conversation_is_shown(
     await expect(tab.answers).to_contain_text("nineteen hours")
     await expect(tab.asked).to_have_count(1)
     assert len(list(person.client.turns())) == 1
-
-
-async def test_two_tabs_show_the_same_conversation_and_one_turn(person: Person, registry: Registry) -> None:
-    person.add(BAKERY, "bakery.md")
-    context = await person.profile()
-    one = await person.sign_in(context)
-    with registry.holding("collection_stat"):
-        await one.question.fill(RYE_BREAD)
-        await one.question.press("Enter")
-        await expect(one.page).to_have_url(re.compile("#/conversations/"))
-        other = await person.open(context, one.page.url)
-        await expect(other.asked).to_have_text(re.compile(re.escape(RYE_BREAD)))
-        await expect(other.page.locator(".steps")).to_contain_text("Searching knowledge base...")
-        assert person.streams() == 1
-    await expect(one.answers).to_contain_text("nineteen hours")
-    await expect(other.answers).to_contain_text("nineteen hours")
-    await expect(other.asked).to_have_count(1)
-    await other.ask(WHO_BUILT)
-    await expect(one.asked).to_have_count(2)
-    assert len(list(person.client.turns())) == 2
-
-
-async def test_nothing_is_left_open_when_nothing_is_asked(person: Person) -> None:
-    """A browser has only six connections to a server for all tabs. An idle stream would occupy one of them."""
-    person.add(BAKERY, "bakery.md")
-    context = await person.profile()
-    first = await person.sign_in(context)
-    await first.ask(RYE_BREAD)
-    await first.chips.first.click()
-    await expect(first.mark).to_be_visible()
-    tabs = [first, *[await person.open(context, first.page.url) for _ in range(7)]]
-    for tab in tabs:
-        await expect(tab.answers).to_contain_text("nineteen hours")
-
-    async def quiet() -> bool:
-        return person.under_way == set()
-
-    await until(quiet, "no request under way")
-    await tabs[-1].ask(RYE_BREAD)

@@ -203,32 +203,6 @@ async def test_a_refused_person_reads_why(site: Site, page: Page) -> None:
     await expect(page.get_by_role("alert")).to_have_text("You are not signed in.")
 
 
-async def test_another_site_may_send_a_browser_to_the_callback_alone(site: Site) -> None:
-    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
-    with httpx2.Client(base_url=site.url, headers=headers) as http:
-        reply = http.get("/v1/oidc/corp/callback?code=x&state=y")
-        assert (reply.status_code, reply.json()["details"][0]["reason"]) == (401, "OIDC_FAILED")
-        assert reply.headers["cache-control"] == "no-store"
-        for path in (
-            "/v1/oidc/corp/callback/x",
-            "/v1/oidc/callback",
-            "/v1/oidc/corp/x/callback",
-            "/v1/users/me",
-        ):
-            assert http.get(path).status_code == 403, path
-        reply = http.post("/v1/oidc/corp:start", json={})
-        assert reply.json()["details"][0]["reason"] == "ORIGIN_NOT_ALLOWED"
-
-
-async def test_everybody_learns_the_ways_to_sign_in(site: Site) -> None:
-    with Responsa(site.instance.url) as nobody:
-        found = nobody.sign_in_methods()
-        assert [(one.name, one.display_name) for one in found.oidc_providers] == [
-            ("oidcProviders/corp", "Acme's login")
-        ]
-        assert not nobody.sign_in_methods("another").oidc_providers
-
-
 async def test_neither_codes_nor_secrets_are_in_the_logs(site: Site, page: Page) -> None:
     site.provider.person = person("dora")
     seen: list[str] = []

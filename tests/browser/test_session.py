@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from playwright.async_api import Request, expect
+from playwright.async_api import expect
 
 from tests.browser.person import Person
 from tests.browser.texts import BAKERY, RYE_BREAD
@@ -39,15 +37,6 @@ async def test_a_link_signs_in_once_and_its_code_is_gone_from_the_address_and_th
 
     again = await person.open(context, link)
     await again.question.wait_for()
-
-
-async def test_a_new_link_in_a_tab_that_shows_the_page_signs_in_too(person: Person) -> None:
-    tab = await person.open(await person.profile(), person.url)
-    await expect(tab.page.get_by_role("alert")).to_have_text("You are not signed in.")
-    link = person.link()
-    await tab.page.evaluate("(link) => { location.href = link }", link)
-    await tab.question.wait_for()
-    assert "code=" not in tab.page.url
 
 
 async def test_secrets_reach_neither_the_page_nor_addresses_nor_what_it_stores_nor_logs(
@@ -175,42 +164,3 @@ async def test_a_server_that_cannot_be_reached_can_be_tried_again(person: Person
     await tab.page.unroute_all()
     await tab.page.get_by_role("button", name="Try again").click()
     await tab.question.wait_for()
-
-
-async def test_the_page_speaks_grpc_web_and_the_http_side_alone(person: Person) -> None:
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in()
-    await tab.ask(RYE_BREAD)
-    await tab.open_documents()
-
-    def kind(one: Request) -> str:
-        path = one.url.removeprefix(person.url)
-        return re.sub(
-            r"^/(responsa\.|google\.longrunning\.|v1/sessions|assets/|icon\.svg|$|#).*", r"\1", path
-        )
-
-    assert {kind(one) for one in person.requests} <= {
-        "responsa.",
-        "v1/sessions",
-        "assets/",
-        "icon.svg",
-        "",
-        "#",
-    }
-    for one in person.requests:
-        if "/responsa." in one.url:
-            assert (await one.all_headers())["content-type"] == "application/grpc-web+proto"
-
-
-async def test_an_address_at_which_nothing_is_says_so(person: Person) -> None:
-    tab = await person.sign_in()
-    said = tab.page.locator(".banner")
-    await expect(said).to_be_empty()
-    for place in ("#/documents/zzz", "#/conversations/zzz", "#/nonsense"):
-        await tab.page.goto(f"{person.url}/{place}")
-        await expect(said).to_have_text(
-            f"Nothing was found at the address {place}. Check the address. This is the start page."
-        )
-        await expect(tab.page).to_have_url(f"{person.url}/#/")
-    await tab.open_documents()
-    await expect(said).to_be_empty()

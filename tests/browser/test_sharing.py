@@ -8,7 +8,7 @@ from playwright.async_api import Locator, expect
 from tests.browser.accounts import account, button, enter
 from tests.browser.person import Person, Tab
 from tests.browser.rules import flaws
-from tests.browser.texts import BAKERY, LIGHTHOUSE, RYE_BREAD, WHO_BUILT
+from tests.browser.texts import BAKERY, LIGHTHOUSE, RYE_BREAD
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 READ_ONLY = "only its owner and administrators add, change and delete documents"
@@ -141,37 +141,3 @@ async def test_an_administrator_manages_a_collection_without_reading_it_and_choo
     await expect(
         tab.page.get_by_role("button", name="The lighthouse of Korsholm", exact=True)
     ).to_be_visible()
-
-
-async def test_an_administrator_is_offered_no_collection_to_ask_or_search_that_only_others_read(
-    person: Person,
-) -> None:
-    ada = account(person.client, "Ada")
-    owner = await enter(person, ada, place="#/documents")
-    await owner.upload(("lighthouse.md", LIGHTHOUSE.encode()))
-    await expect(owner.upload_of("lighthouse.md")).to_contain_text("searchable")
-
-    person.client.create_collection("bread", display_name="Bread")
-    tab = await person.sign_in()
-    scope = tab.page.locator("details.scope")
-    await scope.locator("summary").click()
-    await expect(scope.locator("label")).to_have_text(["Bread0 documents"])
-    await tab.page.get_by_role("link", name="Search", exact=True).click()
-    await expect(tab.page.get_by_label("In", exact=True).locator("option")).to_have_text(
-        ["All collections", "Bread"]
-    )
-
-    # A choice that was made while the collection was shared.
-    name = next(one.name for one in person.client.collections() if one.owner == ada.user.name)
-    stored = f'[{{"name": "{name}", "label": "default (of Ada)"}}]'
-    await tab.page.evaluate("(stored) => sessionStorage.setItem('responsa.scope', stored)", stored)
-    await tab.page.goto(f"{person.url}/#/")
-    await tab.page.reload()
-    await expect(scope.locator("summary")).to_have_text("Asking default (of Ada)")
-    await tab.question.fill(WHO_BUILT)
-    await tab.question.press("Enter")
-    await expect(tab.alert).to_contain_text(
-        "“default (of Ada)” no longer exists, or you may no longer read it."
-    )
-    await expect(tab.page.get_by_text("There are no documents to ask about yet")).to_have_count(0)
-    await expect(scope.locator("summary")).to_have_text("Asking all collections")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
 from playwright.async_api import expect
 
 from tests.browser.person import Person, Tab
@@ -34,49 +33,6 @@ async def open_teachers(person: Person, **options: Any) -> Tab:
     await tab.page.get_by_role("link", name="Teachers").click()
     await expect(tab.page.get_by_role("heading", name="Teachers")).to_be_focused()
     return tab
-
-
-async def test_teachers_are_made_changed_and_deleted(person: Person) -> None:
-    tab = await open_teachers(person)
-    page, dialog = tab.page, tab.page.get_by_role("dialog")
-    await expect(page.get_by_text("No teachers yet")).to_be_visible()
-    await tab.watch_live()
-    await page.get_by_role("button", name="New teacher").click()
-    await expect(dialog.get_by_label("Name")).to_be_focused()
-    await dialog.get_by_role("button", name="Create").click()
-    await expect(dialog).to_be_visible()  # a teacher needs a name and a persona
-    assert list(person.client.teachers()) == []
-    await dialog.get_by_label("Name").fill("é" * 101)
-    await dialog.get_by_label("Persona").fill("You teach calmly.\nYou wait.")
-    await dialog.get_by_role("button", name="Create").click()
-    assert list(person.client.teachers()) == []  # the name has 202 bytes, which is too long
-    await dialog.get_by_label("Name").fill("Ms Ashdown")
-    await dialog.get_by_label("Further values").fill("subject: biology\ngrade: 7")
-    await dialog.get_by_role("button", name="Create").click()
-    await expect(page.locator(".teachers .name")).to_have_text("Ms Ashdown")
-    await expect(page.get_by_role("heading", name="Teachers")).to_be_focused()
-    (made,) = person.client.teachers()
-    assert (made.display_name, made.persona) == ("Ms Ashdown", "You teach calmly.\nYou wait.")
-    assert MessageToDict(made.parameters) == {"subject": "biology", "grade": 7.0}
-
-    await page.get_by_role("button", name="Edit Ms Ashdown").click()
-    await expect(dialog.get_by_label("Further values")).to_have_value("grade: 7\nsubject: biology")
-    await dialog.get_by_label("Name").fill("Mr Okonjo")
-    await dialog.get_by_label("Further values").fill("")
-    await dialog.get_by_label("Name").press("Enter")
-    await expect(page.locator(".teachers .name")).to_have_text("Mr Okonjo")
-    (changed,) = person.client.teachers()
-    assert (changed.name, changed.persona) == (made.name, made.persona)
-    assert MessageToDict(changed.parameters) == {}
-
-    await page.get_by_role("button", name="Delete Mr Okonjo").click()
-    await dialog.get_by_role("button", name="Cancel").click()
-    await expect(page.get_by_role("button", name="Delete Mr Okonjo")).to_be_focused()
-    await page.get_by_role("button", name="Delete Mr Okonjo").click()
-    await dialog.get_by_role("button", name="Delete").click()
-    await expect(page.get_by_text("No teachers yet")).to_be_visible()
-    assert list(person.client.teachers()) == []
-    assert await tab.said() == ["Teacher created.", "Teacher saved.", "Teacher deleted."]
 
 
 async def test_what_somebody_else_changed_meanwhile_is_shown_before_it_is_replaced(person: Person) -> None:
@@ -113,16 +69,6 @@ async def test_what_somebody_else_changed_meanwhile_is_shown_before_it_is_replac
     await expect(tab.page.get_by_text("No teachers yet")).to_be_visible()
 
 
-async def test_who_administers_nothing_has_no_such_page(colleague: Person) -> None:
-    tab = await colleague.sign_in()
-    await expect(tab.page.get_by_role("link", name="Documents", exact=True)).to_be_visible()
-    await expect(tab.page.get_by_role("link", name="Teachers")).to_have_count(0)
-    await tab.page.goto(f"{colleague.url}/#/teachers")
-    await expect(tab.question).to_be_visible()
-    await expect(tab.page.get_by_role("heading", name="Teachers")).to_have_count(0)
-    assert not [one for one in colleague.requests if "AdminService" in one.url]
-
-
 def write_broken(folder: Path) -> None:
     folder.mkdir()
     text = 'name = "Mine"\nstart = "retrieve"\n[nodes]\nretrieve = { kind = "retreiver" }\n'
@@ -150,8 +96,10 @@ async def test_owners_see_what_is_wrong_with_the_files_of_agents(owner: Person, 
     "options",
     [
         pytest.param({"color_scheme": "light"}, id="light"),
-        pytest.param({"color_scheme": "dark"}, id="dark"),
-        pytest.param({"viewport": {"width": 360, "height": 700}, "has_touch": True}, id="narrow"),
+        pytest.param(
+            {"color_scheme": "dark", "viewport": {"width": 360, "height": 700}, "has_touch": True},
+            id="dark_narrow",
+        ),
     ],
 )
 async def test_agents_and_teachers_keep_the_accessibility_rules(

@@ -1,5 +1,5 @@
-"""Runs every case over every transport. The responses are as expected and the same everywhere, and failed calls leave no rows
-or files behind.
+"""Runs every case over gRPC and REST, and some of them also over gRPC-Web. The responses are as expected and the same everywhere, and failed
+calls leave no rows or files behind.
 """
 
 from __future__ import annotations
@@ -227,23 +227,41 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
     return steady.of(outcome.message)
 
 
-def ways_of(case: Case) -> Sequence[Way]:
+def over_grpc_web() -> set[str]:
+    """The cases that also run over gRPC-Web, whose messages are those of gRPC, in other frames: one that succeeds for each RPC, one for each reason of an
+    error, and all golden streams and malformed messages.
+    """
+    found: dict[str, str] = {}
+    for key, case in CASES.items():
+        problem = case.expect.problem
+        of_its_own = case.expect.golden or case.raw is not None
+        found.setdefault(key if of_its_own else problem.reason if problem else key.split(":")[0], key)
+    return set(found.values())
+
+
+OVER_GRPC_WEB = over_grpc_web()
+
+
+def ways_of(key: str) -> Sequence[Way]:
     """The transports of a case. A case that runs over REST and streams a turn also runs over event streams."""
+    case = CASES[key]
+    left_out = () if key in OVER_GRPC_WEB else (Way.WEB, Way.WEB_TEXT)
     events = case.method in EVENT_STREAMS and Way.REST in case.ways
-    return [*case.ways, *([Way.SSE] if events else [])]
+    return [*(way for way in case.ways if way not in left_out), *([Way.SSE] if events else [])]
 
 
 def scenes(
-    case: Case, method: MethodDescriptor, registry: Registry, ways: Ways, mails: MailServer
+    key: str, method: MethodDescriptor, registry: Registry, ways: Ways, mails: MailServer
 ) -> Generator[Scene]:
     """What was prepared for the call over each transport. A call that fails, only reads, or asks in a new conversation leaves all as it was for the
     next call, so the same scene serves every transport.
     """
+    case = CASES[key]
     asks = method.name in ("Answer", "Ask") and not {"conversation", "requestId"} & set(case.request or {})
     stays = case.expect.problem is not None or bool(rule_of(method).get) or asks
     scene: Scene | None = None
     with ExitStack() as holding:
-        for way in ways_of(case):
+        for way in ways_of(key):
             if scene is None or not stays:
                 holding.close()
                 tenant = registry.new_tenant()
@@ -257,9 +275,7 @@ def test_case(key: str, instance: Instance, registry: Registry, ways: Ways, mail
     service = key.split("/")[0]
     results: dict[Way, Any] = {}
     # A lock that a scene holds ends with the test, even if the test fails.
-    with closing(
-        scenes(case, method_of(f"{service}/{case.method}"), registry, ways, mail_server)
-    ) as prepared:
+    with closing(scenes(key, method_of(f"{service}/{case.method}"), registry, ways, mail_server)) as prepared:
         for scene in prepared:
             way, tenant = scene.way, scene.tenant
             call = call_of(case, service, scene.kept, tenant, way)
@@ -270,7 +286,7 @@ def test_case(key: str, instance: Instance, registry: Registry, ways: Ways, mail
                     f"{way}: something was left behind"
                 )
             results[way] = check(case, outcome, scene.kept, tenant.names, way)
-    first, *others = ways_of(case)
+    first, *others = ways_of(key)
     for way in others:
         assert results[way] == results[first], f"{way} and {first} have different results: {results}"
 

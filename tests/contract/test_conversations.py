@@ -93,26 +93,6 @@ async def test_a_title_that_was_set_stays_and_an_empty_one_gives_way(
     assert (await conversation_store.get(people.ann, mine.id)).title == "How long is the Nile?"
 
 
-async def test_updates_change_what_is_told_and_honour_the_etag(
-    conversation_store: PostgresConversationStore, people: People
-) -> None:
-    made = await conversation_store.create(people.ann, uuid7(), "Old", {"keep": "1"}, None)
-    changed = await conversation_store.update(people.ann, made.id, title="New", labels=None, etag=made.etag)
-    assert (changed.title, changed.labels) == ("New", {"keep": "1"})
-    assert changed.update_time > made.update_time
-    for etag in (made.etag, "nonsense", "ffffffffffffffffffff"):
-        with pytest.raises(Conflict) as caught:
-            await conversation_store.update(people.ann, made.id, title="X", labels=None, etag=etag)
-        assert caught.value.reason is Reason.ETAG_MISMATCH
-    relabelled = await conversation_store.update(
-        people.ann, made.id, title=None, labels={}, etag=changed.etag
-    )
-    assert (relabelled.title, relabelled.labels) == ("New", {})
-    for who in (people.bob, people.eve):
-        with pytest.raises(NotFound):
-            await conversation_store.update(who, made.id, title="X", labels=None, etag="")
-
-
 async def test_deleting_takes_everything_with_it(
     conversation_store: PostgresConversationStore,
     turn_store: PostgresTurnStore,

@@ -22,7 +22,6 @@ from responsa_server.domain.knowledge import (
     CanonicalText,
     Chunking,
     DocumentState,
-    IngestStage,
     SearchMode,
     SearchQuery,
     SourceRef,
@@ -47,32 +46,6 @@ CHANGED = TEXT.replace("1094", "1112")
 async def found(house: House, people: People, words: str) -> list[str]:
     hits = await house.library.search(people.ann, SearchQuery((words,)))
     return [hit.passage.text for hit in hits]
-
-
-async def test_a_document_is_taken_in_and_searched(house: House, people: People) -> None:
-    operation = await house.upload(people.ann, TEXT, "rivers.md", uri="https://example.org/rivers")
-    assert (operation.stage, operation.version, operation.done) == (IngestStage.QUEUED, 1, False)
-    document = await house.library.documents.get(people.ann, operation.document_id)
-    assert (document.state, document.version) == (DocumentState.INDEXING, 0)
-    assert (document.title, document.media_type) == ("rivers.md", "text/markdown")
-    async with house.working():
-        operation = await house.ended(people.ann, operation)
-    assert operation.done
-    assert operation.error is None
-    assert operation.passages_done == operation.passages_total > 0
-    document = await house.library.documents.get(people.ann, operation.document_id)
-    assert (document.state, document.version, document.title) == (DocumentState.READY, 1, "Rivers")
-    assert document.passage_count == operation.passages_total
-    assert document.sha256 == hashlib.sha256(TEXT.encode()).digest()
-    assert document.size_bytes == len(TEXT.encode())
-    hits = await house.library.search(people.ann, SearchQuery(("How long is the Elbe?",)))
-    passage = hits[0].passage
-    assert "1094" in passage.text
-    assert passage.uri == "https://example.org/rivers"
-    assert TEXT.encode()[passage.source.start : passage.source.end].decode() == passage.text
-    assert await house.library.documents.passage(people.ann, passage.id) == passage
-    collection = await house.library.collections.get(people.ann, "default")
-    assert (collection.document_count, collection.embedding) == (1, house.embedder.name)
 
 
 async def test_canonical_text_comes_whole_and_in_order(house: House, people: People) -> None:
@@ -107,17 +80,6 @@ async def test_canonical_text_comes_whole_and_in_order(house: House, people: Peo
         await anext(house.library.content(people.ann, operation.document_id, 2))
     with pytest.raises(NotFound):
         await anext(house.library.content(people.eve, operation.document_id, 1))
-
-
-async def test_the_same_bytes_again_change_nothing(house: House, people: People) -> None:
-    first = await house.take_in(people.ann, TEXT)
-    before = await house.library.documents.get(people.ann, first.document_id)
-    again = await house.upload(people.ann, TEXT)
-    assert (again.done, again.unchanged, again.version) == (True, True, 1)
-    assert again.document_id == first.document_id
-    assert await house.library.documents.get(people.ann, first.document_id) == before
-    assert house.rows()["document_version"] == 1
-    assert (await house.library.operations.get(people.ann, again.id)).unchanged
 
 
 async def test_the_same_bytes_while_they_are_indexed_attach_to_that_operation(
@@ -364,23 +326,6 @@ async def test_synonyms_of_one_collection(house: House, people: People) -> None:
     assert await found("PTO") == ["handbook"]
     await library.update_collection(ann, "handbook", synonyms="")
     assert await found("PTO") == []
-
-
-async def test_mistakes_in_synonyms_change_nothing(house: House, people: People) -> None:
-    library, ann = house.library, people.ann
-    made = await library.create_collection(ann, "handbook", "", Chunking())
-    with pytest.raises(InvalidRequest) as caught:
-        await library.update_collection(
-            ann, "handbook", display_name="New", synonyms="\n".join("abcdefghijklmnopqrst")
-        )
-    error = caught.value
-    assert (error.reason, error.metadata, len(error.violations)) == (
-        Reason.INVALID_FIELD,
-        {"violations": "20"},
-        16,
-    )
-    assert error.violations[15].description.startswith("line 16: a group needs at least two entries")
-    assert await library.collections.get(Server("acme"), "handbook") == made
 
 
 async def test_the_rows_of_a_long_table_keep_the_names_of_their_columns(house: House, people: People) -> None:

@@ -3,15 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import (
-    AlreadyExists,
-    Conflict,
-    InvalidRequest,
     NotFound,
-    Precondition,
-    Reason,
 )
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.knowledge import (
@@ -21,42 +15,6 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.lists import DOCUMENTS
 from tests.contract.conftest import People
 from tests.contract.library_house import House
-
-TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
-
-
-async def test_the_life_of_a_collection(house: House, people: People) -> None:
-    library = house.library
-    request_id = uuid7()
-    made = await library.create_collection(people.ann, "rivers", "Rivers", Chunking(200, 20), request_id)
-    assert (made.owner_id, made.chunking, made.document_count) == (people.ann.user_id, Chunking(200, 20), 0)
-    assert (
-        await library.create_collection(people.ann, "rivers", "Rivers", Chunking(200, 20), request_id) == made
-    )
-    with pytest.raises(AlreadyExists) as caught:
-        await library.create_collection(people.ann, "rivers", "", Chunking())
-    assert caught.value.reason is Reason.RESOURCE_ALREADY_EXISTS
-    with pytest.raises(InvalidRequest):
-        await library.create_collection(people.ann, "lakes", "", Chunking(100, 50))
-    changed = await library.update_collection(people.ann, "rivers", display_name="Streams", etag=made.etag)
-    assert (changed.display_name, changed.etag != made.etag) == ("Streams", True)
-    with pytest.raises(Conflict):
-        await library.update_collection(people.ann, "rivers", display_name="Brooks", etag=made.etag)
-    operation = await house.upload(people.ann, TEXT, collection="rivers")
-    await house.ingest().run("acme", operation.id)
-    with pytest.raises(Precondition) as refused:
-        await library.delete_collection(people.ann, "rivers")
-    assert refused.value.reason is Reason.COLLECTION_NOT_EMPTY
-    assert refused.value.metadata == {"collection": "collections/rivers", "documents": "1"}
-    await library.delete_collection(people.ann, "rivers", changed.etag, force=True)
-    assert (
-        house.rows(("collection", "document", "document_version", "passage", "passage_vector", "term_stat"))
-        == {}
-    )
-    with pytest.raises(NotFound):
-        await house.upload(people.ann, TEXT, collection="rivers")
-    anew = await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
-    assert anew.etag != made.etag
 
 
 async def test_lists_are_filtered_ordered_and_paged(house: House, people: People) -> None:

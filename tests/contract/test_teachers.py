@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
-from uuid import UUID
 
 import psycopg
 import pytest
@@ -13,14 +11,11 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import (
     AlreadyExists,
     Conflict,
-    InvalidRequest,
     NotFound,
     Reason,
     Unavailable,
 )
-from responsa_server.domain.filters import parse_filter
-from responsa_server.domain.listing import ListQuery, Operator, Order, Position
-from responsa_server.domain.lists import TEACHERS
+from responsa_server.domain.listing import ListQuery, Order, Position
 from responsa_server.domain.teachers import (
     MAX_PERSONA_BYTES,
     NewTeacher,
@@ -41,35 +36,6 @@ BY_TIME = Order("create_time")
 @pytest.fixture
 def teachers(database: Database) -> PostgresTeachers:
     return PostgresTeachers(database, uuid7)
-
-
-async def test_a_teacher_is_kept_as_given_and_changed_by_what_is_named(
-    teachers: PostgresTeachers, people: People
-) -> None:
-    made = await teachers.create(people.ann, ADA, None)
-    assert (made.display_name, made.persona, made.parameters) == (
-        ADA.display_name,
-        ADA.persona,
-        ADA.parameters,
-    )
-    assert (made.revision, made.create_time) == (1, made.update_time)
-    assert await teachers.get(people.bob, made.id) == made
-    renamed = await teachers.update(people.ann, made.id, TeacherChange(display_name="Ada L."), made.etag)
-    assert (renamed.display_name, renamed.persona, renamed.parameters) == (
-        "Ada L.",
-        made.persona,
-        made.parameters,
-    )
-    assert renamed.update_time > made.update_time
-    whole = TeacherChange("B", "Strict.", {})
-    changed = await teachers.update(people.ann, made.id, whole, "")
-    assert (changed.display_name, changed.persona, changed.parameters) == ("B", "Strict.", {})
-    assert len({made.etag, renamed.etag, changed.etag}) == 3
-    # An update without fields changes nothing.
-    assert await teachers.update(people.ann, made.id, TeacherChange(), changed.etag) == changed
-    await teachers.delete(people.ann, made.id, changed.etag)
-    with pytest.raises(NotFound):
-        await teachers.get(people.ann, made.id)
 
 
 async def test_an_etag_that_is_not_the_teachers_changes_nothing(
@@ -108,22 +74,6 @@ async def test_updates_that_race_all_count_and_with_one_etag_one_wins(
     assert (await teachers.get(people.ann, made.id)).revision == 8
 
 
-async def test_what_is_not_there_is_told_as_such(teachers: PostgresTeachers, people: People) -> None:
-    nobody = uuid7()
-    for call in (
-        teachers.get(people.ann, nobody),
-        teachers.update(people.ann, nobody, TeacherChange("B"), ""),
-        teachers.delete(people.ann, nobody, ""),
-    ):
-        with pytest.raises(NotFound) as caught:
-            await call
-        assert caught.value.reason is Reason.TEACHER_NOT_FOUND
-        assert caught.value.metadata == {
-            "resource_type": "teacher",
-            "resource_name": names.teacher(nobody),
-        }
-
-
 async def test_other_tenants_see_change_and_delete_nothing_and_may_use_the_same_id(
     teachers: PostgresTeachers, people: People
 ) -> None:
@@ -141,25 +91,6 @@ async def test_other_tenants_see_change_and_delete_nothing_and_may_use_the_same_
     assert theirs.id == identity
     await teachers.delete(people.eve, identity, theirs.etag)
     assert (await teachers.list(people.bob, ListQuery(10, BY_TIME))).items == [made]
-
-
-async def test_an_id_that_is_taken_makes_no_second_teacher(
-    teachers: PostgresTeachers, people: People
-) -> None:
-    identity = UUID("6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11")
-    made = await teachers.create(people.ann, replace(ADA, id=identity), None)
-    request_id = uuid7()
-    for given in (None, request_id):
-        with pytest.raises(AlreadyExists) as caught:
-            await teachers.create(people.bob, replace(ADA, persona="Other.", id=identity), given)
-        assert caught.value.reason is Reason.RESOURCE_ALREADY_EXISTS
-        assert caught.value.metadata == {
-            "resource_type": "teacher",
-            "resource_name": names.teacher(identity),
-        }
-    assert await teachers.get(people.ann, identity) == made
-    # A failed call does not use up the request_id.
-    assert (await teachers.create(people.bob, ADA, request_id)).display_name == "Ada"
 
 
 async def test_a_request_id_makes_one_teacher_however_often_it_is_sent(
@@ -227,25 +158,6 @@ async def test_pages_hold_every_teacher_once_in_order(
     if order.field == "create_time":
         keys = [(one.create_time, one.id) for one in seen]
         assert keys == sorted(keys, reverse=order.descending)
-
-
-async def test_a_list_is_narrowed_by_name_and_time_and_by_nothing_else(
-    teachers: PostgresTeachers, people: People
-) -> None:
-    ada = await teachers.create(people.ann, ADA, None)
-    grace = await teachers.create(people.ann, replace(ADA, display_name="Grace"), None)
-
-    async def found(field: str, operator: Operator, given: str) -> list[UUID]:
-        query = ListQuery(10, BY_TIME, filters=parse_filter(TEACHERS, f'{field} {operator} "{given}"'))
-        return [one.id for one in (await teachers.list(people.ann, query)).items]
-
-    assert await found("display_name", Operator.HAS, "GRA") == [grace.id]
-    assert await found("display_name", Operator.EQ, "Ada") == [ada.id]
-    assert await found("create_time", Operator.GT, ada.create_time.isoformat()) == [grace.id]
-    assert await found("create_time", Operator.LT, datetime(2020, 1, 1, tzinfo=UTC).isoformat()) == []
-    with pytest.raises(InvalidRequest) as caught:
-        await found("persona", Operator.HAS, "examples")
-    assert caught.value.reason is Reason.FILTER_INVALID
 
 
 async def test_texts_are_bounded_in_bytes(teachers: PostgresTeachers, people: People) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import os
 import shutil
 import socket
@@ -18,18 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 import httpx2
 import psycopg
 import pytest
 from psycopg import sql
 
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
-from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.auth.v1.user_pb2 import User
-from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse, GetTurnRequest
-from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
-from responsa.chat.v1.turn_pb2 import Turn
+from responsa.chat.v1.chat_service_pb2 import AskRequest
 from responsa_server.app.resources import ensure_administrator, identity_of
 from responsa_server.app.settings import load
 from responsa_server.domain import names
@@ -40,12 +34,11 @@ from tests import seeds
 from tests.conftest import urls_of
 from tests.gateway.conftest import DESCRIPTOR, ROOT, endpoints, start_envoy
 from tests.gateway.sockets import LIBRARIES, Client, reason_of
-from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
+from tests.gateway.wire import Problem, grpc_web, of_rest
 from tests.instance import LIFTED, free_port
 from tests.tied import tied
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
-ANSWER = "/responsa.chat.v1.ChatService/Answer"
 ASK = "/responsa.chat.v1.ChatService/Ask"
 ORIGINAL_HEADERS = {
     "content-type": "text/html",
@@ -199,32 +192,6 @@ def test_systemd_hears_that_the_server_is_ready_and_then_alive(server: Server) -
     wait_until(lambda: server.systemd.recv(64) == b"WATCHDOG=1")
 
 
-async def test_without_a_credential_all_ways_tell_the_same(server: Server, http: httpx2.Client) -> None:
-    async with grpc.aio.insecure_channel(server.target) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await AuthServiceStub(channel).GetMe(GetMeRequest())
-    problem = of_grpc(raised.value)
-    assert (problem.code, problem.reason) == (16, "CREDENTIAL_MISSING")
-    assert grpc_web(http, ME, GetMeRequest()).problem == problem
-    rest = http.get("/v1/users/me")
-    upload = http.put("/v1/uploads?source_key=a.md", content=b"x" * 1_000_000)
-    assert (rest.status_code, upload.status_code) == (401, 401)
-    assert of_rest(rest) == of_rest(upload) == problem
-
-
-async def test_a_wrong_name_all_ways_tell_the_same(server: Server, http: httpx2.Client) -> None:
-    async with grpc.aio.insecure_channel(server.target) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await ChatServiceStub(channel).GetTurn(
-                GetTurnRequest(name="turns/a%2Fb"), metadata=[*server.bearer.items()]
-            )
-    problem = of_grpc(raised.value)
-    assert (problem.code, problem.reason) == (3, "INVALID_FIELD")
-    rest = http.get("/v1/turns/a%2Fb", headers=server.bearer)
-    assert rest.status_code == 400
-    assert of_rest(rest) == problem
-
-
 def test_a_browsers_session(server: Server, http: httpx2.Client) -> None:
     code = http.post("/v1/sessionCodes", json={}, headers=server.bearer).json()["code"]
     opened = http.post("/v1/sessions", json={"code": code})
@@ -242,40 +209,6 @@ def test_a_browsers_session(server: Server, http: httpx2.Client) -> None:
     assert http.delete("/v1/sessions", headers=cookie).status_code == 200
     after = http.get("/v1/users/me", headers=cookie)
     assert (after.status_code, of_rest(after).code) == (401, 16)
-
-
-async def test_the_same_answer_over_every_transport(server: Server, http: httpx2.Client) -> None:
-    assert "error" not in ingest(http, server, "lighthouses.md", TEXT)
-    question = "Where did the lighthouse of Alexandria stand?"
-    body = {
-        "text": question,
-        "requestId": "0192f3c8-0000-7000-8000-0000000000aa",
-        "includeDeltas": True,
-    }
-    lines = http.post("/v1/turns:ask", json=body, headers=server.bearer).text.splitlines()
-    frames = [json.loads(line) for line in lines]
-    assert all(after["afterSeq"] == before["throughSeq"] for before, after in itertools.pairwise(frames))
-    terminal = frames[-1]["events"][-1]
-    assert "Pharos" in terminal["answer"]["text"]
-    # The same request_id attaches to the same turn on all other transports.
-    unary = http.post(
-        "/v1/turns:answer", json={"text": question, "requestId": body["requestId"]}, headers=server.bearer
-    )
-    assert unary.json()["terminalEvent"] == terminal
-    request = AnswerRequest(text=question, request_id=str(body["requestId"]))
-    web = Turn.FromString(grpc_web(http, ANSWER, request, headers=server.bearer).messages[0])
-    async with grpc.aio.insecure_channel(server.target) as channel:
-        stub = ChatServiceStub(channel)
-        direct = await stub.Answer(request, metadata=[*server.bearer.items()])
-        asked = AskRequest(text=question, request_id=request.request_id)
-        seen = [one async for one in stub.Ask(asked, metadata=[*server.bearer.items()])]
-    assert direct == web
-    assert direct.terminal_event == seen[-1].events[-1]
-    assert direct.terminal_event.answer.text == terminal["answer"]["text"]
-    again = [
-        AskResponse.FromString(one) for one in grpc_web(http, ASK, asked, headers=server.bearer).messages
-    ]
-    assert again[-1].events[-1] == direct.terminal_event
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

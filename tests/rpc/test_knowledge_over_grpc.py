@@ -10,16 +10,14 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from uuid import uuid4
 
 import grpc
 import psycopg
 import pytest
 from google.longrunning import operations_proto_pb2 as operations
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.field_mask_pb2 import FieldMask
 
-from responsa.knowledge.v1 import collection_pb2, document_pb2
+from responsa.knowledge.v1 import document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.people import Principal
@@ -68,77 +66,6 @@ def documents(served: Served) -> int:
         row = connection.execute("SELECT count(*) FROM responsa.document").fetchone()
     assert row is not None
     return row[0]
-
-
-async def test_from_upload_to_passage(served: Served) -> None:
-    who = served.bob.metadata
-    data = TEXT.encode()
-    async with served.house.working():
-        operation = await served.knowledge.UploadDocument(
-            each([start(size=len(data)), chunk(data[:10]), chunk(data[10:])]), metadata=who
-        )
-        done = await finished(served, operation)
-        again = await finished(
-            served, await served.knowledge.UploadDocument(each([start(), chunk(data)]), metadata=who)
-        )
-    assert done.done
-    document = result(done).document
-    assert (document.collection, document.state, document.version) == ("collections/default", 2, 1)
-    assert result(again).unchanged
-    assert result(again).document.name == document.name
-
-    pieces = served.knowledge.GetDocumentContent(
-        pb.GetDocumentContentRequest(name=document.name), metadata=who
-    )
-    assert "".join([one.text async for one in pieces]) == TEXT
-    version = pb.GetDocumentContentRequest(name=f"{document.name}/versions/1")
-    assert [one.byte_offset async for one in served.knowledge.GetDocumentContent(version, metadata=who)] == [
-        0
-    ]
-    missing = pb.GetDocumentContentRequest(name=f"{document.name}/versions/7")
-    assert (
-        await failed(served.knowledge.GetDocumentContent(missing, metadata=who))
-    ).reason == "RESOURCE_NOT_FOUND"
-
-    found = await served.knowledge.Search(pb.SearchRequest(terms=["how long is the Ister"]), metadata=who)
-    (hit,) = found.hits
-    assert "seven kilometres" in hit.passage.text
-    assert (
-        await served.knowledge.GetPassage(pb.GetPassageRequest(name=hit.passage.name), metadata=who)
-        == hit.passage
-    )
-    listed = await served.knowledge.ListDocuments(
-        pb.ListDocumentsRequest(parent="collections/default", filter="state = READY"), metadata=who
-    )
-    assert [one.name for one in listed.documents] == [document.name]
-    # Another tenant sees no part of it.
-    for name, stub, kind in (
-        (document.name, served.knowledge.GetDocument, pb.GetDocumentRequest),
-        (document.name, served.knowledge.DeleteDocument, pb.DeleteDocumentRequest),
-        (hit.passage.name, served.knowledge.GetPassage, pb.GetPassageRequest),
-        (operation.name, served.operations.GetOperation, operations.GetOperationRequest),
-        (operation.name, served.operations.CancelOperation, operations.CancelOperationRequest),
-        (operation.name, served.operations.DeleteOperation, operations.DeleteOperationRequest),
-    ):
-        error = await failed(stub(kind(name=name), metadata=served.eve.metadata))
-        assert error.reason == "RESOURCE_NOT_FOUND", name
-    assert not (
-        await served.knowledge.Search(pb.SearchRequest(terms=["Ister"]), metadata=served.eve.metadata)
-    ).hits
-
-    await served.knowledge.DeleteDocument(pb.DeleteDocumentRequest(name=document.name), metadata=who)
-    assert not (await served.knowledge.Search(pb.SearchRequest(terms=["Ister"]), metadata=who)).hits
-
-
-async def test_a_text_in_the_request(served: Served) -> None:
-    metadata = document_pb2.DocumentMetadata(source_key="note")
-    request = pb.CreateDocumentRequest(metadata=metadata, text=TEXT, request_id=str(uuid4()))
-    async with served.house.working():
-        first = await served.knowledge.CreateDocument(request, metadata=served.bob.metadata)
-        document = result(await finished(served, first)).document
-        assert (document.media_type, document.title) == ("text/markdown", "Rivers")
-        second = await served.knowledge.CreateDocument(request, metadata=served.bob.metadata)
-    assert second.name == first.name
 
 
 async def test_composed_and_decomposed_names_are_one_document(served: Served) -> None:
@@ -277,68 +204,6 @@ async def test_an_upload_whose_sender_leaves_keeps_nothing(
     await served.server.drain(10.0)
     assert documents(served) == 0
     assert list(served.house.spool.iterdir()) == []
-
-
-async def test_operations_are_cancelled_and_forgotten(served: Served) -> None:
-    who = served.bob.metadata
-    # No job runs, so the operation stays queued.
-    operation = await served.knowledge.UploadDocument(each([start(), chunk(TEXT.encode())]), metadata=who)
-    get = operations.GetOperationRequest(name=operation.name)
-    metadata = document_pb2.IngestMetadata()
-    assert (await served.operations.GetOperation(get, metadata=who)).metadata.Unpack(metadata)
-    assert metadata.stage == document_pb2.INGEST_STAGE_QUEUED
-    error = await failed(
-        served.operations.DeleteOperation(
-            operations.DeleteOperationRequest(name=operation.name), metadata=who
-        )
-    )
-    assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OPERATION_RUNNING")
-    waited = await served.operations.WaitOperation(
-        operations.WaitOperationRequest(name=operation.name, timeout=Duration()), metadata=who
-    )
-    assert not waited.done
-
-    await served.operations.CancelOperation(
-        operations.CancelOperationRequest(name=operation.name), metadata=who
-    )
-    ended = await served.operations.GetOperation(get, metadata=who)
-    assert (ended.done, ended.error.code) == (True, grpc.StatusCode.CANCELLED.value[0])
-    listed = await served.operations.ListOperations(
-        operations.ListOperationsRequest(page_size=1), metadata=who
-    )
-    assert [one.name for one in listed.operations] == [operation.name]
-    await served.operations.DeleteOperation(
-        operations.DeleteOperationRequest(name=operation.name), metadata=who
-    )
-    assert (await failed(served.operations.GetOperation(get, metadata=who))).reason == "RESOURCE_NOT_FOUND"
-
-
-async def test_collections(served: Served) -> None:
-    who = served.bob.metadata
-    wanted = collection_pb2.Collection(
-        display_name="Handbook", chunking=collection_pb2.Chunking(max_tokens=100)
-    )
-    made = await served.knowledge.CreateCollection(
-        pb.CreateCollectionRequest(collection_id="handbook", collection=wanted), metadata=who
-    )
-    assert (made.name, made.owner) == ("collections/handbook", f"users/{served.bob.who.user_id}")
-    assert (made.chunking.max_tokens, made.chunking.overlap_tokens) == (100, 49)
-    error = await failed(
-        served.knowledge.CreateCollection(pb.CreateCollectionRequest(collection_id="handbook"), metadata=who)
-    )
-    assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "RESOURCE_ALREADY_EXISTS")
-    made.display_name = "The handbook"
-    update = pb.UpdateCollectionRequest(collection=made, update_mask=FieldMask(paths=["display_name"]))
-    assert (await served.knowledge.UpdateCollection(update, metadata=who)).display_name == "The handbook"
-    listed = await served.knowledge.ListCollections(
-        pb.ListCollectionsRequest(order_by="name desc"), metadata=who
-    )
-    assert "collections/handbook" in [one.name for one in listed.collections]
-    await served.knowledge.DeleteCollection(pb.DeleteCollectionRequest(name=made.name), metadata=who)
-    error = await failed(
-        served.knowledge.GetCollection(pb.GetCollectionRequest(name=made.name), metadata=who)
-    )
-    assert error.reason == "RESOURCE_NOT_FOUND"
 
 
 async def test_the_longest_source_key_can_be_asked_for(served: Served) -> None:

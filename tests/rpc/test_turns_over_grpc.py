@@ -12,24 +12,13 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
 
 from responsa.chat.v1 import chat_service_pb2 as pb
-from responsa.chat.v1 import conversation_pb2, turn_pb2
+from responsa.chat.v1 import turn_pb2
 from responsa_client.errors import error_of_status
 from responsa_server.domain.errors import Reason
 from tests.rpc.served import ANSWER, PAGE, SECRET_CAUSE, Served, failed
 from tests.rpc.streams import asked, events, kinds
-
-
-async def test_a_question_with_deltas(served: Served) -> None:
-    found = await asked(served, served.bob, "How long is it?", include_deltas=True)
-    told = events(found)
-    assert [event.seq for event in told] == list(range(1, len(told) + 1))
-    assert kinds(found)[:3] == ["started", "status", "status"]
-    assert kinds(found)[-2:] == ["citation", "answer"]
-    assert "".join(event.delta.text for event in told) == ANSWER == told[-1].answer.text
-    assert told[0].started.created_conversation
 
 
 async def test_a_question_without_deltas_covers_the_same_range(served: Served) -> None:
@@ -58,14 +47,6 @@ async def test_ask_start_and_answer_share_a_request_id(served: Served) -> None:
     assert error.metadata["request_id"] == request_id
 
 
-async def test_a_refusal_is_an_outcome(served: Served) -> None:
-    found = await asked(served, served.bob, "refuse this")
-    last = events(found)[-1]
-    assert last.refused.reason == turn_pb2.REFUSAL_REASON_NO_SUPPORT
-    answered = await served.chat.Answer(pb.AnswerRequest(text="refuse this"), metadata=served.bob.metadata)
-    assert answered.state == turn_pb2.TURN_STATE_REFUSED
-
-
 async def test_a_failure_is_returned_and_tells_nothing(served: Served) -> None:
     found = await asked(served, served.bob, "explode")
     last = events(found)[-1]
@@ -75,22 +56,6 @@ async def test_a_failure_is_returned_and_tells_nothing(served: Served) -> None:
     answered = await served.chat.Answer(pb.AnswerRequest(text="explode"), metadata=served.bob.metadata)
     assert answered.state == turn_pb2.TURN_STATE_FAILED
     assert answered.terminal_event.failed.status.message == error.message
-
-
-async def test_a_second_active_turn_is_refused(served: Served) -> None:
-    who = served.bob.metadata
-    first = await served.chat.StartTurn(pb.StartTurnRequest(text="wait"), metadata=who)
-    second = pb.AnswerRequest(text="Why?", conversation=first.conversation)
-    error = await failed(served.chat.Answer(second, metadata=who))
-    assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "CONVERSATION_BUSY")
-    assert error.metadata == {"conversation": first.conversation, "active_turn": first.name}
-    conversation = await served.chat.GetConversation(
-        pb.GetConversationRequest(name=first.conversation), metadata=who
-    )
-    assert conversation.active_turn == first.name
-    served.agent.gate.set()
-    await asked(served, served.bob, "wait", request_id="", conversation="")
-    assert (await served.chat.GetTurn(pb.GetTurnRequest(name=first.name), metadata=who)).text == "wait"
 
 
 async def test_a_caller_that_leaves_stops_nothing(served: Served) -> None:
@@ -104,19 +69,6 @@ async def test_a_caller_that_leaves_stops_nothing(served: Served) -> None:
     again = await asked(served, served.bob, "wait", request_id=request_id)
     assert again[0].turn == frame.turn
     assert kinds(again)[-1] == "answer"
-
-
-async def test_messages_and_citations_are_kept(served: Served) -> None:
-    who = served.bob.metadata
-    turn = await served.chat.Answer(pb.AnswerRequest(text="How long is it?"), metadata=who)
-    listed = await served.chat.ListMessages(pb.ListMessagesRequest(parent=turn.conversation), metadata=who)
-    question, answer = listed.messages
-    assert (question.text, answer.text) == ("How long is it?", ANSWER)
-    assert answer.citations == turn.terminal_event.answer.citations
-    assert await served.chat.GetMessage(pb.GetMessageRequest(name=answer.name), metadata=who) == answer
-    for name in (turn.name, answer.name):
-        verified = await served.chat.VerifyCitations(pb.VerifyCitationsRequest(name=name), metadata=who)
-        assert [one.verdict for one in verified.checks] == [3]  # the script cites a missing passage
 
 
 async def test_the_source_of_a_tool_is_cited_kept_and_checked(served: Served) -> None:
@@ -141,38 +93,6 @@ async def test_the_source_of_a_tool_is_cited_kept_and_checked(served: Served) ->
         assert (check.verdict, check.citation, check.source_text) == (1, cited, PAGE.text)
         shown = check.source_text.encode()[check.quote_range.start : check.quote_range.end]
         assert shown.decode() == ANSWER
-
-
-async def test_conversations_are_changed_whole_or_not_at_all(served: Served) -> None:
-    who = served.bob.metadata
-    wanted = conversation_pb2.Conversation(title="Rivers", labels={"topic": "water"})
-    request_id = str(uuid4())
-    create = pb.CreateConversationRequest(conversation=wanted, request_id=request_id)
-    made = await served.chat.CreateConversation(create, metadata=who)
-    assert await served.chat.CreateConversation(create, metadata=who) == made
-    assert (made.title, dict(made.labels)) == ("Rivers", {"topic": "water"})
-
-    made.title, made.labels["topic"] = "Lakes", "still"
-    update = pb.UpdateConversationRequest(conversation=made, update_mask=FieldMask(paths=["title"]))
-    changed = await served.chat.UpdateConversation(update, metadata=who)
-    assert (changed.title, dict(changed.labels)) == ("Lakes", {"topic": "water"})
-
-    # The etag is out of date by now.
-    error = await failed(served.chat.UpdateConversation(update, metadata=who))
-    assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
-    for paths in ([], ["name"]):
-        odd = pb.UpdateConversationRequest(conversation=changed, update_mask=FieldMask(paths=paths))
-        assert (
-            await failed(served.chat.UpdateConversation(odd, metadata=who))
-        ).reason == "UPDATE_MASK_INVALID"
-    error = await failed(served.chat.UpdateConversation(pb.UpdateConversationRequest(), metadata=who))
-    assert list(error.violations) == ["conversation"]
-
-    await served.chat.DeleteConversation(pb.DeleteConversationRequest(name=changed.name), metadata=who)
-    gone = await failed(
-        served.chat.GetConversation(pb.GetConversationRequest(name=changed.name), metadata=who)
-    )
-    assert gone.reason == "RESOURCE_NOT_FOUND"
 
 
 @pytest.mark.parametrize("deltas", [True, False])

@@ -187,9 +187,9 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def bench() -> Iterator[Bench]:
-    """A separate instance with the samples of the tutor and the chat agent and a few of the code assistants, scripted models, and a model server that the test controls. It also has
-    the embedded model if that is installed.
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A separate instance with the samples of the tutor and the chat agent and a few of the code assistants, scripted models, and a model server that the test controls. In `make soak`,
+    it also has the embedded model if that is installed.
     """
     folder = Path(tempfile.mkdtemp(prefix="rsa-"))
     echo, lab = Echo(), Lab()
@@ -198,8 +198,9 @@ def bench() -> Iterator[Bench]:
         "RESPONSA_MODELS__RETRIES": "1",
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__SCRIPTED": "true",
-        # Without this setting, the server would not start the embedded model. The tests use this model if it is installed.
-        "RESPONSA_MODELS__EMBEDDED__START": str(llama_missing() is None).lower(),
+        "RESPONSA_MODELS__EMBEDDED__START": str(
+            request.config.option.markexpr == "soak" and llama_missing() is None
+        ).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
     }

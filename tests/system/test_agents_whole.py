@@ -1,4 +1,4 @@
-"""The shipped agents with their samples: each agent runs without a model, with a scripted strong model, and with the embedded model.
+"""The shipped agents with their samples: each agent runs without a model, with a scripted strong model, and in `make soak` with the embedded model.
 
 The embedded model is small, so the tests do not check its wording. They check four things. An answer about documents
 cites the right document, whether a model wrote the answer or the answer shows passages. Messages are classified in the same way as without a model. No
@@ -47,7 +47,7 @@ def golden(agent: str) -> dict[str, Any]:
     return yaml.safe_load((SHIPPED / agent / "golden.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module", params=list(MODES))
+@pytest.fixture(scope="module", params=["none", "strong", pytest.param("embedded", marks=pytest.mark.soak)])
 def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
     """Copies of the agents under other names, such as `chat-strong`, with a different chain of models."""
     mode = str(request.param)

@@ -114,8 +114,7 @@ def test_nothing_is_unplugged(house: House) -> None:
     check_unplugged(house, house.chain(), [])
 
 
-@pytest.mark.parametrize("place", range(3))
-@pytest.mark.parametrize("plug", [Plug.REFUSED, Plug.BUSY, Plug.SILENT])
+@pytest.mark.parametrize(("plug", "place"), [(Plug.REFUSED, 0), (Plug.BUSY, 1), (Plug.SILENT, 2)])
 def test_each_is_unplugged_before_it_says_a_word(house: House, plug: Plug, place: int) -> None:
     """One model fails in this way, and the models before it are unavailable."""
     check_unplugged(house, house.chain(), [*[Plug.REFUSED] * place, plug])
@@ -130,8 +129,7 @@ def test_each_does_not_take_its_key(house: House) -> None:
     assert KEY not in house.bench.instance.log("server")
 
 
-@pytest.mark.parametrize("way", [Way.WEB, Way.REST])
-@pytest.mark.parametrize("left", [1, 0])
+@pytest.mark.parametrize(("way", "left"), [(Way.WEB, 1), (Way.REST, 0)])
 def test_the_same_over_other_ways(house: House, way: Way, left: int) -> None:
     check_unplugged(house, house.chain(), [Plug.BUSY, Plug.REFUSED, Plug.BUSY][: 3 - left], way)
 
@@ -167,8 +165,7 @@ def check_failed(failed: Json, model: str, plug: Plug) -> None:
     assert model in status["message"]
 
 
-@pytest.mark.parametrize("place", range(3))
-@pytest.mark.parametrize("plug", [Plug.CUT, Plug.STALLED])
+@pytest.mark.parametrize(("plug", "place"), [(Plug.CUT, 0), (Plug.STALLED, 1), (Plug.CUT, 2)])
 def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, place: int) -> None:
     """The next model writes the answer in place of these three words. If no model is left, the turn fails, and the conversation is unchanged."""
     chain = house.chain()

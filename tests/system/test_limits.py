@@ -17,7 +17,7 @@ from responsa.knowledge.v1.knowledge_service_pb2 import (
     UploadStart,
 )
 from responsa_client import Responsa
-from responsa_client.errors import NotFound, ResourceExhausted
+from responsa_client.errors import ResourceExhausted
 from tests.callers import Credential, Tenant
 from tests.gateway.sockets import Client, reason_of
 from tests.instance import Instance, eventually
@@ -223,25 +223,6 @@ def test_uploads_are_limited_by_the_day_and_by_what_is_stored(
         info = details(problem, "ErrorInfo")
         assert (info["reason"], info["metadata"]["limit"]) == ("LIMIT_REACHED", "storage_bytes")
         assert not [one for one in problem["details"] if one["@type"].endswith("/google.rpc.RetryInfo")]
-
-
-def test_administrators_change_limits_and_others_cannot(
-    instance: Instance, tenant: Tenant, admin: Responsa
-) -> None:
-    user = limit(instance, tenant, admin, messages_per_minute=3, streams=0)
-    found = admin.user_limits(user)
-    assert found.exceptions.messages_per_minute == 3
-    assert found.exceptions.HasField("streams")
-    assert not found.exceptions.HasField("uploads")
-    with pytest.raises(ValueError, match="dreams"):
-        admin.update_user_limits(user, {"dreams": 1})
-    with (
-        Responsa(instance.url, tenant.other.key(Credential.ADMIN)) as stranger,
-        pytest.raises(NotFound),
-    ):
-        stranger.update_user_limits(user, {"streams": 1})
-    events = list(admin.audit_events('action = "user.update_limits"'))
-    assert [(one.resource, one.outcome) for one in events] == [(f"{user}/limits", "OK")]
 
 
 def test_the_command_line_shows_and_changes_limits(
