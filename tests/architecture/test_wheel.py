@@ -23,7 +23,7 @@ SOURCES = ("server", "clients/python", "generated/python")
 
 
 def build(folder: Path) -> Path:
-    """A newly built wheel, in the folder, beside a source distribution. They are built in a copy without what git ignores, as in a fresh clone."""
+    """A newly built wheel, in the folder, with a source distribution. They are built in a copy without what git ignores, as in a fresh clone."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

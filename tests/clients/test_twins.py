@@ -1,4 +1,4 @@
-"""The two clients: the blocking client, and the calls that need no code of their own, are generated."""
+"""The two clients: the blocking client, and the calls that need no special code, are generated."""
 
 from __future__ import annotations
 

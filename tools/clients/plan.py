@@ -91,7 +91,7 @@ class Error:
 class Method:
     """A call.
 
-    resource: the field with the resource that the call creates or changes, whose fields are arguments of their own; "" for other calls.
+    resource: the field with the resource that the call creates or changes, whose fields are arguments too; "" for other calls.
     resource_type: the full name of the resource's message.
     resource_pattern: the pattern of the resource's name.
     fields: the arguments in the request, in the order of their numbers, so that new ones come last. Paging, the update mask and the resource are not among them.
@@ -99,7 +99,7 @@ class Method:
     update_mask: whether the call changes only the fields that its mask names.
     request_id: whether the client fills in a request_id.
     etag: where the etag stands: "request", "resource" or "".
-    items: the field of the response with a page's items; "" for a call that is no list of pages.
+    items: the field of the response with a page's items; "" for a call that does not list pages.
     only: the only field of the response; "" if there are several or none, and for resources and pages.
     operation_result: the full name of the operation's result, if the call returns a long-running operation.
     operation_metadata: the full name of the operation's metadata.

@@ -1,4 +1,4 @@
-"""Writes what of the Python client is generated: the calls that need no code of their own (aio/methods.py), the types that they use (contract.py), and the blocking client (blocking/, except its transport.py).
+"""Writes what of the Python client is generated: the calls that need no special code (aio/methods.py), the types that they use (contract.py), and the blocking client (blocking/, except its transport.py).
 
 Usage: python -m tools.clients.python
 
@@ -146,7 +146,7 @@ class _Emitter:
     def module(self) -> str:
         classes = "\n\n".join(self._service(service) for service in self._plan.services)
         imports = "\n".join(f"from {package} import {module}" for package, module in sorted(self._modules))
-        return f'''{HEAD.format(source="generated/descriptor.binpb")}"""The calls of all services that need no code of their own."""
+        return f'''{HEAD.format(source="generated/descriptor.binpb")}"""The calls of all services that need no special code."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ __all__ = [{", ".join(f'"{self._class_name(service)}"' for service in self._plan
         return f"list[{self._type(method.only)}]" if method.only.repeated else self._type(method.only)
 
     def _arguments(self, method: Method) -> list[_Argument]:
-        """The arguments in the order of the signature. By position: those that are required, and, in the contract's order, those that are neither flags nor changes nor beside a resource."""
+        """The arguments in the order of the signature. By position: those that are required, and, in the contract's order, those that are neither flags nor changes nor next to a resource."""
         found: list[_Argument] = []
         for field in method.fields:
             argument = self._argument(method, field)
