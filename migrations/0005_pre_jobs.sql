@@ -1,4 +1,4 @@
--- The job queue: the schema of procrastinate 3.10.0 as its SchemaManager gives it, unchanged between the two marks, in a schema of its own.
+-- The job queue: the schema of procrastinate 3.10.0 as its SchemaManager gives it, unchanged between the two marks, in its own schema.
 -- A newer version of the library brings its own steps: they become a further migration. A test compares the marks' content with the locked version.
 CREATE SCHEMA procrastinate;
 SET LOCAL search_path = procrastinate, pg_catalog;
@@ -613,3 +613,41 @@ GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA procrastinate TO responsa_log;
 GRANT INSERT, SELECT (id) ON procrastinate.procrastinate_jobs TO responsa_app;
 GRANT INSERT ON procrastinate.procrastinate_events TO responsa_app;
 GRANT USAGE ON SEQUENCE procrastinate.procrastinate_jobs_id_seq, procrastinate.procrastinate_events_id_seq TO responsa_app;
+
+-- How many workers a job has lost in succession; see jobs.sql.
+ALTER TABLE procrastinate.procrastinate_jobs ADD COLUMN losses integer NOT NULL DEFAULT 0;
+
+-- Workers take jobs in turn between tenants and between the users of a tenant, urgent ones first. The index has a condition that the library's indexes do not have, see
+-- jobs.sql. `status < 'doing'` means `todo`, which is the first status.
+CREATE INDEX job_in_turn ON procrastinate.procrastinate_jobs
+    ((args ->> 'tenant_id'), (coalesce(args ->> 'user_id', '')), (CASE WHEN priority > 0 THEN 1 WHEN priority < -1 THEN 3 ELSE 2 END), id)
+    WHERE status < 'doing';
+
+-- Lets a job of the transaction's tenant begin now, or begin again as soon as it ends with another attempt. Returns whether there is such a job, waiting or running;
+-- responsa_app cannot read the queue. One statement, so that it finds the job even if a worker takes it or returns it meanwhile. 'epoch' marks a running job for the trigger below.
+CREATE FUNCTION responsa.hasten_job(queue text, identity uuid) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    tenant text := responsa.current_tenant();
+BEGIN
+    UPDATE procrastinate.procrastinate_jobs AS j SET scheduled_at = CASE j.status WHEN 'todo' THEN NULL ELSE 'epoch'::timestamptz END
+    WHERE j.status IN ('todo', 'doing') AND j.queue_name = queue AND j.args ->> 'tenant_id' = tenant AND j.args ->> 'id' = identity::text;
+    RETURN FOUND;
+END
+$$;
+REVOKE ALL ON FUNCTION responsa.hasten_job FROM public;
+GRANT EXECUTE ON FUNCTION responsa.hasten_job TO responsa_app;
+
+CREATE FUNCTION responsa.begin_again() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    NEW.scheduled_at := NULL;
+    RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION responsa.begin_again FROM public;
+CREATE TRIGGER begin_again BEFORE UPDATE OF status ON procrastinate.procrastinate_jobs
+    FOR EACH ROW WHEN (OLD.status = 'doing' AND NEW.status = 'todo' AND OLD.scheduled_at = 'epoch')
+    EXECUTE FUNCTION responsa.begin_again();

@@ -206,7 +206,7 @@ def _range(value: Json) -> Json:
 
 def place_of(one: Json) -> Json:
     """Where the quote of a citation or the marked sentence of an excerpt begins in the original file."""
-    found: Json = {name: one[name] for name in ("page", "path") if name in one}
+    found: Json = {name: one[name] for name in ("page", "path", "date") if name in one}
     if box := one.get("box"):
         found["box"] = [box.get(edge, 0) for edge in ("left", "top", "right", "bottom")]
     return found

@@ -6,7 +6,7 @@ Usage: python tools/settings_reference.py [--check]   (--check only compares, an
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
@@ -19,18 +19,19 @@ from responsa_server.app.settings import CHECKOUT, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
+Row = tuple[str, str, str, str]
 HEAD = """# Settings
 
 `make generate` makes this page from `server/responsa_server/app/settings.py` and from the `settings.py` of each package that has a group of settings.
 
 The server reads each setting from the first of these sources that contains the setting: an environment variable, a secret file (one file per setting in the folder `RESPONSA_SECRETS_DIR`), the TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and the defaults below. If a setting is wrong, the server does not start, and its message names the setting.
 
-In TOML, write a setting under its name, and a group as a table: `[turns]`, `lease_seconds = 6`.
+In TOML, write a setting under its name, and a group as a table: `[turns]`, `lease_seconds = 6`. A name with braces stands for one setting for each word in them; if their defaults differ, they have the order of the words.
 
 """
 
 
-def rows(model: type[Any], prefix: str, environment: str) -> Iterator[tuple[str, str, str, str]]:
+def rows(model: type[Any], prefix: str, environment: str) -> Iterator[Row]:
     """The TOML name, variable, default and description of every setting. Groups come last."""
     groups: list[tuple[str, type[Any]]] = []
     hints = get_type_hints(model)
@@ -78,12 +79,38 @@ def shown(value: object) -> str:
     return f"`{value}`"
 
 
+def joined(all_rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, in which settings of sibling groups with one name and one description share a row."""
+    shared: dict[tuple[str, str, str], list[Row]] = {}
+    for row in all_rows:
+        group, _, name = row[0].rpartition(".")
+        shared.setdefault((group.rpartition(".")[0], name if "." in group else row[0], row[3]), []).append(
+            row
+        )
+    for siblings in shared.values():
+        names, variables, defaults, texts = zip(*siblings, strict=True)
+        yield (
+            braced(names, "."),
+            braced(variables, "__"),
+            ", ".join(defaults if len(set(defaults)) > 1 else defaults[:1]),
+            texts[0],
+        )
+
+
+def braced(names: Sequence[str], between: str) -> str:
+    """`a.{b,c}.d` for the names `a.b.d` and `a.c.d`."""
+    if len(names) == 1:
+        return names[0]
+    parts = [name.rsplit(between, 2) for name in names]
+    return between.join((parts[0][0], f"{{{','.join(group for _, group, _ in parts)}}}", parts[0][2]))
+
+
 def page() -> str:
     """The whole page."""
     lines = ["| setting | variable | default | what it does |", "|---|---|---|---|"]
     lines += [
         f"| `{name}` | `{variable}` | {default} | {text} |"
-        for name, variable, default, text in rows(Settings, "", "RESPONSA_")
+        for name, variable, default, text in joined(rows(Settings, "", "RESPONSA_"))
     ]
     return HEAD + "\n".join(lines) + "\n"
 

@@ -1,19 +1,17 @@
 """This server's own turns, log, chain and services with a different source of evidence. With this peer, the bench measures
 the machinery of turns without the cost of search.
 
-python -m bench.peers.durable --listen unix:PATH [--evidence library|memory|deltas|paced|model] [--lags FILE]
+python -m bench.peers.durable --listen unix:PATH [--evidence library|memory|deltas|paced]
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 
 import structlog
 
 from bench.agents import DEFAULT, AgentTable
 from bench.peers.alone import Alone
-from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
@@ -155,12 +153,7 @@ async def main() -> None:
         await server.start()
         await server.ready()
         freeze()
-        if given.lags is None:
-            await until_told()
-        else:
-            async with lagging() as lags:
-                await until_told()
-            given.lags.write_text(json.dumps(list(lags)), encoding="utf-8")
+        await until_told()
         await asyncio.gather(server.drain(1.0), turns.drain(1.0))
         await turns.close()
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bench.agents import OPTIONS, GraphAgent
-from bench.peers import asking, deltas, paced
+from bench.peers import deltas, paced
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.agents.engine.agent import PlannedAgent
-from responsa_server.app.models import model_table
 from responsa_server.app.process import configure_logs
 from responsa_server.app.resources import database_urls, redis_url
 from responsa_server.app.settings import Settings
@@ -31,14 +30,13 @@ from responsa_server.stores.redis import RedisCache
 class EvidenceKind(StrEnum):
     """The agent that a peer runs. With LIBRARY and MEMORY, this is the default agent's graph; its evidence comes from the
     instance's documents or from memory. The other agents use no evidence. DELTAS sends three statuses and 64 deltas at once.
-    PACED sends pieces of text at the pace that the question sets. MODEL sends the answer of a model.
+    PACED sends pieces of text at the pace that the question sets.
     """
 
     LIBRARY = "library"
     MEMORY = "memory"
     DELTAS = "deltas"
     PACED = "paced"
-    MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +86,6 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
                 agent = deltas.agent(options)
             case EvidenceKind.PACED:
                 agent = paced.agent()
-            case EvidenceKind.MODEL:
-                models = model_table(settings.models)
-                stack.push_async_callback(models.close)
-                agent = asking.agent(models)
             case EvidenceKind.LIBRARY | EvidenceKind.MEMORY:
                 agent = GraphAgent(evidence, options)
         yield Parts(settings, layout, database, retriever, embedder, agent)

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.peers.parts import EvidenceKind
 
@@ -18,12 +17,11 @@ READY = "ready"
 
 @dataclass(frozen=True, slots=True)
 class PeerArguments:
-    """The arguments of a peer. address: a gRPC target, `unix:PATH`. alone: whether every event has its own message. lags: the file for the lags of the event loop, or None."""
+    """The arguments of a peer. address: a gRPC target, `unix:PATH`. alone: whether every event has its own message."""
 
     address: str
     evidence: EvidenceKind
     alone: bool
-    lags: Path | None = None
 
 
 def arguments(description: str, given: Sequence[str] | None = None) -> PeerArguments:
@@ -34,9 +32,8 @@ def arguments(description: str, given: Sequence[str] | None = None) -> PeerArgum
         "--evidence", type=EvidenceKind, default=EvidenceKind.LIBRARY, choices=list(EvidenceKind)
     )
     parser.add_argument("--one-event-a-message", action="store_true")
-    parser.add_argument("--lags", type=Path, metavar="FILE")
     found = parser.parse_args(given)
-    return PeerArguments(found.listen, found.evidence, found.one_event_a_message, found.lags)
+    return PeerArguments(found.listen, found.evidence, found.one_event_a_message)
 
 
 async def until_told() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser
 
-from bench.printing import agreement, as_html, documents
 from responsa_server.ingest.formats import pdf
 from responsa_server.ingest.sniff import sniff
+from tests.printing import agreement, as_html, documents
 
 AIM = 0.97
 
@@ -18,7 +18,7 @@ async def test_what_is_printed_is_read_in_order(browser: Browser) -> None:
     page = await browser.new_page()
     read: dict[str, float] = {}
     try:
-        for document in documents(1):
+        for document in documents():
             await page.set_content(as_html(document))
             data = await page.pdf(prefer_css_page_size=True)
             text = pdf.parse(sniff(data, "a.pdf")).canonical_text

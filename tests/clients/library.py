@@ -134,6 +134,7 @@ class ScriptedLibrary:
             result.left_out.add(kind=document_pb2.LEFT_OUT_KIND_COMMENT, count=2)
             result.left_out.add(kind=document_pb2.LEFT_OUT_KIND_HIDDEN_SHEET, count=1)
             result.guessed_charset = "windows-1250"
+            result.ocr_pages = 3
         self._results[name] = operation(result, name=name)
         return operation(name=name)
 

@@ -91,13 +91,14 @@ async def test_what_was_left_out_is_in_the_last_line(
     done = await responsa("ingest", tmp_path, "--verbose")
     *files, last = done.out.splitlines()
     assert last.endswith(
-        "0 failed; left out: 2 comments, 1 hidden sheet; 1 character set guessed, perhaps wrongly (--verbose names the files)"
+        "0 failed; left out: 2 comments, 1 hidden sheet; 1 character set guessed, perhaps wrongly (--verbose names the files); 3 pages read by OCR, perhaps with mistakes"
     )
-    note = "(left out: 2 comments, 1 hidden sheet; read as windows-1250, which is a guess)"
+    note = "(left out: 2 comments, 1 hidden sheet; read as windows-1250, which is a guess; 3 pages read by OCR, perhaps with mistakes)"
     assert [one.endswith(note) for one in sorted(files)] == [True, False]
     as_json = await responsa("ingest", tmp_path / "a.md", "--json")
     line = json.loads(as_json.out)
     assert (line["leftOut"], line["guessedCharset"]) == ({"comment": 2, "hidden_sheet": 1}, "windows-1250")
+    assert line["ocrPages"] == 3
 
 
 async def test_files_and_globs_have_the_keys_of_their_folder(
@@ -652,7 +653,6 @@ async def test_eval_answers(
             "goldCited": 1.0,
             "refusedAnswerable": 0.5,
             "refusedUnanswerable": 1.0,
-            "refusedAt90": None,
             # The first quote is the document's text; the second is not, whatever the server's verdict.
             "citations": 2,
             "verified": 0.5,

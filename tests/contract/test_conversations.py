@@ -246,7 +246,12 @@ async def test_messages_come_in_the_order_they_were_written_with_their_citations
     assert [len(one.citations) for one in messages] == [0, 1] * 3
     (cited,) = messages[1].citations
     assert isinstance(cited, Citation)
-    assert (cited.page, cited.box, cited.path) == (3, (100, 200, 900, 250), "Rivers!A4")
+    assert (cited.page, cited.box, cited.path, cited.date) == (
+        3,
+        (100, 200, 900, 250),
+        "Rivers!A4",
+        "2025-02-01",
+    )
     assert [one.id for one in messages] == [
         one.id for one in await conversation_store.history(people.ann, place.id, 10)
     ]

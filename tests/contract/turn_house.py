@@ -69,6 +69,7 @@ def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
         page=3,
         box=(100, 200, 900, 250),
         path="Rivers!A4",
+        date="2025-02-01",
     )
 
 

@@ -20,10 +20,20 @@ PAGES: Final = [
     # tests/system/test_tutorial.py runs this page with other settings.
     and path.name != "tutorial-agent.md"
 ]
+ON_EVERY_RUN: Final = frozenset(
+    {"README.md", "api.md", "cli.md", "streams.md", "tutorial-sources.md", "tutorial-tools.md"}
+)
+"""The pages that a newcomer follows. `make soak` follows the others, too, because all pages take two minutes of CPU time."""
 MOST_SKIPPED: Final = 6
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=() if page.name in ON_EVERY_RUN else pytest.mark.soak, id=page.name)
+        for page in PAGES
+    ],
+)
 def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
     reader.follow(page)
 

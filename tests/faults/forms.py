@@ -24,7 +24,7 @@ LINE = "campaign"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The size of a campaign. limits: whether times are checked against the limits of docs/durability.md."""
+    """The size of a campaign. limits: whether times are checked against limits."""
 
     count: int
     limits: bool

@@ -17,7 +17,7 @@ from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.migrate import migrate
 from tests.conftest import DatabaseUrls, urls_of
 
-# Conditions of restrictive policies, which the caller's transaction must meet in addition to `tenant_isolation`; see 0027 and 0032.
+# Conditions of restrictive policies, which the caller's transaction must meet in addition to `tenant_isolation`; see 0003_pre_knowledge.sql.
 _SERVER = "( SELECT responsa.unrestricted() AS unrestricted)"
 _ADMIN = "(( SELECT responsa.acting_role() AS acting_role) = 'admin'::text)"
 _READABLE = "( SELECT unnest(responsa.readable_collections()) AS unnest)"

@@ -1,4 +1,4 @@
-"""The commands `responsa eval retrieval | answers | reading | claims | intents | personal | injection | sections`."""
+"""The commands `responsa eval retrieval | answers | reading | intents | injection | sections`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from responsa_client.aio import AsyncResponsa
-from responsa_lab.evaluation.claims import eval_claims
 from responsa_lab.evaluation.dataset import DataSet, Limit, Question
 from responsa_lab.evaluation.injection import eval_injection
 from responsa_lab.evaluation.intents import eval_intents
@@ -25,7 +24,6 @@ from responsa_lab.evaluation.measuring import (
     measure_retrieval,
 )
 from responsa_lab.evaluation.metrics import fraction
-from responsa_lab.evaluation.personal import eval_personal
 from responsa_lab.evaluation.reading import eval_reading
 from responsa_lab.evaluation.sections import eval_sections
 from responsa_server.cli.output import Json, print_json, print_text, reporting
@@ -60,9 +58,7 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("retrieval")(eval_retrieval)
     group.command("answers")(eval_answers)
     group.command("reading")(eval_reading)
-    group.command("claims")(eval_claims)
     group.command("intents")(eval_intents)
-    group.command("personal")(eval_personal)
     group.command("injection")(eval_injection)
     group.command("sections")(eval_sections)
     app.add_typer(group, name=name)
@@ -104,11 +100,7 @@ def eval_retrieval(
 
 
 def eval_answers(folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False) -> None:
-    """Load docs.jsonl, ask each question, and print how often the right text is in the answer, how often the agent refused, and which share of the citations is verified.
-
-    The server's settings decide which questions are refused. If the server runs with RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0, it
-    refuses a question only if it finds no passage. Then goldInAnswer is not reduced by refusals, and refusedAt90 can be computed.
-    """
+    """Load docs.jsonl, ask each question, and print how often the right text is in the answer, how often the agent refused, and which share of the citations is verified."""
     _evaluate(folder, collection, limit, json, measure_answers)
 
 

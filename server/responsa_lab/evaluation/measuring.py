@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +25,6 @@ from responsa_lab.evaluation.metrics import (
     ndcg,
     recall,
     reciprocal_rank,
-    refused_at,
     rounded,
 )
 from responsa_server.cli.ingest import Outcome, Report, Said, ensure_collection, ingest
@@ -65,9 +63,7 @@ class AnswerScores:
     gold_in_answer: the share of answerable questions with a gold text in the answer. gold_in_given: the same share
     among the answerable questions that were answered. gold_cited: the share of answerable questions with a citation that covers a whole gold
     span. refused_answerable, refused_unanswerable: the shares of answerable and of unanswerable questions that were refused.
-    refused_at_90: the share of unanswerable questions whose best citation scores below the threshold that 90 % of the
-    answerable questions reach. None if fewer than 90 % of the answerable questions were answered; to avoid this, start the
-    server without refusals (RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0). citations: the number of citations of all answers. verified: the share of
+    citations: the number of citations of all answers. verified: the share of
     these citations that `valid_citations` returns.
     """
 
@@ -80,7 +76,6 @@ class AnswerScores:
     gold_cited: float | None
     refused_answerable: float | None
     refused_unanswerable: float | None
-    refused_at_90: float | None
     citations: int
     verified: float | None
 
@@ -225,7 +220,6 @@ async def measure_retrieval(
 class _Answered:
     kind: str
     """"answer", "refused" or "failed"."""
-    score: float
     in_text: bool
     cited: bool
     citations: int
@@ -268,9 +262,6 @@ async def measure_answers(
         gold_cited=mean(result.cited for result in with_gold),
         refused_answerable=mean(result.kind == "refused" for result in positive),
         refused_unanswerable=mean(result.kind == "refused" for result in negative),
-        refused_at_90=refused_at(
-            [result.score for _, result in known], [question.answerable for question, _ in known], 0.9
-        ),
         citations=citations,
         verified=sum(result.verified for result in results) / citations if citations else None,
     )
@@ -282,7 +273,6 @@ def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str], ve
     answer = event.answer
     return _Answered(
         kind=kind,
-        score=max((citation.score for citation in answer.citations), default=-math.inf),
         in_text=gold_in_text(answer.text, question.gold_texts),
         cited=gold_cited(cited_spans(answer.citations, keys), question.gold_spans),
         citations=len(answer.citations),

@@ -170,53 +170,6 @@ def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:
     return any(span.covers(one) for span in cited for one in gold)
 
 
-def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: float) -> float | None:
-    """The share of unanswerable questions that score below a threshold. The share `answered` of the answerable questions reaches this threshold.
-
-    scores: the support of each question's answer; -inf if there is no answer. answered: a share such as 0.9.
-    None if there are no answerable questions, no unanswerable questions, or too few answers to reach the share `answered`.
-    """
-    positive = sorted((score for score, yes in zip(scores, answerable, strict=True) if yes), reverse=True)
-    negative = [score for score, yes in zip(scores, answerable, strict=True) if not yes]
-    if not positive or not negative:
-        return None
-    threshold = positive[max(0, math.ceil(answered * len(positive)) - 1)]
-    if threshold == -math.inf:
-        return None
-    return sum(1 for score in negative if score < threshold) / len(negative)
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """The agreement of yes-or-no decisions with the right decisions, as shares from 0 to 1. A share whose divisor is 0 is None.
-
-    precision: the share of right decisions among the decisions for yes. recall: the share of decisions for yes among
-    the cases that should be yes. f1: the harmonic mean of precision and recall. always: the accuracy if every decision were yes.
-    """
-
-    n: int
-    accuracy: float | None
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    always: float | None
-
-
-def agreement(decisions: Iterable[tuple[bool, bool]]) -> Agreement:
-    """The agreement of decisions. Each pair is (decision, right decision)."""
-    pairs = list(decisions)
-    hits = sum(decided and right for decided, right in pairs)
-    said, true = sum(decided for decided, _ in pairs), sum(right for _, right in pairs)
-    return Agreement(
-        n=len(pairs),
-        accuracy=mean(float(decided == right) for decided, right in pairs),
-        precision=hits / said if said else None,
-        recall=hits / true if true else None,
-        f1=2 * hits / (said + true) if said + true else None,
-        always=mean(float(right) for _, right in pairs),
-    )
-
-
 def plain(text: str) -> str:
     """The text in a form for comparisons that ignore case and white space."""
     return " ".join(text.split()).casefold()

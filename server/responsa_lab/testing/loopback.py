@@ -125,10 +125,14 @@ class LoopbackServer:
         self._server.close()
         await asyncio.sleep(0)  # for a connection that was accepted in this step of the loop
         connections = dict(self._connections)
-        for task, writer in connections.items():
+        for task in connections:
             task.cancel()
-            writer.close()  # a task that is cancelled before its first step closes nothing
         await asyncio.gather(*connections, return_exceptions=True)
+        for writer in connections.values():
+            # A task that is cancelled before its first step closes nothing, and a client that does not read keeps a closing socket open.
+            writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
         await self._server.wait_closed()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

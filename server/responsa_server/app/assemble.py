@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
@@ -31,7 +32,7 @@ from responsa_server.app.models import by_name, doubles, known_models, model_tab
 from responsa_server.app.process import MemoryCounters
 from responsa_server.app.rerankers import open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
-from responsa_server.app.settings import ServeRole, Settings
+from responsa_server.app.settings import ServeRole, Settings, SettingsError
 from responsa_server.app.tools import live_tools
 from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
@@ -258,11 +259,16 @@ def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> Mo
 
 
 def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> ParserPool:
+    if settings.ingestion.ocr and find_spec("rapidocr") is None:
+        raise SettingsError(
+            "ingestion.ocr is turned on, but text recognition is not installed: run `make ocr`."
+        )
     parser = ParserPool(
         concurrency=places(settings.ingestion.concurrency),
         limits=settings.ingestion.parse_limits,
         allow_unconfined=settings.allows_unconfined_parsing,
         spool_dir=layout.data,
+        ocr=settings.ingestion.ocr,
     )
     stack.push_async_callback(parser.close)
     return parser

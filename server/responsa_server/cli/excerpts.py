@@ -12,7 +12,7 @@ from typing import Final
 from responsa.chat.v1 import excerpt_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_server.cli.output import one_line, print_text
-from responsa_server.cli.rendering import place_within
+from responsa_server.cli.rendering import dated, place_within
 from responsa_server.cli.terminal import can_move_cursor
 
 _INDENT: Final = 4
@@ -83,7 +83,7 @@ def _place(excerpt: excerpt_pb2.Excerpt) -> str:
     source = excerpt.source_range
     where = one_line(excerpt.uri or excerpt.document_version, 300)
     collection = _KINDS.get(excerpt.collection_kind) or excerpt.collection.removeprefix("collections/")
-    return f"{collection}, {where}, {place_within(excerpt)}bytes {source.start}-{source.end}"
+    return f"{collection}, {where}, {dated(excerpt)}{place_within(excerpt)}bytes {source.start}-{source.end}"
 
 
 def _quote(excerpt: excerpt_pb2.Excerpt) -> str:

@@ -325,6 +325,7 @@ def _line(report: Report) -> str:
         return _failure(report)
     notes = [_parts_left_out(report.left_out)] if report.left_out else []
     notes += [f"read as {report.charset}, which is a guess"] if report.charset else []
+    notes += [_pages_read(report.ocr_pages)] if report.ocr_pages else []
     return f"{shown_name(report.where)} ({'; '.join(notes)})" if notes else shown_name(report.where)
 
 
@@ -333,6 +334,10 @@ def _parts_left_out(counts: Mapping[str, int]) -> str:
     return "left out: " + ", ".join(
         counted(number, kind.replace("_", " ")) for kind, number in sorted(counts.items())
     )
+
+
+def _pages_read(count: int) -> str:
+    return f"{counted(count, 'page')} read by OCR, perhaps with mistakes"
 
 
 def _failure(report: Report) -> str:
@@ -359,6 +364,8 @@ def _as_object(report: Report) -> dict[str, Json]:
         made["leftOut"] = dict(report.left_out)
     if report.charset:
         made["guessedCharset"] = report.charset
+    if report.ocr_pages:
+        made["ocrPages"] = report.ocr_pages
     return made
 
 
@@ -377,6 +384,7 @@ class Report:
     """The outcome for one document. document: the document as the server returned it. error: the error of
     the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "". rule: the reason for
     skipping the file, or None. left_out: the number of parts of the file that were not read, by kind. charset: the character set that was guessed, if another is nearly as likely; or "".
+    ocr_pages: the number of pages that were read by OCR.
     """
 
     where: str
@@ -388,6 +396,7 @@ class Report:
     rule: Rule | None = None
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
     charset: str = ""
+    ocr_pages: int = 0
 
 
 _LOADED = (Outcome.NEW, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.FAILED)
@@ -403,6 +412,7 @@ class Summary:
     left_out: Counter[str] = field(default_factory=Counter[str])
     doubtful: int = 0
     """The number of documents whose character set was guessed, and is in doubt."""
+    ocr_pages: int = 0
 
     def add(self, report: Report) -> None:
         """Count one document or skipped file."""
@@ -412,6 +422,7 @@ class Summary:
             self.counts[report.outcome] += 1
         self.left_out.update(report.left_out)
         self.doubtful += bool(report.charset)
+        self.ocr_pages += report.ocr_pages
 
     @property
     def failed(self) -> int:
@@ -432,6 +443,8 @@ class Summary:
             text += f"; {_parts_left_out(self.left_out)}"
         if self.doubtful:
             text += f"; {counted(self.doubtful, 'character set')} guessed, perhaps wrongly (--verbose names the files)"
+        if self.ocr_pages:
+            text += f"; {_pages_read(self.ocr_pages)}"
         return text
 
 
@@ -519,6 +532,7 @@ async def _take_in(
         document=result.document,
         left_out=left_out,
         charset=result.guessed_charset,
+        ocr_pages=result.ocr_pages,
     )
 
 

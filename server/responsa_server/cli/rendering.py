@@ -136,7 +136,7 @@ def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[_Place,
             if citation.HasField("tool_result")
             else citation.uri or citation.document_version
         )
-        place = f"{origin}, {place_within(citation)}bytes {source.start}-{source.end}"
+        place = f"{origin}, {dated(citation)}{place_within(citation)}bytes {source.start}-{source.end}"
         title = one_line(citation.title, 120) or "(untitled)"
         lines.append(f'[{number}] {title} ({place})\n    "{one_line(citation.quote, _QUOTE)}"')
     return lines
@@ -183,6 +183,11 @@ def place_within(
         one_line(source.path, 80),
     )
     return "".join(f"{place}, " for place in places if place)
+
+
+def dated(source: citation_pb2.Citation | excerpt_pb2.Excerpt) -> str:
+    """Return the date that the document states, with a comma after it; "" if it states none."""
+    return f"dated {source.date}, " if source.date else ""
 
 
 def _place(citation: citation_pb2.Citation) -> _Place:

@@ -197,7 +197,9 @@ def count(targets: Sequence[Target]) -> int:
 
 
 def _target(path: Path, key: str, suffixes: Sequence[str]) -> Target:
-    """A file to load: one document, one document per line, or an archive."""
+    """A file to load: one document, one document per line, or an archive. What programs leave behind is skipped."""
+    if (rule := _rule_of_name(path.name)) is Rule.LEFT_BEHIND:
+        return Target(path, key, skipped=rule)
     if is_archive(path.name):
         try:
             found = archives.members(path)
@@ -210,10 +212,10 @@ def _target(path: Path, key: str, suffixes: Sequence[str]) -> Target:
 
 
 def _rule_of_member(member: Member, suffixes: Sequence[str]) -> Rule | None:
-    parts = member.name.split("/")
-    if _LEFT_BEHIND.fullmatch(parts[-1]):
-        return Rule.LEFT_BEHIND
-    if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+    *folders, name = member.name.split("/")
+    if (rule := _rule_of_name(name)) is not None:
+        return rule
+    if any(part.startswith(".") or part == "__MACOSX" for part in folders):
         return Rule.HIDDEN
     if is_archive(member.name):
         return Rule.NESTED_ARCHIVE
@@ -222,6 +224,12 @@ def _rule_of_member(member: Member, suffixes: Sequence[str]) -> Rule | None:
     if member.is_link:
         return Rule.LINK
     return None if member.why else _rule_of_size(member.size)
+
+
+def _rule_of_name(name: str) -> Rule | None:
+    if _LEFT_BEHIND.fullmatch(name):
+        return Rule.LEFT_BEHIND
+    return Rule.HIDDEN if name.startswith(".") else None
 
 
 def _rule_of_size(size: int) -> Rule | None:
@@ -233,8 +241,6 @@ def _rule_of_size(size: int) -> Rule | None:
 def _named(path: Path, suffixes: Sequence[str]) -> Target:
     whole = absolute(path)
     key = f"{whole.parent.name}/{whole.name}".lstrip("/")
-    if _LEFT_BEHIND.fullmatch(path.name):
-        return Target(path, key, skipped=Rule.LEFT_BEHIND)
     if not path.exists():
         return Target(path, key, "is a link to nothing")
     if not path.is_file():
@@ -272,10 +278,8 @@ def _below(folder: Path, suffixes: Sequence[str], root: str) -> list[Target]:
 
 def _in_folder(path: Path, key: str, suffixes: Sequence[str], inside: Path) -> Target:
     """A file of a folder. inside: the real path of the folder, out of which no link may lead."""
-    if _LEFT_BEHIND.fullmatch(path.name):
-        return Target(path, key, skipped=Rule.LEFT_BEHIND)
-    if path.name.startswith("."):
-        return Target(path, key, skipped=Rule.HIDDEN)
+    if (rule := _rule_of_name(path.name)) is not None:
+        return Target(path, key, skipped=rule)
     if path.suffix.lower() not in suffixes and not is_archive(path.name):
         return Target(path, key, skipped=Rule.UNSUPPORTED_SUFFIX)
     if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
@@ -298,10 +302,7 @@ def _matching(pattern: str, suffixes: Sequence[str]) -> list[Target]:
         path = Path(match)
         if path.is_file():
             key = f"{base.name}/{absolute(path).relative_to(base).as_posix()}".lstrip("/")
-            left_behind = _LEFT_BEHIND.fullmatch(path.name) is not None
-            targets.append(
-                Target(path, key, skipped=Rule.LEFT_BEHIND) if left_behind else _target(path, key, suffixes)
-            )
+            targets.append(_target(path, key, suffixes))
     return targets
 
 

@@ -112,7 +112,7 @@ class Citation:
 
     source: the byte range of the quote in the canonical text. sha256: the SHA-256 of the quote's bytes, 32 bytes.
     answer: the byte range of the supported text in the answer. score: how well the quote supports the answer, from 0 to
-    1. page, box, path: where the quote begins in the original file, as in `PlacedBlock`.
+    1. page, box, path: where the quote begins in the original file, as in `PlacedBlock`. date: as in `Passage`.
     """
 
     passage_id: UUID
@@ -128,6 +128,7 @@ class Citation:
     page: int = 0
     box: tuple[int, int, int, int] | None = None
     path: str = ""
+    date: str = ""
 
     @property
     def read(self) -> VersionRead | None:
@@ -188,7 +189,8 @@ class Excerpt:
 
     headings: those above the excerpt, outermost first. source: the byte range of `text` in the canonical text. text: exactly these bytes, decoded, at most MAX_EXCERPT_BYTES.
     markdown: the text as an answer shows it. marked: the byte range of the marked sentence in the canonical text, within `source`. marked_shown: its byte range in
-    `markdown`; None if the Markdown does not contain it in one piece. score: from 0 to 1. page, box, path: where the marked sentence begins in the original file, as in `PlacedBlock`.
+    `markdown`; None if the Markdown does not contain it in one piece. score: from 0 to 1. page, box, path: where the marked sentence begins in the original file, as in `PlacedBlock`. date: as in
+    `Passage`.
     """
 
     passage_id: UUID
@@ -209,6 +211,7 @@ class Excerpt:
     page: int = 0
     box: tuple[int, int, int, int] | None = None
     path: str = ""
+    date: str = ""
 
     @property
     def read(self) -> VersionRead:

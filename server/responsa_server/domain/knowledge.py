@@ -273,7 +273,7 @@ class Operation:
     valid once the stage is DONE. seq: the number of this state; every stored change raises it. stage_time: when the
     stage began; while a REINDEX computes vectors, the time from which its rate counts. collection_id: the collection of a REINDEX; its `version` is the number of the
     generation, and its `document_id` names no document. source_id, subject, counts, cause: of a SYNC, whose passages are documents, and whose `document_id` names no document; see `source_runs`.
-    The counts of an INGEST are those of what was left out, by `LeftOutKind`. charset: as `guessed_charset` of `CanonicalText`.
+    The counts of an INGEST are those of what was left out, by `LeftOutKind`, and OCR_PAGES. charset: as `guessed_charset` of `CanonicalText`.
     """
 
     id: UUID
@@ -450,12 +450,17 @@ class LeftOutKind(StrEnum):
     PICTURE = "picture"
     CHART = "chart"
     EMBEDDED_FILE = "embedded_file"
+    SCANNED_PAGE = "scanned_page"
+
+
+OCR_PAGES: Final = "ocr_pages"
+"""The name under which the counts of an operation have the number of pages that were read by OCR."""
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalText:
     """The result of parsing. text: the canonical text in UTF-8. parser: the name of the parser. left_out: the number of parts that were not read, by kind.
-    guessed_charset: the character set that was guessed, if another one is nearly as likely; otherwise ''.
+    guessed_charset: the character set that was guessed, if another one is nearly as likely; otherwise ''. ocr_pages: the number of pages that were read by OCR.
     """
 
     text: StoredBytes
@@ -466,6 +471,7 @@ class CanonicalText:
     description: Description = field(default_factory=Description)
     left_out: Mapping[LeftOutKind, int] = field(default_factory=dict[LeftOutKind, int])
     guessed_charset: str = ""
+    ocr_pages: int = 0
 
 
 class OwnershipLost(Overtaken):

@@ -64,7 +64,8 @@ class PlacedBlock(NamedTuple):
 class Passage:
     """A part of a document version. source: the passage's byte range in the canonical text. text: those bytes, decoded.
     places: the places of the passage's blocks, in order; empty if the document's format keeps no places. If the passage begins within a table, the first
-    one is the table's header, which stands before the passage. origin: the tool's source that the passage is; None for a passage of a document.
+    one is the table's header, which stands before the passage. origin: the tool's source that the passage is; None for a passage of a document. date: the date that the
+    document states, as YYYY-MM-DD; '' if it states none.
     """
 
     id: UUID
@@ -78,6 +79,7 @@ class Passage:
     headings: Sequence[str] = ()
     places: Sequence[PlacedBlock] = ()
     origin: ToolOrigin | None = None
+    date: str = ""
 
     @property
     def read(self) -> VersionRead | None:
@@ -278,7 +280,7 @@ class PassagePiece:
 class FoundPassage:
     """A passage that was read for a question, with its pieces in order.
 
-    media_type: the type of the passage's document; '' if it is not known. date: the date that the document states, as YYYY-MM-DD; '' if it states none. before: if the passage begins within a table, the table's header, or the text
+    media_type: the type of the passage's document; '' if it is not known. before: if the passage begins within a table, the table's header, or the text
     before the passage, or the end of it; otherwise ''.
     """
 
@@ -287,7 +289,6 @@ class FoundPassage:
     pieces: Sequence[PassagePiece]
     media_type: str = ""
     before: str = ""
-    date: str = ""
 
 
 class LexicalIndex(Protocol):

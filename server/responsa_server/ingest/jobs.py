@@ -206,6 +206,7 @@ class Ingest:
             description=await self._describer.describe(parsed, title, cut, log),
             left_out=parsed.left_out,
             guessed_charset=parsed.guessed_charset,
+            ocr_pages=parsed.ocr_pages,
         )
         small = cut.passage_count <= _SMALL_PASSAGES and len(cut.sections) == 1
         if not small:

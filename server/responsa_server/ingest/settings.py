@@ -50,6 +50,16 @@ class IngestionSettings(BaseModel, extra="forbid"):
     parser_seconds: float = Field(
         default=20.0, ge=1, le=600, description="The maximum time for parsing one document."
     )
+    ocr: bool = Field(
+        default=False,
+        description="Whether the pages of PDF files that have pictures and no text, such as scans, are read by OCR (text recognition). `make ocr` installs what that needs.",
+    )
+    ocr_seconds: float = Field(
+        default=240.0,
+        ge=1,
+        le=3_600,
+        description="The maximum time for reading the pages of one document by OCR, in addition to `parser_seconds`. A full page takes about 5 seconds of processor time.",
+    )
     document_seconds: float = Field(
         default=600.0,
         ge=1,
@@ -113,8 +123,9 @@ class IngestionSettings(BaseModel, extra="forbid"):
     @property
     def parse_limits(self) -> ParseLimits:
         """The limits for one document."""
+        seconds = self.parser_seconds + (self.ocr_seconds if self.ocr else 0)
         return ParseLimits(
             memory_bytes=self.parser_memory_mib * MIB,
-            cpu_seconds=max(1, int(self.parser_seconds)),
-            wall_seconds=self.parser_seconds * 1.5,
+            cpu_seconds=max(1, int(seconds)),
+            wall_seconds=seconds * 1.5,
         )

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import filetype
 from chardet import detect_all
@@ -25,6 +25,9 @@ from responsa_server.domain.knowledge import LeftOutKind, StoredBytes
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import OLE_MAGIC, ZIP_MAGIC, Archive, is_encrypted_office
 from responsa_server.ingest.formats.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
+
+if TYPE_CHECKING:
+    from responsa_server.ingest.formats.ocr import Reader
 
 _UNDECLARED_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 _BINARY_NAMES: dict[str, str] = {
@@ -157,6 +160,10 @@ class Original:
     """How many files the document is inside of."""
     left_out: Counter[LeftOutKind] = field(default_factory=Counter[LeftOutKind])
     """The number of parts that the parser has not read, by kind."""
+    reader: Reader | None = None
+    """What reads scanned pages; None if OCR is turned off."""
+    ocr_pages: int = 0
+    """The number of pages that were read by OCR."""
 
     @cached_property
     def text(self) -> str:

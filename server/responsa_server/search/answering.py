@@ -106,7 +106,11 @@ class LibraryEvidence:
         retrieval = self._read(evidence)
         documents = [one for one in retrieval.passages if one.found.passage.collection_id != NO_COLLECTION]
         sources = [one for one in retrieval.passages if one.found.passage.collection_id == NO_COLLECTION]
-        documents, reranked = await self._reordered(question, distinct(documents), retrieval.kept)
+        documents, reranked = await self._reordered(
+            question,
+            await self._retriever.analyse(lambda analyses: distinct(retrieval, documents, analyses)),
+            retrieval.kept,
+        )
         around = await self._retriever.around(
             who, [one.found.passage.id for one in documents[:READ]], AROUND_BYTES
         )
@@ -236,7 +240,7 @@ def _prompted(one: PromptPassage) -> ShownPassage:
         else SourcePassage(passage.id, passage.document_id, passage.version, one.source),
         one.text,
         tuple(map(without_instructions, passage.headings)),
-        one.found.date,
+        passage.date,
     )
 
 

@@ -8,6 +8,7 @@ Without these cosines, and in languages that the model does not know, the order 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
@@ -42,8 +43,9 @@ MOST_OF_DOCUMENT: Final = 2
 LEAST_BYTES: Final = 160
 """An excerpt that had to be shorter than this is shown among the further ones."""
 OWN_MARGIN: Final = 2.0
-"""How much better the piece of a catalogue must fit than one of the caller's record to come first. In evals/personal, margins from 1 to 4 show more of the lines than none, and 2 the most."""
+"""How much better the piece of a catalogue must fit than one of the caller's record to come first. On questions about personal records, margins from 1 to 4 show more of the lines than none, and 2 the most."""
 _CONSIDERED: Final = 40
+_FIGURE: Final = re.compile(r"\d[\d.,:/-]*")
 _ALIKE: Final = 0.8
 """The share of common words from which on two texts say the same."""
 
@@ -111,17 +113,42 @@ class _Shown:
     words: frozenset[str]
 
 
-def distinct(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
-    """The passages in the same order, without those that say the same as an earlier one of another document."""
+def distinct(
+    retrieval: Retrieval, passages: Sequence[ScoredPassage], analyses: PassageAnalyses
+) -> Sequence[ScoredPassage]:
+    """The passages in the same order, without those that say the same as an earlier one of another document. If such a passage is of a newer document and has all the question's words
+    that the earlier one has, it takes the place of the earlier one.
+    """
+    questions = ParsedQuestions(retrieval, analyses.analyzer)
+
+    def asked(one: ScoredPassage, question: ParsedQuestion) -> int:
+        passage = one.found.passage
+        text = " ".join((passage.title, *passage.headings, passage.text))
+        return question.mask(frozenset(analyses.analyzer.terms(text, one.found.language)))
+
     kept: list[tuple[ScoredPassage, frozenset[str]]] = []
     for one in passages:
         words = frozenset(one.found.passage.text.split())
         document = one.found.passage.document_id
-        if not any(
-            document != other.found.passage.document_id and _alike(words, earlier) for other, earlier in kept
-        ):
+        alike = (
+            place
+            for place, (other, earlier) in enumerate(kept)
+            if document != other.found.passage.document_id and _alike(words, earlier)
+        )
+        place = next(alike, None)
+        if place is None:
             kept.append((one, words))
+            continue
+        earlier, question = kept[place][0], questions.of(one)
+        if _is_newer(one, earlier) and not asked(earlier, question) & ~asked(one, question):
+            kept[place] = (one, words)
     return [one for one, _ in kept]
+
+
+def _is_newer(one: ScoredPassage, other: ScoredPassage) -> bool:
+    """Whether both documents state a date, and that of `one` is later."""
+    date, other_date = one.found.passage.date, other.found.passage.date
+    return bool(other_date) and date > other_date
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
@@ -144,11 +171,12 @@ def ranking(
     candidates = _candidates(retrieval, around, analyses)
     if in_order:
         candidates = _passage_by_passage(candidates, retrieval.passages)
+    candidates = _newer_first(candidates[:_CONSIDERED])
     first: list[_Shown] = []
     more: list[_Shown] = []
     parts: dict[UUID, PassageParts] = {}
     left = SCREEN_BYTES
-    for one in candidates[:_CONSIDERED]:
+    for one in candidates:
         if len(first) == MAX_EXCERPTS and len(more) == MAX_MORE_EXCERPTS:
             break
         taken = [*first, *more]
@@ -196,6 +224,31 @@ def _passage_by_passage(
         best.setdefault(one.passage.found.passage.id, one)
     first = [best[one.found.passage.id] for one in passages if one.found.passage.id in best]
     return [*first, *(one for one in candidates if best[one.passage.found.passage.id] is not one)]
+
+
+def _newer_first(candidates: Sequence[_Candidate]) -> Sequence[_Candidate]:
+    """The candidates, best first. If two say the same, apart from figures, and fit the question's words equally well, that of the newer document comes first."""
+    if len({one.passage.found.passage.date for one in candidates} - {""}) < 2:
+        return candidates
+    left = [(one, _words_without_figures(one)) for one in candidates]
+    ordered: list[_Candidate] = []
+    while left:
+        best, words = left[0]
+        newest = best
+        for one, others in left[1:]:
+            fits = one.evidence.own >= best.evidence.own and one.evidence.titled >= best.evidence.titled
+            if fits and _is_newer(one.passage, newest.passage) and _alike(words, others):
+                newest = one
+        ordered.append(newest)
+        left = [pair for pair in left if pair[0] is not newest]
+    return ordered
+
+
+def _words_without_figures(one: _Candidate) -> frozenset[str]:
+    passage, source = one.passage.found.passage, one.evidence.piece.source
+    start = passage.source.start
+    text = passage.text.encode()[source.start - start : source.end - start].decode()
+    return frozenset(_FIGURE.sub("0", text).split())
 
 
 def _graded(first: Sequence[Excerpt], more: Sequence[Excerpt], support: float) -> Ranking:
@@ -318,6 +371,7 @@ def _excerpt(
         place.page if place else 0,
         place.box if place else None,
         place.path if place else "",
+        passage.date,
     )
 
 

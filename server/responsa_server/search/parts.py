@@ -239,7 +239,9 @@ class PassageParts:
     def markdown(self, part: Part) -> str:
         """The part as an answer shows it; '' if nothing of it is visible."""
         units = self.pieces_of(part)
-        if all(one.kind is VectorKind.ROW for one in units):
+        # Each table has its own header, which Markdown keeps with it.
+        whole = self._markdown or self._group(part.first)[1] >= part.last
+        if whole and all(one.kind is VectorKind.ROW for one in units):
             shown = self._rows(part, units)
         elif all(one.kind is VectorKind.CODE for one in units):
             shown = shown_code(self.text(part.source), Origin(self._markdown, self._indent(part.first)))

@@ -23,6 +23,11 @@ VECTOR_WEIGHT: Final = 1.4
 WINDOW_WEIGHT: Final = 0.5
 
 
+# What a word that no passage has weighs at most, compared with a word that one passage has. In a collection of 50 passages it weighs as much; among fewer, it
+# would outweigh all other words, and hide the answer of a single document.
+_MOST_MISSING: Final = 1.31
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """A question's terms with their inverse document frequencies, rarest first, and the number and mean length of the passages.
@@ -91,7 +96,9 @@ def weigh(
         if frequency > 0:
             found.append((weight, term, frequency))
         else:
-            missing[term] = weight
+            missing[term] = (
+                min(weight, _MOST_MISSING * math.log(1 + (count - 0.5) / 1.5)) if count else weight
+            )
     found.sort(key=lambda row: (-row[0], row[1]))
     return Weights(
         [term for _, term, _ in found],

@@ -43,9 +43,10 @@ def test_a_card_names_its_place_and_marks_its_sentence(capsys: pytest.CaptureFix
         "Send them\nwithin 30 days.",
         headings=["Trips", "Expenses"],
         page=2,
+        date="2025-02-01",
     )
     assert printed(capsys, card, first=4) == (
-        "\n[4] Trips › Expenses (notes, trips.md, page 2, bytes 10-55)\n"
+        "\n[4] Trips › Expenses (notes, trips.md, dated 2025-02-01, page 2, bytes 10-55)\n"
         "    Für alle.\n  > Send them\n  > within 30 days.\n    No more.\n"
     )  # fmt: skip
 

@@ -8,7 +8,6 @@ import pytest
 
 from responsa_lab.evaluation.metrics import (
     Span,
-    agreement,
     fused,
     gold_cited,
     gold_in_text,
@@ -16,7 +15,6 @@ from responsa_lab.evaluation.metrics import (
     ndcg,
     recall,
     reciprocal_rank,
-    refused_at,
 )
 
 
@@ -39,24 +37,6 @@ def test_gold() -> None:
     assert gold_in_text("**It** was\n\n- *Émile*\n- 2\\*3 `Zola`", ["it was émile 2*3 zola"])
     assert gold_cited([Span("a", 0, 10)], [Span("a", 2, 10)])
     assert not gold_cited([Span("a", 0, 10)], [Span("b", 2, 10), Span("a", 2, 11)])
-
-
-def test_refusal_at_a_share_answered() -> None:
-    scores = [0.9, 0.8, 0.7, 0.6, 0.5, 0.65, 0.1]
-    answerable = [True, True, True, True, True, False, False]
-    assert refused_at(scores, answerable, 0.6) == 1.0
-    assert refused_at(scores, answerable, 0.8) == 0.5
-    assert refused_at([0.9, -math.inf, 0.1], [True, True, False], 0.9) is None
-    assert refused_at([0.9], [True], 0.9) is None
-
-
-def test_agreement() -> None:
-    found = agreement([(True, True), (True, False), (False, True), (False, False), (True, True)])
-    assert (found.n, found.accuracy, found.always) == (5, 0.6, 0.6)
-    assert (found.precision, found.recall, found.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
-    nothing = agreement([(False, False)])
-    assert (nothing.accuracy, nothing.precision, nothing.recall, nothing.f1) == (1, None, None, None)
-    assert agreement([]).accuracy is None
 
 
 def test_fusion_adds_reciprocal_ranks() -> None:

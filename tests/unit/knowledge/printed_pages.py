@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from responsa_server.ingest.formats.pdf_pages import draw
+
 WIDTH, HEIGHT = 600, 800
 
 
@@ -45,6 +47,24 @@ def pdf(*pages: Sequence[Text], more: Sequence[str] = (), catalog: str = "", pag
         )
         objects[11 + 2 * number] = f"<</Length {len(drawn)}>>stream\n{drawn}\nendstream"
     return _file({number: text.encode("latin-1") for number, text in objects.items()})
+
+
+def scan(printed: bytes) -> bytes:
+    """A PDF with one picture, of the first page of another PDF."""
+    shown = draw(printed, 1, 1240)
+    packed = zlib.compress(shown.pixels)
+    content = b"q %d 0 0 %d 0 0 cm /I Do Q" % (WIDTH, HEIGHT)
+    return _file(
+        {
+            1: b"<</Type/Catalog/Pages 2 0 R>>",
+            2: b"<</Type/Pages/Count 1/Kids[3 0 R]>>",
+            3: b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %d %d]/Resources<</XObject<</I 5 0 R>>>>/Contents 4 0 R>>"
+            % (WIDTH, HEIGHT),
+            4: b"<</Length %d>>stream\n%b\nendstream" % (len(content), content),
+            5: b"<</Type/XObject/Subtype/Image/Width %d/Height %d/ColorSpace/DeviceRGB/BitsPerComponent 8/Filter/FlateDecode/Length %d>>stream\n%b\nendstream"
+            % (shown.width, shown.height, len(packed), packed),
+        }
+    )
 
 
 def bomb(factor: int) -> bytes:

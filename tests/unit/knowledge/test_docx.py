@@ -144,6 +144,13 @@ def test_a_table_in_a_table_is_read_where_it_stands() -> None:
     assert document.canonical_text == "Left\n\nAbove\n\na | b\n---|---\nc | d\n\nBelow"
 
 
+def test_a_table_in_one_of_many_cells_leaves_the_rows_as_they_are() -> None:
+    inner = table(tc("a") + tc("b"))
+    rows = [tc(f"Team {number}") + tc(f"Room {number}") for number in range(1, 4)]
+    last = tc("Team 4") + tc(p("Room 4") + inner + p("key 9"))
+    assert text_of(table(*rows, last)).endswith("Team 3 | Room 3\nTeam 4 | Room 4 a b key 9")
+
+
 def test_cells_and_rows_inside_content_controls_are_read() -> None:
     row = f"<w:sdt><w:sdtContent><w:tr><w:sdt><w:sdtContent>{tc('a')}</w:sdtContent></w:sdt>{tc('b')}</w:tr></w:sdtContent></w:sdt>"
     assert text_of(f"<w:tbl>{row}</w:tbl>") == "a | b"

@@ -47,6 +47,7 @@ def found(
     document: int = 0,
     cosine: float | None = 0.5,
     collection: str = "default",
+    date: str = "",
 ) -> FoundPassage:
     """A passage of one paragraph. document: the number of its document; 0 if it has its own one."""
     paragraph = Block(BlockKind.PARAGRAPH, 0, len(text.encode()))
@@ -56,7 +57,7 @@ def found(
     ]
     source = ByteRange(start, start + len(text.encode()))
     of_document = UUID(int=document or number)
-    passage = Passage(UUID(int=number), collection, of_document, 1, title, "", source, text)
+    passage = Passage(UUID(int=number), collection, of_document, 1, title, "", source, text, date=date)
     return FoundPassage(passage, language_of(text), stored)
 
 
@@ -65,15 +66,25 @@ def scored(passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Sequ
     return [ScoredPassage(one, Score(score, 5.0, score, vector, score), 0) for one in passages]
 
 
-def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Ranking:
+def retrieved(question: str, passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Retrieval:
     language = language_of(question)
-    retrieval = Retrieval(
+    return Retrieval(
         (question,),
         scored(passages, vector),
         (weights_of(question, language, 50),),
         (language,),
         kinds={"default": CollectionKind.OWN, "responsa-docs": CollectionKind.DOCS},
     )
+
+
+def kept(question: str, *passages: FoundPassage) -> Sequence[int]:
+    """The numbers of the passages that are left of these."""
+    retrieval = retrieved(question, passages)
+    return [one.found.passage.id.int for one in distinct(retrieval, retrieval.passages, PassageAnalyses())]
+
+
+def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Ranking:
+    retrieval = retrieved(question, passages, vector)
     around = {one.passage.id: (one.passage.source.start, one.passage.text.encode()) for one in passages}
     return ranking(retrieval, around, PassageAnalyses())
 
@@ -124,9 +135,47 @@ def test_what_several_documents_say_is_shown_once() -> None:
         found(f"{LEASES} Indeed.", number=2),
         found("A lease is a loan.", number=3),
     ]
-    kept = distinct(scored(again))
-    assert [one.found.passage.id.int for one in kept] == [1, 3]
+    assert kept(QUESTION, *again) == [1, 3]
     assert len(ranked(QUESTION, again[:2]).excerpts) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "date", "other_date", "shown"),
+    [
+        (QUESTION, "2023-01-10", "2025-02-01", 2),
+        (QUESTION, "2025-02-01", "2023-01-10", 1),
+        (QUESTION, "2023-01-10", "", 1),
+        (QUESTION, "", "2025-02-01", 1),
+        ("How often did a worker renew its lease in 2023?", "2023-01-10", "2025-02-01", 1),
+    ],
+)
+def test_of_two_documents_that_say_the_same_the_newer_one_is_shown(
+    question: str, date: str, other_date: str, shown: int
+) -> None:
+    texts = LEASES, LEASES.replace("every 5 seconds", "every 9 seconds")
+    passages = [
+        found(text, number=number, date=stated, title=f"Leases {stated[:4]}")
+        for number, text, stated in zip((1, 2), texts, (date, other_date), strict=True)
+    ]
+    assert kept(question, *passages) == [shown]
+
+
+def test_of_two_sentences_that_differ_in_figures_that_of_the_newer_document_comes_first() -> None:
+    texts = (
+        "A worker renews its lease every 5 seconds. Ada Lovelace wrote the sweep.",
+        "A worker renews its lease every 12 seconds. Nobody knows when the moon will be full again.",
+    )
+    dates = "2023-01-10", "2025-02-01"
+    passages = [
+        found(text, number=number, date=date, cosine=0.7 - number / 10)
+        for number, (text, date) in enumerate(zip(texts, dates, strict=True), 1)
+    ]
+    assert kept(QUESTION, *passages) == [1, 2]
+    made = ranked(QUESTION, passages)
+    assert [(one.quote, one.date) for one in made.excerpts] == [
+        ("A worker renews its lease every 12 seconds.", "2025-02-01"),
+        ("A worker renews its lease every 5 seconds.", "2023-01-10"),
+    ]
 
 
 @pytest.mark.parametrize(("cosine", "first"), [(0.5, "default"), (0.55, "default"), (0.65, "responsa-docs")])

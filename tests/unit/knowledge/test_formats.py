@@ -56,7 +56,9 @@ def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: Modu
         decide_format(InMemory(FILE), "a.md", "", formats)
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is text"):
         decide_format(InMemory(b"words"), "a.toy", "", formats)
-    with rejected(Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"e-mail \(.eml\) and toy \(.toy\)") as caught:
+    with rejected(
+        Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"Outlook e-mail \(.msg\) and toy \(.toy\)"
+    ) as caught:
         decide_format(InMemory(b"words"), "a.rst", "", formats)
     assert caught.value.metadata["accepted"] == ",".join(one.media_type for one in formats)
 

@@ -10,9 +10,9 @@ import pytest
 
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.grid import Cell, Row, placed, spread, write_table
-from responsa_server.ingest.formats.headers import SAMPLE_ROWS, header_rows
 from responsa_server.ingest.formats.sheet_tables import sheet_tables
 from responsa_server.search.parts import PassageParts
+from responsa_server.text.headers import SAMPLE_ROWS, header_rows
 from tests.unit.knowledge.office_files import docx, odt, parse, pptx, slide, xlsx
 from tests.unit.knowledge.test_parts import found, shown
 
@@ -258,6 +258,15 @@ def test_each_span_visits_only_its_rows() -> None:
     assert rows[0].cells == {0: "ab"}
     assert all(row.cells == {0: "ab", 1: "ab"} for row in rows[1:])
     assert rows.passed <= 3 * len(rows)
+
+
+def test_what_rows_have_in_common_is_repeated_and_a_paragraph_is_not() -> None:
+    rows = [
+        Row({0: "Red", 1: "The shift " * 30, 2: "Monday"}, 1),
+        *(Row({2: f"Day {n}"}, n) for n in range(2, 5)),
+    ]
+    spread(rows, [(0, 0, 4, 1), (0, 1, 4, 1)])
+    assert [row.cells for row in rows[1:]] == [{0: "Red", 2: f"Day {n}"} for n in range(2, 5)]
 
 
 def test_the_spans_of_a_row_sort_it_once() -> None:

@@ -160,6 +160,10 @@ def test_a_title_from_a_name(name: str, title: str) -> None:
         ("<s><p>Dogs.<p>Cats.</s>", "~~Dogs.~~\n\n~~Cats.~~"),
         ("<table><tr><td><s>Tea</s><td>3</table>", "~~Tea~~ | 3"),
         ("<h1><img src=x onerror=alert(1)>t</h1>", "t"),
+        (
+            "<p>Cleaning ........ 3<li>Firing … … … 12<p>Storage . . . . . 17<br>xi<h2>Cleaning</h2><h2>Storage</h2>x",
+            "xi\n\nCleaning\n\nStorage\n\nx",
+        ),
     ],
 )
 def test_html_details(html: str, text: str) -> None:
@@ -272,9 +276,10 @@ def test_the_table_is_the_one_that_versions_were_parsed_by() -> None:
         ("JSON", "application/json"),
         ("JSON_LINES", "application/x-ndjson"),
         ("EML", "message/rfc822"),
+        ("MSG", "application/vnd.ms-outlook"),
     ]
     assert FORMATS.accepted == (
-        "Markdown (.md), plain text (.txt), HTML (.html), PDF (.pdf), Word (.docx), PowerPoint (.pptx), Excel (.xlsx), OpenDocument text (.odt), CSV (.csv), JSON (.json), JSON Lines (.jsonl) and e-mail (.eml) are accepted."
+        "Markdown (.md), plain text (.txt), HTML (.html), PDF (.pdf), Word (.docx), PowerPoint (.pptx), Excel (.xlsx), OpenDocument text (.odt), CSV (.csv), JSON (.json), JSON Lines (.jsonl), e-mail (.eml) and Outlook e-mail (.msg) are accepted."
     )
 
 
@@ -292,14 +297,15 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
     assert texts == {
         "MARKDOWN": "b223506681aa49f2",
         "TEXT": "3e9fe39129121c60",
-        "HTML 4": "0b75559376b62cce",
-        "PDF 3": "407840facd3855f7",
-        "DOCX 3": "71988c4d8e0803ba",
-        "PPTX 2": "a72c68580fd34c0c",
-        "XLSX 3": "e4b7581085a2a7e4",
-        "ODT 3": "71988c4d8e0803ba",
+        "HTML 5": "0b75559376b62cce",
+        "PDF 4": "407840facd3855f7",
+        "DOCX 4": "71988c4d8e0803ba",
+        "PPTX 3": "a72c68580fd34c0c",
+        "XLSX 4": "e4b7581085a2a7e4",
+        "ODT 4": "71988c4d8e0803ba",
         "CSV 2": "03ac5ad975bea6e9",
         "JSON": "a82a102f4d318515",
         "JSON_LINES": "1abb033ea7dcc984",
-        "EML": "65e03de6e9187d77",
+        "EML": "3fbc83c2253e6f02",
+        "MSG": "07763a2cb237e139",
     }

@@ -87,6 +87,13 @@ def test_what_is_drawn_last_comes_where_it_stands() -> None:
     )
 
 
+def test_a_foot_that_is_drawn_first_comes_last() -> None:
+    foot = Text(300, 30, "Printed in Sandford.", 12)
+    assert text_of(Text(50, 770, "Head"), foot, *lines(50, 700, *LEFT), *lines(280, 600, *RIGHT)) == (
+        f"Head\n\n{' '.join(LEFT)}\n\n{' '.join(RIGHT)}\n\nPrinted in Sandford."
+    )
+
+
 def test_a_table_is_a_row_a_line() -> None:
     cells = [
         ("Month", "Sacks", "Price"),
@@ -211,6 +218,12 @@ def test_lines_that_repeat_stay_if_they_are_all_that_there_is() -> None:
         ([Text(50, 700, "m 10"), Text(72.3, 704, "-12", 6), Text(81, 700, ".")], "m 10⁻¹²."),
         ([Text(50, 700, "H"), Text(57.3, 698.5, "2", 6), Text(60.7, 700, "O")], "H₂O"),
         ([Text(50, 700, "x"), Text(55, 703.5, "2", 6)], "x²"),
+        ([Text(50, 700, "H"), Text(57.3, 695, "2", 8), Text(61.9, 700, "O")], "H₂O"),
+        (
+            [Text(50, 700, "m 10"), Text(72.3, 705, "4", 8), Text(76.8, 700, " Pa and more")],
+            "m 10⁴ Pa and more",
+        ),
+        ([Text(50, 700, "10"), Text(61.3, 703.5, "5", 6), Text(50, 650, "~} |{")], "10⁵\n\nאב גד"),
         ([Text(50, 703.5, "2", 6), Text(55, 700, "Without tax.")], "2 Without tax."),
         ([Text(50, 700, "needs 10"), Text(50, 689, "6 cells", 9)], "needs 10 6 cells"),
         ([Text(50, 700, "needs 10"), Text(91.2, 703.5, "6")], "needs 106"),
@@ -330,6 +343,37 @@ def test_a_page_that_is_shown_turned_has_upright_boxes() -> None:
     assert place.box is not None
     assert place.box[0] in (125, 126)
     assert place.box[3] > place.box[1]
+
+
+CONTENTS = ["1 Cleaning", "2 Firing the kiln", "3 Storage", "4 Index"]
+BODY = [Text(50, 640, "1 Cleaning", 14), *lines(50, 600, "With a brush."), Text(50, 540, "3 Storage", 14)]
+
+
+@pytest.mark.parametrize("dots", ["." * 40, " . . . . . . . . . "])
+def test_tables_of_contents_are_left_out(dots: str) -> None:
+    rows = [f"{title} {dots} {number}" for title, number in zip(CONTENTS, (3, 3, 12, 17), strict=True)]
+    first = [Text(50, 740, "Contents", 16), *lines(50, 700, *rows, leading=14)]
+    assert parse(pdf(first, BODY)).canonical_text == "Contents\n\n1 Cleaning\n\nWith a brush.\n\n3 Storage"
+
+
+def test_tables_of_contents_whose_dots_are_drawn_apart_are_left_out() -> None:
+    first = [
+        part
+        for place, title in enumerate(CONTENTS)
+        for part in (
+            Text(50, 700 - 14 * place, title),
+            *(Text(250 + 4.5 * dot, 700 - 14 * place, ".") for dot in range(40)),
+            Text(450, 700 - 14 * place, str(3 + place)),
+        )
+    ]
+    assert parse(pdf(first, BODY)).canonical_text == "1 Cleaning\n\nWith a brush.\n\n3 Storage"
+
+
+def test_prices_with_leader_dots_are_read() -> None:
+    rows = [f"{title} {'.' * 20} {price}" for title, price in zip(CONTENTS, (4, 5, 3, 9), strict=True)]
+    assert "Firing the kiln" in parse(pdf(lines(50, 700, *rows, leading=14), BODY)).canonical_text
+    alone = parse(pdf(lines(50, 700, *sorted(rows), leading=14)))
+    assert "Storage" in alone.canonical_text
 
 
 # -- bad files, confined

@@ -41,6 +41,12 @@ def test_rare_terms_weigh_more_and_absent_ones_count_as_missing() -> None:
     assert weigh(["x"], TermStatistics(0, 0, {})).mean_length == 1.0
 
 
+@pytest.mark.parametrize("passages", [1, 3, 100])
+def test_a_missing_term_does_not_outweigh_the_terms_of_a_single_document(passages: int) -> None:
+    weights = weigh(["lease", "epoch"], TermStatistics(passages, 100, {"lease": 1}))
+    assert weights.weights[0] < weights.missing["epoch"] < 1.32 * weights.weights[0]
+
+
 def test_bm25_is_the_published_formula() -> None:
     weights = weigh(["lease", "turn"], STATISTICS)
     idf = math.log(1 + (100 - 2 + 0.5) / (2 + 0.5))

@@ -70,6 +70,20 @@ def test_a_file_that_states_nothing_has_no_author_and_no_date() -> None:
         assert (found.author, found.date) == ("", None), name
 
 
+@pytest.mark.parametrize(
+    ("lines", "year"), [("updated: 2025-02-01", 2025), ("last_modified: 2024\ndate: 2023", 2023)]
+)
+def test_front_matter_may_state_the_date_of_a_change_instead(lines: str, year: int) -> None:
+    found = parse(f"---\n{lines}\n---\n\nEels.".encode(), "a.md")
+    assert found.date is not None
+    assert found.date.year == year
+
+
+def test_the_date_of_a_librarys_template_is_not_the_documents() -> None:
+    properties = CORE.replace("2024-05-06T07:08:09Z", "2013-12-23T23:15:00Z")
+    assert parse(docx("<w:p><w:r><w:t>Eels.</w:t></w:r></w:p>", properties=properties), "a.docx").date is None
+
+
 def test_a_long_author_is_cut_to_whole_characters() -> None:
     found = parse(f"---\nauthor: {'ü' * 300}\ndate: soon\n---\n\nEels.".encode(), "a.md")
     assert (found.author, found.date) == ("ü" * (MAX_AUTHOR_BYTES // 2), None)

@@ -6,7 +6,7 @@ import { copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../common/dom.js";
 import { refusalWords, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
-import { parts, placeOf, sources } from "./parts.js";
+import { datedOf, parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
 import { closestView, type CardHooks } from "./passages.js";
 import { closestCards, otherCards } from "./suggestions.js";
@@ -71,7 +71,8 @@ export class AnswerView {
       });
       const numbers = element("span", { class: "numbers", "aria-hidden": "true" }, source.citations.map((one) => one + 1).join(" · "));
       const row = element("li", {}, numbers, title);
-      if (source.places.length > 0) row.append(element("span", { class: "note", ...WRITTEN }, source.places.join(", ")));
+      const within = [...source.places, source.dated].filter(Boolean);
+      if (within.length > 0) row.append(element("span", { class: "note", ...WRITTEN }, within.join(", ")));
       if (source.fetched) row.append(element("span", { class: "note" }, source.fetched));
       if (source.uri && (source.fetched || source.uri !== source.title)) row.append(addressOf(source.uri, source.fetched !== ""));
       list.append(row);
@@ -86,7 +87,7 @@ export class AnswerView {
   #chip(index: number): HTMLElement {
     const citation = this.#citations[index]!;
     const { quote } = citation;
-    const title = cleanName([citation.title || citation.uri, placeOf(citation), fetchedBy(citation)].filter(Boolean).join(", "));
+    const title = cleanName([citation.title || citation.uri, placeOf(citation), datedOf(citation), fetchedBy(citation)].filter(Boolean).join(", "));
     const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": `Source ${index + 1}: ${title}` });
     tipped(chip, () => {
       const text = plainText(quote);

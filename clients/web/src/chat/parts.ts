@@ -36,10 +36,17 @@ export interface Source {
   readonly fetched: string;
   readonly title: string;
   readonly uri: string;
+  /** See `datedOf`. */
+  readonly dated: string;
   /** The numbers of the document's citations, from 0. */
   readonly citations: readonly number[];
   /** Where the citations are in the original file, such as "page 3", each once; empty if this is not known. */
   readonly places: readonly string[];
+}
+
+/** The date that a document states for its content, such as "dated 2025-02-01"; "" if it states none. */
+export function datedOf({ date }: { readonly date: string }): string {
+  return date && `dated ${date}`;
 }
 
 /** Where a citation is in the original file; "" if this is not known. */
@@ -49,11 +56,11 @@ export function placeOf({ page, path }: Pick<Citation, "page" | "path">): string
 
 /** The documents and the tools' sources that an answer cites, in the order of their first citation. */
 export function sources(citations: readonly Citation[]): Source[] {
-  const found = new Map<string, { version: string; fetched: string; title: string; uri: string; citations: number[]; places: string[] }>();
+  const found = new Map<string, { version: string; fetched: string; title: string; uri: string; dated: string; citations: number[]; places: string[] }>();
   citations.forEach((one, index) => {
     const { documentVersion: version, origin, title, uri } = one;
     const key = origin.case === "toolResult" ? `${origin.value.callId} ${origin.value.sourceIndex}` : version;
-    const known = found.get(key) ?? { version, fetched: fetchedBy(one), title, uri, citations: [], places: [] };
+    const known = found.get(key) ?? { version, fetched: fetchedBy(one), title, uri, dated: datedOf(one), citations: [], places: [] };
     found.set(key, known);
     known.citations.push(index);
     const place = placeOf(one);

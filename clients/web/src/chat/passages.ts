@@ -7,7 +7,7 @@ import type { TurnAnswer } from "@responsa/contract/responsa/chat/v1/turn_pb.js"
 import { codeButton, type OpenSource } from "./answer.js";
 import { copyButton } from "./copy.js";
 import { about, pathOf } from "./excerpts.js";
-import { placeOf } from "./parts.js";
+import { datedOf, placeOf } from "./parts.js";
 import { element, WRITTEN } from "../common/dom.js";
 import { count } from "../common/facts.js";
 import { collectionId } from "../documents/library.js";
@@ -62,7 +62,7 @@ function card(excerpt: Excerpt, { open, label, say }: CardHooks, { cited = [], o
   named.dataset["of"] = "0"; // the panel keeps the marks of the opened card in sight
   const collection = element("span", WRITTEN, collectionId(excerpt.collection));
   void label(excerpt.collection).then((text) => (collection.textContent = text));
-  const notes = [placeOf(excerpt), ...about(excerpt, ofRefusal)].filter(Boolean).map((one) => ` · ${one}`);
+  const notes = [placeOf(excerpt), datedOf(excerpt), ...about(excerpt, ofRefusal)].filter(Boolean).map((one) => ` · ${one}`);
   return element("li", { class: "excerpt cited" }, named, element("p", { class: "note" }, collection, ...notes), rendered(excerpt, say));
 }
 
@@ -86,8 +86,8 @@ function rendered({ markdown, markedInMarkdown }: Excerpt, say: (text: string) =
 }
 
 /** The marked sentence as a citation of no answer, which has no hash. */
-function quoteOf({ passage, documentVersion, title, uri, text, sourceRange, markedRange, page, box, path }: Excerpt): Citation {
+function quoteOf({ passage, documentVersion, title, uri, text, sourceRange, markedRange, page, box, path, date }: Excerpt): Citation {
   const [from, to] = unitsAt(text, [Number((markedRange?.start ?? 0n) - (sourceRange?.start ?? 0n)), Number((markedRange?.end ?? 0n) - (sourceRange?.start ?? 0n))]);
   const quote = text.slice(from, to);
-  return create(CitationSchema, { passage, documentVersion, title, uri, quote, page, path, ...(markedRange && { sourceRange: markedRange }), ...(box && { box }) });
+  return create(CitationSchema, { passage, documentVersion, title, uri, quote, page, path, date, ...(markedRange && { sourceRange: markedRange }), ...(box && { box }) });
 }

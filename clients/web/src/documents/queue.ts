@@ -6,7 +6,7 @@ import type { Found, Looking } from "./folders.js";
 import type { Named } from "./library.js";
 import { mayPass } from "../common/patience.js";
 import { UploadRefused, type Upload } from "./send.js";
-import type { Tell } from "./uploading.js";
+import type { Tell, Uploaded } from "./uploading.js";
 
 /** The number of concurrent uploads. It is low because a browser opens only six connections to a server, for all its tabs together. */
 const AT_ONCE = 2;
@@ -23,15 +23,15 @@ export interface Item {
   readonly state: State;
   /** The share that is done, from 0 to 1. */
   readonly share: number;
-  /** The current step, or the reason of the end. */
+  /** The current step, or the reason of the end and what the reader should know of the text. */
   readonly note: string;
   /** Whether the file can be tried again. */
   readonly again: boolean;
 }
 
 export interface QueueHooks {
-  /** Perform an upload. Resolves to whether the document was already stored. Raises UploadRefused. */
-  readonly perform: (upload: Upload, tell: Tell, signal: AbortSignal) => Promise<boolean>;
+  /** Perform an upload. Raises UploadRefused. */
+  readonly perform: (upload: Upload, tell: Tell, signal: AbortSignal) => Promise<Uploaded>;
   /** Items, counts or the state of the queue changed. */
   readonly changed: () => void;
   /** An upload has ended by itself. */
@@ -255,9 +255,10 @@ export class UploadQueue {
       this.#hooks.changed();
     };
     try {
-      const unchanged = await this.#hooks.perform(upload, tell, signal);
+      const { unchanged, remark } = await this.#hooks.perform(upload, tell, signal);
       if (signal.aborted) return; // cancelled too late
-      this.#set(item, unchanged ? "unchanged" : "added", unchanged ? "unchanged: this version is already stored" : "searchable");
+      const note = unchanged ? "unchanged: this version is already stored" : "searchable";
+      this.#set(item, unchanged ? "unchanged" : "added", [note, remark].filter(Boolean).join("; "));
     } catch (error) {
       if (signal.aborted) return;
       const failure = error instanceof UploadRefused ? error.failure : failureOf(error);

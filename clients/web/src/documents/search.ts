@@ -3,6 +3,7 @@
 import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import type { Api } from "../common/api.js";
 import type { Me } from "./access.js";
+import { datedOf } from "../chat/parts.js";
 import { count } from "../common/facts.js";
 import { byteLength } from "../text/bytes.js";
 import type { DocumentPanel } from "./document.js";
@@ -125,7 +126,8 @@ export class SearchView {
     const headings = (passage?.headings ?? []).filter((one) => one !== title);
     const text = plainText(withoutFrontMatter(passage?.text ?? ""));
     const about = element("div", { class: "hit-head" }, open);
-    if (headings.length > 0) about.append(element("span", { class: "note", ...WRITTEN }, headings.join(" › ")));
+    const notes = [headings.join(" › "), passage ? datedOf(passage) : ""].filter(Boolean);
+    if (notes.length > 0) about.append(element("span", { class: "note", ...WRITTEN }, notes.join(" · ")));
     return element(
       "li",
       {},

@@ -2,9 +2,10 @@
 
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
-import { IngestMetadataSchema, IngestResultSchema, IngestStage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import { IngestMetadataSchema, IngestResultSchema, IngestStage, LeftOutKind, type IngestResult } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "../common/api.js";
 import { CUT, failureOf, failureOfStatus, type Failure } from "../common/errors.js";
+import { count } from "../common/facts.js";
 import { timeLeft } from "./estimate.js";
 import { ended } from "./operations.js";
 import { mayPass, PATIENCE } from "../common/patience.js";
@@ -19,15 +20,33 @@ const DAMAGED: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file ca
 /** Receives the share of the work that is done, from 0 to 1, and a word about the current step. */
 export type Tell = (share: number, state: string) => void;
 
-/** Resolves to whether the document was already stored. Raises UploadRefused. If the signal aborts, this cancels the server's work, and then raises an error. */
-export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: AbortSignal): Promise<boolean> {
+/** How an upload ended. */
+export interface Uploaded {
+  /** Whether the document was already stored. */
+  readonly unchanged: boolean;
+  /** See `remarkOf`. */
+  readonly remark: string;
+}
+
+/** What the text of the document lacks or may have wrong, such as "left out: 2 comments, 1 picture"; "" if there is nothing to say. */
+export function remarkOf({ leftOut, guessedCharset }: IngestResult): string {
+  const parts = leftOut.map((one) => count(one.count, (LeftOutKind[one.kind] ?? "part").toLowerCase().replaceAll("_", " ")));
+  return [
+    ...(parts.length > 0 ? [`left out: ${parts.join(", ")}`] : []),
+    ...(guessedCharset ? [`read as ${guessedCharset}, which is a guess; if letters are wrong, save the file as UTF-8`] : []),
+  ].join("; ");
+}
+
+/** Raises UploadRefused. If the signal aborts, this cancels the server's work, and then raises an error. */
+export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: AbortSignal): Promise<Uploaded> {
   let name = "";
   try {
     const sent = await sentWhole(upload, api.user, tell, signal);
     name = sent.name;
     const { result } = await ended(api, sent, (operation) => report(operation, tell), signal);
     if (result.case === "error") throw new UploadRefused(failureOfStatus(result.value), true);
-    return result.case === "response" && (anyUnpack(result.value, IngestResultSchema)?.unchanged ?? false);
+    const taken = result.case === "response" ? anyUnpack(result.value, IngestResultSchema) : undefined;
+    return { unchanged: taken?.unchanged ?? false, remark: taken ? remarkOf(taken) : "" };
   } catch (error) {
     // If this fails, the server's work has ended meanwhile.
     if (signal.aborted && name) await api.operations.cancelOperation({ name }, { timeoutMs: CANCEL_TIMEOUT }).catch(() => undefined);

@@ -121,7 +121,7 @@ export class UploadsView {
 
   #ended(item: Item): void {
     const fine = item.state === "added" || item.state === "unchanged";
-    if (this.#queue.size <= ANNOUNCED) this.#hooks.say(fine ? `${nameWithin(item.path)} is searchable.` : `${nameWithin(item.path)} could not be added: ${item.note}`);
+    if (this.#queue.size <= ANNOUNCED) this.#hooks.say(fine ? `${nameWithin(item.path)} is ${item.note}.` : `${nameWithin(item.path)} could not be added: ${item.note}`);
     if (fine) this.#hooks.taken(item.collection.name);
   }
 

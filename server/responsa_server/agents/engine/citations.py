@@ -137,6 +137,7 @@ def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) 
         page=place.page if place else 0,
         box=place.box if place else None,
         path=place.path if place else "",
+        date=passage.date,
     )
 
 
@@ -327,6 +328,7 @@ class CitationModel(NodeModel):
     page: int = Field(default=0, ge=0)
     box: tuple[int, int, int, int] | None = None
     path: str = ""
+    date: str = ""
     origin: ToolOrigin | None = None
 
 
@@ -478,6 +480,7 @@ def plain(one: AnyCitation) -> CitationModel:
         page=one.page,
         box=one.box,
         path=one.path,
+        date=one.date,
     )
 
 
@@ -502,4 +505,5 @@ def of_plain(model: CitationModel) -> AnyCitation:
         page=model.page,
         box=model.box,
         path=model.path,
+        date=model.date,
     )

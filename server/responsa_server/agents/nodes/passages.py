@@ -109,6 +109,7 @@ def _citation(excerpt: Excerpt, start: int) -> Citation:
         page=excerpt.page,
         box=excerpt.box,
         path=excerpt.path,
+        date=excerpt.date,
     )
 
 

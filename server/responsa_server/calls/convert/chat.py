@@ -223,6 +223,7 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
         page=value.page,
         box=None if value.box is None else page_box(value.box),
         path=value.path,
+        date=value.date,
     )
 
 
@@ -252,6 +253,7 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
         page=value.page,
         box=None if value.box is None else page_box(value.box),
         path=value.path,
+        date=value.date,
     )
 
 

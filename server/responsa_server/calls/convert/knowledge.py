@@ -33,6 +33,7 @@ from responsa_server.domain.generations import Generation
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     EVERYONE,
+    OCR_PAGES,
     Chunking,
     Collection,
     CollectionReader,
@@ -327,6 +328,7 @@ def passage(value: Passage) -> document_pb2.Passage:
         page=0 if place is None else place.page,
         box=None if place is None or place.box is None else page_box(place.box),
         path="" if place is None else place.path,
+        date=value.date,
     )
 
 
@@ -402,10 +404,14 @@ def ingest_operation(value: Operation, result: Document | None) -> operations_pb
             else document(result)
         )
         packed = document_pb2.IngestResult(
-            document=shown, unchanged=value.unchanged, guessed_charset=value.charset
+            document=shown,
+            unchanged=value.unchanged,
+            guessed_charset=value.charset,
+            ocr_pages=value.counts.get(OCR_PAGES, 0),
         )
         for kind, count in value.counts.items():
-            packed.left_out.add(kind=values.LEFT_OUT_KIND.number(LeftOutKind(kind)), count=count)
+            if kind != OCR_PAGES:
+                packed.left_out.add(kind=values.LEFT_OUT_KIND.number(LeftOutKind(kind)), count=count)
         encoded.response.Pack(packed)
     return encoded
 

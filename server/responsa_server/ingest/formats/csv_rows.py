@@ -14,16 +14,16 @@ from itertools import chain, groupby, islice
 from typing import Final
 
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.headers import (
+from responsa_server.ingest.formats.rows import MAX_COLUMNS, RowWriter, lines
+from responsa_server.ingest.sniff import Original
+from responsa_server.text.canonical import ParsedDocument
+from responsa_server.text.headers import (
     SAMPLE_ROWS,
     column_names,
     forms_of,
     goes_on,
     header_rows,
 )
-from responsa_server.ingest.formats.rows import MAX_COLUMNS, RowWriter, lines
-from responsa_server.ingest.sniff import Original
-from responsa_server.text.canonical import ParsedDocument
 
 _DELIMITERS: Final = ",;\t|"
 _SAMPLE_CHARS: Final = 64 * 1024

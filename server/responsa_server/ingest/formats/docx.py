@@ -35,13 +35,15 @@ from responsa_server.ingest.formats.office import (
     understood,
     whole,
 )
-from responsa_server.ingest.formats.symbols import TICKED, UNTICKED, in_unicode, symbol
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
 from responsa_server.text.inline import Form, marked
+from responsa_server.text.symbols import TICKED, UNTICKED, in_unicode, symbol
 
 _VAL: Final = "w:val"
 _MAX_COLUMNS: Final = 63
+# A table arranges a page, rather than data, if more than one in this number of its cells has a table.
+_CELLS_FOR_TABLE: Final = 6
 _HEADING_NAME = re.compile(r"heading ([1-9])", re.IGNORECASE)
 _CONTENTS_NAME = re.compile(r"toc ?[1-9]", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"%([1-9])")
@@ -569,7 +571,8 @@ class _Reader:
         if len(rows) == 1 and len(rows[0]) == 1:
             return True
         cells = [cell for row in rows for cell in row]
-        if any(next(cell.iter("w:tbl"), None) is not None for cell in cells):
+        tables = sum(next(cell.iter("w:tbl"), None) is not None for cell in cells)
+        if tables * _CELLS_FOR_TABLE > len(cells):
             return True
         return any(self.heading(one.find("w:pPr")) for cell in cells for one in cell.iter("w:p"))
 
@@ -584,7 +587,7 @@ class _Reader:
             column = 0
             for node in row:
                 properties = node.find("w:tcPr")
-                text = tidy_cell("".join(f"{self.inline(one)}\n" for one in _children(node, "w:p")))
+                text = tidy_cell("".join(f"{self.inline(one)}\n" for one in _paragraphs(node)))
                 span = whole(_value(properties, "w:gridSpan"), 1, _MAX_COLUMNS) if len(row) > 1 else 1
                 merge = first(properties, "w:vMerge")
                 if merge is not None and merge.get(_VAL) != "restart" and column in above:
@@ -599,20 +602,31 @@ class _Reader:
         return made
 
 
-def _children(node: Element, name: str) -> Iterator[Element]:
-    """The children with this name, also those inside content controls, inserted content and the like."""
+def _paragraphs(cell: Element) -> Iterator[Element]:
+    """The paragraphs of a cell, with those of the tables in it, in order."""
+    for one in _children(cell, "w:p", "w:tbl"):
+        if one.tag == "w:p":
+            yield one
+            continue
+        for row in _children(one, "w:tr"):
+            for inner in _children(row, "w:tc"):
+                yield from _paragraphs(inner)
+
+
+def _children(node: Element, *names: str) -> Iterator[Element]:
+    """The children with these names, also those inside content controls, inserted content and the like."""
     for child in node:
-        if child.tag == name:
+        if child.tag in names:
             yield child
         elif child.tag == "mc:AlternateContent":
             if (variant := understood(child)) is not None:
-                yield from _children(variant, name)
+                yield from _children(variant, *names)
         elif (
             child.tag not in _UNREAD
             and child.tag not in ("w:p", "w:tbl", "w:tr", "w:tc")
             and not _is_placeholder(child)
         ):
-            yield from _children(child, name)
+            yield from _children(child, *names)
 
 
 def _entry(field: Element) -> str:

@@ -1,7 +1,6 @@
-"""E-mail messages (RFC 5322 and MIME): the subject as a heading, the main headers, the text, and each attachment under a heading with its name.
+"""E-mail messages (RFC 5322 and MIME).
 
-Of alternative texts, the first plain one that is not blank counts, or else the HTML. The first text is the body. All other parts are attachments:
-they are read in their formats; what cannot be read is counted as left out.
+Of alternative texts, the first plain one that is not blank counts, or else the HTML. The first text is the body. All other parts are attachments.
 """
 
 from __future__ import annotations
@@ -12,12 +11,10 @@ from email.parser import BytesParser
 from email.policy import EmailPolicy
 from typing import Any, Final, cast
 
-from responsa_server.ingest.formats.blocks import BlockWriter
-from responsa_server.ingest.formats.nested import write_nested
+from responsa_server.ingest.formats.mail import MAIL_HEADERS, Mail, MailPart
 from responsa_server.ingest.sniff import CHARSETS, Original
-from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
+from responsa_server.text.canonical import ParsedDocument, one_line
 
-_HEADERS: Final = ("From", "To", "Cc", "Date")
 _HEADER_CHARACTERS: Final = 4096
 # How the library fails on damaged headers.
 _DAMAGED: Final = (ValueError, LookupError, AttributeError, TypeError, MessageError, RecursionError)
@@ -45,33 +42,26 @@ _POLICY: Final = _Policy(refold_source="none")  # folding the headers of inner m
 
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the message has more blocks than the server stores."""
-    original.guessed_charset = ""  # each part has its own character set
-    message = cast("EmailMessage", BytesParser(policy=_POLICY).parsebytes(original.data))
-    blocks = BlockWriter()
-    subject = _header(message, "Subject")
-    if subject:
-        blocks.write(subject, BlockKind.HEADING, 1)
-    for name in _HEADERS:
-        if value := _header(message, name):
-            blocks.write(f"{name}: {value}", BlockKind.PARAGRAPH)
+    message = parsed_message(original.data)
     parts = _parts(message)
     body = next((part for part in parts if _text_type(part)), None)
-    if body is not None:
-        _write(original, body, "", blocks)
-    for part in parts:
-        if part is body:
-            continue
-        name = _clean(part.get_filename() or "")
-        blocks.write(f"Attachment: {name or 'without a name'}", BlockKind.HEADING, 2)
-        _write(original, part, name, blocks)
-    return blocks.collector.document(
-        blocks.text,
-        format_name=original.format,
-        file_name=original.name,
-        title=subject,
-        author=_header(message, "From"),
-        date=_date(message),
-    )
+    return Mail(
+        header(message, "Subject"),
+        {name: header(message, name) for name in MAIL_HEADERS},
+        _date(message),
+        None if body is None else _mail_part(body),
+        [_mail_part(part) for part in parts if part is not body],
+    ).document(original)
+
+
+def parsed_message(data: bytes) -> EmailMessage:
+    """The message. Whatever the bytes are, they are one."""
+    return cast("EmailMessage", BytesParser(policy=_POLICY).parsebytes(data))
+
+
+def header(message: EmailMessage, name: str) -> str:
+    """A header on one line; '' if it is missing."""
+    return _clean(str(message.get(name, "")))
 
 
 def _parts(part: Message[Any, Any]) -> list[Message[Any, Any]]:
@@ -99,8 +89,7 @@ def _text_type(part: Message[Any, Any]) -> str:
     return kind if shown else ""
 
 
-def _write(original: Original, part: Message[Any, Any], name: str, blocks: BlockWriter) -> None:
-    """Append the blocks of a part."""
+def _mail_part(part: Message[Any, Any]) -> MailPart:
     if part.is_multipart():
         data = b"".join(cast("Message[Any, Any]", one).as_bytes() for one in part.get_payload())
     else:
@@ -108,11 +97,7 @@ def _write(original: Original, part: Message[Any, Any], name: str, blocks: Block
     kind = part.get_content_type()
     charset = str(part.get_content_charset() or "")
     declared = f"{kind}; charset={charset}" if charset in CHARSETS else kind
-    write_nested(original, data, name, declared, blocks, f"attachment {name}" if name else "")
-
-
-def _header(message: EmailMessage, name: str) -> str:
-    return _clean(str(message.get(name, "")))
+    return MailPart(_clean(part.get_filename() or ""), data, declared)
 
 
 def _clean(text: str) -> str:

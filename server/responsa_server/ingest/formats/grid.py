@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.ingest.formats.blocks import BlockWriter, line_of_cells
-from responsa_server.ingest.formats.headers import SAMPLE_ROWS, column_names, header_rows
 from responsa_server.text.canonical import BlockKind, Place
+from responsa_server.text.headers import SAMPLE_ROWS, column_names, header_rows
 
 _MAX_SPANNED: Final = 1000
 """As in HTML."""
-_MAX_SPREAD: Final = 8
+_MAX_SPREAD: Final = 4
 """How many times the own text of a table its spanning cells may repeat. Without the limit, a small table could expand endlessly."""
+_MAX_REPEATED: Final = 200
+"""The greatest length of a text that is repeated. A longer one is a paragraph, not what rows or columns have in common, and stands in the first cell alone."""
 _MAX_EMPTY: Final = 20
 _MAX_HEADER_ROWS: Final = 5
 
@@ -97,7 +99,7 @@ def spread(rows: Sequence[Row], spans: Iterable[Span]) -> None:
     for index, column, height, width in spans:
         first = rows[index].cells
         text = first.get(column, "")
-        if not text:
+        if not text or len(text) > _MAX_REPEATED:
             continue
         wide = width > 1 and len(first) > 1
         columns = range(column, column + (width if wide else 1))

@@ -18,10 +18,11 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
-from responsa_server.ingest.formats.html_content import content_of
+from responsa_server.ingest.formats.html_content import Content, content_of
 from responsa_server.ingest.formats.html_tree import is_shown, steps
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
+from responsa_server.text.contents import contents_lines
 from responsa_server.text.inline import Form, marked, settled, unmarked
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
@@ -150,6 +151,8 @@ class TextWriter:
     code: int = 0
     heading: int = 0
     marker: str | None = None
+    contents: Set[str] = frozenset()
+    """The lines of a table of contents, which are left out."""
 
     def take(self) -> str:
         """Return the inline text collected so far, with its white space normalised, and empty the buffer."""
@@ -181,6 +184,10 @@ class TextWriter:
 
     def write(self, text: str, kind: BlockKind) -> None:
         """Append a separator and a block."""
+        if self.contents:
+            text = "\n".join(line for line in text.split("\n") if line not in self.contents)
+        if not text:
+            return
         match kind:
             case BlockKind.HEADING:
                 self.blocks.write(text, kind, self.heading)
@@ -215,8 +222,13 @@ def parse(original: Original) -> ParsedDocument:
     if root is not None:
         content = content_of(body if body is not None else root)
         layout = _layout_tables(root)
-        for top in content.tops:
-            _walk(top, writer, layout, content.left_out)
+        _write(writer, content, layout)
+        lines = writer.blocks.text.split("\n")
+        # Contents lines stand in blocks of their own, so an empty line may follow each of them.
+        lines = [line for line in lines if line]
+        if places := contents_lines(lines):
+            writer = TextWriter(contents={lines[place] for place in places})
+            _write(writer, content, layout)
     text = writer.blocks.text
     if not text.strip():
         raise rejections.empty("The HTML document shows no text. Upload a page with visible text.")
@@ -231,6 +243,11 @@ def parse(original: Original) -> ParsedDocument:
         author=_stated(tree, _AUTHORS),
         date=_stated(tree, _DATES),
     )
+
+
+def _write(writer: TextWriter, content: Content, layout: Set[int]) -> None:
+    for top in content.tops:
+        _walk(top, writer, layout, content.left_out)
 
 
 def _bound_depth(source: str) -> None:

@@ -24,7 +24,8 @@ _FRONT_MATTER = re.compile(
     re.DOTALL,
 )
 _FIELD = re.compile(
-    r"^(title|lang|language|author|date)[ \t]*:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE
+    r"^(title|lang|language|author|date|updated|last_modified)[ \t]*:[ \t]*(\S[^\r\n]*)",
+    re.IGNORECASE | re.MULTILINE,
 )
 _HEADING_CHARS = 1000
 # The heading level of a container's title. It is the lowest, so that such a heading ends at any other.
@@ -63,7 +64,7 @@ def parse(original: Original) -> ParsedDocument:
         title=one_line(fields.get("title", "")) or collector.first_heading(),
         language=fields.get("lang") or fields.get("language") or "",
         author=fields.get("author", ""),
-        date=fields.get("date", ""),
+        date=fields.get("date") or fields.get("updated") or fields.get("last_modified") or "",
         body_start=body_start,
     )
 

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.sniff import Original, sniff
 from responsa_server.text.canonical import BlockKind, Place
 
+if TYPE_CHECKING:
+    from responsa_server.ingest.formats.table import Parser
+
 _MAX_DEPTH: Final = 3
 
 
 def write_nested(
-    outer: Original, data: bytes, name: str, content_type: str, blocks: BlockWriter, path: str
+    outer: Original,
+    data: bytes,
+    name: str,
+    content_type: str,
+    blocks: BlockWriter,
+    path: str,
+    parse: Parser | None = None,
 ) -> None:
     """Append the blocks of a file. A file that cannot be read, or that is inside too many files, is counted as left out.
 
-    name, content_type: as in `sniff`. path: the place in the outer file.
+    name, content_type: as in `sniff`. path: the place in the outer file. parse: reads what is no file of its own; its format is that of the outer file.
     """
     if outer.depth >= _MAX_DEPTH:
         outer.left_out[LeftOutKind.EMBEDDED_FILE] += 1
         return
     try:
-        inner = sniff(data, name, content_type, formats=outer.formats)
-        inner.depth = outer.depth + 1
+        known = outer.format if parse else ""
+        inner = sniff(data, name, content_type, formats=outer.formats, known=known)
+        inner.depth, inner.reader = outer.depth + 1, outer.reader
         row = outer.formats.named(inner.format)
         assert row is not None, "sniff() must return the name of a format in the table of formats"
-        document = row.load()(inner)
+        document = (parse or row.load())(inner)
     except MemoryError:
         raise
     except Exception:  # whatever the parsers raise, the outer file can be read
         outer.left_out[LeftOutKind.EMBEDDED_FILE] += 1
         return
     outer.left_out.update(inner.left_out)
+    outer.ocr_pages += inner.ocr_pages
     outer.guessed_charset = outer.guessed_charset or inner.guessed_charset
     text = document.canonical_text.encode()
     blocks.part()

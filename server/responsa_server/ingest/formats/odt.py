@@ -30,10 +30,10 @@ from responsa_server.ingest.formats.office import (
     tidy_cell,
     whole,
 )
-from responsa_server.ingest.formats.symbols import in_unicode
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
 from responsa_server.text.inline import Form, marked
+from responsa_server.text.symbols import in_unicode
 
 _CONTENT: Final = "content.xml"
 _MANIFEST: Final = "META-INF/manifest.xml"

@@ -180,6 +180,10 @@ def main_part(archive: Archive) -> str:
     raise rejections.malformed("The document does not name its main part.")
 
 
+# The libraries python-docx and python-pptx leave the date of their templates in the files that they make.
+_TEMPLATE_DATES: Final = ("2013-12-23T23:15:00Z", "2013-01-27T09:14:16Z")
+
+
 @dataclass(frozen=True, slots=True)
 class Stated:
     """What a document's properties state; '' for each property that is missing."""
@@ -203,11 +207,12 @@ def properties(tree: Element) -> Stated:
         found = (next(tree.iter(name), None) for name in names)
         return next((one.text.strip() for one in found if one is not None and one.text), "")
 
+    date = text("dcterms:created", "meta:creation-date", "dcterms:modified", "dc:date")
     return Stated(
         one_line(text("dc:title")),
         text("dc:language"),
         text("meta:initial-creator", "dc:creator"),
-        text("dcterms:created", "meta:creation-date", "dcterms:modified", "dc:date"),
+        "" if date in _TEMPLATE_DATES else date,
     )
 
 

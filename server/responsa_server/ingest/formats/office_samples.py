@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import zipfile
+import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Final
@@ -67,3 +69,14 @@ ODT: Final = zipped(
         "<text:p>Text</text:p></office:text></office:body></office:document-content>",
     }
 )
+MSG: Final = zlib.decompress(
+    base64.b85decode(
+        "c-rk&%TB^T6g}lFYN8t#u9~>>NyUf~Kw{9H3k^FL1PwkCkp`;b&lp|0^h@*uT<B-Gka}ilO@o@YM5B_P=1%XtdhVSe=kjnr{&aIU"
+        "`HUVE5JtxwLd-Fy&?0tc3|!G2>zJl#51Rr06<%o}>kfrQ>Bp>ofWb#jFO+L-Be$Rz&=0DZ#}N$Faf08#CYorFJqs0itl^BY9AFMB"
+        "^w((@Si-iP$#X@H@fJ}-o9{Yw#$03k4SwU0iZ_ZRN}Mq`D!#YHnN!TtOJPy=t6Ztl7yV^=8oeydZdJ^%)ub=J=8m$A#^^i$GLE@h"
+        "<ndEj?Y^#elP|ZA3IYriY~2?oYJ0S2%vsw53?6o<aSbYniVbR=L4CXQwSNLp#jYg@k9&lO6hmFV!bd2s!FHdOq=Iv5SraYlnowVj"
+        "`kdnEl+;w`(?t%-JAb5)`~`oDRb!8>!75<$rIE3eT$5`56{ZnVob}Wz@31HSjLcMHm2=|{S^vGgp8tr0Uzashm*;Nq+-r>G^LzM+"
+        "l*J$R!7pM>xa6Ob*_S-$ulV2>v0l0GYmQ%<7yhUZ{+P%7(?0G$=7T>@OMdhH$9?c8<h}rZ0dI?Dbyf"
+    )
+)
+"""A message with a body and an attachment. `tests/unit/knowledge/outlook_files.py` writes such files."""

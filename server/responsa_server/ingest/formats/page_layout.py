@@ -16,8 +16,9 @@ from itertools import islice, pairwise, zip_longest
 from typing import cast
 
 from responsa_server.ingest.formats.blocks import line_of_cells
-from responsa_server.ingest.formats.headers import SAMPLE_ROWS, header_rows
 from responsa_server.text.canonical import BlockKind
+from responsa_server.text.contents import contents_lines
+from responsa_server.text.headers import SAMPLE_ROWS, header_rows
 
 HYPHEN = "\ufffe"
 """Stands for a hyphen that the file's reader recognised as one at the end of a line."""
@@ -46,6 +47,8 @@ _ROW_GAP = 2.5
 """The largest space between two rows of a table, in sizes of the text."""
 _LOOK_BACK = 200
 """The number of stacks above which one that is drawn too late is looked for."""
+_FIRST_DRAWN = 6
+"""The number of lines among which a program that draws head and foot before the text draws them."""
 _COLUMN_WORDS = 4.5
 _LEVELS = 6
 _LONG_LINE = 30
@@ -164,6 +167,7 @@ def arrange(pages: Sequence[Page]) -> list[Part]:
     if running and any(id(line) not in running for page in pages for line in page.lines):
         for page in pages:
             page.lines = [line for line in page.lines if id(line) not in running]
+    _leave_out_contents(pages)
     compounds = _Compounds(pages)
     parts: list[Part] = []
     for page in pages:
@@ -172,6 +176,24 @@ def arrange(pages: Sequence[Page]) -> list[Part]:
                 parts.append(part)
     _set_levels(parts)
     return parts
+
+
+def _leave_out_contents(pages: Sequence[Page]) -> None:
+    """Remove the lines of tables of contents. Their dots and page numbers may be drawn apart from the titles."""
+    rows: list[list[Line]] = []
+    for page in pages:
+        begun = len(rows)
+        for line in page.lines:
+            last = rows[-1][-1] if len(rows) > begun else None
+            if last is not None and abs(line.base - last.base) < 1 and line.left >= last.right - 1:
+                rows[-1].append(line)
+            else:
+                rows.append([line])
+    found = contents_lines([" ".join(line.text for line in row) for row in rows])
+    if found:
+        left_out = {id(line) for place in found for line in rows[place]}
+        for page in pages:
+            page.lines = [line for line in page.lines if id(line) not in left_out]
 
 
 # -- what repeats ------------------------------------------------------------------------------------------------------
@@ -268,7 +290,7 @@ def _body_size(pages: Sequence[Page]) -> float:
 
 
 def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[Part]:
-    lines = _with_markers(page.lines)
+    lines = _foot_last(_with_markers(page.lines))
     limit = _leading_limit(lines)
     stacks = _in_order(_stacks(lines, limit))
     indents: list[float] = []
@@ -283,6 +305,19 @@ def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[Part
             yield from _table_rows(item, page, compounds)
     for line in page.turned:
         yield Part(BlockKind.PARAGRAPH, line.text, page, (line.left, line.top, line.right, line.bottom))
+
+
+def _foot_last(lines: list[Line]) -> list[Line]:
+    """The lines. The foot of the page comes last, also if it is among the first lines that are drawn. It is the lowest row, if that stands apart from all other lines."""
+    if len(lines) <= _FIRST_DRAWN:
+        return lines
+    lowest = max(lines, key=lambda line: line.base)
+    foot = [line for line in lines if abs(line.base - lowest.base) < 0.3 * line.size]
+    above = max((line.base for line in lines if line not in foot), default=lowest.base)
+    apart = lowest.base - above > _ROW_GAP * lowest.size
+    if not apart or not all(line in lines[:_FIRST_DRAWN] for line in foot):
+        return lines
+    return [*(line for line in lines if line not in foot), *foot]
 
 
 def _with_markers(lines: Sequence[Line]) -> list[Line]:

@@ -2,15 +2,16 @@
 the lines, and `page_layout` the structure.
 
 The values of form fields, and the texts that readers have typed onto a page, stand where the fields and texts are. Images, scripts, comments and
-attached files are left out. Every block has a place: its page and its box.
+attached files are left out. Every block has a place: its page and its box. A scanned page, which has pictures and no text, is drawn and read by OCR if that is
+turned on, and otherwise counted as left out.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from statistics import median
 from typing import Any, Final, cast
 
 from pypdfium2 import raw
@@ -19,7 +20,9 @@ from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.page_layout import Line, Page, Part, arrange
+from responsa_server.ingest.formats.pdf_file import form_of, opened
 from responsa_server.ingest.formats.pdf_lines import View, clean, read_lines
+from responsa_server.ingest.formats.pdf_pages import drawn
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import ParsedDocument, Place, one_line
 
@@ -39,6 +42,14 @@ _COMMENTS: Final = (
     _pdfium.FPDF_ANNOT_CARET,
 )
 """The kinds of annotations whose text is a comment on the page."""
+_NOT_READ: Final = "Scanned pages can be read by OCR: run `make ocr`, set `ingestion.ocr`, and upload the file again; or run OCR on the file yourself and upload the result."
+_NOTHING_READ: Final = "OCR found no text on them."
+_DRAWN_SIDE: Final = 1800
+"""The longer side of a page that is drawn for OCR, in pixels: about 155 to the inch of a page of A4."""
+_LETTERS: Final = 0.75
+"""The size of the letters, in heights of the box that OCR finds around a line."""
+_ALIKE: Final = 1.3
+"""Boxes of lines whose letters have the same size differ in height by this factor at most, as some lines have no letter that is high, or low."""
 _GENERATED_TITLE = re.compile(
     r"(?:untitled|microsoft \w+ - .*|.*\.(?:docx?|indd|tex|dvi|pdf|html?|odt|rtf|xlsx?|pptx?))\Z",
     re.IGNORECASE,
@@ -60,7 +71,8 @@ def parse(original: Original) -> ParsedDocument:
     parts = [part for part in arrange(pages) if part.text.strip()]
     if not parts:
         raise rejections.empty(
-            "The PDF has no text layer: its pages are empty or show only images. Run text recognition (OCR) on the file and upload the result."
+            "The PDF has no text layer: its pages are empty or show only images. "
+            + (_NOTHING_READ if original.reader else _NOT_READ)
         )
     blocks = BlockWriter()
     for part in parts:
@@ -94,20 +106,6 @@ def _share(edge: float, whole: float) -> int:
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def opened(data: bytes) -> Generator[Any, None, None]:
-    """The open document. Raises DocumentRejected."""
-    document = _pdfium.FPDF_LoadMemDocument64(data, len(data), None)
-    if not document:
-        if _pdfium.FPDF_GetLastError() in (_pdfium.FPDF_ERR_PASSWORD, _pdfium.FPDF_ERR_SECURITY):
-            raise rejections.encrypted()
-        raise rejections.malformed("The PDF is damaged and cannot be read.")
-    try:
-        yield document
-    finally:
-        _pdfium.FPDF_CloseDocument(document)
-
-
 def _read(document: Any, original: Original) -> list[Page]:
     """The pages of the document."""
     count = _pdfium.FPDF_GetPageCount(document)
@@ -126,22 +124,6 @@ def _read(document: Any, original: Original) -> list[Page]:
     if not pages:
         raise rejections.malformed("The PDF is damaged: it has no page that can be read.")
     return pages
-
-
-@contextmanager
-def form_of(document: Any) -> Generator[Any, None, None]:
-    """The form of the document; None if it has no form."""
-    if _pdfium.FPDF_GetFormType(document) == _pdfium.FORMTYPE_NONE:
-        yield None
-        return
-    # The library keeps a pointer to the structure.
-    information = _pdfium.FPDF_FORMFILLINFO(version=2)
-    form = _pdfium.FPDFDOC_InitFormFillEnvironment(document, information)
-    try:
-        yield form or None
-    finally:
-        if form:
-            _pdfium.FPDFDOC_ExitFormFillEnvironment(form)
 
 
 def _metadata(document: Any, key: bytes) -> str:
@@ -171,6 +153,11 @@ def _page(page: Any, number: int, form: Any, original: Original) -> Page:
     view = View(box.left, box.bottom, box.right, box.top, _pdfium.FPDFPage_GetRotation(page))
     made = Page(number, view.width, view.height, [])
     read_lines(page, view, made)
+    if not made.lines and not made.turned and _is_scan(page):
+        if original.reader is None:
+            original.left_out[LeftOutKind.SCANNED_PAGE] += 1
+        else:
+            made.lines = _recognised(page, made, original)
     for note in _notes(page, view, original):
         _insert(made.lines, note)
     if form is not None:
@@ -179,6 +166,37 @@ def _page(page: Any, number: int, form: Any, original: Original) -> Page:
             _insert(made.lines, field)
         _pdfium.FORM_OnBeforeClosePage(page, form)
     return made
+
+
+# -- scans -------------------------------------------------------------------------------------------------------------
+
+
+def _is_scan(page: Any) -> bool:
+    """Whether there is a picture on the page. A group of objects may hold one."""
+    pictures = (_pdfium.FPDF_PAGEOBJ_IMAGE, _pdfium.FPDF_PAGEOBJ_FORM)
+    return any(
+        _pdfium.FPDFPageObj_GetType(_pdfium.FPDFPage_GetObject(page, number)) in pictures
+        for number in range(_pdfium.FPDFPage_CountObjects(page))
+    )
+
+
+def _recognised(page: Any, made: Page, original: Original) -> list[Line]:
+    """The lines of a page that only OCR can read."""
+    assert original.reader is not None, "only a document with a reader has pages that are read"
+    picture = drawn(page, _DRAWN_SIDE)
+    found = original.reader.read(picture)
+    if not found:
+        return []
+    original.ocr_pages += 1
+    points = made.width / picture.width
+    usual = median(line.bottom - line.top for line in found)
+    lines: list[Line] = []
+    for line in found:
+        height = line.bottom - line.top
+        size = _LETTERS * points * (usual if usual / _ALIKE < height < usual * _ALIKE else height)
+        left, top, right, bottom = (edge * points for edge in (line.left, line.top, line.right, line.bottom))
+        lines.append(Line(clean(line.text), left, top, right, bottom, (top + bottom) / 2 + 0.3 * size, size))
+    return lines
 
 
 # -- annotations -----------------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from pypdfium2 import raw
 
 from responsa_server.ingest.formats.page_layout import HYPHEN, Box, Line, Page
 from responsa_server.ingest.formats.right_to_left import RIGHT_TO_LEFT, Glyph, is_mostly_rtl, logical_lines
-from responsa_server.ingest.formats.symbols import in_unicode
 from responsa_server.text.inline import lowered, raised
+from responsa_server.text.symbols import in_unicode
 
 # The library's functions have no type annotations.
 _pdfium = cast("Any", raw)
@@ -64,7 +64,7 @@ _SMALLER: Final = 0.9
 """The greatest size of a power or an index, in sizes of the text before it."""
 _RISE: Final = (0.12, 0.8)
 """How far above the baseline a power stands, in these sizes."""
-_DROP: Final = (0.04, 0.45)
+_DROP: Final = (0.04, 0.55)
 """How far below it an index stands."""
 _TOUCHING: Final = 0.35
 """The greatest space before and after a power or an index."""
@@ -265,7 +265,8 @@ class _TextReader:
         self._characters = _characters(text)
         self._rtl = not self._characters.isascii() and RIGHT_TO_LEFT.search(self._characters) is not None
         if not self._rtl:
-            self._characters = self._with_shifts(_with_signs(text, self._characters))
+            self._characters = _with_signs(text, self._characters)
+        self._characters = self._with_shifts(self._characters)
 
     def read_into(self, page: Page) -> None:
         """Read the lines."""

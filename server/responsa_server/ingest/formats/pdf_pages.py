@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from pypdfium2 import raw
 
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.pdf import form_of, opened
+from responsa_server.ingest.formats.pdf_file import form_of, opened
 from responsa_server.text.drawn import MAX_HEIGHT, MAX_PIXELS, DrawnPage
 
 # The library's functions have no type annotations.
@@ -37,6 +37,13 @@ def draw(data: bytes, page: int, width: int) -> DrawnPage:
             return DrawnPage(count, *size, _pixels(loaded, form, *size))
         finally:
             _pdfium.FPDF_ClosePage(loaded)
+
+
+def drawn(page: Any, side: int) -> DrawnPage:
+    """Draw a page that is open, without its form. side: the longer side of the picture in pixels. Raises DocumentRejected if the page has no size."""
+    width, height = _pdfium.FPDF_GetPageWidthF(page), _pdfium.FPDF_GetPageHeightF(page)
+    size = _size(width, height, round(side * min(1.0, width / height)) if height > 0 else side)
+    return DrawnPage(1, *size, _pixels(page, None, *size))
 
 
 def _size(page_width: float, page_height: float, width: int) -> tuple[int, int]:

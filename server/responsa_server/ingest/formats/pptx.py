@@ -33,10 +33,10 @@ from responsa_server.ingest.formats.office import (
     understood,
     whole,
 )
-from responsa_server.ingest.formats.symbols import in_unicode
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, one_line
 from responsa_server.text.inline import Form, marked
+from responsa_server.text.symbols import in_unicode
 
 _TITLES: Final = frozenset({"title", "ctrTitle"})
 _FURNITURE: Final = frozenset({"dt", "ftr", "sldNum", "hdr", "sldImg"})

@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 from typing import Final
 
 from responsa_server.ingest.formats.grid import Row
-from responsa_server.ingest.formats.headers import SAMPLE_ROWS, WORDS, form_of, forms_of, goes_on
+from responsa_server.text.headers import SAMPLE_ROWS, WORDS, form_of, forms_of, goes_on
 
 _MAX_CUTS: Final = 3
 _MAX_RUNS: Final = 10

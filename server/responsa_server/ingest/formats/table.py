@@ -179,7 +179,7 @@ HTML: Final = Format(
     media_types=("text/html", "application/xhtml+xml"),
     sample=b"<html lang='en'><title>Title</title><h1>Title</h1><p>Text &amp; <b>more</b>.</p></html>",
     parser="responsa_server.ingest.formats.html:parse",
-    version=4,
+    version=5,
     opening=re.compile(
         r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}+<(?:!doctype\s+html|html|head|body)\b",
         re.IGNORECASE | re.DOTALL,
@@ -204,7 +204,7 @@ trailer<</Root 1 0 R>>
 %%EOF
 """,
     parser="responsa_server.ingest.formats.pdf:parse",
-    version=3,
+    version=4,
     drawer="responsa_server.ingest.formats.pdf_pages:draw",
     opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
 )
@@ -221,7 +221,7 @@ DOCX: Final = Format(
     ),
     sample=office_samples.DOCX,
     parser="responsa_server.ingest.formats.docx:parse",
-    version=3,
+    version=4,
     member=Member(re.compile(r"word/document\d*\.xml")),
 )
 PPTX: Final = Format(
@@ -237,7 +237,7 @@ PPTX: Final = Format(
     ),
     sample=office_samples.PPTX,
     parser="responsa_server.ingest.formats.pptx:parse",
-    version=2,
+    version=3,
     member=Member(re.compile(r"ppt/presentation\d*\.xml")),
 )
 XLSX: Final = Format(
@@ -251,7 +251,7 @@ XLSX: Final = Format(
     ),
     sample=office_samples.XLSX,
     parser="responsa_server.ingest.formats.xlsx:parse",
-    version=3,
+    version=4,
     member=Member(re.compile(r"xl/workbook\d*\.xml")),
 )
 ODT: Final = Format(
@@ -264,7 +264,7 @@ ODT: Final = Format(
     ),
     sample=office_samples.ODT,
     parser="responsa_server.ingest.formats.odt:parse",
-    version=3,
+    version=4,
     member=Member(
         re.compile("mimetype"), re.compile(rb"application/vnd\.oasis\.opendocument\.text(?:-template)?\s*\Z")
     ),
@@ -316,9 +316,31 @@ Content-Disposition: attachment; filename*=utf-8''a.html
 Content-Transfer-Encoding: base64
 
 PHA+VGV4dDwvcD4=
+--b
+Content-Type: message/rfc822
+
+Subject: Inner
+
+Text
 --b--
 """,
     parser="responsa_server.ingest.formats.eml:parse",
 )
 
-FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES, EML))
+MSG: Final = Format(
+    name="MSG",
+    display_name="Outlook e-mail",
+    suffixes=("msg",),
+    media_types=("application/vnd.ms-outlook",),
+    sample=office_samples.MSG,
+    parser="responsa_server.ingest.formats.msg:parse",
+    # An OLE file with a stream of this name; names are in UTF-16.
+    opening=re.compile(
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*?)"
+        + re.escape("__properties_version1.0".encode("utf-16-le"))
+    ),
+)
+
+FORMATS: Final = Formats(
+    (MARKDOWN, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES, EML, MSG)
+)

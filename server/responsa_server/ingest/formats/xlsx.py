@@ -36,10 +36,10 @@ from responsa_server.ingest.formats.office import (
     whole,
 )
 from responsa_server.ingest.formats.sheet_tables import sheet_tables
-from responsa_server.ingest.formats.symbols import in_unicode
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
 from responsa_server.text.inline import Form, marked
+from responsa_server.text.symbols import in_unicode
 
 MAX_CELLS: Final = 4_000_000
 _MAX_COLUMN: Final = 16_384

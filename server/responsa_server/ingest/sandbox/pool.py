@@ -35,6 +35,7 @@ from responsa_server.ingest.sandbox.protocol import (
     EXIT_OUT_OF_MEMORY,
     EXIT_UNCONFINED,
     MAX_PACKET,
+    OCR,
     DrawJob,
     Failed,
     JobEnded,
@@ -72,9 +73,10 @@ class ParserPool:
         formats: str = DEFAULT_FORMATS,
         import_paths: Sequence[Path] = (),
         spool_dir: Path | None = None,
+        ocr: bool = False,
     ) -> None:
         """allow_unconfined: whether to parse documents on a kernel that lacks Landlock or seccomp. spool_dir: the folder for large results, or None for the
-        system's temporary folder.
+        system's temporary folder. ocr: whether to read scanned pages of PDF files; `make ocr` installs what that needs.
 
         formats: the "module:attribute" of a table like `formats.table.FORMATS`. import_paths: the folders in which to find that module.
         """
@@ -84,6 +86,7 @@ class ParserPool:
         self._allow_unconfined = allow_unconfined
         self._formats = formats
         self._import_paths = tuple(import_paths)
+        self._ocr = ocr
         self._spool_dir = None if spool_dir is None else str(spool_dir)
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
         self._slots = asyncio.Semaphore(concurrency)
@@ -226,7 +229,7 @@ class ParserPool:
                 if self._zygote is not None:
                     await self._zygote.close()
                 self._zygote = None
-                self._zygote = await _ZygoteClient.start(self._formats, self._import_paths)
+                self._zygote = await _ZygoteClient.start(self._formats, self._import_paths, self._ocr)
             return self._zygote
 
     async def _run(
@@ -392,12 +395,12 @@ class _ZygoteClient:
         self._loop.add_reader(control.fileno(), self._receive)
 
     @classmethod
-    async def start(cls, table: str, import_paths: Sequence[Path]) -> _ZygoteClient:
+    async def start(cls, table: str, import_paths: Sequence[Path], ocr: bool) -> _ZygoteClient:
         """Spawn a zygote with a table of formats, given as "module:attribute", and wait until the zygote is ready. Raises ParserUnavailable."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             ours.setblocking(False)
-            process = _spawn(table, theirs, import_paths)
+            process = _spawn(table, theirs, import_paths, ocr)
         except OSError as error:
             ours.close()
             raise ParserUnavailable(f"The document parser cannot be started: {error.strerror}.") from error
@@ -509,7 +512,9 @@ class _ZygoteClient:
         self._running.clear()
 
 
-def _spawn(table: str, control: socket.socket, import_paths: Sequence[Path]) -> subprocess.Popen[bytes]:
+def _spawn(
+    table: str, control: socket.socket, import_paths: Sequence[Path], ocr: bool
+) -> subprocess.Popen[bytes]:
     """Start the zygote's interpreter within a few milliseconds. No shell runs, and no Python code runs between fork and exec. Raises OSError."""
     return subprocess.Popen(
         [
@@ -519,6 +524,7 @@ def _spawn(table: str, control: socket.socket, import_paths: Sequence[Path]) -> 
             "responsa_server.ingest.sandbox.zygote",
             str(control.fileno()),
             table,
+            *([OCR] if ocr else []),
         ],
         pass_fds=(control.fileno(),),
         stdin=subprocess.DEVNULL,
@@ -539,4 +545,7 @@ def _environment(import_paths: Sequence[Path]) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": "C.UTF-8",
+        # onnxruntime would report to its maker, and no library may start threads, because the processes are forked.
+        "ORT_DISABLE_TELEMETRY": "1",
+        "OPENBLAS_NUM_THREADS": "1",
     }

@@ -32,6 +32,8 @@ from responsa_server.text.canonical import (
 from responsa_server.text.drawn import DrawnPage
 
 MAX_PACKET = 16 * 1024
+OCR = "ocr"
+"""The argument of a zygote whose processes read scanned pages."""
 # The exit status of a process that could not confine itself and therefore did not read its document.
 EXIT_UNCONFINED = 70
 # The exit status of a process that had too little memory even to report its rejection.
@@ -42,8 +44,8 @@ DOCUMENT_FRAME, _REJECTED, _DRAWN = 0, 1, 2
 _SECTION = struct.Struct("<Q")
 # The kind, the level, the first and last byte, the length of the title; then the place: its form, its page, its box and the length of its path.
 BLOCK_ROW = struct.Struct("<BBQQIBI4HI")
-FRAME_SECTIONS = 11
-"""The number of sections of a document's frame: title, language, format, text, blocks, titles, paths, author, date, what was left out, the guessed character set."""
+FRAME_SECTIONS = 12
+"""The number of sections of a document's frame: title, language, format, text, blocks, titles, paths, author, date, what was left out, the guessed character set, the number of pages read by OCR."""
 _NO_PLACE, _NO_BOX, _BOX = range(3)
 _WHOLE_PAGE = 1000
 # The number of pages, the width and the height.
@@ -140,9 +142,12 @@ def _sections(kind: Literal[0, 1, 2], *sections: bytes) -> bytes:
 
 
 def pack_result(
-    document: ParsedDocument, left_out: Mapping[LeftOutKind, int] | None = None, guessed_charset: str = ""
+    document: ParsedDocument,
+    left_out: Mapping[LeftOutKind, int] | None = None,
+    guessed_charset: str = "",
+    ocr_pages: int = 0,
 ) -> bytes:
-    """Encode a parsed document as a frame. A path longer than MAX_PATH_CHARS is cut. left_out, guessed_charset: see `Original`."""
+    """Encode a parsed document as a frame. A path longer than MAX_PATH_CHARS is cut. left_out, guessed_charset, ocr_pages: see `Original`."""
     titles = [block.title.encode() for block in document.blocks]
     paths = [block.place.path[:MAX_PATH_CHARS].encode() if block.place else b"" for block in document.blocks]
     blocks = b"".join(
@@ -170,6 +175,7 @@ def pack_result(
         document.date.isoformat().encode() if document.date else b"",
         " ".join(f"{kind} {count}" for kind, count in (left_out or {}).items() if count).encode(),
         guessed_charset.encode(),
+        b"%d" % ocr_pages,
     )
 
 
@@ -270,6 +276,14 @@ def check_charset(data: bytes) -> str:
     if text and text not in CHARSETS:
         raise ValueError("not a character set")
     return text
+
+
+def check_ocr_pages(data: bytes) -> int:
+    """The number of pages read by OCR, in a document's frame. Raises ValueError if `pack_result` cannot have written it."""
+    count = int(data)
+    if not 0 <= count <= _MAX_COUNT:
+        raise ValueError("not a count")
+    return count
 
 
 def check_head(title: bytes, language: bytes, format_name: bytes) -> tuple[str, str | None, str]:

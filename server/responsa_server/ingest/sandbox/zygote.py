@@ -3,7 +3,7 @@
 The server starts the zygote as a clean interpreter. The server does not fork itself, because its threads and connections must not be
 copied. The zygote loads the parsers once. It then forks one process per document, reaps the process and reports how it ended. The zygote never
 reads a document; a parsing process confines itself before it reads its document. Arguments: the descriptor number of the zygote's end of the
-control socket, and the table of formats as "module:attribute".
+control socket, the table of formats as "module:attribute", and OCR if scanned pages are read.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from typing import TYPE_CHECKING, NoReturn
 from responsa_server.confinement import SandboxCapabilities, capabilities, confine
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.table import Formats
+from responsa_server.ingest.formats.table import PDF, Formats
 from responsa_server.ingest.sandbox.protocol import (
     EXIT_OUT_OF_MEMORY,
     EXIT_UNCONFINED,
     MAX_PACKET,
+    OCR,
     ControlMessage,
     DrawJob,
     Failed,
@@ -46,6 +47,7 @@ from responsa_server.ingest.sandbox.protocol import (
 from responsa_server.ingest.sniff import load_codecs, sniff
 
 if TYPE_CHECKING:
+    from responsa_server.ingest.formats.ocr import Reader
     from responsa_server.ingest.formats.table import Drawer, Parser
 
 _READ_BYTES = 1024 * 1024
@@ -74,6 +76,8 @@ class _Zygote:
     drawers: Mapping[str, Drawer]
     """The functions that draw pages, by format name. Not every format has one."""
     confinement: Confinement
+    reader: Reader | None
+    """What reads scanned pages; None if OCR is turned off."""
     jobs: dict[int, int] = field(default_factory=dict[int, int])
     """The process ids by job number."""
 
@@ -217,8 +221,9 @@ def _result(job: ParseJob | DrawJob, zygote: _Zygote) -> bytes:
 
 def _parsed(job: ParseJob, zygote: _Zygote) -> bytes:
     original = sniff(_read(), job.name, job.content_type, formats=zygote.formats, known=job.format)
+    original.reader = zygote.reader
     document = zygote.parsers[original.format](original)
-    return pack_result(document, original.left_out, original.guessed_charset)
+    return pack_result(document, original.left_out, original.guessed_charset, original.ocr_pages)
 
 
 def _drawn(job: DrawJob, zygote: _Zygote) -> bytes:
@@ -277,7 +282,16 @@ def _wake(_number: int, _frame: FrameType | None) -> None:
     """Do nothing. The wakeup descriptor reports SIGCHLD."""
 
 
-def _main(control_number: int, table: str) -> int:
+def _reader() -> Reader:
+    """What reads scanned pages, with all that it loads when it reads the first one."""
+    from responsa_server.ingest.formats.ocr import Reader
+
+    reader = Reader()
+    reader.read(PDF.load_drawer()(PDF.sample, 1, _SAMPLE_WIDTH * 4))
+    return reader
+
+
+def _main(control_number: int, table: str, ocr: bool) -> int:
     # Ignore Ctrl-C in a terminal, because the server handles Ctrl-C. A zygote ends when its control socket closes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=control_number)
@@ -287,9 +301,12 @@ def _main(control_number: int, table: str) -> int:
         parsers = {row.name: row.load() for row in formats}
         drawers = {row.name: row.load_drawer() for row in formats if row.drawer}
         _warm_up(formats, parsers, drawers)
+        reader = _reader() if ocr else None
         found = capabilities()
         readable = [path for path in map(Path, sys.path) if path.is_absolute() and path.is_dir()]
-        zygote = _Zygote(control, formats, parsers, drawers, Confinement(found, readable, os.getpid()))
+        zygote = _Zygote(
+            control, formats, parsers, drawers, Confinement(found, readable, os.getpid()), reader
+        )
     except Exception as error:  # the server reports it to the operator
         control.send(pack_message(Failed(f"{type(error).__name__}: {error}"[:1000])))
         return 1
@@ -307,4 +324,4 @@ def _main(control_number: int, table: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(int(sys.argv[1]), sys.argv[2]))
+    sys.exit(_main(int(sys.argv[1]), sys.argv[2], sys.argv[3:] == [OCR]))

@@ -448,4 +448,5 @@ def _citation(row: Mapping[str, Any]) -> AnyCitation:
         page=row["page"],
         box=tuple(row["box"]) if row["box"] else None,
         path=row["path"],
+        date=row["date"],
     )

@@ -115,8 +115,8 @@ _PLANS_LAST_SECONDS: Final = 10.0
 again only when it has analysed the table, which may have many rows by then.
 """
 _CREDENTIAL_PLANS_LAST_SECONDS: Final = 60.0
-"""The same for the functions that look credentials up (migration 0053). Users, keys and sessions are made one by one, so in a minute their tables grow little."""
-# A search asks in each of its statements what its reader may read; this is computed once (migration 0032).
+"""The same for the functions that look credentials up (`0001_pre_identity.sql`). Users, keys and sessions are made one by one, so in a minute their tables grow little."""
+# A search asks in each of its statements what its reader may read; this is computed once (`0004_pre_passages.sql`).
 _KNOW_READER: Final = "SELECT responsa.know_reader()"
 _SET_TOGETHER: Final = f"{_KEYED}, set_config('transaction_timeout', '5s', true)"
 
@@ -253,7 +253,7 @@ async def execute_each(
 
 
 def acting(reader: Reader) -> dict[str, str]:
-    """The session variables of a transaction for this reader; see the migration 0027."""
+    """The session variables of a transaction for this reader; see `0001_pre_identity.sql`."""
     if isinstance(reader, Server):
         return {"tenant": reader.tenant_id, "user": "", "role": "system"}
     return {"tenant": reader.tenant_id, "user": reader.user_id.hex, "role": reader.role.value}

@@ -53,7 +53,7 @@ WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(n
 RETURNING true;
 
 -- name: insert_operation
--- The document_id of such an operation is its own id; see the migration 0017.
+-- The document_id of such an operation is its own id; see the table.
 INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, collection_id, passages_done, passages_total)
 SELECT %(id)s, %(tenant)s, %(user)s, %(id)s, %(number)s, %(stage)s::text, 'reindex', %(collection)s, CASE %(stage)s::text WHEN 'done' THEN p.passages ELSE 0 END, p.passages
 FROM coalesce((SELECT s.passages FROM (

@@ -24,6 +24,13 @@ _LOCK = 0x7265_7370
 LOCK_SECONDS = 10
 """The maximum time for which a migration waits for a lock."""
 
+# Eight files replace the 63 of commit c6fb5430 and make the same database; see ADR 0062. These are the hash of the first of the 63, and the hash of the names and hashes of
+# all 63 in order.
+SQUASHED_AT = "c6fb5430"
+_OLD_FIRST = bytes.fromhex("d1925e9deeb74c09e641fc296e45fb8bf29bf04a91c61f7e895eeba9ccba5ac3")
+_OLD_LEDGER = bytes.fromhex("9636b7489fa92d82e8850b320b509ba2f22f4d540ffa7999102c8dd834332a60")
+_BASELINE = 8
+
 
 class MigrationError(Exception):
     """A migration cannot be applied. The message names the migration, the reason and the remedy."""
@@ -81,8 +88,9 @@ async def applied(connection: psycopg.AsyncConnection) -> Sequence[tuple[str, by
 async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Sequence[str]:
     """Apply the missing migrations and return their names.
 
-    url: the database's URL. Its role must be able to create roles, unless Responsa's roles already exist. Raises MigrationError;
-    migrations that were applied before the failing one stay applied.
+    url: the database's URL. Its role must be able to create roles, unless Responsa's roles already exist. A database with all
+    migrations of commit c6fb5430 counts as one with the first eight of this version. Raises MigrationError; migrations that were
+    applied before the failing one stay applied.
     """
     wanted = load() if migrations is None else migrations
     done: list[str] = []
@@ -97,6 +105,8 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
         # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the next attempt begins where it stopped.
         await connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_SECONDS}s",))
         present = await applied(connection)
+        if present and present[0][1] == _OLD_FIRST:
+            present = await _take_over(connection, present, wanted[:_BASELINE])
         for migration, (name, digest) in zip(wanted, present, strict=False):
             if migration.name != name or migration.sha256 != digest:
                 raise MigrationError(
@@ -117,10 +127,7 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                     await connection.execute(
                         "GRANT SELECT ON responsa.migration TO responsa_app, responsa_log"
                     )
-                    await connection.execute(
-                        "INSERT INTO responsa.migration (number, name, sha256) VALUES (%s, %s, %s)",
-                        (migration.number, migration.name, migration.sha256),
-                    )
+                    await _enter(connection, migration)
             except psycopg.Error as error:
                 if isinstance(error, psycopg.errors.UndefinedObject) and not await _has_vectors(connection):
                     raise MigrationError(
@@ -134,6 +141,32 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                 ) from error
             done.append(migration.name)
     return done
+
+
+async def _take_over(
+    connection: psycopg.AsyncConnection, present: Sequence[tuple[str, bytes]], baseline: Sequence[Migration]
+) -> Sequence[tuple[str, bytes]]:
+    """Replace the list of the 63 migrations of commit c6fb5430 with the files that make the same database. Raises MigrationError
+    if the database has other migrations of that time; then nothing is changed.
+    """
+    ledger = hashlib.sha256(b"".join(name.encode() + digest for name, digest in present)).digest()
+    if ledger != _OLD_LEDGER:
+        raise MigrationError(
+            f"the database has migrations of an earlier version, the last one is {present[-1][0]}; "
+            f"run `responsa migrate` of commit {SQUASHED_AT} of Responsa first, then that of this version"
+        )
+    async with connection.transaction():
+        await connection.execute("DELETE FROM responsa.migration")
+        for migration in baseline:
+            await _enter(connection, migration)
+    return await applied(connection)
+
+
+async def _enter(connection: psycopg.AsyncConnection, migration: Migration) -> None:
+    await connection.execute(
+        "INSERT INTO responsa.migration (number, name, sha256) VALUES (%s, %s, %s)",
+        (migration.number, migration.name, migration.sha256),
+    )
 
 
 async def _has_vectors(connection: psycopg.AsyncConnection) -> bool:
@@ -152,5 +185,7 @@ class PostgresMigrations:
     async def state(self) -> MigrationState:
         """Compare the applied migrations with this version's migrations."""
         async with self._database.no_tenant() as connection:
-            present = await applied(connection)
-        return MigrationState(last=present[-1][0] if present else "", pending=len(present) < len(load()))
+            present = [name for name, _ in await applied(connection)]
+        return MigrationState(
+            last=present[-1] if present else "", pending=any(one.name not in present for one in load())
+        )

@@ -25,6 +25,7 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.knowledge import (
+    OCR_PAGES,
     CanonicalText,
     Chunking,
     Claim,
@@ -319,8 +320,9 @@ class IngestionStore:
             "summary": text.description.summary,
             "keywords": list(text.description.keywords),
         }
-        if text.left_out or text.guessed_charset:
-            said = {"counts": Jsonb(dict(text.left_out)), "charset": text.guessed_charset}
+        counts = {**text.left_out, OCR_PAGES: text.ocr_pages} if text.ocr_pages else dict(text.left_out)
+        if counts or text.guessed_charset:
+            said = {"counts": Jsonb(counts), "charset": text.guessed_charset}
             await connection.execute(self._queries["left_out"], {**_values(claim), **said})
         row = await (await connection.execute(self._queries["parsed"], values)).fetchone()
         assert row is not None, "a version cannot be deleted while this transaction has locked its operation"

@@ -412,11 +412,11 @@ def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[
                 text,
                 tuple(headings),
                 _places(places),
+                date=date,
             ),
             language,
             (),
             media_type,
-            date=date,
         )
         for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places, date in rows
     }

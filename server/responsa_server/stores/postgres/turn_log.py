@@ -728,6 +728,7 @@ def _origin(citation: AnyCitation) -> dict[str, object]:
         return {
             "page": 0,
             "path": "",
+            "date": "",
             "call_id": citation.origin.call_id,
             "tool": citation.origin.tool,
             "source_index": citation.origin.source_index,
@@ -740,4 +741,5 @@ def _origin(citation: AnyCitation) -> dict[str, object]:
         "page": citation.page,
         "box": citation.box,
         "path": citation.path,
+        "date": citation.date,
     }

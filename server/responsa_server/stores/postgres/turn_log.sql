@@ -208,12 +208,12 @@ WITH fence AS MATERIALIZED (
 ), cited AS (
     INSERT INTO responsa.citation (
         message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page,
-        box, path, call_id, tool, source_index, fetch_time)
+        box, path, date, call_id, tool, source_index, fetch_time)
     SELECT message_id, c.place, f.tenant_id, passage_id, document_id, version, c.title, uri, source_start, source_end, quote,
-        decode(sha256, 'hex'), answer_start, answer_end, score, page, box, path, call_id, tool, source_index, fetch_time
+        decode(sha256, 'hex'), answer_start, answer_end, score, page, box, path, date, call_id, tool, source_index, fetch_time
     FROM fenced AS f JOIN jsonb_to_recordset(%(citations)s) AS c (finish int8, message_id uuid, place int2, passage_id uuid, document_id uuid, version int,
         title text, uri text, source_start int8, source_end int8, quote text, sha256 text, answer_start int, answer_end int, score float8,
-        page int, box int2[], path text, call_id text, tool text, source_index int2, fetch_time timestamptz)
+        page int, box int2[], path text, date text, call_id text, tool text, source_index int2, fetch_time timestamptz)
         ON c.finish = f.place
 ), touched AS (
     UPDATE responsa.conversation AS c SET turn_bytes = c.turn_bytes + f.bytes,

@@ -302,7 +302,7 @@ def _suggestion(one: Suggestion) -> dict[str, Json]:
 
 
 def _place(one: Citation | Excerpt | Suggestion) -> dict[str, Json]:
-    """Where a quote begins in the original file. Fields without a value are left out."""
+    """Where a quote begins in the original file, and the date that its document states. Fields without a value are left out."""
     found: dict[str, Json] = {}
     if one.page:
         found["page"] = one.page
@@ -310,6 +310,8 @@ def _place(one: Citation | Excerpt | Suggestion) -> dict[str, Json]:
         found["box"] = [one.box.left, one.box.top, one.box.right, one.box.bottom]
     if one.path:
         found["path"] = one.path
+    if not isinstance(one, Suggestion) and one.date:
+        found["date"] = one.date
     return found
 
 

@@ -75,6 +75,7 @@ class Excerpt(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage with the marked sentence, `passages/{uuid}`. The passage may have been deleted after the turn ran."""
     document_version: _builtins.str
@@ -99,6 +100,8 @@ class Excerpt(_message.Message):
     """The page, slide or sheet of the original file on which the marked sentence begins, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
     """The place of the marked sentence inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
+    date: _builtins.str
+    """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none."""
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The headings above the excerpt, the outermost first."""
@@ -139,10 +142,11 @@ class Excerpt(_message.Message):
         page: _builtins.int = ...,
         box: _citation_pb2.PageBox | None = ...,
         path: _builtins.str = ...,
+        date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "collection_kind", b"collection_kind", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "score", b"score", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "collection_kind", b"collection_kind", "date", b"date", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "score", b"score", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

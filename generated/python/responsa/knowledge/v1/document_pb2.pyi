@@ -105,6 +105,8 @@ class _LeftOutKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeftOutKi
     """A chart."""
     LEFT_OUT_KIND_EMBEDDED_FILE: _LeftOutKind.ValueType  # 6
     """A file inside the file, such as an embedded workbook or an attachment of a message."""
+    LEFT_OUT_KIND_SCANNED_PAGE: _LeftOutKind.ValueType  # 7
+    """A page of a PDF that has pictures and no text, such as a scan. The setting `ingestion.ocr` lets the server read such pages."""
 
 class LeftOutKind(_LeftOutKind, metaclass=_LeftOutKindEnumTypeWrapper):
     """LeftOutKind is a kind of what a file has and the text of its document does not."""
@@ -123,6 +125,8 @@ LEFT_OUT_KIND_CHART: LeftOutKind.ValueType  # 5
 """A chart."""
 LEFT_OUT_KIND_EMBEDDED_FILE: LeftOutKind.ValueType  # 6
 """A file inside the file, such as an embedded workbook or an attachment of a message."""
+LEFT_OUT_KIND_SCANNED_PAGE: LeftOutKind.ValueType  # 7
+"""A page of a PDF that has pictures and no text, such as a scan. The setting `ingestion.ocr` lets the server read such pages."""
 Global___LeftOutKind: _TypeAlias = LeftOutKind  # noqa: Y015
 
 @_typing.final
@@ -431,12 +435,15 @@ class IngestResult(_message.Message):
     UNCHANGED_FIELD_NUMBER: _builtins.int
     LEFT_OUT_FIELD_NUMBER: _builtins.int
     GUESSED_CHARSET_FIELD_NUMBER: _builtins.int
+    OCR_PAGES_FIELD_NUMBER: _builtins.int
     unchanged: _builtins.bool
     """Whether nothing changed, because the document already had these bytes and the given title, URI, media type, labels and metadata."""
     guessed_charset: _builtins.str
     """The character set as which the text was read, e.g. "windows-1252", if the file declares none and another one is nearly as likely; otherwise empty. A wrong
     guess changes letters. To be certain, save the file as UTF-8, or declare the `charset` in the media type, and upload the document again.
     """
+    ocr_pages: _builtins.int
+    """The number of pages that have no text of their own and were read by OCR, which may misread letters."""
     @_builtins.property
     def document(self) -> Global___Document:
         """The document."""
@@ -452,10 +459,11 @@ class IngestResult(_message.Message):
         unchanged: _builtins.bool = ...,
         left_out: _abc.Iterable[Global___LeftOut] | None = ...,
         guessed_charset: _builtins.str = ...,
+        ocr_pages: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "guessed_charset", b"guessed_charset", "left_out", b"left_out", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "guessed_charset", b"guessed_charset", "left_out", b"left_out", "ocr_pages", b"ocr_pages", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -505,6 +513,7 @@ class Passage(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`passages/{uuid}`."""
     document: _builtins.str
@@ -523,6 +532,8 @@ class Passage(_message.Message):
     """The page, slide or sheet of the original file on which the passage begins, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
     """The place of the passage inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
+    date: _builtins.str
+    """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the passage in the version's canonical text."""
@@ -550,10 +561,11 @@ class Passage(_message.Message):
         page: _builtins.int = ...,
         box: _citation_pb2.PageBox | None = ...,
         path: _builtins.str = ...,
+        date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "document", b"document", "document_version", b"document_version", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "date", b"date", "document", b"document", "document_version", b"document_version", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,3 +1,0 @@
--- The rows that 0022 has not checked. This reads all messages, and stops neither readers nor writers.
-SET LOCAL lock_timeout = '10s';
-ALTER TABLE responsa.message VALIDATE CONSTRAINT message_refusal_check;

@@ -1,4 +1,0 @@
--- The index of waiting jobs, with a condition that none of the library's indexes has, see jobs.sql. `status < 'doing'` means `todo`, which is the first status.
-SET LOCAL lock_timeout = '10s';
-CREATE INDEX job_waiting ON procrastinate.procrastinate_jobs
-    ((args ->> 'tenant_id'), (CASE WHEN priority > 0 THEN 1 WHEN priority < -1 THEN 3 ELSE 2 END), id) WHERE status < 'doing';
