@@ -239,16 +239,14 @@ class PassageParts:
     def markdown(self, part: Part) -> str:
         """The part as an answer shows it; '' if nothing of it is visible."""
         units = self.pieces_of(part)
-        # Each table has its own header, which Markdown keeps with it.
-        whole = self._markdown or self._group(part.first)[1] >= part.last
-        if whole and all(one.kind is VectorKind.ROW for one in units):
-            shown = self._rows(part, units)
+        if all(one.kind is VectorKind.ROW for one in units):
+            shown = "\n\n".join(self._groups(part))  # each table has its own columns
         elif all(one.kind is VectorKind.CODE for one in units):
             shown = shown_code(self.text(part.source), Origin(self._markdown, self._indent(part.first)))
         elif self._markdown:
             shown = shown_blocks(self.text(part.source), Origin(True, self._indent(part.first)))
         else:
-            shown = "\n\n".join(self._plain_groups(part))
+            shown = "\n\n".join(self._groups(part))
         if not any(map(str.isalnum, shown)):
             return ""
         before, after = f"{CUT}\n\n" if part.cut_before else "", f"\n\n{CUT}" if part.cut_after else ""
@@ -259,8 +257,8 @@ class PassageParts:
         text, origin = self.text(piece.source), Origin(self._markdown)
         return shown_prose(text, origin) if piece.kind is VectorKind.SENTENCE else shown_blocks(text, origin)
 
-    def _plain_groups(self, part: Part) -> Iterator[str]:
-        """The groups of units of a document that is not Markdown, each as Markdown."""
+    def _groups(self, part: Part) -> Iterator[str]:
+        """The groups of units of a document that is not Markdown, or of tables, each as Markdown."""
         at = part.first
         while at <= part.last:
             last = min(self._group(at)[1], part.last)

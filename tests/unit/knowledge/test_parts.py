@@ -169,20 +169,11 @@ def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header()
         assert parts.markdown(last) == expected
 
 
-@pytest.mark.parametrize("words", ["S1", "D9"])
-def test_tables_that_are_shown_together_keep_their_own_columns(words: str) -> None:
-    tables = (
-        "".join(
-            f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in row)}</tr>"
-            for tag, row in (("th", head), *(("td", row) for row in rows))
-        )
-        for head, *rows in (
-            (("Tool", "Shelf"), ("Saw", "S1"), ("Axe", "S2")),
-            (("Person", "Desk"), ("Ida", "D4"), ("Bo", "D9")),
-        )
+def test_tables_next_to_each_other_have_their_own_columns() -> None:
+    page = "<table><tr><th>Team<th>Plan<tr><td>Kitchen<td>120</table><table><tr><th>Item<th>Width<tr><td>Door<td>90</table>"
+    assert (
+        shown(page, "Kitchen", name="a.html")
+        == "- **Team**: Kitchen; **Plan**: 120\n\n- **Item**: Door; **Width**: 90"
     )
-    text = "".join(f"<table>{rows}</table>" for rows in tables)
-    assert shown(text, words, name="a.html") == (
-        "- **Tool**: Saw; **Shelf**: S1\n- **Tool**: Axe; **Shelf**: S2\n\n"
-        "- **Person**: Ida; **Desk**: D4\n- **Person**: Bo; **Desk**: D9"
-    )
+    markdown = "| Team | Plan |\n|---|---|\n| Kitchen | 120 |\n\n| Item | Width |\n|---|---|\n| Door | 90 |\n"
+    assert shown(markdown, "Kitchen").count("|---|---|") == 2

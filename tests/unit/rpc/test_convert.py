@@ -282,6 +282,10 @@ def test_operations() -> None:
     assert (result.unchanged, result.document.source_key) == (True, "a.md")
     assert knowledge.ingest_operation(done, None).response.Unpack(result)
     assert result.document == document_pb2.Document(name=f"documents/{UUID(int=3)}")
+    said = replace(done, counts={"comment": 2, "ocr_pages": 3}, charset="windows-1252")
+    assert knowledge.ingest_operation(said, None).response.Unpack(result)
+    assert [(one.kind, one.count) for one in result.left_out] == [(document_pb2.LEFT_OUT_KIND_COMMENT, 2)]
+    assert (result.ocr_pages, result.guessed_charset) == (3, "windows-1252")
 
     cancelled = Cancelled(Reason.OPERATION_CANCELLED, "Cancelled.")
     encoded = knowledge.ingest_operation(replace(done, error=cancelled), None)

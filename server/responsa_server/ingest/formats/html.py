@@ -224,7 +224,7 @@ def parse(original: Original) -> ParsedDocument:
         layout = _layout_tables(root)
         _write(writer, content, layout)
         lines = writer.blocks.text.split("\n")
-        # Contents lines stand in blocks of their own, so an empty line may follow each of them.
+        # Each contents line may be a block, so an empty line may follow it.
         lines = [line for line in lines if line]
         if places := contents_lines(lines):
             writer = TextWriter(contents={lines[place] for place in places})

@@ -21,7 +21,7 @@ MAIL_HEADERS: Final = ("From", "To", "Cc", "Date")
 class MailPart:
     """The body of a message, or an attachment.
 
-    name: the name of its file, or ''. content_type: as in `sniff`. parse: reads a part that is no file of its own.
+    name: the name of its file, or ''. content_type: as in `sniff`. parse: reads a part that has no bytes, such as a message within the file of a message.
     """
 
     name: str

@@ -26,7 +26,7 @@ def write_nested(
 ) -> None:
     """Append the blocks of a file. A file that cannot be read, or that is inside too many files, is counted as left out.
 
-    name, content_type: as in `sniff`. path: the place in the outer file. parse: reads what is no file of its own; its format is that of the outer file.
+    name, content_type: as in `sniff`. path: the place in the outer file. parse: reads what has no bytes and the format of the outer file.
     """
     if outer.depth >= _MAX_DEPTH:
         outer.left_out[LeftOutKind.EMBEDDED_FILE] += 1

@@ -443,7 +443,7 @@ class IngestResult(_message.Message):
     guess changes letters. To be certain, save the file as UTF-8, or declare the `charset` in the media type, and upload the document again.
     """
     ocr_pages: _builtins.int
-    """The number of pages that have no text of their own and were read by OCR, which may misread letters."""
+    """The number of scanned pages that were read by OCR, which may misread letters."""
     @_builtins.property
     def document(self) -> Global___Document:
         """The document."""

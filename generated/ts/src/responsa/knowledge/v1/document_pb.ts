@@ -391,7 +391,7 @@ export type IngestResult = Message<"responsa.knowledge.v1.IngestResult"> & {
   guessedCharset: string;
 
   /**
-   * The number of pages that have no text of their own and were read by OCR, which may misread letters.
+   * The number of scanned pages that were read by OCR, which may misread letters.
    *
    * @generated from field: int32 ocr_pages = 5;
    */
