@@ -5,14 +5,18 @@ from __future__ import annotations
 import builtins
 import inspect
 import re
+from typing import Any
 
 import pytest
 
 import responsa_client
+from responsa.auth.v1 import user_pb2
 from responsa_client import AsyncResponsa, AsyncTurnStream, Responsa, TurnStream
 from responsa_client.requests import update_user_limits, update_user_quota
+from tests.clients.conftest import Driver
+from tests.clients.scripted import ADMIN, Context, Scripted
 from tests.instance import ROOT
-from tools.clients.plan import read
+from tools.clients.plan import Retry, read
 from tools.clients.python import files, method_name
 
 
@@ -73,3 +77,22 @@ def test_limits_that_do_not_exist_are_refused_before_the_call() -> None:
             update_user_quota("users/1", {name: 1}, (), "")
         with pytest.raises(ValueError, match=name):
             update_user_limits("users/1", {name: None})
+
+
+def test_what_the_plan_says_about_repeating_calls() -> None:
+    retries = {method.name: method.retry for service in read().services for method in service.methods}
+    assert {retries[name] for name in ("GetUser", "CreateUser", "Search", "Logout")} == {Retry.ALWAYS}
+    assert {retries[name] for name in ("UpdateUser", "DisableUser")} == {Retry.WITHOUT_ETAG}
+    # A second login is a second session, and the second response for a key has no secret.
+    assert {retries[name] for name in ("Login", "CreateApiKey", "DeleteTeacher")} == {Retry.NEVER}
+
+
+async def test_an_update_names_what_was_given(server: Scripted, driver: Driver) -> None:
+    async def user(_: Any, __: Context) -> user_pb2.User:
+        return user_pb2.User()
+
+    server.on(f"{ADMIN}/UpdateUser", user)
+    await driver.call("update_user", "1", email="", role=user_pb2.USER_ROLE_ADMIN)
+    (asked,) = server.requests[f"{ADMIN}/UpdateUser"]
+    assert asked.user == user_pb2.User(name="users/1", role=user_pb2.USER_ROLE_ADMIN)
+    assert list(asked.update_mask.paths) == ["email", "role"]

@@ -210,6 +210,7 @@ class _Reader:
         etag = "request" if "etag" in names else ""
         if "update_mask" in names and any(field.name == "etag" for field in inner):
             etag = "resource"
+        fixed = {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IDENTIFIER}
         left_out = _PAGING | {resource, "update_mask"}
         paged = "page_token" in names
         items = next((field for field in response.field if field.label == field.LABEL_REPEATED), None)
@@ -236,7 +237,7 @@ class _Reader:
                 for field in _ordered(inner)
                 if field.name != "etag"
                 and not set(field.options.Extensions[_BEHAVIOR])
-                & {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IDENTIFIER}
+                & (fixed | {field_behavior_pb2.IMMUTABLE} if "update_mask" in names else fixed)
             ],
             update_mask="update_mask" in names,
             request_id="request_id" in names,
