@@ -8,8 +8,6 @@ from responsa_client.aio.accounts import AsyncAccountCalls
 from responsa_client.aio.calls import AsyncCalls
 from responsa_client.aio.chat import AsyncChatCalls
 from responsa_client.aio.knowledge import AsyncKnowledgeCalls
-from responsa_client.aio.signing_in import AsyncSignInCalls
-from responsa_client.aio.tenants import AsyncTenantCalls
 from responsa_client.connection import (
     DEFAULT_TIMEOUT,
     DEFAULT_URL,
@@ -21,9 +19,7 @@ from responsa_client.following import PATIENCE_SECONDS
 from responsa_client.retries import Backoff
 
 
-class AsyncResponsa(
-    AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls, AsyncTenantCalls, AsyncSignInCalls
-):
+class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls):
     """A client of a Responsa server, over gRPC. Close the client, or use it as a context manager.
 
     The blocking client may be shared between threads. The asyncio client belongs to one event loop: create it while the loop is running.
