@@ -75,6 +75,20 @@ class Calls:
             attempt, Deadline(self.connection.timeout if timeout is None else timeout), repeatable
         )
 
+    def streamed(
+        self, method: aio.UnaryStreamMultiCallable[Request, Response], request: Request
+    ) -> Iterator[Response]:
+        """The messages of a stream, over one connection. Raises ResponsaError if the stream is cut."""
+        self.connection.check_open()
+        stream = Stream(method, request, None, self.connection)
+        try:
+            while (message := stream.read()) is not None:
+                yield message
+        except grpc.RpcError as failure:
+            raise self.connection.error(failure, Deadline(None)) from failure
+        finally:
+            stream.cancel()
+
     def paged(
         self,
         method: aio.UnaryUnaryMultiCallable[requests.PagedRequestT, requests.PagedResponseT],

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from responsa_client.blocking.accounts import AccountCalls
 from responsa_client.blocking.calls import Calls
@@ -20,6 +23,8 @@ from responsa_client.connection import (
 )
 from responsa_client.following import PATIENCE_SECONDS
 from responsa_client.retries import Backoff
+
+Response = TypeVar("Response", bound=Message)
 
 
 class Responsa(ChatCalls, KnowledgeCalls, AccountCalls, TenantCalls, SignInCalls):
@@ -70,6 +75,21 @@ class Responsa(ChatCalls, KnowledgeCalls, AccountCalls, TenantCalls, SignInCalls
     def url(self) -> str:
         """The server's address in its full form, e.g. "http://127.0.0.1:8080"."""
         return self._calls.connection.address.url
+
+    def call(
+        self, method: str, request: Message, response: type[Response], *, repeatable: bool = False
+    ) -> Response:
+        """Call any unary method of the contract.
+
+        Args:
+            method: the path of the method, such as "/responsa.auth.v1.AuthService/GetMe".
+            repeatable: whether the client may send the request again after a lost connection.
+        """
+        return self._calls.unary(self._stubs.unary(method, response), request, repeatable=repeatable)
+
+    def call_stream(self, method: str, request: Message, response: type[Response]) -> Iterator[Response]:
+        """The messages of any method that streams its response, over one connection. method: its path."""
+        return self._calls.streamed(self._stubs.streaming(method, response), request)
 
     def close(self) -> None:
         """End all calls and close the connection. A second call has no effect."""
