@@ -41,9 +41,9 @@ def _files() -> Sequence[descriptor_pb2.FileDescriptorProto]:
 
 @cache
 def services() -> Mapping[str, ServiceDescriptor]:
-    """All services of the contract, by their names without the package."""
+    """All services of the contract, by their names without the package; those of Google last."""
     found: dict[str, ServiceDescriptor] = {}
-    for file in _files():
+    for file in sorted(_files(), key=lambda file: file.package.startswith("google.")):
         if file.service:
             # The import adds the file to the pool.
             importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
@@ -66,7 +66,9 @@ def method_named(given: str) -> MethodDescriptor:
     if given in known:
         return known[given]
     by_own_name = {name.rpartition(".")[2].lower(): name for name in known}
-    near = nearest(given, known) or by_own_name.get(nearest(given.rpartition(".")[2], by_own_name), "")
+    near = nearest(given, (*known, *services())) or by_own_name.get(
+        nearest(given.rpartition(".")[2], by_own_name), ""
+    )
     raise CommandFailed(
         f"There is no method {given!r}.",
         f"Did you mean {near}?" if near else "`responsa call` lists all methods.",

@@ -169,7 +169,7 @@ def _text(option: Option, read: Read) -> str:
     if isinstance(given, str):
         return given
     try:
-        return given.decode().removesuffix("\n")
+        return given.decode("utf-8-sig").removesuffix("\n")
     except UnicodeDecodeError:
         raise CommandFailed(f"{option.name}: the file is not text in UTF-8.", "", EXIT_USAGE) from None
 

@@ -25,7 +25,7 @@ def made(method: str, *words: str, base: str = "") -> dict[str, Any]:
     message = method_named(method).input_type
 
     def read(_: str, value: str) -> str | bytes:
-        return b"of a file\n" if value == "@file" else value
+        return b"\xef\xbb\xbfof a file\n" if value == "@file" else value
 
     request = request_of(message, base, given_options(words, message), read)
     return json_format.MessageToDict(request, preserving_proto_field_name=True)
