@@ -6,8 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field as made
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -63,36 +62,36 @@ _OUTPUTS: Final = ("text", "json")
 
 
 @dataclass(slots=True)
-class Words:
-    """The words after the method. own: the options of the command itself, by name. fields: the words about fields."""
+class Arguments:
+    """The arguments after the method. own: the options of the command itself, by name. fields: the arguments about fields of the request."""
 
-    own: dict[str, str] = made(default_factory=dict[str, str])
-    fields: list[str] = made(default_factory=list[str])
+    own: dict[str, str] = field(default_factory=dict[str, str])
+    fields: list[str] = field(default_factory=list[str])
 
     @classmethod
-    def of(cls, words: Sequence[str]) -> Words:
-        """Part the words. Raises CommandFailed if an option of the command has no value, or an unknown one."""
-        parted = cls()
+    def of(cls, words: Sequence[str]) -> Arguments:
+        """Parse the words. Raises CommandFailed if an option of the command has no value, or an unknown one."""
+        arguments = cls()
         rest = list(words)
         while rest:
             name, equals, value = rest.pop(0).partition("=")
             name = {"-h": "--help", "-o": "--output"}.get(name, name)
             if name not in OWN_OPTIONS:
-                parted.fields.append(f"{name}{equals}{value}")
+                arguments.fields.append(f"{name}{equals}{value}")
                 # The next word may be the value, even if it looks like one of the options.
                 if not equals and rest and not rest[0].startswith("--"):
-                    parted.fields.append(rest.pop(0))
+                    arguments.fields.append(rest.pop(0))
             elif name in _SWITCHES:
-                parted.own[name] = "true"
+                arguments.own[name] = "true"
             elif equals or rest:
-                parted.own[name] = value if equals else rest.pop(0)
+                arguments.own[name] = value if equals else rest.pop(0)
             else:
                 raise CommandFailed(f"{name} has no value.", OWN_OPTIONS[name], EXIT_USAGE)
-        if parted.output not in _OUTPUTS:
+        if arguments.output not in _OUTPUTS:
             raise CommandFailed(
-                f"--output cannot be {parted.output!r}.", "It takes text or json.", EXIT_USAGE
+                f"--output cannot be {arguments.output!r}.", "It takes text or json.", EXIT_USAGE
             )
-        return parted
+        return arguments
 
     @property
     def output(self) -> str:
@@ -148,30 +147,30 @@ def call(
     Exit codes: 0 success, 1 failure, 2 bad usage (including arguments that the server refuses), 3 cannot connect or sign in.
     """
     try:
-        words = Words.of(context.args)
+        arguments = Arguments.of(context.args)
     except CommandFailed as failure:
         with reporting():
             raise failure
-    with reporting(json=words.output == "json"):
+    with reporting(json=arguments.output == "json"):
         if not method or method in services():
             print_text(_overview(method))
             return
         chosen = method_named(method)
-        if "--help" in words.own:
+        if "--help" in arguments.own:
             print_text(_help(method, chosen))
             return
         if chosen.client_streaming:
             raise CommandFailed(f"{method} takes a stream of requests.", "Use `responsa ingest`.", EXIT_USAGE)
         request = request_of(
             chosen.input_type,
-            _json(words.own.get("--json", "")),
-            given_options(words.fields, chosen.input_type),
+            _json(arguments.own.get("--json", "")),
+            given_options(arguments.fields, chosen.input_type),
             _read,
         )
-        if http_verb(chosen) == "delete" and "--yes" not in words.own and sys.stdin.isatty():
+        if http_verb(chosen) == "delete" and "--yes" not in arguments.own and sys.stdin.isatty():
             _confirm(method)
         with open_any_client() as client:
-            _run(client, chosen, request, words)
+            _run(client, chosen, request, arguments)
 
 
 def _confirm(method: str) -> None:
@@ -207,41 +206,47 @@ def _read(option: str, value: str) -> str | bytes:
         ) from None
 
 
-def _run(client: Responsa, method: MethodDescriptor, request: Message, words: Words) -> None:
+def _run(client: Responsa, method: MethodDescriptor, request: Message, arguments: Arguments) -> None:
     """Make the call, and print what it returns. Raises ResponsaError, also of an operation that failed."""
-    kind = message_factory.GetMessageClass(method.output_type)
+    response = message_factory.GetMessageClass(method.output_type)
     path = path_of(method)
-    only = words.own.get("--only", "").replace("-", "_")
+    only = arguments.own.get("--only", "").replace("-", "_")
     items = items_field(method.output_type)
     _check_only(only, method.output_type if items is None else cast("Descriptor", items.message_type))
-    if method.server_streaming:
-        for number, message in enumerate(client.call_stream(path, request, kind)):
-            if number and words.output == "text" and not only:
+    if items is not None:
+        _list(client, method, request, items.name, arguments, only)
+    elif method.server_streaming:
+        for number, message in enumerate(client.call_stream(path, request, response)):
+            if number and arguments.output == "text" and not only:
                 print_text("")
-            _print(message, only, words)
-        return
-    repeatable = http_verb(method) == "get" or "request_id" in method.input_type.fields_by_name
-    if items is None:
-        reply = client.call(path, request, kind, repeatable=repeatable)
-        operations = _operations(reply) if "--wait" in words.own else ()
-        for operation in operations:
-            _print(_ended(client, operation), only, words)
-        if not operations:
-            _print(reply, only, words)
-        return
+            _print(message, only, arguments)
+    else:
+        repeatable = http_verb(method) == "get" or "request_id" in method.input_type.fields_by_name
+        reply = client.call(path, request, response, repeatable=repeatable)
+        begun = _operations(reply) if "--wait" in arguments.own else ()
+        for operation in begun:
+            _print(_ended(client, operation), only, arguments)
+        if not begun:
+            _print(reply, only, arguments)
+
+
+def _list(
+    client: Responsa, method: MethodDescriptor, request: Message, items: str, arguments: Arguments, only: str
+) -> None:
+    """Print the first page of a list, or all pages. items: the field of a page that holds its items."""
+    response = message_factory.GetMessageClass(method.output_type)
     rows: list[Message] = []
     while True:
-        page = client.call(path, request, kind, repeatable=True)
-        found = cast("Sequence[Message]", getattr(page, items.name))
-        rows += found
-        if words.output == "json" or only:
+        page = client.call(path_of(method), request, response, repeatable=True)
+        rows += (found := cast("Sequence[Message]", getattr(page, items)))
+        if arguments.output == "json" or only:
             for row in found:
-                _print(row, only, words)
+                _print(row, only, arguments)
         following = str(getattr(page, "next_page_token", ""))
-        if not following or "--all" not in words.own:
+        if not following or "--all" not in arguments.own:
             break
-        setattr(request, "page_token", following)  # noqa: B010
-    if words.output == "text" and not only and rows:
+        setattr(request, "page_token", following)  # noqa: B010  the type has no such attribute
+    if arguments.output == "text" and not only and rows:
         print_text(table(rows))
     if not rows:
         print_error("The list is empty.")
@@ -268,8 +273,8 @@ def _operations(reply: Message) -> Sequence[operations_pb2.Operation]:
         return [reply]
     values = [
         cast("Sequence[operations_pb2.Operation]", value)
-        for field, value in reply.ListFields()
-        if field.is_repeated and field.message_type and field.message_type.full_name == OPERATION
+        for about, value in reply.ListFields()
+        if about.is_repeated and about.message_type and about.message_type.full_name == OPERATION
     ]
     return [operation for value in values for operation in value]
 
@@ -285,10 +290,10 @@ def _ended(client: Responsa, operation: operations_pb2.Operation) -> operations_
     return operation
 
 
-def _print(message: Message, only: str, words: Words) -> None:
+def _print(message: Message, only: str, arguments: Arguments) -> None:
     shown = message
     if (
-        "--wait" in words.own
+        "--wait" in arguments.own
         and isinstance(message, operations_pb2.Operation)
         and message.HasField("response")
     ):
@@ -298,7 +303,7 @@ def _print(message: Message, only: str, words: Words) -> None:
         sys.stdout.flush()
     elif only:
         print_text(dict(leaves(shown)).get(only, ""))
-    elif words.output == "json":
+    elif arguments.output == "json":
         print_json(message)
     elif text := facts(shown):
         print_text(text)
@@ -324,11 +329,11 @@ def _help(name: str, method: MethodDescriptor) -> str:
         *_wrapped(comment(method.full_name), width, ""),
         "",
     ]
-    for number, (option, (_, field)) in enumerate(options_of(method.input_type).items()):
-        lines += ["" if number else "Fields of the request:", f"  {option} {value_form(field)}"]
-        said = ["Required." if required(field) else "", comment(field.full_name)]
+    for number, (option, (_, about)) in enumerate(options_of(method.input_type).items()):
+        lines += ["" if number else "Fields of the request:", f"  {option} {value_form(about)}"]
+        said = ["Required." if required(about) else "", comment(about.full_name)]
         lines += _wrapped(
-            " ".join([*said, "Repeatable." if field.is_repeated else ""]).strip(), width, "      "
+            " ".join([*said, "Repeatable." if about.is_repeated else ""]).strip(), width, "      "
         )
     lines += ["", "Options:"]
     for option, text in OWN_OPTIONS.items():

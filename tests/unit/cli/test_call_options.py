@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from responsa.admin.v1 import admin_service_pb2, source_pb2
 from responsa.auth.v1 import user_pb2
-from responsa_server.cli.call import OWN_OPTIONS, Words
+from responsa_server.cli.call import OWN_OPTIONS, Arguments
 from responsa_server.cli.contract import comment, method_named, methods, options_of, resolved, value_form
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.request_options import given_options, request_of
@@ -181,12 +181,14 @@ def test_every_method_and_every_field_has_its_comment_and_an_option_of_its_own()
 
 
 def test_the_own_options_stand_anywhere() -> None:
-    words = Words.of(["--email", "-h", "-o", "json", "--only=code", "--all", "--name=--wait", "--force"])
-    assert words.own == {"--output": "json", "--only": "code", "--all": "true"}
-    assert words.fields == ["--email", "-h", "--name=--wait", "--force"]
+    arguments = Arguments.of(
+        ["--email", "-h", "-o", "json", "--only=code", "--all", "--name=--wait", "--force"]
+    )
+    assert arguments.own == {"--output": "json", "--only": "code", "--all": "true"}
+    assert arguments.fields == ["--email", "-h", "--name=--wait", "--force"]
     for wrong in (["--output", "xml"], ["--only"]):
         with pytest.raises(CommandFailed):
-            Words.of(wrong)
+            Arguments.of(wrong)
 
 
 def test_messages_are_shown_by_their_fields_and_lists_as_tables() -> None:
