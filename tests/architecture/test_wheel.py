@@ -114,7 +114,8 @@ def test_envoys_configuration_needs_no_checkout(wheel: Path, tmp_path: Path) -> 
         opened.extractall(tmp_path / "installed")
     script = """
 from pathlib import Path
-from responsa_server.envoy.envoy_config import EnvoyConfig, generated, render
+from responsa_server.envoy.envoy_config import EnvoyConfig, render
+from responsa_server.instance import generated
 descriptor = generated("descriptor.binpb")
 print(descriptor)
 print(len(render(EnvoyConfig(8080, Path("/replicas"), descriptor, "127.0.0.1", connections_per_address=5))))

@@ -498,7 +498,7 @@ class Accounts:
         if account is not None and account.user.email and account.hash is None:
             raise Precondition(
                 Reason.PASSWORD_NOT_USABLE,
-                "The confirmation of the new address needs your password, but your account has no password yet. Set one first, in your profile on the page or with `responsa password`.",
+                "The confirmation of the new address needs your password, but your account has no password yet. Set one first, in your profile on the page or with `responsa call AuthService.ChangePassword --new-password -`.",
                 {"user": names.user(who.user_id)},
             )
         await self._count_mail(MailKind.CHANGE_EMAIL, who.tenant_id, folded, origin)

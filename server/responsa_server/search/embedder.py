@@ -148,7 +148,7 @@ class EmbeddingPart:
         if missed := sorted(self._missed()):
             detail = (
                 f"The settings do not declare the embedding model {', '.join(missed)}, so its collections are searched by words only. "
-                "Declare the model, or index these collections again with `responsa collections reindex`."
+                "Declare the model, or index these collections again with KnowledgeService.ReindexCollection."
             )
             return PartReport(Health.DEGRADED, version=embedder.name, detail=detail)
         return PartReport(Health.OK, version=embedder.name)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from responsa_client.aio.accounts import AsyncAccountCalls
 from responsa_client.aio.calls import AsyncCalls
@@ -17,6 +20,8 @@ from responsa_client.connection import (
 )
 from responsa_client.following import PATIENCE_SECONDS
 from responsa_client.retries import Backoff
+
+Response = TypeVar("Response", bound=Message)
 
 
 class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls):
@@ -67,6 +72,21 @@ class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls):
     def url(self) -> str:
         """The server's address in its full form, e.g. "http://127.0.0.1:8080"."""
         return self._calls.connection.address.url
+
+    async def call(
+        self, method: str, request: Message, response: type[Response], *, repeatable: bool = False
+    ) -> Response:
+        """Call any unary method of the contract.
+
+        Args:
+            method: the path of the method, such as "/responsa.auth.v1.AuthService/GetMe".
+            repeatable: whether the client may send the request again after a lost connection.
+        """
+        return await self._calls.unary(self._stubs.unary(method, response), request, repeatable=repeatable)
+
+    def call_stream(self, method: str, request: Message, response: type[Response]) -> AsyncIterator[Response]:
+        """The messages of any method that streams its response, over one connection. method: its path."""
+        return self._calls.streamed(self._stubs.streaming(method, response), request)
 
     async def close(self) -> None:
         """End all calls and close the connection. A second call has no effect."""
