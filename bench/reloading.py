@@ -21,8 +21,8 @@ from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table
-from responsa_server.app.process import MemoryCounters
 from responsa_server.app.resources import new_id
+from responsa_server.domain.counters import Counters
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
@@ -64,7 +64,7 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
         Folders(folder),
         PostgresAgentVersions(database),
         BuildContext(
-            parts, models, MemoryCounters(), Defaults((), turns.history_messages, turns.time_limit_seconds)
+            parts, models, Counters(), Defaults((), turns.history_messages, turns.time_limit_seconds)
         ),
         Surroundings(models=models),
         # A process that runs turns also compiles graphs and trains classifiers, but in the background, not as part of a reload.

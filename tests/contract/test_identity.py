@@ -19,7 +19,7 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unauthenticated,
 )
-from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
+from responsa_server.domain.listing import FilterComparison, ListQuery, Operator, Order
 from responsa_server.domain.people import Principal, Role
 from responsa_server.identity.credentials import (
     LIFETIME_SECONDS,
@@ -321,7 +321,10 @@ async def test_keys_are_listed_in_pages(identity: Identity) -> None:
     assert names[:6] == [one.id for one in reversed(made)]
     assert len(names) == 7
     found = await identity.list_api_keys(
-        who, ListQuery(3, Order("create_time"), filters=(Comparison("display_name", Operator.HAS, "KEY 4"),))
+        who,
+        ListQuery(
+            3, Order("create_time"), filters=(FilterComparison("display_name", Operator.HAS, "KEY 4"),)
+        ),
     )
     assert [one.id for one in found.items] == [made[4].id]
 

@@ -24,7 +24,7 @@ from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.metrics import Interval, rounded, share
 from responsa_lab.evaluation.reading import Source, digest
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text
-from responsa_server.domain.answers import Claim
+from responsa_server.domain.answers import CitedSentence
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
@@ -240,7 +240,7 @@ def judge_cases(cases: Sequence[Case]) -> Sequence[tuple[Case, bool]]:
     for group in groups.values():
         passage = group[0].passage
         shown = PromptPassage(passage, passage.passage.source, passage.passage.text)
-        quotes = judge_claims([Claim(one.text, 1) for one in group], [shown], analyses)
+        quotes = judge_claims([CitedSentence(one.text, 1) for one in group], [shown], analyses)
         judged += [(case, quote is not None) for case, quote in zip(group, quotes, strict=True)]
     return judged
 

@@ -31,7 +31,6 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolCard",
-    "ToolCatalogue",
     "ToolEntry",
     "ToolFault",
     "ToolOutcome",
@@ -266,18 +265,6 @@ class Candidate:
 
     tool: Tool
     kind: str
-
-
-class ToolCatalogue(Protocol):
-    """The declared tools of this installation."""
-
-    def entries(self) -> Sequence[ToolEntry]:
-        """Return all tools, ordered by id. A declaration that makes no tool, because of its problems, has an entry too."""
-        ...
-
-    def problems(self) -> Sequence[ToolProblem]:
-        """Return all problems, ordered by file."""
-        ...
 
 
 class Toolbox(Protocol):

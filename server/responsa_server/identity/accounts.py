@@ -15,15 +15,14 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.accounts import (
     Account,
-    AccountStore,
     Claims,
     Confirmed,
     Ended,
     Invitation,
     NewSession,
+    NotRefreshed,
     OpenInvitation,
     Pending,
-    Refused,
     Registered,
     Session,
     SignInProvider,
@@ -75,6 +74,7 @@ from responsa_server.identity.settings import (
     TokenSettings,
 )
 from responsa_server.identity.tokens import Tokens
+from responsa_server.stores.postgres.accounts import PostgresAccountStore
 
 REPEAT_SECONDS: Final = 60.0
 """How long a refresh whose reply was lost can be repeated with its request_id."""
@@ -127,7 +127,7 @@ class Accounts:
 
     def __init__(
         self,
-        store: AccountStore,
+        store: PostgresAccountStore,
         identity: Identity,
         passwords: Passwords,
         tokens: Tokens,
@@ -166,7 +166,7 @@ class Accounts:
     async def begin_tokens(
         self, user: User, origin: Origin, password_time: datetime | None = None
     ) -> SignedIn | None:
-        """Begin a session with tokens of a user who has signed in. password_time: see `AccountStore.begin_session`. Returns None if the user may not sign in."""
+        """Begin a session with tokens of a user who has signed in. password_time: see `PostgresAccountStore.begin_session`. Returns None if the user may not sign in."""
         refresh, session_id = new_secret(SecretKind.REFRESH_TOKEN), self._identity.new_id()
         settings = self._options.tokens
         seconds = min(settings.refresh_seconds, settings.session_seconds)
@@ -232,7 +232,7 @@ class Accounts:
         )
         if found.tenant_id:
             origin.log_tenant(found.tenant_id)
-        if isinstance(found, Refused):
+        if isinstance(found, NotRefreshed):
             if found.ended is not None:
                 self._identity.forget([found.ended])
             raise token_invalid()
@@ -697,14 +697,14 @@ class Accounts:
 
 
 async def begin_browser_session(
-    store: AccountStore,
+    store: PostgresAccountStore,
     user: User,
     session_id: UUID,
     origin: Origin,
     seconds: float,
     password_time: datetime | None = None,
 ) -> tuple[str, datetime] | None:
-    """Begin a browser's session. password_time: see `AccountStore.begin_session`. Returns the secret of its cookie, and the time when it expires; None if the user may not
+    """Begin a browser's session. password_time: see `PostgresAccountStore.begin_session`. Returns the secret of its cookie, and the time when it expires; None if the user may not
     sign in.
     """
     token, actor, name = new_secret(SecretKind.SESSION), names.user(user.id), names.session(session_id)

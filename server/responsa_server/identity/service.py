@@ -33,7 +33,6 @@ from responsa_server.domain.people import (
     EndedCredential,
     FoundKey,
     FoundSession,
-    IdentityStore,
     Origin,
     Principal,
     Role,
@@ -55,6 +54,7 @@ from responsa_server.identity.credentials import (
     token_invalid,
     well_formed,
 )
+from responsa_server.stores.postgres.identity import PostgresIdentityStore
 
 LOCAL = "local"
 MAX_DISPLAY_NAME_BYTES = 200
@@ -105,7 +105,7 @@ class Identity:
 
     def __init__(
         self,
-        store: IdentityStore,
+        store: PostgresIdentityStore,
         new_id: Callable[[], UUID],
         *,
         code_seconds: float,

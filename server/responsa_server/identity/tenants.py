@@ -16,15 +16,8 @@ from responsa_server.domain import names
 from responsa_server.domain.accounts import Invitation
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, ServiceGrants, User
-from responsa_server.domain.tenants import (
-    Erasures,
-    FirstAdministrator,
-    FirstInvitation,
-    Tenant,
-    Tenants,
-    TenantState,
-)
+from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, User
+from responsa_server.domain.tenants import FirstAdministrator, FirstInvitation, Tenant, TenantState
 from responsa_server.identity.accounts import INVITATION_SECONDS
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, new_secret
 from responsa_server.identity.service import (
@@ -35,6 +28,8 @@ from responsa_server.identity.service import (
     new_user,
 )
 from responsa_server.identity.settings import Registration
+from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
+from responsa_server.stores.postgres.tenants import PostgresTenants
 
 KEEPER_SECONDS: Final = 1.0
 """The time between two looks at suspended tenants."""
@@ -59,7 +54,11 @@ class TenantAdministration:
     """Administers all tenants. The caller must be an owner of the installation; the authorisation table checks this."""
 
     def __init__(
-        self, store: Tenants, new_id: Callable[[], UUID], cache: CredentialCache, registration: Registration
+        self,
+        store: PostgresTenants,
+        new_id: Callable[[], UUID],
+        cache: CredentialCache,
+        registration: Registration,
     ) -> None:
         """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
         self._store = store
@@ -162,7 +161,9 @@ class TenantAdministration:
 class GrantAdministration:
     """Administers the service grants of the caller's tenant. The caller must be an administrator; the authorisation table checks this."""
 
-    def __init__(self, store: ServiceGrants, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
+    def __init__(
+        self, store: PostgresServiceGrants, new_id: Callable[[], UUID], cache: CredentialCache
+    ) -> None:
         """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
         self._store = store
         self._new_id = new_id
@@ -206,7 +207,7 @@ class TenantKeeper:
 
     def __init__(
         self,
-        store: Erasures,
+        store: PostgresTenants,
         stop_turn: Callable[[str, UUID, UUID], Awaitable[None]],
         forget: Callable[[str], Awaitable[int]],
         vectors: Vectors | None = None,

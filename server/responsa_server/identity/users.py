@@ -9,15 +9,7 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, InvalidRequest
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import (
-    AuditEvent,
-    Principal,
-    RevokedCredentials,
-    Role,
-    User,
-    UserChange,
-    Users,
-)
+from responsa_server.domain.people import AuditEvent, Principal, RevokedCredentials, Role, User, UserChange
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import (
     MAX_SUBJECT_BYTES,
@@ -26,6 +18,7 @@ from responsa_server.identity.service import (
     new_user,
     required_email,
 )
+from responsa_server.stores.postgres.users import PostgresUsers
 
 # The paths of the fields in the requests.
 _NAME: Final = "user.display_name"
@@ -37,7 +30,7 @@ class UserAdministration:
     table and the services check this.
     """
 
-    def __init__(self, store: Users, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
+    def __init__(self, store: PostgresUsers, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
         """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
         self._store = store
         self._new_id = new_id
@@ -65,7 +58,7 @@ class UserAdministration:
         return await self._store.list(who.tenant_id, query)
 
     async def update(self, who: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
-        """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `Users.update`."""
+        """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `PostgresUsers.update`."""
         checked = _checked(change)
         event = self._event(who, "user.update", user_id)
         try:
@@ -89,7 +82,7 @@ class UserAdministration:
         return _checked(change)
 
     async def disable(self, who: Principal, user_id: UUID, etag: str) -> User:
-        """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors of `Users.disable`."""
+        """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors of `PostgresUsers.disable`."""
         event = self._event(who, "user.disable", user_id)
         try:
             return await self._store.disable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
@@ -97,12 +90,12 @@ class UserAdministration:
             self._cache.forget_user(user_id)
 
     async def enable(self, who: Principal, user_id: UUID, etag: str) -> User:
-        """Enable a disabled user. Raises the errors of `Users.enable`."""
+        """Enable a disabled user. Raises the errors of `PostgresUsers.enable`."""
         event = self._event(who, "user.enable", user_id)
         return await self._store.enable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
 
     async def revoke_credentials(self, who: Principal, user_id: UUID) -> RevokedCredentials:
-        """End all sessions and revoke all keys of a user. This process refuses them at once, and others within a second. Raises the errors of `Users.revoke_credentials`."""
+        """End all sessions and revoke all keys of a user. This process refuses them at once, and others within a second. Raises the errors of `PostgresUsers.revoke_credentials`."""
         event = self._event(who, "user.revoke_credentials", user_id)
         try:
             return await self._store.revoke_credentials(who.tenant_id, user_id, event, by_owner=who.owner)

@@ -23,14 +23,12 @@ class GrantService:
     async def CreateServiceGrant(
         self, request: pb.CreateServiceGrantRequest
     ) -> service_grant_pb2.ServiceGrant:
-        """Let a service act on behalf of users."""
         given = request.service_grant
         service_id = named_uuid("service_grant.service", "users", given.service)
         user_id = None if given.all_users else named_uuid("service_grant.user", "users", given.user)
         return tenants.service_grant(await self._grants.create(caller(), service_id, user_id))
 
     async def ListServiceGrants(self, request: pb.ListServiceGrantsRequest) -> pb.ListServiceGrantsResponse:
-        """List the tenant's grants."""
         asked = Listing(lists.SERVICE_GRANTS, caller(), request)
         page = await self._grants.list(caller(), asked.query)
         return pb.ListServiceGrantsResponse(
@@ -39,6 +37,5 @@ class GrantService:
         )
 
     async def DeleteServiceGrant(self, request: pb.DeleteServiceGrantRequest) -> Empty:
-        """Take a grant back."""
         await self._grants.delete(caller(), named_uuid("name", "serviceGrants", request.name))
         return Empty()
