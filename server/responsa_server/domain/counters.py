@@ -30,7 +30,6 @@ class Counters:
         self._values: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
 
     def add(self, name: str, labels: Mapping[str, str], value: int = 1) -> None:
-        """Add to a counter."""
         key = (name, tuple(sorted(labels.items())))
         with self._lock:
             if key not in self._values and len(self._values) >= MAX_COUNTERS:

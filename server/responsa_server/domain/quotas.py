@@ -71,7 +71,6 @@ class Quota:
     cost_micros_per_month: int | None = None
 
     def limit(self, metric: Metric, period: Period) -> int | None:
-        """One limit."""
         found: int | None = getattr(self, f"{metric}_per_{period}")
         return found
 
@@ -98,7 +97,6 @@ class QuotaRules:
     turn_tokens: int = TURN_TOKENS
 
     def of(self, role: Role) -> Quota:
-        """The quota of a role."""
         return self.roles.get(role, UNLIMITED)
 
 

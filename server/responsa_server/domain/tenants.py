@@ -42,7 +42,6 @@ class Tenant:
 
     @property
     def state(self) -> TenantState:
-        """The state."""
         if self.end_time is not None:
             return TenantState.ERASED
         if self.erase_time is not None:

@@ -292,7 +292,6 @@ class FixedTools:
         self._tools = tuple(tools)
 
     def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
-        """Return all tools."""
         return self._tools
 
     def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:

@@ -109,7 +109,6 @@ class TenantAdministration:
         return await self._store.get(tenant_id)
 
     async def list(self, query: ListQuery) -> Page[Tenant]:
-        """Return a page of all tenants."""
         return await self._store.list(query)
 
     async def suspend(self, who: Principal, tenant_id: str) -> Tenant:
@@ -175,7 +174,6 @@ class GrantAdministration:
         return await self._store.add(grant, self._event(who, "service_grant.create", grant))
 
     async def list(self, who: Principal, query: ListQuery) -> Page[ServiceGrant]:
-        """Return a page of grants."""
         return await self._store.list(who.tenant_id, query)
 
     async def delete(self, who: Principal, grant_id: UUID) -> None:

@@ -54,7 +54,6 @@ class UserAdministration:
         return await self._store.with_email(who.tenant_id, required_email(email))
 
     async def list(self, who: Principal, query: ListQuery) -> Page[User]:
-        """Return a page of users."""
         return await self._store.list(who.tenant_id, query)
 
     async def update(self, who: Principal, user_id: UUID, change: UserChange, etag: str) -> User:

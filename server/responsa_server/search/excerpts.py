@@ -274,7 +274,6 @@ def signals(passage: ScoredPassage, pieces: Sequence[PieceEvidence]) -> Sequence
 
 
 def _overlaps(excerpt: Excerpt, found: FoundPassage, source: ByteRange) -> bool:
-    """Whether an excerpt has bytes of a range of the passage's document."""
     same = (excerpt.document_id, excerpt.version) == (found.passage.document_id, found.passage.version)
     return same and source.start < excerpt.source.end and excerpt.source.start < source.end
 

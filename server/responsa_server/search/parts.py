@@ -85,7 +85,6 @@ class PassageParts:
         return self._raw[max(source.start - self._start, 0) : max(source.end - self._start, 0)]
 
     def text(self, source: ByteRange) -> str:
-        """The bytes of a range, decoded."""
         return self.bytes_of(source).decode(errors="ignore")
 
     def _outside(

@@ -174,7 +174,6 @@ class DeclaredConnections:
         return next((one for one in await self._usable(tenant_id) if one.name == name), None)
 
     async def granted(self, tenant_id: str) -> Sequence[str]:
-        """The names of the connections that are granted to the tenant."""
         return [one.name for one in await self._usable(tenant_id)]
 
     async def _usable(self, tenant_id: str) -> Sequence[DatabaseConnection]:

@@ -49,7 +49,6 @@ class McpServer:
                     self._sessions.end()
 
     async def sessions(self) -> mcp_server.McpSessions:
-        """The sessions with the server."""
         if self._sessions is None:
             module = await asyncio.to_thread(import_module, "responsa_server.tools.mcp_server")
             self._sessions = self._sessions or cast("mcp_server.McpSessions", module.McpSessions(self.target))

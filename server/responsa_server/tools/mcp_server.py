@@ -236,7 +236,6 @@ class McpSessions:
             self._drop(tenant, session)
 
     async def close(self) -> None:
-        """End all sessions."""
         self.end()
         if self._ending:
             await asyncio.wait(self._ending)

@@ -412,7 +412,6 @@ class PromptSet:
 
     @property
     def names(self) -> Sequence[str]:
-        """The names of all prompts."""
         return list(self._prompts)
 
     def front(self, name: str) -> FrontMatter:

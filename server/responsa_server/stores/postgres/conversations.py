@@ -279,7 +279,6 @@ class PostgresConversationStore:
     async def _cited(
         self, connection: Connection, who: Principal, messages: Sequence[UUID]
     ) -> Mapping[UUID, Sequence[AnyCitation]]:
-        """The citations of messages."""
         cited: defaultdict[UUID, list[AnyCitation]] = defaultdict(list)
         if messages:
             values = {"tenant": who.tenant_id, "messages": messages}

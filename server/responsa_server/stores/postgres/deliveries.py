@@ -145,7 +145,6 @@ class PostgresDeliveries:
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Delivery]:
-        """Return a page of deliveries."""
         async with self._database.tenant(who.tenant_id) as database:
             values = {"tenant": who.tenant_id}
             return await _LIST.read(database, self._queries["list"], query, values, _delivery)

@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
@@ -39,7 +38,15 @@ from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.collections import new_key
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    all_rows,
+    build,
+    one_row,
+    shielded,
+)
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS
 from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue, JobRank
@@ -232,7 +239,6 @@ class DocumentStore:
 
     @shielded
     async def get(self, reader: Reader, document_id: UUID) -> Document:
-        """Return one document."""
         async with self._database.reading(reader) as connection:
             row = await one_row(
                 connection, self._queries["get"], {"tenant": reader.tenant_id, "id": document_id}
@@ -268,11 +274,9 @@ class DocumentStore:
     async def find(self, reader: Reader, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
         """Return the existing documents with these ids, by id."""
         async with self._database.reading(reader) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(
-                self._queries["find"], {"tenant": reader.tenant_id, "ids": list(document_ids)}
-            )
-            return {row["id"]: _document(row) for row in await cursor.fetchall()}
+            values = {"tenant": reader.tenant_id, "ids": list(document_ids)}
+            rows = await all_rows(connection, self._queries["find"], values)
+        return {row["id"]: _document(row) for row in rows}
 
     @shielded
     async def list(self, reader: Reader, collection_id: str, query: ListQuery) -> Page[Document]:
@@ -280,8 +284,7 @@ class DocumentStore:
         async with self._database.reading(reader) as connection:
             key = await readable_collection(connection, collection_id)
             values = {"tenant": reader.tenant_id, "key": key}
-            rows = await _LIST.rows(connection, self._queries["list"], query, values)
-        return _LIST.page([_document(row) for row in rows], query)
+            return await _LIST.read(connection, self._queries["list"], query, values, _document)
 
     @shielded
     async def update(
@@ -400,13 +403,11 @@ class DocumentStore:
 
     @shielded
     async def versions(self, reader: Reader, document_id: UUID, query: ListQuery) -> Page[DocumentVersion]:
-        """Return a page of the stored versions of a document."""
         values: dict[str, object] = {"tenant": reader.tenant_id, "id": document_id}
         async with self._database.reading(reader) as connection:
             if await one_row(connection, self._queries["get"], values) is None:
                 raise NotFound.of("document", names.document(document_id))
-            rows = await _VERSIONS.rows(connection, self._queries["versions"], query, values)
-        return _VERSIONS.page([_version(row) for row in rows], query)
+            return await _VERSIONS.read(connection, self._queries["versions"], query, values, _version)
 
     @shielded
     async def original(
@@ -663,10 +664,8 @@ class DocumentStore:
     async def _running(
         self, connection: Connection, tenant_id: str, document_id: UUID, version: int
     ) -> Operation | None:
-        cursor = connection.cursor(row_factory=dict_row)
         values = {"tenant": tenant_id, "document": document_id, "version": version}
-        await cursor.execute(self._operations["running"], values)
-        row = await cursor.fetchone()
+        row = await one_row(connection, self._operations["running"], values)
         return None if row is None else operations.from_row(row)
 
     async def _insert_operation(
@@ -724,51 +723,17 @@ def _version_not_found(document_id: UUID, version: int | None) -> NotFound:
 
 
 def _version(row: Mapping[str, Any]) -> DocumentVersion:
-    return DocumentVersion(
-        document_id=row["document_id"],
-        version=row["version"],
-        title=row["title"],
-        media_type=row["media_type"],
-        size_bytes=row["size_bytes"],
-        sha256=bytes(row["sha256"]),
-        parser=row["parser"],
-        language=row["language"],
-        passage_count=row["passage_count"],
-        state=DocumentState(row["state"]),
-        searchable=row["searchable"],
-        create_time=row["create_time"],
-        text_bytes=row["text_bytes"],
-        source_key=row["source_key"],
-    )
+    return build(DocumentVersion, row)
 
 
 def _document(row: Mapping[str, Any]) -> Document:
-    return Document(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
+    return build(
+        Document,
+        row,
         collection_id=row["collection"],
-        owner_id=row["owner_id"],
-        source_key=row["source_key"],
-        title=row["title"],
-        uri=row["uri"],
-        media_type=row["media_type"],
-        version=row["version"],
-        state=DocumentState(row["state"]),
         error=operations.error_from_row(row),
-        size_bytes=row["size_bytes"],
-        sha256=bytes(row["sha256"]),
-        passage_count=row["passage_count"],
-        create_time=row["create_time"],
-        update_time=row["update_time"],
         etag=str(row["revision"]),
-        labels=row["labels"],
-        metadata=row["metadata"],
-        language=row["language"],
-        author=row["author"],
-        date=row["date"],
-        summary=row["summary"],
         keywords=tuple(row["keywords"]),
-        subject=row["subject"],
     )
 
 

@@ -183,7 +183,6 @@ class PostgresErasing:
 
     @shielded
     async def find(self, tenant_id: str, user_id: UUID) -> Erasure | None:
-        """Return an erasing, or None."""
         async with self._database.tenant(tenant_id) as connection:
             return await self._found(connection, {"tenant": tenant_id, "user": user_id})
 

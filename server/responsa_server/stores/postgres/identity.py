@@ -163,7 +163,6 @@ class PostgresIdentityStore:
 
     @shielded
     async def user(self, tenant_id: str, user_id: UUID) -> User | None:
-        """Find a user of the tenant."""
         async with self._database.account(tenant_id) as connection:
             values = {"tenant_id": tenant_id, "user_id": user_id}
             row = await one_row(connection, self._queries["find_user"], values)
@@ -319,7 +318,6 @@ class PostgresIdentityStore:
 
     @shielded
     async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
-        """Return a page of the user's keys."""
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
         async with self._database.tenant(who.tenant_id) as connection:
             statement = self._queries["list_keys"]

@@ -71,7 +71,6 @@ class PostgresServiceGrants:
 
     @shielded
     async def list(self, tenant_id: str, query: ListQuery) -> Page[ServiceGrant]:
-        """Return a page of the tenant's grants."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id}
             return await _LIST.read(

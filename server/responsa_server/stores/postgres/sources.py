@@ -77,7 +77,6 @@ class PostgresSources(ResourceStore[Source, str]):
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Source]:
-        """Return a page of sources."""
         async with self._database.tenant(who.tenant_id) as database:
             values = {"tenant": who.tenant_id}
             return await _LIST.read(database, self._queries["list"], query, values, source_of)

@@ -126,7 +126,6 @@ class PostgresTenants:
 
     @shielded
     async def list(self, query: ListQuery) -> Page[Tenant]:
-        """Return a page of all tenants."""
         async with self._database.no_tenant() as connection:
             return await _LIST.read(connection, self._queries["list"], query, {}, partial(build, Tenant))
 

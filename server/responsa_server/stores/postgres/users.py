@@ -93,7 +93,6 @@ class PostgresUsers:
 
     @shielded
     async def list(self, tenant_id: str, query: ListQuery) -> Page[User]:
-        """Return a page of users."""
         async with self._database.tenant(tenant_id) as connection:
             return await _LIST.read(connection, _QUERIES["list"], query, {"tenant": tenant_id}, user_of)
 
