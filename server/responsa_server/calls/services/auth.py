@@ -86,7 +86,7 @@ class AuthService:
 
     async def ListSessions(self, request: pb.ListSessionsRequest) -> pb.ListSessionsResponse:
         asked = Listing(lists.SESSIONS, caller(), request)
-        page = await self._accounts.sessions(caller(), asked.query)
+        page = await self._accounts.store.sessions(caller(), asked.query)
         return pb.ListSessionsResponse(
             sessions=[people.session(one, caller().session_id) for one in page.items],
             next_page_token=asked.token(page),
@@ -146,7 +146,7 @@ class AuthService:
 
     async def ListInvitations(self, request: pb.ListInvitationsRequest) -> pb.ListInvitationsResponse:
         asked = Listing(lists.INVITATIONS, caller(), request)
-        page = await self._accounts.invitations(caller(), asked.query)
+        page = await self._accounts.store.invitations(caller().tenant_id, asked.query)
         return pb.ListInvitationsResponse(
             invitations=[people.invitation(one) for one in page.items], next_page_token=asked.token(page)
         )
@@ -209,7 +209,7 @@ class AuthService:
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest) -> pb.ListApiKeysResponse:
         asked = Listing(lists.API_KEYS, caller(), request)
-        page = await self._identity.list_api_keys(caller(), asked.query)
+        page = await self._identity.store.list_keys(caller(), asked.query)
         return pb.ListApiKeysResponse(
             api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)
         )

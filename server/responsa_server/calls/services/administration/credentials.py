@@ -43,7 +43,7 @@ class CredentialService:
 
     async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
         asked = Listing(lists.TENANT_API_KEYS, caller(), request)
-        page = await self._identity.list_tenant_api_keys(caller(), asked.query)
+        page = await self._identity.store.list_tenant_keys(caller().tenant_id, asked.query)
         return pb.ListTenantApiKeysResponse(
             api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)
         )
@@ -56,7 +56,7 @@ class CredentialService:
         self, request: pb.ListTenantSessionsRequest
     ) -> pb.ListTenantSessionsResponse:
         asked = Listing(lists.TENANT_SESSIONS, caller(), request)
-        page = await self._accounts.tenant_sessions(caller(), asked.query)
+        page = await self._accounts.store.tenant_sessions(caller(), asked.query)
         return pb.ListTenantSessionsResponse(
             sessions=[people.session(one, caller().session_id) for one in page.items],
             next_page_token=asked.token(page),

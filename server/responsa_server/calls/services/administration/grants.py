@@ -30,7 +30,7 @@ class GrantService:
 
     async def ListServiceGrants(self, request: pb.ListServiceGrantsRequest) -> pb.ListServiceGrantsResponse:
         asked = Listing(lists.SERVICE_GRANTS, caller(), request)
-        page = await self._grants.list(caller(), asked.query)
+        page = await self._grants.store.list(caller().tenant_id, asked.query)
         return pb.ListServiceGrantsResponse(
             service_grants=[tenants.service_grant(one) for one in page.items],
             next_page_token=asked.token(page),

@@ -42,11 +42,11 @@ class TenantService:
         )
 
     async def GetTenant(self, request: pb.GetTenantRequest) -> tenant_pb2.Tenant:
-        return tenants.tenant(await self._tenants.get(named_slug("name", "tenants", request.name)))
+        return tenants.tenant(await self._tenants.store.get(named_slug("name", "tenants", request.name)))
 
     async def ListTenants(self, request: pb.ListTenantsRequest) -> pb.ListTenantsResponse:
         asked = Listing(lists.TENANTS, caller(), request)
-        page = await self._tenants.list(asked.query)
+        page = await self._tenants.store.list(asked.query)
         return pb.ListTenantsResponse(
             tenants=[tenants.tenant(one) for one in page.items], next_page_token=asked.token(page)
         )

@@ -39,14 +39,15 @@ class UserService:
         return people.user(made)
 
     async def GetUser(self, request: pb.GetUserRequest) -> user_pb2.User:
-        return people.user(await self._users.get(caller(), named_uuid("name", "users", request.name)))
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.store.get(caller().tenant_id, user_id))
 
     async def LookupUser(self, request: pb.LookupUserRequest) -> user_pb2.User:
         return people.user(await self._users.with_email(caller(), request.email))
 
     async def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
         asked = Listing(lists.USERS, caller(), request)
-        page = await self._users.list(caller(), asked.query)
+        page = await self._users.store.list(caller().tenant_id, asked.query)
         return pb.ListUsersResponse(
             users=[people.user(one) for one in page.items], next_page_token=asked.token(page)
         )
