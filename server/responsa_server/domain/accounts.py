@@ -1,6 +1,4 @@
-"""Accounts: passwords, sessions, invitations and reset codes, with their store, and the store of the keys that sign tokens. The stores receive
-only the SHA-256 digests of secrets, 32 bytes each.
-"""
+"""Accounts: passwords, sessions, invitations and reset codes, and the keys that sign tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collections, documents, operations, searches and jobs, with their stores and the queue of jobs."""
+"""Collections, documents, operations, searches and jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mails to people, and their store."""
+"""Mails to people."""
 
 from __future__ import annotations
 

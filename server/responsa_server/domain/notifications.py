@@ -1,4 +1,4 @@
-"""Notifications about runs of sources and failed ingestions: events, webhooks, deliveries and notices, and the ports of their stores."""
+"""Notifications about runs of sources and failed ingestions: events, webhooks, deliveries and notices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People who sign in with OpenID Connect, and their store."""
+"""People who sign in with OpenID Connect."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Tenants, users and credentials, and their store. The store receives only the SHA-256 digests of secrets, 32 bytes
-each.
-"""
+"""Tenants, users and credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of sources: what a run works on, what it has made before, and the store of both."""
+"""Runs of sources: what a run works on, and what it has made before."""
 
 from __future__ import annotations
 

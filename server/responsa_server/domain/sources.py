@@ -1,4 +1,4 @@
-"""Sources, which turn the rows of a database into documents; the connections that they use, and the ports of both."""
+"""Sources, which turn the rows of a database into documents, and the connections that they use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tenants, as the owner of the installation sees and changes them, and their store."""
+"""Tenants, as the owner of the installation sees and changes them."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class _Refused(Exception):
 
 
 class PostgresAccountStore:
-    """The store of accounts. Each method runs in one transaction, which also writes the method's audit event. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
+    """The store of accounts. Each method runs in one transaction, which also writes the method's audit event. The store receives only the SHA-256 digests of secrets, 32 bytes each. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
 
     def __init__(self, database: Database, outbox: Outbox | None = None) -> None:
         """outbox: None if no mails are sent."""

@@ -57,7 +57,7 @@ class _EndsBefore(Exception):
 
 
 class PostgresIdentityStore:
-    """The store of identities. Each method runs in one transaction, which also writes the method's audit event. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
+    """The store of identities. Each method runs in one transaction, which also writes the method's audit event. The store receives only the SHA-256 digests of secrets, 32 bytes each. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
