@@ -14,9 +14,10 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import pause_after
-from responsa_server.domain.mail import Mail, Mailer, MailFailed, MailKind, MailRefused, MailStore, Text
+from responsa_server.domain.mail import Mail, Mailer, MailFailed, MailKind, MailRefused, Text
 from responsa_server.identity.credentials import SecretKind, digest
 from responsa_server.identity.tokens import Secret
+from responsa_server.stores.postgres.mail import PostgresMailStore
 
 # How often a worker without a mail server looks at a mail again: another worker may have one.
 _NO_MAILER_SECONDS: Final = 60.0
@@ -37,7 +38,7 @@ class Mailing:
 
     def __init__(
         self,
-        store: MailStore,
+        store: PostgresMailStore,
         mailer: Mailer | None,
         secret: Secret,
         *,

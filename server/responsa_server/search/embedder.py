@@ -96,13 +96,11 @@ class OneEmbedder:
         self._embedder = embedder
 
     async def declared(self, called: str = "") -> Embedder:
-        """See `Embedders.declared`."""
         if called not in ("", self.configured):
             raise unknown_embedding(called)
         return self._embedder
 
     async def named(self, name: str) -> Embedder | None:
-        """See `Embedders.named`."""
         return self._embedder if name == self._embedder.name else None
 
 

@@ -19,7 +19,7 @@ from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSe
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS, CollectionKind, kind_of
-from responsa_server.domain.models import Place
+from responsa_server.domain.models import Provenance
 from responsa_server.samples import SAMPLE_DATABASES
 from responsa_server.text.synonyms import read_synonyms
 from tests.instance import ROOT
@@ -257,8 +257,8 @@ def test_prompts_can_be_filled_in_with_everything_and_with_nothing(agent: str, f
             others if full else dict.fromkeys(others, ""),
         )
         messages = prompts.render(name, trusted, untrusted, "0123456789ab")
-        assert messages[0].place is Place.INSTRUCTION
-        assert messages[-1].place is Place.USER
+        assert messages[0].place is Provenance.INSTRUCTION
+        assert messages[-1].place is Provenance.USER
         assert "What is it?" in messages[-1].text or name == "conversation_summary"
         for one in messages:
             assert "\n\n\n" not in one.text, (name, one.text)

@@ -27,7 +27,7 @@ from responsa_server.domain.models import (
     ModelPrompt,
     TextPiece,
 )
-from responsa_server.providers.chain import Barred, Member, ModelChain, Retrying, RetryPolicy
+from responsa_server.providers.chain import Barred, ChainModel, ModelChain, Retrying, RetryPolicy
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff
 from tests.unit.graph.speaking import Turn, told_by
@@ -60,7 +60,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
     async with speaking(OpenAi(), silent.handle, idle_seconds=3600.0) as model:
         chain = ModelChain(
             [
-                Member(f"p{place}:m", f"p{place}", Retrying(model, RetryPolicy(retries=2)))
+                ChainModel(f"p{place}:m", f"p{place}", Retrying(model, RetryPolicy(retries=2)))
                 for place in range(members)
             ],
             Free(),
@@ -123,7 +123,7 @@ class Blank:
 
 @pytest.mark.parametrize("name", AGENTS)
 async def test_blanks_and_marks_alone_give_way_to_quoted_sentences(name: str) -> None:
-    chain = ModelChain([Member("p:blank", "p", Blank())], Free(), Barred(), patience_seconds=30.0)
+    chain = ModelChain([ChainModel("p:blank", "p", Blank())], Free(), Barred(), patience_seconds=30.0)
     end = (await told_by(agent(name, chain, 60.0), asked(name)))[-1]
     assert isinstance(end, Answered)
     assert (end.text, end.model) == (SHOWN, "passages")
