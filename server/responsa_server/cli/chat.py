@@ -6,11 +6,14 @@ line.
 
 from __future__ import annotations
 
+import signal
 import sys
 import termios
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Annotated, Final
 
 import typer
@@ -28,6 +31,7 @@ from responsa_server.cli.output import (
     print_error,
     print_text,
     reporting,
+    sentence_of,
     valid_text,
 )
 from responsa_server.cli.parameters import typed
@@ -191,17 +195,10 @@ class Talk:
             include_deltas=printer.wants_deltas,
             on_notice=printer.notice,
         )
-        stopped = False
+        stopping = _Stopping(stream, printer)
         try:
-            with _echo_off():
-                try:
-                    terminal = printer.watch(stream)
-                except KeyboardInterrupt:
-                    self._interrupted = stopped = True
-                    if not stream.turn:
-                        raise
-                    print_error("Stopping the answer...")
-                    terminal = self._client.cancel(stream.turn).terminal_event
+            with _echo_off(), stopping.on_ctrl_c():
+                terminal = printer.watch(stream)
         except KeyboardInterrupt:
             unknown = "Interrupted before the server had confirmed the question; it may still answer."
             print_error(printer.left(stream) if stream.turn else unknown)
@@ -213,7 +210,8 @@ class Talk:
         finally:
             self.conversation = printer.conversation or self.conversation
             self._accepted = self._accepted or stream.turn != ""
-        return self._print(printer, terminal, stream.text, stopped=stopped)
+            self._interrupted = self._interrupted or stopping.pressed
+        return self._print(printer, terminal, stream.text, stopped=stopping.pressed)
 
     def _print(self, printer: TurnPrinter, terminal: turn_pb2.TurnEvent, text: str, *, stopped: bool) -> int:
         kept = text if terminal.WhichOneof("event") == "cancelled" else ""
@@ -244,6 +242,50 @@ class Talk:
         elif exit_code_of(error) == EXIT_CONNECT:
             # A user can wait for the server, but the next lines of a pipe would fail at once.
             self._over = not self._interactive
+
+
+class _Stopping:
+    """Stops an answer on Ctrl-C.
+
+    The stream is not interrupted. It goes on to the turn's terminal event, which says how the turn ended. A second Ctrl-C
+    raises KeyboardInterrupt.
+
+    pressed: whether Ctrl-C was pressed.
+    """
+
+    def __init__(self, stream: TurnStream, printer: TurnPrinter) -> None:
+        self.pressed = False
+        self._stream = stream
+        self._printer = printer
+
+    @contextmanager
+    def on_ctrl_c(self) -> Generator[None]:
+        """Stop the answer if Ctrl-C is pressed within this context."""
+        before = signal.getsignal(signal.SIGINT)
+        if before is signal.SIG_IGN:
+            yield
+            return
+        signal.signal(signal.SIGINT, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        # An exception raised here could leave gRPC's locks held, and the signal interrupts the thread that follows the stream, so the call is made by another thread.
+        threading.Thread(target=self._stop, name="responsa-stop", daemon=True).start()
+
+    def _stop(self) -> None:
+        self._printer.say("Stopping the answer...")
+        try:
+            self._stream.stop()
+        except ResponsaError as error:
+            self._printer.say(
+                f"The answer cannot be stopped now. {sentence_of(error)} Ctrl-C stops the waiting."
+            )
 
 
 @contextmanager
