@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import (
     MAX_FILE_BYTES,
-    SHIPPED,
     AgentScanner,
     Folders,
-    agents_in,
     examine,
     read,
 )
@@ -98,11 +95,3 @@ def test_lines_end_as_windows_ends_them(tmp_path: Path) -> None:
     for path in folder.rglob("*.*"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert told(folder) == []
-
-
-def test_the_default_agent_is_right() -> None:
-    folder = SHIPPED / "default"
-    assert folder in list(agents_in(SHIPPED))
-    found = examine(folder, Surroundings())
-    assert found.problems == []
-    assert found.config is not None
