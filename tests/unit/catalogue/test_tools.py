@@ -76,6 +76,7 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
     [
         ('kind = "calculater"', "x.toml:1: kind: there is no kind of tool “calculater”"),
         ('title = "X"', "x.toml: kind: “kind” is missing; set it to one of “calculator”, "),
+        ('title = "X"\nknd = "http_api"', "x.toml:2: knd: “kind” is missing, and no declaration has this key. Did you mean “kind”?"),
         (HTTP + '[parameters.a]\ntype = "strng"', "x.toml:4: parameters.a.type: there is no type “strng”; there are “array”, "),
         (HTTP + 'parameters = { a = { type = ["string", "nul"] } }', "x.toml:3: parameters.a.type: there is no type “nul”; "),
         (HTTP + '[parameters.a]\npattern = "(["', "x.toml:4: parameters.a.pattern: “([” is not a regular expression"),

@@ -26,6 +26,7 @@ async def asked(expression: str) -> ToolResult:
         ("(2 + 3) × 4 ÷ 8", "2.5"),
         ("2 ^ 10 − 24", "1000"),
         ("sum(1, 2, 3) - max(4, 5) + min(1)", "2"),
+        ("abs(-1_000)", "1000"),
         ("-" * 400 + "1", "1"),
     ],
 )
@@ -54,6 +55,7 @@ async def test_a_result_that_was_rounded_says_so() -> None:
         ("__import__('os')", "There is no function “__import__”"),
         ("[1 for x in (1,)][0]", "has only numbers"),
         ("(" * 240 + "1" + ")" * 240, "not an arithmetic expression"),
+        ("x", "not a number"),
         ("1" * 501, "500"),
         ("round(1, 1e9)", "outside"),
     ],

@@ -461,6 +461,8 @@ async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> N
         ({"url": "http://169.254.169.254/"}, "never allowed"),
         ({"auth": {"query": "key"}}, "write URLs into their logs"),
         ({"auth": {"bearer": "key"}, "url": "http://a.example"}, "needs an https address"),
+        ({"url": "https://a.example/{x}", "parameters": {"x": {"optional": True}}}, "cannot be optional"),
+        ({"auth": {"bearer": "key", "basic_user": "x"}}, "exactly one"),
         ({"headers": {"Authorization": "x"}}, "use \\[auth\\]"),
         ({"headers": {"Host": "x"}}, "set by the server"),
         ({"headers": {"X": "a\r\nb"}}, "cannot hold"),

@@ -186,6 +186,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "changed_in_the_middle": lambda data: data[:5000] + b"\xff" * 64 + data[5064:],
     "objects": _changed(idf=lambda array: array.astype(object)),
     "too_few_features": _changed(words=lambda array: array[:-1]),
+    "no_dimensions": _changed(meaning=lambda array: array[:0]),
     "not_a_number": _changed(idf=lambda array: array * np.float32(np.nan)),
     "one_array_more": lambda data: _archive(**_arrays(data), code=np.zeros(1)),
     "compressed": _compressed,
