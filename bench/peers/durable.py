@@ -17,13 +17,14 @@ from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.accounts import AccountParts
-from responsa_server.app.process import MemoryCounters, freeze, run
+from responsa_server.app.process import freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.sources import source_administration
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.domain.agents import AgentCard
+from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.identity.credentials import CredentialCache
@@ -134,7 +135,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
                 cache,
             ),
             limits=limits,
-            counters=MemoryCounters(),
+            counters=Counters(),
             migrations=PostgresMigrations(database),
             installation=Installation(__version__, parts.embedder.name, "passages"),
         ),

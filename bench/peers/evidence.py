@@ -8,7 +8,7 @@ from uuid import UUID
 
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
-    Claim,
+    CitedSentence,
     Evidence,
     FoundSource,
     Quote,
@@ -84,11 +84,15 @@ class MemoryEvidence:
         """See `EvidenceSource.rank`."""
         return Ranked(evidence, Ranking((_EXCERPT,), (), support=0.9, near=True))
 
-    async def judge(self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int) -> Sequence[Quote]:
+    async def judge(
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
+    ) -> Sequence[Quote]:
         """See `CitationJudge.judge`."""
         return [_quotes()[0] for _ in claims]
 
-    async def judge_sources(self, claims: Sequence[Claim], sources: Sequence[FoundSource]) -> Sequence[Quote]:
+    async def judge_sources(
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
+    ) -> Sequence[Quote]:
         """See `CitationJudge.judge_sources`."""
         return [_quotes()[0] for _ in claims]
 

@@ -14,7 +14,7 @@ from langgraph.graph import END, START, StateGraph
 
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.agents.engine.citations import MarkFilter, citation, claims
-from responsa_server.domain.answers import Claim, Evidence, Ranked
+from responsa_server.domain.answers import CitedSentence, Evidence, Ranked
 from responsa_server.domain.events import Cited, Delta, Status, Step
 from responsa_server.domain.models import ChatModel, ModelPrompt, PromptMessage, Role, TextPiece
 from responsa_server.domain.people import Principal
@@ -113,7 +113,7 @@ class Handwritten:
         tell(Status(Step.VERIFYING, "Checking the sources..."))
         found = claims(state["text"], state["marks"])
         quotes = await self._evidence.judge(
-            [Claim(one.text, one.passage) for one in found], state["evidence"], _MOST_BYTES
+            [CitedSentence(one.text, one.passage) for one in found], state["evidence"], _MOST_BYTES
         )
         cited = [citation(claim, quote) for claim, quote in zip(found, quotes, strict=True)]
         for one in cited:

@@ -14,3 +14,9 @@ OLDEST_POSTGRES: Final = 18
 """The oldest major version of PostgreSQL that Responsa works with."""
 SHIPPED_AGENTS: Final = Path(__file__).parent / "agents" / "shipped"
 """The agents that come with Responsa, each in a folder named by its id."""
+
+
+def generated(name: str) -> Path:
+    """The path of a file of the folder `generated`: in the checkout or, if the server was installed from a wheel, in the package."""
+    checkout = CHECKOUT / "generated" / name
+    return checkout if checkout.is_file() else Path(__file__).parent / name

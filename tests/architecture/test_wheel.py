@@ -5,8 +5,10 @@ After you add, rename or remove data files on purpose, run: python -m tests.arch
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -21,10 +23,22 @@ SOURCES = ("server", "clients/python", "generated/python")
 
 
 def build(folder: Path) -> Path:
-    """A newly built wheel, in the folder."""
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)],
+    """A newly built wheel, in the folder, with a source distribution. They are built in a copy without what git ignores, as in a fresh clone."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    clone = folder / "clone"
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, clone / name)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)],
+        cwd=clone,
         env=plain_environment(),
         capture_output=True,
         check=True,
@@ -70,6 +84,18 @@ def test_every_file_of_the_packages_is_packed(packed: list[str]) -> None:
     assert sorted(files - set(packed)) == []
 
 
+def test_the_generated_part_of_the_client_is_in_the_source_distribution(wheel: Path) -> None:
+    (archive,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    client = "clients/python/responsa_client"
+    assert {
+        f"{client}/aio/methods.py",
+        f"{client}/blocking/client.py",
+        "tools/clients/build_hook.py",
+    } <= names
+
+
 def test_the_laboratory_is_in_the_wheel(packed: list[str]) -> None:
     assert {"responsa_lab/evaluation/command.py", "responsa_lab/testing/__main__.py"} <= set(packed)
 
@@ -88,7 +114,8 @@ def test_envoys_configuration_needs_no_checkout(wheel: Path, tmp_path: Path) -> 
         opened.extractall(tmp_path / "installed")
     script = """
 from pathlib import Path
-from responsa_server.envoy.envoy_config import EnvoyConfig, generated, render
+from responsa_server.envoy.envoy_config import EnvoyConfig, render
+from responsa_server.instance import generated
 descriptor = generated("descriptor.binpb")
 print(descriptor)
 print(len(render(EnvoyConfig(8080, Path("/replicas"), descriptor, "127.0.0.1", connections_per_address=5))))

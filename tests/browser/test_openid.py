@@ -240,7 +240,7 @@ async def test_a_command_signs_in_with_the_provider(site: Site, tmp_path: Path) 
     out, _ = await process.communicate()
     assert (process.returncode, b"Signed in as cleo@example.org" in out) == (0, True)
     known = await asyncio.create_subprocess_exec(
-        *responsa, "whoami", env=environment, stdout=asyncio.subprocess.PIPE
+        *responsa, "call", "AuthService.GetMe", env=environment, stdout=asyncio.subprocess.PIPE
     )
     out, _ = await known.communicate()
     assert b"cleo@example.org" in out

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.tools import Declaration
-from responsa_server.tools.mcp import Pinned, write_pinned
+from responsa_server.tools.mcp_target import Pinned, write_pinned
 from tests.unit.tools.test_mcp import PYTHON, SOURCE, HttpServer
 from tests.wire import mcp
 

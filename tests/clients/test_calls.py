@@ -52,6 +52,7 @@ from responsa_client import (
 )
 from tests.clients.conftest import Driver
 from tests.clients.scripted import (
+    ASK,
     AUTH,
     CHAT,
     CONVERSATION,
@@ -65,6 +66,7 @@ from tests.clients.scripted import (
     abort,
     answer,
     citation,
+    complete,
     ingested,
     operation,
     packed,
@@ -212,6 +214,21 @@ async def test_lists_go_through_all_pages(server: Scripted, driver: Driver) -> N
         ("collections/notes", 'state = "READY"', "create_time")
     }
     assert all(1 <= one.page_size <= 200 for one in asked)
+
+
+async def test_any_method_is_called_by_its_path(server: Scripted, driver: Driver) -> None:
+    async def me(_: Any, __: Context) -> user_pb2.User:
+        return user_pb2.User(name="users/a")
+
+    server.on(f"{AUTH}/GetMe", me)
+    server.on(ASK, complete)
+    request = auth_service_pb2.GetMeRequest()
+    assert (await driver.call("call", f"/{AUTH}/GetMe", request, user_pb2.User)).name == "users/a"
+    asked = chat_service_pb2.AskRequest(text="Who?")
+    frames = await driver.call("call_stream", f"/{ASK}", asked, chat_service_pb2.AskResponse)
+    assert [frame.through_seq for frame in frames] == [2, 5, 5, 6]
+    with pytest.raises(ResponsaError):
+        await driver.call("call_stream", f"/{CHAT}/ResumeTurn", asked, chat_service_pb2.AskResponse)
 
 
 async def test_search_and_verdicts(server: Scripted, driver: Driver) -> None:

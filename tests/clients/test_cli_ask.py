@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2
 
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import (
     ANSWER,
@@ -410,50 +410,6 @@ async def test_search_for_each_line_of_a_file(
     assert "UTF-8" in done.err
 
 
-async def test_synonyms(server: Scripted, responsa: CommandLine, tmp_path: Path) -> None:
-    kept = collection_pb2.Collection(name="collections/notes")
-
-    async def update(request: Any, _: Context) -> collection_pb2.Collection:
-        assert list(request.update_mask.paths) == ["synonyms"]
-        kept.synonyms = request.collection.synonyms
-        return kept
-
-    async def get(_: Any, __: Context) -> collection_pb2.Collection:
-        return kept
-
-    server.on(f"{KNOWLEDGE}/UpdateCollection", update)
-    server.on(f"{KNOWLEDGE}/GetCollection", get)
-    file = tmp_path / "synonyms.txt"
-    file.write_text("\ufeff# ours\n\nPTO, paid time off\nmeal, lunch\n", encoding="utf-8")
-    done = await responsa("synonyms", "set", file, "-c", "notes")
-    assert (done.code, done.out) == (0, "collections/notes has 2 groups of synonyms.\n")
-    assert kept.synonyms == "# ours\n\nPTO, paid time off\nmeal, lunch\n"
-    assert (await responsa("synonyms", "show", "-c", "notes")).out == kept.synonyms
-    file.write_text("meal, lunch\n", encoding="utf-8")
-    done = await responsa("synonyms", "set", file, "-c", "notes")
-    assert done.out == "collections/notes has 1 group of synonyms.\n"
-    done = await responsa("synonyms", "remove", "-c", "notes", "--json")
-    assert (done.lines, kept.synonyms) == ([{"name": "collections/notes"}], "")
-    assert "has no synonyms" in (await responsa("synonyms", "show", "-c", "notes")).out
-    calls = len(server.requests[f"{KNOWLEDGE}/UpdateCollection"])
-    for content, says in ((b" \n", "remove"), (b"\xff\xfe", "UTF-8"), (None, "cannot be read")):
-        file.unlink() if content is None else file.write_bytes(content)
-        done = await responsa("synonyms", "set", file, "-c", "notes")
-        assert (done.code, done.out) == (2, "")
-        assert says in done.err
-    assert len(server.requests[f"{KNOWLEDGE}/UpdateCollection"]) == calls
-
-
-async def test_an_account_without_identities_says_so(server: Scripted, responsa: CommandLine) -> None:
-    async def none(_: Any, __: Context) -> auth_service_pb2.ListIdentitiesResponse:
-        return auth_service_pb2.ListIdentitiesResponse()
-
-    server.on(f"{AUTH}/ListIdentities", none)
-    done = await responsa("identities", "list")
-    assert (done.code, done.out) == (0, "You have no identities at OpenID Connect providers.\n")
-    assert (await responsa("identities", "list", "--json")).out == ""
-
-
 async def test_open_prints_a_url_that_signs_in(server: Scripted, responsa: CommandLine) -> None:
     async def script(_: Any, __: Context) -> auth_service_pb2.CreateSessionCodeResponse:
         return auth_service_pb2.CreateSessionCodeResponse(code="rsc_abc")
@@ -489,15 +445,14 @@ async def test_help_names_every_command_without_loading_any(responsa: CommandLin
         "migrate",
         "ingest",
         "documents",
-        "synonyms",
         "ask",
         "chat",
         "resume",
         "cancel",
         "search",
         "agents",
-        "teachers",
         "samples",
+        "call",
         "eval",
         "doctor",
         "open",

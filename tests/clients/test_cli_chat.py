@@ -191,8 +191,6 @@ async def test_a_talk_outlives_what_goes_wrong(
     terminal.types("Still there?\r")
     await terminal.then("Connecting again...")
     terminal.types("\x03")
-    await terminal.then("Stopping the answer...")
-    terminal.types("\x03")
     await terminal.then("Interrupted before the server had confirmed the question")
     await terminal.then(PROMPT)
     terminal.types("\x04")

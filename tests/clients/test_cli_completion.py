@@ -65,6 +65,17 @@ async def test_commands_options_and_names(responsa: CommandLine) -> None:
     assert await suggested(responsa, "responsa ask -c ") == [CONVERSATION]
 
 
+async def test_methods_fields_and_values(responsa: CommandLine) -> None:
+    assert await suggested(responsa, "responsa call AdminService.EraseT") == ["AdminService.EraseTenant"]
+    update = "responsa call AdminService.UpdateUser"
+    assert await suggested(responsa, f"{update} --r") == ["--role"]
+    assert await suggested(responsa, f"{update} --email x --role ") == ["user", "admin", "service"]
+    assert await suggested(responsa, "responsa call AdminService.UpdateUserQuota --tokens-per-day.") == [
+        "--tokens-per-day.at-most",
+        "--tokens-per-day.unlimited",
+    ]
+
+
 async def test_source_keys_of_the_named_collection(server: Scripted, responsa: CommandLine) -> None:
     asked: list[tuple[str, str]] = []
 

@@ -27,7 +27,7 @@ from responsa_lab.evaluation.metrics import Span
 from responsa_lab.scripted.obedient import OBEYED, Obedient
 from responsa_server.agents.engine.prompts import PromptSet, Untrusted
 from responsa_server.cli.output import CommandFailed
-from responsa_server.domain.models import ModelPrompt, Place, PromptMessage, Role, TextPiece
+from responsa_server.domain.models import ModelPrompt, PromptMessage, Provenance, Role, TextPiece
 from tests.clients.agents_served import ServedAgents, tutor
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
@@ -107,9 +107,9 @@ class Led:
             )
         else:
             messages = (
-                PromptMessage(Role.SYSTEM, "Answer from the documents.", place=Place.INSTRUCTION),
-                *(PromptMessage(Role.USER, one, place=Place.RETRIEVED) for one in texts),
-                PromptMessage(Role.USER, question, place=Place.USER),
+                PromptMessage(Role.SYSTEM, "Answer from the documents.", place=Provenance.INSTRUCTION),
+                *(PromptMessage(Role.USER, one, place=Provenance.RETRIEVED) for one in texts),
+                PromptMessage(Role.USER, question, place=Provenance.USER),
             )
         return ModelPrompt(messages, "turns/1", purpose="response_synthesis")
 

@@ -1,4 +1,4 @@
-"""`responsa teachers` and `responsa samples`: the objects that the commands create or leave unchanged, and the exit codes."""
+"""`responsa samples`: the objects that the commands create or leave unchanged, and the exit codes."""
 
 from __future__ import annotations
 
@@ -128,10 +128,7 @@ async def test_synonyms_are_set_unless_the_collection_has_some(
     assert theirs.synonyms == "two, second\n"
     (own / "samples" / "synonyms.txt").write_bytes(b"\xff")
     done = await responsa("samples", "load", "mine")
-    assert (done.code, done.err) == (
-        2,
-        f"responsa: {own}/samples/synonyms.txt is not text in UTF-8. Save it as UTF-8.\n",
-    )
+    assert (done.code, f"{own}/samples/synonyms.txt cannot be read" in done.err) == (2, True)
 
 
 async def test_without_the_role_teachers_are_left_out_and_that_is_said(
@@ -211,56 +208,6 @@ async def test_what_goes_wrong_with_samples_is_told(
     (own / "samples" / "teachers.toml").unlink()
     server.on(f"{KNOWLEDGE}/GetCollection", forbidden)
     assert (await responsa("samples", "load", "mine")).code == 1
-
-
-async def test_teachers_are_made_shown_changed_and_deleted(
-    served: ServedAgents, responsa: CommandLine, tmp_path: Path
-) -> None:
-    assert "no teachers yet" in (await responsa("teachers", "list")).out
-    persona = tmp_path / "persona.txt"
-    persona.write_text("You are calm.\nYou wait.\n")
-    done = await responsa(
-        "teachers", "create", "Ms Ray", "--persona-file", persona, "-p", "subject=biology", "-p", "age=40", "--id", NOWHERE
-    )  # fmt: skip
-    assert (done.code, done.err) == (0, "")
-    shown = [f"{NOWHERE}  Ms Ray", "age: 40", "subject: biology", "", "You are calm.", "You wait."]
-    assert done.out.splitlines() == shown
-    assert (await responsa("teachers", "show", NOWHERE)).out.splitlines() == shown
-    assert (await responsa("teachers", "list")).out == f"{NOWHERE}  Ms Ray: You are calm. You wait.\n"
-    done = await responsa("teachers", "update", NOWHERE, "--name", "Mr Ray", "--no-params", "--json")
-    assert done.lines == [
-        {"name": f"teachers/{NOWHERE}", "displayName": "Mr Ray", "persona": "You are calm.\nYou wait.\n", "etag": "2"}
-    ]  # fmt: skip
-    done = await responsa("teachers", "update", f"teachers/{NOWHERE}", "--persona", "New.", "-p", "a=1")
-    assert done.out.splitlines() == [f"{NOWHERE}  Mr Ray", "a: 1", "", "New."]
-    assert (await responsa("teachers", "update", NOWHERE, "--name", "X", "--etag", "2")).code != 0
-    assert (await responsa("teachers", "update", NOWHERE, "--name", "Mr Ray", "--etag", "3")).code == 0
-    # If one of the teachers does not exist, the command deletes no teacher.
-    done = await responsa("teachers", "delete", NOWHERE, "11111111-1111-4111-8111-111111111111")
-    assert (done.code, len(served.teachers)) == (2, 1)
-    done = await responsa("teachers", "delete", NOWHERE, f"teachers/{NOWHERE}")
-    assert (done.out, served.teachers) == (f"deleted {NOWHERE}  Mr Ray\n", {})
-    # The command deletes only the versions of teachers that it has shown, so it sends their etags.
-    assert served.deleted == [(f"teachers/{NOWHERE}", "4")]
-
-
-async def test_bad_usage_of_teachers(served: ServedAgents, responsa: CommandLine, tmp_path: Path) -> None:
-    big = tmp_path / "big.txt"
-    big.write_text("x" * 8193)
-    for arguments, told in (
-        (("create", "X"), "needs a persona"),
-        (("create", "X", "--persona", "a", "--persona-file", "b"), "given twice"),
-        (("create", "X", "--persona-file", str(big)), "more than 8,192 bytes"),
-        (("create", "X", "--persona-file", str(tmp_path / "none")), "cannot be read"),
-        (("create", "X", "--persona", "a", "-p", "b"), "does not have the form name=value"),
-        (("update", NOWHERE), "nothing to change"),
-        (("show", NOWHERE), "There is no such teacher."),
-    ):
-        done = await responsa("teachers", *arguments)
-        assert (done.code, done.out) == (2, ""), arguments
-        assert told in done.err
-    served.admin = False
-    assert (await responsa("teachers", "list", "--json")).code == 1
 
 
 async def test_a_sample_database_is_made_and_its_sources_run(

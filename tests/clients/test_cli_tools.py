@@ -5,84 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-from google.protobuf.duration_pb2 import Duration
-
-from responsa.chat.v1 import chat_service_pb2, tool_pb2
-from tests.clients.agents_served import struct
 from tests.clients.command_line import CommandLine
-from tests.clients.scripted import CHAT, Context, Scripted
-
-CALCULATOR = tool_pb2.Tool(
-    name="tools/calculator",
-    title="the calculator",
-    description="Computes.",
-    kind="calculator",
-    effect=tool_pb2.TOOL_EFFECT_NONE,
-    parameters_schema=struct(
-        {
-            "type": "object",
-            "required": ["expression"],
-            "properties": {
-                "expression": {"type": "string", "description": "E.g. 1 + 1"},
-                "places": {"type": "integer"},
-            },
-        }
-    ),
-    timeout=Duration(seconds=20),
-    agents=["agents/chat", "agents/tutor"],
-)
-WEATHER = tool_pb2.Tool(
-    name="tools/weather",
-    title="the weather",
-    problems=[
-        tool_pb2.ToolProblem(
-            file="weather.toml", line=3, key="kind", message="there is no such kind", suggestion="http_api"
-        )
-    ],
-)
-
-
-@pytest.fixture
-def served(server: Scripted) -> Scripted:
-    async def listed(
-        request: chat_service_pb2.ListToolsRequest, _: Context
-    ) -> chat_service_pb2.ListToolsResponse:
-        return chat_service_pb2.ListToolsResponse(tools=[CALCULATOR, WEATHER])
-
-    async def got(request: chat_service_pb2.GetToolRequest, _: Context) -> tool_pb2.Tool:
-        assert request.name == "tools/calculator"
-        return CALCULATOR
-
-    server.on(f"{CHAT}/ListTools", listed)
-    server.on(f"{CHAT}/GetTool", got)
-    return server
-
-
-async def test_tools_are_listed_and_shown(served: Scripted, responsa: CommandLine) -> None:
-    done = await responsa("tools", "list")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines() == [
-        "calculator           Computes.",
-        "weather              the weather",
-        "  weather.toml:3: kind: there is no such kind. Did you mean “http_api”?",
-    ]
-    assert [one["name"] for one in (await responsa("tools", "list", "--json")).lines] == [
-        "tools/calculator",
-        "tools/weather",
-    ]
-    done = await responsa("tools", "show", "calculator")
-    assert done.out.splitlines() == [
-        "calculator: the calculator",
-        "Computes.",
-        "kind       calculator",
-        "effect     none: a call changes nothing",
-        "timeout    20 seconds",
-        "agents     chat, tutor",
-        "arguments",
-        "  expression   E.g. 1 + 1",
-        "  places       integer (optional)",
-    ]
+from tests.clients.scripted import Scripted
 
 
 async def test_declarations_are_checked_without_a_server(

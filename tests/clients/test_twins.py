@@ -1,23 +1,33 @@
-"""The two clients: the blocking client is generated from the asyncio client."""
+"""The two clients: the blocking client, and the calls that need no special code, are generated."""
 
 from __future__ import annotations
 
 import builtins
 import inspect
 import re
-import subprocess
-import sys
+from typing import Any
 
 import pytest
 
 import responsa_client
+from responsa.auth.v1 import user_pb2
 from responsa_client import AsyncResponsa, AsyncTurnStream, Responsa, TurnStream
 from responsa_client.requests import update_user_limits, update_user_quota
+from tests.clients.conftest import Driver
+from tests.clients.scripted import ADMIN, Context, Scripted
 from tests.instance import ROOT
+from tools.clients.plan import Retry, read
+from tools.clients.python import files, method_name
 
 
-def test_the_blocking_client_is_fresh() -> None:
-    subprocess.run([sys.executable, ROOT / "tools" / "blocking_client.py", "--check"], check=True)
+def test_the_generated_part_is_fresh() -> None:
+    for path, text in files().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run `make packages`"
+
+
+def test_every_call_of_the_contract_has_a_method() -> None:
+    methods = [method.name for service in read().services for method in service.methods]
+    assert [name for name in map(method_name, methods) if not hasattr(AsyncResponsa, name)] == []
 
 
 def test_both_take_the_same_arguments() -> None:
@@ -67,3 +77,22 @@ def test_limits_that_do_not_exist_are_refused_before_the_call() -> None:
             update_user_quota("users/1", {name: 1}, (), "")
         with pytest.raises(ValueError, match=name):
             update_user_limits("users/1", {name: None})
+
+
+def test_what_the_plan_says_about_repeating_calls() -> None:
+    retries = {method.name: method.retry for service in read().services for method in service.methods}
+    assert {retries[name] for name in ("GetUser", "CreateUser", "Search", "Logout")} == {Retry.ALWAYS}
+    assert {retries[name] for name in ("UpdateUser", "DisableUser")} == {Retry.WITHOUT_ETAG}
+    # A second login is a second session, and the second response for a key has no secret.
+    assert {retries[name] for name in ("Login", "CreateApiKey", "DeleteTeacher")} == {Retry.NEVER}
+
+
+async def test_an_update_names_what_was_given(server: Scripted, driver: Driver) -> None:
+    async def user(_: Any, __: Context) -> user_pb2.User:
+        return user_pb2.User()
+
+    server.on(f"{ADMIN}/UpdateUser", user)
+    await driver.call("update_user", "1", email="", role=user_pb2.USER_ROLE_ADMIN)
+    (asked,) = server.requests[f"{ADMIN}/UpdateUser"]
+    assert asked.user == user_pb2.User(name="users/1", role=user_pb2.USER_ROLE_ADMIN)
+    assert list(asked.update_mask.paths) == ["email", "role"]

@@ -16,8 +16,8 @@ from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table
-from responsa_server.app.process import MemoryCounters
 from responsa_server.domain.agents import Agent, AnswerTask
+from responsa_server.domain.counters import Counters
 from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
@@ -70,7 +70,7 @@ class Town:
         self.database = database
         self.folder = folder
         self.versions = PostgresAgentVersions(database)
-        self.counters = MemoryCounters()
+        self.counters = Counters()
         self.teachers = PostgresTeachers(database, uuid7)
 
     @asynccontextmanager

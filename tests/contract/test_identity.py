@@ -18,7 +18,7 @@ from responsa_server.domain.errors import (
     Reason,
     ResponsaError,
 )
-from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
+from responsa_server.domain.listing import FilterComparison, ListQuery, Operator, Order
 from responsa_server.domain.people import Principal, Role
 from responsa_server.identity.credentials import (
     LIFETIME_SECONDS,
@@ -141,7 +141,7 @@ async def test_a_session_token_is_no_key_and_a_key_no_session(identity: Identity
 async def test_a_revoked_key_is_refused_at_once(identity: Identity) -> None:
     who, secret = await person(identity)
     await identity.authenticate(key(secret))
-    (one,) = (await identity.list_api_keys(who, NEWEST)).items
+    (one,) = (await identity.store.list_keys(who, NEWEST)).items
     revoked = await identity.revoke_api_key(who, one.id)
     assert revoked.revoke_time is not None
     error = await refusal(identity.authenticate(key(secret)))
@@ -155,7 +155,7 @@ async def test_a_key_revoked_elsewhere_is_refused_within_a_second(database: Data
     elsewhere = identity_of(database)
     who, secret = await person(elsewhere)
     await here.authenticate(key(secret))
-    (one,) = (await elsewhere.list_api_keys(who, NEWEST)).items
+    (one,) = (await elsewhere.store.list_keys(who, NEWEST)).items
     await elsewhere.revoke_api_key(who, one.id)
     now += LIFETIME_SECONDS
     assert LIFETIME_SECONDS < 1
@@ -203,7 +203,7 @@ async def test_a_key_is_made_once_for_a_request_id_and_its_secret_told_once(
     theirs, own = await identity.create_api_key(other, "laptop", ends, request)
     assert theirs.id != made.id
     assert own
-    assert len((await identity.list_api_keys(who, NEWEST)).items) == 2
+    assert len((await identity.store.list_keys(who, NEWEST)).items) == 2
 
 
 async def test_a_key_made_twice_at_once(identity: Identity) -> None:
@@ -283,9 +283,9 @@ async def test_keys_are_seen_and_revoked_by_their_user_alone(identity: Identity)
     ann, ann_secret = await person(identity)
     bob, _ = await person(identity)
     eve, _ = await person(identity, "rival")
-    (one,) = (await identity.list_api_keys(ann, NEWEST)).items
+    (one,) = (await identity.store.list_keys(ann, NEWEST)).items
     for other in (bob, eve):
-        assert one.id not in {seen.id for seen in (await identity.list_api_keys(other, NEWEST)).items}
+        assert one.id not in {seen.id for seen in (await identity.store.list_keys(other, NEWEST)).items}
         error = await refusal(identity.revoke_api_key(other, one.id))
         assert isinstance(error, NotFound)
     assert isinstance(await refusal(identity.revoke_api_key(ann, uuid7())), NotFound)
@@ -298,15 +298,18 @@ async def test_keys_are_listed_in_pages(identity: Identity) -> None:
     names: list[UUID] = []
     after = None
     while True:
-        page = await identity.list_api_keys(who, ListQuery(3, Order("create_time", descending=True), after))
+        page = await identity.store.list_keys(who, ListQuery(3, Order("create_time", descending=True), after))
         names.extend(one.id for one in page.items)
         after = page.next_after
         if after is None:
             break
     assert names[:6] == [one.id for one in reversed(made)]
     assert len(names) == 7
-    found = await identity.list_api_keys(
-        who, ListQuery(3, Order("create_time"), filters=(Comparison("display_name", Operator.HAS, "KEY 4"),))
+    found = await identity.store.list_keys(
+        who,
+        ListQuery(
+            3, Order("create_time"), filters=(FilterComparison("display_name", Operator.HAS, "KEY 4"),)
+        ),
     )
     assert [one.id for one in found.items] == [made[4].id]
 

@@ -405,14 +405,16 @@ async def test_a_worker_without_its_database_can_be_stopped(house: House) -> Non
 async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
     fault = RuntimeError("nobody foresaw this")
 
-    class Broken:
-        """A job runner that fails by itself."""
+    class Broken(JobQueue):
+        """A queue that fails by itself."""
 
-        async def run(self, work: Mapping[JobKind, Work], give_up: Mapping[JobKind, GiveUp]) -> None:
+        async def run(
+            self, work: Mapping[JobKind, Work], give_up: Mapping[JobKind, GiveUp] | None = None
+        ) -> None:
             raise fault
 
     with capture_logs() as logs:
-        jobs = KnowledgeJobs(Broken(), house.ingest(), house.documents, house.operations)
+        jobs = KnowledgeJobs(Broken("", concurrency=1), house.ingest(), house.documents, house.operations)
         await jobs.start()
         async with asyncio.timeout(30):
             while jobs.alive:  # noqa: ASYNC110  only this attribute shows the end

@@ -52,7 +52,7 @@ async def test_a_key_without_an_end_gets_the_end_of_its_maker(identity: Identity
     assert error.violations[0].field == "api_key.expire_time"
     assert "leave it unset" in error.message
     # A key of the command line on the server's machine has no maker.
-    assert [one.parent_id for one in (await identity.list_api_keys(who, NEWEST)).items][-1] is None
+    assert [one.parent_id for one in (await identity.store.list_keys(who, NEWEST)).items][-1] is None
 
 
 async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(
@@ -68,7 +68,7 @@ async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(
     assert (made.parent_id, made.expire_time) == (parent.id, parent.expire_time)
     left, _ = await identity.create_session_code(who)
     forget_time(database_urls, "api_key")
-    fresh = identity_of(identity._store._database)  # type: ignore[attr-defined]
+    fresh = identity_of(identity.store._database)  # pyright: ignore[reportPrivateUsage] -- the same connections
     assert (await refusal(fresh.authenticate(session))).reason is Reason.CREDENTIAL_EXPIRED
     # A code that nobody's key made is good without one.
     assert (await fresh.exchange_code(left))[0]
@@ -180,7 +180,7 @@ async def test_administrators_list_and_revoke_the_keys_of_their_tenant(
     admin, _ = await person(identity, role=Role.ADMIN)
     who, secret = await person(identity)
     eve, _ = await person(identity, "rival", Role.ADMIN)
-    listed = (await identity.list_tenant_api_keys(admin, NEWEST)).items
+    listed = (await identity.store.list_tenant_keys(admin.tenant_id, NEWEST)).items
     assert [one.user_id for one in listed] == [who.user_id, admin.user_id]
     with pytest.raises(NotFound):
         await identity.revoke_api_key(eve, listed[0].id, of_any_user=True)

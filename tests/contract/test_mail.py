@@ -542,4 +542,4 @@ async def test_a_notice_names_its_source_and_the_number_of_its_events(post: Post
     }
     assert all("at most one such mail an hour" in text for text in found.values())
     stopped = found["A run of the source people wants a confirmation"]
-    assert "`responsa sources sync people --allow-deletions`" in stopped
+    assert "`responsa call AdminService.SyncSource --name sources/people --allow-deletions`" in stopped

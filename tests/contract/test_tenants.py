@@ -318,7 +318,7 @@ async def test_the_home_tenant_is_neither_suspended_nor_erased(
         )
     with pytest.raises(psycopg.errors.CheckViolation):
         superuser.execute("UPDATE responsa.tenant SET suspend_time = now() WHERE home")
-    assert (await tenants.get("home")).state is TenantState.ACTIVE
+    assert (await tenants.store.get("home")).state is TenantState.ACTIVE
 
 
 async def test_an_erasure_cannot_be_stopped(identity: Identity, database: Database) -> None:
@@ -327,7 +327,7 @@ async def test_an_erasure_cannot_be_stopped(identity: Identity, database: Databa
     tenants = tenants_of(database)
     error = await refusal(tenants.erase(owner, "acme", "rival"))
     assert error.violations[0].field == "confirm_tenant_id"
-    assert (await tenants.get("acme")).state is TenantState.ACTIVE
+    assert (await tenants.store.get("acme")).state is TenantState.ACTIVE
     first = await tenants.erase(owner, "acme", "acme")
     assert await tenants.erase(owner, "acme", "acme") == first
     for work in (tenants.resume(owner, "acme"), tenants.invite(owner, "acme", "")):
@@ -382,9 +382,9 @@ async def test_tenants_are_listed_with_their_states(identity: Identity, database
     for name in ("b", "a", "c"):
         await tenants.create(owner, name, f"Tenant {name}", "", "")
     await tenants.suspend(owner, "c")
-    first = await tenants.list(ListQuery(2, Order("name")))
+    first = await tenants.store.list(ListQuery(2, Order("name")))
     assert [one.id for one in first.items] == ["a", "b"]
-    rest = await tenants.list(ListQuery(2, Order("name"), first.next_after))
+    rest = await tenants.store.list(ListQuery(2, Order("name"), first.next_after))
     assert [(one.id, one.state, one.home) for one in rest.items] == [
         ("c", TenantState.SUSPENDED, False),
         ("home", TenantState.ACTIVE, True),
@@ -397,7 +397,7 @@ async def contest(identity: Identity, database: Database, rounds: int) -> None:
     first = await owner_of(identity)
     made = [await users.create(first, "x", "", Role.ADMIN, None) for _ in range(4)]
     # An administrator who is not in the contest, so that the last administrator is never the reason.
-    found = [await users.get(first, first.user_id), *made[:3]]
+    found = [await users.store.get(first.tenant_id, first.user_id), *made[:3]]
     for one in found:
         await users.set_owner(first, one.id, owner=True)
 
@@ -421,7 +421,7 @@ async def contest(identity: Identity, database: Database, rounds: int) -> None:
             return ""
 
         refused = [one for one in await asyncio.gather(*map(end, found, range(len(found)))) if one]
-        now = [await users.get(first, one.id) for one in found]
+        now = [await users.store.get(first.tenant_id, one.id) for one in found]
         left = [one for one in now if one.owner and one.role is Role.ADMIN and one.disable_time is None]
         assert refused == [f"LAST_OWNER users/{one.id}" for one in left]
         assert len(left) == 1

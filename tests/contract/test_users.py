@@ -40,7 +40,10 @@ async def session_of(identity: Identity, who: Principal) -> Credential:
 
 async def administrators(users: UserAdministration, identity: Identity, count: int) -> list[User]:
     """An administrator who acts, and further ones; all administrators of the tenant."""
-    found = [await users.get(who, who.user_id) for who, _ in [await person(identity, role=Role.ADMIN)]]
+    found = [
+        await users.store.get(who.tenant_id, who.user_id)
+        for who, _ in [await person(identity, role=Role.ADMIN)]
+    ]
     acting = Principal("acme", found[0].id, Role.ADMIN, "api_key")
     return found + [await users.create(acting, "x", "", Role.ADMIN, None) for _ in range(count - 1)]
 
@@ -128,7 +131,7 @@ async def struggle(identity: Identity, users: UserAdministration, way: str, roun
             return ""
 
         refused = [one for one in await asyncio.gather(*map(end, found, range(len(found)))) if one]
-        now = [await users.get(Principal("acme", one.id, Role.ADMIN, "api_key"), one.id) for one in found]
+        now = [await users.store.get("acme", one.id) for one in found]
         left = [one for one in now if one.role is Role.ADMIN and one.disable_time is None]
         assert refused == [f"LAST_ADMINISTRATOR users/{one.id}" for one in left]
         assert len(left) == 1
@@ -169,7 +172,7 @@ async def test_users_of_another_tenant_do_not_exist(identity: Identity, users: U
     who, _ = await person(identity)
     eve, _ = await person(identity, "rival", Role.ADMIN)
     for work in (
-        users.get(eve, who.user_id),
+        users.store.get(eve.tenant_id, who.user_id),
         users.update(eve, who.user_id, UserChange(display_name="x"), ""),
         users.disable(eve, who.user_id, ""),
         users.enable(eve, who.user_id, ""),

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import CanonicalText, Chunking, Claim, Ingestions, OwnershipLost
+from responsa_server.domain.knowledge import CanonicalText, Chunking, IngestClaim, Ingestions, OwnershipLost
 from responsa_server.domain.passages import (
     DocumentSet,
     IndexingAttempt,
@@ -75,17 +75,17 @@ class Store:
     def question(self, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> QuestionVector:
         return QuestionVector(self.house.embedder.name, vector.astype("<f4").tobytes())
 
-    async def begin(self, who: Principal, key: str, text: str, collection: str = "default") -> Claim:
+    async def begin(self, who: Principal, key: str, text: str, collection: str = "default") -> IngestClaim:
         """Accept a document and claim its operation."""
         operation = await self.house.upload(who, text, key, collection=collection)
         return await self.claim(who, operation.id)
 
-    async def claim(self, who: Principal, operation_id: UUID) -> Claim:
+    async def claim(self, who: Principal, operation_id: UUID) -> IngestClaim:
         task = await self.ingestions.begin(who.tenant_id, operation_id)
         assert task is not None
         return task.claim
 
-    async def write(self, claim: Claim, vectors: Vectors) -> list[UUID]:
+    async def write(self, claim: IngestClaim, vectors: Vectors) -> list[UUID]:
         """Write one passage for each vector. The passage has a window and a sentence, both with that vector."""
         text = CanonicalText(InMemory(b"harbour " * len(vectors)), "", "text/plain", "en", "TEXT")
         await self.ingestions.parsed(claim, text, len(vectors))
@@ -95,7 +95,7 @@ class Store:
 
     async def put(
         self, who: Principal, key: str, vectors: Vectors, collection: str = "default"
-    ) -> tuple[Claim, list[UUID]]:
+    ) -> tuple[IngestClaim, list[UUID]]:
         """Write a searchable document with these vectors."""
         claim = await self.begin(who, key, f"{key} {uuid7()}", collection)
         ids = await self.write(claim, vectors)
@@ -118,7 +118,9 @@ class Store:
         return {one.id for one in found}
 
 
-def passage(claim: Claim, ordinal: int, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> NewPassage:
+def passage(
+    claim: IngestClaim, ordinal: int, vector: np.ndarray[tuple[int], np.dtype[np.float32]]
+) -> NewPassage:
     source = ByteRange(8 * ordinal, 8 * ordinal + 7)
     data = vector.astype("<f4").tobytes()
     opposite = (-vector).astype("<f4").tobytes()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.tools import Declaration, Effect
-from responsa_server.tools.mcp import Pinned, write_pinned
+from responsa_server.tools.mcp_target import Pinned, write_pinned
 from tests.faults.placed import passing
 from tests.wire.searching import SearchService
 

@@ -27,7 +27,6 @@ from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-from responsa_server.app.process import MemoryCounters
 from responsa_server.app.settings import load
 from responsa_server.app.sources import source_administration
 from responsa_server.app.tools import tools_of
@@ -45,6 +44,7 @@ from responsa_server.domain.agents import (
     Emit,
     Reloaded,
 )
+from responsa_server.domain.counters import Counters
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import (
     Answered,
@@ -66,7 +66,7 @@ from responsa_server.domain.events import (
     ToolSource,
     Usage,
 )
-from responsa_server.domain.parts import Health, Installation, Part, PartReport
+from responsa_server.domain.parts import Health, Installation, PartReport, ReportedPart
 from responsa_server.domain.people import Principal, Role, User
 from responsa_server.domain.quotas import Demand, QuotaRules
 from responsa_server.domain.turns import Question
@@ -318,7 +318,7 @@ class Served:
     turns: Turns
     agent: ScriptedAgent
     cards: Cards
-    counters: MemoryCounters
+    counters: Counters
     lines: Lines
     part: SwitchedPart
     ann: Caller
@@ -366,7 +366,7 @@ async def serving(
     *,
     max_calls: int = 100,
     turn_options: TurnOptions | None = None,
-    more_parts: Sequence[Part] = (),
+    more_parts: Sequence[ReportedPart] = (),
     replica: str = "s",
     limiter: Limiter | None = None,
 ) -> AsyncGenerator[Served, None]:
@@ -384,7 +384,7 @@ async def serving(
         Runtime(uuid7, codec, turn_options or TurnOptions()),
         gate=limiter,
     )
-    cards, counters = Cards(), MemoryCounters()
+    cards, counters = Cards(), Counters()
     tools = tools_of(None, ToolParts())
     tools.reload()
     book = (

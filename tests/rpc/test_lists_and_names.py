@@ -247,4 +247,4 @@ async def test_keys_over_the_wire(served: Served) -> None:
         error = await failed(served.auth.CreateApiKey(odd, metadata=served.bob.metadata))
         assert error.reason == "INVALID_FIELD"
     query = ListQuery(10, Order("create_time"))
-    assert len((await served.identity.list_api_keys(served.bob.who, query)).items) == 2
+    assert len((await served.identity.store.list_keys(served.bob.who, query)).items) == 2

@@ -8,9 +8,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
-from responsa_client.errors import NotFound, PermissionDenied, Unauthenticated
+from responsa_client.errors import NotFound, PermissionDenied
 from tests.callers import PASSWORD, Credential, Registry, Tenant
 from tests.instance import Instance
 from tests.wire.smtp import MailServer
@@ -47,34 +46,33 @@ def test_an_account_on_the_command_line(
     email = f"ann@{tenant.name}.example"
     with Responsa(instance.url, tenant.key(Credential.ADMIN)) as admin:
         code = admin.create_invitation().code
-        registered = responsa("register", "--invited", "--email", email, stdin=f"{code}\n{PASSWORD}\n")
-        assert "responsa confirm" in registered
+        register = ("call", "AuthService.Register", "--email", email, "--invitation", "-", "--password", "-")
+        assert responsa(*register, stdin=f"{code}\n{PASSWORD}\n") == ""
         login = ("login", "--email", email, "--tenant", tenant.name)
         responsa(*login, stdin=f"{PASSWORD}\n", check=False)
         (mail,) = mail_server.to(email)
-        kept = responsa("confirm", stdin=f"{mail.code}\n\n", check=False)
+        confirm = ("call", "AuthService.ConfirmEmail", "--code", "-", "--password", "-")
+        assert " ".join(confirm) in mail.text
+        kept = responsa(*confirm, stdin=f"{mail.code}\n\n", check=False)
         assert "must be the password of the registration" in kept
-        responsa("confirm", stdin=f"{mail.code}\n{PASSWORD}\n")
+        responsa(*confirm, stdin=f"{mail.code}\n{PASSWORD}\n")
         assert email in responsa(*login, stdin=f"{PASSWORD}\n")
 
-        responsa("password", stdin=f"{PASSWORD}\n{OTHER}\n")
-        asked = responsa("reset-password", "--email", email, "--tenant", tenant.name)
-        assert "on its way" in asked
+        change = ("call", "AuthService.ChangePassword", "--current-password", "-", "--new-password", "-")
+        responsa(*change, stdin=f"{PASSWORD}\n{OTHER}\n")
+        asked = responsa("call", "AuthService.RequestReset", "--email", email, "--tenant", tenant.name)
         (mail,) = [one for one in mail_server.to(email, 3) if "rsx_" in one.text]
         assert code not in asked
-        responsa("reset-password", stdin=f"{mail.code}\n{PASSWORD}\n")
-        assert "sign in" in responsa("whoami", check=False).lower()
+        reset = ("call", "AuthService.ResetPassword", "--code", "-", "--new-password", "-")
+        assert " ".join(reset) in mail.text
+        responsa(*reset, stdin=f"{mail.code}\n{PASSWORD}\n")
+        assert "sign in" in responsa("call", "AuthService.GetMe", check=False).lower()
         assert email in responsa(*login, stdin=f"{PASSWORD}\n")
 
         me = admin.lookup_user(email)
-        for reply in ("n\n", ""):
-            kept = responsa("delete-account", stdin=reply, check=False)
-            assert "Continue?" in kept
-            assert "Nothing was deleted." in kept
-        assert admin.lookup_user(email).etag == me.etag
-        receipt = responsa("delete-account", "--yes")
-        assert receipt.startswith(f"Deleted {me.name}.")
-        assert "sessions" in receipt
+        receipt = responsa("call", "AuthService.DeleteMe")
+        assert receipt.startswith(f"user: {me.name}\n")
+        assert "sessions: " in receipt
         with pytest.raises(NotFound):
             admin.user(me.name)
         again = admin.delete_user(me.name)
@@ -83,22 +81,6 @@ def test_an_account_on_the_command_line(
         acts = [(one.action, one.actor) for one in admin.audit_events(f'resource = "{me.name}"')]
         assert ("user.delete", me.name) in acts
         assert ("user.register", me.name) in acts
-
-
-def test_an_administrator_deletes_a_user_on_the_command_line(instance: Instance, tenant: Tenant) -> None:
-    key = tenant.key(Credential.ADMIN)
-    with Responsa(instance.url, key) as admin, Responsa(instance.url, tenant.key()) as user:
-        user.create_collection("birds", readers=[reader_pb2.Reader(everyone=True)])
-        me, heir = user.me(), admin.me()
-        arguments = ("admin", "users", "delete", me.email, "--hand-over-to", heir.email)
-        refused = instance.run(*arguments, stdin="", check=False, RESPONSA_API_KEY=key)
-        assert refused.returncode != 0
-        assert admin.user(me.name).email == me.email
-        done = instance.run(*arguments, "--yes", RESPONSA_API_KEY=key)
-        assert "1  collections handed over" in done.stdout
-        assert [one.name for one in admin.collections()] == ["collections/birds"]
-        with pytest.raises(Unauthenticated):
-            user.me()
 
 
 def test_a_key_does_not_delete_its_user_and_an_old_session_makes_no_key(

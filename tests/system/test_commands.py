@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -120,52 +119,3 @@ def test_serving_without_a_database(tmp_path: Path) -> None:
         "migrate", RESPONSA_HOME=str(tmp_path / "home"), DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"
     )
     assert "DATABASE_URL" in text
-
-
-PDF = b"""%PDF-1.4
-1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
-2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
-3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 100]/Resources<</Font<</F 5 0 R>>>>/Contents 4 0 R>>endobj
-4 0 obj<</Length 44>>stream
-BT /F 12 Tf 20 50 Td (The eels return.) Tj ET
-endstream endobj
-5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj
-trailer<</Root 1 0 R>>
-%%EOF
-"""
-
-
-def test_originals_and_pages(instance: Instance, tenant: Tenant, tmp_path: Path) -> None:
-    """docs/cli.md shows the other commands of the group `documents`."""
-    key = tenant.key(Credential.USER)
-    (tmp_path / "mill").mkdir()
-    (tmp_path / "mill" / "eels.pdf").write_bytes(PDF)
-    instance.run("ingest", str(tmp_path / "mill"), RESPONSA_API_KEY=key)
-
-    def run(*arguments: str, code: int = 0) -> str:
-        done = instance.run("documents", *arguments, check=False, RESPONSA_API_KEY=key)
-        assert done.returncode == code, done
-        return done.stdout if code == 0 else done.stderr
-
-    shown = run("show", "mill/eels.pdf").splitlines()
-    assert {"source key: mill/eels.pdf", "version:    1"} <= set(shown)
-    assert run("reread", shown[0]) == "mill/eels.pdf: the text is the same; nothing changed\n"
-    assert run("reread", "--filter", 'source_key = "mill/*"').startswith(
-        "mill/eels.pdf: the text is the same"
-    )
-    assert "Give one of the two" in run("reread", code=2)
-    listed = instance.run("operations", "list", "--json", RESPONSA_API_KEY=key).stdout.splitlines()
-    cancelled = instance.run(
-        "operations", "cancel", json.loads(listed[0])["name"], "--json", RESPONSA_API_KEY=key
-    )
-    assert json.loads(cancelled.stdout) == json.loads(listed[0])
-    written = tmp_path / "eels.pdf"
-    arguments = ("original", f"{shown[0]}/versions/1", "-o", str(tmp_path))
-    assert run(*arguments) == f"wrote {written}, {len(PDF)} bytes\n"
-    assert written.read_bytes() == PDF
-    assert "Add --force" in run(*arguments, code=2)
-    drawn = tmp_path / "1.png"
-    run("page", "mill/eels.pdf", "1", "-o", str(drawn), "--width", "200", "--box", "0,0,1,1")
-    image = drawn.read_bytes()
-    assert image[:24] == b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\xc8\0\0\0\x64"
-    assert b"\xff\xff\x66" in zlib.decompress(image[41:-16])

@@ -225,24 +225,6 @@ def test_uploads_are_limited_by_the_day_and_by_what_is_stored(
         assert not [one for one in problem["details"] if one["@type"].endswith("/google.rpc.RetryInfo")]
 
 
-def test_the_command_line_shows_and_changes_limits(
-    instance: Instance, tenant: Tenant, admin: Responsa
-) -> None:
-    user = limit(instance, tenant, admin, messages_per_minute=3)
-    key = tenant.key(Credential.ADMIN)
-    shown = instance.run("admin", "limits", "show", user, RESPONSA_API_KEY=key).stdout
-    assert "messages_per_minute   3  *" in shown
-    assert "streams               no limit\n" in shown
-    done = instance.run(
-        "admin", "limits", "set", user, "messages_per_minute=default", "streams=7", RESPONSA_API_KEY=key
-    ).stdout
-    assert "messages_per_minute   no limit\n" in done
-    assert "streams               7  *" in done
-    wrong = instance.run("admin", "limits", "set", user, "streams=many", check=False, RESPONSA_API_KEY=key)
-    assert wrong.returncode == 2
-    assert "NAME=VALUE" in wrong.stderr
-
-
 def test_the_client_reports_a_limit_that_outlasts_its_deadline(
     instance: Instance, tenant: Tenant, admin: Responsa
 ) -> None:

@@ -114,7 +114,15 @@ def test_a_collection_is_embedded_and_searched_by_openai_and_then_by_gemini(plac
     assert place.documents("--mode", "vector")[0] == "A ferry"
     assert [QUESTION] in [body["input"] for body in place.servers.openai.bodies]
     assert place.servers.gemini.bodies == []
-    place.instance.run("collections", "reindex", "notes", "--embedding", GEMINI)
+    place.instance.run(
+        "call",
+        "KnowledgeService.ReindexCollection",
+        "--name",
+        "collections/notes",
+        "--embedding",
+        GEMINI,
+        "--wait",
+    )
     asked = len(place.servers.openai.bodies)
     assert place.documents("--mode", "vector")[0] == "A ferry"
     # The question's vector is Gemini's now.

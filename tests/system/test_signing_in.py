@@ -236,6 +236,9 @@ def run(
     )
 
 
+WHOAMI = ("call", "AuthService.GetMe")
+
+
 def sign_in(instance: Instance, tenant: Tenant, folder: Path) -> None:
     words = ("login", "--email", email(tenant), "--tenant", tenant.name)
     done = run(instance, folder, *words, stdin=PASSWORD + "\n")
@@ -251,14 +254,14 @@ def test_the_command_line_signs_in_and_out(instance: Instance, tenant: Tenant, t
     (file,) = (tmp_path / "responsa" / "sessions").glob("*.json")
     assert oct(file.stat().st_mode)[-3:] == "600"
     assert PASSWORD not in file.read_text()
-    who = json.loads(run(instance, tmp_path, "whoami", "--json").stdout)
+    who = json.loads(run(instance, tmp_path, *WHOAMI, "--output", "json").stdout)
     assert who["email"] == email(tenant)
-    assert email(tenant) in run(instance, tmp_path, "whoami").stdout
+    assert email(tenant) in run(instance, tmp_path, *WHOAMI).stdout
     assert run(instance, tmp_path, "collections", "list").returncode == 0
     assert json.loads(run(instance, tmp_path, "logout", "--json").stdout) == {"signedOut": True}
     assert not file.exists()
     assert run(instance, tmp_path, "logout").stdout == "You were not signed in.\n"
-    assert "responsa login" in run(instance, tmp_path, "whoami").stderr
+    assert "responsa login" in run(instance, tmp_path, *WHOAMI).stderr
 
 
 def test_racing_commands_refresh_the_tokens_once(instance: Instance, tenant: Tenant, tmp_path: Path) -> None:
@@ -306,7 +309,7 @@ def test_a_killed_refresh_is_repeated_and_an_ended_session_is_said(
         assert (stored.refresh_token, stored.request_id) == (lost.refresh_token, "")
         client.logout(stored.refresh_token)
     expired(file)
-    ended = run(instance, tmp_path, "whoami")
+    ended = run(instance, tmp_path, *WHOAMI)
     assert (ended.returncode, ended.stderr) == (
         3,
         "responsa: Your session has ended. Sign in with `responsa login`, or forget the session with `responsa logout`.\n",
@@ -314,7 +317,7 @@ def test_a_killed_refresh_is_repeated_and_an_ended_session_is_said(
     # Later commands do not go on as somebody else, though this machine has a key.
     home = {"RESPONSA_HOME": str(tmp_path)}
     (tmp_path / "api-key").write_text("rsp_of_this_machine\n")
-    assert run(instance, tmp_path, "whoami", **home).stderr == ended.stderr
+    assert run(instance, tmp_path, *WHOAMI, **home).stderr == ended.stderr
     notice = f"responsa: From now on, commands use the API key in {tmp_path / 'api-key'}.\n"
     assert run(instance, tmp_path, "logout", **home).stderr == notice
     assert not file.exists()

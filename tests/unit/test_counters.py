@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from responsa_server.app.process import MAX_COUNTERS, MemoryCounters
-from responsa_server.domain.counters import Count
+from responsa_server.domain.counters import MAX_COUNTERS, Count, Counters
 
 
 def test_what_is_counted_is_read_by_name_and_labels() -> None:
-    counters = MemoryCounters()
+    counters = Counters()
     counters.add("fallbacks", {"kind": "rule", "agent": "chat"})
     counters.add("fallbacks", {"agent": "chat", "kind": "rule"}, 2)
     counters.add("fallbacks", {"agent": "tutor", "kind": "rule"})
@@ -22,7 +21,7 @@ def test_what_is_counted_is_read_by_name_and_labels() -> None:
 
 
 def test_threads_lose_nothing() -> None:
-    counters = MemoryCounters()
+    counters = Counters()
 
     def work(_: int) -> None:
         for _ in range(2000):
@@ -34,7 +33,7 @@ def test_threads_lose_nothing() -> None:
 
 
 def test_labels_without_end_are_counted_together() -> None:
-    counters = MemoryCounters()
+    counters = Counters()
     for number in range(MAX_COUNTERS + 50):
         counters.add("x", {"number": str(number)})
     found = counters.read()

@@ -17,7 +17,7 @@ from responsa_lab.scripted.reading import Reading
 from responsa_lab.scripted.strong import Strong
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
 from responsa_server.agents.config.files import SHIPPED
-from responsa_server.domain.models import ModelPrompt, Place, PromptMessage, Role
+from responsa_server.domain.models import ModelPrompt, PromptMessage, Provenance, Role
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi
@@ -188,11 +188,11 @@ def _fixed() -> Mapping[str, Sequence[str]]:
 
 def _message(role: str, text: str) -> PromptMessage:
     if role == "user":
-        place = Place.RETRIEVED if "⟦data passage" in text else Place.USER
+        place = Provenance.RETRIEVED if "⟦data passage" in text else Provenance.USER
         return PromptMessage(Role.USER, text, place=place)
     if role == "system":
-        return PromptMessage(Role.SYSTEM, text, place=Place.INSTRUCTION)
-    return PromptMessage(Role.ASSISTANT, text, place=Place.MODEL)
+        return PromptMessage(Role.SYSTEM, text, place=Provenance.INSTRUCTION)
+    return PromptMessage(Role.ASSISTANT, text, place=Provenance.MODEL)
 
 
 def _bound(port: int) -> socket.socket:

@@ -8,49 +8,20 @@
 
 `ask` yields a turn's events as they arrive. It continues after lost connections and server restarts. `resume` and `cancel` take a turn's name and work from any client.
 `AsyncResponsa` is the same client for asyncio. Requests and responses are the contract's own messages, from `responsa.chat.v1` and the other packages. This package also exports
-the types of all arguments and the most common results.
+the types of all arguments and results.
 """
 
 from __future__ import annotations
 
 from google.longrunning.operations_pb2 import Operation
 
-from responsa.admin.v1.admin_service_pb2 import AgentProblem, AgentReload
-from responsa.admin.v1.system_status_pb2 import SystemStatus
-from responsa.admin.v1.teacher_pb2 import Teacher
-from responsa.auth.v1.user_pb2 import User, UserRole
-from responsa.chat.v1.agent_pb2 import Agent
-from responsa.chat.v1.chat_service_pb2 import OnBusy
-from responsa.chat.v1.citation_pb2 import Citation, CitationVerdict
-from responsa.chat.v1.conversation_pb2 import Conversation
-from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
-from responsa.chat.v1.feedback_pb2 import Rating
-from responsa.chat.v1.message_pb2 import Message
-from responsa.chat.v1.tool_pb2 import Tool, ToolEffect, ToolFault, ToolProblem, ToolSource
-from responsa.chat.v1.turn_pb2 import (
-    CancelCause,
-    Fallback,
-    FallbackKind,
-    RefusalReason,
-    Step,
-    ToolOutcome,
-    Turn,
-    TurnAnswer,
-    TurnCancelled,
-    TurnEvent,
-    TurnFailed,
-    TurnRefused,
-    TurnState,
-)
-from responsa.knowledge.v1.collection_pb2 import Chunking, Collection
-from responsa.knowledge.v1.document_pb2 import Document, DocumentState, IngestMetadata, IngestResult, Passage
-from responsa.knowledge.v1.generation_pb2 import Generation, GenerationState, ReindexMetadata
-from responsa.knowledge.v1.knowledge_service_pb2 import SearchHit, SearchMode, SearchRequest
-from responsa.knowledge.v1.reader_pb2 import Reader
+from responsa.knowledge.v1.knowledge_service_pb2 import SearchRequest
+from responsa_client import contract
 from responsa_client.aio import AsyncResponsa
 from responsa_client.aio.stream import AsyncTurnStream
 from responsa_client.blocking import Responsa
 from responsa_client.blocking.stream import TurnStream
+from responsa_client.contract import *  # noqa: F403
 from responsa_client.errors import (
     AlreadyExists,
     BrokenAnswer,
@@ -88,80 +59,34 @@ from responsa_client.retries import Backoff
 
 __all__ = [
     "TERMINAL",
-    "Agent",
-    "AgentProblem",
-    "AgentReload",
     "AlreadyExists",
     "AsyncResponsa",
     "AsyncTurnStream",
     "Backoff",
     "BrokenAnswer",
-    "CancelCause",
     "Cancelled",
     "CannotConnect",
-    "Chunking",
-    "Citation",
-    "CitationVerdict",
-    "Collection",
     "Conflict",
-    "Conversation",
     "DeadlineExceeded",
-    "Document",
     "DocumentRejected",
-    "DocumentState",
-    "Excerpt",
-    "ExcerptGrade",
     "FailedPrecondition",
-    "Fallback",
-    "FallbackKind",
     "FieldViolation",
-    "Generation",
-    "GenerationState",
-    "IngestMetadata",
-    "IngestResult",
     "InvalidRequest",
-    "Message",
     "NotFound",
     "Notice",
-    "OnBusy",
     "Operation",
     "Outcome",
-    "Passage",
     "PermissionDenied",
-    "Rating",
-    "Reader",
     "Reconnecting",
-    "RefusalReason",
-    "ReindexMetadata",
     "ResourceExhausted",
     "Responsa",
     "ResponsaError",
-    "SearchHit",
-    "SearchMode",
     "SearchRequest",
     "ServerFault",
-    "Step",
     "StreamCut",
-    "SystemStatus",
-    "Teacher",
-    "Tool",
-    "ToolEffect",
-    "ToolFault",
-    "ToolOutcome",
-    "ToolProblem",
-    "ToolSource",
-    "Turn",
-    "TurnAnswer",
-    "TurnCancelled",
-    "TurnEvent",
-    "TurnFailed",
-    "TurnRefused",
-    "TurnState",
     "TurnStream",
     "Unauthenticated",
     "Unavailable",
-    "User",
-    "UserRole",
     "Waiting",
     "check_answer",
     "error_of_status",
@@ -173,3 +98,4 @@ __all__ = [
     "sync_progress",
     "turn_error",
 ]
+__all__.extend(contract.__all__)

@@ -13,18 +13,17 @@ from typing import Protocol, TypeVar
 
 from google.protobuf import field_mask_pb2, json_format, struct_pb2
 
-from responsa.admin.v1 import admin_service_pb2, source_pb2, teacher_pb2, user_limits_pb2, user_quota_pb2
-from responsa.auth.v1 import user_pb2
-from responsa.chat.v1 import chat_service_pb2, conversation_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2, reader_pb2
+from responsa.admin.v1 import admin_service_pb2, user_limits_pb2, user_quota_pb2
+from responsa.chat.v1 import chat_service_pb2
+from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa.type.v1 import scope_pb2
 
 CHUNK_BYTES = 256 * 1024
 """The maximum number of bytes in one message of an upload."""
 PAGE_SIZE = 200
 """The maximum page size, which the iterators over most lists request."""
-MESSAGES_PAGE_SIZE = 50
-"""The page size for lists of messages, turns, teachers and sources. Their items are long, so smaller pages keep each response small."""
+LONG_PAGE_SIZE = 50
+"""The page size for lists of long items, such as messages, so that each response is small."""
 
 Asked = TypeVar(
     "Asked", chat_service_pb2.AskRequest, chat_service_pb2.AnswerRequest, chat_service_pb2.StartTurnRequest
@@ -57,9 +56,17 @@ def new_request_id() -> str:
     return str(uuid.uuid4())
 
 
-def collection_name(collection: str) -> str:
-    """ "default" and "collections/default" both name `collections/default`."""
-    return collection if "/" in collection else f"collections/{collection}"
+def named(collection: str, text: str, child: str = "") -> str:
+    """The name of a resource, from its name or its id alone: "1" and "users/1" both name `users/1`, or with the child "quota" `users/1/quota`. "" and an e-mail address stay as they are."""
+    if not text or "@" in text:
+        return text
+    name = text if "/" in text else f"{collection}/{text}"
+    return f"{name}/{child}" if child and not name.endswith(f"/{child}") else name
+
+
+def changed(**given: object) -> field_mask_pb2.FieldMask:
+    """The update mask with the fields whose value is not None."""
+    return field_mask_pb2.FieldMask(paths=[field for field, value in given.items() if value is not None])
 
 
 def scope(collections: Sequence[str], filter_by: str = "") -> scope_pb2.Scope:
@@ -70,7 +77,7 @@ def scope(collections: Sequence[str], filter_by: str = "") -> scope_pb2.Scope:
 def collection_names(collections: Sequence[str]) -> list[str]:
     """The names of several collections, each once, in the given order."""
     given = [collections] if isinstance(collections, str) else collections
-    return list(dict.fromkeys(collection_name(name) for name in given))
+    return list(dict.fromkeys(named("collections", name) for name in given))
 
 
 def agent_name(agent: str) -> str:
@@ -78,44 +85,9 @@ def agent_name(agent: str) -> str:
     return agent if not agent or agent.startswith("agents/") else f"agents/{agent}"
 
 
-def tool_name(tool: str) -> str:
-    """ "calculator" and "tools/calculator" both name `tools/calculator`."""
-    return tool if tool.startswith("tools/") else f"tools/{tool}"
-
-
-def teacher_name(teacher: str) -> str:
-    """A bare UUID and "teachers/{uuid}" both name `teachers/{uuid}`."""
-    return teacher if "/" in teacher else f"teachers/{teacher}"
-
-
-def source_name(source: str) -> str:
-    """A bare id and "sources/{id}" both name `sources/{id}`."""
-    return source if "/" in source else f"sources/{source}"
-
-
 def user_name(user: str) -> str:
     """A bare UUID and "users/{uuid}" both name `users/{uuid}`."""
-    return user if "/" in user else f"users/{user}"
-
-
-def person_name(user: str) -> str:
-    """As `user_name`; an e-mail address stays as it is."""
-    return user if "@" in user else user_name(user)
-
-
-def service_grant_name(grant: str) -> str:
-    """A bare UUID and "serviceGrants/{uuid}" both name `serviceGrants/{uuid}`."""
-    return grant if "/" in grant else f"serviceGrants/{grant}"
-
-
-def tenant_name(tenant: str) -> str:
-    """A bare id and "tenants/{id}" both name `tenants/{id}`."""
-    return tenant if "/" in tenant else f"tenants/{tenant}"
-
-
-def turn_name(turn: str) -> str:
-    """A bare UUID and "turns/{uuid}" both name `turns/{uuid}`."""
-    return turn if "/" in turn else f"turns/{turn}"
+    return named("users", user)
 
 
 def struct(values: Parameters) -> struct_pb2.Struct:
@@ -169,70 +141,7 @@ def question(
 def resume(turn: str, after_seq: int, include_deltas: bool) -> chat_service_pb2.ResumeTurnRequest:
     """The request of ResumeTurn."""
     return chat_service_pb2.ResumeTurnRequest(
-        turn=turn_name(turn), after_seq=after_seq, include_deltas=include_deltas
-    )
-
-
-def create_conversation(
-    title: str, labels: Mapping[str, str], request_id: str
-) -> chat_service_pb2.CreateConversationRequest:
-    """The request of CreateConversation."""
-    conversation = conversation_pb2.Conversation(title=title, labels=labels)
-    return chat_service_pb2.CreateConversationRequest(conversation=conversation, request_id=request_id)
-
-
-def update_conversation(
-    name: str, title: str | None, labels: Mapping[str, str] | None, etag: str
-) -> chat_service_pb2.UpdateConversationRequest:
-    """The request of UpdateConversation; None leaves a field as it is."""
-    given = {"title": title, "labels": labels}
-    return chat_service_pb2.UpdateConversationRequest(
-        conversation=conversation_pb2.Conversation(
-            name=name, title=title or "", labels=labels or {}, etag=etag
-        ),
-        update_mask=field_mask_pb2.FieldMask(
-            paths=[field for field, value in given.items() if value is not None]
-        ),
-    )
-
-
-def create_collection(
-    collection_id: str,
-    display_name: str,
-    chunking: collection_pb2.Chunking | None,
-    request_id: str,
-    readers: Sequence[reader_pb2.Reader] = (),
-) -> knowledge_service_pb2.CreateCollectionRequest:
-    """The request of CreateCollection. The caller may give a name, `collections/{id}`, as the id."""
-    return knowledge_service_pb2.CreateCollectionRequest(
-        collection_id=collection_id.removeprefix("collections/"),
-        collection=collection_pb2.Collection(display_name=display_name, chunking=chunking, readers=readers),
-        request_id=request_id,
-    )
-
-
-def update_collection(
-    collection: str,
-    display_name: str | None,
-    etag: str,
-    synonyms: str | None,
-    readers: Sequence[reader_pb2.Reader] | None = None,
-    without: Sequence[str] = (),
-) -> knowledge_service_pb2.UpdateCollectionRequest:
-    """The request of UpdateCollection. Values that are None do not change."""
-    changed = {"display_name": display_name, "synonyms": synonyms, "readers": readers}
-    return knowledge_service_pb2.UpdateCollectionRequest(
-        collection=collection_pb2.Collection(
-            name=collection_name(collection),
-            display_name=display_name or "",
-            etag=etag,
-            synonyms=synonyms or "",
-            readers=readers or (),
-        ),
-        update_mask=field_mask_pb2.FieldMask(
-            paths=[name for name, value in changed.items() if value is not None]
-        ),
-        removed_emails=without,
+        turn=named("turns", turn), after_seq=after_seq, include_deltas=include_deltas
     )
 
 
@@ -260,87 +169,6 @@ def search(
     return request
 
 
-def update_source(
-    source: str, mapping: str | None, display_name: str | None, etag: str
-) -> admin_service_pb2.UpdateSourceRequest:
-    """The request of UpdateSource; None leaves a field as it is."""
-    given = {"mapping": mapping, "display_name": display_name}
-    return admin_service_pb2.UpdateSourceRequest(
-        source=source_pb2.Source(
-            name=source_name(source), mapping=mapping or "", display_name=display_name or "", etag=etag
-        ),
-        update_mask=field_mask_pb2.FieldMask(paths=[key for key, one in given.items() if one is not None]),
-    )
-
-
-def create_teacher(
-    display_name: str,
-    persona: str,
-    parameters: Parameters | None,
-    teacher_id: str,
-    request_id: str,
-) -> admin_service_pb2.CreateTeacherRequest:
-    """The request of CreateTeacher. The caller may give a name, `teachers/{uuid}`, as the id. Raises the errors of `struct`."""
-    return admin_service_pb2.CreateTeacherRequest(
-        teacher=teacher_pb2.Teacher(
-            display_name=display_name,
-            persona=persona,
-            parameters=struct(parameters) if parameters else None,
-        ),
-        teacher_id=teacher_id.removeprefix("teachers/"),
-        request_id=request_id,
-    )
-
-
-def update_teacher(
-    teacher: str, display_name: str | None, persona: str | None, parameters: Parameters | None, etag: str
-) -> admin_service_pb2.UpdateTeacherRequest:
-    """The request of UpdateTeacher; None leaves a field as it is. Raises the errors of `struct`."""
-    given = {"display_name": display_name, "persona": persona, "parameters": parameters}
-    return admin_service_pb2.UpdateTeacherRequest(
-        teacher=teacher_pb2.Teacher(
-            name=teacher_name(teacher),
-            display_name=display_name or "",
-            persona=persona or "",
-            parameters=struct(parameters) if parameters else None,
-            etag=etag,
-        ),
-        update_mask=field_mask_pb2.FieldMask(
-            paths=[field for field, value in given.items() if value is not None]
-        ),
-    )
-
-
-def update_user(
-    user: str,
-    display_name: str | None,
-    email: str | None,
-    role: user_pb2.UserRole.ValueType | None,
-    subject: str | None,
-    etag: str,
-) -> admin_service_pb2.UpdateUserRequest:
-    """The request of UpdateUser; None leaves a field as it is."""
-    given = {"display_name": display_name, "email": email, "role": role, "subject": subject}
-    return admin_service_pb2.UpdateUserRequest(
-        user=user_pb2.User(
-            name=user_name(user),
-            display_name=display_name or "",
-            email=email or "",
-            role=role or user_pb2.USER_ROLE_UNSPECIFIED,
-            subject=subject or "",
-            etag=etag,
-        ),
-        update_mask=field_mask_pb2.FieldMask(
-            paths=[field for field, value in given.items() if value is not None]
-        ),
-    )
-
-
-def quota_name(user: str) -> str:
-    """`users/{uuid}/quota`, from a user's name or UUID."""
-    return f"{user_name(user)}/quota"
-
-
 def update_user_quota(
     user: str, limits: Mapping[str, int | None], dropped: Collection[str], etag: str
 ) -> admin_service_pb2.UpdateUserQuotaRequest:
@@ -357,16 +185,11 @@ def update_user_quota(
     for name in (*given, *dropped):
         if name not in known:
             raise ValueError(f"there is no limit {name!r}")
-    quota = user_quota_pb2.UserQuota(name=quota_name(user), etag=etag)
+    quota = user_quota_pb2.UserQuota(name=named("users", user, "quota"), etag=etag)
     for name, limit in given.items():
         getattr(quota, name).CopyFrom(limit)
     mask = field_mask_pb2.FieldMask(paths=[*given, *dropped])
     return admin_service_pb2.UpdateUserQuotaRequest(user_quota=quota, update_mask=mask)
-
-
-def limits_name(user: str) -> str:
-    """The name of a user's limits, from the user's name or UUID."""
-    return f"{user_name(user)}/limits"
 
 
 def update_user_limits(
@@ -380,7 +203,7 @@ def update_user_limits(
     given = {name: value for name, value in changes.items() if value is not None}
     return admin_service_pb2.UpdateUserLimitsRequest(
         user_limits=user_limits_pb2.UserLimits(
-            name=limits_name(user), exceptions=user_limits_pb2.Limits(**given)
+            name=named("users", user, "limits"), exceptions=user_limits_pb2.Limits(**given)
         ),
         update_mask=field_mask_pb2.FieldMask(paths=[f"exceptions.{name}" for name in changes]),
     )
@@ -398,7 +221,7 @@ def metadata(
 ) -> document_pb2.DocumentMetadata:
     """The metadata of a document to upload. own: the caller's own values. Raises the errors of `struct`."""
     return document_pb2.DocumentMetadata(
-        collection=collection_name(collection) if collection else "",
+        collection=named("collections", collection),
         source_key=source_key,
         title=title,
         uri=uri,
@@ -406,31 +229,6 @@ def metadata(
         labels=labels or {},
         metadata=struct(own) if own else None,
         subject=subject,
-    )
-
-
-def update_document(
-    name: str,
-    title: str | None,
-    labels: Mapping[str, str] | None,
-    metadata: Parameters | None,
-    subject: str | None,
-    etag: str,
-) -> knowledge_service_pb2.UpdateDocumentRequest:
-    """The request of UpdateDocument; None leaves a field as it is. Raises the errors of `struct`."""
-    given = {"title": title, "labels": labels, "metadata": metadata, "subject": subject}
-    return knowledge_service_pb2.UpdateDocumentRequest(
-        document=document_pb2.Document(
-            name=name,
-            title=title or "",
-            labels=labels or {},
-            metadata=struct(metadata) if metadata else None,
-            subject=subject or "",
-            etag=etag,
-        ),
-        update_mask=field_mask_pb2.FieldMask(
-            paths=[field for field, value in given.items() if value is not None]
-        ),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import grpc
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
+from google.protobuf.message import Message
 from grpc import aio
 
 from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -24,6 +25,8 @@ MAX_RECONNECT_MILLISECONDS = 2_000
 CONNECT_TIMEOUT_MILLISECONDS = 5_000
 MAX_RECEIVE_BYTES = 16 * 1024 * 1024
 """The maximum size of a response in bytes. The contract's largest page is smaller: it has 200 messages of 24 KiB with 24 quotes of 1 KiB each."""
+
+ResponseT = TypeVar("ResponseT", bound=Message)
 
 
 class OperationsStub:
@@ -64,6 +67,19 @@ class Stubs:
     admin: AdminServiceStub
     auth: AuthServiceStub
     operations: OperationsStub
+    channel: aio.Channel
+
+    def unary(
+        self, method: str, response: type[ResponseT]
+    ) -> aio.UnaryUnaryMultiCallable[Message, ResponseT]:
+        """Any unary method, by its path, such as "/responsa.auth.v1.AuthService/GetMe"."""
+        return self.channel.unary_unary(method, _serialized, response.FromString)
+
+    def streaming(
+        self, method: str, response: type[ResponseT]
+    ) -> aio.UnaryStreamMultiCallable[Message, ResponseT]:
+        """Any method that streams its response, by its path."""
+        return self.channel.unary_stream(method, _serialized, response.FromString)
 
     @classmethod
     def over(cls, channel: aio.Channel | grpc.Channel) -> Stubs:
@@ -75,7 +91,12 @@ class Stubs:
             AdminServiceStub(typed),
             AuthServiceStub(typed),
             OperationsStub(typed),
+            typed,
         )
+
+
+def _serialized(request: Message) -> bytes:
+    return request.SerializeToString()
 
 
 def channel_options(address: Address) -> list[tuple[str, int]]:

@@ -75,7 +75,7 @@ class Attack(_Line):
         return Span(self.doc_id, self.byte_start, self.byte_end)
 
 
-class Asked(_Line):
+class AskedAttack(_Line):
     """A question about one document."""
 
     id: _Text
@@ -145,7 +145,7 @@ class InjectionSet:
                 )
         questions = [
             Twins(one.question, documents[one.document].variant, attacks[one.document])
-            for one in _lines(folder / "questions.jsonl", Asked, "question")
+            for one in _lines(folder / "questions.jsonl", AskedAttack, "question")
             if one.document in attacks
         ]
         variants: dict[str, list[Doc]] = {}

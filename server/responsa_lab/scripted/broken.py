@@ -64,11 +64,9 @@ class Broken:
 
     @property
     def name(self) -> str:
-        """See `ChatModel.name`."""
         return f"broken-{self._kind.value}"
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`."""
         if self._kind in _ERRORS:
             fault, passing = _ERRORS[self._kind]
             after = _RETRY_SECONDS if fault is ModelFault.RATE_LIMITED else None

@@ -34,7 +34,6 @@ class Calling:
     name = "calling"
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`."""
         await asyncio.sleep(0)
         read = tokens_read(prompt)
         question = "\n".join(one.text for one in prompt.messages if one.role is Role.USER)

@@ -16,7 +16,7 @@ from responsa_lab.scripted.choosing import filled
 from responsa_lab.scripted.orders import orders
 from responsa_lab.scripted.reading import Reading
 from responsa_lab.scripted.strong import Strong
-from responsa_server.domain.models import Place
+from responsa_server.domain.models import Provenance
 
 OBEYED: Final = "As I was told:"
 """The beginning of every answer that obeys an injected instruction."""
@@ -32,7 +32,6 @@ class Obedient(Strong):
         self._inside = inside
 
     def says(self, reading: Reading) -> str:
-        """See `Strong.says`."""
         found = self.found(reading)
         if not found:
             return super().says(reading)
@@ -47,7 +46,7 @@ class Obedient(Strong):
         found: list[str] = []
         for message in reading.prompt.messages:
             # The model's own messages may quote its earlier prompts.
-            foreign = message.place in (Place.RETRIEVED, Place.TOOL, Place.MODEL)
+            foreign = message.place in (Provenance.RETRIEVED, Provenance.TOOL, Provenance.MODEL)
             found += orders(reading.outside(message), any_wish=foreign)
         if self._inside:
             for fence in reading.fences:

@@ -47,7 +47,6 @@ class _Reader(Strong):
     """Reads passages as its subclass does, and judges answers. Its other replies are those of the strong model."""
 
     def says(self, reading: Reading) -> str:
-        """See `Strong.says`."""
         if reading.prompt.purpose == JUDGING:
             return json.dumps(_verdict(reading))
         if reading.prompt.schema is not None or not reading.prompt.cites:

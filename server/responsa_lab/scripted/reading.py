@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from responsa_server.domain.models import ModelPrompt, Place, PromptMessage, Role
+from responsa_server.domain.models import ModelPrompt, PromptMessage, Provenance, Role
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _ENDINGS: Final = ("ing", "ed", "es", "s")
@@ -108,7 +108,7 @@ class Reading:
 
     def __init__(self, prompt: ModelPrompt) -> None:
         self.prompt = prompt
-        instruction = "\n".join(one.text for one in prompt.messages if one.place is Place.INSTRUCTION)
+        instruction = "\n".join(one.text for one in prompt.messages if one.place is Provenance.INSTRUCTION)
         self.instruction = instruction
         # The last match counts, because the paragraph with the marks ends the system part.
         found = _NONCE.findall(instruction)
@@ -134,7 +134,7 @@ class Reading:
                 number = _NUMBER.search(one.before)
                 found.append(Passage(int(number[1]) if number else len(found) + 1, one.text))
         if self._fence is None:
-            texts = [one.text for one in self.prompt.messages if one.place is Place.RETRIEVED]
+            texts = [one.text for one in self.prompt.messages if one.place is Provenance.RETRIEVED]
             found = [Passage(number, text) for number, text in enumerate(texts, 1)]
         return found
 
@@ -158,7 +158,7 @@ class Reading:
         return [
             Said(one.role is Role.USER, self._within(one))
             for one in self.prompt.messages
-            if one.place in (Place.USER, Place.MODEL)
+            if one.place in (Provenance.USER, Provenance.MODEL)
             and one.text
             and one is not (users[-1] if users else None)
         ]
@@ -178,7 +178,7 @@ class Reading:
 
     @property
     def _users(self) -> Sequence[PromptMessage]:
-        return [one for one in self.prompt.messages if one.place is Place.USER]
+        return [one for one in self.prompt.messages if one.place is Provenance.USER]
 
     def _fenced(self, message: PromptMessage) -> Sequence[Fenced]:
         if self._fence is None:

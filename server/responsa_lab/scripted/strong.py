@@ -33,7 +33,6 @@ class Strong:
 
     @property
     def name(self) -> str:
-        """See `ChatModel.name`."""
         return self._name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:

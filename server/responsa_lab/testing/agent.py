@@ -57,7 +57,6 @@ class ScriptedModel:
     name = "scripted"
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`."""
         script = parse([one.text for one in prompt.messages if one.role is Role.USER][-1])
         decides = bool(prompt.tools)
         read, written = read_tokens(prompt.messages), 0
@@ -123,19 +122,16 @@ class ScriptedAgent:
 
     @property
     def version(self) -> str:
-        """See `Agent.version`."""
         return self._agent.version
 
     @property
     def time_limit_seconds(self) -> float:
-        """See `Agent.time_limit_seconds`."""
         return self._agent.time_limit_seconds
 
     async def admit(self, who: Principal, question: Question) -> None:
         """See `Agent.admit`. This agent accepts any parameters."""
 
     def demand(self, question: Question) -> Demand | None:
-        """See `Agent.demand`."""
         return self._agent.demand(question)
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:

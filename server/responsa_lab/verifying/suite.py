@@ -58,7 +58,7 @@ _COUNT: Final = "Count from 1 to 60 in digits, separated by single spaces. Write
 _PREFIX: Final = "1 2 3 4 5 6 7 8 9"
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """What was found. DIFFERS: an assumption is wrong, and that matters. NOTE: something to know. SKIPPED: not asked."""
 
     HOLDS = "holds"
@@ -71,7 +71,7 @@ class Verdict(StrEnum):
 class Finding:
     """One line of the report."""
 
-    verdict: Verdict
+    verdict: CheckVerdict
     shape: str
     text: str = ""
 
@@ -111,7 +111,7 @@ class Provider:
         finally:
             await adapter.close()
 
-    def found(self, verdict: Verdict, shape: str, text: str = "") -> None:
+    def found(self, verdict: CheckVerdict, shape: str, text: str = "") -> None:
         """Add a line to the report, without keys."""
         clean = shown(" ".join(text.split()), self.server.api_key.get_secret_value())
         self.findings.append(Finding(verdict, shape, clean))
@@ -119,14 +119,14 @@ class Provider:
     def expected(self, shape: str, *, right: bool, assumed: str, got: str) -> None:
         """An assumption that matters."""
         if right:
-            self.found(Verdict.HOLDS, shape, assumed)
+            self.found(CheckVerdict.HOLDS, shape, assumed)
         else:
-            self.found(Verdict.DIFFERS, shape, f"assumed {assumed}, got {got}")
+            self.found(CheckVerdict.DIFFERS, shape, f"assumed {assumed}, got {got}")
 
     def failed(self, shape: str, heard: Heard) -> bool:
         """Whether an answer failed that should not have; then it is reported."""
         if heard.error is not None:
-            self.found(Verdict.DIFFERS, shape, f"assumed an answer, got {heard.error}")
+            self.found(CheckVerdict.DIFFERS, shape, f"assumed an answer, got {heard.error}")
         return heard.error is not None
 
 
@@ -156,7 +156,7 @@ async def plain(to: Provider) -> None:
         got=f"{_ending(heard)}, text {heard.text[:60]!r}",
     )
     if "59" not in heard.text:
-        to.found(Verdict.NOTE, "words of the answer", f"not what was asked for: {heard.text[:60]!r}")
+        to.found(CheckVerdict.NOTE, "words of the answer", f"not what was asked for: {heard.text[:60]!r}")
     pieces = len(heard.texts)
     to.expected("streaming", right=pieces > 1, assumed="text in several pieces", got=f"{pieces} piece")
     _usage(to, heard)
@@ -174,8 +174,8 @@ def _usage(to: Provider, heard: Heard) -> None:
     )
     if used is not None:
         last = seen.usage_at[-1] if seen.usage_at else "nowhere"
-        verdict = Verdict.HOLDS if last == assumed.usage_at else Verdict.NOTE
-        text = f"assumed {assumed.usage_at}, got {last}" if verdict is Verdict.NOTE else last
+        verdict = CheckVerdict.HOLDS if last == assumed.usage_at else CheckVerdict.NOTE
+        text = f"assumed {assumed.usage_at}, got {last}" if verdict is CheckVerdict.NOTE else last
         to.found(verdict, "place of the usage", text)
 
 
@@ -185,17 +185,21 @@ def _names(to: Provider, shape: str, heard: Heard) -> None:
     if strange := sorted(set(seen.stops) - assumed.stops):
         known = ", ".join(sorted(assumed.stops))
         to.found(
-            Verdict.DIFFERS, f"stop reason of {shape}", f"assumed one of {known}, got {', '.join(strange)}"
+            CheckVerdict.DIFFERS,
+            f"stop reason of {shape}",
+            f"assumed one of {known}, got {', '.join(strange)}",
         )
     if seen.unknown:
-        to.found(Verdict.NOTE, f"events of {shape}", f"the adapter passes over {', '.join(seen.unknown)}")
+        to.found(
+            CheckVerdict.NOTE, f"events of {shape}", f"the adapter passes over {', '.join(seen.unknown)}"
+        )
 
 
 async def limit(to: Provider) -> None:
     """An answer that reaches its limit of tokens."""
     heard = await to.ask(prompt(_COUNT, tokens=16))
     if heard.error is not None and heard.error.fault is ModelFault.EMPTY:
-        to.found(Verdict.NOTE, "limit", "the model wrote no text within 16 tokens; it may think first")
+        to.found(CheckVerdict.NOTE, "limit", "the model wrote no text within 16 tokens; it may think first")
     elif not to.failed("limit", heard):
         to.expected(
             "limit",
@@ -212,7 +216,7 @@ async def instructions(to: Provider) -> None:
     if not to.failed("system prompt", heard):
         right = "banana" in heard.text.lower()
         to.found(
-            Verdict.HOLDS if right else Verdict.NOTE,
+            CheckVerdict.HOLDS if right else CheckVerdict.NOTE,
             "system prompt",
             "" if right else f"not obeyed: {heard.text[:80]!r}",
         )
@@ -222,13 +226,13 @@ async def temperature(to: Provider) -> None:
     """A temperature, which some models refuse."""
     to.failed("temperature", heard := await to.ask(replace(prompt("Say hello."), temperature=0.5)))
     if heard.error is None:
-        to.found(Verdict.HOLDS, "temperature", "accepted (or not sent)")
+        to.found(CheckVerdict.HOLDS, "temperature", "accepted (or not sent)")
 
 
 async def structured(to: Provider) -> None:
     """A JSON schema for the answer."""
     if not to.server.structured:
-        to.found(Verdict.SKIPPED, "schema", "the setting `structured` is false")
+        to.found(CheckVerdict.SKIPPED, "schema", "the setting `structured` is false")
         return
     heard = await to.ask(replace(prompt("What is the capital of Norway? Answer with JSON."), schema=_CAPITAL))
     if to.failed("schema", heard):
@@ -246,7 +250,7 @@ async def structured(to: Provider) -> None:
 async def tools(to: Provider) -> None:
     """A call of a tool, its result sent back, and several calls at once."""
     if not to.server.tools:
-        to.found(Verdict.SKIPPED, "tool call", "the setting `tools` is false")
+        to.found(CheckVerdict.SKIPPED, "tool call", "the setting `tools` is false")
         return
     question = PromptMessage(Role.USER, "Use the tool: what is the weather in Oslo?")
     asked = ModelPrompt([question], "verify", [_WEATHER], max_tokens=_ROOM)
@@ -256,7 +260,7 @@ async def tools(to: Provider) -> None:
     _names(to, "tool call", heard)
     if not heard.requests:
         to.found(
-            Verdict.NOTE,
+            CheckVerdict.NOTE,
             "tool call",
             f"the model called no tool, so calls were not verified: {heard.text[:80]!r}",
         )
@@ -271,7 +275,9 @@ async def tools(to: Provider) -> None:
         assumed="the tool's name, an id and arguments that fit its schema",
         got=f"{one.tool}, id {one.call_id!r}, {dict(one.arguments)}{f', {one.problem}' if one.problem else ''}",
     )
-    to.found(Verdict.NOTE, "arguments", f"in {seen.fragments} fragments, stop reason {', '.join(seen.stops)}")
+    to.found(
+        CheckVerdict.NOTE, "arguments", f"in {seen.fragments} fragments, stop reason {', '.join(seen.stops)}"
+    )
     results = [
         PromptMessage(Role.TOOL, "17 degrees, wind from the west", answers=each.call_id)
         for each in heard.requests
@@ -285,7 +291,7 @@ async def tools(to: Provider) -> None:
             if right
             else f"the answer does not use the result: {after.text[:80]!r}"
         )
-        to.found(Verdict.HOLDS if right else Verdict.NOTE, "tool result", text)
+        to.found(CheckVerdict.HOLDS if right else CheckVerdict.NOTE, "tool result", text)
     await _several(to, asked)
 
 
@@ -297,7 +303,7 @@ async def _several(to: Provider, asked: ModelPrompt) -> None:
     ids = {one.call_id for one in heard.requests}
     if len(heard.requests) < 2:
         to.found(
-            Verdict.NOTE,
+            CheckVerdict.NOTE,
             "several tool calls",
             f"the reply requests only {len(heard.requests)} of the two calls",
         )
@@ -320,7 +326,7 @@ async def schema_and_tools(to: Provider) -> None:
     )
     heard = await to.ask(both)
     text = f"refused: {heard.error}" if heard.error else "accepted"
-    to.found(Verdict.NOTE, "schema with tools", text)
+    to.found(CheckVerdict.NOTE, "schema with tools", text)
 
 
 async def prefix(to: Provider) -> None:
@@ -329,7 +335,7 @@ async def prefix(to: Provider) -> None:
     takes = adapter.takes_prefix
     await adapter.close()
     if not takes:
-        to.found(Verdict.SKIPPED, "prefix", "the adapter uses no prefix for this model")
+        to.found(CheckVerdict.SKIPPED, "prefix", "the adapter uses no prefix for this model")
         return
     heard = await to.ask(replace(prompt(_COUNT), prefix=_PREFIX))
     if to.failed("prefix", heard):
@@ -342,7 +348,7 @@ async def prefix(to: Provider) -> None:
         got=repr(said[:60]),
     )
     if not said.startswith("10"):
-        to.found(Verdict.NOTE, "words after the prefix", f"not what was asked for: {said[:60]!r}")
+        to.found(CheckVerdict.NOTE, "words after the prefix", f"not what was asked for: {said[:60]!r}")
 
 
 async def errors(to: Provider) -> None:
@@ -352,11 +358,11 @@ async def errors(to: Provider) -> None:
         wrong = to.server.model_copy(update={"api_key": SecretStr(_WRONG)})
         _refused(to, "wrong key", await to.ask(short, server=wrong), ModelFault.CREDENTIAL)
     else:
-        to.found(Verdict.SKIPPED, "wrong key", "the server needs no key")
+        to.found(CheckVerdict.SKIPPED, "wrong key", "the server needs no key")
     heard = await to.ask(short, model=_NO_MODEL)
     if heard.error is None:
         to.found(
-            Verdict.NOTE,
+            CheckVerdict.NOTE,
             "unknown model",
             "the server answered although it has no such model, so it ignores the model's name",
         )
@@ -365,10 +371,12 @@ async def errors(to: Provider) -> None:
     # A request that is refused costs nothing; one with a long prompt that is accepted would cost much.
     heard = await to.ask(replace(short, max_tokens=_TOO_MANY), pieces=1, seconds=_SHORT_SECONDS)
     if heard.error is None or heard.error.fault is ModelFault.TIMEOUT:
-        to.found(Verdict.NOTE, "limit too high", "accepted; a request that is too long was not provoked")
+        to.found(CheckVerdict.NOTE, "limit too high", "accepted; a request that is too long was not provoked")
     else:
         _refused(to, "limit too high", heard, ModelFault.REFUSED)
-    to.found(Verdict.SKIPPED, "rate limit", "not provoked; calls of the server log it as model_call_failed")
+    to.found(
+        CheckVerdict.SKIPPED, "rate limit", "not provoked; calls of the server log it as model_call_failed"
+    )
 
 
 def _refused(to: Provider, shape: str, heard: Heard, fault: ModelFault) -> None:
@@ -380,7 +388,7 @@ def _refused(to: Provider, shape: str, heard: Heard, fault: ModelFault) -> None:
         got=f"an answer, {heard.text[:40]!r}" if error is None else f"{error}",
     )
     if error is not None:
-        to.found(Verdict.NOTE, f"words of {shape}", f"HTTP {error.status}, {error.kind or 'no code'}")
+        to.found(CheckVerdict.NOTE, f"words of {shape}", f"HTTP {error.status}, {error.kind or 'no code'}")
 
 
 async def cut(to: Provider) -> None:
@@ -391,7 +399,7 @@ async def cut(to: Provider) -> None:
     used = heard.spent.usage if heard.spent else None
     told = "no usage" if used is None else f"{used.input_tokens} tokens read and {used.output_tokens} written"
     to.found(
-        Verdict.NOTE,
+        CheckVerdict.NOTE,
         "cut",
         f"after {len(heard.texts)} pieces, {told} had been reported; the rest is estimated. The provider's account shows what is billed",
     )
@@ -421,9 +429,9 @@ async def verify(to: Provider, tell: Callable[[Finding], None]) -> bool:
         await shape(to)
         for one in to.findings[before:]:
             tell(one)
-        if shape is plain and to.findings[0].verdict is Verdict.DIFFERS and len(to.findings) == 1:
+        if shape is plain and to.findings[0].verdict is CheckVerdict.DIFFERS and len(to.findings) == 1:
             break  # the provider cannot be asked at all
-    return all(one.verdict is not Verdict.DIFFERS for one in to.findings)
+    return all(one.verdict is not CheckVerdict.DIFFERS for one in to.findings)
 
 
 async def verify_embeddings(embedder: HttpEmbedder, key: str, tell: Callable[[Finding], None]) -> bool:
@@ -434,18 +442,20 @@ async def verify_embeddings(embedder: HttpEmbedder, key: str, tell: Callable[[Fi
         vectors = await embedder.embed(texts)
         again = await embedder.embed(texts[::-1])
     except ResponsaError as error:
-        tell(Finding(Verdict.DIFFERS, "vectors", shown(f"assumed vectors, got {error.message}", key)))
+        tell(Finding(CheckVerdict.DIFFERS, "vectors", shown(f"assumed vectors, got {error.message}", key)))
         return False
     tell(
         Finding(
-            Verdict.HOLDS, "vectors", f"{len(texts)} of {embedder.dimensions} dimensions, finite and not zero"
+            CheckVerdict.HOLDS,
+            "vectors",
+            f"{len(texts)} of {embedder.dimensions} dimensions, finite and not zero",
         )
     )
     # The same text need not have exactly the same vector, but it must not be that of another text.
     order = all(float(vectors[place] @ again[2 - place]) > 0.99 for place in range(3))
     tell(
         Finding(
-            Verdict.HOLDS if order else Verdict.DIFFERS,
+            CheckVerdict.HOLDS if order else CheckVerdict.DIFFERS,
             "order",
             "the vectors come in the order of the texts"
             if order
@@ -455,7 +465,7 @@ async def verify_embeddings(embedder: HttpEmbedder, key: str, tell: Callable[[Fi
     near = float(vectors[0] @ vectors[1]) > float(vectors[0] @ vectors[2])
     tell(
         Finding(
-            Verdict.HOLDS if near else Verdict.NOTE,
+            CheckVerdict.HOLDS if near else CheckVerdict.NOTE,
             "meaning",
             "the vectors of texts with the same meaning are nearer to each other than other vectors"
             if near

@@ -29,7 +29,6 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import by_name, doubles, known_models, model_table
-from responsa_server.app.process import MemoryCounters
 from responsa_server.app.rerankers import open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.settings import ServeRole, Settings, SettingsError
@@ -37,7 +36,6 @@ from responsa_server.app.tools import live_tools
 from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import Agent
-from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.faults import Faults
@@ -302,7 +300,7 @@ async def build_agents(
 
     Raises EmbeddedError if a required agent is broken, and Unavailable if the database cannot be reached.
     """
-    teachers, counters = PostgresTeachers(database, new_id), MemoryCounters()
+    teachers, counters = PostgresTeachers(database, new_id), Counters()
     evidence = knowledge.evidence
     connector = Connector()
     stack.push_async_callback(connector.close)
@@ -475,7 +473,7 @@ def build_erasing(
     return Erasing(store, turns.cancel, cache)
 
 
-def _pruning_audit(trail: AuditTrail, days: int) -> Callable[[], Awaitable[None]]:
+def _pruning_audit(trail: PostgresAuditTrail, days: int) -> Callable[[], Awaitable[None]]:
     async def prune() -> None:
         if deleted := await trail.prune(days):
             structlog.get_logger("audit").info("audit_pruned", events=deleted)

@@ -64,7 +64,6 @@ class ConfiguredEmbedders:
         return None
 
     async def declared(self, called: str = "") -> Embedder:
-        """See `Embedders.declared`."""
         called = called or self.configured
         if called == EMBEDDED_MODEL:
             return self._embedded
@@ -80,7 +79,6 @@ class ConfiguredEmbedders:
         return self._made[called, None]
 
     async def named(self, name: str) -> Embedder | None:
-        """See `Embedders.named`."""
         if name == self._embedded.name:
             return self._embedded
         called, _, dimensions = name.rpartition("/")

@@ -26,7 +26,7 @@ from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKI
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
-from responsa_server.domain.parts import Installation, Part
+from responsa_server.domain.parts import Installation, ReportedPart
 from responsa_server.embedded import Layout
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter
@@ -76,7 +76,7 @@ class Callers:
         self._people = AccountParts(settings, layout, database, knowledge.queue, cache)
         identity = self._people.identity
         watch = CredentialWatch(identity)
-        parts: Sequence[Part] = [
+        parts: Sequence[ReportedPart] = [
             PostgresPart(database),
             RedisPart(redis_url(settings, layout)),
             EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),
@@ -164,7 +164,6 @@ class Callers:
             self._gateway = GatewayServer(app, listens.http)
 
     async def start(self) -> None:
-        """See `Front.start`."""
         await _bound(self._grpc, self._server.start)
         await self._server.ready()
         self._serving = True
@@ -172,18 +171,15 @@ class Callers:
             await self._gateway.start()
 
     async def retire(self) -> None:
-        """See `Front.retire`."""
         self._serving = False
         await self._server.retire()
 
     async def drain(self, grace_seconds: float) -> None:
-        """See `Front.drain`."""
         self._serving = False
         self._bridge.leave()
         await self._server.drain(grace_seconds)
 
     async def close(self) -> None:
-        """See `Front.close`."""
         if self._gateway is not None:
             await self._gateway.stop()
         await self._server.drain(0.0)
@@ -201,23 +197,19 @@ class Silent:
             self._server = RpcServer(calls, (), str(listens.grpc), reflects=False)
 
     async def start(self) -> None:
-        """See `Front.start`."""
         if self._server is not None and self._grpc is not None:
             await _bound(self._grpc, self._server.start)
             await self._server.ready()
 
     async def retire(self) -> None:
-        """See `Front.retire`."""
         if self._server is not None:
             await self._server.retire()
 
     async def drain(self, grace_seconds: float) -> None:
-        """See `Front.drain`."""
         del grace_seconds
         await self.retire()
 
     async def close(self) -> None:
-        """See `Front.close`."""
         if self._server is not None:
             await self._server.drain(0.0)
 

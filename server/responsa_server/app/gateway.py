@@ -23,6 +23,7 @@ from responsa_server.app.listening import listen
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address, UnixAddress
+from responsa_server.identity.accounts import Accounts
 from responsa_server.transports.http.entrance import entrance
 from responsa_server.transports.http.guard import Allowed, Guard
 from responsa_server.transports.http.jwks import PATH as JWKS_PATH
@@ -37,10 +38,10 @@ from responsa_server.transports.http.openid import (
 from responsa_server.transports.http.original import original_routes
 from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
-from responsa_server.transports.http.page import Page
+from responsa_server.transports.http.page import StaticPage
 from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
 from responsa_server.transports.http.security_headers import SecurityHeaders
-from responsa_server.transports.http.sessions import PasswordSignIn, SessionExchange, Sessions
+from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
 from responsa_server.transports.sse.turns import ASK_PATH, RESUME_PATH, TurnEvents
 from responsa_server.transports.ws.bridge import PATH, Bridge
@@ -75,7 +76,7 @@ def build_app(
     calls: Calls,
     sessions: SessionExchange,
     *,
-    accounts: PasswordSignIn | None = None,
+    accounts: Accounts | None = None,
     openid: OpenIdGateway | None = None,
     serving: Callable[[], bool] = lambda: True,
     degraded: Callable[[], Sequence[str]] = tuple,
@@ -113,7 +114,7 @@ def build_app(
         *original_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
-        Route("/{path:path}", Page(settings.web_root).get, methods=["GET"]),
+        Route("/{path:path}", StaticPage(settings.web_root).get, methods=["GET"]),
     ]
     return Starlette(
         routes=routes,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
-import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import structlog
 import uvloop
 
 from responsa_server.app.log_lines import LAST_LINES_SECONDS, LOG
-from responsa_server.domain.counters import Count
 
 Result = TypeVar("Result")
 
@@ -29,11 +27,6 @@ LOG_LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-
-MAX_COUNTERS: Final = 2000
-"""The maximum number of combinations of a name and labels. Further combinations are counted under the name without
-labels, so that an unlimited number of labels cannot exhaust the memory.
-"""
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -70,7 +63,6 @@ class _Records(logging.Handler):
     """Sends the records of the standard library to the log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
         try:
             LOG.put(self.format(record))
         except Exception:  # a record that cannot be formatted must not fail the call that logs it
@@ -126,25 +118,3 @@ def _quotes_no_metadata(record: logging.LogRecord) -> bool:
     The call itself is refused or logged as usual.
     """
     return not str(record.msg).startswith("Invalid encoding on")
-
-
-class MemoryCounters:
-    """Counters in memory, safe to use from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._values: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
-
-    def add(self, name: str, labels: Mapping[str, str], value: int = 1) -> None:
-        """See `Counters.add`."""
-        key = (name, tuple(sorted(labels.items())))
-        with self._lock:
-            if key not in self._values and len(self._values) >= MAX_COUNTERS:
-                key = (name, ())
-            self._values[key] = self._values.get(key, 0) + value
-
-    def read(self) -> Sequence[Count]:
-        """See `Counters.read`."""
-        with self._lock:
-            found = sorted(self._values.items())
-        return [Count(name, dict(labels), value) for (name, labels), value in found]

@@ -14,6 +14,7 @@ from responsa.admin.v1 import admin_service_pb2
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2
+from responsa_server.agents.config.tools import LiveTools
 from responsa_server.calls.chain import Calls, Method, methods_of
 from responsa_server.calls.interceptors.access import (
     SESSION_COOKIE,
@@ -44,12 +45,10 @@ from responsa_server.calls.services.operations import OperationsService
 from responsa_server.calls.services.profiles import ProfileService
 from responsa_server.calls.services.tools import ToolService
 from responsa_server.domain.agents import Catalogue
-from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
-from responsa_server.domain.parts import Installation, Migrations, Part
+from responsa_server.domain.parts import Installation, ReportedPart
 from responsa_server.domain.teachers import Teachers
-from responsa_server.domain.tools import ToolCatalogue
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.limits import LimitBook, Limiter
@@ -61,6 +60,8 @@ from responsa_server.identity.users import UserAdministration
 from responsa_server.library.library import Library
 from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.sources.service import SourceAdministration
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
@@ -92,21 +93,21 @@ class Services:
     conversations: Conversations
     library: Library
     catalogue: Catalogue
-    tools: ToolCatalogue
+    tools: LiveTools
     teachers: Teachers
     users: UserAdministration
     tenants: TenantAdministration
     grants: GrantAdministration
     quotas: QuotaAdministration
     erasing: Erasing
-    audit: AuditTrail
+    audit: PostgresAuditTrail
     limits: LimitBook
     counters: Counters
     installation: Installation
-    migrations: Migrations
+    migrations: PostgresMigrations
     sources: SourceAdministration
     profiles: SubjectProfiles
-    parts: Sequence[Part] = ()
+    parts: Sequence[ReportedPart] = ()
     limiter: Limiter | None = None
 
 

@@ -88,7 +88,6 @@ class AskFrames:
     def without_documents(
         self, terminal: bytes, documents: Collection[UUID], notice: str, *, has_read: bool
     ) -> WithoutDocuments:
-        """See `FrameCodec.without_documents`."""
         event = turn_pb2.TurnEvent.FromString(terminal)
         kind = event.WhichOneof("event")
         if kind == "answer":
@@ -115,7 +114,6 @@ class AskFrames:
         return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=False)
 
     def withheld(self, terminal: bytes) -> bytes:
-        """See `FrameCodec.withheld`."""
         event = turn_pb2.TurnEvent.FromString(terminal)
         match event.WhichOneof("event"):
             case "answer":

@@ -37,22 +37,22 @@ class ListRequest(Protocol):
     """The fields that all list requests have."""
 
     @property
-    def page_size(self) -> int: ...  # noqa: D102
+    def page_size(self) -> int: ...
     @property
-    def page_token(self) -> str: ...  # noqa: D102
+    def page_token(self) -> str: ...
     @property
-    def filter(self) -> str: ...  # noqa: D102
+    def filter(self) -> str: ...
     @property
-    def order_by(self) -> str: ...  # noqa: D102
+    def order_by(self) -> str: ...
 
 
 class PagedRequest(Protocol):
     """The fields of a list request that has neither a filter nor an order."""
 
     @property
-    def page_size(self) -> int: ...  # noqa: D102
+    def page_size(self) -> int: ...
     @property
-    def page_token(self) -> str: ...  # noqa: D102
+    def page_token(self) -> str: ...
 
 
 class Unfiltered:

@@ -6,19 +6,16 @@ line.
 
 from __future__ import annotations
 
-import signal
 import sys
 import termios
-import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
+from functools import partial
 from typing import Annotated, Final
 
 import typer
 
-from responsa.chat.v1 import chat_service_pb2, excerpt_pb2, turn_pb2
+from responsa.chat.v1 import excerpt_pb2, turn_pb2
 from responsa_client import Responsa, TurnStream
 from responsa_client.errors import InvalidRequest, NotFound, ResponsaError, Unauthenticated
 from responsa_server.cli.excerpts import print_cards
@@ -26,13 +23,11 @@ from responsa_server.cli.labels import FilterOption
 from responsa_server.cli.output import (
     EXIT_CONNECT,
     EXIT_INTERRUPTED,
-    Json,
     exit_code_of,
     one_line,
     print_error,
     print_text,
     reporting,
-    sentence_of,
     valid_text,
 )
 from responsa_server.cli.parameters import typed
@@ -99,18 +94,17 @@ def chat(
     or was cancelled.
     """
     with reporting(), open_client(timeout=None) as client:
-        most = micros(max_cost)
         name = conversation_name(conversation)
         found = asked_agent(client, agent)
-        about = _Options(
-            agent,
-            typed(param, found) if param else None,
-            collection or (),
-            most,
-            ON_BUSY[on_busy],
-            valid_text(matching, "The filter"),
+        ask = partial(
+            client.ask,
+            collections=collection or (),
+            agent=agent,
+            parameters=typed(param, found) if param else None,
+            max_cost_usd_micros=micros(max_cost),
+            filter_by=valid_text(matching, "The filter"),
+            on_busy=ON_BUSY[on_busy],
         )
-        talk = Talk(client, about, name)
         if name:
             try:
                 title = client.get_conversation(name).title
@@ -118,35 +112,28 @@ def chat(
                 explain(client, agent, error)
                 raise
             print_error(f"Continuing the conversation “{one_line(title, 80)}”.")
-        if not name:
+        else:
             note_missing_tools(found)
         if is_interactive():
             speaker = one_line(found.display_name or found.name, 80)
             print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk, /help says more.")
+        talk = Talk(client, ask, agent, name)
         code = talk.run(keep=not no_history)
         print_next(going_on_with("chat", talk.conversation, agent, param, collection, max_cost, matching))
     raise typer.Exit(code)
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """The options of each question."""
-
-    agent: str
-    parameters: Mapping[str, Json] | None
-    collections: Sequence[str]
-    max_cost_usd_micros: int | None
-    on_busy: chat_service_pb2.OnBusy.ValueType
-    document_filter: str
-
-
 class Talk:
     """A talk. conversation: its conversation; "" until the server has accepted a question."""
 
-    def __init__(self, client: Responsa, options: _Options, conversation: str) -> None:
+    def __init__(
+        self, client: Responsa, ask: Callable[..., TurnStream], agent: str, conversation: str
+    ) -> None:
+        """ask: asks a question with the options of the talk."""
         self.conversation = conversation
         self._client = client
-        self._options = options
+        self._question = ask
+        self._agent = agent
         self._interactive = is_interactive()
         self._accepted = False
         self._printed = False
@@ -198,35 +185,35 @@ class Talk:
 
     def _ask(self, question: str) -> int:
         printer = TurnPrinter(json=False, begin="Asking...")
-        stream = self._client.ask(
+        stream = self._question(
             question,
             self.conversation or None,
-            self._options.collections,
             include_deltas=printer.wants_deltas,
-            agent=self._options.agent,
-            parameters=self._options.parameters,
-            max_cost_usd_micros=self._options.max_cost_usd_micros,
-            filter_by=self._options.document_filter,
-            on_busy=self._options.on_busy,
             on_notice=printer.notice,
         )
-        stopping = _Stopping(stream, printer)
+        stopped = False
         try:
-            with _echo_off(), stopping.on_ctrl_c():
-                terminal = printer.watch(stream)
+            with _echo_off():
+                try:
+                    terminal = printer.watch(stream)
+                except KeyboardInterrupt:
+                    self._interrupted = stopped = True
+                    if not stream.turn:
+                        raise
+                    print_error("Stopping the answer...")
+                    terminal = self._client.cancel(stream.turn).terminal_event
         except KeyboardInterrupt:
             unknown = "Interrupted before the server had confirmed the question; it may still answer."
             print_error(printer.left(stream) if stream.turn else unknown)
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except ResponsaError as error:
-            explain(self._client, self._options.agent, error)
+            explain(self._client, self._agent, error)
             self._consider(error)
             raise
         finally:
             self.conversation = printer.conversation or self.conversation
             self._accepted = self._accepted or stream.turn != ""
-            self._interrupted = self._interrupted or stopping.pressed
-        return self._print(printer, terminal, stream.text, stopped=stopping.pressed)
+        return self._print(printer, terminal, stream.text, stopped=stopped)
 
     def _print(self, printer: TurnPrinter, terminal: turn_pb2.TurnEvent, text: str, *, stopped: bool) -> int:
         kept = text if terminal.WhichOneof("event") == "cancelled" else ""
@@ -257,50 +244,6 @@ class Talk:
         elif exit_code_of(error) == EXIT_CONNECT:
             # A user can wait for the server, but the next lines of a pipe would fail at once.
             self._over = not self._interactive
-
-
-class _Stopping:
-    """Stops an answer on Ctrl-C.
-
-    The stream is not interrupted. It goes on to the turn's terminal event, which says how the turn ended. A second Ctrl-C
-    raises KeyboardInterrupt.
-
-    pressed: whether Ctrl-C was pressed.
-    """
-
-    def __init__(self, stream: TurnStream, printer: TurnPrinter) -> None:
-        self.pressed = False
-        self._stream = stream
-        self._printer = printer
-
-    @contextmanager
-    def on_ctrl_c(self) -> Generator[None]:
-        """Stop the answer if Ctrl-C is pressed within this context."""
-        before = signal.getsignal(signal.SIGINT)
-        if before is signal.SIG_IGN:
-            yield
-            return
-        signal.signal(signal.SIGINT, self._on_signal)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    def _on_signal(self, _: int, __: FrameType | None) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
-        # The signal interrupts the thread that follows the stream, so the call is made by another thread.
-        threading.Thread(target=self._stop, name="responsa-stop", daemon=True).start()
-
-    def _stop(self) -> None:
-        self._printer.say("Stopping the answer...")
-        try:
-            self._stream.stop()
-        except ResponsaError as error:
-            self._printer.say(
-                f"The answer cannot be stopped now. {sentence_of(error)} Ctrl-C stops the waiting."
-            )
 
 
 @contextmanager

@@ -1,18 +1,16 @@
-"""The commands `responsa collections list | create | show | rename | delete | readers | share | unshare | generations | reindex | activate | delete-generation`."""
+"""The commands `responsa collections list | create | share | unshare | delete`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
-from google.longrunning import operations_pb2
 
 from responsa.auth.v1 import user_pb2
-from responsa.knowledge.v1 import collection_pb2, generation_pb2, reader_pb2
-from responsa_client import Responsa
+from responsa.knowledge.v1 import collection_pb2, reader_pb2
 from responsa_client.errors import FailedPrecondition
 from responsa_server.cli import completion
 from responsa_server.cli.output import (
@@ -25,7 +23,6 @@ from responsa_server.cli.output import (
     reporting,
     valid_text,
 )
-from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_client
 from responsa_server.domain.words import counted
 
@@ -35,11 +32,6 @@ Collection = Annotated[
         help="The collection, as collections/{id} or as the id alone.", autocompletion=completion.collections
     ),
 ]
-Number = Annotated[
-    int,
-    typer.Argument(min=1, help="The generation's number, as `responsa collections generations` prints it."),
-]
-AsGeneration = Annotated[bool, typer.Option("--json", help="Print the Generation as proto-JSON.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Collection as proto-JSON.")]
 
 
@@ -51,31 +43,18 @@ class _Role(StrEnum):
     SERVICE = "service"
 
 
-_STATES: Final = {
-    number: name.removeprefix("GENERATION_STATE_").lower()
-    for name, number in generation_pb2.GenerationState.items()
-}
-
-
 def register(app: typer.Typer, name: str) -> None:
     """Add the group `collections`."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="List, make, rename, share and delete collections, and change their embedding models.",
+        help="List, make, share and delete collections.",
         rich_markup_mode=None,
     )
     group.command("list")(list_collections)
     group.command("create")(create)
-    group.command("show")(show)
-    group.command("rename")(rename)
-    group.command("delete")(delete)
-    group.command("readers")(readers)
     group.command("share")(share)
     group.command("unshare")(unshare)
-    group.command("generations")(generations)
-    group.command("reindex")(reindex)
-    group.command("activate")(activate)
-    group.command("delete-generation")(delete_generation)
+    group.command("delete")(delete)
     app.add_typer(group, name=name)
 
 
@@ -132,65 +111,11 @@ def create(
             print_text(f"created {made.name}")
 
 
-def show(collection: Collection, json: AsJson = False) -> None:
-    """Show one collection with its number of documents, its embedding model and its settings."""
-    with reporting(json=json), open_client() as client:
-        found = client.get_collection(valid_text(collection, "The collection"))
-        if json:
-            print_json(found)
-            return
-        synonyms = [one for one in found.synonyms.splitlines() if one.strip() and not one.startswith("#")]
-        facts = {
-            "name": one_line(found.display_name, 200),
-            "documents": str(found.document_count)
-            if _may_read(found, client.me)
-            else "not readable: this collection is not shared with you",
-            "owner": person(found.owner, found.owner_display_name),
-            "for others": found.shared_name if found.shared_name != found.name else "",
-            "readers": ", ".join(map(_reader, found.readers)),
-            "embedding": found.embedding,
-            "passages": f"at most {found.chunking.max_tokens} tokens, {found.chunking.overlap_tokens} shared",
-            "synonyms": counted(len(synonyms), "group") if synonyms else "",
-            "created": found.create_time.ToJsonString(),
-        }
-        lines = [f"{label + ':':<11} {value}" for label, value in facts.items() if value]
-        print_text("\n".join([found.name, *lines]))
-
-
-def rename(
-    collection: Collection,
-    name: Annotated[str, typer.Argument(help="The new name to show to people, at most 200 bytes.")],
-    json: AsJson = False,
-) -> None:
-    """Change the name that people see. The id stays, so links and settings stay valid."""
-    with reporting(json=json), open_client() as client:
-        changed = client.update_collection(
-            valid_text(collection, "The collection"), valid_text(name, "The name")
-        )
-        if json:
-            print_json(changed)
-        else:
-            print_text(f"{changed.name} is now named {one_line(changed.display_name, 200)}")
-
-
-def readers(
-    collection: Collection,
-    json: Annotated[bool, typer.Option("--json", help="Print one Reader per line, as proto-JSON.")] = False,
-) -> None:
-    """List the readers of a collection. Only its owner and administrators see them."""
-    with reporting(json=json), open_client() as client:
-        for one in client.get_collection(valid_text(collection, "The collection")).readers:
-            if json:
-                print_json(one)
-            else:
-                print_text(_reader(one))
-
-
 User = Annotated[
     list[str] | None,
     typer.Option(
         "--user",
-        help="A user, as users/{uuid}, as the UUID alone, which `responsa whoami` prints, or as the e-mail address; may be repeated.",
+        help="A user, as users/{uuid}, as the UUID alone, or as the e-mail address; may be repeated.",
     ),
 ]
 ForRole = Annotated[
@@ -314,96 +239,6 @@ def delete(
             print_json({"deleted": found.name, "documents": int(found.document_count) if readable else None})
         else:
             print_text(f"deleted {found.name} with {size}")
-
-
-def generations(
-    collection: Collection,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one Generation per line, as proto-JSON.")
-    ] = False,
-) -> None:
-    """List the generations of a collection, the newest first. A generation has the vectors that one embedding model made of the passages."""
-    with reporting(json=json), open_client() as client:
-        for one in client.generations(valid_text(collection, "The collection")):
-            if json:
-                print_json(one)
-            else:
-                number, state = one.name.rpartition("/")[2], _STATES[one.state]
-                print_text(f"{number:>4}  {state:<8}  {_passages(one):<20}  {one_line(one.embedding, 200)}")
-
-
-def reindex(
-    collection: Collection,
-    embedding: Annotated[
-        str,
-        typer.Option(
-            help="The embedding model, as provider:model. Default: the server's model for new collections."
-        ),
-    ] = "",
-    keep_active: Annotated[
-        bool,
-        typer.Option(
-            "--keep-active", help="Do not make the new generation active; `activate` does it later."
-        ),
-    ] = False,
-    json: AsGeneration = False,
-) -> None:
-    """Compute the vectors of all passages with another embedding model, and wait for the end. Meanwhile, searches use the present vectors. If you interrupt the
-    command, the server goes on."""
-    with reporting(json=json), open_client() as client:
-        operation = client.reindex_collection(
-            valid_text(collection, "The collection"),
-            valid_text(embedding, "The embedding model"),
-            keep_active=keep_active,
-        )
-        _print_built(client, operation, json=json)
-
-
-def activate(collection: Collection, number: Number, json: AsGeneration = False) -> None:
-    """Make another generation active, e.g. to go back to the earlier embedding model. First, the server computes the vectors that this generation lacks."""
-    with reporting(json=json), open_client() as client:
-        operation = client.activate_generation(_generation(collection, number))
-        _print_built(client, operation, json=json)
-
-
-def delete_generation(
-    collection: Collection,
-    number: Number,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, with the name of what was deleted.")
-    ] = False,
-) -> None:
-    """Delete a generation that is not active, with its vectors."""
-    with reporting(json=json), open_client() as client:
-        name = _generation(collection, number)
-        client.delete_generation(name)
-        if json:
-            print_json({"deleted": name})
-        else:
-            print_text(f"deleted {name}")
-
-
-def _print_built(client: Responsa, operation: operations_pb2.Operation, *, json: bool) -> None:
-    """Wait for an operation that builds or activates a generation, and print the generation."""
-    with Progress("computing vectors", 0) as bar:
-
-        def show_progress(reached: generation_pb2.ReindexMetadata) -> None:
-            bar.reach(reached.passages_done, reached.passages_total)
-
-        built = client.wait_generation(operation, on_progress=show_progress)
-    if json:
-        print_json(built)
-    else:
-        print_text(f"{built.name} is {_STATES[built.state]}: {_passages(built)}, {built.embedding}")
-
-
-def _generation(collection: str, number: int) -> str:
-    return f"collections/{valid_text(collection, 'The collection').removeprefix('collections/')}/generations/{number}"
-
-
-def _passages(generation: generation_pb2.Generation) -> str:
-    done, total = generation.passages_done, generation.passages_total
-    return f"{done} of {total} passages" if done != total else counted(total, "passage")
 
 
 def _id(collection: collection_pb2.Collection) -> str:

@@ -45,15 +45,6 @@ def agents(incomplete: str) -> Suggestions:
     )
 
 
-def tools(incomplete: str) -> Suggestions:
-    """Suggest ids of tools."""
-    return _suggested(
-        incomplete,
-        _ID,
-        lambda client: ((one.name.removeprefix("tools/"), one.title) for one in client.tools()),
-    )
-
-
 def collections(incomplete: str) -> Suggestions:
     """Suggest ids of the collections that the user may read."""
     return _suggested(

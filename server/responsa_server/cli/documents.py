@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from json import dumps
 from typing import Annotated, TextIO
 
 import typer
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
-from responsa_client import Responsa, SearchHit, search_request
-from responsa_server.cli import completion, originals, versions
+from responsa_client import SearchHit, search_request
+from responsa_server.cli import completion
 from responsa_server.cli.labels import (
     FilterOption,
-    LabelsOption,
-    MetadataOption,
-    given_labels,
-    given_metadata,
-    merged,
 )
 from responsa_server.cli.named_documents import Collection, Named, SeveralNamed, find_document
 from responsa_server.cli.output import (
@@ -26,7 +20,6 @@ from responsa_server.cli.output import (
     CommandFailed,
     as_json,
     one_line,
-    person,
     print_json,
     print_text,
     reporting,
@@ -35,7 +28,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.rendering import place_within
 from responsa_server.cli.session import open_client
-from responsa_server.domain.words import counted
+from responsa_server.cli.tables import facts
 
 _STATES = {
     document_pb2.DOCUMENT_STATE_INDEXING: "indexing",
@@ -44,7 +37,6 @@ _STATES = {
 }
 
 _EXCERPT = 300
-_FACT = 600
 
 
 class Mode(StrEnum):
@@ -69,14 +61,11 @@ def register(app: typer.Typer, name: str) -> None:
         return
     group = typer.Typer(
         no_args_is_help=True,
-        help="List, show, edit, compare, restore, download and delete documents.",
+        help="List, show and delete documents.",
         rich_markup_mode=None,
     )
     group.command("list")(list_documents)
     group.command("show")(show_document)
-    group.command("edit")(edit_document)
-    versions.register(group)
-    originals.register(group)
     group.command("delete")(delete_documents)
     app.add_typer(group, name=name)
 
@@ -229,48 +218,6 @@ def list_documents(
                 print_text(_line(document))
 
 
-def edit_document(
-    document: Named,
-    collection: Collection = "default",
-    title: Annotated[
-        str | None,
-        typer.Option(
-            help="The new title. The document is then indexed again, because searches use its title."
-        ),
-    ] = None,
-    label: LabelsOption = None,
-    metadata: MetadataOption = None,
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            help="The person whom the document is about: users/{uuid}, or a text that users have as their subject. Of the readers of the collection, only this person, administrators and SERVICE keys can then read the document. An empty value removes the subject. Needs the role ADMIN or SERVICE."
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the changed Document as proto-JSON.")] = False,
-) -> None:
-    """Change a document's title, labels, metadata and subject. Labels and metadata that are not named stay as they are; an empty value removes one."""
-    with reporting(json=json):
-        labels, values = given_labels(label), given_metadata(metadata)
-        if title is None and subject is None and not labels and not values:
-            raise CommandFailed(
-                "There is nothing to change.", "Give --title, --label, --metadata or --subject.", EXIT_USAGE
-            )
-        with open_client() as client:
-            found = find_document(client, document, collection)
-            changed = client.update_document(
-                found.name,
-                title=None if title is None else valid_text(title, "The title"),
-                labels=merged(found.labels, labels) if labels else None,
-                metadata=merged(as_json(found.metadata), values) if values else None,
-                subject=None if subject is None else valid_text(subject, "The subject"),
-                etag=found.etag,
-            )
-        if json:
-            print_json(changed)
-        else:
-            print_text(_line(changed))
-
-
 def show_document(
     document: Named,
     collection: Collection = "default",
@@ -282,39 +229,7 @@ def show_document(
         if json:
             print_json(found)
             return
-        owner = _owner(client, found)
-    labels = ", ".join(f"{key}={value}" for key, value in sorted(found.labels.items()))
-    metadata = dumps(as_json(found.metadata), ensure_ascii=False, sort_keys=True) if found.metadata else ""
-    failed = found.state == document_pb2.DOCUMENT_STATE_FAILED
-    facts = {
-        "title": found.title,
-        "collection": found.collection.removeprefix("collections/"),
-        "source key": found.source_key,
-        "uri": found.uri,
-        "state": _STATES.get(found.state, "?"),
-        "error": found.error.message if failed else "",
-        "version": str(found.version or ""),
-        "original": f"{counted(found.size_bytes, 'byte')}, {found.media_type}".rstrip(", "),
-        "passages": str(found.passage_count or ""),
-        "owner": owner,
-        "language": found.language,
-        "author": found.author,
-        "date": found.date.ToJsonString() if found.HasField("date") else "",
-        "summary": found.summary,
-        "keywords": ", ".join(found.keywords),
-        "labels": labels,
-        "metadata": metadata,
-        "created": found.create_time.ToJsonString(),
-        "changed": found.update_time.ToJsonString(),
-    }
-    lines = [f"{label + ':':<11} {one_line(value, _FACT)}" for label, value in facts.items() if value]
-    print_text("\n".join([found.name, *lines]))
-
-
-def _owner(client: Responsa, found: document_pb2.Document) -> str:
-    """The owner of a document, with the name to show to people if the document has the owner of its collection: the name of no other user is known to every reader."""
-    collection = client.get_collection(found.collection)
-    return person(found.owner, collection.owner_display_name if collection.owner == found.owner else "")
+        print_text(facts(found))
 
 
 def delete_documents(

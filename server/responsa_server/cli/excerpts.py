@@ -111,7 +111,7 @@ def _lines(markdown: str, mark: tuple[int, int] | None) -> Iterator[str]:
         yield from (_line(line, marked=False) for line in markdown.split("\n"))
         return
     # Imported late, because it loads the Markdown parser, which only a mark needs.
-    from responsa_server.cli.blocks import Kind, blocks_of
+    from responsa_server.cli.layout import Kind, blocks_of
 
     start, end = mark
     number = markdown.count("\n", 0, start)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, TypeVar
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from responsa_server.cli.output import Json
 from responsa_server.cli.parameters import parted, untyped
-
-Value = TypeVar("Value", bound=Json)
 
 FilterOption = Annotated[
     str,
@@ -48,8 +46,3 @@ def given_metadata(given: Sequence[str] | None) -> dict[str, Json]:
 def escaped(text: str) -> str:
     """The text as it stands in the quotes of a filter, where an asterisk would stand for any characters."""
     return re.sub(r'[\\"*]', r"\\\g<0>", text)
-
-
-def merged(before: Mapping[str, Value], given: Mapping[str, Value]) -> dict[str, Value]:
-    """The values after a change: an empty text removes its key."""
-    return {key: value for key, value in {**before, **given}.items() if not (key in given and value == "")}

@@ -1,4 +1,4 @@
-"""The commands `responsa login`, `responsa logout` and `responsa whoami`."""
+"""The commands `responsa login` and `responsa logout`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from responsa_server.cli.output import (
     reporting,
     valid_text,
 )
-from responsa_server.cli.session import client_settings, open_client
+from responsa_server.cli.session import client_settings
 from responsa_server.cli.signed_in import SessionFile
 
 
 def register(app: typer.Typer, name: str) -> None:
     """Add one of the commands."""
-    app.command(name)({"login": login, "logout": logout, "whoami": whoami}[name])
+    app.command(name)({"login": login, "logout": logout}[name])
 
 
 def login(
@@ -119,21 +119,6 @@ def logout(
             print_text("Signed out." if token else "You were not signed in.")
             if notice := client_settings().next_credential():
                 print_error(notice)
-
-
-def whoami(
-    json: Annotated[bool, typer.Option("--json", help="Print the user as one JSON object.")] = False,
-) -> None:
-    """Print the user that your commands act for."""
-    with reporting(json=json), open_client() as client:
-        user = client.me()
-        if json:
-            print_json(as_json(user))
-        else:
-            role = as_json(user).get("role", "")
-            known = f" <{user.email}>" if user.email else ""
-            print_text(f"{user.display_name}{known}".strip())
-            print_text(f"{user.name}, {user.tenant}, {str(role).removeprefix('USER_ROLE_').lower()}")
 
 
 def public_client(url: str) -> Responsa:

@@ -44,45 +44,28 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "documents",
         "responsa_server.cli.documents",
-        "List, show, edit, compare, restore, download and delete documents.",
+        "List, show and delete documents.",
     ),
     Command(
         "collections",
         "responsa_server.cli.collections",
-        "List, make, rename and delete collections, and change their embedding models.",
+        "List, make, share and delete collections.",
     ),
     Command(
         "operations",
         "responsa_server.cli.operations",
         "List, follow and cancel operations, such as the reading of documents.",
     ),
-    Command("synonyms", "responsa_server.cli.synonyms", "Show and change the synonyms of a collection."),
     Command("agents", "responsa_server.cli.agents", "Show and reload agents, and check their files."),
-    Command("tools", "responsa_server.cli.tools", "Show tools, and check their declarations."),
     Command(
-        "teachers", "responsa_server.cli.teachers", "Show and change teachers, the personas that agents use."
+        "tools", "responsa_server.cli.tools", "Check declarations of tools, and accept those of MCP servers."
     ),
-    Command("sources", "responsa_server.cli.database_sources", "Turn the rows of databases into documents."),
-    Command("profile", "responsa_server.cli.profile", "Show what Responsa holds about a person."),
+    Command("sources", "responsa_server.cli.source_files", "Check the declarations of sources."),
     Command("samples", "responsa_server.cli.samples", "Load the sample documents and teachers of agents."),
     Command("login", "responsa_server.cli.login", "Sign in with an e-mail address and a password."),
     Command("logout", "responsa_server.cli.login", "End the session of `login`."),
-    Command("whoami", "responsa_server.cli.login", "Print the user that your commands act for."),
+    Command("call", "responsa_server.cli.call", "Call any method of the API."),
     Command("usage", "responsa_server.cli.usage", "Show what your questions have used of your quota."),
-    Command("register", "responsa_server.cli.accounts", "Create an account."),
-    Command("confirm", "responsa_server.cli.accounts", "Confirm an e-mail address with the code of a mail."),
-    Command("password", "responsa_server.cli.accounts", "Change your password."),
-    Command("reset-password", "responsa_server.cli.accounts", "Set a new password with a code."),
-    Command(
-        "identities",
-        "responsa_server.cli.identities",
-        "Show and unlink the identities at providers with which you sign in.",
-    ),
-    Command(
-        "delete-account",
-        "responsa_server.cli.accounts",
-        "Delete your account with all that belongs to it.",
-    ),
     Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
     Command(
         "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
@@ -97,9 +80,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("migrate", "responsa_server.cli.local.admin", "Bring the database's schema up to date."),
     Command(
-        "admin",
-        "responsa_server.cli.admin",
-        "Administer users, quotas, keys, sessions and tenants, and read the audit log.",
+        "admin", "responsa_server.cli.local.admin", "Make tenants, users and keys on the server's machine."
     ),
     Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
     Command("purge", "responsa_server.cli.local.instance", "Remove an instance with all its data."),

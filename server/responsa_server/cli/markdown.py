@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
 from markdown_it.token import Token
-from rich import box, markdown
+from rich import markdown
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import MarkdownContext, MarkdownElement
 from rich.segment import Segment, Segments
@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from responsa_server.cli.blocks import parse
+from responsa_server.cli.layout import parse
 from responsa_server.cli.output import print_text, shown
 
 _MAX_CHARACTERS = 64 * 1024
@@ -126,7 +126,7 @@ def _rendered(text: str, console: Console, indent: int) -> Sequence[Segment] | N
     if sum(1 + len(token.children or ()) for token in tokens) > _MAX_TOKENS:
         return None
     level = max((token.level for token in tokens), default=0)
-    if level > _MAX_LEVEL or width < 4 * level + _MIN_WIDTH:
+    if level > _MAX_LEVEL or width < 4 * level + _MIN_WIDTH or _columns(tokens) * _MIN_COLUMN > width:
         return None
     # Trailing spaces would be copied with the text.
     options = console.options.update(width=width)
@@ -137,6 +137,15 @@ def _rendered(text: str, console: Console, indent: int) -> Sequence[Segment] | N
     lines = lines[full[0] : full[-1] + 1]
     margin = [Segment(" " * indent)] if indent else []
     return [segment for line in lines for segment in (*(margin if line else ()), *line, Segment.line())]
+
+
+def _columns(tokens: Sequence[Token]) -> int:
+    """The number of columns of the widest table."""
+    most = columns = 0
+    for token in tokens:
+        columns = 0 if token.type == "tr_open" else columns + (token.type in ("th_open", "td_open"))
+        most = max(most, columns)
+    return most
 
 
 def _trimmed(line: Sequence[Segment]) -> Sequence[Segment]:
@@ -150,12 +159,11 @@ def _plain(tokens: Sequence[Token]) -> Iterator[Token]:
     """Yield the tokens with harmless texts, and with links and images as text."""
     for token in tokens:
         token.content = shown(token.content)
-        # Line breaks between sentences of an answer mean something. Those of a list or a quote come from its source.
-        token.children = list(_inline(token.children, breaks=token.level == 1)) if token.children else None
+        token.children = list(_inline(token.children)) if token.children else None
         yield token
 
 
-def _inline(tokens: Sequence[Token], *, breaks: bool) -> Iterator[Token]:
+def _inline(tokens: Sequence[Token]) -> Iterator[Token]:
     # A link never contains another link.
     target, said = "", ""
     for token in tokens:
@@ -169,9 +177,6 @@ def _inline(tokens: Sequence[Token], *, breaks: bool) -> Iterator[Token]:
                     yield _text(f" ({target})")
             case "image":
                 yield _text(f"{token.content} ({shown(str(token.attrs.get('src', '')))})".lstrip())
-            case "softbreak" if breaks:
-                token.type = "hardbreak"
-                yield token
             case _:
                 said += token.content
                 yield token
@@ -209,29 +214,14 @@ class _Heading(markdown.Heading):
 
 
 class _Table(markdown.TableElement):
-    """A table. If its columns do not fit side by side, each row is a line of text."""
+    """A table that breaks words too long for its columns. The library cuts them off."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        header = self.header.row.cells if self.header and self.header.row else []
-        rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body else []
-        if len(header) * _MIN_COLUMN > options.max_width:
-            for row in [[cell.content for cell in header], *rows]:
-                yield Text(" | ").join(row)
-            return
-        table = Table(
-            box=box.SIMPLE,
-            show_edge=False,
-            pad_edge=False,
-            style="markdown.table.border",
-            collapse_padding=True,
-        )
-        for cell in header:
-            heading = cell.content.copy()
-            heading.stylize("markdown.table.header")
-            table.add_column(heading, overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        yield table
+        for table in super().__rich_console__(console, options):
+            assert isinstance(table, Table)
+            for column in table.columns:
+                column.overflow = "fold"
+            yield table
 
 
 class _Answer(markdown.Markdown):

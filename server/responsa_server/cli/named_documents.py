@@ -1,4 +1,4 @@
-"""How commands name a document: by its name, by the name of one of its versions, or by its source key."""
+"""How commands name a document: by its name, or by its source key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from responsa_server.cli.labels import escaped
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, valid_text
 
 _NAME: Final = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_VERSION_NAME: Final = re.compile(_NAME.pattern + r"/versions/[1-9][0-9]{0,8}")
 
 Collection = Annotated[
     str,
@@ -31,13 +30,6 @@ SeveralNamed = Annotated[
     list[str],
     typer.Argument(
         help="Each document as documents/{uuid} or as a source key of the collection.",
-        autocompletion=completion.documents,
-    ),
-]
-NamedOrVersion = Annotated[
-    str,
-    typer.Argument(
-        help="The document, as documents/{uuid}, documents/{uuid}/versions/{n} or a source key of the collection.",
         autocompletion=completion.documents,
     ),
 ]
@@ -64,20 +56,3 @@ def find_document(client: Responsa, named: str, collection: str) -> document_pb2
             EXIT_USAGE,
         )
     return document
-
-
-def version_name(client: Responsa, named: str, collection: str, version: int | None) -> str:
-    """Return the name for a call that takes a document or one of its versions.
-
-    version: the number of the version; None for the version that `named` contains, or else for the searchable version.
-
-    Raises:
-        CommandFailed: `named` contains a version, and `version` is given too; or see find_document.
-        ResponsaError: see find_document.
-    """
-    if _VERSION_NAME.fullmatch(named):
-        if version is not None:
-            raise CommandFailed(f"{named} already names a version.", "Leave --version out.", EXIT_USAGE)
-        return named
-    name = named if _NAME.fullmatch(named) else find_document(client, named, collection).name
-    return name if version is None else f"{name}/versions/{version}"

@@ -53,7 +53,7 @@ def list_operations(
             if json:
                 print_json(one)
             else:
-                print_text(f"{one.name}  {_state(one)}")
+                print_text(f"{one.name}  {state_line(one)}")
 
 
 def watch(
@@ -79,7 +79,7 @@ def watch(
             if json:
                 print_json(state)
             else:
-                print_text(_state(state.operation))
+                print_text(state_line(state.operation))
             if state.operation.HasField("error"):
                 raise error_of_status(state.operation.error)
 
@@ -96,15 +96,15 @@ def cancel(
         if json:
             print_json(cancelled)
         else:
-            print_text(f"{name}  {_state(cancelled)}")
+            print_text(f"{name}  {state_line(cancelled)}")
 
 
 def _name(operation: str) -> str:
     return f"operations/{valid_text(operation, 'The operation').removeprefix('operations/')}"
 
 
-def _state(operation: operations_pb2.Operation) -> str:
-    """One line: the outcome, or the progress."""
+def state_line(operation: operations_pb2.Operation) -> str:
+    """The outcome of an operation, or its progress, in one line."""
     if (run := sync_progress(operation)) is not None:
         if operation.HasField("error"):
             return f"failed     {run.source}  {one_line(operation.error.message, 200)}"

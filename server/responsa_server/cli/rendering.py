@@ -28,13 +28,12 @@ _Place = tuple[str, int, int]
 def answer_body(answer: turn_pb2.TurnAnswer) -> str:
     """Return the answer as Markdown. A mark such as [1] follows each text that a source supports.
 
-    The document's line breaks within a quoted sentence are removed; --json prints the exact text. Citations of the same
-    place share one number. The numbers increase in the order of the text.
+    Citations of the same place share one number. The numbers increase in the order of the text.
     """
     if not answer.citations:
         return answer.text
     # Imported late, because it loads the Markdown parser, which only answers with citations need.
-    from responsa_server.cli.layout import laid_out
+    from responsa_server.cli.layout import with_marks
 
     data = answer.text.encode()
 
@@ -45,10 +44,7 @@ def answer_body(answer: turn_pb2.TurnAnswer) -> str:
     marks = [
         (characters(one.answer_range.end), f"[{places[_place(one)]}]") for one in _in_order(answer.citations)
     ]
-    quotes = [
-        (characters(one.answer_range.start), characters(one.answer_range.end)) for one in answer.citations
-    ]
-    return laid_out(answer.text, marks, quotes)
+    return with_marks(answer.text, marks)
 
 
 def answer_notes(answer: turn_pb2.TurnAnswer) -> str:

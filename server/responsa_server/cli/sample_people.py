@@ -153,12 +153,12 @@ async def _user(client: AsyncResponsa, person: SamplePerson) -> tuple[user_pb2.U
     if user.subject not in ("", person.address):
         raise CommandFailed(
             f"The account {user.email} has the subject {user.subject}, not {person.address}.",
-            f"Change the subject with `responsa admin users update {user.email} --subject {user.email}`.",
+            f"Change the subject with `responsa call AdminService.UpdateUser --name {user.name} --subject {user.email}`.",
         )
     if user.HasField("disable_time"):
         raise CommandFailed(
             f"The account {user.email} is disabled.",
-            f"Enable it with `responsa admin users enable {user.email}`.",
+            f"Enable it with `responsa call AdminService.EnableUser --name {user.name}`.",
         )
     if not user.subject:
         user = await client.update_user(user.name, subject=person.address, etag=user.etag)

@@ -36,7 +36,6 @@ from responsa_server.cli.sample_databases import load_database
 from responsa_server.cli.sample_people import load_account
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
-from responsa_server.cli.synonyms import read_file
 from responsa_server.domain.words import counted
 from responsa_server.instance import CHECKOUT, SHIPPED_AGENTS
 from responsa_server.samples import SAMPLE_DATABASES, SampleDatabase
@@ -178,9 +177,16 @@ def read(agent: str, folder: Path) -> Samples:
     return Samples(
         agent,
         documents,
-        read_file(synonyms) if synonyms.is_file() else "",
+        _synonyms(synonyms) if synonyms.is_file() else "",
         _teachers(folder / "teachers.toml"),
     )
+
+
+def _synonyms(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"{file} cannot be read ({error}).", "", EXIT_USAGE) from None
 
 
 def _teachers(file: Path) -> Sequence[SampleTeacher]:

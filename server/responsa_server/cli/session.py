@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from responsa_client import Responsa
 from responsa_client.aio import AsyncResponsa
+from responsa_client.errors import Unauthenticated
 from responsa_server.cli.output import EXIT_CONNECT, EXIT_USAGE, CommandFailed
 from responsa_server.cli.signed_in import SessionFile
 from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT
@@ -167,6 +169,42 @@ def open_client(*, timeout: float | None = 60.0) -> Responsa:
         return Responsa(settings.server_url, key, timeout)
     except ValueError as error:
         raise _refused(error) from None
+
+
+@contextmanager
+def open_any_client(*, timeout: float | None = 60.0) -> Generator[Responsa]:
+    """A client for any call. Some calls need no credential; only if the server asks for one does this fail without one.
+
+    Raises:
+        CommandFailed: a setting is not valid, or the server asked for a credential and there is none.
+    """
+    settings = client_settings()
+    missing: CommandFailed | None = None
+    credential: str | Callable[[], str] | None = None
+    try:
+        credential = settings.credential()
+    except CommandFailed as failure:
+        missing = failure
+
+    def token() -> str:
+        nonlocal missing
+        try:
+            return credential() if callable(credential) else ""
+        except CommandFailed as failure:
+            missing = failure
+            return ""
+
+    try:
+        client = Responsa(settings.server_url, token if callable(credential) else credential, timeout)
+    except ValueError as error:
+        raise _refused(error) from None
+    with client:
+        try:
+            yield client
+        except Unauthenticated:
+            if missing is None:
+                raise
+            raise missing from None
 
 
 def open_async_client(*, timeout: float | None = 60.0) -> AsyncResponsa:

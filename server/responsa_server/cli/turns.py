@@ -419,10 +419,6 @@ class TurnPrinter:
         """Show a notice. Pass this method to the client as `on_notice`."""
         self._live.notice(notice)
 
-    def say(self, step: str) -> None:
-        """Show what the command does instead of the turn's steps and notices. Any thread may call this method."""
-        self._live.say(step)
-
     def follow(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> int:
         """Print the turn to its end, and return the exit code.
 

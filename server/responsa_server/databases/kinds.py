@@ -103,7 +103,6 @@ class _OrText(Loader):
         self._loader = self.base(oid, context)
 
     def load(self, data: Buffer) -> object:
-        """See `Loader.load`."""
         try:
             return self._loader.load(data)
         except psycopg.DataError:
@@ -127,7 +126,6 @@ class _Text(Loader):
     """Loads a text in any encoding, so that broken UTF-8 is a matter of one row."""
 
     def load(self, data: Buffer) -> object:
-        """See `Loader.load`."""
         return _decoded(bytes(data))
 
 
@@ -165,7 +163,6 @@ class _Postgres:
     _LONGEST_NAME: Final = 63
 
     def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
-        """See `Driver.engine`."""
         from sqlalchemy import event
 
         milliseconds = max(1, int(declared.seconds * 1000))
@@ -201,7 +198,6 @@ class _Postgres:
         return engine
 
     def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
-        """See `Driver.prepare`."""
         own = connection.exec_driver_sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'responsa'")
         if own.scalar_one():
             raise own_database()
@@ -246,7 +242,6 @@ class _Postgres:
         return f"SELECT bounded.* FROM (\n{sql}\n) AS bounded WHERE {short}"  # noqa: S608 - the query is SQL of an administrator
 
     def problem(self, error: BaseException | None) -> DatabaseProblem:
-        """See `Driver.problem`."""
         if isinstance(error, psycopg.Error) and error.sqlstate:
             if error.sqlstate == _TOO_LONG:
                 return long_row()
@@ -279,7 +274,6 @@ class _Postgres:
         return unreachable()
 
     def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
-        """See `Driver.stop`."""
         raw.cancel_safe(timeout=_CONNECT_SECONDS)
 
     def drop(self, raw: Any, result: sqlalchemy.CursorResult[Any] | None) -> None:
@@ -311,7 +305,6 @@ class _MySql:
     _OF_DRIVER: Final = range(2000, 3000)
 
     def engine(self, declared: DatabaseConnection, password: str) -> sqlalchemy.Engine:
-        """See `Driver.engine`."""
         given: dict[str, Any] = {
             "host": declared.host,
             "port": declared.port or 3306,
@@ -335,7 +328,6 @@ class _MySql:
         return _engine("mysql+pymysql://", connect_args=given)
 
     def prepare(self, connection: sqlalchemy.Connection, declared: DatabaseConnection) -> None:
-        """See `Driver.prepare`."""
         version = str(connection.exec_driver_sql("SELECT version()").scalar_one())
         limit = (
             f"max_statement_time = {declared.seconds * self._BACKSTOP:g}"
@@ -374,7 +366,6 @@ class _MySql:
             raise may_write(f"The user {user} may give privileges to others")
 
     def check(self, connection: sqlalchemy.Connection, sql: str) -> None:
-        """See `Driver.check`."""
         if found := self._ACTING.search(sql):
             raise acts(found["name"] or found["clause"], "Leave it out of the query.")
 
@@ -383,7 +374,6 @@ class _MySql:
         return sql
 
     def problem(self, error: BaseException | None) -> DatabaseProblem:
-        """See `Driver.problem`."""
         arguments: tuple[object, ...] = getattr(error, "args", ())
         match arguments[0] if arguments else None:
             case 1044 | 1045 | 1251 | 1698 | 1820 | 1862 | 3118 | 4151:
@@ -408,7 +398,6 @@ class _MySql:
                 return unreachable()
 
     def stop(self, raw: Any, engine: sqlalchemy.Engine) -> None:
-        """See `Driver.stop`."""
         with engine.connect() as second:
             second.exec_driver_sql(f"KILL QUERY {int(raw.thread_id())}")
 

@@ -102,7 +102,6 @@ class SqlDatabases:
 
     @asynccontextmanager
     async def session(self, connection: DatabaseConnection) -> AsyncGenerator[DatabaseSession]:
-        """See `Databases.session`."""
         try:
             password = self._secret(connection.password) if connection.password else ""
         except ToolUnfit as error:
@@ -132,7 +131,6 @@ class _Session:
         self._open: tuple[Reading, ThreadPoolExecutor] | None = None
 
     async def read(self, sql: str, values: Mapping[str, str], most: int) -> AsyncGenerator[Rows]:
-        """See `DatabaseSession.read`."""
         seconds, complete = self._seconds, False
         try:
             if self._open is None:
@@ -210,7 +208,6 @@ class _ServerReading:
         self._closed = threading.Event()
 
     def open(self) -> None:
-        """See `Reading.open`."""
         self._engine = self._driver.engine(self._declared, self._password)
         self._connection = self._engine.connect()
         self._raw = self._connection.connection.driver_connection
@@ -218,7 +215,6 @@ class _ServerReading:
         self._connection = self._connection.execution_options(stream_results=True, max_row_buffer=_FIRST_ROWS)
 
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
-        """See `Reading.begin`."""
         from sqlalchemy import text
 
         assert self._connection is not None, "it is open"
@@ -231,12 +227,10 @@ class _ServerReading:
         return columns
 
     def fetch(self, count: int) -> Sequence[Sequence[object]]:
-        """See `Reading.fetch`."""
         assert self._result is not None, "the query has run"
         return [tuple(one) for one in self._result.fetchmany(count)]
 
     def close(self) -> None:
-        """See `Reading.close`."""
         # Drivers raise anything when a database has gone away, and nothing is left to do.
         with suppress(Exception):
             if self._connection is not None:
@@ -264,7 +258,6 @@ class _ServerReading:
                 return
 
     def translated(self, step: Callable[[], Returned]) -> Returned:
-        """See `Reading.translated`."""
         from sqlalchemy import exc
 
         begun = time.monotonic()

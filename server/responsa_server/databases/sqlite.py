@@ -66,7 +66,6 @@ class SqliteReading:
         self._ended = False
 
     def open(self) -> None:
-        """See `Reading.open`."""
         with self._ending:
             if self._ended:
                 raise timed_out()
@@ -82,7 +81,6 @@ class SqliteReading:
         )
 
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
-        """See `Reading.begin`."""
         from sqlalchemy import text
         from sqlalchemy.dialects.sqlite import dialect
 
@@ -102,7 +100,6 @@ class SqliteReading:
         ]
 
     def close(self) -> None:
-        """See `Reading.close`."""
         self.stop()
         if self._process is not None:
             for pipe in (self._process.stdin, self._process.stdout):
@@ -111,14 +108,12 @@ class SqliteReading:
             self._process.wait()
 
     def stop(self) -> None:
-        """See `Reading.stop`."""
         with self._ending:
             self._ended = True
             if self._process is not None:
                 self._process.kill()
 
     def translated(self, step: Callable[[], Returned]) -> Returned:
-        """See `Reading.translated`."""
         begun = time.monotonic()
         try:
             return step()

@@ -181,7 +181,6 @@ class Meter:
         return Usage(self._embedding, self._input, self._output, self._micros, self._unpriced)
 
     def add(self, usage: Usage) -> None:
-        """Add usage."""
         self._embedding += usage.embedding_tokens
         self._input += usage.input_tokens
         self._output += usage.output_tokens

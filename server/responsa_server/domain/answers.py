@@ -146,7 +146,7 @@ class ShownPassage:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class CitedSentence:
     """A sentence of an answer with its citation. passage: the position of the cited passage in the result of
     `passages`, counted from 1.
     """
@@ -223,7 +223,7 @@ class CitationJudge(Protocol):
     """Decides whether a passage supports the claim that cites it."""
 
     async def judge(
-        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
     ) -> Sequence[Quote | None]:
         """For each claim, return the piece of the cited passage that supports the claim best. The result is None for a
         claim whose passage does not exist or does not support the claim.
@@ -233,7 +233,7 @@ class CitationJudge(Protocol):
         ...
 
     async def judge_sources(
-        self, claims: Sequence[Claim], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
     ) -> Sequence[Quote | None]:
         """Like `judge`, for claims that cite what tools returned: `Claim.passage` is the position of the cited source in `sources`, counted from 1."""
         ...

@@ -46,7 +46,7 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class BarredCall:
     """A call that must not be made. cause: the failure that opened the circuit. seconds: how long no call is made; a probe may end earlier."""
 
     cause: str
@@ -79,13 +79,13 @@ class Breakers:
         self._opened: dict[str, _Opened] = {}
         self._failures: dict[str, list[str]] = {}
 
-    def admit(self, name: str, patience_seconds: float = 0.0) -> Probe | Refused:
+    def admit(self, name: str, patience_seconds: float = 0.0) -> Probe | BarredCall:
         """Whether to make a call. After a PROBE, `succeeded`, `failed`, `open` or `left` must follow."""
         opened, now = self._opened.get(name), self._clock()
         if opened is None or patience_seconds >= opened.patience_seconds:
             return Probe.CALL
         if now < max(opened.until, opened.probe_until):
-            return Refused(opened.cause, max(opened.until, opened.probe_until) - now)
+            return BarredCall(opened.cause, max(opened.until, opened.probe_until) - now)
         opened.probe_until = now + PROBE_SECONDS
         self._say(Circuit(name, CircuitState.PROBED, opened.cause, PROBE_SECONDS))
         return Probe.PROBE

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final
+
+MAX_COUNTERS: Final = 2000
+"""The maximum number of combinations of a name and labels. Further combinations are counted under the name without
+labels, so that an unlimited number of labels cannot exhaust the memory.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +22,22 @@ class Count:
     value: int
 
 
-class Counters(Protocol):
+class Counters:
     """Counters, safe to use from any thread."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+
     def add(self, name: str, labels: Mapping[str, str], value: int = 1) -> None:
-        """Add to a counter."""
-        ...
+        key = (name, tuple(sorted(labels.items())))
+        with self._lock:
+            if key not in self._values and len(self._values) >= MAX_COUNTERS:
+                key = (name, ())
+            self._values[key] = self._values.get(key, 0) + value
 
     def read(self) -> Sequence[Count]:
         """Return all counters, ordered by name and labels."""
-        ...
+        with self._lock:
+            found = sorted(self._values.items())
+        return [Count(name, dict(labels), value) for (name, labels), value in found]

@@ -14,10 +14,10 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.listing import (
     AllOf,
     AnyOf,
-    Comparison,
     Field,
     FieldKind,
     Filter,
+    FilterComparison,
     JsonLiteral,
     ListRules,
     Negation,
@@ -79,7 +79,7 @@ def filterable(rules: ListRules) -> tuple[str, ...]:
     )
 
 
-def holds(condition: Filter, fits: Callable[[Comparison], bool]) -> bool:
+def holds(condition: Filter, fits: Callable[[FilterComparison], bool]) -> bool:
     """Whether a condition is true. `fits` says for each comparison whether the comparison is true."""
     match condition:
         case AllOf(parts):
@@ -88,7 +88,7 @@ def holds(condition: Filter, fits: Callable[[Comparison], bool]) -> bool:
             return any(holds(one, fits) for one in parts)
         case Negation(part):
             return not holds(part, fits)
-        case Comparison():
+        case FilterComparison():
             return fits(condition)
 
 
@@ -178,7 +178,7 @@ class _Parser:
         except ValueError as error:
             raise self._bad(f"{error} (character {self._place + 1})") from error
         self._move(value.end())
-        return Comparison(rule.name, Operator(operator[0]), read, path)
+        return FilterComparison(rule.name, Operator(operator[0]), read, path)
 
     def _field(self, written: str, place: int, operator: Operator) -> tuple[Field, tuple[str, ...]]:
         """The field that a comparison names, and the keys after its name."""

@@ -5,17 +5,14 @@ Searches use the active generation of each collection. Another generation is bui
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.errors import ResponsaError
-from responsa_server.domain.knowledge import Operation
-from responsa_server.domain.passages import Passage, PassagePiece, PassageVectors
-from responsa_server.domain.people import AuditEvent, Principal, Reader
+from responsa_server.domain.passages import Passage, PassagePiece
 
 MAX_GENERATIONS: Final = 8
 """The maximum number of generations of a collection."""
@@ -91,94 +88,3 @@ class GenerationTask:
     embedding: str
     activate: bool
     passages_done: int
-
-
-class Generations(Protocol):
-    """Generations of a tenant's collections. Methods raise NotFound for an unknown collection or generation. Those that change something raise NotPermitted unless `who` is the
-    collection's owner or an administrator.
-    """
-
-    async def list(self, reader: Reader, collection_id: str) -> Sequence[Generation]:
-        """Return all generations of a collection, newest first. There is always exactly one that is ACTIVE."""
-        ...
-
-    async def find(
-        self, reader: Reader, collection_ids: Sequence[str]
-    ) -> Mapping[tuple[str, int], Generation]:
-        """Return the generations of the existing collections with these ids, by collection and number."""
-        ...
-
-    async def build(
-        self,
-        who: Principal,
-        collection_id: str,
-        embedding: str,
-        dimensions: int,
-        *,
-        activate: bool,
-        request_id: UUID | None,
-    ) -> Operation:
-        """Create a generation, and enqueue the job that builds it. Failed generations are removed. Raises Precondition REINDEX_RUNNING and GENERATION_STATE (the collection
-        has MAX_GENERATIONS generations, or the vector store holds only one), AlreadyExists REQUEST_ID_REUSED.
-        """
-        ...
-
-    async def activate(
-        self, who: Principal, collection_id: str, number: int, *, request_id: UUID | None
-    ) -> Operation:
-        """Enqueue the job that completes a generation and makes it active. If it is active already, the operation has ended. Raises Precondition REINDEX_RUNNING,
-        GENERATION_STATE (failed), AlreadyExists REQUEST_ID_REUSED.
-        """
-        ...
-
-    async def delete(
-        self, who: Reader, collection_id: str, number: int, audit: AuditEvent | None = None
-    ) -> None:
-        """Delete a generation, enqueue the job that deletes its vectors, and write the audit event. Raises Precondition GENERATION_STATE (active or building)."""
-        ...
-
-
-class GenerationBuilds(Protocol):
-    """A worker's interface to the generation that it builds. Methods that take a task raise OwnershipLost, and write nothing, once the operation has ended or another
-    worker has claimed it.
-    """
-
-    async def begin(self, tenant_id: str, operation_id: UUID) -> GenerationTask | None:
-        """Claim an operation under its next epoch. What earlier attempts stored is kept. Return None if no work is left."""
-        ...
-
-    async def is_running(self, tenant_id: str, operation_id: UUID) -> bool:
-        """Return whether the operation has not ended."""
-        ...
-
-    async def missing(
-        self, task: GenerationTask, after: UUID | None, limit: int
-    ) -> Sequence[UnembeddedPassage]:
-        """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id of the last passage of the previous page."""
-        ...
-
-    async def write(
-        self, task: GenerationTask, passages: Sequence[PassageVectors], *, since: int, seconds: float
-    ) -> None:
-        """Store the vectors of passages, and the progress. Passages that were deleted in the meantime are left out. since: the number of passages that had vectors
-        `seconds` ago; the rate of the work is measured from then.
-        """
-        ...
-
-    async def complete(self, task: GenerationTask) -> bool:
-        """If no passage lacks vectors, end the operation, and make the generation active or READY, in one transaction. Return False, and change nothing, if a passage
-        lacks vectors.
-        """
-        ...
-
-    async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """End the operation with an error. A generation that was never complete becomes FAILED, and a job deletes its vectors; any other keeps its vectors and its former
-        state. Does nothing if the operation has ended.
-        """
-        ...
-
-    async def discard(self, tenant_id: str, generation_id: UUID) -> bool:
-        """Delete some of the vectors under this id if no generation keeps them, and return whether more may be left. The id 0 means vectors in the first table of
-        collections that keep no generation there.
-        """
-        ...

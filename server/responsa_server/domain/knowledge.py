@@ -1,4 +1,4 @@
-"""Collections, documents, operations, searches and jobs, with their stores and the queue of jobs."""
+"""Collections, documents, operations, searches and jobs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import Overtaken, Reason, ResponsaError, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
-from responsa_server.domain.limits import NO_LIMIT
-from responsa_server.domain.listing import Filter, ListQuery, Page, Position
+from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import NewPassage, Passage
-from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
-from responsa_server.domain.sources import OfRun
+from responsa_server.domain.people import Reader, Role
 
 DEFAULT_COLLECTION = "default"
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -389,7 +387,7 @@ class SourceSlice:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class IngestClaim:
     """A worker's right to write for an operation. The claim is valid only while its epoch is the operation's epoch.
 
     embedding: the model of the vectors that the worker writes: that of the generation that was active when the claim was made. generation: the id of that generation;
@@ -415,7 +413,7 @@ class IngestTask:
     version reads the bytes of an earlier version again, the SHA-256 of the earlier version's canonical text.
     """
 
-    claim: Claim
+    claim: IngestClaim
     source_key: str
     title: str
     uri: str
@@ -488,225 +486,11 @@ class GenerationSwitched(Overtaken):
     """
 
 
-class Collections(Protocol):
-    """Collections of a tenant. Methods raise NotFound for an unknown collection."""
-
-    async def create(
-        self,
-        who: Principal,
-        collection_id: str,
-        display_name: str,
-        chunking: Chunking,
-        embedding: str,
-        request_id: UUID | None,
-        *,
-        dimensions: int = FIRST_DIMENSIONS,
-        readers: Sequence[CollectionReader] = (),
-        most: int = NO_LIMIT,
-    ) -> Collection:
-        """Create a collection of the caller's. embedding, dimensions: the name of the embedding model and the length of its vectors. most: the maximum number of the caller's
-        collections. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the
-        tenant); Exhausted (LIMIT_REACHED).
-        """
-        ...
-
-    async def get(self, reader: Reader, collection_id: str) -> Collection:
-        """Return one collection. Administrators get any; otherwise only readers get it. Counts its documents."""
-        ...
-
-    async def owner(self, reader: Reader, collection_id: str) -> UUID:
-        """Return the owner of a collection that `get` returns."""
-        ...
-
-    async def require(self, reader: Reader, collection_ids: Sequence[str]) -> None:
-        """Raise NotFound for the first collection that does not exist or whose content the reader may not read."""
-        ...
-
-    async def list(self, reader: Reader, query: ListQuery) -> Page[Collection]:
-        """Return a page of the collections that `get` returns."""
-        ...
-
-    async def update(
-        self,
-        who: Reader,
-        collection_id: str,
-        changes: CollectionChanges,
-        *,
-        etag: str,
-        audit: AuditEvent | None = None,
-    ) -> Collection:
-        """Update a collection, and write the audit event, in one transaction. Raises NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH
-        if the given etag is not "" and differs from the collection's etag, and InvalidRequest (a reader that is not a user of the tenant).
-        """
-        ...
-
-    async def delete(
-        self,
-        who: Reader,
-        collection_id: str,
-        etag: str,
-        *,
-        force: bool,
-        audit: AuditEvent | None = None,
-        owner_id: UUID | None = None,
-    ) -> Sequence[UUID]:
-        """Delete a collection with its documents in one transaction, which also writes the audit event. Return the operations that the deletion ended.
-
-        owner_id: the owner of the collection that the caller has checked; None if it has checked none. Raises NotFound if the name now means the collection of another owner, NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH, and Precondition COLLECTION_NOT_EMPTY if the collection holds documents and force
-        is False.
-        """
-        ...
-
-
 class Sources(Protocol):
     """The source texts against which citations are verified."""
 
     async def sources(self, reader: Reader, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
         """Look up the targets of citations. The results are in the order of `wanted`."""
-        ...
-
-
-class Documents(Sources, Protocol):
-    """Documents of a tenant. Methods raise NotFound for an unknown document, and for one that the reader may not read."""
-
-    async def accept(
-        self,
-        who: Principal,
-        new: NewDocument,
-        embedding: str,
-        request_id: UUID | None,
-        *,
-        dimensions: int = FIRST_DIMENSIONS,
-        run: OfRun | None = None,
-    ) -> Operation:
-        """Store a document and the job that indexes it, in one transaction. run: the run of a source that makes the document.
-
-        The collection `default` is created if it is missing, with this embedding model and this length of vectors, unless the model is "". If the newest version already has these bytes and this
-        description, the result is that version's running operation, or a completed operation marked unchanged. But if a parser of an earlier release made
-        the text of that version, the bytes are read again, as by `reread`. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED, OwnershipLost (the run).
-        """
-        ...
-
-    async def restore(
-        self, who: Principal, document_id: UUID, version: int, etag: str, request_id: UUID | None
-    ) -> Operation:
-        """Make a new version from the bytes and the description of an earlier version. If that is the newest version, the result is a completed operation
-        marked unchanged. Raises NotFound (also for a version that is not READY), Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED.
-        """
-        ...
-
-    async def reread(
-        self, who: Principal, document_id: UUID, etag: str, request_id: UUID | None
-    ) -> Operation:
-        """Read the bytes of the searchable version again. The operation ends as unchanged if the text is the same.
-
-        If a version is being indexed, the result is its running operation. Raises Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED, and
-        Precondition ORIGINAL_NOT_STORED if no version is stored.
-        """
-        ...
-
-    async def get(self, reader: Reader, document_id: UUID) -> Document:
-        """Return one document."""
-        ...
-
-    async def managed(self, who: Principal, document_id: UUID) -> Document:
-        """Return a document that the caller may change: the uploader, the owner of its collection or an administrator, who need not be able to read it. Raises NotPermitted."""
-        ...
-
-    async def copied_bytes(self, who: Principal, document_id: UUID, version: int | None) -> int:
-        """Return the size of the original that a copy of this version stores. version: None for the larger one of the searchable and the newest version. Returns 0 if there is no such version."""
-        ...
-
-    async def find(self, reader: Reader, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
-        """Return the existing documents with these ids, by id."""
-        ...
-
-    async def list(self, reader: Reader, collection_id: str, query: ListQuery) -> Page[Document]:
-        """Return a page of a collection's documents. Raises NotFound (collection)."""
-        ...
-
-    async def update(
-        self,
-        who: Principal,
-        document_id: UUID,
-        changes: DocumentChanges,
-        etag: str,
-        audit: AuditEvent | None = None,
-    ) -> Document:
-        """Change a document in one transaction. A new title makes a new version of the same bytes, with the job that indexes it.
-
-        Raises Conflict ETAG_MISMATCH.
-        """
-        ...
-
-    async def delete(
-        self, tenant_id: str, document_id: UUID, etag: str, audit: AuditEvent | None = None
-    ) -> Sequence[UUID]:
-        """Delete a document with its versions, passages and vectors in one transaction, which also writes the audit event. Return the operations that the
-        deletion ended.
-
-        Raises Conflict ETAG_MISMATCH.
-        """
-        ...
-
-    async def canonical(
-        self, reader: Reader, document_id: UUID, version: int | None, start: int, count: int
-    ) -> CanonicalPiece:
-        """Read a part of the canonical text. version: None means the searchable version. Raises NotFound, also for a
-        version without text.
-        """
-        ...
-
-    async def version(self, reader: Reader, document_id: UUID, version: int | None) -> DocumentVersion:
-        """Return a stored version. version: None means the searchable version, or the newest if no version is searchable yet."""
-        ...
-
-    async def versions(self, reader: Reader, document_id: UUID, query: ListQuery) -> Page[DocumentVersion]:
-        """Return a page of the stored versions of a document."""
-        ...
-
-    async def original(
-        self, reader: Reader, document_id: UUID, version: int, start: int, count: int
-    ) -> bytes:
-        """Read a part of a version's original bytes. The result is empty beyond the end."""
-        ...
-
-    async def passage(self, reader: Reader, passage_id: UUID) -> Passage:
-        """Return a passage of any stored version."""
-        ...
-
-    async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Delete the passages of versions that are older than the searchable version, unless an answer cites them. Delete such versions too, unless an
-        answer cites them or they are among the older versions to keep. Repeatable.
-        """
-        ...
-
-
-class Operations(Protocol):
-    """Operations of a tenant. Methods raise NotFound for an unknown operation."""
-
-    async def get(self, reader: Reader, operation_id: UUID) -> Operation:
-        """Return one operation. It exists for the user who began it, for administrators, and for readers of its document or its collection."""
-        ...
-
-    async def seqs(self, reader: Reader, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
-        """Return the seq of each existing operation, by id."""
-        ...
-
-    async def list(
-        self, reader: Reader, user_id: UUID | None, limit: int, after: Position | None
-    ) -> Page[Operation]:
-        """Return a page of one user's operations, newest first. user_id: None means all users."""
-        ...
-
-    async def cancel(self, tenant_id: str, operation_id: UUID, audit: AuditEvent | None = None) -> None:
-        """End an operation with OPERATION_CANCELLED unless it has already ended. Its worker can write nothing
-        afterwards. The transaction also writes the audit event.
-        """
-        ...
-
-    async def delete(self, tenant_id: str, operation_id: UUID, audit: AuditEvent | None = None) -> None:
-        """Delete an operation that has ended, and write the audit event. Raises Precondition OPERATION_RUNNING."""
         ...
 
 
@@ -723,27 +507,29 @@ class Ingestions(Protocol):
         """
         ...
 
-    async def original(self, claim: Claim, start: int, count: int) -> bytes:
+    async def original(self, claim: IngestClaim, start: int, count: int) -> bytes:
         """Up to `count` bytes of the original, from `start` on."""
         ...
 
-    async def unchanged(self, claim: Claim, parser: str) -> None:
+    async def unchanged(self, claim: IngestClaim, parser: str) -> None:
         """Remove the version, because its text equals the text of the version that it reads again, and end the operation as unchanged.
 
         parser: the parser that made the text. From now on, this parser counts as the parser of the earlier version.
         """
         ...
 
-    async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
+    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
         """Store the canonical text and set the stage to EMBEDDING."""
         ...
 
-    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
+    async def write(
+        self, claim: IngestClaim, passages: Sequence[NewPassage], passages_done: int | None
+    ) -> None:
         """Store passages, which are not searchable yet, and the progress unless it is None."""
         ...
 
     async def publish(
-        self, claim: Claim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
+        self, claim: IngestClaim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
     ) -> bool | None:
         """In one transaction, store the last passages, make the version searchable in place of the previous one, and update the document and the
         operation. text: the canonical text, if `parsed` was not called because these are all passages.
@@ -753,7 +539,7 @@ class Ingestions(Protocol):
         """
         ...
 
-    async def fail(self, claim: Claim, error: ResponsaError) -> None:
+    async def fail(self, claim: IngestClaim, error: ResponsaError) -> None:
         """End the operation with an error, and record the error in the document and the operation. This version's rows
         are deleted, and the previous version stays searchable.
         """
@@ -818,16 +604,6 @@ def pause_after(failures: int) -> float:
     """The number of seconds until the next attempt at a job: twice as long after each failure, and at most LONGEST_PAUSE."""
     # A part may be unavailable for days. The power of so many failures is beyond the largest number.
     return min(LONGEST_PAUSE, 2.0 ** min(failures, 10))
-
-
-class JobRunner(Protocol):
-    """Runs jobs until it is cancelled. A job may run more than once, so each attempt first checks which steps are left."""
-
-    async def run(self, work: Mapping[JobKind, Work], give_up: Mapping[JobKind, GiveUp]) -> None:
-        """Run jobs, including jobs whose worker was lost. If a job of a kind in `give_up` has lost too many workers in succession, that is called in place of its work. The call ends only when
-        it is cancelled.
-        """
-        ...
 
 
 def workers_lost(operation_id: UUID, losses: int) -> Unavailable:

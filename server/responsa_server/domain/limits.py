@@ -6,7 +6,7 @@ sockets). A stored limit is checked by the statement that writes the rows (turns
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from math import ceil
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.errors import Exhausted, Reason
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import Principal
 from responsa_server.domain.words import counted, in_seconds
 
 NO_LIMIT: Final = 0
@@ -40,7 +40,7 @@ class Limits:
 
     messages_per_minute: accepted questions. calls_per_minute: calls over any transport. streams: long calls at a time. sockets: signed-in WebSockets, at a
     time. pending_turns: turns that have not ended. uploads: uploads at a time. upload_bytes_per_day: the bytes of uploads in 24 hours. storage_bytes: the bytes that
-    `StoredLimits` counts. api_keys: API keys that are neither revoked nor expired. conversations, collections: those that exist.
+    `PostgresLimits` counts. api_keys: API keys that are neither revoked nor expired. conversations, collections: those that exist.
     """
 
     messages_per_minute: int = NO_LIMIT
@@ -149,7 +149,7 @@ def _spoken(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NoRoom:
     """A count without room. wait_seconds: the time until there is room."""
 
     room: Room
@@ -168,90 +168,12 @@ class Rates(Protocol):
         ...
 
 
-class Holds(Protocol):
-    """Counts of what exists at one time. A member that is not renewed for some time no longer counts, so that a process that was killed holds nothing."""
-
-    async def take(self, rooms: Sequence[Room], member: str) -> Room | None:
-        """Add a member to all counts, or to none. Returns None, or the first room that is full. Raises CountsAway."""
-        ...
-
-    async def renew(self, members: Mapping[str, Sequence[str]]) -> None:
-        """Renew members, or add them again after a loss. members: the members by the count's key. Raises CountsAway."""
-        ...
-
-    async def release(self, members: Mapping[str, Sequence[str]]) -> None:
-        """Remove members. members: by the count's key. Raises CountsAway."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """An accepted question in the last minute. age_seconds: the time since it was accepted."""
 
     turn_id: UUID
     age_seconds: float
-
-
-class MessageCounts(Protocol):
-    """The messages of each user in the last minute. Counting the same turn twice counts one message."""
-
-    async def count(
-        self, who: Principal, turn_id: UUID, most: int, known: Sequence[Message] | None
-    ) -> float | None:
-        """Count a message if there is room.
-
-        known: the user's accepted messages of the last minute, to add to the counts first; None if they have not been read. Returns 0.0 if the message counts,
-        else the seconds until there is room; None if the counts may be incomplete, so that `known` is needed. Raises CountsAway.
-        """
-        ...
-
-    async def give_back(self, who: Principal, turn_id: UUID) -> None:
-        """Forget a message that was not accepted. Raises CountsAway."""
-        ...
-
-
-class StoredLimits(Protocol):
-    """The exceptions of users, the accepted messages, and the counts that are used without Redis."""
-
-    async def exceptions(self, tenant_id: str, user_id: UUID) -> Mapping[str, int]:
-        """Return the exceptions of a user by the limit's name; an unknown user has no exceptions."""
-        ...
-
-    async def change_exceptions(
-        self,
-        tenant_id: str,
-        user_id: UUID,
-        changes: Mapping[str, int | None],
-        audit: AuditEvent,
-        *,
-        by_owner: bool = False,
-    ) -> Mapping[str, int]:
-        """Set exceptions, or remove those with the value None. Returns all exceptions. A change to the present values audits nothing. by_owner: whether an owner of the
-        installation makes the change. Raises NotFound, and NotPermitted (ROLE_REQUIRED) for an owner, whom only owners limit.
-        """
-        ...
-
-    async def stored_bytes(self, who: Principal) -> int:
-        """Return the size of what a user keeps: the originals and canonical texts of all versions of the user's documents; the questions and answers of all conversations, with
-        their citations, once their turns have ended; the titles and labels of conversations. The cost grows with the numbers of documents and conversations.
-        """
-        ...
-
-    async def stored_bytes_of_tenant(self, who: Principal) -> int:
-        """Return the size of the originals and canonical texts of all documents of the caller's tenant. The cost grows with their number."""
-        ...
-
-    async def messages(self, who: Principal) -> Sequence[Message]:
-        """Return the user's accepted messages of the last minute."""
-        ...
-
-    async def count_message(self, who: Principal, turn_id: UUID, most: int) -> float:
-        """Count a message in the database, as `MessageCounts.count` does. The user's accepted messages of the last minute count, too."""
-        ...
-
-    async def give_back_message(self, who: Principal, turn_id: UUID) -> None:
-        """Forget a message that was counted in the database and was not accepted."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

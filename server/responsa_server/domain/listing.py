@@ -123,7 +123,7 @@ class JsonLiteral:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class FilterComparison:
     """One comparison of a filter: `field operator value`.
 
     field: the name of a field that may be filtered by. path: for LABELS and JSON, the keys after the field's name. value: a value of the field's
@@ -157,7 +157,7 @@ class Negation:
     part: Filter
 
 
-Filter: TypeAlias = Comparison | AllOf | AnyOf | Negation
+Filter: TypeAlias = FilterComparison | AllOf | AnyOf | Negation
 """A condition on the fields of an item. Every comparison is true or false, also for an item without the value: then only `!=` is true."""
 
 

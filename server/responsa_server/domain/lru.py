@@ -28,7 +28,6 @@ class LruCache(Generic[Key, Value]):
         return self._size
 
     def get(self, key: Key) -> Value | None:
-        """The value with this key, or None."""
         entry = self._entries.get(key)
         if entry is None:
             return None

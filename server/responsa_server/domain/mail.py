@@ -1,4 +1,4 @@
-"""Mails to people, and their store."""
+"""Mails to people."""
 
 from __future__ import annotations
 
@@ -56,26 +56,4 @@ class Mailer(Protocol):
 
     async def send(self, identity: UUID, email: str, text: Text) -> None:
         """Send a mail. identity: of the mail; a repetition carries the same Message-ID. Raises MailRefused, MailFailed."""
-        ...
-
-
-class MailStore(Protocol):
-    """The store of mails. All methods raise Unavailable if the store cannot be reached."""
-
-    async def find(self, tenant_id: str, mail_id: UUID) -> Mail | None:
-        """Find a mail that is still useful; one that is not is deleted."""
-        ...
-
-    async def taken(self, tenant_id: str, email: str) -> bool:
-        """Whether a user of the tenant has this folded address."""
-        ...
-
-    async def add_reset_code(self, tenant_id: str, email: str, code: bytes, seconds: float) -> bool:
-        """Store the digest of a reset code for the account with this address, unless it is stored already. Return False if there is no such account: no user, a
-        disabled one, or a service.
-        """
-        ...
-
-    async def drop(self, tenant_id: str, mail_id: UUID) -> None:
-        """Delete a mail that was sent, or that is not going to be sent."""
         ...

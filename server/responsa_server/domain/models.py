@@ -31,7 +31,7 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-class Place(StrEnum):
+class Provenance(StrEnum):
     """Where a message's text comes from. A model should follow only INSTRUCTION texts; all other texts are data that
     people or models wrote.
     """
@@ -43,7 +43,11 @@ class Place(StrEnum):
     TOOL = "tool"
 
 
-_PLACES: Final = {Role.SYSTEM: Place.INSTRUCTION, Role.ASSISTANT: Place.MODEL, Role.TOOL: Place.TOOL}
+_PLACES: Final = {
+    Role.SYSTEM: Provenance.INSTRUCTION,
+    Role.ASSISTANT: Provenance.MODEL,
+    Role.TOOL: Provenance.TOOL,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class PromptMessage:
     text: str
     requests: Sequence[ToolRequest] = ()
     answers: str = ""
-    place: Place = Place.USER
+    place: Provenance = Provenance.USER
 
     def __post_init__(self) -> None:
         if self.role in _PLACES:

@@ -1,17 +1,15 @@
-"""Notifications about runs of sources and failed ingestions: events, webhooks, deliveries and notices, and the ports of their stores."""
+"""Notifications about runs of sources and failed ingestions: events, webhooks, deliveries and notices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.knowledge import Operation
-from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import SecretPlace
 
 
@@ -112,55 +110,3 @@ class Gathered:
     since: datetime
     until: datetime
     operation_id: UUID
-
-
-class Webhooks(Protocol):
-    """The declared webhooks."""
-
-    async def of(self, tenant_id: str) -> Sequence[Webhook]:
-        """The webhooks that receive events of the tenant."""
-        ...
-
-
-class Deliveries(Protocol):
-    """The store of deliveries. All methods raise Unavailable if the store cannot be reached."""
-
-    async def ended(self, tenant_id: str, operation_id: UUID) -> Operation | None:
-        """Return an operation that has ended; None if it has not, or was deleted."""
-        ...
-
-    async def announce(self, announcement: Announcement) -> None:
-        """Store the deliveries of an announcement with their jobs, and the event for the next notice: once for each operation and receiver, however often it is called."""
-        ...
-
-    async def notice(
-        self,
-        tenant_id: str,
-        notice_id: UUID,
-        receivers: Callable[[NotifiedEvent], Sequence[str]],
-        body: Callable[[Gathered], str],
-        mails: Collection[NotifiedEvent],
-    ) -> float | None:
-        """Store the mails of a notice, and its deliveries with their jobs. Returns None, or the seconds for which the notice has to wait.
-
-        receivers: the webhooks that get notices about an event. body: the JSON for them. mails: the events about which administrators get mails.
-        """
-        ...
-
-    async def find(self, tenant_id: str, delivery_id: UUID) -> Delivery | None:
-        """Return a delivery; None if it was deleted."""
-        ...
-
-    async def attempted(
-        self, tenant_id: str, delivery_id: UUID, attempt: Attempt, most: int
-    ) -> Delivery | None:
-        """Store the outcome of an attempt, and return the delivery after it; None if it was deleted. most: the number of attempts after which the delivery has failed."""
-        ...
-
-    async def list(self, who: Principal, query: ListQuery) -> Page[Delivery]:
-        """Return a page of deliveries."""
-        ...
-
-    async def again(self, who: Principal, delivery_id: UUID) -> Delivery:
-        """Send a delivery again, at once. One that waits is brought forward. Raises NotFound."""
-        ...

@@ -26,7 +26,7 @@ class PartReport:
     detail: str = ""
 
 
-class Part(Protocol):
+class ReportedPart(Protocol):
     """A part whose health can be checked, e.g. the database."""
 
     @property
@@ -49,14 +49,6 @@ class MigrationState:
 
     last: str
     pending: bool
-
-
-class Migrations(Protocol):
-    """The migration level of the database."""
-
-    async def state(self) -> MigrationState:
-        """Read the migration level. Raises Unavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,16 @@
-"""Tenants, users and credentials, and their store. The store receives only the SHA-256 digests of secrets, 32 bytes
-each.
-"""
+"""Tenants, users and credentials."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import AlreadyExists, NotPermitted, Reason, Unauthenticated
-from responsa_server.domain.listing import ListQuery, Page
 
 OK: Final = "OK"
 """The outcome of an act that was not refused."""
@@ -112,7 +109,6 @@ class User:
 
     @property
     def etag(self) -> str:
-        """See `names.etag`."""
         return names.etag(self.create_time, self.revision)
 
 
@@ -313,230 +309,9 @@ class AuditEvent:
         return cls(tenant_id, actor, action, resource_name, outcome, origin.address, origin.call_id)
 
 
-class IdentityStore(Protocol):
-    """The store of identities. Each method runs in one transaction, which also writes the method's audit event.
-
-    All methods raise Unavailable if the store cannot be reached.
-    """
-
-    async def find_key(self, digest: bytes) -> FoundKey | None:
-        """Find the API key with this digest, across all tenants."""
-        ...
-
-    async def find_session(self, digest: bytes) -> FoundSession | None:
-        """Find the session with this digest, across all tenants."""
-        ...
-
-    async def find_token_session(self, session_id: UUID) -> FoundSession | None:
-        """Find the session that an access token names, across all tenants."""
-        ...
-
-    async def ended(
-        self, users: Collection[UUID], keys: Collection[UUID], sessions: Collection[UUID]
-    ) -> Collection[EndedCredential]:
-        """Find those of these users, API keys and sessions, across all tenants, that may no longer make calls."""
-        ...
-
-    async def changed(self, callers: Collection[Principal]) -> Collection[UUID]:
-        """Find the users, API keys and sessions of these callers, across all tenants, that may no longer make calls, or not as these callers: the user has another role,
-        is an owner of the installation now or no longer, or the service may no longer act on behalf of the user.
-        """
-        ...
-
-    async def roles(self, users: Collection[UUID]) -> Mapping[UUID, Role]:
-        """Find the present roles of these users, across all tenants. Users that do not exist are left out."""
-        ...
-
-    async def granted(self, pairs: Collection[tuple[UUID, UUID]]) -> Collection[tuple[UUID, UUID]]:
-        """Find those of these pairs of a service and a user, across all tenants, whose service may act on behalf of the user."""
-        ...
-
-    async def touch_session(self, tenant_id: str, session_id: UUID) -> None:
-        """Note that the session is in use. The time is stored at most once in a minute."""
-        ...
-
-    async def user(self, tenant_id: str, user_id: UUID) -> User | None:
-        """Find a user of the tenant."""
-        ...
-
-    async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
-        """Store a session code that is valid for `seconds`, and return the time when the code expires. A code that is made in a session ends with this session, and is
-        as recent as its sign-in.
-
-        The call also deletes the tenant's expired codes and sessions. Raises Unauthenticated (CREDENTIAL_EXPIRED) if the caller's session has just ended.
-        """
-        ...
-
-    async def exchange_code(
-        self, code: bytes, token: bytes, seconds: float, origin: Origin, present: Principal | None = None
-    ) -> datetime | None:
-        """Use up a code and create a session, in one transaction.
-
-        code, token: the digests of the code and of the new session's token. present: the caller whose session the new one may not replace, unless both are the
-        same user. Return the time when the session expires. If the code is unknown, used or expired, was made in a session that has ended, or the user may not sign in, create no session and return None. Raises AlreadyExists
-        for a code of another user than `present`; the code stays valid.
-        """
-        ...
-
-    async def end_session(self, digest: bytes, origin: Origin) -> UUID | None:
-        """End a session, if it exists. Return its id, or None."""
-        ...
-
-    async def add_key(
-        self,
-        key: ApiKey,
-        digest: bytes,
-        audit: AuditEvent,
-        request_id: UUID | None,
-        most: int = 0,
-        for_service_by: Principal | None = None,
-        session_id: UUID | None = None,
-    ) -> ApiKey | None:
-        """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
-
-        most: the maximum number of the user's keys that are neither revoked nor expired, the new one included; 0 for no limit. Raises Exhausted (LIMIT_REACHED).
-
-        A key with a parent expires no later than its parent; without an expire_time, it expires with its parent. Raises InvalidRequest for a later time, and
-        Unauthenticated (CREDENTIAL_REVOKED, CREDENTIAL_EXPIRED) if the parent has been revoked or has expired.
-
-        for_service_by: the administrator who creates the key of a service; None if the user creates it. Raises NotFound if the user does not exist, InvalidRequest if the user is not a service,
-        NotPermitted (ROLE_REQUIRED) if the user is an owner of the installation and the administrator is not.
-
-        session_id: the session in which the user creates the key; None for a key of a service, and without a session. A session that ends at the same moment either ends before, and the key is
-        not stored, or after. Raises Unauthenticated (CREDENTIAL_UNKNOWN) if it has ended.
-
-        If the maker has already used this request_id with the same user, display_name, expire_time and role, return the earlier key
-        in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if display_name or
-        expire_time differs.
-        """
-        ...
-
-    async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
-        """Return a page of the user's keys."""
-        ...
-
-    async def list_tenant_keys(self, tenant_id: str, query: ListQuery) -> Page[ApiKey]:
-        """Return a page of the keys of all users of the tenant."""
-        ...
-
-    async def revoke_key(
-        self,
-        tenant_id: str,
-        owner: UUID | None,
-        key_id: UUID,
-        audit: Callable[[ApiKey], AuditEvent],
-        *,
-        by_owner: bool = False,
-    ) -> Sequence[ApiKey]:
-        """Revoke a key and, at any depth, the keys that were created with it. owner: the user to whom the key must belong; None for any user of the tenant.
-        audit: makes the audit event for the id of a revoked key. by_owner: whether an owner of the installation revokes it.
-
-        Return the key, and after it the other keys that this call revoked. Keys that are revoked already are neither changed nor audited. Return nothing if
-        there is no such key. Raises NotPermitted (ROLE_REQUIRED) for any user's key if it is the key of an owner of the installation, and not by_owner.
-        """
-        ...
-
-    async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
-        """Store a tenant. The first one of the installation becomes the home tenant. Return False if the id is taken."""
-        ...
-
-    async def add_user(self, user: User, audit: AuditEvent) -> User | None:
-        """Store a user; the database sets create_time. The first administrator of the home tenant becomes the owner of the installation. Return None if another user of
-        the tenant has the e-mail address. Raises NotFound for an unknown tenant.
-        """
-        ...
-
-    async def give_ownership(self, tenant_id: str, user_id: UUID, audit: AuditEvent) -> User | None:
-        """Make an active administrator of the home tenant an owner. Return None, and change and audit nothing, if there is no such administrator, or the user is an owner already."""
-        ...
-
-
-class ServiceGrants(Protocol):
-    """The store of service grants. Each change runs in one transaction, which also writes the change's audit event."""
-
-    async def add(self, grant: ServiceGrant, audit: AuditEvent) -> ServiceGrant:
-        """Store a grant; the database sets create_time. If there is such a grant already, return it and change nothing.
-
-        Raises NotFound for a service or a user that does not exist, and InvalidRequest for one that cannot have the grant.
-        """
-        ...
-
-    async def list(self, tenant_id: str, query: ListQuery) -> Page[ServiceGrant]:
-        """Return a page of the tenant's grants."""
-        ...
-
-    async def remove(
-        self, tenant_id: str, grant_id: UUID, audit: Callable[[ServiceGrant], AuditEvent]
-    ) -> ServiceGrant:
-        """Delete a grant and return it. Raises NotFound."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class RevokedCredentials:
     """The ids of sessions that have ended, and of keys that were revoked, all at once."""
 
     sessions: Sequence[UUID]
     keys: Sequence[UUID]
-
-
-class Users(Protocol):
-    """The store of a tenant's users. Each change runs in one transaction, which also writes the change's audit event."""
-
-    async def add(self, who: Principal, user: User, audit: AuditEvent, request_id: UUID | None) -> User:
-        """Store a user; the database sets the times. If the caller has already used this request_id for the same user, return that user in its current
-        state. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS for the e-mail address, REQUEST_ID_REUSED).
-        """
-        ...
-
-    async def get(self, tenant_id: str, user_id: UUID) -> User:
-        """Return one user. Raises NotFound."""
-        ...
-
-    async def with_email(self, tenant_id: str, email: str) -> User:
-        """Return the user with this folded e-mail address. Raises NotFound."""
-        ...
-
-    async def list(self, tenant_id: str, query: ListQuery) -> Page[User]:
-        """Return a page of users."""
-        ...
-
-    async def update(
-        self,
-        tenant_id: str,
-        user_id: UUID,
-        change: UserChange,
-        etag: str,
-        audit: AuditEvent,
-        *,
-        by_owner: bool = False,
-    ) -> User:
-        """Change a user. etag: the expected etag; "" accepts any revision.
-
-        by_owner: whether an owner of the installation makes the change. Raises NotFound, Conflict (ETAG_MISMATCH), AlreadyExists (the e-mail address), NotPermitted (ROLE_REQUIRED,
-        for the e-mail address, the role, the ownership or the subject of an owner), Precondition (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest for an owner who would not be an
-        administrator of the home tenant.
-        """
-        ...
-
-    async def disable(
-        self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
-    ) -> User:
-        """Disable a user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED), Precondition
-        (LAST_ADMINISTRATOR, LAST_OWNER).
-        """
-        ...
-
-    async def enable(
-        self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
-    ) -> User:
-        """Enable a disabled user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED)."""
-        ...
-
-    async def revoke_credentials(
-        self, tenant_id: str, user_id: UUID, audit: AuditEvent, *, by_owner: bool = False
-    ) -> RevokedCredentials:
-        """End all sessions of a user, and revoke all keys of the user with the keys that were created with them. audit: the event of the act; each session and each key has a further
-        event. by_owner: as in `update`. Raises NotFound, NotPermitted (ROLE_REQUIRED).
-        """
-        ...

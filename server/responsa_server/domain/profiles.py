@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.knowledge import Document
-from responsa_server.domain.people import Principal
 
 MAX_PROFILE_DOCUMENTS: Final = 200
 
@@ -53,17 +52,3 @@ class Profile:
     person: Person
     parts: Sequence[ProfilePart]
     document_count: int
-
-
-class Profiles(Protocol):
-    """The profiles of the caller's tenant."""
-
-    async def person(self, who: Principal, subject: str) -> Person | None:
-        """The person with this subject: users/{uuid}, or the subject of a user or of documents. None for a user that does not exist; a text that nobody has as subject is a person
-        without an account.
-        """
-        ...
-
-    async def profile(self, who: Principal, person: Person) -> Profile:
-        """What is held about a person, without the documents that the caller may not read."""
-        ...

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.limits import Limits
-from responsa_server.domain.people import AuditEvent, Role
+from responsa_server.domain.people import Role
 from responsa_server.domain.words import counted
 
 TURN_TOKENS: Final = 100_000
@@ -71,7 +71,6 @@ class Quota:
     cost_micros_per_month: int | None = None
 
     def limit(self, metric: Metric, period: Period) -> int | None:
-        """One limit."""
         found: int | None = getattr(self, f"{metric}_per_{period}")
         return found
 
@@ -98,7 +97,6 @@ class QuotaRules:
     turn_tokens: int = TURN_TOKENS
 
     def of(self, role: Role) -> Quota:
-        """The quota of a role."""
         return self.roles.get(role, UNLIMITED)
 
 
@@ -190,7 +188,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a user has stored. size_bytes: see `StoredLimits.stored_bytes`. The other fields are the numbers of the user's documents, collections and conversations."""
+    """What a user has stored. size_bytes: see `PostgresLimits.stored_bytes`. The other fields are the numbers of the user's documents, collections and conversations."""
 
     size_bytes: int = 0
     documents: int = 0
@@ -295,28 +293,3 @@ def _spoken(metric: Metric, value: int) -> str:
     if metric is Metric.TOKENS:
         return counted(value, "token")
     return f"{Decimal(value) / 1_000_000:,.6f}".rstrip("0").rstrip(".") + " US dollars"
-
-
-class Quotas(Protocol):
-    """The store of usage and of exceptions. All methods raise Unavailable if the store cannot be reached."""
-
-    async def usage(self, tenant_id: str, user_id: UUID) -> UserUsage:
-        """Return the usage of a user and the quota that applies to the user's role now. Raises NotFound."""
-        ...
-
-    async def update(
-        self,
-        tenant_id: str,
-        user_id: UUID,
-        change: Mapping[str, int | None],
-        dropped: frozenset[str],
-        etag: str,
-        audit: AuditEvent,
-        *,
-        by_owner: bool = False,
-    ) -> UserUsage:
-        """Change a user's exception in one transaction. by_owner: whether an owner of the installation makes the change. change: the new limits, by the field of `Quota`. dropped: the fields in which the role's limit applies
-        again. etag: the expected etag; "" accepts any. A call that changes nothing is not audited. Raises NotFound, Conflict (ETAG_MISMATCH), and
-        NotPermitted (ROLE_REQUIRED) for an owner of the installation, whom only owners limit.
-        """
-        ...

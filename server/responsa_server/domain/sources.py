@@ -1,4 +1,4 @@
-"""Sources, which turn the rows of a database into documents; the connections that they use, and the ports of both."""
+"""Sources, which turn the rows of a database into documents, and the connections that they use."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import SecretPlace
 
 MAX_KEY_BYTES: Final = 400
@@ -126,18 +124,6 @@ class Databases(Protocol):
         ...
 
 
-class Connections(Protocol):
-    """The declared connections."""
-
-    async def named(self, tenant_id: str, name: str) -> DatabaseConnection | None:
-        """The connection with this name; None if it is not declared, its declaration has mistakes, or it is not granted to the tenant."""
-        ...
-
-    async def granted(self, tenant_id: str) -> Sequence[str]:
-        """The names of the connections that are granted to the tenant."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class NewSource:
     """A source to create. mapping: the text of its mapping, in TOML."""
@@ -172,7 +158,6 @@ class Source:
 
     @property
     def etag(self) -> str:
-        """See `names.etag`."""
         return names.etag(self.create_time, self.revision)
 
     @property
@@ -231,7 +216,7 @@ class RunClaim:
 class OfRun:
     """What is stored with the upload of a document that a run makes, in one transaction with it. The transaction fails with OwnershipLost if the run is not the worker's any more.
 
-    digest: of all that the row made. together: whether the version waits until `SourceRuns.publish` publishes it with the other documents of its subject. metadata: the document's
+    digest: of all that the row made. together: whether the version waits until `PostgresSourceRuns.publish` publishes it with the other documents of its subject. metadata: the document's
     from then on. urgent: whether somebody waits for the document, so that it is indexed before others of the tenant; otherwise it is indexed after those that no run made.
     """
 
@@ -241,48 +226,3 @@ class OfRun:
     together: bool
     metadata: Mapping[str, object]
     urgent: bool = False
-
-
-class Sources(Protocol):
-    """The sources of the caller's tenant."""
-
-    async def create(
-        self,
-        who: Principal,
-        source: NewSource,
-        connection: str,
-        collection: str,
-        next_run_time: datetime | None = None,
-    ) -> Source:
-        """Create a source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the first run; None without a schedule. Raises AlreadyExists if the id is taken."""
-        ...
-
-    async def get(self, who: Principal, source_id: str) -> Source:
-        """Return one source. Raises NotFound."""
-        ...
-
-    async def mappings(self, who: Principal) -> Mapping[str, str]:
-        """Return the texts of all mappings, by the ids of their sources."""
-        ...
-
-    async def list(self, who: Principal, query: ListQuery) -> Page[Source]:
-        """Return a page of sources."""
-        ...
-
-    async def update(
-        self,
-        who: Principal,
-        source_id: str,
-        change: SourceChange,
-        named: tuple[str, str] | None,
-        etag: str,
-        next_run_time: datetime | None = None,
-    ) -> Source:
-        """Update a source. named: the connection and the collection of the new mapping, and next_run_time its schedule; None without a mapping. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
-        (ETAG_MISMATCH).
-        """
-        ...
-
-    async def delete(self, who: Principal, source_id: str, etag: str) -> None:
-        """Delete a source. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
-        ...

@@ -51,7 +51,6 @@ class Teacher:
 
     @property
     def etag(self) -> str:
-        """See `names.etag`."""
         return names.etag(self.create_time, self.revision)
 
 

@@ -31,7 +31,6 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolCard",
-    "ToolCatalogue",
     "ToolEntry",
     "ToolFault",
     "ToolOutcome",
@@ -268,18 +267,6 @@ class Candidate:
     kind: str
 
 
-class ToolCatalogue(Protocol):
-    """The declared tools of this installation."""
-
-    def entries(self) -> Sequence[ToolEntry]:
-        """Return all tools, ordered by id. A declaration that makes no tool, because of its problems, has an entry too."""
-        ...
-
-    def problems(self) -> Sequence[ToolProblem]:
-        """Return all problems, ordered by file."""
-        ...
-
-
 class Toolbox(Protocol):
     """The tools of this installation, as they are declared now."""
 
@@ -305,7 +292,6 @@ class FixedTools:
         self._tools = tuple(tools)
 
     def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
-        """Return all tools."""
         return self._tools
 
     def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:

@@ -51,7 +51,6 @@ class EmbeddedEnvoy(Part):
             check_port(*self._listen)
 
     def spawn(self) -> None:
-        """See `Part.spawn`."""
         options = ("--disable-hot-restart", "--log-level", "warn", "--concurrency", str(self._concurrency))
         argv = [str(envoy_binary()), "--config-path", str(self._config), *options]
         self.process = spawn(argv, PLAIN_ENVIRONMENT, self.log)

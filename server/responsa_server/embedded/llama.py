@@ -67,7 +67,6 @@ class EmbeddedLlama(Part):
         weights()
 
     def spawn(self) -> None:
-        """See `Part.spawn`."""
         self.process = spawn(self._argv(), self._environment, self.log)
 
     def ready(self) -> bool:

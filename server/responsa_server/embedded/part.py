@@ -275,7 +275,6 @@ class Errand(Part):
     needed = False
 
     def ready(self) -> bool:
-        """See `Part.ready`."""
         return self.alive()
 
     @abc.abstractmethod
@@ -315,7 +314,6 @@ class ServerProcess(Part):
         self._health = health
 
     def spawn(self) -> None:
-        """See `Part.spawn`."""
         self.process = spawn(self._argv, self._env, self.log)
 
     def ready(self) -> bool:

@@ -34,6 +34,7 @@ from responsa_server.envoy.local_replies import (
 )
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
+from responsa_server.instance import generated
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
@@ -161,12 +162,6 @@ class EnvoyConfig:
     def origins(self) -> Sequence[str]:
         """All accepted Origin headers: first this server's own origins, then the other allowed origins."""
         return origins_of(self.domains, self.allowed_origins)
-
-
-def generated(name: str) -> Path:
-    """The path of a file of the folder `generated`: in the checkout or, if the server was installed from a wheel, in the package."""
-    checkout = Path(__file__).resolve().parents[3] / "generated" / name
-    return checkout if checkout.is_file() else Path(str(files("responsa_server"))) / name
 
 
 def templates_folder() -> Path:

@@ -15,17 +15,14 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.accounts import (
     Account,
-    AccountStore,
     Claims,
     Confirmed,
     Ended,
     Invitation,
     NewSession,
-    OpenInvitation,
+    NotRefreshed,
     Pending,
-    Refused,
     Registered,
-    Session,
     SignInProvider,
 )
 from responsa_server.domain.addresses import network_of
@@ -39,7 +36,6 @@ from responsa_server.domain.errors import (
     Reason,
     Unauthenticated,
 )
-from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.mail import Mail, MailKind
 from responsa_server.domain.people import (
     ANONYMOUS,
@@ -75,6 +71,7 @@ from responsa_server.identity.settings import (
     TokenSettings,
 )
 from responsa_server.identity.tokens import Tokens
+from responsa_server.stores.postgres.accounts import PostgresAccountStore
 
 REPEAT_SECONDS: Final = 60.0
 """How long a refresh whose reply was lost can be repeated with its request_id."""
@@ -127,13 +124,13 @@ class Accounts:
 
     def __init__(
         self,
-        store: AccountStore,
+        store: PostgresAccountStore,
         identity: Identity,
         passwords: Passwords,
         tokens: Tokens,
         options: AccountOptions,
     ) -> None:
-        self._store = store
+        self.store = store
         self._identity = identity
         self._passwords = passwords
         self._tokens = tokens
@@ -166,7 +163,7 @@ class Accounts:
     async def begin_tokens(
         self, user: User, origin: Origin, password_time: datetime | None = None
     ) -> SignedIn | None:
-        """Begin a session with tokens of a user who has signed in. password_time: see `AccountStore.begin_session`. Returns None if the user may not sign in."""
+        """Begin a session with tokens of a user who has signed in. password_time: see `PostgresAccountStore.begin_session`. Returns None if the user may not sign in."""
         refresh, session_id = new_secret(SecretKind.REFRESH_TOKEN), self._identity.new_id()
         settings = self._options.tokens
         seconds = min(settings.refresh_seconds, settings.session_seconds)
@@ -174,7 +171,7 @@ class Accounts:
         event = AuditEvent.of_origin(
             origin, user.tenant_id, names.user(user.id), "session.create", names.session(session_id)
         )
-        begun = await self._store.begin_session(user.id, "tokens", session, event, password_time)
+        begun = await self.store.begin_session(user.id, "tokens", session, event, password_time)
         if begun is None:
             return None
         claims = Claims(user.tenant_id, user.id, session_id)
@@ -191,7 +188,7 @@ class Accounts:
         if present is not None and account.user.id != present.user_id:
             raise other_user(present)
         begun = await begin_browser_session(
-            self._store,
+            self.store,
             account.user,
             self._identity.new_id(),
             origin,
@@ -220,7 +217,7 @@ class Accounts:
         body = self._tokens.secret.successor(token, str(request_id or network))
         successor = SecretKind.REFRESH_TOKEN.value + body
         settings = self._options.tokens
-        found = await self._store.refresh(
+        found = await self.store.refresh(
             digest(token),
             digest(successor),
             request_id,
@@ -232,7 +229,7 @@ class Accounts:
         )
         if found.tenant_id:
             origin.log_tenant(found.tenant_id)
-        if isinstance(found, Refused):
+        if isinstance(found, NotRefreshed):
             if found.ended is not None:
                 self._identity.forget([found.ended])
             raise token_invalid()
@@ -250,7 +247,7 @@ class Accounts:
             )
 
         if well_formed(SecretKind.REFRESH_TOKEN, token):
-            ended = await self._store.end_session_of(digest(token), audit)
+            ended = await self.store.end_session_of(digest(token), audit)
             self._forget([] if ended is None else [ended])
 
     async def close(self) -> None:
@@ -262,14 +259,10 @@ class Accounts:
         """Return the id and the public key (URL-safe Base64) of each key that verifies tokens, newest first. Raises Unavailable."""
         return await self._tokens.public_keys()
 
-    async def sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
-        """List the caller's sessions that have not ended."""
-        return await self._store.sessions(who, query)
-
     async def revoke_sessions(self, who: Principal, wanted: Sequence[UUID], *, all_others: bool) -> int:
         """End sessions of the caller: those in `wanted`, or all but the calling one. Returns the number of sessions that ended."""
         kept = who.session_id if all_others else None
-        ended = await self._store.end_sessions(
+        ended = await self.store.end_sessions(
             who,
             None if all_others else wanted,
             None if kept in wanted else kept,
@@ -278,17 +271,13 @@ class Accounts:
         self._forget(ended)
         return len(ended)
 
-    async def tenant_sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
-        """List the sessions of all users of the caller's tenant that have not ended. Only administrators may ask for this."""
-        return await self._store.tenant_sessions(who, query)
-
     async def revoke_tenant_sessions(
         self, who: Principal, wanted: Sequence[UUID], user_id: UUID | None
     ) -> int:
         """End the sessions in `wanted`, and all sessions of the user `user_id` if it is given. Only sessions of the caller's tenant are ended. Only administrators may ask for this. Returns the number of sessions that
         ended. Raises NotPermitted (ROLE_REQUIRED) if one of the users is an owner and the caller is not.
         """
-        ended = await self._store.end_tenant_sessions(
+        ended = await self.store.end_tenant_sessions(
             who,
             wanted,
             user_id,
@@ -307,7 +296,7 @@ class Accounts:
             Precondition: the user cannot sign in with a password (PASSWORD_NOT_USABLE).
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
-        account = await self._store.account_of(who.tenant_id, who.user_id)
+        account = await self.store.account_of(who.tenant_id, who.user_id)
         if account is None or not account.user.email:
             raise _not_usable(who.user_id)
         await self._passwords.check("new_password", new, (account.user.email, account.user.display_name))
@@ -318,7 +307,7 @@ class Accounts:
                 if not (await self._passwords.verify(account.hash, current)).good:
                     raise _failed()
         hash_text = await self._passwords.hash(new)
-        ended = await self._store.set_password(
+        ended = await self.store.set_password(
             who,
             account.hash,
             hash_text,
@@ -332,7 +321,7 @@ class Accounts:
     async def require_recent_sign_in(self, who: Principal) -> None:
         """Check that the caller signed in during the last ten minutes. An API key is not a sign-in. Raises NotPermitted (SIGN_IN_REQUIRED)."""
         session_id = who.session_id
-        if session_id is None or not await self._store.signed_in_recently(who, session_id, RECENT_SECONDS):
+        if session_id is None or not await self.store.signed_in_recently(who, session_id, RECENT_SECONDS):
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
                 "This call needs a sign-in of the last ten minutes. If your account has a password, sign in with the password, for example with `responsa login`: a link or an API key does not count. If your account has no password, sign in with the link that `responsa open` prints. Or ask an administrator.",
@@ -359,19 +348,15 @@ class Accounts:
         code, invitation_id = new_secret(SecretKind.INVITATION), self._identity.new_id()
         audit = AuditEvent.of(who, "invitation.create", names.invitation(invitation_id))
         invitation = Invitation(who.tenant_id, role, fold_email(email))
-        return code, await self._store.add_invitation(
+        return code, await self.store.add_invitation(
             who, invitation, invitation_id, digest(code), seconds, audit
         )
-
-    async def invitations(self, who: Principal, query: ListQuery) -> Page[OpenInvitation]:
-        """List the invitations of the caller's tenant that are neither used nor expired. Only administrators may ask for this."""
-        return await self._store.invitations(who.tenant_id, query)
 
     async def revoke_invitation(self, who: Principal, invitation_id: UUID) -> None:
         """End an invitation of the caller's tenant. Only administrators may ask for this. Raises NotFound."""
         name = names.invitation(invitation_id)
         audit = AuditEvent.of(who, "invitation.revoke", name)
-        if not await self._store.revoke_invitation(who.tenant_id, invitation_id, audit):
+        if not await self.store.revoke_invitation(who.tenant_id, invitation_id, audit):
             raise NotFound.of("invitation", name)
 
     async def register(
@@ -414,7 +399,7 @@ class Accounts:
             await self._count_mail(MailKind.REGISTER, user.tenant_id, folded, origin)
             mail, digest_of_code = self._new_mail(user.tenant_id, MailKind.REGISTER, folded)
             pending = Pending(user, hash_text, digest(code) if code else None)
-            await self._store.await_registration(mail, digest_of_code, pending, CONFIRMATION_SECONDS)
+            await self.store.await_registration(mail, digest_of_code, pending, CONFIRMATION_SECONDS)
             return
 
         def audit(invitation_id: UUID | None) -> AuditEvent:
@@ -427,7 +412,7 @@ class Accounts:
                 origin, user.tenant_id, ANONYMOUS, "user.register", name, outcome=taken
             )
 
-        match await self._store.register(user, hash_text, digest(code) if code else None, audit):
+        match await self.store.register(user, hash_text, digest(code) if code else None, audit):
             case Registered.DONE:
                 origin.log_tenant(user.tenant_id)
             case Registered.NO_TENANT:
@@ -454,7 +439,7 @@ class Accounts:
             )
 
         good = well_formed(SecretKind.CONFIRMATION, code)
-        waiting = await self._store.unconfirmed(digest(code)) if good else None
+        waiting = await self.store.unconfirmed(digest(code)) if good else None
         # `change_email` asks every user with an address for a password. A user without either can only confirm with the code.
         if waiting is None or (waiting.hash is None and waiting.email):
             raise _code_invalid()
@@ -472,7 +457,7 @@ class Accounts:
                         Reason.SIGN_IN_FAILED,
                         "This is not the password of the registration or of the account. Use the code of the newest mail, or register again.",
                     )
-        if await self._store.confirm(digest(code), audit) is None:
+        if await self.store.confirm(digest(code), audit) is None:
             raise _code_invalid()
 
     async def request_reset(self, tenant_id: str, email: str, origin: Origin) -> None:
@@ -484,7 +469,7 @@ class Accounts:
         tenant, folded = self._tenant(tenant_id), required_email(email, "email")
         await self._count_mail(MailKind.RESET, tenant, folded, origin)
         mail, _ = self._new_mail(tenant, MailKind.RESET, folded)
-        await self._store.put_mail(mail, self._options.passwords.reset_code_seconds)
+        await self.store.put_mail(mail, self._options.passwords.reset_code_seconds)
 
     async def change_email(self, who: Principal, email: str, origin: Origin) -> None:
         """Ask for the confirmation of the caller's new address. The address changes when it is confirmed, and only if no other user has it then.
@@ -494,17 +479,17 @@ class Accounts:
         folded = required_email(email, "user.email")
         self._require_mail("Ask an administrator to change the address.")
         await self.require_recent_sign_in(who)
-        account = await self._store.account_of(who.tenant_id, who.user_id)
+        account = await self.store.account_of(who.tenant_id, who.user_id)
         if account is not None and account.user.email and account.hash is None:
             raise Precondition(
                 Reason.PASSWORD_NOT_USABLE,
-                "The confirmation of the new address needs your password, but your account has no password yet. Set one first, in your profile on the page or with `responsa password`.",
+                "The confirmation of the new address needs your password, but your account has no password yet. Set one first, in your profile on the page or with `responsa call AuthService.ChangePassword --new-password -`.",
                 {"user": names.user(who.user_id)},
             )
         await self._count_mail(MailKind.CHANGE_EMAIL, who.tenant_id, folded, origin)
         mail, code = self._new_mail(who.tenant_id, MailKind.CHANGE_EMAIL, folded)
         audit = AuditEvent.of(who, "user.request_email", names.user(who.user_id))
-        await self._store.await_email(who, mail, code, CONFIRMATION_SECONDS, audit)
+        await self.store.await_email(who, mail, code, CONFIRMATION_SECONDS, audit)
 
     def _require_mail(self, remedy: str) -> None:
         if not self._options.mail.configured:
@@ -526,7 +511,7 @@ class Accounts:
         if network := network_of(origin.address):
             address = secret.name("mail address", network)
             limits.append((address, self._options.passwords.attempts_per_address))
-        wait = await self._store.count_attempt(limits, self._options.passwords.attempts_window_seconds)
+        wait = await self.store.count_attempt(limits, self._options.passwords.attempts_window_seconds)
         if wait is not None:
             raise Exhausted(
                 Reason.TOO_MANY_ATTEMPTS,
@@ -549,7 +534,7 @@ class Accounts:
         code = new_secret(SecretKind.RESET_CODE)
         audit = AuditEvent.of(who, "user.create_reset_code", names.user(user_id))
         seconds = self._options.passwords.reset_code_seconds
-        expire_time = await self._store.add_reset_code(who, user_id, digest(code), seconds, audit)
+        expire_time = await self.store.add_reset_code(who, user_id, digest(code), seconds, audit)
         if expire_time is None:
             raise NotFound.of("user", names.user(user_id))
         return code, expire_time
@@ -561,7 +546,7 @@ class Accounts:
         """
         if not well_formed(SecretKind.RESET_CODE, code):
             raise _code_invalid()
-        account = await self._store.reset_account(digest(code))
+        account = await self.store.reset_account(digest(code))
         if account is None:
             raise _code_invalid()
         origin.log_tenant(account.user.tenant_id)
@@ -573,7 +558,7 @@ class Accounts:
                 origin, tenant_id, names.user(user_id), "user.reset_password", names.user(user_id)
             )
 
-        ended = await self._store.reset_password(digest(code), hash_text, audit)
+        ended = await self.store.reset_password(digest(code), hash_text, audit)
         if ended is None:
             raise _code_invalid()
         self._forget(ended)
@@ -583,7 +568,7 @@ class Accounts:
         tenant = self._tenant(tenant_id)
         folded = fold_email(email)
         async with self._noted(tenant, folded, origin), self._counted(tenant, folded, origin):
-            account = await self._store.account(tenant, folded)
+            account = await self.store.account(tenant, folded)
             if account is not None:
                 origin.log_tenant(tenant)
             stored = None if account is None else account.hash
@@ -591,7 +576,7 @@ class Accounts:
             if account is None or stored is None or not verified.good:
                 raise _failed()
         if verified.upgraded is not None:
-            await self._store.upgrade_hash(tenant, account.user.id, stored, verified.upgraded)
+            await self.store.upgrade_hash(tenant, account.user.id, stored, verified.upgraded)
         return account
 
     @asynccontextmanager
@@ -626,13 +611,13 @@ class Accounts:
         """Write a refusal. In each window, an existing account gets one event for each reason, and so do all other addresses of the tenant together; therefore
         strangers cannot fill the log.
         """
-        account = await self._store.account(tenant_id, email)
+        account = await self.store.account(tenant_id, email)
         resource = "" if account is None else names.user(account.user.id)
         audit = AuditEvent.of_origin(
             origin, tenant_id, ANONYMOUS, "session.create", resource, outcome=reason.value
         )
         subject = self._tokens.secret.name("refusals", tenant_id, resource, reason.value)
-        await self._store.note_refusal(subject, self._options.passwords.attempts_window_seconds, audit)
+        await self.store.note_refusal(subject, self._options.passwords.attempts_window_seconds, audit)
 
     @asynccontextmanager
     async def _counted(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
@@ -651,7 +636,7 @@ class Accounts:
             ]
         else:
             cleared, reduced, limits = account, [], [(account, settings.attempts_per_account)]
-        wait = await self._store.count_attempt(limits, settings.attempts_window_seconds)
+        wait = await self.store.count_attempt(limits, settings.attempts_window_seconds)
         if wait is not None:
             raise Exhausted(
                 Reason.TOO_MANY_ATTEMPTS,
@@ -662,9 +647,9 @@ class Accounts:
             yield
         except Exhausted:
             # The password was not checked.
-            await self._store.forgive_attempt(b"", [cleared, *reduced])
+            await self.store.forgive_attempt(b"", [cleared, *reduced])
             raise
-        await self._store.forgive_attempt(cleared, reduced)
+        await self.store.forgive_attempt(cleared, reduced)
 
     async def _invitation(self, tenant_id: str, code: str) -> Invitation:
         registration = self._options.registration
@@ -675,7 +660,7 @@ class Accounts:
                 raise self._closed("Ask an administrator for an invitation, and register with its code.")
             return Invitation(self._tenant(tenant_id), Role.USER, "")
         found = (
-            await self._store.invitation(digest(code)) if well_formed(SecretKind.INVITATION, code) else None
+            await self.store.invitation(digest(code)) if well_formed(SecretKind.INVITATION, code) else None
         )
         if found is None:
             raise _code_invalid()
@@ -697,14 +682,14 @@ class Accounts:
 
 
 async def begin_browser_session(
-    store: AccountStore,
+    store: PostgresAccountStore,
     user: User,
     session_id: UUID,
     origin: Origin,
     seconds: float,
     password_time: datetime | None = None,
 ) -> tuple[str, datetime] | None:
-    """Begin a browser's session. password_time: see `AccountStore.begin_session`. Returns the secret of its cookie, and the time when it expires; None if the user may not
+    """Begin a browser's session. password_time: see `PostgresAccountStore.begin_session`. Returns the secret of its cookie, and the time when it expires; None if the user may not
     sign in.
     """
     token, actor, name = new_secret(SecretKind.SESSION), names.user(user.id), names.session(session_id)

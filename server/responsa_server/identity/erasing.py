@@ -9,11 +9,12 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.erasing import HEAD_START_SECONDS, ErasingStore, Erasure
+from responsa_server.domain.erasing import HEAD_START_SECONDS, Erasure
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.knowledge import pause_after
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.stores.postgres.erasing import PostgresErasing
 
 # A call that was accepted before the erasing began may still add something. Such calls end soon, because no credential is valid.
 _ROUNDS: Final = 20
@@ -30,7 +31,7 @@ class Erasing:
 
     def __init__(
         self,
-        store: ErasingStore,
+        store: PostgresErasing,
         cancel: Cancel,
         cache: CredentialCache | None = None,
         *,
@@ -48,7 +49,7 @@ class Erasing:
         """Erase a user of the caller's tenant, and return what was erased so far. A repeated call returns the same erasing. heir: the user
         who receives the shared collections, or that user's folded e-mail address. If users erase themselves, the heir is an administrator or can read these collections.
 
-        Raises the errors of `ErasingStore.begin`. If anything else fails after the erasing has begun, or much is left after some seconds, a job goes on.
+        Raises the errors of `PostgresErasing.begin`. If anything else fails after the erasing has begun, or much is left after some seconds, a job goes on.
         """
         event = AuditEvent.of(who, "user.delete", names.user(user_id))
         begun = await self._store.begin(

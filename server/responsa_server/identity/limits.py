@@ -21,19 +21,19 @@ from responsa_server.domain.limits import (
     MINUTE,
     AcceptLimits,
     CountsAway,
-    Holds,
     Limits,
-    MessageCounts,
     Rates,
     Room,
     Scope,
-    StoredLimits,
     UserLimits,
     too_fast,
     too_many,
 )
-from responsa_server.domain.people import AuditEvent, Principal, Role, Users
+from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
+from responsa_server.stores.postgres.limits import PostgresLimits
+from responsa_server.stores.postgres.users import PostgresUsers
+from responsa_server.stores.rates import RedisHolds, RedisMessages
 
 KNOWN_SECONDS: Final = 2.0
 """How long this process uses the exceptions of a user before it asks the database again."""
@@ -112,8 +112,8 @@ class LimitBook:
     def __init__(
         self,
         settings: LimitSettings,
-        store: StoredLimits,
-        users: Users,
+        store: PostgresLimits,
+        users: PostgresUsers,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._roles = {
@@ -150,7 +150,7 @@ class LimitBook:
         return UserLimits(user_id, self._roles[user.role].with_exceptions(exceptions), exceptions)
 
     async def change(self, who: Principal, user_id: UUID, changes: Mapping[str, int | None]) -> UserLimits:
-        """Set exceptions of a user, or remove those with the value None. This process applies them at once, others within two seconds. Raises the errors of `StoredLimits.change_exceptions`."""
+        """Set exceptions of a user, or remove those with the value None. This process applies them at once, others within two seconds. Raises the errors of `PostgresLimits.change_exceptions`."""
         user = await self._users.get(who.tenant_id, user_id)
         audit = AuditEvent.of(who, "user.update_limits", names.limits(user_id))
         try:
@@ -173,11 +173,11 @@ class Limiter:
         self,
         settings: LimitSettings,
         book: LimitBook,
-        store: StoredLimits,
+        store: PostgresLimits,
         rates: Rates,
         local: Rates,
-        holds: Holds,
-        messages: MessageCounts,
+        holds: RedisHolds,
+        messages: RedisMessages,
         renew_seconds: float = RENEW_SECONDS,
     ) -> None:
         """rates: the shared counts. local: the counts of this process, for the time without the shared counts."""
@@ -311,7 +311,6 @@ class Limiter:
                     await self._read_stored(who, stored)
 
     async def admit(self, who: Principal, turn_id: UUID) -> AcceptLimits:
-        """See `MessageGate.admit`."""
         limits = await self.kept(who)
         accepting = AcceptLimits(limits.pending_turns, self.book.tenant.pending_turns, limits.conversations)
         most = limits.messages_per_minute
@@ -331,7 +330,6 @@ class Limiter:
         return accepting
 
     async def give_back(self, who: Principal, turn_id: UUID) -> None:
-        """See `MessageGate.give_back`."""
         with contextlib.suppress(Unavailable):
             try:
                 await self._messages.give_back(who, turn_id)

@@ -8,10 +8,11 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.errors import NotFound
-from responsa_server.domain.openid import LinkedIdentity, OpenIdStore
+from responsa_server.domain.openid import LinkedIdentity
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.service import Identity
+from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 
 
 class LinkedIdentities:
@@ -19,7 +20,7 @@ class LinkedIdentities:
 
     def __init__(
         self,
-        store: OpenIdStore,
+        store: PostgresOpenIdStore,
         accounts: Accounts,
         identity: Identity,
         providers: Sequence[SignInProvider] = (),

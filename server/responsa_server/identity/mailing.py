@@ -14,9 +14,10 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import pause_after
-from responsa_server.domain.mail import Mail, Mailer, MailFailed, MailKind, MailRefused, MailStore, Text
+from responsa_server.domain.mail import Mail, Mailer, MailFailed, MailKind, MailRefused, Text
 from responsa_server.identity.credentials import SecretKind, digest
 from responsa_server.identity.tokens import Secret
+from responsa_server.stores.postgres.mail import PostgresMailStore
 
 # How often a worker without a mail server looks at a mail again: another worker may have one.
 _NO_MAILER_SECONDS: Final = 60.0
@@ -37,7 +38,7 @@ class Mailing:
 
     def __init__(
         self,
-        store: MailStore,
+        store: PostgresMailStore,
         mailer: Mailer | None,
         secret: Secret,
         *,
@@ -110,7 +111,7 @@ class Mailing:
                 return Text(
                     "Your password was changed",
                     "The password of your account was changed, and other sessions were ended.\n\n"
-                    f"If this was not you, ask for a new password at once, at {page} or with `responsa reset-password`.\n",
+                    f"If this was not you, ask for a new password at once, at {page}.\n",
                 )
 
             case MailKind.COLLECTIONS_RECEIVED:
@@ -129,12 +130,12 @@ class Mailing:
                 want = "wants" if mail.events == 1 else "want"
                 return Text(
                     f"{_runs(mail)} {want} a confirmation",
-                    f"{_runs(mail)} of your organisation changed nothing, because otherwise many documents would have been deleted. `responsa operations list` shows each run. If the deletions are right, run the source with `responsa sources sync {mail.about or 'SOURCE'} --allow-deletions`.\n{_HOURLY}",
+                    f"{_runs(mail)} of your organisation changed nothing, because otherwise many documents would have been deleted. `responsa operations list` shows each run. If the deletions are right, run the source with `responsa call AdminService.SyncSource --name sources/{mail.about or 'SOURCE'} --allow-deletions`.\n{_HOURLY}",
                 )
             case MailKind.RUN_SUCCEEDED:
                 return Text(
                     f"{_runs(mail)} succeeded",
-                    f"{_runs(mail)} of your organisation succeeded. `responsa operations list` shows what changed, and `responsa sources failed {mail.about or 'SOURCE'}` lists the rows that failed.\n{_HOURLY}",
+                    f"{_runs(mail)} of your organisation succeeded. `responsa operations list` shows what changed, and `responsa call AdminService.ListFailedRows --parent sources/{mail.about or 'SOURCE'}` lists the rows that failed.\n{_HOURLY}",
                 )
             case MailKind.INGESTIONS_FAILED:
                 failed = "An ingestion" if mail.events == 1 else f"{mail.events:,} ingestions"
@@ -154,7 +155,7 @@ class Mailing:
             "Confirm your e-mail address",
             f"Somebody {what} at {page}. To confirm the address within 24 hours, open\n\n"
             f"{_link(page)}#/confirm={code}\n\n"
-            f"or run `responsa confirm` and give it this code:\n\n{code}\n\nThe link and the command ask for the password {whose}.\n\n{_IGNORE}\n",
+            f"or run `responsa call AuthService.ConfirmEmail --code - --password -` and give it this code:\n\n{code}\n\nThe link and the command ask for the password {whose}.\n\n{_IGNORE}\n",
         )
 
     def _reset(self, page: str, code: str) -> Text:
@@ -162,14 +163,14 @@ class Mailing:
             "Set a new password",
             f"Somebody asked for a new password of your account at {page}. To set one within {self._reset_seconds // 60} minutes, open\n\n"
             f"{_link(page)}#/reset={code}\n\n"
-            f"or run `responsa reset-password` and give it this code:\n\n{code}\n\n{_IGNORE}\n",
+            f"or run `responsa call AuthService.ResetPassword --code - --new-password -` and give it this code:\n\n{code}\n\n{_IGNORE}\n",
         )
 
     def _already(self, page: str) -> Text:
         return Text(
             "You already have an account",
             f"Somebody tried to use this e-mail address for another account at {page}. The address already belongs to your account, so nothing was changed.\n\n"
-            f"If this was you, sign in at {page}. If you have forgotten the password, ask for a new one there, or run `responsa reset-password`.\n",
+            f"If this was you, sign in at {page}. If you have forgotten the password, ask for a new one there.\n",
         )
 
 

@@ -25,9 +25,8 @@ from typing import Final, cast
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.accounts import AccountStore, Invitation
+from responsa_server.domain.accounts import Invitation
 from responsa_server.domain.addresses import network_of
-from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.errors import (
     AlreadyExists,
     Exhausted,
@@ -40,8 +39,8 @@ from responsa_server.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from responsa_server.domain.openid import ExternalIdentity, OpenIdStore
-from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange, Users
+from responsa_server.domain.openid import ExternalIdentity
+from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange
 from responsa_server.identity.accounts import RECENT_SECONDS, SignedIn, begin_browser_session
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, well_formed
 from responsa_server.identity.openid_provider import (
@@ -61,6 +60,10 @@ from responsa_server.identity.service import (
 )
 from responsa_server.identity.settings import PasswordSettings, Registration
 from responsa_server.identity.tokens import Secret
+from responsa_server.stores.postgres.accounts import PostgresAccountStore
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.stores.postgres.openid import PostgresOpenIdStore
+from responsa_server.stores.postgres.users import PostgresUsers
 
 MOST_AT_ONCE: Final = 64
 """How many sign-ins may wait for providers at a time in one process. Each provider has an equal part, so that a slow one leaves the others theirs."""
@@ -161,10 +164,10 @@ class OpenId:
 
     def __init__(
         self,
-        store: OpenIdStore,
-        accounts: AccountStore,
-        users: Users,
-        audit: AuditTrail,
+        store: PostgresOpenIdStore,
+        accounts: PostgresAccountStore,
+        users: PostgresUsers,
+        audit: PostgresAuditTrail,
         identity: Identity,
         cache: CredentialCache,
         secret: Secret,

@@ -25,9 +25,9 @@ from responsa_server.identity.openid_settings import OidcProviderSettings, OidcS
 from responsa_server.outbound.addresses import origin_of, read_allowed
 from responsa_server.outbound.connector import (
     Connector,
+    ForbiddenRequest,
     Outgoing,
     Reach,
-    Refused,
     Times,
     TooLarge,
     Unreadable,
@@ -328,7 +328,7 @@ class OpenIdProvider:
             return reply.status, reply.body
         except (TooLarge, Unreadable) as error:
             raise ProviderFault(f"{urlsplit(address).path}: {error}") from error
-        except Refused as error:
+        except ForbiddenRequest as error:
             raise self._unavailable(str(error)) from error
         except TimeoutError as error:
             raise self._unavailable("time limit") from error

@@ -8,14 +8,15 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.people import AuditEvent, Principal
-from responsa_server.domain.quotas import Quotas, UserUsage
+from responsa_server.domain.quotas import UserUsage
 from responsa_server.identity.limits import LimitBook
+from responsa_server.stores.postgres.quotas import PostgresQuotas
 
 
 class QuotaAdministration:
     """The usage and the quotas of the users of the caller's tenant. The authorisation table checks that only administrators see and change those of others."""
 
-    def __init__(self, store: Quotas, limits: LimitBook) -> None:
+    def __init__(self, store: PostgresQuotas, limits: LimitBook) -> None:
         """limits: has the limits of what users keep."""
         self._store = store
         self._limits = limits
@@ -37,7 +38,7 @@ class QuotaAdministration:
         dropped: frozenset[str],
         etag: str,
     ) -> UserUsage:
-        """Change the limits of a user. Raises the errors of `Quotas.update`."""
+        """Change the limits of a user. Raises the errors of `PostgresQuotas.update`."""
         event = AuditEvent.of(who, "user.update_quota", names.quota(user_id))
         changed = await self._store.update(
             who.tenant_id, user_id, change, dropped, etag, event, by_owner=who.owner

@@ -26,14 +26,12 @@ from responsa_server.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import (
     ApiKey,
     AuditEvent,
     EndedCredential,
     FoundKey,
     FoundSession,
-    IdentityStore,
     Origin,
     Principal,
     Role,
@@ -55,6 +53,7 @@ from responsa_server.identity.credentials import (
     token_invalid,
     well_formed,
 )
+from responsa_server.stores.postgres.identity import PostgresIdentityStore
 
 LOCAL = "local"
 MAX_DISPLAY_NAME_BYTES = 200
@@ -105,7 +104,7 @@ class Identity:
 
     def __init__(
         self,
-        store: IdentityStore,
+        store: PostgresIdentityStore,
         new_id: Callable[[], UUID],
         *,
         code_seconds: float,
@@ -116,7 +115,7 @@ class Identity:
         """Build the service. new_id: returns new UUIDv7 ids. code_seconds, session_seconds: how long session codes and
         sessions are valid. tokens: None refuses all access tokens.
         """
-        self._store = store
+        self.store = store
         self.new_id = new_id
         """Returns a new UUIDv7."""
         self._tokens = tokens
@@ -145,7 +144,7 @@ class Identity:
             await self._touch(known)
             return known
         mark = self._cache.mark()
-        found = await self._store.find_key(key) if api_key else await self._store.find_session(key)
+        found = await self.store.find_key(key) if api_key else await self.store.find_session(key)
         if found is not None:
             log_tenant(found.principal.tenant_id)
         if found is None and not api_key:
@@ -170,7 +169,7 @@ class Identity:
             return known
         mark = self._cache.mark()
         pair = (service.user_id, user_id)
-        if pair not in await self._store.granted([pair]):
+        if pair not in await self.store.granted([pair]):
             raise grant_required(user_id)
         user = replace(service, user_id=user_id, role=Role.USER, owner=False, acting=service.user_id)
         self._keep(key, user, mark)
@@ -182,7 +181,7 @@ class Identity:
         grant any more, or the user has another role now, with which the call can be made again.
         """
         # Mostly nothing has changed, and one query shows that.
-        changed = await self._store.changed(callers)
+        changed = await self.store.changed(callers)
         if not changed:
             return [None for _ in callers]
         # The others may be thousands.
@@ -192,12 +191,12 @@ class Identity:
         # A session ends with the key that began it, so such a key is not asked for.
         keys = {one.key_id for one in affected if one.session_id is None and one.key_id is not None}
         sessions = {one.session_id for one in affected if one.session_id is not None}
-        ended = await self._store.ended(users, keys, sessions)
+        ended = await self.store.ended(users, keys, sessions)
         # A user of a suspended tenant is reported twice, also as disabled.
         found = {one.id: one for one in sorted(ended, key=lambda one: one.suspended)}
-        refused = pairs.difference(await self._store.granted(pairs)) if pairs else set[tuple[UUID, UUID]]()
+        refused = pairs.difference(await self.store.granted(pairs)) if pairs else set[tuple[UUID, UUID]]()
         self.forget([one.id for one in found.values() if not one.disabled])
-        roles = await self._store.roles(users)
+        roles = await self.store.roles(users)
         return [self._reason(one, found, refused, roles) for one in callers]
 
     @staticmethod
@@ -229,7 +228,7 @@ class Identity:
 
     async def user_of(self, tenant_id: str, user_id: UUID) -> User:
         """Return a user of the tenant. Raises NotFound."""
-        user = await self._store.user(tenant_id, user_id)
+        user = await self.store.user(tenant_id, user_id)
         if user is None:
             raise NotFound.of("user", names.user(user_id))
         return user
@@ -250,7 +249,7 @@ class Identity:
                 {"required_role": Role.USER.name},
             )
         code = new_secret(SecretKind.SESSION_CODE)
-        return code, await self._store.add_code(who, digest(code), self._code_seconds)
+        return code, await self.store.add_code(who, digest(code), self._code_seconds)
 
     async def signed_in(self, token: str) -> Principal | None:
         """Return the caller of a browser's session; None if no session has this token with which the caller can make calls."""
@@ -270,7 +269,7 @@ class Identity:
         token = new_secret(SecretKind.SESSION)
         expire_time = None
         if well_formed(SecretKind.SESSION_CODE, code):
-            expire_time = await self._store.exchange_code(
+            expire_time = await self.store.exchange_code(
                 digest(code), digest(token), self._session_seconds, origin or Origin(), present
             )
         if expire_time is None:
@@ -283,7 +282,7 @@ class Identity:
     async def end_session(self, token: str, origin: Origin | None = None) -> None:
         """End a session. Does nothing if the session does not exist."""
         if well_formed(SecretKind.SESSION, token):
-            ended = await self._store.end_session(digest(token), origin or Origin())
+            ended = await self.store.end_session(digest(token), origin or Origin())
             if ended is not None:
                 self._cache.forget(ended)
 
@@ -325,14 +324,6 @@ class Identity:
             who, who.tenant_id, service_id, display_name, expire_time, request_id, most, for_service=True
         )
 
-    async def list_api_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
-        """List the caller's keys, revoked ones included."""
-        return await self._store.list_keys(who, query)
-
-    async def list_tenant_api_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
-        """List the keys of all users of the caller's tenant, revoked ones included."""
-        return await self._store.list_tenant_keys(who.tenant_id, query)
-
     async def revoke_api_key(self, who: Principal, key_id: UUID, *, of_any_user: bool = False) -> ApiKey:
         """Revoke one of the caller's keys, and the keys that were created with it. This process refuses the keys at once, and other processes refuse them
         within a second.
@@ -345,7 +336,7 @@ class Identity:
             return AuditEvent.of(who, "api_key.revoke", names.api_key(revoked.id), about=revoked.user_id)
 
         owner = None if of_any_user else who.user_id
-        revoked = await self._store.revoke_key(who.tenant_id, owner, key_id, audit, by_owner=who.owner)
+        revoked = await self.store.revoke_key(who.tenant_id, owner, key_id, audit, by_owner=who.owner)
         self._cache.forget_keys({key_id, *(one.id for one in revoked)})
         if not revoked:
             raise NotFound.of("api_key", names.api_key(key_id))
@@ -356,7 +347,7 @@ class Identity:
         check_tenant_id("tenant", tenant_id)
         name = names.tenant(tenant_id)
         audit = AuditEvent(tenant_id, LOCAL, "tenant.create", name)
-        if not await self._store.add_tenant(tenant_id, checked_display_name(display_name), audit):
+        if not await self.store.add_tenant(tenant_id, checked_display_name(display_name), audit):
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
                 f"The tenant {tenant_id} already exists.",
@@ -370,7 +361,7 @@ class Identity:
         name = checked_display_name(display_name)
         user = new_user(self.new_id(), tenant_id, name, fold_email(email), role)
         audit = AuditEvent(tenant_id, LOCAL, "user.create", names.user(user.id))
-        kept = await self._store.add_user(user, audit)
+        kept = await self.store.add_user(user, audit)
         if kept is None:
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
@@ -382,7 +373,7 @@ class Identity:
     async def own(self, who: Principal) -> bool:
         """Make the caller an owner of the installation, for a command on the server's machine. Returns False if the caller is an owner already, or not an administrator of the home tenant."""
         audit = AuditEvent(who.tenant_id, LOCAL, "user.grant_ownership", names.user(who.user_id))
-        given = await self._store.give_ownership(who.tenant_id, who.user_id, audit)
+        given = await self.store.give_ownership(who.tenant_id, who.user_id, audit)
         self._cache.forget_user(who.user_id)
         return given is not None
 
@@ -390,7 +381,7 @@ class Identity:
         self, tenant_id: str, user_id: UUID, display_name: str, role: Role | None = None
     ) -> tuple[ApiKey, str]:
         """Create a key for any user, for a command on the server's machine. role: see `ApiKey`. Raises InvalidRequest (also for a role of the key of a service), NotFound (user)."""
-        user = await self._store.user(tenant_id, user_id)
+        user = await self.store.user(tenant_id, user_id)
         if user is None:
             raise NotFound.of("user", names.user(user_id))
         if role is not None and user.role is Role.SERVICE:
@@ -408,7 +399,7 @@ class Identity:
             await self._touch(known)
             return known
         mark = self._cache.mark()
-        found = await self._store.find_token_session(claims.session_id)
+        found = await self.store.find_token_session(claims.session_id)
         if found is None or found.expired:
             raise token_invalid()
         principal = found.principal
@@ -447,7 +438,7 @@ class Identity:
         if len(recent) < _WORTH_CONFIRMING:
             return False
         asked, _ = self._cache.mark()
-        changed = await self._store.changed([one.principal for one in recent])
+        changed = await self.store.changed([one.principal for one in recent])
         stale = [
             one for one in recent if one.principal.user_id in changed or _subject(one.principal) in changed
         ]
@@ -463,7 +454,7 @@ class Identity:
         if len(self._touched) >= _TOUCHED_CAPACITY:
             self._touched.clear()
         self._touched[session_id] = now
-        await self._store.touch_session(who.tenant_id, session_id)
+        await self.store.touch_session(who.tenant_id, session_id)
 
     async def _add_key(
         self,
@@ -500,7 +491,7 @@ class Identity:
         )
         for_service_by = maker if for_service else None
         session_id = None if maker is None or for_service else maker.session_id
-        key = await self._store.add_key(
+        key = await self.store.add_key(
             wanted, digest(secret), audit, request_id, most, for_service_by, session_id
         )
         if key is None:

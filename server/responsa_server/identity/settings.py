@@ -279,7 +279,6 @@ class QuotaSettings(BaseModel, extra="forbid"):
 
     @property
     def rules(self) -> QuotaRules:
-        """The quotas by role."""
         roles = {Role.USER: self.user.quota, Role.ADMIN: self.admin.quota, Role.SERVICE: self.service.quota}
         return QuotaRules(roles, self.turn_tokens)
 

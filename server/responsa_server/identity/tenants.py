@@ -15,16 +15,8 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain import names
 from responsa_server.domain.accounts import Invitation
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unavailable
-from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, ServiceGrants, User
-from responsa_server.domain.tenants import (
-    Erasures,
-    FirstAdministrator,
-    FirstInvitation,
-    Tenant,
-    Tenants,
-    TenantState,
-)
+from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, User
+from responsa_server.domain.tenants import FirstAdministrator, FirstInvitation, Tenant, TenantState
 from responsa_server.identity.accounts import INVITATION_SECONDS
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, new_secret
 from responsa_server.identity.service import (
@@ -35,6 +27,8 @@ from responsa_server.identity.service import (
     new_user,
 )
 from responsa_server.identity.settings import Registration
+from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
+from responsa_server.stores.postgres.tenants import PostgresTenants
 
 KEEPER_SECONDS: Final = 1.0
 """The time between two looks at suspended tenants."""
@@ -59,10 +53,14 @@ class TenantAdministration:
     """Administers all tenants. The caller must be an owner of the installation; the authorisation table checks this."""
 
     def __init__(
-        self, store: Tenants, new_id: Callable[[], UUID], cache: CredentialCache, registration: Registration
+        self,
+        store: PostgresTenants,
+        new_id: Callable[[], UUID],
+        cache: CredentialCache,
+        registration: Registration,
     ) -> None:
         """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
-        self._store = store
+        self.store = store
         self._new_id = new_id
         self._cache = cache
         self._registration = registration
@@ -88,11 +86,11 @@ class TenantAdministration:
                 self._event(who, "user.create", names.user(user.id), tenant_id),
                 self._event(who, "api_key.create", names.api_key(key.id), tenant_id),
             ]
-            tenant, made, _ = await self._store.add(tenant_id, name, first, None, created)
+            tenant, made, _ = await self.store.add(tenant_id, name, first, None, created)
             return NewTenant(tenant, administrator=made, secret=secret)
         invitation, code = self._invitation(tenant_id, email)
         invited = self._event(who, "invitation.create", names.invitation(invitation.id), tenant_id)
-        tenant, _, expire_time = await self._store.add(tenant_id, name, None, invitation, [*events, invited])
+        tenant, _, expire_time = await self.store.add(tenant_id, name, None, invitation, [*events, invited])
         return NewTenant(tenant, code, expire_time)
 
     async def invite(self, who: Principal, tenant_id: str, email: str) -> tuple[str, datetime]:
@@ -103,26 +101,18 @@ class TenantAdministration:
         invitation, code = self._invitation(tenant_id, email)
         name = names.invitation(invitation.id)
         events = [self._event(who, "invitation.create", name, one) for one in _both(who, tenant_id)]
-        return code, await self._store.invite(tenant_id, invitation, events)
-
-    async def get(self, tenant_id: str) -> Tenant:
-        """Return one tenant. Raises NotFound."""
-        return await self._store.get(tenant_id)
-
-    async def list(self, query: ListQuery) -> Page[Tenant]:
-        """Return a page of all tenants."""
-        return await self._store.list(query)
+        return code, await self.store.invite(tenant_id, invitation, events)
 
     async def suspend(self, who: Principal, tenant_id: str) -> Tenant:
         """Suspend a tenant: this process refuses its callers at once, and others within a second. Raises NotFound, Precondition (TENANT_STATE)."""
         try:
-            return await self._store.suspend(tenant_id, self._events(who, "tenant.suspend", tenant_id))
+            return await self.store.suspend(tenant_id, self._events(who, "tenant.suspend", tenant_id))
         finally:
             self._cache.forget_tenant(tenant_id)
 
     async def resume(self, who: Principal, tenant_id: str) -> Tenant:
         """Let the users of a suspended tenant make calls again. Raises NotFound, Precondition (TENANT_STATE)."""
-        return await self._store.resume(tenant_id, self._events(who, "tenant.resume", tenant_id))
+        return await self.store.resume(tenant_id, self._events(who, "tenant.resume", tenant_id))
 
     async def erase(self, who: Principal, tenant_id: str, confirmed: str) -> Tenant:
         """Begin to erase a tenant. confirmed: its id, once more. Raises InvalidRequest, NotFound, Precondition (TENANT_STATE)."""
@@ -133,7 +123,7 @@ class TenantAdministration:
                 f"must be the id of the tenant, {tenant_id}, to confirm that all its data will be erased",
             )
         try:
-            return await self._store.begin_erasure(tenant_id, self._events(who, "tenant.erase", tenant_id))
+            return await self.store.begin_erasure(tenant_id, self._events(who, "tenant.erase", tenant_id))
         finally:
             self._cache.forget_tenant(tenant_id)
 
@@ -162,24 +152,22 @@ class TenantAdministration:
 class GrantAdministration:
     """Administers the service grants of the caller's tenant. The caller must be an administrator; the authorisation table checks this."""
 
-    def __init__(self, store: ServiceGrants, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
+    def __init__(
+        self, store: PostgresServiceGrants, new_id: Callable[[], UUID], cache: CredentialCache
+    ) -> None:
         """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
-        self._store = store
+        self.store = store
         self._new_id = new_id
         self._cache = cache
 
     async def create(self, who: Principal, service_id: UUID, user_id: UUID | None) -> ServiceGrant:
         """Let a service act on behalf of a user, or of all users with the role USER. Raises NotFound, InvalidRequest."""
         grant = ServiceGrant(self._new_id(), who.tenant_id, service_id, user_id, _NOT_YET)
-        return await self._store.add(grant, self._event(who, "service_grant.create", grant))
-
-    async def list(self, who: Principal, query: ListQuery) -> Page[ServiceGrant]:
-        """Return a page of grants."""
-        return await self._store.list(who.tenant_id, query)
+        return await self.store.add(grant, self._event(who, "service_grant.create", grant))
 
     async def delete(self, who: Principal, grant_id: UUID) -> None:
         """Take a grant back. This process refuses the service's calls at once, and others within a second. Raises NotFound."""
-        removed = await self._store.remove(
+        removed = await self.store.remove(
             who.tenant_id, grant_id, lambda grant: self._event(who, "service_grant.delete", grant)
         )
         self._cache.forget_user(removed.service_id)
@@ -206,7 +194,7 @@ class TenantKeeper:
 
     def __init__(
         self,
-        store: Erasures,
+        store: PostgresTenants,
         stop_turn: Callable[[str, UUID, UUID], Awaitable[None]],
         forget: Callable[[str], Awaitable[int]],
         vectors: Vectors | None = None,

@@ -27,10 +27,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from responsa_server.domain.accounts import Claims, KeyStore, SealedKey
+from responsa_server.domain.accounts import Claims, SealedKey
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.identity.credentials import digest, token_invalid
 from responsa_server.identity.settings import MIN_SECRET_BYTES, TokenSettings
+from responsa_server.stores.postgres.accounts import PostgresAccountStore
 
 ALGORITHM: Final = "EdDSA"
 TYPE: Final = "at+jwt"
@@ -125,7 +126,7 @@ class Tokens:
 
     def __init__(
         self,
-        store: KeyStore,
+        store: PostgresAccountStore,
         secret: Secret,
         settings: TokenSettings,
         clock: Callable[[], float] = time.time,

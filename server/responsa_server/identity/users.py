@@ -8,16 +8,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, InvalidRequest
-from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import (
-    AuditEvent,
-    Principal,
-    RevokedCredentials,
-    Role,
-    User,
-    UserChange,
-    Users,
-)
+from responsa_server.domain.people import AuditEvent, Principal, RevokedCredentials, Role, User, UserChange
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import (
     MAX_SUBJECT_BYTES,
@@ -26,6 +17,7 @@ from responsa_server.identity.service import (
     new_user,
     required_email,
 )
+from responsa_server.stores.postgres.users import PostgresUsers
 
 # The paths of the fields in the requests.
 _NAME: Final = "user.display_name"
@@ -37,9 +29,9 @@ class UserAdministration:
     table and the services check this.
     """
 
-    def __init__(self, store: Users, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
+    def __init__(self, store: PostgresUsers, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
         """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
-        self._store = store
+        self.store = store
         self._new_id = new_id
         self._cache = cache
 
@@ -50,26 +42,18 @@ class UserAdministration:
         folded = fold_email(email, _EMAIL)
         name = checked_display_name(display_name, _NAME)
         user = new_user(self._new_id(), who.tenant_id, name, folded, role)
-        return await self._store.add(who, user, self._event(who, "user.create", user.id), request_id)
-
-    async def get(self, who: Principal, user_id: UUID) -> User:
-        """Return one user. Raises NotFound."""
-        return await self._store.get(who.tenant_id, user_id)
+        return await self.store.add(who, user, self._event(who, "user.create", user.id), request_id)
 
     async def with_email(self, who: Principal, email: str) -> User:
         """Return the user with this e-mail address. Raises InvalidRequest, NotFound."""
-        return await self._store.with_email(who.tenant_id, required_email(email))
-
-    async def list(self, who: Principal, query: ListQuery) -> Page[User]:
-        """Return a page of users."""
-        return await self._store.list(who.tenant_id, query)
+        return await self.store.with_email(who.tenant_id, required_email(email))
 
     async def update(self, who: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
-        """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `Users.update`."""
+        """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `PostgresUsers.update`."""
         checked = _checked(change)
         event = self._event(who, "user.update", user_id)
         try:
-            return await self._store.update(who.tenant_id, user_id, checked, etag, event, by_owner=who.owner)
+            return await self.store.update(who.tenant_id, user_id, checked, etag, event, by_owner=who.owner)
         finally:
             self._cache.forget_user(user_id)
 
@@ -78,7 +62,7 @@ class UserAdministration:
         action = "user.grant_ownership" if owner else "user.revoke_ownership"
         event, change = self._event(who, action, user_id), UserChange(owner=owner)
         try:
-            return await self._store.update(who.tenant_id, user_id, change, "", event, by_owner=who.owner)
+            return await self.store.update(who.tenant_id, user_id, change, "", event, by_owner=who.owner)
         finally:
             self._cache.forget_user(user_id)
 
@@ -89,23 +73,23 @@ class UserAdministration:
         return _checked(change)
 
     async def disable(self, who: Principal, user_id: UUID, etag: str) -> User:
-        """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors of `Users.disable`."""
+        """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors of `PostgresUsers.disable`."""
         event = self._event(who, "user.disable", user_id)
         try:
-            return await self._store.disable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
+            return await self.store.disable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
         finally:
             self._cache.forget_user(user_id)
 
     async def enable(self, who: Principal, user_id: UUID, etag: str) -> User:
-        """Enable a disabled user. Raises the errors of `Users.enable`."""
+        """Enable a disabled user. Raises the errors of `PostgresUsers.enable`."""
         event = self._event(who, "user.enable", user_id)
-        return await self._store.enable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
+        return await self.store.enable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
 
     async def revoke_credentials(self, who: Principal, user_id: UUID) -> RevokedCredentials:
-        """End all sessions and revoke all keys of a user. This process refuses them at once, and others within a second. Raises the errors of `Users.revoke_credentials`."""
+        """End all sessions and revoke all keys of a user. This process refuses them at once, and others within a second. Raises the errors of `PostgresUsers.revoke_credentials`."""
         event = self._event(who, "user.revoke_credentials", user_id)
         try:
-            return await self._store.revoke_credentials(who.tenant_id, user_id, event, by_owner=who.owner)
+            return await self.store.revoke_credentials(who.tenant_id, user_id, event, by_owner=who.owner)
         finally:
             self._cache.forget_user(user_id)
 

@@ -27,15 +27,12 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.knowledge import (
     LONGEST_PAUSE,
     CanonicalText,
-    Claim,
-    Documents,
     GenerationSwitched,
     GiveUp,
+    IngestClaim,
     Ingestions,
     IngestTask,
     JobKind,
-    JobRunner,
-    Operations,
     OwnershipLost,
     Work,
     pause_after,
@@ -56,6 +53,9 @@ from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
 from responsa_server.search.embedder import undeclared_embedding
+from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.operations import OperationStore
 
 MAX_TITLE_BYTES: Final = 512
 # The minimum number of seconds between two writes of the progress.
@@ -128,7 +128,9 @@ class Ingest:
             await self._while_owned(task)
             failed = False
         except DocumentRejected as error:
-            described = rejections.described(error, task.source_key, task.declared_type, self._formats)
+            described = rejections.described(
+                error, task.source_key, task.declared_type, self._formats.accepted_types
+            )
             await self._ingestions.fail(task.claim, described)
         except Precondition as error:
             await self._ingestions.fail(task.claim, error)
@@ -242,7 +244,7 @@ class Ingest:
         return last
 
 
-async def _lost(watcher: Watcher, claim: Claim) -> None:
+async def _lost(watcher: Watcher, claim: IngestClaim) -> None:
     """Return once another process or a call holds the operation. The worker's own success keeps the epoch, so it is not a loss."""
     while True:
         await watcher.changed()
@@ -290,26 +292,28 @@ class VectorPublishing:
             await self._vectors.drop_attempts(tenant_id, claim.document_id, claim.version, claim.epoch)
         return task
 
-    async def original(self, claim: Claim, start: int, count: int) -> bytes:
+    async def original(self, claim: IngestClaim, start: int, count: int) -> bytes:
         """Pass bytes of the original on."""
         return await self._ingestions.original(claim, start, count)
 
-    async def unchanged(self, claim: Claim, parser: str) -> None:
+    async def unchanged(self, claim: IngestClaim, parser: str) -> None:
         """Pass the end of the operation on. The version has no vectors."""
         await self._ingestions.unchanged(claim, parser)
 
-    async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
+    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
         """Pass the parsed text on. This step has no vectors."""
         await self._ingestions.parsed(claim, text, passages_total)
 
-    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
+    async def write(
+        self, claim: IngestClaim, passages: Sequence[NewPassage], passages_done: int | None
+    ) -> None:
         """Write the passages, then their vectors. In this order, OwnershipLost is raised before any vector is stored."""
         await self._ingestions.write(claim, [replace(one, vectors=()) for one in passages], passages_done)
         vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
         await self._vectors.put(self._attempt(claim), vectors)
 
     async def publish(
-        self, claim: Claim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
+        self, claim: IngestClaim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
     ) -> bool | None:
         """Store the text and the last passages and their vectors. Publish the vectors, then the version. Then remove the vectors of older versions, or the vectors of this version if search will not use it. If the version waits, the prune job
         removes those of older versions.
@@ -328,7 +332,7 @@ class VectorPublishing:
             await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, None)
         return searched
 
-    async def fail(self, claim: Claim, error: ResponsaError) -> None:
+    async def fail(self, claim: IngestClaim, error: ResponsaError) -> None:
         """End the operation with an error, and remove the vectors of its attempts."""
         await self._ingestions.fail(claim, error)
         await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, claim.epoch + 1)
@@ -337,7 +341,7 @@ class VectorPublishing:
         """End the operation with an error. The vectors of its attempts stay unpublished; the prune job removes them."""
         await self._ingestions.give_up(tenant_id, operation_id, error)
 
-    def _attempt(self, claim: Claim) -> IndexingAttempt:
+    def _attempt(self, claim: IngestClaim) -> IndexingAttempt:
         return IndexingAttempt(
             claim.tenant_id,
             claim.collection_id,
@@ -357,10 +361,10 @@ class KnowledgeJobs:
 
     def __init__(
         self,
-        runner: JobRunner,
+        runner: JobQueue,
         ingest: Ingest,
-        documents: Documents,
-        operations: Operations,
+        documents: DocumentStore,
+        operations: OperationStore,
         *,
         max_attempts: int = 6,
         vectors: VectorStore | None = None,
@@ -387,7 +391,7 @@ class KnowledgeJobs:
         announce: Announce | None = None,
         give_up: Mapping[JobKind, GiveUp] | None = None,
     ) -> None:
-        """Start taking jobs. Returns at once. more: the work of jobs of other kinds, on the same queue. announce: called when an operation may have ended with an error. give_up: see `JobRunner`, for
+        """Start taking jobs. Returns at once. more: the work of jobs of other kinds, on the same queue. announce: called when an operation may have ended with an error. give_up: see `JobQueue.run`, for
         jobs of other kinds.
         """
         if self._task is None:

@@ -15,10 +15,11 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
-from responsa_server.domain.generations import GenerationBuilds, GenerationTask
+from responsa_server.domain.generations import GenerationTask
 from responsa_server.domain.knowledge import LONGEST_PAUSE, OwnershipLost, pause_after
 from responsa_server.ingest.indexing import Indexer, Indexers, SeenVectors
 from responsa_server.search.embedder import undeclared_embedding
+from responsa_server.stores.postgres.generations import GenerationBuildStore
 
 _PASSAGES_A_BATCH: Final = 16
 _SLICE_SECONDS: Final = 10.0
@@ -32,7 +33,7 @@ class Reindex:
 
     def __init__(
         self,
-        builds: GenerationBuilds,
+        builds: GenerationBuildStore,
         indexers: Indexers,
         ended: Callable[[Sequence[UUID]], None],
         *,

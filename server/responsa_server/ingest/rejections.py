@@ -6,11 +6,11 @@ A `DocumentRejected` is the document's fault: the same bytes fail again. A `Pars
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest.formats.table import Formats
 
 CHECK_FILE: Final = "Check the file, or save it again, and upload it again."
 SAVE_AS_UTF8: Final = "Save the file as UTF-8 and upload it again."
@@ -32,18 +32,18 @@ def empty(
     return DocumentRejected(Reason.DOCUMENT_EMPTY, what)
 
 
-def unsupported(what: str, formats: Formats) -> DocumentRejected:
-    """The document has the declared type, but that type is not supported."""
+def unsupported(what: str, accepted: str) -> DocumentRejected:
+    """The document has the declared type, but that type is not supported. accepted: the sentence that says which are."""
     return DocumentRejected(
-        Reason.DOCUMENT_TYPE_UNSUPPORTED, f"{what} is not a supported document type. {formats.accepted}"
+        Reason.DOCUMENT_TYPE_UNSUPPORTED, f"{what} is not a supported document type. {accepted}"
     )
 
 
-def mismatch(what: str, formats: Formats) -> DocumentRejected:
+def mismatch(what: str, accepted: str) -> DocumentRejected:
     """The content's type differs from the type that the name or the media type declares. what: a whole sentence
-    that describes the difference.
+    that describes the difference. accepted: as for `unsupported`.
     """
-    return DocumentRejected(Reason.DOCUMENT_TYPE_MISMATCH, f"{what} {formats.accepted}")
+    return DocumentRejected(Reason.DOCUMENT_TYPE_MISMATCH, f"{what} {accepted}")
 
 
 def malformed(what: str, remedy: str = CHECK_FILE) -> DocumentRejected:
@@ -83,15 +83,15 @@ def access_refused() -> DocumentRejected:
 
 
 def described(
-    rejected: DocumentRejected, source_key: str, declared_type: str, formats: Formats
+    rejected: DocumentRejected, source_key: str, declared_type: str, accepted: Sequence[str]
 ) -> DocumentRejected:
     """Add the document's source key, and the other metadata that the reason's documentation lists, to a rejection.
 
-    declared_type: the media type that the sender gave, or ''.
+    declared_type: the media type that the sender gave, or ''. accepted: the media types of all formats.
     """
     metadata = {"source_key": source_key, **rejected.metadata}
     if rejected.reason in (Reason.DOCUMENT_TYPE_UNSUPPORTED, Reason.DOCUMENT_TYPE_MISMATCH):
         guessed = mimetypes.guess_type(source_key, strict=False)[0]
         metadata["media_type"] = declared_type or guessed or "application/octet-stream"
-        metadata["accepted"] = ",".join(one.media_type for one in formats)
+        metadata["accepted"] = ",".join(accepted)
     return replace(rejected, metadata=metadata)

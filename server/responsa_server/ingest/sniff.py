@@ -206,7 +206,7 @@ def decide_format(content: StoredBytes, name: str, content_type: str, formats: F
         # The beginning of a document may be blank, or may end within a character, so it cannot prove that the document is empty or malformed.
         if not whole and error.reason in (Reason.DOCUMENT_EMPTY, Reason.DOCUMENT_MALFORMED):
             return ""
-        raise rejections.described(error, name, content_type, formats) from error
+        raise rejections.described(error, name, content_type, formats.accepted_types) from error
     found = formats.named(original.format)
     assert found is not None, "sniff() must return the name of a format in the table of formats"
     return found.media_type
@@ -246,7 +246,7 @@ def _decide(original: Original) -> Format:
             raise _not_as_declared("text", original)
         return declared
     if declaration.wording:
-        raise rejections.unsupported(declaration.wording, formats)
+        raise rejections.unsupported(declaration.wording, formats.accepted)
     return next((one for one in formats if one.matches(text)), PLAIN_TEXT)
 
 
@@ -291,7 +291,8 @@ def _decode(original: Original) -> str:
         text = _decode_unmarked(original)
     if "\x00" in text:
         raise rejections.mismatch(
-            "The content decodes to text with NUL characters, so it is not a text document.", original.formats
+            "The content decodes to text with NUL characters, so it is not a text document.",
+            original.formats.accepted,
         )
     if not text.strip().strip(_INVISIBLE).strip():
         raise rejections.empty()
@@ -326,9 +327,9 @@ def _not_as_declared(what: str, original: Original) -> DocumentRejected:
     if declaration.format is not None:
         return rejections.mismatch(
             f"{declaration.wording} ({declaration.format.display_name}), but the content is {what}.",
-            original.formats,
+            original.formats.accepted,
         )
-    return rejections.unsupported(f"The content is {what}, which", original.formats)
+    return rejections.unsupported(f"The content is {what}, which", original.formats.accepted)
 
 
 def _magic(head: bytes) -> str | None:

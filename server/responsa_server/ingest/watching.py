@@ -17,8 +17,9 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
-from responsa_server.domain.knowledge import Operation, Operations
+from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.people import Reader
+from responsa_server.stores.postgres.operations import OperationStore
 
 POLL_SECONDS: Final = 0.5
 """How often the seqs of watched operations are compared with the database."""
@@ -27,7 +28,7 @@ POLL_SECONDS: Final = 0.5
 class Watcher:
     """A task that waits for changes of one operation."""
 
-    def __init__(self, operations: Operations, reader: Reader, operation_id: UUID, seq: int) -> None:
+    def __init__(self, operations: OperationStore, reader: Reader, operation_id: UUID, seq: int) -> None:
         self.reader = reader
         self.operation_id = operation_id
         self.seq = seq
@@ -54,7 +55,7 @@ class Watcher:
 class Watching:
     """All watchers of this process."""
 
-    def __init__(self, operations: Operations, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(self, operations: OperationStore, *, poll_seconds: float = POLL_SECONDS) -> None:
         self._operations = operations
         self._poll_seconds = poll_seconds
         self._watchers: defaultdict[UUID, set[Watcher]] = defaultdict(set)

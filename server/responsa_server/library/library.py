@@ -22,7 +22,6 @@ from responsa_server.domain.errors import (
     NotPermitted,
     Reason,
 )
-from responsa_server.domain.generations import Generations
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     MAX_DOCUMENT_BYTES,
@@ -31,17 +30,14 @@ from responsa_server.domain.knowledge import (
     Collection,
     CollectionChanges,
     CollectionReader,
-    Collections,
     Document,
     DocumentChanges,
     DocumentMetadata,
-    Documents,
     DocumentVersion,
     Hit,
     NewDocument,
     Operation,
     OperationKind,
-    Operations,
     Searcher,
     SearchQuery,
 )
@@ -58,6 +54,10 @@ from responsa_server.ingest.sniff import decide_format
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import Embedders, unknown_embedding
+from responsa_server.stores.postgres.collections import CollectionStore
+from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.generations import GenerationStore
+from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.text.compare import Comparison, compare
 from responsa_server.text.synonyms import read_synonyms
 
@@ -106,15 +106,15 @@ class Library:
 
     def __init__(
         self,
-        collections: Collections,
-        documents: Documents,
-        operations: Operations,
+        collections: CollectionStore,
+        documents: DocumentStore,
+        operations: OperationStore,
         searcher: Searcher,
         watching: Watching,
         pages: PageImages,
         *,
         embedders: Embedders,
-        generations: Generations,
+        generations: GenerationStore,
         formats: Formats = FORMATS,
         spool_dir: Path | None = None,
         heartbeat_seconds: float = 15.0,

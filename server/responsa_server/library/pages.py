@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
@@ -18,12 +18,14 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
-from responsa_server.domain.knowledge import Documents, DocumentVersion, PageImage
+from responsa_server.domain.knowledge import DocumentVersion, PageImage
 from responsa_server.domain.lru import LruCache
 from responsa_server.domain.people import Reader
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.settings import IngestionSettings, ParseLimits
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.text.drawn import DrawnPage, png
 
 MAX_IMAGE_BYTES: Final = 3 * 1024 * 1024
@@ -37,18 +39,6 @@ _ATTEMPTS: Final = 4
 _SMALLER: Final = 0.7
 
 
-class Drawer(Protocol):
-    """Draws pages, as `ingest.sandbox.pool.ParserPool` does."""
-
-    async def draw(
-        self, source: AsyncIterator[bytes], known_format: str, page: int, width: int, limits: ParseLimits
-    ) -> DrawnPage:
-        """Draw a page of a document that arrives in pieces. Raises DocumentRejected if the document is at fault, ParserUnavailable if the server is at fault, and the
-        errors of `source`.
-        """
-        ...
-
-
 _Key = tuple[str, UUID, int, int, int]
 
 
@@ -59,7 +49,7 @@ class PageImages:
     """
 
     def __init__(
-        self, documents: Documents, drawer: Drawer, settings: IngestionSettings | None = None
+        self, documents: DocumentStore, drawer: ParserPool, settings: IngestionSettings | None = None
     ) -> None:
         settings = settings or IngestionSettings()
         self._documents = documents

@@ -68,7 +68,7 @@ class OutboundError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class UrlOrigin:
     """A place that requests may go to. scheme: http or https. host: a host name in lower case without a trailing dot, or an IP address in its normal form."""
 
     scheme: str
@@ -181,7 +181,7 @@ def host_of(text: str) -> str:
     return host
 
 
-def origin_of(url: str | httpx2.URL) -> Origin:
+def origin_of(url: str | httpx2.URL) -> UrlOrigin:
     """Return the origin of an http or https URL without a user. Raises OutboundError, whose message does not contain the URL, because it may hold a secret."""
     try:
         parts = httpx2.URL(url)
@@ -199,4 +199,4 @@ def origin_of(url: str | httpx2.URL) -> Origin:
     port = parts.port if parts.port is not None else 443 if parts.scheme == "https" else 80
     if not 1 <= port <= 65_535:
         raise OutboundError("the port of the address is not between 1 and 65535")
-    return Origin(parts.scheme, host, port)
+    return UrlOrigin(parts.scheme, host, port)

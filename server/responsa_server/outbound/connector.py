@@ -17,7 +17,14 @@ from typing import Final
 
 import httpx2
 
-from responsa_server.outbound.addresses import Allowed, IpAddress, Origin, OutboundError, is_never, origin_of
+from responsa_server.outbound.addresses import (
+    Allowed,
+    IpAddress,
+    OutboundError,
+    UrlOrigin,
+    is_never,
+    origin_of,
+)
 
 USER_AGENT: Final = "responsa"
 _MOST_ADDRESSES: Final = 4
@@ -27,7 +34,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[IpAddress]]]
 """Looks a host up. Raises OSError if it has no address."""
 
 
-class Refused(httpx2.TransportError):
+class ForbiddenRequest(httpx2.TransportError):
     """The server's own rules do not allow this request. Nothing was sent. The message names the rule, and no address that a name stands for."""
 
 
@@ -43,7 +50,7 @@ class Unreadable(httpx2.TransportError):
 class Reach:
     """What a client may reach. origins: the only origins that requests may go to; None for any. allowed: the addresses beyond the public ones."""
 
-    origins: frozenset[Origin] | None
+    origins: frozenset[UrlOrigin] | None
     allowed: Allowed = field(default_factory=Allowed)
 
 
@@ -137,7 +144,7 @@ class Connector:
                     outgoing.method, outgoing.url, headers=outgoing.headers, content=outgoing.body
                 )
             except (httpx2.InvalidURL, ValueError) as error:
-                raise Refused("the address or a header cannot be sent") from error
+                raise ForbiddenRequest("the address or a header cannot be sent") from error
             if sent is not None:
                 request.stream = _Announced(outgoing.body or b"", sent)
             async with asyncio.timeout(times.all):
@@ -175,9 +182,9 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         try:
             origin = origin_of(request.url)
         except OutboundError as error:
-            raise Refused(str(error)) from None
+            raise ForbiddenRequest(str(error)) from None
         if self._reach.origins is not None and origin not in self._reach.origins:
-            raise Refused(f"{origin} is not an address that the declaration names")
+            raise ForbiddenRequest(f"{origin} is not an address that the declaration names")
         failed: httpx2.TransportError | None = None
         for address in await self._addresses(origin):
             host = f"[{address}]" if address.version == 6 else str(address)
@@ -199,7 +206,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         """Closes the connections."""
         await self._inner.aclose()
 
-    async def _addresses(self, origin: Origin) -> Sequence[IpAddress]:
+    async def _addresses(self, origin: UrlOrigin) -> Sequence[IpAddress]:
         """The addresses of a host. One address that is not allowed refuses them all, because nobody knows which one the host's owner means."""
         try:
             found: Sequence[IpAddress] = [ip_address(origin.host)]
@@ -221,7 +228,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 _LOGGER.warning(
                     "refused a connection to %s: its address %s is not allowed; %s", origin, address, remedy
                 )
-                raise Refused(
+                raise ForbiddenRequest(
                     f"the address of {origin.host} is not public; if it is the organisation's own, name it in allow_private"
                 )
         return found[:_MOST_ADDRESSES]

@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 from aiolimiter import AsyncLimiter
 
-from responsa_server.domain.breakers import Breakers, Probe, Refused
+from responsa_server.domain.breakers import BarredCall, Breakers, Probe
 from responsa_server.domain.models import (
     MARK,
     MARK_BEGUN,
@@ -107,11 +107,9 @@ class Limited:
 
     @property
     def name(self) -> str:
-        """See `ChatModel.name`."""
         return self._model.name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`."""
         async with self._limits.place(), aclosing(self._model.stream(prompt)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -162,7 +160,6 @@ class Retrying:
 
     @property
     def name(self) -> str:
-        """See `ChatModel.name`."""
         return self._model.name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
@@ -219,7 +216,7 @@ def together(before: Spent | None, now: Spent) -> Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ChainModel:
     """A model in a chain.
 
     name: the name `provider:model`. key: the name of the provider; models with the same key can be barred together. takes_prefix: whether the model
@@ -245,12 +242,12 @@ class Barred:
     def __init__(self, clock: Callable[[], float] = time.monotonic, breakers: Breakers | None = None) -> None:
         self.breakers = breakers or Breakers(clock)
 
-    def admit(self, member: Member, patience_seconds: float) -> ModelFault | Sequence[str]:
+    def admit(self, member: ChainModel, patience_seconds: float) -> ModelFault | Sequence[str]:
         """The circuits that the call probes; or, if the model is barred for calls with this patience, the fault that caused it."""
         probed: list[str] = []
         for name in _circuits(member):
             found = self.breakers.admit(name, patience_seconds)
-            if isinstance(found, Refused):
+            if isinstance(found, BarredCall):
                 self.left(probed)
                 return ModelFault(found.cause)
             if found is Probe.PROBE:
@@ -263,7 +260,7 @@ class Barred:
             self.breakers.left(name)
 
     def failed(
-        self, member: Member, error: ModelError, patience_seconds: float, waited_seconds: float
+        self, member: ChainModel, error: ModelError, patience_seconds: float, waited_seconds: float
     ) -> None:
         """Records a failed call. patience_seconds: the patience of the call. waited_seconds: the time from the call to its failure."""
         key, model = _circuits(member)
@@ -275,18 +272,18 @@ class Barred:
             silent = error.fault is ModelFault.TIMEOUT
             self.breakers.failed(model, error.fault, _MOST_STRIKES, 2 * patience_seconds if silent else inf)
 
-    def answered(self, member: Member) -> None:
+    def answered(self, member: ChainModel) -> None:
         """Records that the answer to a call has begun."""
         for name in _circuits(member):
             self.breakers.succeeded(name)
 
-    def fault(self, member: Member, patience_seconds: float) -> ModelFault | None:
+    def fault(self, member: ChainModel, patience_seconds: float) -> ModelFault | None:
         """If a model is now barred for calls with this patience, the fault that caused the bar; None if the call is allowed."""
         causes = (self.breakers.cause(name, patience_seconds) for name in _circuits(member))
         return next((ModelFault(cause) for cause in causes if cause), None)
 
 
-def _circuits(member: Member) -> tuple[str, str]:
+def _circuits(member: ChainModel) -> tuple[str, str]:
     """The circuits of a model: that of its key, and its own."""
     return f"key:{member.key}", f"model:{member.name}"
 
@@ -328,10 +325,11 @@ class _Answer:
 
     @property
     def begun(self) -> bool:
-        """See the class."""
         return bool(self._text)
 
-    def call(self, member: Member, most_seconds: float, members: int, *, whole: bool = False) -> _Call | None:
+    def call(
+        self, member: ChainModel, most_seconds: float, members: int, *, whole: bool = False
+    ) -> _Call | None:
         """The next call; None if the budget allows no further call. members: the number of models that are left, among which the patience is divided. whole: whether the
         model must write the whole answer.
         """
@@ -512,7 +510,7 @@ class ModelChain:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[ChainModel],
         prices: PriceTable,
         barred: Barred,
         *,
@@ -528,7 +526,6 @@ class ModelChain:
 
     @property
     def name(self) -> str:
-        """See `ChatModel.name`."""
         return self._members[0].name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
@@ -573,7 +570,7 @@ class ModelChain:
         # The budget allows no further call.
         yield Ended(complete=False)
 
-    async def _heard(self, member: Member, call: _Call) -> AsyncGenerator[ModelPiece, None]:
+    async def _heard(self, member: ChainModel, call: _Call) -> AsyncGenerator[ModelPiece, None]:
         """The pieces of one model. Raises ModelError, with the model's name."""
         clock = asyncio.get_running_loop().time
         prompt, own, held = call.prompt, call.patience_seconds, ""
@@ -627,13 +624,13 @@ class ModelChain:
             self._barred.left(probed)
         raise error
 
-    def _failed(self, member: Member, call: _Call, error: ModelError, waited_seconds: float) -> None:
+    def _failed(self, member: ChainModel, call: _Call, error: ModelError, waited_seconds: float) -> None:
         error.model = member.name
         log_failed(member.name, call.prompt, error)
         if not call.said or error.fault is ModelFault.CREDENTIAL:
             self._barred.failed(member, error, call.patience_seconds, waited_seconds)
 
-    def _priced(self, piece: Spent, member: Member) -> Spent:
+    def _priced(self, piece: Spent, member: ChainModel) -> Spent:
         named = replace(piece, model=member.name)
         usage, cost = piece.usage, self._prices.cost_micros(named, self._today())
         if cost is None:

@@ -227,13 +227,11 @@ class HttpModel(HttpServer, abc.ABC):
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
     ) -> None:
-        """See `HttpServer`."""
         super().__init__(server, {"accept": _EVENT_STREAM, **headers}, complaint, faults)
         self._model = model
 
     @property
     def name(self) -> str:
-        """See `ChatModel.name`."""
         return self._model
 
     @property
@@ -242,7 +240,6 @@ class HttpModel(HttpServer, abc.ABC):
         return False
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`."""
         async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
             # A prefix is text of the answer, so the model has finished its reasoning.
             reasoning = ReasoningFilter(opened=self._server.begins_with_reasoning and not prompt.prefix)
@@ -382,7 +379,6 @@ class Connections(httpx2.AsyncBaseTransport):
         self._trust: ssl.SSLContext = httpx2.create_ssl_context(verify=tls, trust_env=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """See httpx2.AsyncBaseTransport."""
         single = self._idle.pop() if self._idle else await self._made()
         try:
             response = await single.handle_async_request(request)

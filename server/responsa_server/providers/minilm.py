@@ -17,27 +17,20 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
+from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, STATES, Float, Precision
+
 if TYPE_CHECKING:
     # At run time, only `silent_onnxruntime` imports onnxruntime.
     import onnxruntime as ort
 
-Float = npt.NDArray[np.float32]
-Precision = Literal["int8", "fp32"]
-
-DIMENSIONS: Final = 384
-BUILDER_VERSION: Final = 1
-"""This version is part of the names of the vectors. Raise it whenever the graph of `minilm_graph.py` computes other vectors."""
 _FILE_VERSION: Final = 2
 """This version is part of the cached file's name. Raise it whenever the graph changes but its vectors stay the same."""
-STATES: Final = "states"
-"""The name of the graph's output with the states of the tokens."""
-
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """The hash of `model.safetensors`, upstream revision 1110a243 of sentence-transformers/all-MiniLM-L6-v2."""
 

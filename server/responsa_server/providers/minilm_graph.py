@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from responsa_server.providers.minilm import BUILDER_VERSION, DIMENSIONS, STATES, Float, Precision
+from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, STATES, Float, Precision
 
 Weights = Mapping[str, Float]
 

@@ -94,7 +94,6 @@ class OpenAiChat(HttpModel):
 
     @property
     def takes_prefix(self) -> bool:
-        """See `HttpModel.takes_prefix`."""
         return self._server.prefill != "none"
 
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:

@@ -69,7 +69,6 @@ class Prices:
         return self._found[model, at]
 
     def cost_micros(self, spent: Spent, at: date) -> int | None:
-        """See `PriceTable.cost_micros`."""
         if (price := self.price(spent.model, at)) is None:
             return None
         cached, written = spent.cached_input_tokens, spent.cache_write_tokens

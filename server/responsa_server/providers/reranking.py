@@ -50,11 +50,9 @@ class HttpReranker(JsonServer, abc.ABC):
 
     @property
     def name(self) -> str:
-        """See `Reranker.name`."""
         return self._called
 
     async def rank(self, query: str, texts: Sequence[str]) -> Reranked:
-        """See `Reranker.rank`."""
         scores: list[float] = []
         usage = Usage()
         for start in range(0, len(texts), self.texts_a_call):

@@ -14,9 +14,9 @@ from typing import Final
 from responsa_server.domain.models import ChatModel, Price, PriceTable
 from responsa_server.providers.chain import (
     Barred,
+    ChainModel,
     KeyLimits,
     Limited,
-    Member,
     ModelChain,
     Retrying,
     RetryPolicy,
@@ -91,14 +91,13 @@ class ModelTable:
         await asyncio.gather(*(one.close() for one in self._adapters.values()))
 
     def chain(self, names: Sequence[str]) -> ModelChain | None:
-        """See `Models.chain`."""
         wanted = self.resolved(names)
         if not wanted:
             return None
         if wanted not in self._chains:
             small = self.small(names)
             members = [
-                Member(name, self._key(name), self._model(name), self._takes_prefix(name), name in small)
+                ChainModel(name, self._key(name), self._model(name), self._takes_prefix(name), name in small)
                 for name in wanted
             ]
             self._chains[wanted] = ModelChain(
@@ -118,7 +117,6 @@ class ModelTable:
         return wanted
 
     def problem(self, name: str) -> str | None:
-        """See `Models.problem`."""
         if name in (PASSAGES, DEFAULT) or name in self._options.made:
             return None
         provider, colon, model = name.partition(":")
@@ -143,22 +141,18 @@ class ModelTable:
         return None
 
     def price(self, model: str) -> Price | None:
-        """See `Models.price`."""
         return self.prices.price(model, datetime.now(UTC).date())
 
     def window(self, names: Sequence[str]) -> int | None:
-        """See `Models.window`."""
         found = self._declared(names).values()
         windows = [one.server.window for one in found if one is not None]
         return min((window for window in windows if window is not None), default=None)
 
     def small(self, names: Sequence[str]) -> frozenset[str]:
-        """See `Models.small`."""
         declared = self._declared(names).items()
         return frozenset(name for name, one in declared if one is not None and one.small)
 
     def requests_tools(self, names: Sequence[str]) -> bool:
-        """See `Models.requests_tools`."""
         return any(one is None or one.tools for one in self._declared(names).values())
 
     def _declared(self, names: Sequence[str]) -> Mapping[str, Provider | None]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from responsa_server.domain.models import ChatModel, ModelPiece, ModelPrompt, Place, PromptMessage, Role
+from responsa_server.domain.models import ChatModel, ModelPiece, ModelPrompt, PromptMessage, Provenance, Role
 
 
 class WithoutTools:
@@ -18,11 +18,9 @@ class WithoutTools:
 
     @property
     def name(self) -> str:
-        """See `ChatModel.name`."""
         return self._model.name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`."""
         plain = replace(prompt, tools=(), messages=list(_plain(prompt.messages)))
         async with aclosing(self._model.stream(plain)) as pieces:
             async for piece in pieces:
@@ -40,7 +38,7 @@ def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
                 else f" {call.tool}, called with {json.dumps(dict(call.arguments), ensure_ascii=False)}"
             )
             text = f"The result of the tool{of}:\n\n{message.text}"
-            yield PromptMessage(Role.USER, text, place=Place.RETRIEVED)
+            yield PromptMessage(Role.USER, text, place=Provenance.RETRIEVED)
         elif not message.requests:
             yield message
         elif message.text:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
-    Claim,
+    CitedSentence,
     Evidence,
     FoundSource,
     Quote,
@@ -58,7 +58,6 @@ class LibraryEvidence:
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
-        """See `EvidenceSource.search`."""
         # A question that refers back cannot be searched for alone.
         searched = questions[:-1] if options.refers and len(questions) > 1 else questions
         top_k = TOP_K if options.top_k is None else options.top_k
@@ -100,7 +99,6 @@ class LibraryEvidence:
         )
 
     async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
-        """See `EvidenceSource.rank`."""
         if not evidence.passages:
             return Ranked(evidence, Ranking())
         retrieval = self._read(evidence)
@@ -163,7 +161,6 @@ class LibraryEvidence:
         ]
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
-        """See `EvidenceSource.passages`."""
         if not evidence.content:  # nothing was searched
             return ()
         retrieval = self._read(evidence)
@@ -174,7 +171,6 @@ class LibraryEvidence:
     async def with_sources(
         self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
     ) -> Evidence:
-        """See `EvidenceSource.with_sources`."""
         if not sources:
             return evidence or Evidence(0, 0, {})
         # Without a search, the evidence has no content.
@@ -188,7 +184,6 @@ class LibraryEvidence:
     async def sections(
         self, who: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
     ) -> Sequence[Sequence[Quote]]:
-        """See `SectionSource.sections`."""
         if not evidence.passages:
             return ()
         retrieval = self._read(evidence)
@@ -201,9 +196,8 @@ class LibraryEvidence:
         )
 
     async def judge(
-        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
     ) -> Sequence[Quote | None]:
-        """See `CitationJudge.judge`."""
         if not claims or not evidence.passages:
             return [None] * len(claims)
         retrieval = self._read(evidence)
@@ -212,9 +206,8 @@ class LibraryEvidence:
         )
 
     async def judge_sources(
-        self, claims: Sequence[Claim], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
     ) -> Sequence[Quote | None]:
-        """See `CitationJudge.judge_sources`."""
         if not claims:
             return ()
         return await self._retriever.analyse(
@@ -244,7 +237,7 @@ def _prompted(one: PromptPassage) -> ShownPassage:
     )
 
 
-def _cited(claims: Sequence[Claim], shown: Sequence[PromptPassage]) -> Sequence[PromptPassage]:
+def _cited(claims: Sequence[CitedSentence], shown: Sequence[PromptPassage]) -> Sequence[PromptPassage]:
     """The same passages; those that a claim cites have their pieces."""
     cited = {claim.passage for claim in claims}
     return [

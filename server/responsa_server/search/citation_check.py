@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
 
-from responsa_server.domain.answers import Claim, Quote
+from responsa_server.domain.answers import CitedSentence, Quote
 from responsa_server.domain.passages import PassagePiece, VectorKind
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.parts import PassageParts
@@ -103,7 +103,7 @@ class _Piece:
 
 
 def judge_claims(
-    claims: Sequence[Claim], passages: Sequence[PromptPassage], analyses: PassageAnalyses
+    claims: Sequence[CitedSentence], passages: Sequence[PromptPassage], analyses: PassageAnalyses
 ) -> Sequence[Quote | None]:
     """For each claim, a quote of the piece that supports the claim; None if the passage that the claim names does not exist, or does not support it."""
     # The language is detected for all claims together, because the language of a single sentence is often unknown.

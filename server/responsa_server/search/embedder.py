@@ -96,13 +96,11 @@ class OneEmbedder:
         self._embedder = embedder
 
     async def declared(self, called: str = "") -> Embedder:
-        """See `Embedders.declared`."""
         if called not in ("", self.configured):
             raise unknown_embedding(called)
         return self._embedder
 
     async def named(self, name: str) -> Embedder | None:
-        """See `Embedders.named`."""
         return self._embedder if name == self._embedder.name else None
 
 
@@ -148,7 +146,7 @@ class EmbeddingPart:
         if missed := sorted(self._missed()):
             detail = (
                 f"The settings do not declare the embedding model {', '.join(missed)}, so its collections are searched by words only. "
-                "Declare the model, or index these collections again with `responsa collections reindex`."
+                "Declare the model, or index these collections again with KnowledgeService.ReindexCollection."
             )
             return PartReport(Health.DEGRADED, version=embedder.name, detail=detail)
         return PartReport(Health.OK, version=embedder.name)

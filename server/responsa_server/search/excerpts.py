@@ -28,7 +28,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, PieceEvidence, judge
-from responsa_server.search.parts import PROSE_BYTES, Part, PassageParts
+from responsa_server.search.parts import PROSE_BYTES, ExcerptPart, PassageParts
 from responsa_server.search.retrieve import KIND_MARGIN, ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.instructing import instructing_spans
 
@@ -327,13 +327,12 @@ def signals(passage: ScoredPassage, pieces: Sequence[PieceEvidence]) -> Sequence
 
 
 def _overlaps(excerpt: Excerpt, found: FoundPassage, source: ByteRange) -> bool:
-    """Whether an excerpt has bytes of a range of the passage's document."""
     same = (excerpt.document_id, excerpt.version) == (found.passage.document_id, found.passage.version)
     return same and source.start < excerpt.source.end and excerpt.source.start < source.end
 
 
 def _excerpt(
-    one: _Candidate, parts: PassageParts, part: Part, retrieval: Retrieval, analyses: PassageAnalyses
+    one: _Candidate, parts: PassageParts, part: ExcerptPart, retrieval: Retrieval, analyses: PassageAnalyses
 ) -> Excerpt | None:
     """The excerpt round a piece; None if it must not be shown."""
     passage, piece = one.passage.found.passage, one.evidence.piece
@@ -375,7 +374,7 @@ def _excerpt(
     )
 
 
-def _marked(one: _Candidate, parts: PassageParts, part: Part, analyses: PassageAnalyses) -> ByteRange:
+def _marked(one: _Candidate, parts: PassageParts, part: ExcerptPart, analyses: PassageAnalyses) -> ByteRange:
     """The likeliest sentence, item or row, or line of code."""
     source = one.evidence.piece.source
     source = ByteRange(source.start, min(source.end, part.source.end))
@@ -419,7 +418,7 @@ def _place_in(shown: str, parts: PassageParts, marked: ByteRange, piece: Passage
     return None
 
 
-def _support(one: _Candidate, parts: PassageParts, part: Part, analyses: PassageAnalyses) -> float:
+def _support(one: _Candidate, parts: PassageParts, part: ExcerptPart, analyses: PassageAnalyses) -> float:
     """How well an excerpt fits the question, from 0 to 1: by the best cosine of it and the heading above it, and by the weighted share of the question's words that stand in it or above it."""
     found = one.passage.found
     analysis = analyses.of(found)

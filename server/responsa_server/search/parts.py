@@ -16,7 +16,7 @@ from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKi
 from responsa_server.text.rows import NAMED_ROWS
 from responsa_server.text.shown import (
     MARKDOWN,
-    Origin,
+    QuoteOrigin,
     cells_of,
     escaped,
     header_of,
@@ -50,7 +50,7 @@ _CUT_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ExcerptPart:
     """What an excerpt shows. source: its bytes in the canonical text. cut_before, cut_after: whether the list, table or code goes on there. first, last: the indexes of its units."""
 
     source: ByteRange
@@ -85,7 +85,6 @@ class PassageParts:
         return self._raw[max(source.start - self._start, 0) : max(source.end - self._start, 0)]
 
     def text(self, source: ByteRange) -> str:
-        """The bytes of a range, decoded."""
         return self.bytes_of(source).decode(errors="ignore")
 
     def _outside(
@@ -111,7 +110,7 @@ class PassageParts:
 
     def of(
         self, place: int, most_bytes: int = MAX_EXCERPT_BYTES, prose_bytes: int = PROSE_BYTES
-    ) -> Part | None:
+    ) -> ExcerptPart | None:
         """The part round the piece with the index `place`; None if that is a heading or the header of a table.
 
         most_bytes: the maximum size of a list, of code or of rows. prose_bytes: about the size of prose, and of what is shown with its neighbours.
@@ -141,7 +140,7 @@ class PassageParts:
             if grown == (first, last):
                 return self._part(first, last)
 
-    def alone(self, place: int) -> Part:
+    def alone(self, place: int) -> ExcerptPart:
         """The part that is nothing but the piece with the index `place`."""
         return self._part(self._offset + place, self._offset + place)
 
@@ -187,7 +186,7 @@ class PassageParts:
     def _size(self, first: int, last: int) -> int:
         return self._units[last].source.end - self._units[first].source.start
 
-    def _within(self, at: int, first: int, last: int, limit: int) -> Part | None:
+    def _within(self, at: int, first: int, last: int, limit: int) -> ExcerptPart | None:
         """As much of a group round one of its units as fits."""
         low = high = at
         if self._size(at, at) > limit:
@@ -204,18 +203,20 @@ class PassageParts:
             low, high, cut_before=low > first and not prose, cut_after=high < last and not prose
         )
 
-    def _lines(self, at: int, limit: int) -> Part | None:
+    def _lines(self, at: int, limit: int) -> ExcerptPart | None:
         """The first lines of a unit that is too long."""
         source = self._units[at].source
         data = self.bytes_of(source)[:limit]
         kept = data.rpartition(b"\n")[0] or data.decode(errors="ignore").encode()
-        return Part(ByteRange(source.start, source.start + len(kept)), at, at, cut_after=True)
+        return ExcerptPart(ByteRange(source.start, source.start + len(kept)), at, at, cut_after=True)
 
-    def _part(self, first: int, last: int, *, cut_before: bool = False, cut_after: bool = False) -> Part:
+    def _part(
+        self, first: int, last: int, *, cut_before: bool = False, cut_after: bool = False
+    ) -> ExcerptPart:
         source = ByteRange(self._units[first].source.start, self._units[last].source.end)
-        return Part(source, first, last, cut_before, cut_after)
+        return ExcerptPart(source, first, last, cut_before, cut_after)
 
-    def pieces_of(self, part: Part) -> Sequence[PassagePiece]:
+    def pieces_of(self, part: ExcerptPart) -> Sequence[PassagePiece]:
         """The units of a part."""
         return self._units[part.first : part.last + 1]
 
@@ -236,15 +237,15 @@ class PassageParts:
             level = own
         return [visible(one) if _MARKED.search(one) else one for one in path]
 
-    def markdown(self, part: Part) -> str:
+    def markdown(self, part: ExcerptPart) -> str:
         """The part as an answer shows it; '' if nothing of it is visible."""
         units = self.pieces_of(part)
         if all(one.kind is VectorKind.ROW for one in units):
             shown = "\n\n".join(self._groups(part))  # each table has its own columns
         elif all(one.kind is VectorKind.CODE for one in units):
-            shown = shown_code(self.text(part.source), Origin(self._markdown, self._indent(part.first)))
+            shown = shown_code(self.text(part.source), QuoteOrigin(self._markdown, self._indent(part.first)))
         elif self._markdown:
-            shown = shown_blocks(self.text(part.source), Origin(True, self._indent(part.first)))
+            shown = shown_blocks(self.text(part.source), QuoteOrigin(True, self._indent(part.first)))
         else:
             shown = "\n\n".join(self._groups(part))
         if not any(map(str.isalnum, shown)):
@@ -254,10 +255,10 @@ class PassageParts:
 
     def shown(self, piece: PassagePiece) -> str:
         """A single piece as an answer shows it, without the names of a row's columns; '' if nothing of it is visible."""
-        text, origin = self.text(piece.source), Origin(self._markdown)
+        text, origin = self.text(piece.source), QuoteOrigin(self._markdown)
         return shown_prose(text, origin) if piece.kind is VectorKind.SENTENCE else shown_blocks(text, origin)
 
-    def _groups(self, part: Part) -> Iterator[str]:
+    def _groups(self, part: ExcerptPart) -> Iterator[str]:
         """The groups of units of a document that is not Markdown, or of tables, each as Markdown."""
         at = part.first
         while at <= part.last:
@@ -269,15 +270,15 @@ class PassageParts:
             if self._units[at].kind is VectorKind.ROW:
                 yield self._rows(part, self._units[at : last + 1])
             else:
-                yield shown_blocks(text, Origin(False, self._indent(at)))
+                yield shown_blocks(text, QuoteOrigin(False, self._indent(at)))
             at = last + 1
 
-    def _rows(self, part: Part, units: Sequence[PassagePiece]) -> str:
+    def _rows(self, part: ExcerptPart, units: Sequence[PassagePiece]) -> str:
         """Table rows below the names of their columns."""
         texts = [self.text(one.source) for one in units]
         if self._named:
             return "\n".join(
-                f"- {shown}" for one in texts if (shown := shown_row(one, Origin(False, named=True)))
+                f"- {shown}" for one in texts if (shown := shown_row(one, QuoteOrigin(False, named=True)))
             )
         header = self._header(units[0].source)
         if header is None and self._markdown:
@@ -285,14 +286,14 @@ class PassageParts:
         if header is None:
             header, texts = cells_of(texts[0]), texts[1:]
         if not header or not self._markdown:
-            origin = Origin(self._markdown, 0, header)
+            origin = QuoteOrigin(self._markdown, 0, header)
             return "\n".join(f"- {shown}" for one in texts if (shown := shown_row(one, origin)))
         names = " | ".join(escaped(one).replace("|", "\\|") for one in header)
         body = self.bytes_of(ByteRange(units[0].source.start, units[-1].source.end)).decode(errors="ignore")
         return self._table(f"| {names} |\n|{'---|' * len(header)}\n{body}")
 
     def _table(self, text: str) -> str:
-        return shown_blocks(text, Origin(self._markdown))
+        return shown_blocks(text, QuoteOrigin(self._markdown))
 
     def header(self, place: int) -> Sequence[str] | None:
         """The names of the columns of a row's table; None if the row is itself the header. () if the table has no header, or if each row says the names of its columns."""

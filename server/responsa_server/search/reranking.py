@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from responsa_server.domain.breakers import Breakers, Probe, Refused
+from responsa_server.domain.breakers import BarredCall, Breakers, Probe
 from responsa_server.domain.events import Fallback, FallbackKind, Usage
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.domain.parts import Health, PartReport
@@ -70,7 +70,7 @@ class Reranking:
         if len(texts) < 2:  # nothing to order
             return RerankScores([None] * len(passages))
         admitted = self._breakers.admit(self._circuit)
-        if isinstance(admitted, Refused):
+        if isinstance(admitted, BarredCall):
             return self._without(passages, admitted.cause)
         try:
             async with asyncio.timeout(self._seconds):

@@ -76,7 +76,7 @@ class ScoredPassage:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TermReading:
     """A searched string as one collection reads it: the weights that its terms have there, and the language whose rules produced the terms."""
 
     weights: Weights
@@ -98,25 +98,25 @@ class Retrieval:
     weights: Sequence[Weights]
     languages: Sequence[str]
     text_only: bool = False
-    readings: Sequence[Mapping[str, Reading]] = ()
+    readings: Sequence[Mapping[str, TermReading]] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
     embedding_tokens: int = 0
     neighbours: Mapping[UUID, Neighbours] = field(default_factory=dict[UUID, Neighbours])
     kept: int = 0
     about: frozenset[UUID] = frozenset()
 
-    def reading(self, term: int, collection: str) -> Reading:
+    def reading(self, term: int, collection: str) -> TermReading:
         """How a collection reads the string with the index `term`."""
         found = self.readings[term].get(collection) if self.readings else None
-        return found or Reading(self.weights[term], self.languages[term])
+        return found or TermReading(self.weights[term], self.languages[term])
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
     """How each collection reads a searched string, how all of them together do, the collections' statistics, and the passages that the terms select."""
 
-    readings: Mapping[str, Reading]
-    together: Reading
+    readings: Mapping[str, TermReading]
+    together: TermReading
     statistics: Mapping[str, TermStatistics]
     passages: Sequence[UUID]
 
@@ -217,11 +217,9 @@ class Retriever:
     async def around(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
-        """See `LexicalIndex.around`."""
         return await self._lexical.around(reader, ids, most_bytes)
 
     async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
-        """See `LexicalIndex.before`."""
         return await self._lexical.before(reader, ids, most_bytes)
 
     def missed(self) -> frozenset[str]:
@@ -413,7 +411,7 @@ class Retriever:
 
     async def _weigh(
         self, scope: SearchScope, term: str, language: str
-    ) -> tuple[Mapping[str, Reading], Reading, Mapping[str, TermStatistics]]:
+    ) -> tuple[Mapping[str, TermReading], TermReading, Mapping[str, TermStatistics]]:
         """How each collection reads a string, how all of them together do, and the collections' statistics.
 
         The language of one or two words is often unknown or doubtful. If no passage of a collection contains any of the words as terms of the
@@ -423,10 +421,10 @@ class Retriever:
         statistics = await self._lexical.statistics(scope, words)
         alternatives, statistics = await self._synonyms.expand(scope.reader, term, language, statistics)
         readings = {
-            name: Reading(weigh(words, one, alternatives.get(name)), language)
+            name: TermReading(weigh(words, one, alternatives.get(name)), language)
             for name, one in statistics.items()
         }
-        together = Reading(weigh(words, _sum(statistics.values())), language)
+        together = TermReading(weigh(words, _sum(statistics.values())), language)
         of_all = statistics
         unread = [name for name, one in readings.items() if not one.weights.terms]
         if not unread or len(term) > MOST_GUESSED_CHARACTERS or not is_doubtful(term):
@@ -438,7 +436,7 @@ class Retriever:
             code = max(stems, key=lambda one: sum(word in found.frequencies for word in stems[one]))
             if any(word in found.frequencies for word in stems[code]):
                 own, known = await self._synonyms.expand(scope.reader, term, code, {name: found})
-                readings[name] = Reading(weigh(stems[code], known[name], own.get(name)), code)
+                readings[name] = TermReading(weigh(stems[code], known[name], own.get(name)), code)
                 if not together.weights.terms:
                     together = readings[name]
         return readings, together, of_all
@@ -749,7 +747,6 @@ class KnowledgeSearch:
         self._reranking = reranking
 
     async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
-        """See `Searcher.search`."""
         wanted = query.rerank and query.mode is not SearchMode.VECTOR
         reranking = self._reranking if wanted else None
         found = await self._retriever.search(

@@ -53,7 +53,6 @@ class Weights:
 
     @property
     def total(self) -> float:
-        """The sum of all weights."""
         return sum(self.weights) + sum(self.missing.values())
 
     @property

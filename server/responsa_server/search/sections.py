@@ -21,7 +21,7 @@ from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPa
 from responsa_server.text.headed import HeadedBlock, HeadedSection, headed_sections
 from responsa_server.text.instructing import instructing_spans
 from responsa_server.text.lexical import Analyzer
-from responsa_server.text.shown import MARKDOWN, Origin, escaped, shown_blocks, shown_code, visible
+from responsa_server.text.shown import MARKDOWN, QuoteOrigin, escaped, shown_blocks, shown_code, visible
 
 AROUND_BYTES: Final = 32 * 1024
 """How much of the text before and after a passage is read to find the sections of the passage."""
@@ -265,7 +265,7 @@ def _quotes(one: RankedSection, most_bytes: int, *, divided: bool) -> Sequence[Q
 
 def _shown(one: RankedSection, block: HeadedBlock) -> str:
     text = one.bytes_of(block.source)
-    origin = Origin(one.markdown, block.indent)
+    origin = QuoteOrigin(one.markdown, block.indent)
     return shown_code(text, origin) if block.code else shown_blocks(text, origin)
 
 

@@ -48,7 +48,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     embedding: str = Field(
         default=EMBEDDED_MODEL,
         pattern=EMBEDDING_NAME,
-        description="The embedding model of new collections, as `provider:model`. `embedded:minilm` runs in the server. An existing collection keeps its model until `responsa collections reindex` changes it.",
+        description="The embedding model of new collections, as `provider:model`. `embedded:minilm` runs in the server. An existing collection keeps its model until ReindexCollection changes it.",
     )
     embedding_seconds: float = Field(
         default=4.0,

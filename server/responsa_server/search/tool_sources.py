@@ -22,7 +22,7 @@ from responsa_server.domain.passages import (
     VectorKind,
 )
 from responsa_server.search.prompt_passages import PromptPassage
-from responsa_server.search.retrieve import Reading, Retrieval, ScoredPassage
+from responsa_server.search.retrieve import Retrieval, ScoredPassage, TermReading
 from responsa_server.search.scoring import PassageScorer, Score, Weights, weigh
 from responsa_server.text.lexical import Analyzer, language_of
 from responsa_server.text.sentences import paragraph_pieces
@@ -156,14 +156,16 @@ def _read(passage: Passage) -> str:
     return f"{passage.title}\n{passage.text}"
 
 
-def _reading(question: str, language: str, passages: Sequence[Sequence[str]], analyzer: Analyzer) -> Reading:
+def _reading(
+    question: str, language: str, passages: Sequence[Sequence[str]], analyzer: Analyzer
+) -> TermReading:
     """How the sources read a question. passages: the terms of each passage."""
     frequencies = Counter(term for one in passages for term in set(one))
     statistics = TermStatistics(len(passages), sum(map(len, passages)), dict(frequencies))
-    return Reading(weigh(analyzer.query_terms(question, language), statistics), language)
+    return TermReading(weigh(analyzer.query_terms(question, language), statistics), language)
 
 
-def _scored(found: FoundPassage, words: Sequence[str], readings: Sequence[Reading]) -> ScoredPassage:
+def _scored(found: FoundPassage, words: Sequence[str], readings: Sequence[TermReading]) -> ScoredPassage:
     """The passage with its score for the string that it fits best."""
     scored = [
         ScoredPassage(found, _score(found, words, reading.weights), term)

@@ -164,17 +164,16 @@ def _outside(folder: Path, file: str) -> str:
 
 
 class DeclaredConnections:
-    """Implements the port `Connections`. Declarations are read at each use, so a change applies at once."""
+    """The declared connections. Declarations are read at each use, so a change applies at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     async def named(self, tenant_id: str, name: str) -> DatabaseConnection | None:
-        """See `Connections.named`."""
+        """The connection with this name; None if it is not declared, its declaration has mistakes, or it is not granted to the tenant."""
         return next((one for one in await self._usable(tenant_id) if one.name == name), None)
 
     async def granted(self, tenant_id: str) -> Sequence[str]:
-        """See `Connections.granted`."""
         return [one.name for one in await self._usable(tenant_id)]
 
     async def _usable(self, tenant_id: str) -> Sequence[DatabaseConnection]:

@@ -19,26 +19,25 @@ from responsa_server.domain.knowledge import Operation, OperationKind, pause_aft
 from responsa_server.domain.notifications import (
     Announcement,
     Attempt,
-    Deliveries,
     Delivery,
     DeliveryState,
     Gathered,
     NotifiedEvent,
     Webhook,
-    Webhooks,
 )
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from responsa_server.outbound.addresses import origin_of, read_allowed
 from responsa_server.outbound.connector import (
     Connector,
+    ForbiddenRequest,
     Outgoing,
     Reach,
-    Refused,
     Times,
     TooLarge,
     Unreadable,
 )
-from responsa_server.sources.webhooks import key_of, signed
+from responsa_server.sources.webhooks import DeclaredWebhooks, key_of, signed
+from responsa_server.stores.postgres.deliveries import PostgresDeliveries
 
 PAUSES: Final = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0)
 """The seconds between the attempts at a delivery: eight attempts within 18 hours."""
@@ -50,7 +49,7 @@ class Notifier:
     """Announces the ends of runs and failed ingestions. mails: the events about which administrators get mails."""
 
     def __init__(
-        self, deliveries: Deliveries, webhooks: Webhooks, *, mails: Collection[NotifiedEvent]
+        self, deliveries: PostgresDeliveries, webhooks: DeclaredWebhooks, *, mails: Collection[NotifiedEvent]
     ) -> None:
         self._deliveries = deliveries
         self._webhooks = webhooks
@@ -91,8 +90,8 @@ class Delivering:
 
     def __init__(
         self,
-        deliveries: Deliveries,
-        webhooks: Webhooks,
+        deliveries: PostgresDeliveries,
+        webhooks: DeclaredWebhooks,
         connector: Connector,
         secret: Callable[[SecretPlace], str],
         *,
@@ -149,7 +148,7 @@ class Delivering:
         times = Times(min(5.0, webhook.seconds), webhook.seconds)
         try:
             reply = await self._connector.fetch(reach, outgoing, times, _MOST_RESPONSE_BYTES)
-        except (Refused, TooLarge, Unreadable) as error:
+        except (ForbiddenRequest, TooLarge, Unreadable) as error:
             return Attempt(problem=f"{str(error)[:1].upper()}{str(error)[1:]}.")
         except (TimeoutError, httpx2.TimeoutException):
             return Attempt(problem=f"The receiver did not answer within {webhook.seconds:g} s.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.profiles import Person, Profile, Profiles
+from responsa_server.domain.profiles import Person, Profile
+from responsa_server.stores.postgres.profiles import PostgresProfiles
 
 
 class SubjectProfiles:
     """The profiles that a caller may read: that of the caller and, for administrators and services, those of all persons of the tenant."""
 
-    def __init__(self, profiles: Profiles) -> None:
+    def __init__(self, profiles: PostgresProfiles) -> None:
         self._profiles = profiles
 
     async def get(self, who: Principal, subject: str, *, documents: bool = True) -> Profile:

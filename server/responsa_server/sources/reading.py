@@ -31,7 +31,7 @@ _SOME_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RowSelection:
     """Which rows are read. subject: "" for all. most: the number of rows of each query that are returned; None for all, up to the limit of the connection."""
 
     subject: str = ""
@@ -39,7 +39,7 @@ class Asked:
 
 
 async def read_rows(
-    databases: Databases, connection: DatabaseConnection, mapping: SourceMapping, asked: Asked
+    databases: Databases, connection: DatabaseConnection, mapping: SourceMapping, asked: RowSelection
 ) -> AsyncGenerator[MadeRow]:
     """Each row of each query, with what each kind of documents makes of it.
 
@@ -78,7 +78,7 @@ async def _of_query(
     connection: DatabaseConnection,
     mapping: SourceMapping,
     query: MappedQuery,
-    asked: Asked,
+    asked: RowSelection,
 ) -> AsyncGenerator[MadeRow]:
     own = bool(asked.subject and query.one_subject)
     values = {SUBJECT: asked.subject} if own else dict[str, str]()
@@ -162,7 +162,7 @@ def _made(
     return made
 
 
-def _seen(one: MadeRow, asked: Asked, *, own: bool) -> MadeRow | None:
+def _seen(one: MadeRow, asked: RowSelection, *, own: bool) -> MadeRow | None:
     """The row as it is returned: without its content if it may be about another subject, and None if it is about another one. own: whether the statement is that for one subject.
 
     A row whose subject could not be read is returned with its key. Otherwise a run would delete its document, as if the row were gone.

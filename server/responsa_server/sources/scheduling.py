@@ -13,8 +13,8 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import pause_after
-from responsa_server.domain.source_runs import SourceRuns
 from responsa_server.sources.mapping import read_mapping
+from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 
 _DAY: Final = 86_400.0
 
@@ -22,7 +22,7 @@ _DAY: Final = 86_400.0
 class Scheduling:
     """Begins the runs of schedules."""
 
-    def __init__(self, runs: SourceRuns) -> None:
+    def __init__(self, runs: PostgresSourceRuns) -> None:
         self._runs = runs
         self._log: FilteringBoundLogger = structlog.get_logger("sources")
 

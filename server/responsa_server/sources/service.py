@@ -10,22 +10,23 @@ from uuid import UUID
 
 from responsa_server.agents.config.problems import Problem, closest, placed, quoted
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
-from responsa_server.domain.knowledge import Collections, Operation
-from responsa_server.domain.notifications import Deliveries
+from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.people import Principal
-from responsa_server.domain.source_runs import SourceRuns
 from responsa_server.domain.sources import (
-    Connections,
     DatabaseConnection,
     Databases,
     MadeRow,
     NewSource,
     Source,
     SourceChange,
-    Sources,
 )
+from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import FILE, SourceMapping, read_mapping
-from responsa_server.sources.reading import Asked, read_rows
+from responsa_server.sources.reading import RowSelection, read_rows
+from responsa_server.stores.postgres.collections import CollectionStore
+from responsa_server.stores.postgres.deliveries import PostgresDeliveries
+from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
+from responsa_server.stores.postgres.sources import PostgresSources
 
 # The number of violations that a status describes.
 _MOST_MISTAKES: Final = 16
@@ -36,12 +37,12 @@ class SourceAdministration:
 
     def __init__(
         self,
-        sources: Sources,
-        runs: SourceRuns,
-        connections: Connections,
+        sources: PostgresSources,
+        runs: PostgresSourceRuns,
+        connections: DeclaredConnections,
         databases: Databases,
-        collections: Collections,
-        deliveries: Deliveries,
+        collections: CollectionStore,
+        deliveries: PostgresDeliveries,
     ) -> None:
         self.sources = sources
         self.runs = runs
@@ -68,7 +69,7 @@ class SourceAdministration:
     async def notify(
         self, who: Principal, subject: str, sources: Sequence[str], cause: str, request_id: UUID | None
     ) -> Sequence[Operation]:
-        """Add a run for a subject to these sources or, if there are none, to all sources with a query for one subject. Raises as `SourceRuns.notify`."""
+        """Add a run for a subject to these sources or, if there are none, to all sources with a query for one subject. Raises as `PostgresSourceRuns.notify`."""
         chosen = sources or [
             one for one, text in (await self.sources.mappings(who)).items() if _reads_one_subject(text)
         ]
@@ -77,7 +78,7 @@ class SourceAdministration:
     async def preview(self, who: Principal, text: str, rows: int, subject: str) -> Sequence[MadeRow]:
         """The first rows of each query of a mapping, and what they make. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, Precondition (SOURCE_UNREADABLE)."""
         mapping, connection = await self._checked(who, text, "mapping")
-        found = read_rows(self._databases, connection, mapping, Asked(subject, rows))
+        found = read_rows(self._databases, connection, mapping, RowSelection(subject, rows))
         async with aclosing(found) as made:
             return [one async for one in made]
 

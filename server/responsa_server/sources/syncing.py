@@ -43,15 +43,8 @@ from responsa_server.domain.knowledge import (
     workers_lost,
 )
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.source_runs import (
-    NewFailure,
-    RunCounts,
-    RunTask,
-    SourceRuns,
-    StoredDocument,
-)
+from responsa_server.domain.source_runs import NewFailure, RunCounts, RunTask, StoredDocument
 from responsa_server.domain.sources import (
-    Connections,
     DatabaseFault,
     Databases,
     DocumentKey,
@@ -60,9 +53,11 @@ from responsa_server.domain.sources import (
     SourceDocument,
 )
 from responsa_server.library.library import Library
+from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.notifying import Notifier
-from responsa_server.sources.reading import Asked, read_rows, unreadable
+from responsa_server.sources.reading import RowSelection, read_rows, unreadable
+from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 
 _MOST_FAILURES: Final = 5
 # With these faults of the database, another attempt may succeed.
@@ -158,8 +153,8 @@ class Sync:
 
     def __init__(
         self,
-        runs: SourceRuns,
-        connections: Connections,
+        runs: PostgresSourceRuns,
+        connections: DeclaredConnections,
         databases: Databases,
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
@@ -328,7 +323,7 @@ class Sync:
             raise unreadable(mapping.connection, "", DatabaseFault.NOT_GRANTED, message)
         plan.collection, plan.deletions_percent = mapping.collection, mapping.deletions_percent
         waiting, size = list[bytes](), 0
-        found = read_rows(self._databases, connection, mapping, Asked(task.subject))
+        found = read_rows(self._databases, connection, mapping, RowSelection(task.subject))
         async with aclosing(found) as rows:
             async for row in rows:
                 line = plan.note(row, known)

@@ -123,13 +123,13 @@ def _is_ours(host: str, allow_private: Sequence[str]) -> bool:
 
 
 class DeclaredWebhooks:
-    """Implements the port `Webhooks`. Declarations are read at each use, so a change applies at once."""
+    """The declared webhooks. Declarations are read at each use, so a change applies at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     async def of(self, tenant_id: str) -> Sequence[Webhook]:
-        """See `Webhooks.of`."""
+        """The webhooks that receive events of the tenant."""
         try:
             found = await asyncio.to_thread(read_webhooks, self._folder)
         except OSError:

@@ -107,7 +107,6 @@ class RedisRates:
         self._reach = reach or Reach(url)
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
-        """See `Rates.take`."""
         if seconds > MINUTE:
             return await self.take_in_parts(room, seconds, count)
         return await self._reach.run(lambda: _hit(self._storage, room, seconds, count))
@@ -134,13 +133,11 @@ class LocalRates:
         self._parts: dict[str, dict[int, int]] = {}
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
-        """See `Rates.take`."""
         if seconds > MINUTE:
             return self.take_in_parts(room, seconds, count)
         return await _hit(self._storage, room, seconds, count)
 
     def take_in_parts(self, room: Room, seconds: int, count: int) -> float:
-        """See `RedisRates.take_in_parts`."""
         now, length = self._clock(), seconds / _PARTS
         part = int(now / length)
         found = {at: one for at, one in self._parts.get(room.key, {}).items() if at > part - _PARTS}
@@ -232,7 +229,6 @@ class Reserved:
         self._waiting: Counter[str] = Counter()
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
-        """See `Rates.take`."""
         if count > 1 or seconds != MINUTE:
             return await self._shared.take(room, seconds, count)
         key = room.key
@@ -310,7 +306,7 @@ return 0
 
 
 class RedisHolds:
-    """Implements `Holds` with a sorted set for each count, whose scores are the times at which members no longer count, on Redis' clock."""
+    """Counts of what exists at one time. A member that is not renewed for some time no longer counts, so that a process that was killed holds nothing."""
 
     def __init__(self, url: str, seconds: int = HOLD_SECONDS, reach: Reach | None = None) -> None:
         """seconds: how long a member counts without a renewal. reach: as for `RedisRates`."""
@@ -321,7 +317,7 @@ class RedisHolds:
         self._reach = reach or Reach(url)
 
     async def take(self, rooms: Sequence[Room], member: str) -> Room | None:
-        """See `Holds.take`."""
+        """Add a member to all counts, or to none. Returns None, or the first room that is full. Raises CountsAway."""
         if not rooms:
             return None
         keys = [_PREFIX + room.key for room in rooms]
@@ -330,7 +326,7 @@ class RedisHolds:
         return rooms[full - 1] if full else None
 
     async def renew(self, members: Mapping[str, Sequence[str]]) -> None:
-        """See `Holds.renew`."""
+        """Renew members, or add them again after a loss. members: the members by the count's key. Raises CountsAway."""
         for key, found in members.items():
             arguments = [self._seconds, *found]
             await self._reach.run(
@@ -338,7 +334,7 @@ class RedisHolds:
             )
 
     async def release(self, members: Mapping[str, Sequence[str]]) -> None:
-        """See `Holds.release`."""
+        """Remove members. members: by the count's key. Raises CountsAway."""
 
         async def work() -> None:
             async with self._client.pipeline(transaction=False) as pipeline:
@@ -381,11 +377,7 @@ return {1, 0}
 
 
 class RedisMessages:
-    """Implements `MessageCounts` with a sorted set for each user: the messages of the last minute by their times, on Redis' clock.
-
-    The members are the ids of turns, which no library's window has. Therefore a refused question or a repetition is taken back, and accepted
-    messages can be added after Redis has lost its data, by several processes at once.
-    """
+    """The messages of each user in the last minute. Counting the same turn twice counts one message. The members are the ids of turns, which no library's window has. Therefore a refused question or a repetition is taken back, and accepted messages can be added after Redis has lost its data, by several processes at once."""
 
     def __init__(self, url: str, reach: Reach | None = None) -> None:
         """reach: as for `RedisRates`."""
@@ -396,7 +388,12 @@ class RedisMessages:
     async def count(
         self, who: Principal, turn_id: UUID, most: int, known: Sequence[Message] | None
     ) -> float | None:
-        """See `MessageCounts.count`. In the minute after a failure of Redis, other processes may have accepted messages without it, so the accepted messages are needed."""
+        """Count a message if there is room.
+
+        known: the user's accepted messages of the last minute, to add to the counts first; None if they have not been read. Returns 0.0 if the message counts,
+        else the seconds until there is room; None if the counts may be incomplete, so that `known` is needed. Raises CountsAway.
+        In the minute after a failure of Redis, other processes may have accepted messages without it, so the accepted messages are needed.
+        """
         if known is None and time.monotonic() < self._reach.lost + MINUTE:
             return None
         pairs = [text for one in known or () for text in (one.turn_id.hex, f"{one.age_seconds:.6f}")]
@@ -409,7 +406,7 @@ class RedisMessages:
         return 0.0 if outcome else max(wait, 1) / 1000
 
     async def give_back(self, who: Principal, turn_id: UUID) -> None:
-        """See `MessageCounts.give_back`."""
+        """Forget a message that was not accepted. Raises CountsAway."""
         await self._reach.run(lambda: self._client.zrem(_log(who), turn_id.hex))
 
     async def close(self) -> None:

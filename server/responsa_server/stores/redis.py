@@ -28,7 +28,6 @@ class RedisCache:
         self._resume = 0.0
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        """See `Cache.get`."""
         if not keys or time.monotonic() < self._resume:
             return {}
         try:
@@ -40,7 +39,6 @@ class RedisCache:
         return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
 
     async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
-        """See `Cache.put`."""
         if not entries or time.monotonic() < self._resume:
             return
         try:

@@ -165,11 +165,9 @@ class RedisRelay:
 
     @property
     def away(self) -> bool:
-        """See `Relay.away`."""
         return not self._listening.is_set() or asyncio.get_running_loop().time() < self._resume
 
     async def start(self, process: UUID, heard: Callable[[Hint], None]) -> None:
-        """See `Relay.start`."""
         self._process = process
         self._heard = heard
         self._tasks = [
@@ -178,11 +176,9 @@ class RedisRelay:
         ]
 
     def tell(self, process: UUID, hint: Hint) -> None:
-        """See `Relay.tell`."""
         self._put(self._channel(process), hint)
 
     def tell_all(self, hint: Hint) -> None:
-        """See `Relay.tell_all`."""
         self._put(self._channel(None), hint)
 
     async def close(self) -> None:

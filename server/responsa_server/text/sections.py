@@ -77,6 +77,5 @@ class Whole:
         return 1
 
     def section(self, index: int) -> Section:
-        """The document."""
         assert index == 0, "a document in memory is one section"
         return Section(0, self.document)

@@ -135,7 +135,7 @@ _RENDERED: Final = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class QuoteOrigin:
     """Where a quoted text comes from.
 
     markdown: whether its document is Markdown; otherwise all of it is visible text. indent: the columns before the text on its first
@@ -149,7 +149,7 @@ class Origin:
     named: bool = False
 
 
-def shown_prose(text: str, origin: Origin) -> str:
+def shown_prose(text: str, origin: QuoteOrigin) -> str:
     """A sentence, or several in a row, on one line; '' if nothing of it is visible."""
     text = _readable(text)
     if not _is_parsed(text, origin):
@@ -157,7 +157,7 @@ def shown_prose(text: str, origin: Origin) -> str:
     return _inline(_MARKDOWN.parseInline(_unquoted(text))).strip()
 
 
-def shown_blocks(text: str, origin: Origin) -> str:
+def shown_blocks(text: str, origin: QuoteOrigin) -> str:
     """Sentences with the list, code or table after them, each in its own form; '' if nothing is visible."""
     text = _readable(text)
     if not _is_parsed(text, origin):
@@ -181,7 +181,7 @@ def _shown_as_it_is(text: str) -> bool:
     return text.count("**") % 2 == 0 and text.count("`") % 2 == 0
 
 
-def shown_item(text: str, origin: Origin) -> str:
+def shown_item(text: str, origin: QuoteOrigin) -> str:
     """A list item, with `- ` or its number; '' if nothing is visible."""
     text = _readable(text)
     if not _is_parsed(text, origin):
@@ -192,7 +192,7 @@ def shown_item(text: str, origin: Origin) -> str:
     return _blocks(_tree(_dedented(text, origin.indent))).strip("\n")
 
 
-def shown_code(text: str, origin: Origin) -> str:
+def shown_code(text: str, origin: QuoteOrigin) -> str:
     """A block of code in a fence, with its language if the document names it; '' if there is no code in it."""
     text = _readable(text)
     if not origin.markdown:
@@ -204,7 +204,7 @@ def shown_code(text: str, origin: Origin) -> str:
     return _code_of(body)
 
 
-def shown_row(text: str, origin: Origin) -> str:
+def shown_row(text: str, origin: QuoteOrigin) -> str:
     """A table row, as `**Port**: 8080; **Meaning**: …`; '' if all its cells are empty. A column without a name is said without one."""
     text = _readable(text)
     if not _is_parsed(text, origin):
@@ -317,7 +317,7 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(lambda found: f"\\{found.group()}", text)
 
 
-def _is_parsed(text: str, origin: Origin) -> bool:
+def _is_parsed(text: str, origin: QuoteOrigin) -> bool:
     return origin.markdown and len(text.encode()) <= MAX_PARSED_BYTES
 
 
@@ -504,7 +504,7 @@ def _table(node: SyntaxTreeNode) -> str:
     return "\n".join((head, f"|{'---|' * len(rows[0])}", *rest))
 
 
-def _cell(text: str, origin: Origin) -> str:
+def _cell(text: str, origin: QuoteOrigin) -> str:
     if not origin.markdown:
         return _escaped_but_struck(_SPACES.sub(" ", text))
     # A backslash before a bar belongs to the table and not to the cell, even in code.

@@ -164,7 +164,6 @@ class CalculatorTool:
         self.timeout_seconds = declaration.timeout_seconds
 
     async def call(self, call: ToolCall) -> ToolResult:
-        """See `Tool.call`."""
         expression = cast("str", call.arguments["expression"])
         try:
             value, exact = computed(expression)
@@ -175,7 +174,7 @@ class CalculatorTool:
         return ToolResult(ToolOutcome.OK, content, {"value": shown, "exact": exact})
 
     async def close(self) -> None:
-        """See `Tool.close`."""
+        pass
 
 
 def _shown(value: Decimal) -> str:

@@ -27,17 +27,17 @@ from responsa_server.domain.tools import (
 )
 from responsa_server.outbound.addresses import (
     Allowed,
-    Origin,
     OutboundError,
+    UrlOrigin,
     is_never,
     origin_of,
     read_allowed,
 )
 from responsa_server.outbound.connector import (
     Connector,
+    ForbiddenRequest,
     Outgoing,
     Reach,
-    Refused,
     Reply,
     Times,
     TooLarge,
@@ -239,7 +239,7 @@ def reach_of(url: str, allow_private: Sequence[str], credential: Credential, key
     return Reach(frozenset([origin]), allowed)
 
 
-def _check_address(origin: Origin, allowed: Allowed, key: str) -> None:
+def _check_address(origin: UrlOrigin, allowed: Allowed, key: str) -> None:
     """Raises ToolUnfit if the address in a URL is one that the rules refuse, so that the calls would be refused. The addresses of names are checked with each call."""
     host = "127.0.0.1" if origin.host == "localhost" else origin.host
     try:
@@ -286,7 +286,7 @@ class Endpoint:
         for place in range(1 if self._effect is Effect.ONCE else _TRIES):
             try:
                 reply = await self._connector.fetch(self._reach, sent, times, self._most, call.sent)
-            except Refused:
+            except ForbiddenRequest:
                 if place:
                     break
                 return ToolResult(ToolOutcome.ERROR, REFUSED, error=ToolFault.REFUSED)

@@ -145,9 +145,7 @@ class Request:
 class Fills(Protocol):
     """Makes requests of arguments."""
 
-    def fill(self, arguments: Mapping[str, object]) -> Outgoing:
-        """See `Request.fill`."""
-        ...
+    def fill(self, arguments: Mapping[str, object]) -> Outgoing: ...
 
 
 class HttpApiTool:
@@ -180,7 +178,6 @@ class HttpApiTool:
         """See `Tool.close`. The connector belongs to the process."""
 
     async def call(self, call: ToolCall) -> ToolResult:
-        """See `Tool.call`."""
         try:
             outgoing = self._request.fill(call.arguments)
         except (ValueError, UnicodeError) as error:

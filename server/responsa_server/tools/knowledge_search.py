@@ -88,7 +88,6 @@ class KnowledgeTool:
         self._clock = clock
 
     async def call(self, call: ToolCall) -> ToolResult:
-        """See `Tool.call`."""
         query, options = cast("str", call.arguments["query"]), self._options
         collections, own = call.collections, options.collections
         if call.asked and own:
@@ -121,7 +120,7 @@ class KnowledgeTool:
         return ToolResult(ToolOutcome.OK, content, data, sources, usage=used)
 
     async def close(self) -> None:
-        """See `Tool.close`."""
+        pass
 
 
 def _nothing(used: Usage | None = None) -> ToolResult:

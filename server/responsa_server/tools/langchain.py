@@ -74,7 +74,7 @@ class ImportedTool:
         self._clock = parts.clock
 
     async def close(self) -> None:
-        """See `Tool.close`."""
+        pass
 
     async def call(self, call: ToolCall) -> ToolResult:
         """See `Tool.call`. A blocking tool runs in a thread, which goes on when the call's time is over."""

@@ -39,6 +39,7 @@ from pydantic import ValidationError
 
 from responsa_server.domain.tools import (
     Effect,
+    Tool,
     ToolCall,
     ToolFault,
     ToolOutcome,
@@ -48,15 +49,15 @@ from responsa_server.domain.tools import (
 )
 from responsa_server.outbound.connector import (
     USER_AGENT,
+    ForbiddenRequest,
     GuardedTransport,
     Reach,
-    Refused,
     Times,
     TooLarge,
 )
 from responsa_server.tools.endpoint import LARGE, LATE, LATE_READING, LOST, LOST_READING, REFUSED, UNREACHED
-from responsa_server.tools.mcp import MOST_TOOLS, McpTarget, McpTool, Pinned
 from responsa_server.tools.mcp_process import Program, running
+from responsa_server.tools.mcp_target import MOST_TOOLS, McpTarget, Pinned
 
 _MOST_PAGES: Final = 20
 _MOST_MESSAGE: Final = 500
@@ -235,12 +236,11 @@ class McpSessions:
             self._drop(tenant, session)
 
     async def close(self) -> None:
-        """End all sessions."""
         self.end()
         if self._ending:
             await asyncio.wait(self._ending)
 
-    async def call(self, tool: McpTool, call: ToolCall) -> ToolResult:
+    async def call(self, tool: Tool, pinned: Pinned, call: ToolCall) -> ToolResult:
         """Call a tool of the server, as `Tool.call` says."""
         tries, tenant = 0, call.who.tenant_id
         session: _Session | None = None
@@ -248,8 +248,8 @@ class McpSessions:
             async with asyncio.timeout(call.seconds):
                 while True:
                     session = await self._session(tenant)
-                    said = session.tools.get(tool.pinned.name)
-                    if said is None or said.digest != tool.pinned.digest:
+                    said = session.tools.get(pinned.name)
+                    if said is None or said.digest != pinned.digest:
                         _LOGGER.warning(
                             "MCP server of the tool %s: its description has changed", tool.card.id
                         )
@@ -258,7 +258,7 @@ class McpSessions:
                         return _error(_CHANGED, ToolFault.REFUSED)
                     tries += 1
                     try:
-                        result = await self._called(session, tool, call)
+                        result = await self._called(session, pinned.name, call)
                         break
                     except MCPError as error:
                         if tries > 1 or not _again(error, tool):
@@ -296,12 +296,12 @@ class McpSessions:
             return _lost(tool)
         return self._shown(tool, result)
 
-    async def _called(self, session: _Session, tool: McpTool, call: ToolCall) -> CallToolResult:
+    async def _called(self, session: _Session, name: str, call: ToolCall) -> CallToolResult:
         client = session.client
         if client is None:
             raise MCPError(CONNECTION_CLOSED, _CLOSED)
         meta = cast("RequestParamsMeta", {_KEY: call.key})
-        params = CallToolRequestParams(_meta=meta, name=tool.pinned.name, arguments=dict(call.arguments))
+        params = CallToolRequestParams(_meta=meta, name=name, arguments=dict(call.arguments))
         session.calls += 1
         session.idle.clear()
         try:
@@ -314,7 +314,7 @@ class McpSessions:
                 session.idle.set()
             session.used = asyncio.get_running_loop().time()
 
-    def _shown(self, tool: McpTool, result: CallToolResult) -> ToolResult:
+    def _shown(self, tool: Tool, result: CallToolResult) -> ToolResult:
         texts: list[str] = []
         for block in result.content:
             match block:
@@ -389,7 +389,6 @@ class _Bounded(httpx2.AsyncBaseTransport):
         self._most = most
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """See httpx2.AsyncBaseTransport."""
         if request.method == "GET":
             return httpx2.Response(405)
         response = await self._inner.handle_async_request(request)
@@ -425,7 +424,7 @@ class _Limited(httpx2.AsyncByteStream):
         await cast("httpx2.AsyncByteStream", self._response.stream).aclose()
 
 
-def _again(error: MCPError, tool: McpTool) -> bool:
+def _again(error: MCPError, tool: Tool) -> bool:
     """Whether a call is made once more: its session was over before the call, or a repeated call does no harm."""
     # The server itself may say that the session is over, also after the effect.
     return tool.effect is not Effect.ONCE and (_forgotten(error) or _closed(error))
@@ -454,7 +453,7 @@ def _error(content: str, fault: ToolFault) -> ToolResult:
 
 def _unbegun(error: Exception) -> ToolResult:
     """The result of a call whose session could not begin."""
-    if isinstance(error, Refused):
+    if isinstance(error, ForbiddenRequest):
         return _error(REFUSED, ToolFault.REFUSED)
     if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, OSError)):
         return _error(UNREACHED, ToolFault.UNREACHABLE)
@@ -490,7 +489,7 @@ def _pinned(tool: SaidTool) -> Pinned:
     return Pinned(tool.name, tool.title or "", tool.description or "", tool.input_schema, tool.output_schema)
 
 
-def _lost(tool: McpTool, fault: ToolFault = ToolFault.LOST) -> ToolResult:
+def _lost(tool: Tool, fault: ToolFault = ToolFault.LOST) -> ToolResult:
     """The result of a call whose response did not come, or could not be read. fault: why."""
     if fault is ToolFault.MALFORMED:
         return _unread(tool)
@@ -499,6 +498,6 @@ def _lost(tool: McpTool, fault: ToolFault = ToolFault.LOST) -> ToolResult:
     return ToolResult(ToolOutcome.ERROR if reading else ToolOutcome.UNKNOWN, content, error=fault)
 
 
-def _unread(tool: McpTool) -> ToolResult:
+def _unread(tool: Tool) -> ToolResult:
     outcome = ToolOutcome.ERROR if tool.effect is Effect.NONE else ToolOutcome.UNKNOWN
     return ToolResult(outcome, "The tool's response cannot be read.", error=ToolFault.MALFORMED)

@@ -58,7 +58,6 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = _RESOLVERS
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """See yaml.SafeLoader."""
         self.flatten_mapping(node)
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
@@ -101,7 +100,6 @@ class OperationRequest:
     body: bool
 
     def fill(self, arguments: Mapping[str, object]) -> Outgoing:
-        """See `Request.fill`."""
         given = {
             name: ",".join(plain(item) for item in cast("list[object]", one))
             if name in self.joined and isinstance(one, list)

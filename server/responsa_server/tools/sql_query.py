@@ -116,7 +116,6 @@ class SqlTool:
         self._used = _names(query.sql)
 
     async def call(self, call: ToolCall) -> ToolResult:
-        """See `Tool.call`."""
         values = {**call.arguments, "tenant": call.who.tenant_id, "user": str(call.who.user_id)}
         if "subject" in self._used:
             values["subject"] = await self._parts.subject(call.who) if self._parts.subject else ""
@@ -149,7 +148,7 @@ class SqlTool:
             return ToolResult(ToolOutcome.ERROR, message, error=fault)
 
     async def close(self) -> None:
-        """See `Tool.close`."""
+        pass
 
     async def _rows(self, values: Mapping[str, object], seconds: float) -> Sequence[_Row]:
         """The rows, and at least one more than the result can hold, if there are more."""

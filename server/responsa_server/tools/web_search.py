@@ -207,7 +207,6 @@ class WebSearchTool:
         """See `Tool.close`. The connector belongs to the process."""
 
     async def call(self, call: ToolCall) -> ToolResult:
-        """See `Tool.call`."""
         query = _clean(str(call.arguments["query"]), _MAX_QUERY)
         reply = await self._endpoint.call(self._wire.ask(self._url, query, self._options), call)
         if isinstance(reply, ToolResult):

@@ -17,8 +17,8 @@ from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import kept
 from responsa_server.app.models import model_table
-from responsa_server.app.process import MemoryCounters
 from responsa_server.domain.agents import NewVersion
+from responsa_server.domain.counters import Counters
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.events import Answered
 from responsa_server.domain.turns import ToolRecord
@@ -46,9 +46,7 @@ async def upgraded(folder: Path) -> LiveAgents:
         'name = "Own"\nstart = "greet"\n[nodes]\ngreet = { kind = "template", template = "greeting" }\n'
     )
     shelf = Shelf()
-    context = BuildContext(
-        NodeParts(shelf), model_table(ModelSettings()), MemoryCounters(), DEFAULTS, School()
-    )
+    context = BuildContext(NodeParts(shelf), model_table(ModelSettings()), Counters(), DEFAULTS, School())
     options = LiveOptions(DEFAULT, poll_seconds=3600.0)
     agents = LiveAgents(Folders(None, folder), store, context, Surroundings(), options)
     await agents.reload()

@@ -14,8 +14,8 @@ from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table
-from responsa_server.app.process import MemoryCounters
 from responsa_server.domain.agents import NewVersion, StoredVersion
+from responsa_server.domain.counters import Counters
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.providers.settings import ModelSettings
 from tests.unit.graph.configured import DEFAULTS
@@ -120,7 +120,7 @@ class Declared:
 def live(root: Path, school: School, tools: Declared | None = None) -> LiveAgents:
     shelf = Shelf()
     parts = NodeParts(shelf)
-    workshop = BuildContext(parts, model_table(ModelSettings()), MemoryCounters(), DEFAULTS, school)
+    workshop = BuildContext(parts, model_table(ModelSettings()), Counters(), DEFAULTS, school)
     options = LiveOptions(DEFAULT, poll_seconds=3600.0, tools=tools)
     return LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), options)
 

@@ -15,7 +15,7 @@ from responsa_server.agents.config.content import Content, content_of
 from responsa_server.agents.config.files import checked, read
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.assemble import ingestion_model, require_default_models
-from responsa_server.app.process import MemoryCounters
+from responsa_server.domain.counters import Counters
 from responsa_server.domain.models import Ended, Price
 from responsa_server.embedded import EmbeddedError
 from responsa_server.ingest.settings import IngestionSettings
@@ -65,7 +65,7 @@ def content(folder: Path, limit: int) -> Content:
 
 def workshop(models: Known) -> BuildContext:
     shelf = Shelf()
-    return BuildContext(NodeParts(shelf), models, MemoryCounters(), DEFAULTS, kinds=TEST_KINDS)
+    return BuildContext(NodeParts(shelf), models, Counters(), DEFAULTS, kinds=TEST_KINDS)
 
 
 def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:

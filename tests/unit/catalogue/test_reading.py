@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import (
     MAX_FILE_BYTES,
+    SHIPPED,
     AgentScanner,
     Folders,
+    agents_in,
     examine,
     read,
 )
@@ -95,3 +98,8 @@ def test_lines_end_as_windows_ends_them(tmp_path: Path) -> None:
     for path in folder.rglob("*.*"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert told(folder) == []
+
+
+@pytest.mark.parametrize("folder", [*agents_in(SHIPPED)], ids=lambda one: one.name)
+def test_a_shipped_agent_is_right(folder: Path) -> None:
+    assert examine(folder, Surroundings()).problems == []

@@ -9,7 +9,7 @@ import pytest
 
 from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
-from responsa_server.cli.blocks import parse
+from responsa_server.cli.layout import parse
 from responsa_server.cli.output import one_line, shown, shown_name
 from responsa_server.cli.rendering import (
     answer_body,
@@ -141,24 +141,13 @@ def spans(*ranges: tuple[int, int]) -> list[citation_pb2.Citation]:
     ]
 
 
-def test_a_quote_of_a_wrapped_file_is_one_line_and_sentences_keep_theirs() -> None:
+def test_marks_follow_their_quotes_and_the_text_stays() -> None:
     first, second = "The server does not\nstart a second turn.", "It attaches\nto é."
     between = len(first.encode()) + 1
     text = f"{first}\n{second}\n\nNot\nquoted."
-    answer = turn_pb2.TurnAnswer(
-        text=text, citations=spans((0, between - 1), (between, between + len(second.encode())))
-    )
-    shown_text = answer_text(answer).partition("\n\nSources")[0]
-    assert shown_text == (
-        "The server does not start a second turn. [1]\nIt attaches to é. [2]\n\nNot\nquoted."
-    )
-    assert answer.text == text
-
-
-def test_a_long_sentence_that_is_cited_in_pieces_is_one_line() -> None:
-    text = "One long\nsentence in\ntwo pieces."
-    answer = turn_pb2.TurnAnswer(text=text, citations=spans((0, 20), (20, len(text))))
-    assert answer_text(answer).startswith("One long sentence in [1] two pieces. [2]\n\nSources")
+    cited = spans((0, between - 1), (between, between + len(second.encode())))
+    shown_text = answer_text(turn_pb2.TurnAnswer(text=text, citations=cited)).partition("\n\nSources")[0]
+    assert shown_text == f"{first} [1]\n{second} [2]\n\nNot\nquoted."
 
 
 TEXT = """Lead.

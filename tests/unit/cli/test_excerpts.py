@@ -139,7 +139,7 @@ def bold(markdown: str, sentence: str) -> tuple[str, str]:
     [
         ("One. Two *is* it. Three.", "Two *is* it.", "  One. Two is it. Three.\n", "Two is it."),
         ("- one\n- two", "- two", "   • one\n   • two\n", "two"),
-        ("| a | b |\n|---|---|\n| 1 | 2 |", "| 1 | 2 |", "  a  b\n  ────\n  1  2\n", "12"),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", "| 1 | 2 |", "   a  b\n   ────\n   1  2\n", "12"),
         ("```\nmake up\nmake down\n```", "make down", "  make up\n  make down\n", "make down"),
         ("\u1dc0One. Two.", "Two.", "  \u1dc0One. Two.\n", "Two."),
         # The address of a link is only shown behind the link, so the mark in it is lost, and nothing else.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.cli.labels import given_labels, given_metadata, merged
+from responsa_server.cli.labels import given_labels, given_metadata
 from responsa_server.cli.output import CommandFailed
 
 
@@ -35,10 +35,6 @@ def test_values_are_read() -> None:
         "open": "[1,",
         "text": "",
     }
-
-
-def test_an_empty_value_removes_its_key() -> None:
-    assert merged({"a": "1", "b": "2", "c": ""}, {"b": "", "d": "4"}) == {"a": "1", "c": "", "d": "4"}
 
 
 @pytest.mark.parametrize(

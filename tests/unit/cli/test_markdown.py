@@ -23,12 +23,12 @@ def text_of(markdown: str, width: int = 80) -> str | None:
 @pytest.mark.parametrize(
     ("markdown", "text"),
     [
-        ("# Head\n\nIt is *so* and `so`. [1]\nThen **this**. [2]", "Head\n\nIt is so and so. [1]\nThen this. [2]\n"),
+        ("# Head\n\nIt is *so* and `so`. [1]\nThen **this**. [2]", "Head\n\nIt is so and so. [1] Then this. [2]\n"),
         ("- one\n  wrapped\n- two\n\n3. three\n4. four", " • one wrapped\n • two\n\n 3 three\n 4 four\n"),
         ("> A quote\n> of two lines", "▌ A quote of two lines\n"),
         ("A [link](https://a.example/b) and <https://b.example>, [here](#there).", "A link (https://a.example/b) and https://b.example, here.\n"),
         ("An ![image](http://a.example/x.png) and ![](y.png)", "An image (http://a.example/x.png) and (y.png)\n"),
-        ("| a | b |\n|---|---|\n| 1 | 2 [1] |", "a  b\n────────\n1  2 [1]\n"),
+        ("| a | b |\n|---|---|\n| 1 | 2 [1] |", " a  b\n ────────\n 1  2 [1]\n"),
         ("```sh\n" + "x" * 100 + "  y\n\tz\n```", "x" * 100 + "  y\n        z\n"),
         ("1. One:\n   ```\n   code\n   ```", " 1 One:\n   code\n"),
     ],
@@ -45,7 +45,7 @@ def test_rendering(markdown: str, text: str) -> None:
         ("`\x1b]0;title\x07`\n\n    \x1b[2J", "�]0;title�\n\n�[2J\n"),
         ("[a](http://b.example/\x1b) [c](<http://d.example/\x1b&#x202e;>)", "[a](http://b.example/�) c (http://d.example/%1B%E2%80%AE)\n"),
         ("[x](javascript:alert) <b onclick=y>z</b> <kbd></kbd></kbd><!-- w -->", "[x](javascript:alert) <b onclick=y>z</b> <kbd></kbd></kbd><!-- w -->\n"),
-        ("<script>\nalert(1)\n</script>", "<script>\nalert(1)\n</script>\n"),
+        ("<script>\nalert(1)\n</script>", "<script> alert(1) </script>\n"),
         ("[1]: http://a.example\n\nSo it is. [1]", "[1]: http://a.example\n\nSo it is. [1]\n"),
         ("[bold red]x[/] :smile:", "[bold red]x[/] :smile:\n"),
     ],
@@ -77,7 +77,7 @@ def test_no_letter_is_lost(text: str) -> None:
         assert "".join((text_of(text, width) or "").split()) == "".join(text.split())
 
 
-def test_a_table_that_is_too_wide_has_a_line_for_each_row() -> None:
+def test_a_table_that_is_too_wide_is_printed_as_it_is() -> None:
     table = (
         "|"
         + "|".join(f"h{number}" for number in range(30))
@@ -87,7 +87,7 @@ def test_a_table_that_is_too_wide_has_a_line_for_each_row() -> None:
         + "|".join("c" * 30)
         + "|"
     )
-    assert (text_of(table) or "").startswith("h0 | h1 | h2 ")
+    assert text_of(table) is None
     word = "| a | b |\n|---|---|\n| " + "y" * 200 + " | z |"
     assert (text_of(word) or "").count("y") == 200
 

@@ -17,10 +17,10 @@ from responsa_server.domain.filters import MAX_COMPARISONS, MAX_DEPTH, filterabl
 from responsa_server.domain.listing import (
     AllOf,
     AnyOf,
-    Comparison,
     Field,
     FieldKind,
     Filter,
+    FilterComparison,
     JsonLiteral,
     ListRules,
     Negation,
@@ -36,7 +36,7 @@ PROTOS = Path(__file__).resolve().parents[3] / "protos"
 def parsed(text: str, rules: ListRules = lists.CONVERSATIONS) -> list[tuple[str, str, str]]:
     """The comparisons of a filter without OR, NOT and parentheses."""
     found = parse_filter(rules, text)
-    comparisons = [one for one in found if isinstance(one, Comparison)]
+    comparisons = [one for one in found if isinstance(one, FilterComparison)]
     assert len(comparisons) == len(found)
     return [(".".join((one.field, *one.path)), one.operator.value, str(one.value)) for one in comparisons]
 
@@ -138,7 +138,7 @@ KINDS = ListRules(
 )
 def test_values_are_read_as_their_kind(text: str, value: object) -> None:
     (found,) = parse_filter(KINDS, text)
-    assert isinstance(found, Comparison)
+    assert isinstance(found, FilterComparison)
     assert found.value == value
 
 
@@ -206,11 +206,11 @@ def test_nothing_that_looks_like_a_filter_breaks_the_parser(text: str) -> None:
 def test_a_quoted_value_is_read_as_it_was_meant(value: str) -> None:
     quoted = re.sub(r"([\\\"*])", r"\\\1", value)
     assert parse_filter(lists.CONVERSATIONS, f'title = "{quoted}"') == (
-        Comparison("title", Operator.EQ, value),
+        FilterComparison("title", Operator.EQ, value),
     )
 
 
-A, B, C, D = (Comparison("title", Operator.EQ, letter) for letter in "abcd")
+A, B, C, D = (FilterComparison("title", Operator.EQ, letter) for letter in "abcd")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from responsa_server.agents.engine.config import DEFAULT_MODEL
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.answers import Claim, Evidence, FoundSource, Quote
+from responsa_server.domain.answers import CitedSentence, Evidence, FoundSource, Quote
 from responsa_server.domain.conversations import Summary
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.intents import Classified
@@ -31,10 +31,10 @@ class Judge:
     """A CitationJudge. If the passage that a claim names has a quote, the quote supports the claim."""
 
     quotes: Sequence[Quote] = ()
-    asked: list[Claim] = field(default_factory=list[Claim])
+    asked: list[CitedSentence] = field(default_factory=list[CitedSentence])
 
     async def judge(
-        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
     ) -> Sequence[Quote | None]:
         self.asked += claims
         return [
@@ -42,7 +42,7 @@ class Judge:
         ]
 
     async def judge_sources(
-        self, claims: Sequence[Claim], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
     ) -> Sequence[Quote | None]:
         return [None for _ in claims]
 

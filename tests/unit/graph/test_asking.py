@@ -22,7 +22,7 @@ from responsa_server.domain.models import (
     ModelFault,
     ModelPiece,
     ModelPrompt,
-    Place,
+    Provenance,
     Role,
     Spent,
     Stop,
@@ -102,8 +102,8 @@ async def test_what_does_not_fit_is_asked_for_once_more_with_what_was_wrong(bad:
     first, second = model.asked
     assert list(second.messages[: len(first.messages)]) == list(first.messages)
     said, complaint = second.messages[len(first.messages) :]
-    assert (said.role, said.place) == (Role.ASSISTANT, Place.MODEL)
-    assert complaint.place is Place.USER
+    assert (said.role, said.place) == (Role.ASSISTANT, Provenance.MODEL)
+    assert complaint.place is Provenance.USER
     assert "not what was asked for" in complaint.text
     assert len(complaint.text) < 500
     assert second.schema == SHAPE.schema

@@ -27,7 +27,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.models import ChatModel, Ended, Price, Spent, Stop, TextPiece
-from responsa_server.providers.chain import Barred, Member, ModelChain
+from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.agent_streams import stream
 from tests.unit.graph.evidence import Shelf, excerpt, passages_of, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Staff, shipped
@@ -67,7 +67,7 @@ def broken(kind: Kind) -> Broken:
 
 def chain(*models: ChatModel) -> ModelChain:
     return ModelChain(
-        [Member(f"p{place}:m", f"p{place}", one) for place, one in enumerate(models)],
+        [ChainModel(f"p{place}:m", f"p{place}", one) for place, one in enumerate(models)],
         Free(),
         Barred(),
         patience_seconds=30.0,

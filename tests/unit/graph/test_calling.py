@@ -23,9 +23,9 @@ from responsa_server.domain.models import (
     ModelFault,
     ModelPiece,
     ModelPrompt,
-    Place,
     Price,
     PromptMessage,
+    Provenance,
     Role,
     Spent,
     Stop,
@@ -198,7 +198,7 @@ async def test_a_prompt_is_made_of_all_that_is_known() -> None:
     instruction, passages, question = prompt.messages
     assert "You teach." in instruction.text
     assert "could not be reached" not in instruction.text
-    assert (passages.place, question.place) == (Place.RETRIEVED, Place.USER)
+    assert (passages.place, question.place) == (Provenance.RETRIEVED, Provenance.USER)
     assert passages.text.startswith("[1]\n⟦data passage ")
     assert "Rivers › Long ones (2026-05-01)\n\nThe Nile is long." in passages.text
     for part in ("They spoke of rivers.", "level: beginner", "Why is the Nile long?", "Their number: 2"):

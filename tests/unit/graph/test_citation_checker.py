@@ -11,7 +11,7 @@ import pytest
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.citations import AnswerModel, MarkFilter, of_plain
 from responsa_server.agents.nodes.checking import CitationChecker, CitationCheckerInput, CitationCheckerOutput
-from responsa_server.domain.answers import Claim, Evidence, FoundSource, Quote
+from responsa_server.domain.answers import CitedSentence, Evidence, FoundSource, Quote
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     MAX_CITATIONS,
@@ -33,17 +33,17 @@ class Believes:
 
     def __init__(self, quotes: Mapping[str, Quote]) -> None:
         self.quotes = quotes
-        self.asked: list[tuple[Sequence[Claim], int]] = []
-        self.fetched: list[tuple[Sequence[Claim], Sequence[FoundSource]]] = []
+        self.asked: list[tuple[Sequence[CitedSentence], int]] = []
+        self.fetched: list[tuple[Sequence[CitedSentence], Sequence[FoundSource]]] = []
 
     async def judge(
-        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
     ) -> Sequence[Quote | None]:
         self.asked.append((claims, most_bytes))
         return [self.quotes.get(one.text) for one in claims]
 
     async def judge_sources(
-        self, claims: Sequence[Claim], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
     ) -> Sequence[Quote | None]:
         self.fetched.append((claims, sources))
         return [self.quotes.get(one.text) for one in claims]
@@ -72,7 +72,9 @@ async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
     turn = Turn()
     given = written("It boils. [1] It sings. [2] It freezes. [2] So it is.", found=evidence(3))
     output = await node.process(given, turn.run)
-    assert judge.asked == [([Claim("It boils.", 1), Claim("It sings.", 2), Claim("It freezes.", 2)], 700)]
+    assert judge.asked == [
+        ([CitedSentence("It boils.", 1), CitedSentence("It sings.", 2), CitedSentence("It freezes.", 2)], 700)
+    ]
     answer = answer_of(output)
     assert answer.text == "It boils. It sings. It freezes. So it is."
     assert [(one.quote, one.answer, one.score) for one in answer.citations] == [
@@ -133,9 +135,9 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
     results = (result("tool-1", "a", "b"), result("tool-1", "a", "b"), result("tool-2", "c"))
     given = written("It boils. [1] It sings. [5] It freezes. [3]", found=evidence(2))
     output = await node.process(given.model_copy(update={"results": results}), Turn().run)
-    assert judge.asked[0][0] == [Claim("It boils.", 1)]
+    assert judge.asked[0][0] == [CitedSentence("It boils.", 1)]
     ((claims, sources),) = judge.fetched
-    assert claims == [Claim("It sings.", 3), Claim("It freezes.", 1)]
+    assert claims == [CitedSentence("It sings.", 3), CitedSentence("It freezes.", 1)]
     assert [one.source.text for one in sources] == ["a", "b", "c"]
     assert sources[2].origin == origin
     answer = answer_of(output)
@@ -154,7 +156,7 @@ async def test_results_that_the_evidence_contains_have_no_numbers_of_their_own()
     given = written("It sings. [3]", found=evidence(2))
     update = {"results": (result("tool-1", "a"),), "gathered": 1}
     await CitationChecker(judge).process(given.model_copy(update=update), Turn().run)
-    assert (judge.asked[0][0], judge.fetched) == ([Claim("It sings.", 3)], [])
+    assert (judge.asked[0][0], judge.fetched) == ([CitedSentence("It sings.", 3)], [])
 
 
 async def test_a_text_that_is_held_is_sent_with_its_citations_if_all_of_them_pass() -> None:

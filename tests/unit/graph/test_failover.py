@@ -8,7 +8,7 @@ import pytest
 
 from responsa_server.agents.engine import continuing
 from responsa_server.agents.engine.answer_text import AnswerWriter
-from responsa_server.agents.engine.continuing import GO_ON, Comparison, kept, whole_sentences
+from responsa_server.agents.engine.continuing import GO_ON, SeamComparison, kept, whole_sentences
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Withdrawal
 from responsa_server.domain.errors import Unavailable
@@ -34,7 +34,7 @@ from responsa_server.domain.models import (
     TextPiece,
     Withdrawn,
 )
-from responsa_server.providers.chain import Barred, Member, ModelChain
+from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff, shipped
 from tests.unit.graph.speaking import Says, Turn, says, told_by
@@ -61,7 +61,7 @@ async def told(
     question: AnswerTask | None = None,
 ) -> list[AgentEvent]:
     members = [
-        Member(f"p{place}:m", f"p{place}", one, takes_prefix=prefix, small=place in small)
+        ChainModel(f"p{place}:m", f"p{place}", one, takes_prefix=prefix, small=place in small)
         for place, one in enumerate(models)
     ]
     shelf = Shelf(NILE)
@@ -326,7 +326,7 @@ STANDS = "The Rook hub serves up to 40 devices at once. It stands in the hall ne
     ],
 )
 def test_a_text_is_compared_with_what_stands(stands: str, pieces: Sequence[str], fit: Fit) -> None:
-    compared = Comparison(stands)
+    compared = SeamComparison(stands)
     found = [compared.add(one) for one in pieces]
     found.append(compared.end())
     assert next((one for one in found if one not in (Fit.OPEN, Fit.FITS)), Fit.FITS) is fit
@@ -341,7 +341,7 @@ def test_long_code_is_not_read_again_with_each_piece(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(continuing, "whole_sentences", counted)
     code = "```py\n" + "x = call(1)\n" * 2000
-    compared = Comparison(STANDS)
+    compared = SeamComparison(STANDS)
     for place in range(0, len(code), 4):
         assert compared.add(code[place : place + 4]) in (Fit.OPEN, Fit.FITS)
     assert sum(read) < 40 * len(code)

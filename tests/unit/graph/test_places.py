@@ -20,7 +20,7 @@ from responsa_server.agents.engine.prompts import (
 )
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.models import Place, Role
+from responsa_server.domain.models import Provenance, Role
 
 MARK = "0123456789ab"
 HISTORY = (Said(speaker=Speaker.USER, text="Hi"), Said(speaker=Speaker.ASSISTANT, text="Hello"))
@@ -37,15 +37,15 @@ def test_each_text_has_its_place() -> None:
         "p", {"agent": "Ann"}, Untrusted("Who?", HISTORY, ["A passage.", "Another."]), MARK
     )
     assert [(one.role, one.place, one.text) for one in messages] == [
-        (Role.SYSTEM, Place.INSTRUCTION, f"You are Ann.\nBe kind.\n\n{meaning(MARK)}"),
-        (Role.USER, Place.USER, fenced("message", "Hi", MARK)),
-        (Role.ASSISTANT, Place.MODEL, fenced("answer", "Hello", MARK)),
+        (Role.SYSTEM, Provenance.INSTRUCTION, f"You are Ann.\nBe kind.\n\n{meaning(MARK)}"),
+        (Role.USER, Provenance.USER, fenced("message", "Hi", MARK)),
+        (Role.ASSISTANT, Provenance.MODEL, fenced("answer", "Hello", MARK)),
         (
             Role.USER,
-            Place.RETRIEVED,
+            Provenance.RETRIEVED,
             f"[1]\n⟦data passage {MARK}⟧\nA passage.\n⟦end {MARK}⟧\n\n[2]\n⟦data passage {MARK}⟧\nAnother.\n⟦end {MARK}⟧",
         ),
-        (Role.USER, Place.USER, f"Answer: ⟦data question {MARK}⟧\nWho?\n⟦end {MARK}⟧"),
+        (Role.USER, Provenance.USER, f"Answer: ⟦data question {MARK}⟧\nWho?\n⟦end {MARK}⟧"),
     ]
 
 

@@ -26,7 +26,7 @@ from responsa_server.domain.models import (
     ModelPiece,
     ModelPrompt,
 )
-from responsa_server.providers.chain import Barred, Member, ModelChain, Retrying, RetryPolicy
+from responsa_server.providers.chain import Barred, ChainModel, ModelChain, Retrying, RetryPolicy
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff
 from tests.unit.graph.speaking import Turn, told_by
@@ -59,7 +59,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
     async with speaking(OpenAi(), silent.handle, idle_seconds=3600.0) as model:
         chain = ModelChain(
             [
-                Member(f"p{place}:m", f"p{place}", Retrying(model, RetryPolicy(retries=2)))
+                ChainModel(f"p{place}:m", f"p{place}", Retrying(model, RetryPolicy(retries=2)))
                 for place in range(members)
             ],
             Free(),

@@ -19,7 +19,7 @@ from responsa_server.agents.nodes.summariser import (
 from responsa_server.domain.conversations import MAX_SUMMARY_BYTES, Summary
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind
-from responsa_server.domain.models import Ended, ModelError, ModelFault, Place, TextPiece
+from responsa_server.domain.models import Ended, ModelError, ModelFault, Provenance, TextPiece
 from responsa_server.domain.people import Principal
 from tests.unit.graph.asking import asker
 from tests.unit.graph.shipping import Notes
@@ -61,7 +61,7 @@ async def test_a_model_sums_up_and_what_it_said_is_kept() -> None:
     assert notes.kept == {TALK: Summary("They spoke of rivers.", UUID(int=3))}
     (prompt,) = model.asked
     assert prompt.purpose == "conversation_summary"
-    assert [one.place for one in prompt.messages] == [Place.INSTRUCTION, Place.USER]
+    assert [one.place for one in prompt.messages] == [Provenance.INSTRUCTION, Provenance.USER]
     assert "user: Message 2 says this. And more." in prompt.messages[1].text
     # The next turn reads the stored summary, and adds the messages that the summary does not cover.
     assert await summed(node, older(5)) == (

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.domain.answers import Claim, Quote
+from responsa_server.domain.answers import CitedSentence, Quote
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.ingest.formats.table import FORMATS
@@ -55,7 +55,7 @@ def shown(text: str, language: str = "en", *, before: str = "") -> PromptPassage
 
 def judged(claim: str, passage: PromptPassage, *others: str) -> Quote | None:
     """others: further claims of the same answer, which show its language."""
-    claims = [Claim(one, 1) for one in (claim, *others)]
+    claims = [CitedSentence(one, 1) for one in (claim, *others)]
     quote = judge_claims(claims, [passage], PassageAnalyses())[0]
     if quote is not None:
         data = passage.text.encode()
@@ -149,7 +149,7 @@ def test_a_german_noun_is_no_name_but_two_together_are() -> None:
 def test_a_number_is_the_same_in_another_notation_if_it_can_be_read_in_one_way_only(
     language: str, said: str, claimed: str, same: bool
 ) -> None:
-    quote = judge_claims([Claim(claimed, 1)], [shown(said, language)], PassageAnalyses())[0]
+    quote = judge_claims([CitedSentence(claimed, 1)], [shown(said, language)], PassageAnalyses())[0]
     assert (quote is not None) is same
 
 
@@ -169,7 +169,11 @@ def test_an_instruction_supports_nothing() -> None:
 
 
 def test_a_claim_that_cites_no_shown_passage_or_says_nothing_is_not_supported() -> None:
-    claims = [Claim("The hub serves 40 sensors.", 2), Claim("The hub serves 40 sensors.", 0), Claim("…", 1)]
+    claims = [
+        CitedSentence("The hub serves 40 sensors.", 2),
+        CitedSentence("The hub serves 40 sensors.", 0),
+        CitedSentence("…", 1),
+    ]
     assert judge_claims(claims, [shown(HUB)], PassageAnalyses()) == [None, None, None]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from responsa_server.domain.files import file_name
 from responsa_server.ingest.formats.pdf_pages import draw
-from responsa_server.text.drawn import MAX_HEIGHT, MAX_PIXELS, DrawnPage, marked, png
+from responsa_server.text.drawn import MAX_HEIGHT, MAX_PIXELS, DrawnPage, png
 from responsa_server.transports.http.originals import attachment
 
 PAGE = """%PDF-1.4
@@ -84,39 +84,6 @@ def test_png_holds_the_pixels() -> None:
     assert chunks[0][1] == struct.pack(">IIBBBBB", 2, 3, 8, 2, 0, 0, 0)
     rows = zlib.decompress(chunks[1][1])
     assert rows == b"\0" + page.pixels[:6] + b"\0" + page.pixels[6:12] + b"\0" + page.pixels[12:]
-
-
-def test_a_mark_turns_white_into_yellow_and_leaves_black() -> None:
-    black, white, yellow = bytes(3), b"\xff" * 3, b"\xff\xff\x66"
-    image = png(DrawnPage(1, 4, 2, (white + black + white + white) * 2))
-    right = png(DrawnPage(1, 4, 2, white + black + white + white + white + black + yellow + yellow))
-    assert marked(image, (250, 500, 1000, 1000)) == right
-    # A mark without a size, at the very edge, is one pixel.
-    corner = png(DrawnPage(1, 4, 2, white + black + white + white + white + black + white + yellow))
-    assert marked(image, (1000, 1000, 1000, 1000)) == corner
-    assert marked(image, (0, 0, 1000, 1000)) == png(
-        DrawnPage(1, 4, 2, (yellow + black + yellow + yellow) * 2)
-    )
-
-
-def test_only_drawn_pages_are_marked() -> None:
-    image = png(DrawnPage(1, 4, 2, bytes(24)))
-    rows = zlib.compress(b"\1" + bytes(12) + b"\0" + bytes(12))
-    filtered = image[:33] + struct.pack(">I", len(rows)) + b"IDAT" + rows + image[-16:]
-    wide = image[:16] + struct.pack(">I", 2001) + image[20:]
-    grey = image[:25] + b"\0" + image[26:]
-    for wrong in (
-        b"",
-        b"%PDF",
-        image[:20],
-        image[:45],
-        wide,
-        grey,
-        filtered,
-        image.replace(b"IDAT", b"iDOT"),
-    ):
-        with pytest.raises(ValueError, match=r"page|image"):
-            marked(wrong, (0, 0, 1000, 1000))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sniff import sniff
-from responsa_server.search.parts import CUT, PROSE_BYTES, READ_BEFORE_BYTES, Part, PassageParts
+from responsa_server.search.parts import CUT, PROSE_BYTES, READ_BEFORE_BYTES, ExcerptPart, PassageParts
 from responsa_server.text.sentences import pieces
 
 ID = UUID(int=1)
@@ -34,7 +34,7 @@ def found(text: str, *, name: str = "page.md", cut: str = "", language: str = "e
     return FoundPassage(passage, language, stored, row.media_type, data[:start].decode())
 
 
-def part(one: FoundPassage, words: str, most_bytes: int = 2_000) -> tuple[PassageParts, Part | None]:
+def part(one: FoundPassage, words: str, most_bytes: int = 2_000) -> tuple[PassageParts, ExcerptPart | None]:
     """The part round the last piece with these words."""
     raw, start = one.passage.text.encode(), one.passage.source.start
     place = max(

@@ -16,7 +16,7 @@ from responsa_server.ingest.formats.table import MARKDOWN as MARKDOWN_FORMAT
 from responsa_server.text.inline import STRUCK
 from responsa_server.text.shown import (
     MARKDOWN,
-    Origin,
+    QuoteOrigin,
     cells_of,
     header_of,
     is_header,
@@ -28,7 +28,7 @@ from responsa_server.text.shown import (
 )
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-PLAIN = Origin(markdown=False)
+PLAIN = QuoteOrigin(markdown=False)
 
 
 def tokens(markdown: str) -> list[Token]:
@@ -90,15 +90,15 @@ def test_the_media_type_is_that_of_the_format() -> None:
     ],
 )
 def test_prose_keeps_its_markdown_and_loses_the_marks_of_its_site(source: str, shown: str) -> None:
-    made = shown_prose(source, Origin())
+    made = shown_prose(source, QuoteOrigin())
     assert made == shown
     check(made)
     assert not shows_markup(made)
 
 
 def test_the_beginning_of_a_sentence_begins_no_block() -> None:
-    assert shown_prose("# of items", Origin()) == "\\# of items"
-    assert shown_prose("- 3 degrees<br>+ 4", Origin()) == "\\- 3 degrees  \n\\+ 4"
+    assert shown_prose("# of items", QuoteOrigin()) == "\\# of items"
+    assert shown_prose("- 3 degrees<br>+ 4", QuoteOrigin()) == "\\- 3 degrees  \n\\+ 4"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_beginning_of_a_sentence_begins_no_block() -> None:
     ],
 )
 def test_items_have_one_kind_of_mark(source: str, indent: int, shown: str) -> None:
-    assert shown_item(source, Origin(indent=indent)) == shown
+    assert shown_item(source, QuoteOrigin(indent=indent)) == shown
 
 
 @pytest.mark.parametrize(
@@ -126,21 +126,21 @@ def test_items_have_one_kind_of_mark(source: str, indent: int, shown: str) -> No
     ],
 )
 def test_code_is_fenced_as_it_is(source: str, indent: int, shown: str) -> None:
-    made = shown_code(source, Origin(indent=indent))
+    made = shown_code(source, QuoteOrigin(indent=indent))
     assert made == shown
     check(made)
 
 
 def test_sentences_with_what_they_announce_keep_its_form() -> None:
-    assert shown_blocks("To start it, run:\n\n   ```sh\n   up\n   ```", Origin(indent=3)) == (
+    assert shown_blocks("To start it, run:\n\n   ```sh\n   up\n   ```", QuoteOrigin(indent=3)) == (
         "To start it, run:\n\n```sh\nup\n```"
     )
     assert (
-        shown_blocks("Choose:\n+ *one*\n+ two\n\n  at length", Origin())
+        shown_blocks("Choose:\n+ *one*\n+ two\n\n  at length", QuoteOrigin())
         == "Choose:\n\n- *one*\n- two\n\n  at length"
     )
     table = "The ports:\n\nPort|Use\n:-|-:\n80|`a\\|b`\n"
-    assert shown_blocks(table, Origin()) == "The ports:\n\n| Port | Use |\n|---|---|\n| 80 | `a\\|b` |"
+    assert shown_blocks(table, QuoteOrigin()) == "The ports:\n\n| Port | Use |\n|---|---|\n| 80 | `a\\|b` |"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_sentences_with_what_they_announce_keep_its_form() -> None:
     ],
 )
 def test_a_row_is_said_with_the_names_of_its_columns(row: str, header: list[str], shown: str) -> None:
-    assert shown_row(row, Origin(header=header)) == shown
+    assert shown_row(row, QuoteOrigin(header=header)) == shown
 
 
 def test_the_header_of_a_row() -> None:
@@ -207,10 +207,10 @@ HOSTILE = st.lists(
 @given(HOSTILE)
 def test_no_markdown_shows_html_or_an_image(text: str) -> None:
     for made in (
-        shown_prose(text, Origin()),
-        shown_item(f"- {text}", Origin()),
-        shown_blocks(text, Origin()),
-        shown_row(f"| {text.replace(chr(10), ' ')} |", Origin(header=["<b>"])),
+        shown_prose(text, QuoteOrigin()),
+        shown_item(f"- {text}", QuoteOrigin()),
+        shown_blocks(text, QuoteOrigin()),
+        shown_row(f"| {text.replace(chr(10), ' ')} |", QuoteOrigin(header=["<b>"])),
     ):
         check(made)
 
@@ -231,10 +231,10 @@ def test_no_markdown_shows_html_or_an_image(text: str) -> None:
 def test_hostile_text_takes_bounded_time(text: str) -> None:
     begun = time.process_time()
     for show in (shown_prose, shown_item, shown_blocks, shown_code, shown_row):
-        check(show(text, Origin()))
+        check(show(text, QuoteOrigin()))
     assert time.process_time() - begun < 30
 
 
 def test_characters_that_reorder_text_are_left_out() -> None:
-    assert shown_prose("a\u202eb\u2066c", Origin()) == "abc"
+    assert shown_prose("a\u202eb\u2066c", QuoteOrigin()) == "abc"
     assert shown_prose("a\u202eb\u2066c", PLAIN) == "abc"

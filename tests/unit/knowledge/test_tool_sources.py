@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from responsa_server.agents.engine.citations import citation_of
-from responsa_server.domain.answers import Claim, FoundSource, Quote
+from responsa_server.domain.answers import CitedSentence, FoundSource, Quote
 from responsa_server.domain.events import (
     ByteRange,
     Citation,
@@ -82,7 +82,7 @@ def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
     place = SourcePassage(UUID(int=7), UUID(int=8), 3, range_)
     one = source(text)
     one = FoundSource(one.origin, replace(one.source, passage=place))
-    (quote,) = judge_claims([Claim("The Nile is 6,650 km long.", 1)], [whole(one)], PassageAnalyses())
+    (quote,) = judge_claims([CitedSentence("The Nile is 6,650 km long.", 1)], [whole(one)], PassageAnalyses())
     assert quote is not None
     cited = citation_of(quote, quote.text, quote.source, ByteRange(0, 5))
     assert isinstance(cited, Citation)
@@ -93,12 +93,12 @@ def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
 def test_claims_are_held_against_the_sources_that_they_name() -> None:
     excerpts = [whole(source(RECIPE)), whole(source(NILE, index=1)), whole(source("", index=2))]
     claims = [
-        Claim("The Nile has a length of 6,650 km.", 2),
-        Claim("The Nile has a length of 6,650 km.", 1),
-        Claim("The Nile has a length of 9,999 km.", 2),
-        Claim("The dough rests overnight.", 1),
-        Claim("The dough rests overnight.", 3),
-        Claim("The dough rests overnight.", 4),
+        CitedSentence("The Nile has a length of 6,650 km.", 2),
+        CitedSentence("The Nile has a length of 6,650 km.", 1),
+        CitedSentence("The Nile has a length of 9,999 km.", 2),
+        CitedSentence("The dough rests overnight.", 1),
+        CitedSentence("The dough rests overnight.", 3),
+        CitedSentence("The dough rests overnight.", 4),
     ]
     quotes = judge_claims(claims, excerpts, PassageAnalyses())
     assert [one is not None for one in quotes] == [True, False, False, True, False, False]

@@ -22,9 +22,9 @@ from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.outbound.addresses import Allowed, IpAddress, OutboundError, origin_of, read_allowed
 from responsa_server.outbound.connector import (
     Connector,
+    ForbiddenRequest,
     Outgoing,
     Reach,
-    Refused,
     Times,
     TooLarge,
     Unreadable,
@@ -180,7 +180,7 @@ async def test_no_attempt_to_reach_an_address_that_is_not_public_gets_through() 
     connector = Connector(Names())
     async with trap() as (port, reached):
         for attempt in ATTEMPTS:
-            with pytest.raises(Refused):
+            with pytest.raises(ForbiddenRequest):
                 await connector.fetch(
                     Reach(None), Outgoing("GET", attempt.format(port=port)), Times(5, 20), 100
                 )
@@ -213,7 +213,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
         outgoing = Outgoing("GET", f"http://rebound.example:{port}/")
         assert (await connector.fetch(reach, outgoing, Times(), 100)).status == 200
         assert len(asked) == 1
-        with pytest.raises(Refused):
+        with pytest.raises(ForbiddenRequest):
             await connector.fetch(reach, outgoing, Times(), 100)
         assert [one for one in reached if "127.0.0.2" in one] == []
         assert len(reached) == 1
@@ -237,7 +237,7 @@ async def test_neither_redirects_nor_other_origins_nor_proxies_lead_elsewhere(
         got = await connector.fetch(reach, Outgoing("GET", f"{server.url}/here"), Times(), 100)
         assert (got.status, got.headers["location"]) == (302, f"http://127.0.0.1:{port}/")
         async with await connector.client(reach, Times()) as client:
-            with pytest.raises(Refused):  # even if a library follows redirects
+            with pytest.raises(ForbiddenRequest):  # even if a library follows redirects
                 await client.get(server.url, follow_redirects=True)
         assert reached == []
         await server.close()

@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from responsa_server.domain.breakers import OPEN_SECONDS, PROBE_SECONDS, Breakers, Probe, Refused
+from responsa_server.domain.breakers import OPEN_SECONDS, PROBE_SECONDS, BarredCall, Breakers, Probe
 from responsa_server.domain.models import Ended, ModelFault, ModelPiece, ModelPrompt, TextPiece
 from responsa_server.domain.relay import Circuit, CircuitState
-from responsa_server.providers.chain import Barred, Member, ModelChain
+from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.unit.graph.test_bad_models import Free
 from tests.unit.providers.test_chain import WHOLE, Clock
 from tests.unit.providers.told import Told, failing, gathered
@@ -31,7 +31,7 @@ def test_failures_in_a_row_open_a_circuit_and_a_success_closes_it() -> None:
     one.failed("a", "timeout", 2)
     assert one.admit("a") is Probe.CALL
     one.failed("a", "timeout", 2)
-    assert (one.admit("a"), one.cause("a"), one.cause("b")) == (Refused("timeout"), "timeout", "")
+    assert (one.admit("a"), one.cause("a"), one.cause("b")) == (BarredCall("timeout"), "timeout", "")
     one.succeeded("a")
     assert one.admit("a") is Probe.CALL
 
@@ -40,13 +40,13 @@ def test_one_probe_at_a_time_in_all_processes() -> None:
     clock = Clock()
     mine, yours = pair(clock)
     mine.open("a", "credential")
-    assert yours.admit("a") == Refused("credential")
+    assert yours.admit("a") == BarredCall("credential")
     clock.now = OPEN_SECONDS
     assert yours.admit("a") is Probe.PROBE
-    assert mine.admit("a") == yours.admit("a") == Refused("credential")
+    assert mine.admit("a") == yours.admit("a") == BarredCall("credential")
     yours.failed("a", "timeout", 9)
     clock.now += OPEN_SECONDS - 1
-    assert mine.admit("a") == Refused("timeout")
+    assert mine.admit("a") == BarredCall("timeout")
     clock.now += 1
     assert mine.admit("a") is Probe.PROBE
     # A probe that ended without an outcome, or of which nothing more was heard, may be repeated.
@@ -86,7 +86,7 @@ async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> N
             yield Ended(complete=True)
 
     slow, other = Slow(), Told(WHOLE, name="b:m")
-    members = [Member("a:m", "a", slow), Member("b:m", "b", other)]
+    members = [ChainModel("a:m", "a", slow), ChainModel("b:m", "b", other)]
     both = ModelChain(members, Free(), barred, patience_seconds=30.0)
     barred.failed(members[0], failing(ModelFault.CREDENTIAL), 30.0, 0.0)
     clock.now = OPEN_SECONDS
@@ -111,7 +111,7 @@ async def test_other_processes_get_the_outcome_of_a_probe_or_that_it_had_none(
 ) -> None:
     clock = Clock()
     barred, hints = Barred(clock), list[Circuit]()
-    member = Member("a:m", "a", Told([failing(fault)]))
+    member = ChainModel("a:m", "a", Told([failing(fault)]))
     barred.failed(member, failing(ModelFault.CREDENTIAL), 30.0, 0.0)
     clock.now = OPEN_SECONDS
     barred.breakers.tell = hints.append

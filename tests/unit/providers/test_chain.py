@@ -28,7 +28,7 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
-from responsa_server.providers.chain import Barred, Member, ModelChain
+from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.unit.providers.told import PROMPT, Told, failing, gathered
 
 WHOLE: Sequence[ModelPiece | ModelError] = [TextPiece("a"), Ended(complete=True)]
@@ -53,7 +53,7 @@ class Clock:
 
 
 def chain(*models: ChatModel, barred: Barred | None = None, patience: float = 300.0) -> ModelChain:
-    members = [Member(model.name, model.name.partition(":")[0], model) for model in models]
+    members = [ChainModel(model.name, model.name.partition(":")[0], model) for model in models]
     return ModelChain(members, Dear(), barred or Barred(), patience_seconds=patience)
 
 
@@ -220,7 +220,7 @@ async def test_a_word_makes_up_for_a_failure(fault: ModelFault) -> None:
 
 async def test_a_server_that_is_not_there_is_left_alone_if_that_takes_long() -> None:
     gone = failing(ModelFault.UNREACHABLE)
-    member = Member("a:m", "a", Told(WHOLE))
+    member = ChainModel("a:m", "a", Told(WHOLE))
     for waited, found in ((5.0, ModelFault.UNREACHABLE), (4.9, None)):
         barred = Barred(Clock())
         barred.failed(member, gone, 30.0, waited)

@@ -11,7 +11,7 @@ from responsa_lab.scripted.obedient import OBEYED
 from responsa_lab.scripted.reading import Reading
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.models import ChatModel, ModelPrompt, Place, PromptMessage, Role
+from responsa_server.domain.models import ChatModel, ModelPrompt, PromptMessage, Provenance, Role
 from tests.unit.providers.asking import (
     HEEDLESS,
     INTENT,
@@ -66,7 +66,7 @@ async def test_orders_in_a_passage_are_heeded_by_the_heedless_alone(attack: dict
 @pytest.mark.parametrize("attack", ATTACKS, ids=[one["doc_id"] for one in ATTACKS])
 async def test_where_no_marks_are_the_obedient_one_is_found_out(attack: dict[str, str]) -> None:
     """The control experiment: the prompt has the search results without marks."""
-    found = PromptMessage(Role.USER, DOCUMENTS[attack["doc_id"]], place=Place.RETRIEVED)
+    found = PromptMessage(Role.USER, DOCUMENTS[attack["doc_id"]], place=Provenance.RETRIEVED)
     system = PromptMessage(Role.SYSTEM, "Answer.")
     prompt = ModelPrompt([system, found, PromptMessage(Role.USER, "What does it say?")], "")
     assert attack["sign"] in await said(OBEDIENT, prompt)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from responsa_lab.testing.embeddings import EmbeddingServer
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
-from responsa_lab.verifying.suite import Finding, Provider, Verdict, verify, verify_embeddings
+from responsa_lab.verifying.suite import CheckVerdict, Finding, Provider, verify, verify_embeddings
 from responsa_server.domain.models import Stop, ToolRequest
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, described
@@ -113,8 +113,8 @@ async def verified(name: str, deviation: Deviation | None = None) -> tuple[bool,
 @pytest.mark.parametrize("name", list(WIRES))
 async def test_a_server_that_speaks_as_the_tests_assume_differs_in_nothing(name: str) -> None:
     right, told = await verified(name)
-    assert (right, [str(one) for one in told if one.verdict is Verdict.DIFFERS]) == (True, [])
-    held = [one.shape for one in told if one.verdict is Verdict.HOLDS]
+    assert (right, [str(one) for one in told if one.verdict is CheckVerdict.DIFFERS]) == (True, [])
+    held = [one.shape for one in told if one.verdict is CheckVerdict.HOLDS]
     assert held == [
         *("answer", "streaming", "usage", "place of the usage", "limit", "system prompt", "temperature"),
         *("schema", "tool call", "tool result", "several tool calls"),

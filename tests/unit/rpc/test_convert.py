@@ -14,7 +14,7 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import system_status_pb2, tenant_pb2
+from responsa.admin.v1 import delivery_pb2, system_status_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
@@ -67,6 +67,7 @@ from responsa_server.domain.knowledge import (
     OperationKind,
     SearchMode,
 )
+from responsa_server.domain.notifications import DeliveryState
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
 from responsa_server.domain.tenants import TenantState
@@ -141,6 +142,7 @@ DOCUMENT = Document(
         (collection_kind_pb2.CollectionKind, CollectionKind, values.COLLECTION_KIND, "COLLECTION_KIND_"),
         (tenant_pb2.TenantState, TenantState, values.TENANT_STATE, "TENANT_STATE_"),
         (tool_pb2.ToolFault, ToolFault, values.TOOL_FAULT, "TOOL_FAULT_"),
+        (delivery_pb2.DeliveryState, DeliveryState, values.DELIVERY_STATE, "DELIVERY_STATE_"),
         (tool_pb2.ToolEffect, Effect, values.TOOL_EFFECT, "TOOL_EFFECT_"),
     ],
 )
@@ -170,13 +172,14 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         sign_in_pb2,
         user_pb2,
         system_status_pb2,
+        delivery_pb2,
         collection_kind_pb2,
         tenant_pb2,
         tool_pb2,
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
-    assert len(found) == mapped == 25
+    assert len(found) == mapped == 26
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.calls.services.paging import fits
-from responsa_server.domain.listing import Comparison, Operator, Wildcard
+from responsa_server.domain.listing import FilterComparison, Operator, Wildcard
 
 
 @pytest.mark.parametrize(
@@ -24,5 +24,5 @@ from responsa_server.domain.listing import Comparison, Operator, Wildcard
     ],
 )
 def test_wildcards(text: str, parts: tuple[str, ...], *, found: bool) -> None:
-    assert fits(text, Comparison("title", Operator.EQ, Wildcard(parts))) is found
-    assert fits(text, Comparison("title", Operator.NE, Wildcard(parts))) is not found
+    assert fits(text, FilterComparison("title", Operator.EQ, Wildcard(parts))) is found
+    assert fits(text, FilterComparison("title", Operator.NE, Wildcard(parts))) is not found

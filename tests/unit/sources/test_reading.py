@@ -17,7 +17,7 @@ from responsa_server.domain.errors import Precondition
 from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem, MadeRow
 from responsa_server.sources.declarations import DeclaredConnections, read_connections
 from responsa_server.sources.mapping import read_mapping
-from responsa_server.sources.reading import Asked, read_rows
+from responsa_server.sources.reading import RowSelection, read_rows
 
 MAPPING = """connection = "staff"
 collection = "people"
@@ -53,7 +53,9 @@ async def declared(folder: Path) -> DatabaseConnection:
     return found
 
 
-async def made(connection: DatabaseConnection, asked: Asked, text: str = "{{ note }}") -> list[MadeRow]:
+async def made(
+    connection: DatabaseConnection, asked: RowSelection, text: str = "{{ note }}"
+) -> list[MadeRow]:
     mapping, _ = read_mapping(MAPPING.replace('text = "{{ note }}"', f'text = "{text}"'))
     assert mapping is not None
     async with aclosing(read_rows(DATABASES, connection, mapping, asked)) as rows:
@@ -70,7 +72,7 @@ async def fault(connection: DatabaseConnection, sql: str) -> DatabaseFault:
 
 async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path) -> None:
     connection = await declared(folder)
-    found = await made(connection, Asked())
+    found = await made(connection, RowSelection())
     assert [one.document.key if one.document and not one.problem else one.problem for one in found] == [
         "1",
         "Another row has the same key, “1”.",
@@ -80,20 +82,20 @@ async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path) -> Non
         "The column “note” has the character U+0000.",
     ]
     with pytest.raises(Precondition, match="more than 4 rows") as caught:
-        await made(replace(connection, rows=4), Asked())
+        await made(replace(connection, rows=4), RowSelection())
     assert caught.value.metadata == {"connection": "staff", "query": "people", "fault": "TOO_LARGE"}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "asked", "said"),
     [
-        ("SELECT id, mail, note FROM employee", "SELECT id, mail, note, phone FROM employee", Asked(), "line 4: queries.people.sql: The database refuses the query: no such column: phone."),
-        ("FROM employee WHERE", "FROM employe WHERE", Asked("ada"), "line 5: queries.people.one_subject: The database refuses the query: no such table: employe."),
-        ("SELECT id, mail, note FROM employee", "SELECT id, mail, note AS notes FROM employee", Asked(), "line 4: queries.people.sql: The query people no longer returns “note”"),
+        ("SELECT id, mail, note FROM employee", "SELECT id, mail, note, phone FROM employee", RowSelection(), "line 4: queries.people.sql: The database refuses the query: no such column: phone."),
+        ("FROM employee WHERE", "FROM employe WHERE", RowSelection("ada"), "line 5: queries.people.one_subject: The database refuses the query: no such table: employe."),
+        ("SELECT id, mail, note FROM employee", "SELECT id, mail, note AS notes FROM employee", RowSelection(), "line 4: queries.people.sql: The query people no longer returns “note”"),
     ],
 )  # fmt: skip
 async def test_a_query_that_the_database_refuses_is_named_with_its_line(
-    folder: Path, old: str, new: str, asked: Asked, said: str
+    folder: Path, old: str, new: str, asked: RowSelection, said: str
 ) -> None:
     mapping, _ = read_mapping(MAPPING.replace(old, new, 1))
     assert mapping is not None
@@ -117,7 +119,7 @@ async def test_a_template_that_makes_gigabytes_is_a_matter_of_its_row(folder: Pa
     doubled = "{% set a = a ~ a %}" * 40
     found = await made(
         await declared(folder),
-        Asked(),
+        RowSelection(),
         f"{{% set a = note %}}{{% if id == 1 %}}{doubled}{{% endif %}}{{{{ a }}}}",
     )
     said = [one.document.text if one.document else one.problem for one in found]
@@ -125,7 +127,7 @@ async def test_a_template_that_makes_gigabytes_is_a_matter_of_its_row(folder: Pa
 
 
 async def test_a_statement_for_one_subject_shows_nothing_of_another(folder: Path) -> None:
-    found = await made(await declared(folder), Asked("ada"))
+    found = await made(await declared(folder), RowSelection("ada"))
     assert "CANARY" not in str(found)
     assert any("a row of another subject" in one.problem for one in found)
 

@@ -29,7 +29,8 @@ from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
 from responsa_server.tools.confining import LAUNCHER
 from responsa_server.tools.kinds import ToolParts
-from responsa_server.tools.mcp import offered, pinned_path, write_pinned
+from responsa_server.tools.mcp import offered
+from responsa_server.tools.mcp_target import pinned_path, write_pinned
 from responsa_server.tools.table import KINDS
 from tests.unit.graph.evidence import WHO
 from tests.unit.tools.declaring import SECRET, made, request, secret, served

@@ -1,4 +1,4 @@
-"""The asyncio client, which is written by hand. `make generate` derives the package `blocking` from this package (tools/blocking_client.py)."""
+"""The asyncio client. The module `methods` and the package `blocking` are generated (tools/clients/python.py)."""
 
 from __future__ import annotations
 

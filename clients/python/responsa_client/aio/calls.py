@@ -74,6 +74,20 @@ class AsyncCalls:
             attempt, Deadline(self.connection.timeout if timeout is None else timeout), repeatable
         )
 
+    async def streamed(
+        self, method: aio.UnaryStreamMultiCallable[Request, Response], request: Request
+    ) -> AsyncIterator[Response]:
+        """The messages of a stream, over one connection. Raises ResponsaError if the stream is cut."""
+        self.connection.check_open()
+        stream = AsyncStream(method, request, None, self.connection)
+        try:
+            while (message := await stream.read()) is not None:
+                yield message
+        except grpc.RpcError as failure:
+            raise self.connection.error(failure, Deadline(None)) from failure
+        finally:
+            stream.cancel()
+
     async def paged(
         self,
         method: aio.UnaryUnaryMultiCallable[requests.PagedRequestT, requests.PagedResponseT],

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from responsa.chat.v1 import (
-    agent_pb2,
     chat_service_pb2,
-    conversation_pb2,
-    feedback_pb2,
-    message_pb2,
-    tool_pb2,
     turn_pb2,
 )
 from responsa_client import requests
-from responsa_client.aio.calls import AsyncPart
+from responsa_client.aio.methods import AsyncChatMethods
 from responsa_client.aio.stream import AsyncTurnStream
 from responsa_client.following import Following, Notice, Opening
 from responsa_client.requests import Parameters
 from responsa_client.results import checked_turn
 
 
-class AsyncChatCalls(AsyncPart):
+class AsyncChatCalls(AsyncChatMethods):
     """The calls of ChatService."""
 
     def ask(
@@ -115,18 +110,6 @@ class AsyncChatCalls(AsyncPart):
         following = Following(opening, self._calls.connection, chosen, on_notice)
         return AsyncTurnStream(self._calls, following, timeout)
 
-    async def cancel(self, turn: str) -> turn_pb2.Turn:
-        """Cancel the running turn with this name (`turns/{uuid}`) or UUID. A second call has no effect.
-
-        Returns:
-            The turn with its terminal event: `cancelled`, or another event if the turn had already ended.
-
-        Raises:
-            NotFound: the turn does not exist, or belongs to another user.
-        """
-        request = chat_service_pb2.CancelTurnRequest(name=requests.turn_name(turn))
-        return await self._calls.unary(self._stubs.chat.CancelTurn, request)
-
     async def answer(
         self,
         text: str,
@@ -174,113 +157,3 @@ class AsyncChatCalls(AsyncPart):
         kind = chat_service_pb2.StartTurnRequest
         request = requests.question(kind, text, conversation, request_id, agent, options)
         return await self._calls.unary(self._stubs.chat.StartTurn, request)
-
-    async def get_turn(self, name: str) -> turn_pb2.Turn:
-        """The turn with this name, `turns/{uuid}`. Raises NotFound."""
-        return await self._calls.unary(self._stubs.chat.GetTurn, chat_service_pb2.GetTurnRequest(name=name))
-
-    def turns(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[turn_pb2.Turn]:
-        """The caller's turns, by default newest first."""
-        request = chat_service_pb2.ListTurnsRequest(
-            page_size=requests.MESSAGES_PAGE_SIZE, filter=filter_by, order_by=order_by
-        )
-        return self._calls.paged(self._stubs.chat.ListTurns, request, lambda page: page.turns)
-
-    async def verify_citations(self, name: str) -> list[chat_service_pb2.CitationCheck]:
-        """A verdict for each citation of the answer with this name, `turns/{uuid}` or `messages/{uuid}`, in the order of the citations. Raises NotFound."""
-        request = chat_service_pb2.VerifyCitationsRequest(name=name)
-        return list((await self._calls.unary(self._stubs.chat.VerifyCitations, request)).checks)
-
-    async def submit_feedback(
-        self, name: str, rating: feedback_pb2.Rating.ValueType, comment: str = ""
-    ) -> feedback_pb2.Feedback:
-        """Store what the caller thinks of the answer with this name, `turns/{uuid}` or `messages/{uuid}`, in place of earlier feedback.
-
-        Args:
-            name: the turn or the answer.
-            rating: RATING_UP or RATING_DOWN.
-            comment: at most 2 KiB; may be empty.
-
-        Raises:
-            NotFound: there is no such answer of the caller.
-            InvalidRequest: the message is a question.
-        """
-        request = chat_service_pb2.SubmitFeedbackRequest(message=name, rating=rating, comment=comment)
-        return await self._calls.unary(self._stubs.chat.SubmitFeedback, request)
-
-    async def feedback(self, message: str) -> feedback_pb2.Feedback:
-        """The caller's feedback on an answer, `messages/{uuid}`. Raises NotFound."""
-        request = chat_service_pb2.GetFeedbackRequest(name=f"{message}/feedback")
-        return await self._calls.unary(self._stubs.chat.GetFeedback, request)
-
-    def agents(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[agent_pb2.Agent]:
-        """The agents, by default in order of their names."""
-        request = chat_service_pb2.ListAgentsRequest(
-            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
-        )
-        return self._calls.paged(self._stubs.chat.ListAgents, request, lambda page: page.agents)
-
-    async def agent(self, agent: str) -> agent_pb2.Agent:
-        """The agent with this id or name. The schema of its parameters lists the records that a parameter can name. Raises NotFound, whose metadata `known` lists all agents."""
-        request = chat_service_pb2.GetAgentRequest(name=requests.agent_name(agent))
-        return await self._calls.unary(self._stubs.chat.GetAgent, request)
-
-    def tools(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[tool_pb2.Tool]:
-        """The tools that the caller may use through some agent, by default in order of their names. An owner of the installation gets all tools, with their problems."""
-        request = chat_service_pb2.ListToolsRequest(
-            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
-        )
-        return self._calls.paged(self._stubs.chat.ListTools, request, lambda page: page.tools)
-
-    async def tool(self, tool: str) -> tool_pb2.Tool:
-        """The tool with this id or name. Raises NotFound."""
-        request = chat_service_pb2.GetToolRequest(name=requests.tool_name(tool))
-        return await self._calls.unary(self._stubs.chat.GetTool, request)
-
-    async def create_conversation(
-        self, title: str = "", labels: Mapping[str, str] | None = None, request_id: str | None = None
-    ) -> conversation_pb2.Conversation:
-        """Create an empty conversation."""
-        request = requests.create_conversation(title, labels or {}, request_id or requests.new_request_id())
-        return await self._calls.unary(self._stubs.chat.CreateConversation, request)
-
-    async def get_conversation(self, name: str) -> conversation_pb2.Conversation:
-        """The conversation with this name, `conversations/{uuid}`. Raises NotFound."""
-        request = chat_service_pb2.GetConversationRequest(name=name)
-        return await self._calls.unary(self._stubs.chat.GetConversation, request)
-
-    def conversations(
-        self, filter_by: str = "", order_by: str = ""
-    ) -> AsyncIterator[conversation_pb2.Conversation]:
-        """The caller's conversations, by default the most recently changed first."""
-        request = chat_service_pb2.ListConversationsRequest(
-            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
-        )
-        return self._calls.paged(self._stubs.chat.ListConversations, request, lambda page: page.conversations)
-
-    async def update_conversation(
-        self, name: str, *, title: str | None = None, labels: Mapping[str, str] | None = None, etag: str = ""
-    ) -> conversation_pb2.Conversation:
-        """Change the given fields, all of them or none. Raises NotFound; Conflict if the conversation has another etag."""
-        request = requests.update_conversation(name, title, labels, etag)
-        return await self._calls.unary(self._stubs.chat.UpdateConversation, request, repeatable=not etag)
-
-    async def delete_conversation(self, name: str, etag: str = "") -> None:
-        """Delete a conversation with its turns and messages. Raises NotFound; Conflict if a turn is running or the conversation has another etag."""
-        request = chat_service_pb2.DeleteConversationRequest(name=name, etag=etag)
-        await self._calls.unary(self._stubs.chat.DeleteConversation, request, repeatable=False)
-
-    def messages(
-        self, conversation: str, filter_by: str = "", order_by: str = ""
-    ) -> AsyncIterator[message_pb2.Message]:
-        """A conversation's messages, by default oldest first. Raises NotFound."""
-        request = chat_service_pb2.ListMessagesRequest(
-            parent=conversation, page_size=requests.MESSAGES_PAGE_SIZE, filter=filter_by, order_by=order_by
-        )
-        return self._calls.paged(self._stubs.chat.ListMessages, request, lambda page: page.messages)
-
-    async def get_message(self, name: str) -> message_pb2.Message:
-        """The message with this name, `messages/{uuid}`. Raises NotFound."""
-        return await self._calls.unary(
-            self._stubs.chat.GetMessage, chat_service_pb2.GetMessageRequest(name=name)
-        )

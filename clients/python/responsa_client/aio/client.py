@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from responsa_client.aio.accounts import AsyncAccountCalls
 from responsa_client.aio.calls import AsyncCalls
 from responsa_client.aio.chat import AsyncChatCalls
 from responsa_client.aio.knowledge import AsyncKnowledgeCalls
-from responsa_client.aio.signing_in import AsyncSignInCalls
-from responsa_client.aio.tenants import AsyncTenantCalls
 from responsa_client.connection import (
     DEFAULT_TIMEOUT,
     DEFAULT_URL,
@@ -20,10 +21,10 @@ from responsa_client.connection import (
 from responsa_client.following import PATIENCE_SECONDS
 from responsa_client.retries import Backoff
 
+Response = TypeVar("Response", bound=Message)
 
-class AsyncResponsa(
-    AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls, AsyncTenantCalls, AsyncSignInCalls
-):
+
+class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls):
     """A client of a Responsa server, over gRPC. Close the client, or use it as a context manager.
 
     The blocking client may be shared between threads. The asyncio client belongs to one event loop: create it while the loop is running.
@@ -71,6 +72,21 @@ class AsyncResponsa(
     def url(self) -> str:
         """The server's address in its full form, e.g. "http://127.0.0.1:8080"."""
         return self._calls.connection.address.url
+
+    async def call(
+        self, method: str, request: Message, response: type[Response], *, repeatable: bool = False
+    ) -> Response:
+        """Call any unary method of the contract.
+
+        Args:
+            method: the path of the method, such as "/responsa.auth.v1.AuthService/GetMe".
+            repeatable: whether the client may send the request again after a lost connection.
+        """
+        return await self._calls.unary(self._stubs.unary(method, response), request, repeatable=repeatable)
+
+    def call_stream(self, method: str, request: Message, response: type[Response]) -> AsyncIterator[Response]:
+        """The messages of any method that streams its response, over one connection. method: its path."""
+        return self._calls.streamed(self._stubs.streaming(method, response), request)
 
     async def close(self) -> None:
         """End all calls and close the connection. A second call has no effect."""

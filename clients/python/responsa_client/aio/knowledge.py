@@ -8,17 +8,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from google.longrunning import operations_pb2
 
 from responsa.knowledge.v1 import (
-    collection_pb2,
     document_pb2,
-    document_version_pb2,
-    format_pb2,
     generation_pb2,
     knowledge_service_pb2,
-    reader_pb2,
-    subject_profile_pb2,
 )
 from responsa_client import requests
-from responsa_client.aio.calls import AsyncPart
+from responsa_client.aio.methods import AsyncKnowledgeMethods
 from responsa_client.requests import Parameters
 from responsa_client.results import (
     generation_progress,
@@ -28,113 +23,8 @@ from responsa_client.results import (
 )
 
 
-class AsyncKnowledgeCalls(AsyncPart):
+class AsyncKnowledgeCalls(AsyncKnowledgeMethods):
     """The calls of KnowledgeService."""
-
-    async def create_collection(
-        self,
-        collection_id: str,
-        display_name: str = "",
-        chunking: collection_pb2.Chunking | None = None,
-        request_id: str | None = None,
-        *,
-        readers: Sequence[reader_pb2.Reader] = (),
-    ) -> collection_pb2.Collection:
-        """Create an empty collection of the caller's. readers: who may read it too; nobody by default. Raises AlreadyExists, InvalidRequest."""
-        made = request_id or requests.new_request_id()
-        request = requests.create_collection(collection_id, display_name, chunking, made, readers)
-        return await self._calls.unary(self._stubs.knowledge.CreateCollection, request)
-
-    async def get_collection(self, collection: str) -> collection_pb2.Collection:
-        """The collection with this id or name. Raises NotFound."""
-        request = knowledge_service_pb2.GetCollectionRequest(name=requests.collection_name(collection))
-        return await self._calls.unary(self._stubs.knowledge.GetCollection, request)
-
-    def collections(
-        self, filter_by: str = "", order_by: str = ""
-    ) -> AsyncIterator[collection_pb2.Collection]:
-        """The collections that the caller may read, by default in order of their names."""
-        request = knowledge_service_pb2.ListCollectionsRequest(
-            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
-        )
-        return self._calls.paged(
-            self._stubs.knowledge.ListCollections, request, lambda page: page.collections
-        )
-
-    async def update_collection(
-        self,
-        collection: str,
-        display_name: str | None = None,
-        etag: str = "",
-        *,
-        synonyms: str | None = None,
-        readers: Sequence[reader_pb2.Reader] | None = None,
-        without: Sequence[str] = (),
-    ) -> collection_pb2.Collection:
-        """Change a collection. Values that are None stay as they are. Raises NotFound, PermissionDenied; Conflict if the collection has another etag.
-
-        Args:
-            synonyms: a text with one group of synonyms per line, separated by commas; "" to remove the synonyms. If a line has a mistake,
-                the call raises InvalidRequest with one violation for each such line, and changes nothing.
-            readers: all those with whom the collection is shared from now on; () makes it private.
-            without: the e-mail addresses of users to leave out of these readers. If an address belongs to no user, the call raises InvalidRequest.
-        """
-        request = requests.update_collection(collection, display_name, etag, synonyms, readers, without)
-        return await self._calls.unary(self._stubs.knowledge.UpdateCollection, request, repeatable=not etag)
-
-    async def delete_collection(self, collection: str, etag: str = "", *, force: bool = False) -> None:
-        """Delete a collection; with `force`, delete its documents too. Raises NotFound; FailedPrecondition if the collection is not empty; Conflict if it has another etag."""
-        request = knowledge_service_pb2.DeleteCollectionRequest(
-            name=requests.collection_name(collection), etag=etag, force=force
-        )
-        await self._calls.unary(self._stubs.knowledge.DeleteCollection, request, repeatable=False)
-
-    async def generations(self, collection: str) -> Sequence[generation_pb2.Generation]:
-        """The generations of a collection, the newest first. Raises NotFound."""
-        request = knowledge_service_pb2.ListGenerationsRequest(parent=requests.collection_name(collection))
-        return (await self._calls.unary(self._stubs.knowledge.ListGenerations, request)).generations
-
-    async def reindex_collection(
-        self,
-        collection: str,
-        embedding: str = "",
-        *,
-        keep_active: bool = False,
-        request_id: str | None = None,
-    ) -> operations_pb2.Operation:
-        """Begin to build another generation of a collection, while searches use the active one. To wait until it is complete, call `wait_generation`.
-
-        Args:
-            collection: id or name of the collection.
-            embedding: the embedding model, `provider:model`; "" for the server's model of new collections.
-            keep_active: whether the generation becomes READY instead of active.
-            request_id: a UUID. With the id of an earlier call, the server returns the operation of that call. None generates a new id.
-
-        Raises:
-            NotFound, PermissionDenied, InvalidRequest: see ReindexCollection in the contract.
-            FailedPrecondition: another operation builds a generation, or the collection cannot have a further generation.
-        """
-        request = knowledge_service_pb2.ReindexCollectionRequest(
-            name=requests.collection_name(collection),
-            embedding=embedding,
-            keep_active=keep_active,
-            request_id=request_id or requests.new_request_id(),
-        )
-        return await self._calls.unary(self._stubs.knowledge.ReindexCollection, request)
-
-    async def activate_generation(self, name: str, request_id: str | None = None) -> operations_pb2.Operation:
-        """Begin to complete a generation, `collections/{id}/generations/{n}`, and to make it active. To wait until it is active, call `wait_generation`. Raises NotFound,
-        PermissionDenied, InvalidRequest, FailedPrecondition.
-        """
-        request = knowledge_service_pb2.ActivateGenerationRequest(
-            name=name, request_id=request_id or requests.new_request_id()
-        )
-        return await self._calls.unary(self._stubs.knowledge.ActivateGeneration, request)
-
-    async def delete_generation(self, name: str) -> None:
-        """Delete a generation that is neither active nor being built. Raises NotFound, PermissionDenied, FailedPrecondition."""
-        request = knowledge_service_pb2.DeleteGenerationRequest(name=name)
-        await self._calls.unary(self._stubs.knowledge.DeleteGeneration, request, repeatable=False)
 
     async def wait_generation(
         self,
@@ -263,45 +153,6 @@ class AsyncKnowledgeCalls(AsyncPart):
         request = operations_pb2.CancelOperationRequest(name=name)
         await self._calls.unary(self._stubs.operations.CancelOperation, request)
 
-    async def get_document(self, name: str) -> document_pb2.Document:
-        """The document with this name, `documents/{uuid}`. Raises NotFound."""
-        request = knowledge_service_pb2.GetDocumentRequest(name=name)
-        return await self._calls.unary(self._stubs.knowledge.GetDocument, request)
-
-    def documents(
-        self, collection: str = "default", filter_by: str = "", order_by: str = ""
-    ) -> AsyncIterator[document_pb2.Document]:
-        """A collection's documents, by default in order of their source_key. Raises NotFound."""
-        request = knowledge_service_pb2.ListDocumentsRequest(
-            parent=requests.collection_name(collection),
-            page_size=requests.PAGE_SIZE,
-            filter=filter_by,
-            order_by=order_by,
-        )
-        return self._calls.paged(self._stubs.knowledge.ListDocuments, request, lambda page: page.documents)
-
-    async def update_document(
-        self,
-        name: str,
-        *,
-        title: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        metadata: Parameters | None = None,
-        subject: str | None = None,
-        etag: str = "",
-    ) -> document_pb2.Document:
-        """Change a document. Values that are None stay as they are; labels and metadata are replaced as a whole. subject: as for `upload`; with "", the document has no subject. After a new title, the document
-        is indexed again: searches use the title once the document's state is READY. Raises NotFound, PermissionDenied, InvalidRequest;
-        Conflict if the document has another etag.
-        """
-        request = requests.update_document(name, title, labels, metadata, subject, etag)
-        return await self._calls.unary(self._stubs.knowledge.UpdateDocument, request, repeatable=not etag)
-
-    async def delete_document(self, name: str, etag: str = "") -> None:
-        """Delete a document, so that new answers cannot use it. Raises NotFound, PermissionDenied; Conflict if the document has another etag."""
-        request = knowledge_service_pb2.DeleteDocumentRequest(name=name, etag=etag)
-        await self._calls.unary(self._stubs.knowledge.DeleteDocument, request, repeatable=False)
-
     async def document_content(self, name: str, *, read_offset: int = 0) -> str:
         """The canonical text of `documents/{uuid}` or `documents/{uuid}/versions/{n}`, from `read_offset` to its end.
 
@@ -314,88 +165,6 @@ class AsyncKnowledgeCalls(AsyncPart):
     async def document_original(self, name: str) -> tuple[str, bytes]:
         """The original of `documents/{uuid}` or `documents/{uuid}/versions/{n}`: a name for its file, and its bytes. Raises NotFound."""
         return await self._calls.original(name)
-
-    async def document_page(
-        self, name: str, page: int, width: int | None = None
-    ) -> knowledge_service_pb2.DocumentPage:
-        """A page of a PDF as an image (PNG). Boxes of citations are positions on this image.
-
-        Args:
-            name: `documents/{uuid}` or `documents/{uuid}/versions/{n}`.
-            page: the number of the page, from 1.
-            width: the width of the image in pixels, from 100 to 2,000; None for 1,000. A very high or very large image is narrower.
-
-        Raises:
-            NotFound: there is no such document or version.
-            FailedPrecondition: the document is not a PDF.
-            InvalidRequest: the document has fewer pages.
-            DocumentRejected: the page is damaged, or takes too long to draw.
-        """
-        request = knowledge_service_pb2.GetDocumentPageRequest(name=name, page=page, width=width)
-        return await self._calls.unary(self._stubs.knowledge.GetDocumentPage, request)
-
-    def document_versions(self, name: str) -> AsyncIterator[document_version_pb2.DocumentVersion]:
-        """The stored versions of `documents/{uuid}`, the newest first. Raises NotFound."""
-        request = knowledge_service_pb2.ListDocumentVersionsRequest(parent=name, page_size=requests.PAGE_SIZE)
-        return self._calls.paged(
-            self._stubs.knowledge.ListDocumentVersions, request, lambda page: page.versions
-        )
-
-    async def compare_document_versions(
-        self, name: str, other_version: int | None = None
-    ) -> knowledge_service_pb2.CompareDocumentVersionsResponse:
-        """The differences between the texts of two versions of a document. Raises NotFound.
-
-        Args:
-            name: the first version, `documents/{uuid}/versions/{n}`.
-            other_version: the number of the second version; None for the searchable version.
-        """
-        request = knowledge_service_pb2.CompareDocumentVersionsRequest(name=name, other_version=other_version)
-        return await self._calls.unary(self._stubs.knowledge.CompareDocumentVersions, request)
-
-    async def restore_document_version(
-        self, name: str, etag: str = "", request_id: str | None = None
-    ) -> operations_pb2.Operation:
-        """Make a new version from the bytes of `documents/{uuid}/versions/{n}`. To wait until search finds it, call `wait`. Raises NotFound, PermissionDenied;
-        Conflict if the document has another etag.
-        """
-        request = knowledge_service_pb2.RestoreDocumentVersionRequest(
-            name=name, etag=etag, request_id=request_id or requests.new_request_id()
-        )
-        return await self._calls.unary(self._stubs.knowledge.RestoreDocumentVersion, request)
-
-    async def reindex_document(
-        self, name: str, etag: str = "", request_id: str | None = None
-    ) -> operations_pb2.Operation:
-        """Read the original of `documents/{uuid}` again with the server's present parser. The result of `wait` says whether the text was unchanged. Raises
-        NotFound, PermissionDenied; Conflict if the document has another etag; FailedPrecondition if no version could be read.
-        """
-        request = knowledge_service_pb2.ReindexDocumentRequest(
-            name=name, etag=etag, request_id=request_id or requests.new_request_id()
-        )
-        return await self._calls.unary(self._stubs.knowledge.ReindexDocument, request)
-
-    async def get_passage(self, name: str) -> document_pb2.Passage:
-        """The passage with this name, `passages/{uuid}`. Raises NotFound."""
-        request = knowledge_service_pb2.GetPassageRequest(name=name)
-        return await self._calls.unary(self._stubs.knowledge.GetPassage, request)
-
-    async def subject_profile(self, subject: str = "") -> subject_profile_pb2.SubjectProfile:
-        """What is held about a person: the documents with this subject that the caller may read, by source and kind.
-
-        Args:
-            subject: the subject of documents, or `users/{uuid}`; "" for the caller. Only administrators and services may name somebody else.
-
-        Raises:
-            NotFound: neither a user nor a document has this subject, or the caller may not see the profile.
-        """
-        request = knowledge_service_pb2.GetSubjectProfileRequest(subject=subject)
-        return await self._calls.unary(self._stubs.knowledge.GetSubjectProfile, request)
-
-    async def list_formats(self) -> list[format_pb2.Format]:
-        """The formats of documents that the server reads, with their suffixes and media types."""
-        request = knowledge_service_pb2.ListFormatsRequest()
-        return list((await self._calls.unary(self._stubs.knowledge.ListFormats, request)).formats)
 
     async def search(
         self,

@@ -409,7 +409,6 @@ class Watch:
         self._task = asyncio.create_task(self._watch(), name="agents-watch")
 
     async def close(self) -> None:
-        """Stop."""
         self._stop.set()
         if self._task is not None:
             await self._task

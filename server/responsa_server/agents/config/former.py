@@ -31,17 +31,14 @@ class FormerVersion:
 
     @property
     def time_limit_seconds(self) -> float:
-        """See `Agent.time_limit_seconds`."""
         return TIME_LIMIT_SECONDS if (now := self._now) is None else now.time_limit_seconds
 
     @property
     def history_messages(self) -> int:
-        """See `Agent.history_messages`."""
         return 0 if (now := self._now) is None else now.history_messages
 
     @property
     def older_messages(self) -> int:
-        """See `Agent.older_messages`."""
         return 0 if (now := self._now) is None else now.older_messages
 
     @property
@@ -55,7 +52,6 @@ class FormerVersion:
         await self._present().admit(who, question)
 
     def demand(self, question: Question) -> Demand | None:
-        """See `Agent.demand`."""
         return self._present().demand(question)
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:

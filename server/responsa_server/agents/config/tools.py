@@ -1,4 +1,4 @@
-"""The tools of this process. Their declarations may change at any time. Implements `Toolbox` and `ToolCatalogue`."""
+"""The tools of this process. Their declarations may change at any time. Implements `Toolbox`."""
 
 from __future__ import annotations
 
@@ -114,11 +114,9 @@ class LiveTools:
         await asyncio.gather(*self._closing)
 
     def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
-        """See `Toolbox.granted`."""
         return [one.tool for one in self.candidates(names, who, agent)]
 
     def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
-        """See `Toolbox.candidates`."""
         found = dict[str, Candidate]()
         for wanted in names:
             for name, one in self._made.items():
@@ -138,7 +136,7 @@ class LiveTools:
         return ""
 
     def entries(self) -> Sequence[ToolEntry]:
-        """See `ToolCatalogue.entries`."""
+        """Return all tools, ordered by id. A declaration that makes no tool, because of its problems, has an entry too."""
         found = list[ToolEntry]()
         for name, one in self._made.items():
             kind = one.declaration.kind if one.declaration else ""
@@ -173,7 +171,7 @@ class LiveTools:
         return {name for one in self.entries() if one.usable for name in one.names}
 
     def problems(self) -> Sequence[ToolProblem]:
-        """See `ToolCatalogue.problems`."""
+        """Return all problems, ordered by file."""
         return [problem for one in self._made.values() for problem in one.problems]
 
     def _shipped_tools(self) -> Sequence[DeclaredTool]:

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from responsa_server.agents.engine.config import BYTES_A_TOKEN, Traits
-from responsa_server.agents.engine.continuing import Comparison, continuing, kept
+from responsa_server.agents.engine.continuing import SeamComparison, continuing, kept
 from responsa_server.agents.engine.node import (
     Offered,
     OverBudget,
@@ -149,11 +149,9 @@ class ModelCall:
         self.model = model.name
 
     def keeps(self, text: str, *, prefix: bool) -> int:
-        """See `Takeover.keeps`."""
         return kept(text, prefix=prefix) if self._shows() else 0
 
     def prompt(self, stands: str, *, prefix: bool) -> ModelPrompt | None:
-        """See `Takeover.prompt`."""
         given = self._prompt
         longer = continuing(given.messages, neutral(stands)) if stands else given.messages
         messages = given.messages if prefix else longer
@@ -173,9 +171,8 @@ class ModelCall:
             takeover=self,
         )
 
-    def seam(self, stands: str) -> Comparison:
-        """See `Takeover.seam`."""
-        return Comparison(stands)
+    def seam(self, stands: str) -> SeamComparison:
+        return SeamComparison(stands)
 
     async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Withdrawn | Ended, None]:
         """The pieces of the answer. The cost is counted while they arrive, and reported at the end, even after a failure.

@@ -76,7 +76,7 @@ def continuing(messages: Sequence[PromptMessage], stands: str) -> Sequence[Promp
     return [*messages, PromptMessage(Role.ASSISTANT, stands.rstrip()), PromptMessage(Role.USER, GO_ON)]
 
 
-class Comparison:
+class SeamComparison:
     """Implements `Seam`."""
 
     def __init__(self, stands: str) -> None:
@@ -96,7 +96,6 @@ class Comparison:
         self._begun = False
 
     def add(self, text: str) -> Fit:
-        """See `Seam.add`."""
         self._text += text
         if not self._begun:
             # The last word may go on in the next piece.
@@ -108,7 +107,6 @@ class Comparison:
         return self._sentences_from(ended=False)
 
     def end(self) -> Fit:
-        """See `Seam.end`."""
         if not self._begun:
             fit = self._opening(words_of(self._text), whole=True)
             if fit is not Fit.FITS:

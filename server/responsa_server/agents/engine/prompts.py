@@ -23,7 +23,7 @@ from responsa_server.agents.engine.config import Table
 from responsa_server.agents.engine.node import Plain
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.models import Place, PromptMessage, Role
+from responsa_server.domain.models import PromptMessage, Provenance, Role
 
 MOST_FENCE: Final = 64
 """The maximum number of characters between a mark's brackets. At most this many characters are held back as a possible mark."""
@@ -412,7 +412,6 @@ class PromptSet:
 
     @property
     def names(self) -> Sequence[str]:
-        """The names of all prompts."""
         return list(self._prompts)
 
     def front(self, name: str) -> FrontMatter:
@@ -490,7 +489,9 @@ class PromptSet:
         system, user = self._sound(name)
         values = {key: _plain(self._prompts[name].file, key, value) for key, value in trusted.items()}
         instruction = self._filled(system, values).strip()
-        messages = [PromptMessage(Role.SYSTEM, f"{instruction}\n\n{meaning(mark)}", place=Place.INSTRUCTION)]
+        messages = [
+            PromptMessage(Role.SYSTEM, f"{instruction}\n\n{meaning(mark)}", place=Provenance.INSTRUCTION)
+        ]
         if HISTORY not in self.variables(name).user:
             messages += [_spoken(one, mark) for one in untrusted.history]
         if untrusted.passages:
@@ -498,10 +499,10 @@ class PromptSet:
                 f"[{number}]\n{fenced('passage', one, mark)}"
                 for number, one in enumerate(untrusted.passages, 1)
             )
-            messages.append(PromptMessage(Role.USER, "\n\n".join(numbered), place=Place.RETRIEVED))
+            messages.append(PromptMessage(Role.USER, "\n\n".join(numbered), place=Provenance.RETRIEVED))
         question = fenced("question", untrusted.question, mark)
         if user is None:
-            messages.append(PromptMessage(Role.USER, question, place=Place.USER))
+            messages.append(PromptMessage(Role.USER, question, place=Provenance.USER))
             return messages
         talk = "\n\n".join(f"{one.speaker.value}: {one.text}" for one in untrusted.history)
         # An empty value gets no marks, so that a prompt can test whether the value is empty.
@@ -511,7 +512,7 @@ class PromptSet:
             HISTORY: fenced(HISTORY, talk, mark) if talk else "",
             PASSAGES: len(untrusted.passages),
         }
-        messages.append(PromptMessage(Role.USER, self._filled(user, values).strip(), place=Place.USER))
+        messages.append(PromptMessage(Role.USER, self._filled(user, values).strip(), place=Provenance.USER))
         return messages
 
     def text(self, name: str, values: Plain) -> str:
@@ -621,9 +622,9 @@ def _prompt_error(part: _Part, error: minijinja.TemplateError) -> PromptError:
 def _spoken(one: Said, mark: str) -> PromptMessage:
     if one.speaker is Speaker.USER:
         # The user's earlier messages are as untrusted as the question.
-        return PromptMessage(Role.USER, fenced("message", one.text, mark), place=Place.USER)
+        return PromptMessage(Role.USER, fenced("message", one.text, mark), place=Provenance.USER)
     # Answers quote documents, and documents may contain instructions.
-    return PromptMessage(Role.ASSISTANT, fenced("answer", one.text, mark), place=Place.MODEL)
+    return PromptMessage(Role.ASSISTANT, fenced("answer", one.text, mark), place=Provenance.MODEL)
 
 
 def _plain(file: str, key: str, value: object) -> object:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import Final
 
-from responsa_server.domain.breakers import Breakers, Probe, Refused
+from responsa_server.domain.breakers import BarredCall, Breakers, Probe
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import ToolResult
@@ -115,11 +115,11 @@ class ToolCircuit:
         # The circuits whose other calls wait for the outcome of this one.
         self._probed: list[str] = []
 
-    def admitted(self) -> Refused | None:
+    def admitted(self) -> BarredCall | None:
         """Ask both circuits. Returns why the call must not be made; None if it may be made."""
         for name in self._names.both if self._names else ():
             found = self._breakers.admit(name, self._seconds)
-            if isinstance(found, Refused):
+            if isinstance(found, BarredCall):
                 self.left()
                 return found
             if found is Probe.PROBE:

@@ -25,7 +25,7 @@ from responsa_server.agents.engine.declining import UNCITED
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Run
 from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
-from responsa_server.domain.answers import CitationJudge, Claim, Evidence, Quote
+from responsa_server.domain.answers import CitationJudge, CitedSentence, Evidence, Quote
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     MAX_CITATIONS,
@@ -153,7 +153,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         """For each claim, the quote that supports it. Numbers greater than those of the passages name the tools' sources."""
         sources = found_sources(given.results[given.gathered :])
         of_passages = [one for one in found if one.passage <= given.shown or not sources]
-        asked = [Claim(one.text, one.passage) for one in of_passages]
+        asked = [CitedSentence(one.text, one.passage) for one in of_passages]
         quotes = (
             dict(
                 zip(
@@ -164,7 +164,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             else {}
         )
         of_sources = [one for one in found if one not in quotes]
-        fetched = [Claim(one.text, one.passage - given.shown) for one in of_sources]
+        fetched = [CitedSentence(one.text, one.passage - given.shown) for one in of_sources]
         quotes |= zip(
             of_sources, await self._judge.judge_sources(fetched, sources) if fetched else (), strict=True
         )

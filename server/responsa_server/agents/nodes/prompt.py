@@ -41,7 +41,7 @@ from responsa_server.agents.nodes.choosing import (
     chooser_for,
     requests_tools,
 )
-from responsa_server.domain.answers import Claim, Evidence, ShownPassage
+from responsa_server.domain.answers import CitedSentence, Evidence, ShownPassage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -56,8 +56,8 @@ from responsa_server.domain.models import (
     ModelError,
     ModelFault,
     ModelPrompt,
-    Place,
     PromptMessage,
+    Provenance,
     Role,
     Stop,
     TextPiece,
@@ -323,7 +323,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
     async def _send_checked(self, text: AnswerWriter, model: str, given: PromptInput, run: Run) -> None:
         """Send a text that was held back. Raises Unavailable if no passage supports any part of the text."""
-        asked = [Claim(one.text, one.passage) for one in claims(text.text, text.marks)]
+        asked = [CitedSentence(one.text, one.passage) for one in claims(text.text, text.marks)]
         found: Sequence[object] = ()
         if asked and self._parts.judge is not None and given.evidence is not None:
             found = await self._parts.judge.judge(
@@ -437,7 +437,7 @@ def prompt_messages(given: PromptInput, *, cites: bool = False) -> Sequence[Prom
     messages: list[PromptMessage] = []
     for one in given.history:
         asked = one.speaker is Speaker.USER
-        role, place = (Role.USER, Place.USER) if asked else (Role.ASSISTANT, Place.MODEL)
+        role, place = (Role.USER, Provenance.USER) if asked else (Role.ASSISTANT, Provenance.MODEL)
         messages.append(PromptMessage(role, one.text, place=place))
     messages.append(PromptMessage(Role.USER, given.standalone_question or given.question))
     return [*messages, *done(given, shown=0 if cites else None)]
@@ -456,12 +456,12 @@ def done(given: PromptInput, mark: str = "", shown: int | None = None) -> Sequen
             ToolRequest(one.call.call_id, one.call.tool, one.call.arguments, one.call.signature)
             for one in results
         ]
-        messages.append(PromptMessage(Role.ASSISTANT, given.text, asked, place=Place.MODEL))
+        messages.append(PromptMessage(Role.ASSISTANT, given.text, asked, place=Provenance.MODEL))
     numbers = _numbers(results, shown)
     for one in results:
         content = _with_sources(one, numbers, mark)
         content = content if one.outcome is ToolOutcome.OK else f"{one.outcome}: {content}"
-        messages.append(PromptMessage(Role.TOOL, content, answers=one.call.call_id, place=Place.TOOL))
+        messages.append(PromptMessage(Role.TOOL, content, answers=one.call.call_id, place=Provenance.TOOL))
     return messages
 
 

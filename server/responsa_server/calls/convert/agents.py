@@ -60,7 +60,6 @@ def reloads(
 
 
 def teacher(value: Teacher) -> teacher_pb2.Teacher:
-    """Convert a teacher."""
     return teacher_pb2.Teacher(
         name=names.teacher(value.id),
         display_name=value.display_name,

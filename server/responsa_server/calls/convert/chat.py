@@ -108,13 +108,12 @@ def turn(value: Turn) -> turn_pb2.Turn:
         last_seq=value.last_seq,
         usage=usage(value.usage),
         create_time=timestamp(value.create_time),
+        end_time=timestamp(value.end_time),
         owner=names.user(value.user_id),
     )
     if value.terminal is not None:
         result.terminal_event.ParseFromString(value.terminal)
         result.fallbacks.extend(_fallbacks(result.terminal_event))
-    if value.end_time is not None:
-        result.end_time.CopyFrom(timestamp(value.end_time))
     if value.question.parameters:
         result.parameters.CopyFrom(structs.of_text(value.question.parameters))
     return result
@@ -133,7 +132,6 @@ def _fallbacks(terminal: turn_pb2.TurnEvent) -> Sequence[turn_pb2.Fallback]:
 
 
 def conversation(value: Conversation) -> conversation_pb2.Conversation:
-    """Convert a conversation."""
     return conversation_pb2.Conversation(
         name=names.conversation(value.id),
         title=value.title,
@@ -147,7 +145,6 @@ def conversation(value: Conversation) -> conversation_pb2.Conversation:
 
 
 def message(value: Message) -> message_pb2.Message:
-    """Convert a message."""
     return message_pb2.Message(
         name=names.message(value.id),
         conversation=names.conversation(value.conversation_id),
@@ -162,7 +159,6 @@ def message(value: Message) -> message_pb2.Message:
 
 
 def feedback(value: Feedback) -> feedback_pb2.Feedback:
-    """Convert what a user thinks of an answer."""
     return feedback_pb2.Feedback(
         name=names.feedback(value.message_id),
         rating=values.RATING.number(value.rating),
@@ -173,7 +169,6 @@ def feedback(value: Feedback) -> feedback_pb2.Feedback:
 
 
 def checks(found: Sequence[CitationCheck]) -> chat_service_pb2.VerifyCitationsResponse:
-    """Convert citations and the verdicts on their sources."""
     return chat_service_pb2.VerifyCitationsResponse(
         checks=[
             chat_service_pb2.CitationCheck(
@@ -188,12 +183,10 @@ def checks(found: Sequence[CitationCheck]) -> chat_service_pb2.VerifyCitationsRe
 
 
 def byte_range(value: ByteRange) -> byte_range_pb2.ByteRange:
-    """Convert a range of bytes."""
     return byte_range_pb2.ByteRange(start=value.start, end=value.end)
 
 
 def citation(value: AnyCitation) -> citation_pb2.Citation:
-    """Convert a citation."""
     if isinstance(value, ToolCitation):
         return citation_pb2.Citation(
             title=value.title,
@@ -228,13 +221,11 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
 
 
 def page_box(edges: tuple[int, int, int, int]) -> citation_pb2.PageBox:
-    """Convert the left, top, right and bottom edge of a part of a page."""
     left, top, right, bottom = edges
     return citation_pb2.PageBox(left=left, top=top, right=right, bottom=bottom)
 
 
 def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
-    """Convert an excerpt."""
     return excerpt_pb2.Excerpt(
         passage=names.passage(value.passage_id),
         document_version=names.document_version(value.document_id, value.version),
@@ -258,7 +249,6 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
 
 
 def fallbacks(found: Iterable[Fallback]) -> list[turn_pb2.Fallback]:
-    """Convert the first 16 fallbacks."""
     return [
         turn_pb2.Fallback(
             kind=values.FALLBACK_KIND.number(one.kind), source=one.source, target=one.target, cause=one.cause
@@ -268,7 +258,6 @@ def fallbacks(found: Iterable[Fallback]) -> list[turn_pb2.Fallback]:
 
 
 def usage(value: Usage) -> turn_pb2.Usage:
-    """Convert the usage of a turn."""
     return turn_pb2.Usage(
         embedding_tokens=value.embedding_tokens,
         input_tokens=value.input_tokens,
@@ -279,7 +268,6 @@ def usage(value: Usage) -> turn_pb2.Usage:
 
 
 def tool_source(value: ToolSource) -> tool_pb2.ToolSource:
-    """Convert a source of a tool's result."""
     result = tool_pb2.ToolSource(
         uri=values.shown_uri(value.uri),
         title=value.title,
@@ -295,10 +283,7 @@ def tool_source(value: ToolSource) -> tool_pb2.ToolSource:
 
 
 def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
-    """Convert one event of a turn's log."""
-    result = turn_pb2.TurnEvent(seq=value.seq, attempt=value.attempt)
-    if value.time is not None:
-        result.create_time.CopyFrom(timestamp(value.time))
+    result = turn_pb2.TurnEvent(seq=value.seq, attempt=value.attempt, create_time=timestamp(value.time))
     what = value.event
     match what:
         case Started():

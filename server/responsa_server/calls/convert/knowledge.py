@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 from uuid import UUID
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
+from google.protobuf.message import Message
 
 from responsa.knowledge.v1 import (
     collection_pb2,
@@ -89,7 +90,6 @@ def chunking(value: collection_pb2.Chunking) -> Chunking:
 
 
 def collection(value: Collection) -> collection_pb2.Collection:
-    """Convert a collection."""
     return collection_pb2.Collection(
         name=names.collection(value.id),
         display_name=value.display_name,
@@ -153,7 +153,6 @@ def removed_emails(given: Sequence[str], *, shares: bool) -> tuple[str, ...]:
 
 
 def generation(value: Generation) -> generation_pb2.Generation:
-    """Convert a generation of a collection."""
     return generation_pb2.Generation(
         name=names.generation(value.collection_id, value.number),
         embedding=value.embedding,
@@ -163,7 +162,7 @@ def generation(value: Generation) -> generation_pb2.Generation:
         passages_total=value.passages_total,
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
-        activate_time=None if value.activate_time is None else timestamp(value.activate_time),
+        activate_time=timestamp(value.activate_time),
     )
 
 
@@ -225,7 +224,6 @@ def inline(value: DocumentMetadata) -> DocumentMetadata:
 
 
 def document(value: Document) -> document_pb2.Document:
-    """Convert a document."""
     return document_pb2.Document(
         name=names.document(value.id),
         collection=names.collection(value.collection_id),
@@ -247,7 +245,7 @@ def document(value: Document) -> document_pb2.Document:
         owner=names.user(value.owner_id),
         language=value.language,
         author=value.author,
-        date=None if value.date is None else timestamp(value.date),
+        date=timestamp(value.date),
         summary=value.summary,
         keywords=value.keywords,
         subject=value.subject,
@@ -273,7 +271,6 @@ def version_of_document(name: str) -> tuple[UUID, int]:
 
 
 def document_version(value: DocumentVersion) -> document_version_pb2.DocumentVersion:
-    """Convert a version of a document."""
     return document_version_pb2.DocumentVersion(
         name=names.document_version(value.document_id, value.version),
         version=value.version,
@@ -292,7 +289,6 @@ def document_version(value: DocumentVersion) -> document_version_pb2.DocumentVer
 
 
 def compared(value: ComparedVersions) -> knowledge_service_pb2.CompareDocumentVersionsResponse:
-    """Convert a comparison, with the beginning of the text of each difference."""
     response = knowledge_service_pb2.CompareDocumentVersionsResponse(
         base=document_version(value.base), other=document_version(value.other), cut=value.comparison.cut
     )
@@ -313,7 +309,6 @@ def _beginning(text: bytes, part: ByteRange) -> str:
 
 
 def passage(value: Passage) -> document_pb2.Passage:
-    """Convert a passage."""
     place = value.place_of(value.source)
     return document_pb2.Passage(
         name=names.passage(value.id),
@@ -366,7 +361,6 @@ def search_queries(request: knowledge_service_pb2.BatchSearchRequest) -> Sequenc
 
 
 def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
-    """Convert a found passage."""
     return knowledge_service_pb2.SearchHit(
         passage=passage(value.passage),
         score=value.score,
@@ -380,9 +374,19 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
     )
 
 
+def operation(value: Operation, metadata: Message, result: Callable[[], Message]) -> operations_pb2.Operation:
+    """Convert an operation. result: returns what it has made; called once it has ended without an error."""
+    encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
+    encoded.metadata.Pack(metadata)
+    if value.error is not None:
+        encoded.error.CopyFrom(status.of(value.error))
+    elif value.done:
+        encoded.response.Pack(result())
+    return encoded
+
+
 def ingest_operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
     """Convert an operation that ingests a document. result: the operation's document. If the document has been deleted, result is None and the response holds only the document's name."""
-    encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
     progress = document_pb2.IngestMetadata(
         document=names.document(value.document_id),
         version=value.version,
@@ -394,31 +398,25 @@ def ingest_operation(value: Operation, result: Document | None) -> operations_pb
     )
     if value.time_left is not None:
         progress.time_left.FromTimedelta(value.time_left)
-    encoded.metadata.Pack(progress)
-    if value.error is not None:
-        encoded.error.CopyFrom(status.of(value.error))
-    elif value.done:
-        shown = (
-            document_pb2.Document(name=names.document(value.document_id))
-            if result is None
-            else document(result)
-        )
-        packed = document_pb2.IngestResult(
-            document=shown,
+
+    def ended() -> document_pb2.IngestResult:
+        return document_pb2.IngestResult(
+            document=document_pb2.Document(name=progress.document) if result is None else document(result),
             unchanged=value.unchanged,
             guessed_charset=value.charset,
             ocr_pages=value.counts.get(OCR_PAGES, 0),
+            left_out=[
+                document_pb2.LeftOut(kind=values.LEFT_OUT_KIND.number(LeftOutKind(kind)), count=count)
+                for kind, count in value.counts.items()
+                if kind != OCR_PAGES
+            ],
         )
-        for kind, count in value.counts.items():
-            if kind != OCR_PAGES:
-                packed.left_out.add(kind=values.LEFT_OUT_KIND.number(LeftOutKind(kind)), count=count)
-        encoded.response.Pack(packed)
-    return encoded
+
+    return operation(value, progress, ended)
 
 
 def reindex_operation(value: Operation, result: Generation | None) -> operations_pb2.Operation:
     """Convert an operation that builds or activates a generation. result: the generation. If it has been deleted, result is None and the response holds only its name."""
-    encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
     name = names.generation(value.collection_id, value.version)
     progress = generation_pb2.ReindexMetadata(
         generation=name,
@@ -430,10 +428,5 @@ def reindex_operation(value: Operation, result: Generation | None) -> operations
     )
     if value.time_left is not None:
         progress.time_left.FromTimedelta(value.time_left)
-    encoded.metadata.Pack(progress)
-    if value.error is not None:
-        encoded.error.CopyFrom(status.of(value.error))
-    elif value.done:
-        shown = generation_pb2.Generation(name=name) if result is None else generation(result)
-        encoded.response.Pack(generation_pb2.ReindexResult(generation=shown))
-    return encoded
+    shown = generation_pb2.Generation(name=name) if result is None else generation(result)
+    return operation(value, progress, lambda: generation_pb2.ReindexResult(generation=shown))

@@ -19,7 +19,6 @@ PATHS: Final = tuple(_PREFIX + name for name in LIMIT_NAMES)
 
 
 def user_limits(value: UserLimits) -> user_limits_pb2.UserLimits:
-    """Convert the limits of a user."""
     return user_limits_pb2.UserLimits(
         name=names.limits(value.user_id),
         effective=user_limits_pb2.Limits(**asdict(value.limits)),

@@ -35,7 +35,6 @@ from responsa_server.identity.service import key_of_service, required_email
 
 
 def user(value: User) -> user_pb2.User:
-    """Convert a user."""
     return user_pb2.User(
         name=names.user(value.id),
         tenant=names.tenant(value.tenant_id),
@@ -44,11 +43,11 @@ def user(value: User) -> user_pb2.User:
         role=values.ROLE.number(value.role),
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
-        disable_time=None if value.disable_time is None else timestamp(value.disable_time),
+        disable_time=timestamp(value.disable_time),
         etag=value.etag,
         owns_installation=value.owner,
         subject=value.subject,
-        last_sign_in_time=None if value.last_sign_in_time is None else timestamp(value.last_sign_in_time),
+        last_sign_in_time=timestamp(value.last_sign_in_time),
     )
 
 
@@ -104,7 +103,6 @@ def quota_change(
 
 
 def user_quota(value: UserUsage) -> user_quota_pb2.UserQuota:
-    """Convert the limits that administrators have set for a user, with the usage."""
     limits = value.exception.limits
     return user_quota_pb2.UserQuota(
         name=names.quota(value.user_id),
@@ -121,7 +119,6 @@ def _limit(value: int | None) -> user_quota_pb2.QuotaLimit:
 
 
 def user_usage(value: UserUsage) -> user_usage_pb2.UserUsage:
-    """Convert the usage of a user, with the limits that apply to the user."""
     return user_usage_pb2.UserUsage(
         user=names.user(value.user_id),
         day=_period(value, Period.DAY),
@@ -166,17 +163,15 @@ def heir(named: str) -> UUID | str | None:
 
 
 def deletion_receipt(value: Erasure) -> deletion_receipt_pb2.DeletionReceipt:
-    """Convert what was erased with a user."""
     return deletion_receipt_pb2.DeletionReceipt(
         user=names.user(value.user_id),
         begin_time=timestamp(value.begin_time),
-        complete_time=None if value.end_time is None else timestamp(value.end_time),
+        complete_time=timestamp(value.end_time),
         **{kind.value: count for kind, count in value.counts.items()},
     )
 
 
 def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
-    """Convert an event of the audit log."""
     return audit_event_pb2.AuditEvent(
         name=names.audit_event(value.id),
         create_time=timestamp(value.create_time),
@@ -194,7 +189,6 @@ def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
 
 
 def _reader(written: str) -> reader_pb2.Reader:
-    """See `AuditEvent`."""
     if not written:
         return reader_pb2.Reader(everyone=True)
     if names.user_in(written) is not None:
@@ -220,17 +214,16 @@ def no_key_role(given: api_key_pb2.ApiKey) -> None:
 
 
 def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
-    """Convert an API key, without its secret."""
     return api_key_pb2.ApiKey(
         name=names.api_key(value.id),
         display_name=value.display_name,
         owner=names.user(value.user_id),
         prefix=value.prefix,
         create_time=timestamp(value.create_time),
-        expire_time=None if value.expire_time is None else timestamp(value.expire_time),
-        revoke_time=None if value.revoke_time is None else timestamp(value.revoke_time),
+        expire_time=timestamp(value.expire_time),
+        revoke_time=timestamp(value.revoke_time),
         parent_key="" if value.parent_id is None else names.api_key(value.parent_id),
-        role=user_pb2.USER_ROLE_UNSPECIFIED if value.role is None else values.ROLE.number(value.role),
+        role=values.ROLE.number(value.role),
     )
 
 
@@ -254,7 +247,6 @@ def session(value: Session, current: UUID | None) -> session_pb2.Session:
 
 
 def invitation(value: OpenInvitation) -> invitation_pb2.Invitation:
-    """Convert an invitation."""
     return invitation_pb2.Invitation(
         name=names.invitation(value.id),
         role=values.ROLE.number(value.role),
@@ -266,26 +258,23 @@ def invitation(value: OpenInvitation) -> invitation_pb2.Invitation:
 
 
 def oidc_provider(value: SignInProvider) -> sign_in_pb2.OidcProvider:
-    """Convert an OpenID Connect provider."""
     return sign_in_pb2.OidcProvider(
         name=names.oidc_provider(value.id), display_name=value.display_name or value.id
     )
 
 
 def identity(value: LinkedIdentity, provider: SignInProvider | None) -> sign_in_pb2.Identity:
-    """Convert an identity of the caller."""
     return sign_in_pb2.Identity(
         name=names.external_identity(value.id),
         provider="" if provider is None else names.oidc_provider(provider.id),
         issuer=value.issuer,
         sub=value.sub,
         create_time=timestamp(value.create_time),
-        sign_in_time=None if value.sign_in_time is None else timestamp(value.sign_in_time),
+        sign_in_time=timestamp(value.sign_in_time),
     )
 
 
 def session_tokens(value: SignedIn) -> session_pb2.SessionTokens:
-    """Convert the tokens of a session."""
     return session_pb2.SessionTokens(
         access_token=value.access_token,
         access_expire_time=timestamp(value.access_expire_time),

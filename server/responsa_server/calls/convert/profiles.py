@@ -10,7 +10,6 @@ from responsa_server.domain.profiles import Profile, ProfilePart
 
 
 def profile(value: Profile) -> subject_profile_pb2.SubjectProfile:
-    """Convert a profile."""
     person = value.person
     return subject_profile_pb2.SubjectProfile(
         subject=person.subjects[0],
@@ -30,5 +29,5 @@ def _part(value: ProfilePart) -> subject_profile_pb2.ProfilePart:
         ],
         failed_rows=value.failed_rows,
         newest_run="" if value.newest_run is None else names.operation(value.newest_run),
-        sync_time=None if value.sync_time is None else timestamp(value.sync_time),
+        sync_time=timestamp(value.sync_time),
     )

@@ -9,12 +9,12 @@ from typing import Final
 from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.admin.v1 import admin_service_pb2, delivery_pb2, source_pb2
-from responsa_server.calls import status
-from responsa_server.calls.convert import structs
+from responsa_server.calls.convert import structs, values
+from responsa_server.calls.convert.knowledge import operation
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import IngestStage, Operation
-from responsa_server.domain.notifications import Delivery, DeliveryState
+from responsa_server.domain.notifications import Delivery
 from responsa_server.domain.source_runs import FailedRow
 from responsa_server.domain.sources import MadeRow, NewSource, Source, SourceChange
 
@@ -27,16 +27,9 @@ _STAGES: Final = {
     IngestStage.DONE: source_pb2.SYNC_STAGE_DONE,
 }
 
-_DELIVERY_STATES: Final = {
-    DeliveryState.WAITING: delivery_pb2.DELIVERY_STATE_WAITING,
-    DeliveryState.DELIVERED: delivery_pb2.DELIVERY_STATE_DELIVERED,
-    DeliveryState.FAILED: delivery_pb2.DELIVERY_STATE_FAILED,
-}
-
 
 def source(value: Source) -> source_pb2.Source:
-    """Convert a source."""
-    shown = source_pb2.Source(
+    return source_pb2.Source(
         name=names.source(value.id),
         display_name=value.display_name,
         mapping=value.mapping,
@@ -46,14 +39,11 @@ def source(value: Source) -> source_pb2.Source:
         update_time=timestamp(value.update_time),
         etag=value.etag,
         newest_run="" if value.newest_run is None else names.operation(value.newest_run),
+        next_run_time=timestamp(value.next_run_time),
     )
-    if value.next_run_time is not None:
-        shown.next_run_time.CopyFrom(timestamp(value.next_run_time))
-    return shown
 
 
 def new_source(request: admin_service_pb2.CreateSourceRequest) -> NewSource:
-    """Convert the source of a create request."""
     return NewSource(request.source_id, request.source.display_name, request.source.mapping)
 
 
@@ -82,52 +72,40 @@ def made_row(value: MadeRow) -> source_pb2.PreviewedRow:
 
 
 def failed_row(value: FailedRow) -> source_pb2.FailedRow:
-    """Convert a row that failed."""
     return source_pb2.FailedRow(
         kind=value.kind, key=value.key, problem=value.problem, create_time=timestamp(value.create_time)
     )
 
 
 def delivery(value: Delivery) -> delivery_pb2.Delivery:
-    """Convert a delivery."""
-    shown = delivery_pb2.Delivery(
+    return delivery_pb2.Delivery(
         name=names.delivery(value.id),
         webhook=value.webhook,
         event=value.event.value,
         source=names.source(value.source_id) if value.source_id else "",
         operation=names.operation(value.operation_id),
-        state=_DELIVERY_STATES[value.state],
+        state=values.DELIVERY_STATE.number(value.state),
         attempts=value.attempts,
         response_status=value.attempt.status,
         problem=value.attempt.problem,
         body=value.body,
         create_time=timestamp(value.create_time),
+        attempt_time=timestamp(value.attempt_time),
     )
-    if value.attempt_time is not None:
-        shown.attempt_time.CopyFrom(timestamp(value.attempt_time))
-    return shown
 
 
 def sync_operation(value: Operation) -> operations_pb2.Operation:
-    """Convert a run of a source."""
-    encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
-    encoded.metadata.Pack(
-        source_pb2.SyncMetadata(
-            source=names.source(value.source_id),
-            subject=value.subject,
-            cause=value.cause,
-            stage=_STAGES[value.stage],
-            documents_done=value.passages_done,
-            documents_total=value.passages_total,
-            create_time=timestamp(value.create_time),
-            update_time=timestamp(value.update_time),
-        )
+    progress = source_pb2.SyncMetadata(
+        source=names.source(value.source_id),
+        subject=value.subject,
+        cause=value.cause,
+        stage=_STAGES[value.stage],
+        documents_done=value.passages_done,
+        documents_total=value.passages_total,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
     )
-    if value.error is not None:
-        encoded.error.CopyFrom(status.of(value.error))
-    elif value.done:
-        encoded.response.Pack(source_pb2.SyncResult(**value.counts))
-    return encoded
+    return operation(value, progress, lambda: source_pb2.SyncResult(**value.counts))
 
 
 def _shown(row: Mapping[str, object]) -> Mapping[str, object]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from responsa.admin.v1 import admin_service_pb2, service_grant_pb2, tenant_pb2
 from responsa_server.calls.convert import people, values
 from responsa_server.domain import names
@@ -15,33 +11,30 @@ from responsa_server.identity.tenants import NewTenant
 
 
 def tenant(value: Tenant) -> tenant_pb2.Tenant:
-    """Convert a tenant."""
     return tenant_pb2.Tenant(
         name=names.tenant(value.id),
         display_name=value.display_name,
         create_time=values.timestamp(value.create_time),
         state=values.TENANT_STATE.number(value.state),
         home=value.home,
-        suspend_time=_time(value.suspend_time),
-        erase_time=_time(value.erase_time),
-        erase_end_time=_time(value.end_time),
+        suspend_time=values.timestamp(value.suspend_time),
+        erase_time=values.timestamp(value.erase_time),
+        erase_end_time=values.timestamp(value.end_time),
         erased_counts=value.erased,
     )
 
 
 def new_tenant(value: NewTenant) -> admin_service_pb2.CreateTenantResponse:
-    """Convert a tenant that was created, with the secrets."""
     return admin_service_pb2.CreateTenantResponse(
         tenant=tenant(value.tenant),
         invitation_code=value.code,
-        invitation_expire_time=_time(value.expire_time),
+        invitation_expire_time=values.timestamp(value.expire_time),
         administrator=None if value.administrator is None else people.user(value.administrator),
         api_key_secret=value.secret,
     )
 
 
 def service_grant(value: ServiceGrant) -> service_grant_pb2.ServiceGrant:
-    """Convert a service grant."""
     converted = service_grant_pb2.ServiceGrant(
         name=names.service_grant(value.id),
         service=names.user(value.service_id),
@@ -52,7 +45,3 @@ def service_grant(value: ServiceGrant) -> service_grant_pb2.ServiceGrant:
     else:
         converted.user = names.user(value.user_id)
     return converted
-
-
-def _time(value: datetime | None) -> Timestamp | None:
-    return None if value is None else values.timestamp(value)

@@ -33,7 +33,6 @@ def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2
 
 
 def problem(one: ToolProblem) -> tool_pb2.ToolProblem:
-    """Convert a problem."""
     return tool_pb2.ToolProblem(
         file=one.file, line=one.line, key=one.key, message=one.message, suggestion=one.suggestion
     )

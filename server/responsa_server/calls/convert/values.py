@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar, overload
 from uuid import UUID
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import system_status_pb2, tenant_pb2
+from responsa.admin.v1 import delivery_pb2, system_status_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
@@ -46,6 +46,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.generations import GenerationState
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import DocumentState, IngestStage, LeftOutKind, SearchMode
+from responsa_server.domain.notifications import DeliveryState
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
 from responsa_server.domain.tenants import TenantState
@@ -58,8 +59,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_SECONDS: Final = 86_400
 
 
-def timestamp(time: datetime) -> Timestamp:
+@overload
+def timestamp(time: datetime) -> Timestamp: ...
+@overload
+def timestamp(time: datetime | None) -> Timestamp | None: ...
+def timestamp(time: datetime | None) -> Timestamp | None:
     """Convert a time with a zone, in whole microseconds."""
+    if time is None:
+        return None
     since = time - _EPOCH
     return Timestamp(seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000)
 
@@ -185,6 +192,7 @@ LEFT_OUT_KIND: Final = EnumMap(document_pb2.LeftOutKind, LeftOutKind)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
 ROLE: Final = EnumMap(user_pb2.UserRole, Role)
 REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
+DELIVERY_STATE: Final = EnumMap(delivery_pb2.DeliveryState, DeliveryState)
 HEALTH: Final = EnumMap(system_status_pb2.Health, Health)
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final, TypeGuard
 
 from responsa_server.calls.call import Call, Interceptor
 from responsa_server.domain import names
-from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.errors import (
     AlreadyExists,
     Conflict,
@@ -23,6 +22,7 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.people import AuditEvent, Role
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
 
 _ADMIN: Final = "/responsa.admin.v1.AdminService/"
 _AUTH: Final = "/responsa.auth.v1.AuthService/"
@@ -129,7 +129,7 @@ class Audited(Interceptor[None]):
     which parses the request. A call that is refused before its request is read names no resource.
     """
 
-    def __init__(self, trail: AuditTrail) -> None:
+    def __init__(self, trail: PostgresAuditTrail) -> None:
         self._trail = trail
 
     async def on_start(self, call: Call) -> None:

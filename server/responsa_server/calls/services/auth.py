@@ -54,7 +54,6 @@ class AuthService:
         self._identities = identities
 
     async def ListSignInMethods(self, request: pb.ListSignInMethodsRequest) -> pb.ListSignInMethodsResponse:
-        """List the ways to sign in to a tenant."""
         tenant, providers, registration, sends_mails = self._accounts.sign_in_methods(request.tenant)
         return pb.ListSignInMethodsResponse(
             oidc_providers=[people.oidc_provider(one) for one in providers],
@@ -64,59 +63,50 @@ class AuthService:
         )
 
     async def Login(self, request: pb.LoginRequest) -> pb.LoginResponse:
-        """Begin a session."""
         tokens, user = await self._accounts.login(
             request.tenant, request.email, request.password, current().origin
         )
         return pb.LoginResponse(tokens=people.session_tokens(tokens), user=people.user(user))
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest) -> pb.RefreshTokenResponse:
-        """Exchange a refresh token."""
         tokens = await self._accounts.refresh(
             request.refresh_token, request_id(request.request_id), current().origin
         )
         return pb.RefreshTokenResponse(tokens=people.session_tokens(tokens))
 
     async def Logout(self, request: pb.LogoutRequest) -> Empty:
-        """End the session of a refresh token."""
         await self._accounts.logout(request.refresh_token, current().origin)
         return Empty()
 
     async def GetJwks(self, request: pb.GetJwksRequest) -> pb.GetJwksResponse:
-        """Return the public keys."""
         keys = await self._accounts.public_keys()
         return pb.GetJwksResponse(
             keys=[session_pb2.JsonWebKey(**people.jwk(kid, public)) for kid, public in keys]
         )
 
     async def ListSessions(self, request: pb.ListSessionsRequest) -> pb.ListSessionsResponse:
-        """List the caller's sessions."""
         asked = Listing(lists.SESSIONS, caller(), request)
-        page = await self._accounts.sessions(caller(), asked.query)
+        page = await self._accounts.store.sessions(caller(), asked.query)
         return pb.ListSessionsResponse(
             sessions=[people.session(one, caller().session_id) for one in page.items],
             next_page_token=asked.token(page),
         )
 
     async def RevokeSessions(self, request: pb.RevokeSessionsRequest) -> pb.RevokeSessionsResponse:
-        """End sessions of the caller."""
         wanted = [named_uuid(f"names[{place}]", "sessions", one) for place, one in enumerate(request.names)]
         count = await self._accounts.revoke_sessions(caller(), wanted, all_others=request.all_others)
         return pb.RevokeSessionsResponse(revoked_count=count)
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest) -> Empty:
-        """Set the caller's password."""
         await self._accounts.change_password(
             caller(), request.current_password, request.new_password, current().origin
         )
         return Empty()
 
     async def GetMyUsage(self, request: pb.GetMyUsageRequest) -> user_usage_pb2.UserUsage:
-        """Return the caller's usage."""
         return people.user_usage(await self._quotas.mine(caller()))
 
     async def UpdateMe(self, request: pb.UpdateMeRequest) -> user_pb2.User:
-        """Change the caller's name, and ask for the confirmation of a new address."""
         wanted = updated(request.update_mask, ("display_name", "email"))
         who = caller()
         name = request.user.display_name if "display_name" in wanted else None
@@ -133,24 +123,20 @@ class AuthService:
         return people.user(await self._identity.me(who))
 
     async def DeleteMe(self, request: pb.DeleteMeRequest) -> deletion_receipt_pb2.DeletionReceipt:
-        """Delete the caller."""
         who = caller()
         await self._accounts.require_recent_sign_in(who)
         heir = people.heir(request.hand_over_to)
         return people.deletion_receipt(await self._work.run(self._erasing.erase(who, who.user_id, heir, "")))
 
     async def ListIdentities(self, request: pb.ListIdentitiesRequest) -> pb.ListIdentitiesResponse:
-        """List the caller's identities."""
         found = await self._identities.list(caller())
         return pb.ListIdentitiesResponse(identities=[people.identity(*one) for one in found])
 
     async def UnlinkIdentity(self, request: pb.UnlinkIdentityRequest) -> Empty:
-        """Take an identity from the caller."""
         await self._identities.unlink(caller(), named_uuid("name", "identities", request.name))
         return Empty()
 
     async def CreateInvitation(self, request: pb.CreateInvitationRequest) -> pb.CreateInvitationResponse:
-        """Create the code of an invitation."""
         role = ROLE.value(request.role) or Role.USER
         if role is Role.ADMIN:
             await self._accounts.require_recent_session(caller())
@@ -159,20 +145,17 @@ class AuthService:
         return pb.CreateInvitationResponse(code=code, expire_time=timestamp(expire_time))
 
     async def ListInvitations(self, request: pb.ListInvitationsRequest) -> pb.ListInvitationsResponse:
-        """List the tenant's invitations."""
         asked = Listing(lists.INVITATIONS, caller(), request)
-        page = await self._accounts.invitations(caller(), asked.query)
+        page = await self._accounts.store.invitations(caller().tenant_id, asked.query)
         return pb.ListInvitationsResponse(
             invitations=[people.invitation(one) for one in page.items], next_page_token=asked.token(page)
         )
 
     async def RevokeInvitation(self, request: pb.RevokeInvitationRequest) -> Empty:
-        """End an invitation."""
         await self._accounts.revoke_invitation(caller(), named_uuid("name", "invitations", request.name))
         return Empty()
 
     async def Register(self, request: pb.RegisterRequest) -> Empty:
-        """Create an account."""
         await self._accounts.register(
             request.tenant,
             request.invitation,
@@ -184,33 +167,27 @@ class AuthService:
         return Empty()
 
     async def ConfirmEmail(self, request: pb.ConfirmEmailRequest) -> Empty:
-        """Confirm an e-mail address."""
         await self._accounts.confirm_email(request.code, request.password, current().origin)
         return Empty()
 
     async def RequestReset(self, request: pb.RequestResetRequest) -> Empty:
-        """Ask for a mail with a reset code."""
         await self._accounts.request_reset(request.tenant, request.email, current().origin)
         return Empty()
 
     async def CreateResetCode(self, request: pb.CreateResetCodeRequest) -> pb.CreateResetCodeResponse:
-        """Create a code that resets a user's password."""
         user_id = named_uuid("user", "users", request.user)
         await self._accounts.require_recent_session(caller())
         code, expire_time = await self._accounts.create_reset_code(caller(), user_id)
         return pb.CreateResetCodeResponse(code=code, expire_time=timestamp(expire_time))
 
     async def ResetPassword(self, request: pb.ResetPasswordRequest) -> Empty:
-        """Set a password with a reset code."""
         await self._accounts.reset_password(request.code, request.new_password, current().origin)
         return Empty()
 
     async def GetMe(self, request: pb.GetMeRequest) -> user_pb2.User:
-        """Return the caller."""
         return people.user(await self._identity.me(caller()))
 
     async def CreateSessionCode(self, request: pb.CreateSessionCodeRequest) -> pb.CreateSessionCodeResponse:
-        """Create a code that a browser exchanges for a session."""
         code, expire_time = await self._identity.create_session_code(caller())
         return pb.CreateSessionCodeResponse(code=code, expire_time=timestamp(expire_time))
 
@@ -231,15 +208,13 @@ class AuthService:
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest) -> pb.ListApiKeysResponse:
-        """List the caller's keys."""
         asked = Listing(lists.API_KEYS, caller(), request)
-        page = await self._identity.list_api_keys(caller(), asked.query)
+        page = await self._identity.store.list_keys(caller(), asked.query)
         return pb.ListApiKeysResponse(
             api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)
         )
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest) -> api_key_pb2.ApiKey:
-        """Revoke a key."""
         return people.api_key(
             await self._identity.revoke_api_key(caller(), named_uuid("name", "apiKeys", request.name))
         )

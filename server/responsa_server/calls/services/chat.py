@@ -92,16 +92,13 @@ class ChatService:
             self._turns.left(who, accepting.result().turn_id)
 
     async def CancelTurn(self, request: pb.CancelTurnRequest) -> turn_pb2.Turn:
-        """Cancel a turn."""
         return chat.turn(await self._turns.cancel(caller(), named_uuid("name", "turns", request.name)))
 
     async def StartTurn(self, request: pb.StartTurnRequest) -> turn_pb2.Turn:
-        """Start a turn or attach to one."""
         accepted = await self._accept(request)
         return chat.turn(await self._turns.store.get(caller(), accepted.turn_id))
 
     async def Answer(self, request: pb.AnswerRequest) -> turn_pb2.Turn:
-        """Start a turn or attach to one, and wait for its end."""
         accepted = await self._accept(request)
         return chat.turn(await self._turns.wait(caller(), accepted.turn_id))
 
@@ -109,11 +106,9 @@ class ChatService:
         return await self._turns.accept(caller(), chat.question(request), request_id(request.request_id))
 
     async def GetTurn(self, request: pb.GetTurnRequest) -> turn_pb2.Turn:
-        """Return one turn."""
         return chat.turn(await self._turns.store.get(caller(), named_uuid("name", "turns", request.name)))
 
     async def ListTurns(self, request: pb.ListTurnsRequest) -> pb.ListTurnsResponse:
-        """List the caller's turns."""
         asked = Listing(lists.TURNS, caller(), request)
         page = await self._turns.store.list(caller(), asked.query)
         return pb.ListTurnsResponse(
@@ -123,7 +118,6 @@ class ChatService:
     async def CreateConversation(
         self, request: pb.CreateConversationRequest
     ) -> conversation_pb2.Conversation:
-        """Create an empty conversation."""
         given = request.conversation
         most = NO_LIMIT if self._limiter is None else (await self._limiter.kept(caller())).conversations
         made = await self._conversations.create(
@@ -132,13 +126,11 @@ class ChatService:
         return chat.conversation(made)
 
     async def GetConversation(self, request: pb.GetConversationRequest) -> conversation_pb2.Conversation:
-        """Return one conversation."""
         return chat.conversation(
             await self._conversations.store.get(caller(), named_uuid("name", "conversations", request.name))
         )
 
     async def ListConversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
-        """List the caller's conversations."""
         asked = Listing(lists.CONVERSATIONS, caller(), request)
         page = await self._conversations.store.list(caller(), asked.query)
         return pb.ListConversationsResponse(
@@ -148,7 +140,6 @@ class ChatService:
     async def UpdateConversation(
         self, request: pb.UpdateConversationRequest
     ) -> conversation_pb2.Conversation:
-        """Change the title or the labels."""
         given = request.conversation
         wanted = updated(request.update_mask, ("title", "labels"))
         changed = await self._conversations.update(
@@ -161,14 +152,12 @@ class ChatService:
         return chat.conversation(changed)
 
     async def DeleteConversation(self, request: pb.DeleteConversationRequest) -> Empty:
-        """Delete a conversation and everything in it."""
         await self._conversations.store.delete(
             caller(), named_uuid("name", "conversations", request.name), request.etag
         )
         return Empty()
 
     async def ListMessages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
-        """List a conversation's messages."""
         asked = Listing(lists.MESSAGES, caller(), request, request.parent)
         page = await self._conversations.store.messages(
             caller(), named_uuid("parent", "conversations", request.parent), asked.query
@@ -178,13 +167,11 @@ class ChatService:
         )
 
     async def GetMessage(self, request: pb.GetMessageRequest) -> message_pb2.Message:
-        """Return one message."""
         return chat.message(
             await self._conversations.store.message(caller(), named_uuid("name", "messages", request.name))
         )
 
     async def SubmitFeedback(self, request: pb.SubmitFeedbackRequest) -> feedback_pb2.Feedback:
-        """Store what the caller thinks of an answer."""
         rating = values.RATING.value(request.rating)
         if rating is None:  # impossible: validation has refused it
             raise InvalidRequest.of_field("rating", "enum.not_in", "must be RATING_UP or RATING_DOWN")
@@ -196,7 +183,6 @@ class ChatService:
         return chat.feedback(await store.give_feedback(caller(), rating, comment, message_id=message_id))
 
     async def GetFeedback(self, request: pb.GetFeedbackRequest) -> feedback_pb2.Feedback:
-        """Return the caller's feedback on an answer."""
         message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))
         found = (await self._conversations.store.message(caller(), message_id)).feedback
         if found is None:
@@ -204,7 +190,6 @@ class ChatService:
         return chat.feedback(found)
 
     async def VerifyCitations(self, request: pb.VerifyCitationsRequest) -> pb.VerifyCitationsResponse:
-        """Check the citations of an answer."""
         if request.name.startswith("turns/"):
             turn_id = names.parse_uuid("turns", request.name)
             return chat.checks(await self._conversations.verify(caller(), turn_id=turn_id))
@@ -212,7 +197,6 @@ class ChatService:
         return chat.checks(await self._conversations.verify(caller(), message_id=message_id))
 
     async def ListAgents(self, request: pb.ListAgentsRequest) -> pb.ListAgentsResponse:
-        """List the agents."""
         asked = Listing(lists.AGENTS, caller(), request)
         found = [
             one
@@ -225,6 +209,5 @@ class ChatService:
         )
 
     async def GetAgent(self, request: pb.GetAgentRequest) -> agent_pb2.Agent:
-        """Return one agent, with the choices that it offers the caller."""
         card = self._catalogue.card(named_slug("name", "agents", request.name))
         return agents.agent(card, await self._catalogue.schema(caller(), card))

@@ -43,7 +43,6 @@ class KnowledgeService:
         self._limiter = limiter
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
-        """Create an empty collection."""
         given = request.collection
         most = NO_LIMIT if self._limiter is None else (await self._limiter.book.of(caller())).collections
         made = await self._library.create_collection(
@@ -58,13 +57,11 @@ class KnowledgeService:
         return knowledge.collection(made)
 
     async def GetCollection(self, request: pb.GetCollectionRequest) -> collection_pb2.Collection:
-        """Return one collection."""
         return knowledge.collection(
             await self._library.collections.get(caller(), named_slug("name", "collections", request.name))
         )
 
     async def ListCollections(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
-        """List the collections that the caller may read."""
         asked = Listing(lists.COLLECTIONS, caller(), request)
         page = await self._library.collections.list(caller(), asked.query)
         return pb.ListCollectionsResponse(
@@ -72,7 +69,6 @@ class KnowledgeService:
         )
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
-        """Change the display name, the synonyms and the readers."""
         given = request.collection
         changes = updated(request.update_mask, ("display_name", "synonyms", "readers"))
         without = knowledge.removed_emails(request.removed_emails, shares="readers" in changes)
@@ -99,14 +95,12 @@ class KnowledgeService:
         return Empty()
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest) -> pb.ListGenerationsResponse:
-        """List the generations of a collection."""
         found = await self._library.generations.list(
             caller(), named_slug("parent", "collections", request.parent)
         )
         return pb.ListGenerationsResponse(generations=[knowledge.generation(one) for one in found])
 
     async def ReindexCollection(self, request: pb.ReindexCollectionRequest) -> operations_pb2.Operation:
-        """Build another generation of a collection."""
         operation = await self._library.reindex_collection(
             caller(),
             named_slug("name", "collections", request.name),
@@ -117,7 +111,6 @@ class KnowledgeService:
         return await encoded(self._library, caller(), operation)
 
     async def ActivateGeneration(self, request: pb.ActivateGenerationRequest) -> operations_pb2.Operation:
-        """Complete a generation and make it active."""
         collection_id, number = knowledge.generation_name(request.name)
         operation = await self._library.activate_generation(
             caller(), collection_id, number, request_id(request.request_id)
@@ -125,14 +118,12 @@ class KnowledgeService:
         return await encoded(self._library, caller(), operation)
 
     async def DeleteGeneration(self, request: pb.DeleteGenerationRequest) -> Empty:
-        """Delete a generation."""
         await self._library.delete_generation(caller(), *knowledge.generation_name(request.name))
         return Empty()
 
     async def UploadDocument(
         self, requests: AsyncIterator[pb.UploadDocumentRequest]
     ) -> operations_pb2.Operation:
-        """Ingest a document that is sent in chunks."""
         first = await anext(aiter(requests), None)
         if first is None or not first.HasField("start"):
             raise _metadata_missing(
@@ -190,7 +181,6 @@ class KnowledgeService:
             yield
 
     async def CreateDocument(self, request: pb.CreateDocumentRequest) -> operations_pb2.Operation:
-        """Ingest a text that the request holds."""
         data = request.text.encode()
         metadata = knowledge.metadata("metadata", request.metadata)
         with _blaming("text"), self._storing() as storing:
@@ -204,13 +194,11 @@ class KnowledgeService:
         return await encoded(self._library, caller(), operation)
 
     async def GetDocument(self, request: pb.GetDocumentRequest) -> document_pb2.Document:
-        """Return one document."""
         return knowledge.document(
             await self._library.documents.get(caller(), named_uuid("name", "documents", request.name))
         )
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest) -> pb.ListDocumentsResponse:
-        """List a collection's documents."""
         asked = Listing(lists.DOCUMENTS, caller(), request, request.parent)
         page = await self._library.documents.list(
             caller(), named_slug("parent", "collections", request.parent), asked.query
@@ -220,7 +208,6 @@ class KnowledgeService:
         )
 
     async def UpdateDocument(self, request: pb.UpdateDocumentRequest) -> document_pb2.Document:
-        """Change the title, the labels, the metadata or the subject."""
         given = request.document
         changes = knowledge.document_changes(
             given, updated(request.update_mask, ("title", "labels", "metadata", "subject"))
@@ -233,7 +220,6 @@ class KnowledgeService:
         return knowledge.document(changed)
 
     async def DeleteDocument(self, request: pb.DeleteDocumentRequest) -> Empty:
-        """Delete a document."""
         await self._library.delete_document(
             caller(),
             named_uuid("name", "documents", request.name),
@@ -245,7 +231,6 @@ class KnowledgeService:
     async def GetDocumentContent(
         self, request: pb.GetDocumentContentRequest
     ) -> AsyncIterator[pb.GetDocumentContentResponse]:
-        """Stream a document's canonical text."""
         document_id, version = knowledge.document_or_version(request.name)
         content = self._library.content(caller(), document_id, version, request.read_offset)
         async with aclosing(content) as pieces:
@@ -255,7 +240,6 @@ class KnowledgeService:
     async def GetDocumentOriginal(
         self, request: pb.GetDocumentOriginalRequest
     ) -> AsyncIterator[pb.GetDocumentOriginalResponse]:
-        """Stream a document's original bytes."""
         original = self._library.original(caller(), *knowledge.document_or_version(request.name))
         async with aclosing(original) as pieces:
             async for version, byte_offset, data in pieces:
@@ -266,7 +250,6 @@ class KnowledgeService:
                 yield response
 
     async def GetDocumentPage(self, request: pb.GetDocumentPageRequest) -> pb.DocumentPage:
-        """Draw a page."""
         document_id, version = knowledge.document_or_version(request.name)
         width = request.width if request.HasField("width") else knowledge.DEFAULT_PAGE_WIDTH
         found, image = await self._library.pages.draw(caller(), document_id, version, request.page, width)
@@ -282,7 +265,6 @@ class KnowledgeService:
     async def ListDocumentVersions(
         self, request: pb.ListDocumentVersionsRequest
     ) -> pb.ListDocumentVersionsResponse:
-        """List the stored versions of a document."""
         asked = Listing(lists.DOCUMENT_VERSIONS, caller(), Unfiltered(request), request.parent)
         page = await self._library.documents.versions(
             caller(), named_uuid("parent", "documents", request.parent), asked.query
@@ -295,7 +277,6 @@ class KnowledgeService:
     async def CompareDocumentVersions(
         self, request: pb.CompareDocumentVersionsRequest
     ) -> pb.CompareDocumentVersionsResponse:
-        """Compare the texts of two versions."""
         document_id, base = knowledge.version_of_document(request.name)
         other = request.other_version if request.HasField("other_version") else None
         return knowledge.compared(await self._library.compare(caller(), document_id, base, other))
@@ -303,7 +284,6 @@ class KnowledgeService:
     async def RestoreDocumentVersion(
         self, request: pb.RestoreDocumentVersionRequest
     ) -> operations_pb2.Operation:
-        """Make a new version of an earlier one."""
         document_id, version = knowledge.version_of_document(request.name)
         async with self._copying(document_id, version):
             operation = await self._library.restore(
@@ -312,7 +292,6 @@ class KnowledgeService:
         return await encoded(self._library, caller(), operation)
 
     async def ReindexDocument(self, request: pb.ReindexDocumentRequest) -> operations_pb2.Operation:
-        """Read a document's original again."""
         document_id = named_uuid("name", "documents", request.name)
         async with self._copying(document_id):
             operation = await self._library.reindex(
@@ -323,7 +302,6 @@ class KnowledgeService:
     async def WatchOperation(
         self, request: pb.WatchOperationRequest
     ) -> AsyncIterator[pb.WatchOperationResponse]:
-        """Stream the states of an operation, from the state after `after_seq` on."""
         who, last = caller(), request.after_seq
         operation_id = named_uuid("name", "operations", request.name)
         async with aclosing(self._library.watch_operation(who, operation_id, last)) as states:
@@ -336,24 +314,20 @@ class KnowledgeService:
                 yield pb.WatchOperationResponse(operation=operation, seq=last)
 
     async def GetPassage(self, request: pb.GetPassageRequest) -> document_pb2.Passage:
-        """Return one passage."""
         return knowledge.passage(
             await self._library.documents.passage(caller(), named_uuid("name", "passages", request.name))
         )
 
     async def ListFormats(self, request: pb.ListFormatsRequest) -> pb.ListFormatsResponse:
-        """List the document formats that can be read."""
         return pb.ListFormatsResponse(
             formats=[knowledge.document_format(one) for one in self._library.formats]
         )
 
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
-        """Find the passages that match best."""
         hits = await self._library.search(caller(), knowledge.search_query(request))
         return pb.SearchResponse(hits=[knowledge.hit(one) for one in hits])
 
     async def BatchSearch(self, request: pb.BatchSearchRequest) -> pb.BatchSearchResponse:
-        """Make several searches."""
         found = await self._library.search_all(caller(), knowledge.search_queries(request))
         response = pb.BatchSearchResponse(
             responses=[pb.SearchResponse(hits=[knowledge.hit(one) for one in hits]) for hits in found]

@@ -90,7 +90,6 @@ class OperationsService:
         )
 
     async def GetOperation(self, request: pb.GetOperationRequest) -> pb.Operation:
-        """Return one operation."""
         who = caller()
         return await encoded(
             self._library,

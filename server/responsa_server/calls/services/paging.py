@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
-from responsa_server.domain.listing import Comparison, ListQuery, Operator, Page, Wildcard
+from responsa_server.domain.listing import FilterComparison, ListQuery, Operator, Page, Wildcard
 
 Item = TypeVar("Item")
 
@@ -35,7 +35,7 @@ def page_of(items: Iterable[Item], identity: Callable[[Item], str], query: ListQ
     return Page(shown, (end, end))
 
 
-def fits(text: str, asked: Comparison) -> bool:
+def fits(text: str, asked: FilterComparison) -> bool:
     """Whether a text fits a comparison of a filter."""
     match asked.operator, asked.value:
         case Operator.HAS, value:

@@ -24,7 +24,6 @@ class ProfileService:
     async def GetSubjectProfile(
         self, request: pb.GetSubjectProfileRequest
     ) -> subject_profile_pb2.SubjectProfile:
-        """Return a person's profile."""
         fields = wanted(request.read_mask, _FIELDS)
         documents = not fields.isdisjoint(_OF_DOCUMENTS)
         found = profiles.profile(await self._profiles.get(caller(), request.subject, documents=documents))

@@ -7,6 +7,7 @@ from functools import partial
 
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import tool_pb2
+from responsa_server.agents.config.tools import LiveTools
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import tools
 from responsa_server.calls.listing import Listing
@@ -16,13 +17,13 @@ from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.filters import holds
 from responsa_server.domain.people import Principal
-from responsa_server.domain.tools import ToolCatalogue, ToolEntry
+from responsa_server.domain.tools import ToolEntry
 
 
 class ToolService:
     """The tools that agents can call."""
 
-    def __init__(self, tools: ToolCatalogue, agents: Catalogue) -> None:
+    def __init__(self, tools: LiveTools, agents: Catalogue) -> None:
         self._tools = tools
         self._agents = agents
 
@@ -42,7 +43,6 @@ class ToolService:
         )
 
     async def GetTool(self, request: pb.GetToolRequest) -> tool_pb2.Tool:
-        """Return one of these tools."""
         who = caller()
         wanted = request.name.removeprefix("tools/")
         for one in self._tools.entries():

@@ -1,4 +1,4 @@
-"""The commands `responsa migrate`, which updates the database to this version, and `responsa admin create-tenant | create-user | create-key`, which
+"""The commands `responsa migrate`, which updates the database to this version, and `responsa admin create-tenant | create-user | create-key | rotate-signing-key`, which
 work without a server and audit each action.
 """
 
@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -15,7 +16,6 @@ import typer
 
 from responsa_server.app.resources import bring_up_to_date, database_urls, identity_of, reason_of, refusal
 from responsa_server.app.settings import Settings, load
-from responsa_server.cli.key_roles import KeyRole
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain import names
@@ -29,15 +29,27 @@ from responsa_server.stores.postgres.migrate import MigrationError
 Result = TypeVar("Result")
 
 
+class _KeyRole(StrEnum):
+    """The role that a key may have instead of its user's."""
+
+    USER = "user"
+
+
 def register(app: typer.Typer, name: str) -> None:
-    """Add the command `migrate`, or the commands of the group `admin` that need no server to that group."""
+    """Add the command `migrate`, or the group `admin`."""
     if name == "migrate":
         app.command(name)(migrate)
         return
-    app.command("create-tenant")(create_tenant)
-    app.command("create-user")(create_user)
-    app.command("create-key")(create_key)
-    app.command("rotate-signing-key")(rotate_signing_key)
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Make tenants, users and keys on the server's machine, without a server. Every action is audited. `responsa call` administers a running server.",
+        rich_markup_mode=None,
+    )
+    group.command("create-tenant")(create_tenant)
+    group.command("create-user")(create_user)
+    group.command("create-key")(create_key)
+    group.command("rotate-signing-key")(rotate_signing_key)
+    app.add_typer(group, name=name)
 
 
 def migrate() -> None:
@@ -94,7 +106,12 @@ def create_key(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
     user: Annotated[str, typer.Argument(help="The user as users/{uuid}, which create-user printed.")],
     display_name: Annotated[str, typer.Option(help="The purpose of the key.")] = "",
-    role: KeyRole = None,
+    role: Annotated[
+        _KeyRole | None,
+        typer.Option(
+            help="With “user”, the key has only the rights of an ordinary user, even if its user is an administrator. Default: the role of its user."
+        ),
+    ] = None,
 ) -> None:
     """Create an API key and print its secret. The secret is never shown again."""
     try:

@@ -17,7 +17,8 @@ from responsa_server.app.tools import checked_tools, read_secret
 from responsa_server.cli.local.failures import USAGE, reporting
 from responsa_server.domain.tools import Declaration, ToolUnfit
 from responsa_server.tools.kinds import ToolParts
-from responsa_server.tools.mcp import Pinned, offered, read_pinned, write_pinned
+from responsa_server.tools.mcp import offered
+from responsa_server.tools.mcp_target import Pinned, read_pinned, write_pinned
 from responsa_server.tools.table import KINDS
 
 

@@ -27,8 +27,9 @@ from responsa_server.embedded import (
     ServerProcess,
     Supervisor,
 )
-from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, generated, render
+from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
 from responsa_server.envoy.replicas import OWN, Replica, ReplicaError, Replicas
+from responsa_server.instance import generated
 from responsa_server.stores.postgres.migrate import MigrationError
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared

@@ -12,11 +12,10 @@ from responsa_server.ingest.formats import office_samples
 
 if TYPE_CHECKING:
     from responsa_server.ingest.containers import Archive
-    from responsa_server.ingest.sniff import Original
     from responsa_server.text.canonical import ParsedDocument
     from responsa_server.text.drawn import DrawnPage
 
-    Parser = Callable[[Original], ParsedDocument]
+    Parser = Callable[[Any], ParsedDocument]  # of an `Original` of ingest/sniff.py, which imports this table
     Drawer = Callable[[bytes, int, int], DrawnPage]
 
 
@@ -136,6 +135,11 @@ class Formats:
     def with_media_type(self, media_type: str) -> Format | None:
         """The format with this media type, in lower case and without parameters; None if no format has it."""
         return self._media_types.get(media_type)
+
+    @property
+    def accepted_types(self) -> Sequence[str]:
+        """The media types of the formats."""
+        return [row.media_type for row in self._rows]
 
     @property
     def accepted(self) -> str:

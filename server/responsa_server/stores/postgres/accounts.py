@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,10 +18,10 @@ from responsa_server.domain.accounts import (
     Ended,
     Invitation,
     NewSession,
+    NotRefreshed,
     OpenInvitation,
     Pending,
     Refreshed,
-    Refused,
     Registered,
     SealedKey,
     Session,
@@ -35,6 +36,7 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    build,
     one_row,
     shielded,
     uuid_array,
@@ -44,15 +46,9 @@ from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.sessions import begin_session
 from responsa_server.stores.postgres.users import check_ownership, user_of
 
-_SESSIONS: Final[SqlList[Session]] = SqlList(SESSIONS, {"create_time": "s.create_time"}, identity="s.id")
-_TENANT_SESSIONS: Final[SqlList[Session]] = SqlList(
-    TENANT_SESSIONS, {"user": "s.user_id", "create_time": "s.create_time"}, identity="s.id"
-)
-_INVITATIONS: Final[SqlList[OpenInvitation]] = SqlList(
-    INVITATIONS,
-    {"email": "i.email", "role": "i.role", "create_time": "i.create_time"},
-    identity="i.id",
-)
+_SESSIONS: Final[SqlList[Session]] = SqlList(SESSIONS, table="s.")
+_TENANT_SESSIONS: Final[SqlList[Session]] = SqlList(TENANT_SESSIONS, {"user": "s.user_id"}, table="s.")
+_INVITATIONS: Final[SqlList[OpenInvitation]] = SqlList(INVITATIONS, table="i.")
 
 Row = tuple[Any, ...]
 
@@ -70,7 +66,7 @@ class _Refused(Exception):
 
 
 class PostgresAccountStore:
-    """Implements `AccountStore` and `KeyStore`. A method that has begun runs to its end even if the caller is cancelled."""
+    """The store of accounts. Each method runs in one transaction, which also writes the method's audit event. The store receives only the SHA-256 digests of secrets, 32 bytes each. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
 
     def __init__(self, database: Database, outbox: Outbox | None = None) -> None:
         """outbox: None if no mails are sent."""
@@ -85,7 +81,10 @@ class PostgresAccountStore:
     async def count_attempt(
         self, subjects: Sequence[tuple[bytes, int]], window_seconds: float
     ) -> float | None:
-        """Count an attempt for each subject. Returns the seconds to wait if one of them has reached its limit."""
+        """Count an attempt that is about to be made. subjects: the digest of each name that is counted, and its limit.
+
+        Return None if the attempt may be made; otherwise the number of seconds until it may.
+        """
         try:
             async with self._database.no_tenant() as connection:
                 wait = 0.0
@@ -106,7 +105,7 @@ class PostgresAccountStore:
 
     @shielded
     async def forgive_attempt(self, cleared: bytes, reduced: Sequence[bytes]) -> None:
-        """Forget the failures of one subject, and uncount one attempt of the others."""
+        """An attempt succeeded: forget the failures of one subject, and uncount this attempt for the others."""
         steps = [(cleared, "clear_attempts"), *((one, "uncount_attempt") for one in reduced)]
         async with self._database.no_tenant() as connection:
             for subject, query in sorted(steps):
@@ -114,7 +113,7 @@ class PostgresAccountStore:
 
     @shielded
     async def note_refusal(self, subject: bytes, window_seconds: float, audit: AuditEvent) -> None:
-        """See the port."""
+        """Write the event of a refused sign-in, unless the event of this subject was written in the same window, or the tenant does not exist."""
         async with self._database.tenant(audit.tenant_id) as connection:
             values = {"subject": subject, "limit": 1, "window": window_seconds, "tenant_id": audit.tenant_id}
             if await self._one(connection, "find_tenant", values) is None:
@@ -125,21 +124,21 @@ class PostgresAccountStore:
 
     @shielded
     async def account(self, tenant_id: str, email: str) -> Account | None:
-        """Find an account by its folded address."""
+        """Find the account with this folded address. Disabled users and users with the role service have no account."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant_id": tenant_id, "email": email}
             return _account(await one_row(connection, self._queries["find_account"], values))
 
     @shielded
     async def account_of(self, tenant_id: str, user_id: UUID) -> Account | None:
-        """Find the account of a user."""
+        """Find a user's account. Users with the role service have no account."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant_id": tenant_id, "user_id": user_id}
             return _account(await one_row(connection, self._queries["find_account_of"], values))
 
     @shielded
     async def upgrade_hash(self, tenant_id: str, user_id: UUID, old: str, new: str) -> None:
-        """Replace a hash unless the password was changed."""
+        """Replace a hash, unless the password was changed in the meantime."""
         values = {"tenant_id": tenant_id, "user_id": user_id, "old": old, "new": new}
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(self._queries["upgrade_hash"], values)
@@ -153,7 +152,12 @@ class PostgresAccountStore:
         audit: AuditEvent,
         password_time: datetime | None = None,
     ) -> Begun | None:
-        """Begin a session. See `AccountStore.begin_session`."""
+        """Begin a session in the tenant of the event, and delete the tenant's expired ones. kind: "browser" or "tokens". password_time: when the password that the caller
+        has checked was set; None if the sign-in was not by password.
+
+        A user has at most `MOST_SESSIONS` sessions: those that were unused for longest end. Return None, and change nothing, if the user is disabled, deleted or a service,
+        if the tenant is suspended, or if the password is not the checked one any more.
+        """
         values = {"token": session.token, "tenant_id": audit.tenant_id, "session_id": session.id}
         async with self._database.tenant(audit.tenant_id) as connection:
             begun = await begin_session(
@@ -174,12 +178,16 @@ class PostgresAccountStore:
         max_seconds: float,
         repeat_seconds: float,
         audit: Callable[[str, UUID, UUID], AuditEvent],
-    ) -> Refreshed | Refused:
-        """Exchange a refresh token. See `AccountStore.refresh`."""
+    ) -> Refreshed | NotRefreshed:
+        """Exchange a refresh token for its successor, or repeat the exchange, or end the session of a token that was used twice.
+
+        seconds: how long the session is then valid. audit: makes the event of a second use from the tenant, the user and the session. max_seconds: how long a session may last in all. repeat_seconds: how long the same exchange,
+        with the same successor and request_id, may be repeated.
+        """
         async with self._database.no_tenant() as connection:
             tenant_id = await self._within_tenant_of(connection, token)
             if tenant_id is None:
-                return Refused()
+                return NotRefreshed()
             values: dict[str, object] = {
                 "tenant_id": tenant_id,
                 "token": token,
@@ -193,7 +201,7 @@ class PostgresAccountStore:
             # The lock of the session orders all exchanges of its tokens, on all servers.
             session = await self._one(connection, "lock_session_of", values)
             if session is None or session[2]:
-                return Refused(tenant_id)
+                return NotRefreshed(tenant_id)
             session_id, user_id = session[0], session[1]
             values["session_id"] = session_id
             found = await self._one(connection, "find_refresh_token", values)
@@ -216,13 +224,13 @@ class PostgresAccountStore:
                 return Refreshed(tenant_id, user_id, session_id, use_time, end[0], first_kid)
             await connection.execute(self._queries["delete_session"], values)
             await self._audit.write(connection, audit(tenant_id, user_id, session_id))
-        return Refused(tenant_id, session_id)
+        return NotRefreshed(tenant_id, session_id)
 
     @shielded
     async def end_session_of(
         self, token: bytes, audit: Callable[[str, UUID, UUID], AuditEvent]
     ) -> Ended | None:
-        """End the session of a refresh token."""
+        """End the session of a refresh token, newest or used. Return None if no session has the token. audit: makes the event from the tenant, the user and the session."""
         async with self._database.no_tenant() as connection:
             tenant_id = await self._within_tenant_of(connection, token)
             values = {"tenant_id": tenant_id, "token": token}
@@ -236,21 +244,19 @@ class PostgresAccountStore:
 
     @shielded
     async def sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
-        """List the user's sessions."""
+        """List the user's sessions that have not expired."""
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
         async with self._database.tenant(who.tenant_id) as connection:
-            rows = await _SESSIONS.rows(connection, self._queries["list_sessions"], query, values)
-        return _SESSIONS.page([Session(*row.values()) for row in rows], query)
+            statement = self._queries["list_sessions"]
+            return await _SESSIONS.read(connection, statement, query, values, partial(build, Session))
 
     @shielded
     async def tenant_sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
-        """List the sessions of all users of the tenant."""
+        """List the sessions of all users of the caller's tenant that have not expired."""
         values = {"tenant_id": who.tenant_id}
         async with self._database.tenant(who.tenant_id) as connection:
-            rows = await _TENANT_SESSIONS.rows(
-                connection, self._queries["list_tenant_sessions"], query, values
-            )
-        return _TENANT_SESSIONS.page([Session(*row.values()) for row in rows], query)
+            statement = self._queries["list_tenant_sessions"]
+            return await _TENANT_SESSIONS.read(connection, statement, query, values, partial(build, Session))
 
     @shielded
     async def end_tenant_sessions(
@@ -260,7 +266,9 @@ class PostgresAccountStore:
         user_id: UUID | None,
         audit: Callable[[UUID, UUID], AuditEvent],
     ) -> Sequence[Ended]:
-        """End sessions of users of the tenant."""
+        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. audit: makes the event of each session that ended, from the ids of the session and its user. Raises NotPermitted
+        (ROLE_REQUIRED) if one of the users is an owner and the caller is not; then no session ends.
+        """
         values = {"tenant_id": who.tenant_id, "wanted": uuid_array(wanted), "user_id": user_id}
         async with self._database.tenant(who.tenant_id) as connection:
             rows = await (await connection.execute(self._queries["end_tenant_sessions"], values)).fetchall()
@@ -278,7 +286,7 @@ class PostgresAccountStore:
         kept: UUID | None,
         audit: Callable[[UUID], AuditEvent],
     ) -> Sequence[Ended]:
-        """End sessions of the user."""
+        """End sessions of the user. wanted: their ids; None for all. kept: a session that does not end. audit: makes the event of each session that ended."""
         async with self._database.tenant(who.tenant_id) as connection:
             ended = await self._end_sessions(connection, who.tenant_id, who.user_id, wanted, kept)
             for one in ended:
@@ -287,7 +295,7 @@ class PostgresAccountStore:
 
     @shielded
     async def signed_in_recently(self, who: Principal, session_id: UUID, seconds: float) -> bool:
-        """Whether the session began with a sign-in at most this long ago."""
+        """Whether the user's session began with a sign-in at most this long ago."""
         values = {
             "tenant_id": who.tenant_id,
             "user_id": who.user_id,
@@ -301,7 +309,10 @@ class PostgresAccountStore:
     async def set_password(
         self, who: Principal, old: str | None, new: str, kept: UUID | None, audit: AuditEvent
     ) -> Sequence[Ended] | None:
-        """Store a hash and end the user's other sessions, unless the hash is no longer `old`."""
+        """Store a hash, and end the user's sessions except one. old: the hash that was checked.
+
+        Return None, and change nothing, if the password has another hash by now.
+        """
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
         async with self._database.tenant(who.tenant_id) as connection:
             if await self._one(connection, "lock_user", values) is None:
@@ -321,7 +332,7 @@ class PostgresAccountStore:
         seconds: float,
         audit: AuditEvent,
     ) -> datetime:
-        """Store an invitation. Deletes the tenant's expired ones."""
+        """Store an invitation that a user makes, delete the tenant's expired ones, and return the time when it expires."""
         values = {
             "id": invitation_id,
             "maker": who.user_id,
@@ -343,12 +354,14 @@ class PostgresAccountStore:
         """List the tenant's invitations that are neither used nor expired."""
         values = {"tenant_id": tenant_id}
         async with self._database.tenant(tenant_id) as connection:
-            rows = await _INVITATIONS.rows(connection, self._queries["list_invitations"], query, values)
-        return _INVITATIONS.page([_invitation(row) for row in rows], query)
+            statement = self._queries["list_invitations"]
+            return await _INVITATIONS.read(
+                connection, statement, query, values, partial(build, OpenInvitation)
+            )
 
     @shielded
     async def revoke_invitation(self, tenant_id: str, invitation_id: UUID, audit: AuditEvent) -> bool:
-        """Delete an invitation."""
+        """Delete an invitation. audit: becomes an event about the maker of the invitation. Return False if the tenant has no such invitation, or it has expired."""
         values = {"tenant_id": tenant_id, "id": invitation_id}
         async with self._database.tenant(tenant_id) as connection:
             row = await self._one(connection, "delete_invitation", values)
@@ -369,14 +382,12 @@ class PostgresAccountStore:
     async def register(
         self, user: User, hash_text: str, code: bytes | None, audit: Callable[[UUID | None], AuditEvent]
     ) -> Registered:
-        """Store a user with a password. See `AccountStore.register`."""
+        """Use up the invitation, and store a user with a password unless the e-mail address is taken. audit: returns the event of the registration or, given the
+        id of an invitation, the event of an invitation that a taken address has used up.
+        """
         values = {
-            "id": user.id,
-            "tenant_id": user.tenant_id,
+            **asdict(user),
             "user_id": user.id,
-            "display_name": user.display_name,
-            "email": user.email,
-            "role": user.role.value,
             "hash": hash_text,
             "code": code,
             "first": False,
@@ -401,7 +412,9 @@ class PostgresAccountStore:
 
     @shielded
     async def await_registration(self, mail: Mail, code: bytes, pending: Pending, seconds: float) -> None:
-        """See `AccountStore.await_registration`."""
+        """Store an account that is made with this code, and the mail that carries the code. Does the same work whether or not the address is taken. Does nothing if
+        the tenant does not exist.
+        """
         values = {
             "id": mail.id,
             "tenant_id": mail.tenant_id,
@@ -423,7 +436,7 @@ class PostgresAccountStore:
     async def await_email(
         self, who: Principal, mail: Mail, code: bytes, seconds: float, audit: AuditEvent
     ) -> None:
-        """See `AccountStore.await_email`."""
+        """Store a new address of the user, in place of an earlier one that was not confirmed, and the mail that carries the code."""
         values = {
             "id": mail.id,
             "tenant_id": who.tenant_id,
@@ -440,13 +453,13 @@ class PostgresAccountStore:
 
     @shielded
     async def put_mail(self, mail: Mail, seconds: float) -> None:
-        """See `AccountStore.put_mail`."""
+        """Store a mail to send, within this time. Does nothing if the tenant does not exist."""
         async with self._database.tenant(mail.tenant_id) as connection:
             await self._sending.put(connection, mail, seconds)
 
     @shielded
     async def unconfirmed(self, code: bytes) -> Unconfirmed | None:
-        """See `AccountStore.unconfirmed`."""
+        """Find the address that waits for this code."""
         async with self._database.no_tenant() as connection:
             tenant_id = await self._within_tenant_of(connection, code)
             if tenant_id is None:
@@ -457,7 +470,9 @@ class PostgresAccountStore:
 
     @shielded
     async def confirm(self, code: bytes, audit: Callable[[Confirmed], AuditEvent]) -> Confirmed | None:
-        """See `AccountStore.confirm`."""
+        """Use up the code of an address: make the account, or change the user's address. Return None, and change nothing, if the code is not good, or the address has
+        been taken in the meantime.
+        """
         try:
             async with self._database.no_tenant() as connection:
                 tenant_id = await self._within_tenant_of(connection, code)
@@ -513,7 +528,7 @@ class PostgresAccountStore:
     async def add_reset_code(
         self, who: Principal, user_id: UUID, code: bytes, seconds: float, audit: AuditEvent
     ) -> datetime | None:
-        """Store a reset code in place of the user's earlier ones."""
+        """Store a reset code in place of the user's earlier ones, and return the time when it expires. Return None for an unknown user."""
         values = {"tenant_id": who.tenant_id, "user_id": user_id, "code": code, "seconds": seconds}
         async with self._database.tenant(who.tenant_id) as connection:
             if await self._one(connection, "lock_user", values) is None:
@@ -526,7 +541,7 @@ class PostgresAccountStore:
 
     @shielded
     async def reset_account(self, code: bytes) -> Account | None:
-        """Find the account of a good reset code."""
+        """Find the account of a good reset code. The codes of a disabled user are not good."""
         async with self._database.no_tenant() as connection:
             tenant_id = await self._within_tenant_of(connection, code)
             if tenant_id is None:
@@ -538,7 +553,9 @@ class PostgresAccountStore:
     async def reset_password(
         self, code: bytes, new: str, audit: Callable[[str, UUID], AuditEvent]
     ) -> Sequence[Ended] | None:
-        """Use up a reset code, store a hash and end all sessions of the user."""
+        """Use up a reset code, store a hash and end all sessions of the user. Return None, and change nothing, if the code is not good. audit: makes the event
+        from the tenant and the user.
+        """
         async with self._database.no_tenant() as connection:
             tenant_id = await self._within_tenant_of(connection, code)
             if tenant_id is None:
@@ -550,7 +567,7 @@ class PostgresAccountStore:
 
     @shielded
     async def signing_keys(self) -> Sequence[SealedKey]:
-        """All signing keys, newest first."""
+        """Return all keys, newest first."""
         async with self._database.no_tenant_statements() as connection:
             return await self._signing_keys(connection)
 
@@ -558,7 +575,10 @@ class PostgresAccountStore:
     async def add_signing_key(
         self, kid: str, sealed: bytes, older_than_seconds: float
     ) -> Sequence[SealedKey]:
-        """Add a key if the newest is older than this. Returns all keys."""
+        """Add a key if the newest one is older than this, and return all keys, newest first.
+
+        Of several replicas that call this at once, one adds its key. A key that was replaced more than a day ago is deleted.
+        """
         values = {"kid": kid, "sealed": sealed, "older": older_than_seconds}
         async with self._database.no_tenant() as connection:
             await connection.execute(self._queries["lock_signing_keys"])
@@ -615,14 +635,3 @@ class PostgresAccountStore:
 
 def _account(row: Mapping[str, Any] | None) -> Account | None:
     return None if row is None else Account(user_of(row), row["hash"], row["password_time"])
-
-
-def _invitation(row: Mapping[str, Any]) -> OpenInvitation:
-    return OpenInvitation(
-        row["id"],
-        Role(row["role"]),
-        row["email"],
-        row["maker_id"],
-        row["create_time"],
-        row["expire_time"],
-    )

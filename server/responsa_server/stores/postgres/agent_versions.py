@@ -6,10 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any, Final, LiteralString
 
-from psycopg.rows import dict_row
-
 from responsa_server.domain.agents import NewVersion, StoredVersion
-from responsa_server.stores.postgres.database import Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import Database, Queries, all_rows, one_row, shielded
 
 _QUERIES: Final = Queries("agent_versions.sql")
 _NAME: Final = re.compile(r"agents/([^/]+)/versions/([0-9]{1,9})")
@@ -44,14 +42,12 @@ class PostgresAgentVersions:
 
     @shielded
     async def newest(self) -> int:
-        """See `AgentVersions.newest`."""
         async with self._database.log_statements() as connection:
             row = await one_row(connection, _QUERIES["newest"], {})
         return 0 if row is None else int(row["ordinal"])
 
     @shielded
     async def since(self, ordinal: int, engine: int) -> Sequence[StoredVersion]:
-        """See `AgentVersions.since`."""
         return [
             _stored(row)
             for row in await self._rows(_QUERIES["since"], {"ordinal": ordinal, "engine": engine})
@@ -59,12 +55,10 @@ class PostgresAgentVersions:
 
     @shielded
     async def open(self) -> Collection[str]:
-        """See `AgentVersions.open`."""
         return frozenset(str(row["agent_version"]) for row in await self._rows(_QUERIES["open"], {}))
 
     @shielded
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
-        """See `AgentVersions.named`."""
         wanted = [found.groups() for one in {*names} if (found := _NAME.fullmatch(one))]
         if not wanted:
             return []
@@ -91,9 +85,7 @@ class PostgresAgentVersions:
 
     async def _rows(self, query: LiteralString, parameters: dict[str, Any]) -> Sequence[dict[str, Any]]:
         async with self._database.log_statements() as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(query, parameters)
-            return await cursor.fetchall()
+            return await all_rows(connection, query, parameters)
 
 
 def _stored(row: dict[str, Any]) -> StoredVersion:

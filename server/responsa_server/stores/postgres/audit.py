@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from responsa_server.domain import names
@@ -13,7 +14,7 @@ from responsa_server.domain.audit import MOST_REFUSED, REFUSED_SECONDS, AuditRec
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import AUDIT_EVENTS
 from responsa_server.domain.people import AuditEvent, Principal, Server
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, build, one_row, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.readers import act_as
 
@@ -24,15 +25,7 @@ _OWNED: Final = frozenset(
 """The kinds of resources with a UUID that belong to a user, as they are called in names."""
 _LIST: Final[SqlList[AuditRecord]] = SqlList(
     AUDIT_EVENTS,
-    {
-        "actor": "actor",
-        "action": "action",
-        "resource": "resource_name",
-        "outcome": "outcome",
-        "on_behalf_of": "on_behalf_of",
-        "affected_user": "affected_user",
-        "create_time": "create_time",
-    },
+    {"resource": "resource_name"},
 )
 
 
@@ -63,7 +56,7 @@ class AuditLog:
 
 
 class PostgresAuditTrail:
-    """Implements the port `AuditTrail`."""
+    """The audit log. A store that changes something writes the event of the change itself, in the transaction of the change."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -73,7 +66,7 @@ class PostgresAuditTrail:
 
     @shielded
     async def record(self, event: AuditEvent) -> None:
-        """See `AuditTrail.record`."""
+        """Write an event that belongs to no change in the database. Raises Unavailable."""
         async with self._database.tenant(event.tenant_id) as connection:
             await self._log.write(connection, event)
 
@@ -81,7 +74,11 @@ class PostgresAuditTrail:
     async def record_refused(
         self, who: Principal, events: Sequence[AuditEvent], *, only_of_others: bool = False
     ) -> None:
-        """See `AuditTrail.record_refused`."""
+        """Write the events of an act that the server refused to the caller, all with the same action and outcome. An event names the user to whom its resource belongs, if the resource exists in the
+        caller's tenant. So that callers cannot fill the log, only the first `MOST_REFUSED` events of an actor with an action and an outcome are written in each window of `REFUSED_SECONDS`; the
+        first event begins the window.
+        only_of_others: whether to write only the events about resources that belong to another user. Raises Unavailable.
+        """
         # A collection's name depends on the caller. The rest is the server's own look at the caller's tenant.
         async with self._database.reading(who) as connection:
             known = [await self._of_collection(connection, one) for one in events]
@@ -134,14 +131,16 @@ class PostgresAuditTrail:
 
     @shielded
     async def list(self, tenant_id: str, query: ListQuery) -> Page[AuditRecord]:
-        """See `AuditTrail.list`."""
+        """Return a page of the tenant's events."""
         async with self._database.tenant(tenant_id) as connection:
-            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
-        return _LIST.page([AuditRecord(*row.values()) for row in rows], query)
+            values = {"tenant": tenant_id}
+            return await _LIST.read(
+                connection, self._queries["list"], query, values, partial(build, AuditRecord)
+            )
 
     @shielded
     async def prune(self, days: int) -> int:
-        """See `AuditTrail.prune`. Each statement deletes a limited number, so that none takes long."""
+        """Delete the events of all tenants that are older than `days`, at least 30. Returns the number of deleted events. Each statement deletes a limited number, so that none takes long."""
         deleted = 0
         async with self._database.log_statements() as connection:
             while True:

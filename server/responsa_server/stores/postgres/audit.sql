@@ -22,7 +22,7 @@ UNION ALL SELECT user_id FROM responsa.session WHERE %(kind)s = 'sessions' AND t
 UNION ALL SELECT user_id FROM responsa.turn WHERE %(kind)s = 'turns' AND tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: list
-SELECT id, create_time, actor, action, resource_name, outcome, address, call_id, on_behalf_of, affected_user, added_readers, removed_readers
+SELECT id, create_time, actor, action, resource_name AS resource, outcome, address, call_id, on_behalf_of, affected_user, added_readers, removed_readers
 FROM responsa.audit_event
 WHERE tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 

@@ -27,7 +27,7 @@ from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
 from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, build, one_row, shielded
 from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
@@ -42,19 +42,14 @@ from responsa_server.stores.postgres.requests import CreationRequests, already_e
 
 _LIST: Final[SqlList[Collection]] = SqlList(
     COLLECTIONS,
-    {
-        "name": "n.name",
-        "display_name": "c.display_name",
-        "create_time": "c.create_time",
-        "update_time": "c.update_time",
-    },
+    table="c.",
     identity="n.name",
     position=lambda one, field: (one.create_time if field == "create_time" else one.id, one.id),
 )
 
 
 class CollectionStore:
-    """Implements the port `Collections` for all tenants. Each call is for one tenant."""
+    """Collections of a tenant. Methods raise NotFound for an unknown collection. Each call is for one tenant."""
 
     def __init__(self, database: Database, pruning: JobQueue | None = None) -> None:
         """pruning: the job queue if a `VectorStore` holds the vectors, else None. With a queue, a deletion enqueues one job per
@@ -81,7 +76,10 @@ class CollectionStore:
         readers: Sequence[CollectionReader] = (),
         most: int = NO_LIMIT,
     ) -> Collection:
-        """Create a collection; see the port. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED), InvalidRequest, Exhausted (LIMIT_REACHED)."""
+        """Create a collection of the caller's. embedding, dimensions: the name of the embedding model and the length of its vectors. most: the maximum number of the caller's
+        collections. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the
+        tenant); Exhausted (LIMIT_REACHED).
+        """
         body = {
             "collection_id": collection_id,
             "display_name": display_name,
@@ -201,20 +199,20 @@ class CollectionStore:
 
     @shielded
     async def get(self, reader: Reader, collection_id: str) -> Collection:
-        """Read a collection. Raises NotFound."""
+        """Return one collection. Administrators get any; otherwise only readers get it. Counts its documents."""
         async with self._database.reading(reader) as connection:
             named = await visible_collection(connection, collection_id)
             return await self._get(connection, reader.tenant_id, named.key)
 
     @shielded
     async def owner(self, reader: Reader, collection_id: str) -> UUID:
-        """See `Collections.owner`."""
+        """Return the owner of a collection that `get` returns."""
         async with self._database.keyed(reader, one_write=True) as connection:
             return (await visible_collection(connection, collection_id)).owner_id
 
     @shielded
     async def require(self, reader: Reader, collection_ids: Sequence[str]) -> None:
-        """Raise NotFound for the first of these collections whose content the reader may not read."""
+        """Raise NotFound for the first collection that does not exist or whose content the reader may not read."""
         async with self._database.reading(reader) as connection:
             found = await connection.execute(self._queries["unreadable"], {"names": list(collection_ids)})
             row = await found.fetchone()
@@ -223,11 +221,10 @@ class CollectionStore:
 
     @shielded
     async def list(self, reader: Reader, query: ListQuery) -> Page[Collection]:
-        """A page of the collections that the reader sees."""
+        """Return a page of the collections that `get` returns."""
         async with self._database.reading(reader) as connection:
             values = {"tenant": reader.tenant_id}
-            rows = await _LIST.rows(connection, self._queries["list"], query, values)
-        return _LIST.page([_collection(row) for row in rows], query)
+            return await _LIST.read(connection, self._queries["list"], query, values, _collection)
 
     @shielded
     async def update(
@@ -239,7 +236,9 @@ class CollectionStore:
         etag: str,
         audit: AuditEvent | None = None,
     ) -> Collection:
-        """Change the fields that are not None; see the port. Raises NotFound, NotPermitted, Conflict (ETAG_MISMATCH), InvalidRequest."""
+        """Update a collection, and write the audit event, in one transaction. Raises NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH
+        if the given etag is not "" and differs from the collection's etag, and InvalidRequest (a reader that is not a user of the tenant).
+        """
         synonyms = changes.synonyms
         async with self._database.reading(who) as connection:
             named = await managed_collection(connection, who, collection_id)
@@ -274,9 +273,10 @@ class CollectionStore:
         audit: AuditEvent | None = None,
         owner_id: UUID | None = None,
     ) -> Sequence[UUID]:
-        """Delete a collection with its content, and return the operations that the deletion ended. See the port.
+        """Delete a collection with its documents in one transaction, which also writes the audit event. Return the operations that the deletion ended.
 
-        Raises NotFound, NotPermitted, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED), Precondition (COLLECTION_NOT_EMPTY).
+        owner_id: the owner of the collection that the caller has checked; None if it has checked none. Raises NotFound if the name now means the collection of another owner, NotPermitted unless `who` is its owner or an administrator, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED), and Precondition COLLECTION_NOT_EMPTY if the collection holds documents and force
+        is False.
         """
         tenant_id = who.tenant_id
         async with self._database.deleting(who, names.collection(collection_id)) as connection:
@@ -362,21 +362,10 @@ def _reader(written: str, display_name: str) -> CollectionReader:
 
 
 def _collection(row: Mapping[str, Any]) -> Collection:
-    return Collection(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        owner_id=row["owner_id"],
-        display_name=row["display_name"],
+    return build(
+        Collection,
+        row,
         chunking=Chunking(row["max_tokens"], row["overlap_tokens"]),
-        embedding=row["embedding"],
-        document_count=row["document_count"],
-        create_time=row["create_time"],
-        update_time=row["update_time"],
         etag=names.etag(row["create_time"], row["revision"]),
-        kind=CollectionKind(row["kind"]),
-        synonyms=row.get("synonyms", ""),
-        shared_id=row["shared_id"],
-        chosen_id=row["chosen_id"],
-        owner_display_name=row["owner_display_name"],
         readers=tuple(_reader(*one) for one in row["readers"] or ()),
     )

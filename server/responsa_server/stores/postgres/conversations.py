@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
@@ -41,6 +40,8 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    all_rows,
+    build,
     changed_meanwhile,
     one_row,
     shielded,
@@ -49,17 +50,8 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import check_etag, request_id_reused
 from responsa_server.stores.postgres.turn_log import NamedQueries, sources_of, withheld_turns
 
-_CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(
-    CONVERSATIONS,
-    {
-        "title": "c.title",
-        "create_time": "c.create_time",
-        "update_time": "c.update_time",
-        "labels": "c.labels",
-    },
-    identity="c.id",
-)
-_MESSAGES: Final[SqlList[Message]] = SqlList(MESSAGES, {"role": "speaker", "create_time": "create_time"})
+_CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(CONVERSATIONS, table="c.")
+_MESSAGES: Final[SqlList[Message]] = SqlList(MESSAGES, {"role": "speaker"})
 
 # Deleting a long conversation's log takes a while. A question in that conversation waits at most this number of seconds for the deletion.
 _DELETE_SECONDS: Final = 15
@@ -84,7 +76,6 @@ class PostgresConversationStore:
         *,
         most: int = NO_LIMIT,
     ) -> Conversation:
-        """See `ConversationStore.create`."""
         asked = {"title": title, "labels": dict(labels)}
         parameters = {
             **_caller(who),
@@ -113,7 +104,6 @@ class PostgresConversationStore:
 
     @shielded
     async def get(self, who: Principal, identity: UUID) -> Conversation:
-        """See `ConversationStore.get`."""
         async with self._database.tenant(who.tenant_id) as connection:
             return await self._get(connection, who, identity)
 
@@ -125,12 +115,9 @@ class PostgresConversationStore:
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]:
-        """See `ConversationStore.list`."""
         async with self._database.tenant(who.tenant_id) as connection:
-            found = await _CONVERSATIONS.rows(
-                connection, self._queries["list_conversations"], query, _caller(who)
-            )
-        return _CONVERSATIONS.page([_conversation(row) for row in found], query)
+            statement = self._queries["list_conversations"]
+            return await _CONVERSATIONS.read(connection, statement, query, _caller(who), _conversation)
 
     @shielded
     async def update(
@@ -142,7 +129,6 @@ class PostgresConversationStore:
         labels: Mapping[str, str] | None,
         etag: str,
     ) -> Conversation:
-        """See `ConversationStore.update`."""
         parameters = {
             **_caller(who),
             "conversation": identity,
@@ -159,7 +145,6 @@ class PostgresConversationStore:
 
     @shielded
     async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
-        """See `ConversationStore.delete`."""
         parameters = {**_caller(who), "conversation": identity}
         async with self._database.locking(who.tenant_id, _DELETE_SECONDS) as connection:
             # Lock the conversation, so that no turn is accepted in the meantime.
@@ -186,7 +171,6 @@ class PostgresConversationStore:
 
     @shielded
     async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
-        """See `ConversationStore.messages`."""
         async with self._database.reading(who) as connection:
             await self._get(connection, who, identity)
             values = {**_caller(who), "conversation": identity}
@@ -196,7 +180,6 @@ class PostgresConversationStore:
 
     @shielded
     async def message(self, who: Principal, identity: UUID) -> Message:
-        """See `ConversationStore.message`."""
         async with self._database.reading(who) as connection:
             row = await self._row(connection, "get_message", {**_caller(who), "message": identity})
             if row is None:
@@ -213,7 +196,6 @@ class PostgresConversationStore:
         turn_id: UUID | None = None,
         message_id: UUID | None = None,
     ) -> Feedback:
-        """See `ConversationStore.give_feedback`."""
         values = {**_caller(who), "message": message_id, "turn": turn_id}
         async with self._database.locking(who.tenant_id) as connection:
             row = await self._row(connection, "lock_message", values)
@@ -232,7 +214,6 @@ class PostgresConversationStore:
 
     @shielded
     async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
-        """See `ConversationStore.answer_of`."""
         async with self._database.reading(who) as connection:
             row = await self._row(connection, "answer_of_turn", {**_caller(who), "turn": turn_id})
             if row is None:
@@ -245,7 +226,6 @@ class PostgresConversationStore:
     async def citations(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Sequence[AnyCitation]:
-        """See `ConversationStore.citations`."""
         async with self._database.reading(who) as connection:
             if turn_id is not None:
                 row = await self._row(connection, "answer_of_turn", {**_caller(who), "turn": turn_id})
@@ -263,26 +243,19 @@ class PostgresConversationStore:
     async def tool_sources(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Mapping[str, Sequence[ToolSource]]:
-        """See `ConversationStore.tool_sources`."""
         values = {**_caller(who), "turn": turn_id, "message": message_id}
         async with self._database.reading(who) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["tool_sources"], values)
-            return {row["call_id"]: sources_of(row["sources"]) for row in await cursor.fetchall()}
+            rows = await all_rows(connection, self._queries["tool_sources"], values)
+        return {row["call_id"]: sources_of(row["sources"]) for row in rows}
 
     @shielded
     async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
-        """See `ConversationStore.history`."""
         async with self._database.reading(who) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
             parameters = {**_caller(who), "conversation": identity, "most": most}
-            await cursor.execute(self._queries["last_messages"], parameters)
-            rows = (await cursor.fetchall())[::-1]
-            turns = {row["turn_id"] for row in rows}
-            await cursor.execute(
-                self._queries["read_by_turns"], {"tenant": who.tenant_id, "turns": list(turns)}
-            )
-            read = {row["id"]: versions_of(row) for row in await cursor.fetchall()}
+            rows = (await all_rows(connection, self._queries["last_messages"], parameters))[::-1]
+            turns = {"tenant": who.tenant_id, "turns": list({row["turn_id"] for row in rows})}
+            readings = await all_rows(connection, self._queries["read_by_turns"], turns)
+            read = {row["id"]: versions_of(row) for row in readings}
             messages = await self._messages(connection, who, rows)
         return [
             replace(one, read=read.get(one.turn_id, ()))
@@ -306,12 +279,10 @@ class PostgresConversationStore:
     async def _cited(
         self, connection: Connection, who: Principal, messages: Sequence[UUID]
     ) -> Mapping[UUID, Sequence[AnyCitation]]:
-        """The citations of messages."""
         cited: defaultdict[UUID, list[AnyCitation]] = defaultdict(list)
         if messages:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["citations"], {"tenant": who.tenant_id, "messages": messages})
-            for row in await cursor.fetchall():
+            values = {"tenant": who.tenant_id, "messages": messages}
+            for row in await all_rows(connection, self._queries["citations"], values):
                 cited[row["message_id"]].append(_citation(row))
         return cited
 
@@ -330,7 +301,6 @@ class PostgresSummaries:
 
     @shielded
     async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
-        """See `Summaries.find`."""
         parameters = {**_caller(who), "conversation": conversation_id}
         async with self._database.reading(who) as connection:
             row = await one_row(connection, self._queries["find_summary"], parameters)
@@ -338,7 +308,6 @@ class PostgresSummaries:
 
     @shielded
     async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
-        """See `Summaries.keep`."""
         parameters = {
             **_caller(who),
             "conversation": conversation_id,
@@ -371,38 +340,25 @@ def _unknown(identity: UUID) -> NotFound:
 
 
 def _conversation(row: Mapping[str, Any]) -> Conversation:
-    return Conversation(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        user_id=row["user_id"],
-        title=row["title"],
-        labels=row["labels"],
-        active_turn=row["active_turn"],
-        create_time=row["create_time"],
-        update_time=row["update_time"],
-        etag=_etag(row["revision"]),
-    )
+    return build(Conversation, row, etag=_etag(row["revision"]))
 
 
 def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Message:
-    return Message(
-        id=row["id"],
-        conversation_id=row["conversation_id"],
-        turn_id=row["turn_id"],
-        speaker=Speaker(row["speaker"]),
+    return build(
+        Message,
+        row,
         text=row["content"],
         citations=citations,
         refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
-        create_time=row["create_time"],
         feedback=_feedback(row) if row.get("rating") else None,
     )
 
 
 def _feedback(row: Mapping[str, Any]) -> Feedback:
-    return Feedback(
+    return build(
+        Feedback,
+        row,
         message_id=row["id"],
-        rating=Rating(row["rating"]),
-        comment=row["comment"],
         create_time=row["rate_time"],
         update_time=row["rerate_time"],
     )
@@ -423,30 +379,11 @@ def versions_of(row: Mapping[str, Any]) -> Sequence[VersionRead]:
 
 
 def _citation(row: Mapping[str, Any]) -> AnyCitation:
-    if row["call_id"] is not None:
-        return ToolCitation(
-            ToolOrigin(row["call_id"], row["tool"], row["source_index"], row["fetch_time"]),
-            title=row["title"],
-            uri=row["uri"],
-            source=ByteRange(row["source_start"], row["source_end"]),
-            quote=row["quote"],
-            sha256=row["sha256"],
-            answer=ByteRange(row["answer_start"], row["answer_end"]),
-            score=row["score"],
-        )
-    return Citation(
-        passage_id=row["passage_id"],
-        document_id=row["document_id"],
-        version=row["version"],
-        title=row["title"],
-        uri=row["uri"],
-        source=ByteRange(row["source_start"], row["source_end"]),
-        quote=row["quote"],
-        sha256=row["sha256"],
-        answer=ByteRange(row["answer_start"], row["answer_end"]),
-        score=row["score"],
-        page=row["page"],
-        box=tuple(row["box"]) if row["box"] else None,
-        path=row["path"],
-        date=row["date"],
-    )
+    ranges = {
+        "source": ByteRange(row["source_start"], row["source_end"]),
+        "answer": ByteRange(row["answer_start"], row["answer_end"]),
+    }
+    if row["call_id"] is None:
+        return build(Citation, row, **ranges, box=tuple(row["box"]) if row["box"] else None)
+    origin = ToolOrigin(row["call_id"], row["tool"], row["source_index"], row["fetch_time"])
+    return build(ToolCitation, row, **ranges, origin=origin)

@@ -14,9 +14,23 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import fields
+from enum import Enum
 from importlib.resources import files
 from types import CoroutineType
-from typing import Any, Concatenate, Final, Generic, LiteralString, ParamSpec, Protocol, TypeVar, cast
+from typing import (
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    LiteralString,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    get_args,
+    get_type_hints,
+)
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -238,6 +252,38 @@ async def one_row(
     cursor = connection.cursor(row_factory=dict_row)
     await cursor.execute(query, parameters)
     return await cursor.fetchone()
+
+
+async def all_rows(
+    connection: Connection, query: LiteralString, parameters: Mapping[str, object]
+) -> list[dict[str, Any]]:
+    """The rows of a query, each by column."""
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(query, parameters)
+    return await cursor.fetchall()
+
+
+def build(kind: type[Item], row: Mapping[str, Any], **others: object) -> Item:
+    """Build a dataclass from the columns with the names of its fields; the value of a field whose type is an enum becomes its member. others: fields that do not come from such a
+    column. A field with a default needs no column.
+    """
+    values = {
+        name: row[name] if member is None or row[name] is None else member(row[name])
+        for name, member in _fields(kind)
+        if name in row and name not in others
+    }
+    return kind(**values, **others)
+
+
+@functools.cache
+def _fields(kind: type[Any]) -> Sequence[tuple[str, type[Enum] | None]]:
+    """The fields of a dataclass, with the enum in each one's type."""
+    types = get_type_hints(kind)
+    parts = {one.name: (types[one.name], *get_args(types[one.name])) for one in fields(kind)}
+    return [
+        (name, next((part for part in of if isinstance(part, type) and issubclass(part, Enum)), None))
+        for name, of in parts.items()
+    ]
 
 
 async def execute_each(

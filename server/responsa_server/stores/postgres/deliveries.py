@@ -18,7 +18,6 @@ from responsa_server.domain.notifications import (
     Announcement,
     Attempt,
     Delivery,
-    DeliveryState,
     Gathered,
     NotifiedEvent,
 )
@@ -26,14 +25,12 @@ from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, build, one_row, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
 
-_LIST: Final[SqlList[Delivery]] = SqlList(
-    DELIVERIES, {"webhook": "webhook", "event": "event", "state": "state", "create_time": "create_time"}
-)
+_LIST: Final[SqlList[Delivery]] = SqlList(DELIVERIES)
 # The place of a webhook's name in the row of an event that a notice reports.
 _NOTICE: Final = ""
 _MOST_MAILS: Final = 20
@@ -48,7 +45,7 @@ _MAILS: Final[Mapping[NotifiedEvent, MailKind]] = {
 
 
 class PostgresDeliveries:
-    """Implements the port `Deliveries` for all tenants."""
+    """The store of deliveries. All methods raise Unavailable if the store cannot be reached."""
 
     def __init__(
         self, database: Database, queue: JobQueue, new_id: NewId, outbox: Outbox | None = None
@@ -63,7 +60,7 @@ class PostgresDeliveries:
 
     @shielded
     async def ended(self, tenant_id: str, operation_id: UUID) -> Operation | None:
-        """See `Deliveries.ended`."""
+        """Return an operation that has ended; None if it has not, or was deleted."""
         values = {"tenant": tenant_id, "operation": operation_id}
         async with self._database.tenant(tenant_id) as database:
             row = await one_row(database, self._queries["ended"], values)
@@ -71,7 +68,7 @@ class PostgresDeliveries:
 
     @shielded
     async def announce(self, announcement: Announcement) -> None:
-        """See `Deliveries.announce`."""
+        """Store the deliveries of an announcement with their jobs, and the event for the next notice: once for each operation and receiver, however often it is called."""
         operation, event = announcement.operation, announcement.event
         about = {
             "tenant": operation.tenant_id,
@@ -89,7 +86,7 @@ class PostgresDeliveries:
 
     @shielded
     async def find(self, tenant_id: str, delivery_id: UUID) -> Delivery | None:
-        """See `Deliveries.find`."""
+        """Return a delivery; None if it was deleted."""
         values = {"tenant": tenant_id, "id": delivery_id}
         async with self._database.tenant(tenant_id) as database:
             row = await one_row(database, self._queries["get"], values)
@@ -99,7 +96,7 @@ class PostgresDeliveries:
     async def attempted(
         self, tenant_id: str, delivery_id: UUID, attempt: Attempt, most: int
     ) -> Delivery | None:
-        """See `Deliveries.attempted`."""
+        """Store the outcome of an attempt, and return the delivery after it; None if it was deleted. most: the number of attempts after which the delivery has failed."""
         values = {
             "tenant": tenant_id,
             "id": delivery_id,
@@ -120,7 +117,10 @@ class PostgresDeliveries:
         body: Callable[[Gathered], str],
         mails: Collection[NotifiedEvent],
     ) -> float | None:
-        """See `Deliveries.notice`."""
+        """Store the mails of a notice, and its deliveries with their jobs. Returns None, or the seconds for which the notice has to wait.
+
+        receivers: the webhooks that get notices about an event. body: the JSON for them. mails: the events about which administrators get mails.
+        """
         values: dict[str, object] = {"tenant": tenant_id, "id": notice_id, "seconds": NOTICE_SECONDS}
         async with self._database.locking(tenant_id, _STEP_SECONDS) as database:
             # Whoever adds an event holds this lock until the event can be seen.
@@ -145,14 +145,13 @@ class PostgresDeliveries:
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Delivery]:
-        """See `Deliveries.list`."""
         async with self._database.tenant(who.tenant_id) as database:
-            rows = await _LIST.rows(database, self._queries["list"], query, {"tenant": who.tenant_id})
-        return _LIST.page([_delivery(row) for row in rows], query)
+            values = {"tenant": who.tenant_id}
+            return await _LIST.read(database, self._queries["list"], query, values, _delivery)
 
     @shielded
     async def again(self, who: Principal, delivery_id: UUID) -> Delivery:
-        """See `Deliveries.again`."""
+        """Send a delivery again, at once. One that waits is brought forward. Raises NotFound."""
         values = {"tenant": who.tenant_id, "id": delivery_id}
         async with self._database.locking(who.tenant_id) as database:
             row = await one_row(database, self._queries["again"], values)
@@ -203,16 +202,4 @@ class PostgresDeliveries:
 
 
 def _delivery(row: Mapping[str, Any]) -> Delivery:
-    return Delivery(
-        row["id"],
-        row["webhook"],
-        row["operation_id"],
-        row["source_id"],
-        NotifiedEvent(row["event"]),
-        row["body"],
-        DeliveryState(row["state"]),
-        row["attempts"],
-        Attempt(row["status"], row["problem"]),
-        row["create_time"],
-        row["attempt_time"],
-    )
+    return build(Delivery, row, attempt=Attempt(row["status"], row["problem"]))

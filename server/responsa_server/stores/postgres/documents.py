@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
@@ -39,7 +38,15 @@ from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.collections import new_key
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    all_rows,
+    build,
+    one_row,
+    shielded,
+)
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS
 from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue, JobRank
@@ -97,7 +104,7 @@ class _Newest:
 
 
 class DocumentStore:
-    """Implements the ports `Documents` and `Sources` for all tenants. Each call is for one tenant."""
+    """Documents of a tenant. Methods raise NotFound for an unknown document, and for one that the reader may not read. Each call is for one tenant."""
 
     def __init__(
         self,
@@ -137,7 +144,12 @@ class DocumentStore:
         dimensions: int = FIRST_DIMENSIONS,
         run: OfRun | None = None,
     ) -> Operation:
-        """Accept bytes and, in the same transaction, enqueue the job that indexes the bytes; see the port."""
+        """Store a document and the job that indexes it, in one transaction. run: the run of a source that makes the document.
+
+        The collection `default` is created if it is missing, with this embedding model and this length of vectors, unless the model is "". If the newest version already has these bytes and this
+        description, the result is that version's running operation, or a completed operation marked unchanged. But if a parser of an earlier release made
+        the text of that version, the bytes are read again, as by `reread`. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED, OwnershipLost (the run).
+        """
         stated = new.metadata
         body = {
             "collection": stated.collection_id,
@@ -209,19 +221,24 @@ class DocumentStore:
     async def restore(
         self, who: Principal, document_id: UUID, version: int, etag: str, request_id: UUID | None
     ) -> Operation:
-        """Make a new version of an earlier one; see the port."""
+        """Make a new version from the bytes and the description of an earlier version. If that is the newest version, the result is a completed operation
+        marked unchanged. Raises NotFound (also for a version that is not READY), Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED.
+        """
         return await self._copied(who, document_id, etag, request_id, version)
 
     @shielded
     async def reread(
         self, who: Principal, document_id: UUID, etag: str, request_id: UUID | None
     ) -> Operation:
-        """Read the searchable version again; see the port."""
+        """Read the bytes of the searchable version again. The operation ends as unchanged if the text is the same.
+
+        If a version is being indexed, the result is its running operation. Raises Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED, and
+        Precondition ORIGINAL_NOT_STORED if no version is stored.
+        """
         return await self._copied(who, document_id, etag, request_id, None)
 
     @shielded
     async def get(self, reader: Reader, document_id: UUID) -> Document:
-        """Read a document. Raises NotFound."""
         async with self._database.reading(reader) as connection:
             row = await one_row(
                 connection, self._queries["get"], {"tenant": reader.tenant_id, "id": document_id}
@@ -232,7 +249,7 @@ class DocumentStore:
 
     @shielded
     async def managed(self, who: Principal, document_id: UUID) -> Document:
-        """Read a document that the caller may change. Raises NotFound, NotPermitted."""
+        """Return a document that the caller may change: the uploader, the owner of its collection or an administrator, who need not be able to read it. Raises NotPermitted."""
         admin = who.role is Role.ADMIN
         async with self._database.reading(Server(who.tenant_id) if admin else who) as connection:
             # The collection's owner is looked up by the collection's key: in another transaction, its name could mean another collection.
@@ -247,7 +264,7 @@ class DocumentStore:
 
     @shielded
     async def copied_bytes(self, who: Principal, document_id: UUID, version: int | None) -> int:
-        """See the port."""
+        """Return the size of the original that a copy of this version stores. version: None for the larger one of the searchable and the newest version. Returns 0 if there is no such version."""
         values: dict[str, object] = {"tenant": who.tenant_id, "id": document_id, "version": version}
         async with self._database.tenant(who.tenant_id) as connection:
             row = await (await connection.execute(self._queries["copied_bytes"], values)).fetchone()
@@ -255,22 +272,19 @@ class DocumentStore:
 
     @shielded
     async def find(self, reader: Reader, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
-        """Read the given documents. Documents that do not exist are left out."""
+        """Return the existing documents with these ids, by id."""
         async with self._database.reading(reader) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(
-                self._queries["find"], {"tenant": reader.tenant_id, "ids": list(document_ids)}
-            )
-            return {row["id"]: _document(row) for row in await cursor.fetchall()}
+            values = {"tenant": reader.tenant_id, "ids": list(document_ids)}
+            rows = await all_rows(connection, self._queries["find"], values)
+        return {row["id"]: _document(row) for row in rows}
 
     @shielded
     async def list(self, reader: Reader, collection_id: str, query: ListQuery) -> Page[Document]:
-        """A page of a collection's documents. Raises NotFound if the collection does not exist."""
+        """Return a page of a collection's documents. Raises NotFound (collection)."""
         async with self._database.reading(reader) as connection:
             key = await readable_collection(connection, collection_id)
             values = {"tenant": reader.tenant_id, "key": key}
-            rows = await _LIST.rows(connection, self._queries["list"], query, values)
-        return _LIST.page([_document(row) for row in rows], query)
+            return await _LIST.read(connection, self._queries["list"], query, values, _document)
 
     @shielded
     async def update(
@@ -281,7 +295,10 @@ class DocumentStore:
         etag: str,
         audit: AuditEvent | None = None,
     ) -> Document:
-        """Change a document; see the port. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+        """Change a document in one transaction. A new title makes a new version of the same bytes, with the job that indexes it.
+
+        Raises Conflict ETAG_MISMATCH.
+        """
         values: dict[str, object] = {
             "tenant": who.tenant_id,
             "id": document_id,
@@ -316,9 +333,10 @@ class DocumentStore:
     async def delete(
         self, tenant_id: str, document_id: UUID, etag: str, audit: AuditEvent | None = None
     ) -> Sequence[UUID]:
-        """Delete a document with its versions, passages and vectors, and return the operations that the deletion ended.
+        """Delete a document with its versions, passages and vectors in one transaction, which also writes the audit event. Return the operations that the
+        deletion ended.
 
-        Raises NotFound, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED).
+        Raises Conflict (ETAG_MISMATCH, RESOURCE_LOCKED).
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
         name = names.document(document_id)
@@ -355,7 +373,9 @@ class DocumentStore:
     async def canonical(
         self, reader: Reader, document_id: UUID, version: int | None, start: int, count: int
     ) -> CanonicalPiece:
-        """Read canonical text. Raises NotFound, also if the version has no text."""
+        """Read a part of the canonical text. version: None means the searchable version. Raises NotFound, also for a
+        version without text.
+        """
         values = {
             "tenant": reader.tenant_id,
             "id": document_id,
@@ -373,7 +393,7 @@ class DocumentStore:
 
     @shielded
     async def version(self, reader: Reader, document_id: UUID, version: int | None) -> DocumentVersion:
-        """Read a version's description. Raises NotFound."""
+        """Return a stored version. version: None means the searchable version, or the newest if no version is searchable yet."""
         values = {"tenant": reader.tenant_id, "id": document_id, "version": version}
         async with self._database.reading(reader) as connection:
             row = await one_row(connection, self._queries["version"], values)
@@ -383,19 +403,17 @@ class DocumentStore:
 
     @shielded
     async def versions(self, reader: Reader, document_id: UUID, query: ListQuery) -> Page[DocumentVersion]:
-        """A page of a document's versions. Raises NotFound if the document does not exist."""
         values: dict[str, object] = {"tenant": reader.tenant_id, "id": document_id}
         async with self._database.reading(reader) as connection:
             if await one_row(connection, self._queries["get"], values) is None:
                 raise NotFound.of("document", names.document(document_id))
-            rows = await _VERSIONS.rows(connection, self._queries["versions"], query, values)
-        return _VERSIONS.page([_version(row) for row in rows], query)
+            return await _VERSIONS.read(connection, self._queries["versions"], query, values, _version)
 
     @shielded
     async def original(
         self, reader: Reader, document_id: UUID, version: int, start: int, count: int
     ) -> bytes:
-        """Read original bytes. Raises NotFound."""
+        """Read a part of a version's original bytes. The result is empty beyond the end."""
         values = {
             "tenant": reader.tenant_id,
             "id": document_id,
@@ -435,7 +453,7 @@ class DocumentStore:
 
     @shielded
     async def passage(self, reader: Reader, passage_id: UUID) -> Passage:
-        """Read a passage, which may belong to an older version. Raises NotFound."""
+        """Return a passage of any stored version."""
         async with self._database.reading(reader) as connection:
             found = await self._passages.get(connection, reader.tenant_id, [passage_id])
             if not found:
@@ -444,7 +462,9 @@ class DocumentStore:
 
     @shielded
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Remove what is older than the searchable version, is not cited and need not be kept. Idempotent."""
+        """Delete the passages of versions that are older than the searchable version, unless an answer cites them. Delete such versions too, unless an
+        answer cites them or they are among the older versions to keep. Repeatable.
+        """
         values: dict[str, object] = {"tenant": tenant_id, "id": document_id, "kept": self._kept_versions}
         async with self._database.tenant(tenant_id) as connection:
             # Lock the document, so that its searchable version does not change until the end.
@@ -644,10 +664,8 @@ class DocumentStore:
     async def _running(
         self, connection: Connection, tenant_id: str, document_id: UUID, version: int
     ) -> Operation | None:
-        cursor = connection.cursor(row_factory=dict_row)
         values = {"tenant": tenant_id, "document": document_id, "version": version}
-        await cursor.execute(self._operations["running"], values)
-        row = await cursor.fetchone()
+        row = await one_row(connection, self._operations["running"], values)
         return None if row is None else operations.from_row(row)
 
     async def _insert_operation(
@@ -705,51 +723,17 @@ def _version_not_found(document_id: UUID, version: int | None) -> NotFound:
 
 
 def _version(row: Mapping[str, Any]) -> DocumentVersion:
-    return DocumentVersion(
-        document_id=row["document_id"],
-        version=row["version"],
-        title=row["title"],
-        media_type=row["media_type"],
-        size_bytes=row["size_bytes"],
-        sha256=bytes(row["sha256"]),
-        parser=row["parser"],
-        language=row["language"],
-        passage_count=row["passage_count"],
-        state=DocumentState(row["state"]),
-        searchable=row["searchable"],
-        create_time=row["create_time"],
-        text_bytes=row["text_bytes"],
-        source_key=row["source_key"],
-    )
+    return build(DocumentVersion, row)
 
 
 def _document(row: Mapping[str, Any]) -> Document:
-    return Document(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
+    return build(
+        Document,
+        row,
         collection_id=row["collection"],
-        owner_id=row["owner_id"],
-        source_key=row["source_key"],
-        title=row["title"],
-        uri=row["uri"],
-        media_type=row["media_type"],
-        version=row["version"],
-        state=DocumentState(row["state"]),
         error=operations.error_from_row(row),
-        size_bytes=row["size_bytes"],
-        sha256=bytes(row["sha256"]),
-        passage_count=row["passage_count"],
-        create_time=row["create_time"],
-        update_time=row["update_time"],
         etag=str(row["revision"]),
-        labels=row["labels"],
-        metadata=row["metadata"],
-        language=row["language"],
-        author=row["author"],
-        date=row["date"],
-        summary=row["summary"],
         keywords=tuple(row["keywords"]),
-        subject=row["subject"],
     )
 
 

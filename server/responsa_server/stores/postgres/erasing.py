@@ -91,7 +91,9 @@ _STEP_SECONDS: Final = 30
 
 
 class PostgresErasing:
-    """Implements `ErasingStore`."""
+    """The store of erasings. Each method can be repeated, also after a process was killed in the middle of it, and by several processes at the same time: the counts
+    are written in the transaction of each deletion. All methods raise Unavailable if the store cannot be reached.
+    """
 
     def __init__(
         self,
@@ -124,7 +126,15 @@ class PostgresErasing:
         by_owner: bool,
         own: bool,
     ) -> Erasure:
-        """See `ErasingStore.begin`."""
+        """Begin to erase a user, or return the erasing that has begun. From here on, no credential of the user is valid, and the user has neither a name nor an
+        address. A job continues if this process is lost. heir: the user, or the user's folded e-mail address. by_owner: whether an owner of
+        the installation asks for it. own: whether the user asks for it; then the heir must be an administrator, or be able to read all collections that change hands.
+
+        The heir owns the collections that others can read, or that hold documents of others, when this returns.
+
+        Raises NotFound, NotPermitted (the user is an owner, and the caller is not), Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR, LAST_OWNER; COLLECTION_NOT_EMPTY without an heir, if
+        a collection holds documents of others), and InvalidRequest (the heir is not another active user of the tenant, or may not get the collections).
+        """
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "heir": None}
         async with self._database.locking(tenant_id, _STEP_SECONDS) as connection:
             begun = await self._found(connection, values)
@@ -173,20 +183,19 @@ class PostgresErasing:
 
     @shielded
     async def find(self, tenant_id: str, user_id: UUID) -> Erasure | None:
-        """See `ErasingStore.find`."""
         async with self._database.tenant(tenant_id) as connection:
             return await self._found(connection, {"tenant": tenant_id, "user": user_id})
 
     @shielded
     async def stage(self, tenant_id: str, user_id: UUID) -> Stage | None:
-        """See `ErasingStore.stage`."""
+        """Return how far an erasing is; None if none has begun."""
         async with self._database.tenant(tenant_id) as connection:
             row = await self._row(connection, "find", {"tenant": tenant_id, "user": user_id})
         return None if row is None else Stage(row["sweep_time"] is not None, row["end_time"] is not None)
 
     @shielded
     async def open_turns(self, tenant_id: str, user_id: UUID) -> Sequence[tuple[Principal, UUID]]:
-        """See `ErasingStore.open_turns`."""
+        """Return the turns of the user that have not ended, each with the principal for whom it runs."""
         async with self._database.tenant(tenant_id) as connection:
             cursor = await connection.execute(
                 self._queries["open_turns"], {"tenant": tenant_id, "user": user_id}
@@ -196,7 +205,7 @@ class PostgresErasing:
 
     @shielded
     async def erase_conversations(self, tenant_id: str, user_id: UUID) -> None:
-        """See `ErasingStore.erase_conversations`."""
+        """Erase the user's conversations, except those with a turn that has not ended."""
         values = {"tenant": tenant_id, "user": user_id, "most": _BATCH}
         while found := await self._ids("conversations", values):
             erased = [await self._erase_conversation({**values, "conversation": one}) for one in found]
@@ -218,7 +227,7 @@ class PostgresErasing:
 
     @shielded
     async def erase_documents(self, tenant_id: str, user_id: UUID) -> None:
-        """See `ErasingStore.erase_documents`."""
+        """Erase the collections and documents that the user still has."""
         values = {"tenant": tenant_id, "user": user_id, "most": _BATCH}
         while found := await self._ids("collections", values):
             for one in found:
@@ -291,7 +300,7 @@ class PostgresErasing:
 
     @shielded
     async def erase_user(self, tenant_id: str, user_id: UUID) -> bool:
-        """See `ErasingStore.erase_user`."""
+        """Erase what is left, and the user. Return False, and change nothing, if a call that began before the erasing has added something in the meantime."""
         values = {
             "tenant": tenant_id,
             "user": user_id,
@@ -316,7 +325,9 @@ class PostgresErasing:
 
     @shielded
     async def withdraw_quotes(self, tenant_id: str, user_id: UUID) -> bool:
-        """See `ErasingStore.withdraw_quotes`."""
+        """Withdraw the answers of other users that quote the erased documents. Return whether this is complete: False while turns have not ended that may still
+        quote them.
+        """
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "most": _TURNS}
         async with self._database.tenant(tenant_id) as connection:
             # The question comes before the search: a turn that ends in between is found by it.

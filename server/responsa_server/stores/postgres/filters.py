@@ -14,9 +14,9 @@ from psycopg import sql
 from responsa_server.domain.listing import (
     AllOf,
     AnyOf,
-    Comparison,
     FieldKind,
     Filter,
+    FilterComparison,
     JsonLiteral,
     ListRules,
     Negation,
@@ -95,13 +95,13 @@ class _Compiler:
                 return self._joined(" OR ", parts)
             case Negation(part):
                 return sql.SQL("({}) IS NOT TRUE").format(self.condition(part))
-            case Comparison():
+            case FilterComparison():
                 return sql.SQL("({})").format(self._comparison(one))
 
     def _joined(self, joint: LiteralString, parts: Sequence[Filter]) -> sql.Composable:
         return sql.SQL("({})").format(sql.SQL(joint).join(map(self.condition, parts)))
 
-    def _comparison(self, one: Comparison) -> sql.Composable:
+    def _comparison(self, one: FilterComparison) -> sql.Composable:
         kind, column = self._kinds[one.field], sql.SQL(self._columns[one.field])
         match kind:
             case FieldKind.LABELS:
@@ -121,7 +121,7 @@ class _Compiler:
             case _:
                 return self._plain(one, column, TYPES[kind])
 
-    def _plain(self, one: Comparison, column: sql.Composable, type_: LiteralString) -> sql.Composable:
+    def _plain(self, one: FilterComparison, column: sql.Composable, type_: LiteralString) -> sql.Composable:
         if isinstance(one.value, Wildcard):
             return sql.SQL("{} {} {}").format(
                 column,
@@ -140,7 +140,7 @@ class _Compiler:
             column, sql.SQL(operator), self._value(one.value), sql.SQL(type_)
         )
 
-    def _label(self, one: Comparison, column: sql.Composable) -> sql.Composable:
+    def _label(self, one: FilterComparison, column: sql.Composable) -> sql.Composable:
         if not one.path:
             if one.value == _ANY:
                 return sql.SQL("{} <> '{{}}'::jsonb").format(column)
@@ -150,7 +150,7 @@ class _Compiler:
         text = sql.SQL("coalesce({} ->> {}::text, '')").format(column, self._value(one.path[0]))
         return self._plain(one, text, "text")
 
-    def _time(self, one: Comparison, column: sql.Composable) -> sql.Composable:
+    def _time(self, one: FilterComparison, column: sql.Composable) -> sql.Composable:
         if not isinstance(one.value, TimeSpan):
             compared = self._plain(one, column, "timestamptz")
             return sql.SQL("coalesce({}, {})").format(
@@ -172,7 +172,7 @@ class _Compiler:
                 ).format(column, start, end)
                 return sql.SQL("NOT {}").format(within) if one.operator is Operator.NE else within
 
-    def _json(self, one: Comparison, column: sql.Composable) -> sql.Composable:
+    def _json(self, one: FilterComparison, column: sql.Composable) -> sql.Composable:
         found = sql.SQL("({} #> {}::text[])").format(column, self._value(list(one.path)))
         text = sql.SQL("({} #>> {}::text[])").format(column, self._value(list(one.path)))
         if isinstance(one.value, Wildcard):

@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
-
-from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Precondition, Reason, ResponsaError
@@ -34,6 +32,8 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    all_rows,
+    build,
     one_row,
     shielded,
     uuid_array,
@@ -53,7 +53,7 @@ _MOST_DISCARDED: Final = 10_000
 
 
 class GenerationStore:
-    """Implements the port `Generations` for all tenants. Each call is for one tenant."""
+    """Generations of a tenant's collections. Methods raise NotFound for an unknown collection or generation. Those that change something raise NotPermitted unless `who` is the collection's owner or an administrator. Each call is for one tenant."""
 
     def __init__(
         self, database: Database, queue: JobQueue, new_id: NewId, *, external_vectors: bool = False
@@ -71,7 +71,7 @@ class GenerationStore:
 
     @shielded
     async def list(self, reader: Reader, collection_id: str) -> Sequence[Generation]:
-        """All generations of a collection, newest first. Raises NotFound (collection)."""
+        """Return all generations of a collection, newest first. There is always exactly one that is ACTIVE."""
         async with self._database.reading(reader) as connection:
             named = await self._named(connection, reader, collection_id)
             return await self._found(connection, reader.tenant_id, named, None)
@@ -80,7 +80,7 @@ class GenerationStore:
     async def find(
         self, reader: Reader, collection_ids: Sequence[str]
     ) -> Mapping[tuple[str, int], Generation]:
-        """The generations of these collections; see the port."""
+        """Return the generations of the existing collections with these ids, by collection and number."""
         found: list[Generation] = []
         async with self._database.reading(reader) as connection:
             for collection_id in collection_ids:
@@ -101,7 +101,9 @@ class GenerationStore:
         activate: bool,
         request_id: UUID | None,
     ) -> Operation:
-        """Create a generation and the job that builds it; see the port."""
+        """Create a generation, and enqueue the job that builds it. Failed generations are removed. Raises Precondition REINDEX_RUNNING and GENERATION_STATE (the collection
+        has MAX_GENERATIONS generations, or the vector store holds only one), AlreadyExists REQUEST_ID_REUSED.
+        """
         body = {"collection": collection_id, "embedding": embedding, "activate": str(activate)}
         async with self._database.reading(who) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "generation", body)
@@ -129,7 +131,9 @@ class GenerationStore:
     async def activate(
         self, who: Principal, collection_id: str, number: int, *, request_id: UUID | None
     ) -> Operation:
-        """Create the job that completes and activates a generation; see the port."""
+        """Enqueue the job that completes a generation and makes it active. If it is active already, the operation has ended. Raises Precondition REINDEX_RUNNING,
+        GENERATION_STATE (failed), AlreadyExists REQUEST_ID_REUSED.
+        """
         body = {"generation": names.generation(collection_id, number)}
         async with self._database.reading(who) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "activation", body)
@@ -157,7 +161,7 @@ class GenerationStore:
     async def delete(
         self, who: Reader, collection_id: str, number: int, audit: AuditEvent | None = None
     ) -> None:
-        """Delete a generation; see the port."""
+        """Delete a generation, enqueue the job that deletes its vectors, and write the audit event. Raises Precondition GENERATION_STATE (active or building)."""
         tenant_id = who.tenant_id
         async with self._database.deleting(who, names.generation(collection_id, number)) as connection:
             named = await managed_collection(connection, who, collection_id)
@@ -245,13 +249,12 @@ class GenerationStore:
         self, connection: Connection, tenant_id: str, named: NamedCollection, number: int | None
     ) -> Sequence[Generation]:
         values = {"tenant": tenant_id, "collections": [named.key], "number": number}
-        cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(self._queries["generations"], values)
-        return [replace(_generation(row), collection_id=named.shown) for row in await cursor.fetchall()]
+        rows = await all_rows(connection, self._queries["generations"], values)
+        return [build(Generation, row, collection_id=named.shown) for row in rows]
 
 
 class GenerationBuildStore:
-    """Implements the port `GenerationBuilds`. Statements run as the role responsa_app, with the job's tenant set."""
+    """A worker's interface to the generation that it builds. Methods that take a task raise OwnershipLost, and write nothing, once the operation has ended or another worker has claimed it. Statements run as the role responsa_app, with the job's tenant set."""
 
     def __init__(self, database: Database, queue: JobQueue) -> None:
         self._database = database
@@ -262,7 +265,7 @@ class GenerationBuildStore:
 
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> GenerationTask | None:
-        """Claim an operation. Returns None if nothing is left to do."""
+        """Claim an operation under its next epoch. What earlier attempts stored is kept. Return None if no work is left."""
         values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
         async with self._database.tenant(tenant_id) as connection:
             claimed = await (await connection.execute(self._queries["claim"], values)).fetchone()
@@ -296,7 +299,7 @@ class GenerationBuildStore:
     async def missing(
         self, task: GenerationTask, after: UUID | None, limit: int
     ) -> Sequence[UnembeddedPassage]:
-        """Passages that lack vectors, with their pieces."""
+        """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id of the last passage of the previous page."""
         values = {**_values(task), "after": after, "limit": limit}
         name = "missing_in_first" if task.generation_id is None else "missing"
         async with self._database.tenant(task.tenant_id) as connection:
@@ -337,7 +340,9 @@ class GenerationBuildStore:
     async def write(
         self, task: GenerationTask, passages: Sequence[PassageVectors], *, since: int, seconds: float
     ) -> None:
-        """Store vectors, and the progress; see the port. Raises OwnershipLost."""
+        """Store the vectors of passages, and the progress. Passages that were deleted in the meantime are left out. since: the number of passages that had vectors
+        `seconds` ago; the rate of the work is measured from then.
+        """
         async with self._database.tenant(task.tenant_id) as connection:
             await operations.hold(self._operations, connection, _values(task))
             ids = uuid_array([one.passage_id for one in passages])
@@ -352,7 +357,9 @@ class GenerationBuildStore:
 
     @shielded
     async def complete(self, task: GenerationTask) -> bool:
-        """Make a complete generation active or READY, and end the operation. Raises OwnershipLost."""
+        """If no passage lacks vectors, end the operation, and make the generation active or READY, in one transaction. Return False, and change nothing, if a passage
+        lacks vectors.
+        """
         values = {**_values(task), "after": None, "limit": 1}
         async with self._database.tenant(task.tenant_id) as connection:
             await self._passages.take_time(connection)
@@ -373,7 +380,9 @@ class GenerationBuildStore:
 
     @shielded
     async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """End the operation with an error; see the port."""
+        """End the operation with an error. A generation that was never complete becomes FAILED, and a job deletes its vectors; any other keeps its vectors and its former
+        state. Does nothing if the operation has ended.
+        """
         async with self._database.tenant(tenant_id) as connection:
             try:
                 operation = await operations.find(self._operations, connection, tenant_id, operation_id)
@@ -383,7 +392,9 @@ class GenerationBuildStore:
 
     @shielded
     async def discard(self, tenant_id: str, generation_id: UUID) -> bool:
-        """Delete vectors that no generation keeps; see the port."""
+        """Delete some of the vectors under this id if no generation keeps them, and return whether more may be left. The id 0 means vectors in the first table of
+        collections that keep no generation there.
+        """
         values = {"tenant": tenant_id, "generation": generation_id, "most": _MOST_DISCARDED}
         name = "discard_first_vectors" if generation_id == FIRST_TABLE else "discard_vectors"
         async with self._database.tenant(tenant_id) as connection:
@@ -412,21 +423,6 @@ def _values(task: GenerationTask) -> dict[str, object]:
         "number": task.number,
         "generation": task.generation_id,
     }
-
-
-def _generation(row: Mapping[str, Any]) -> Generation:
-    return Generation(
-        collection_id=row["collection_id"],
-        number=row["number"],
-        embedding=row["embedding"],
-        dimensions=row["dimensions"],
-        state=GenerationState(row["state"]),
-        passages_done=row["passages_done"],
-        passages_total=row["passages_total"],
-        create_time=row["create_time"],
-        update_time=row["update_time"],
-        activate_time=row["activate_time"],
-    )
 
 
 def _not_allowed(found: Generation, remedy: str) -> Precondition:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,6 +35,7 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    build,
     one_row,
     shielded,
     uuid_array,
@@ -43,14 +46,8 @@ from responsa_server.stores.postgres.requests import CreationRequests, Maker
 from responsa_server.stores.postgres.sessions import begin_session
 from responsa_server.stores.postgres.users import check_ownership, lock_changeable, user_of
 
-_KEYS: Final[SqlList[ApiKey]] = SqlList(
-    API_KEYS, {"display_name": "k.display_name", "create_time": "k.create_time"}, identity="k.id"
-)
-_TENANT_KEYS: Final[SqlList[ApiKey]] = SqlList(
-    TENANT_API_KEYS,
-    {"display_name": "k.display_name", "owner": "k.user_id", "create_time": "k.create_time"},
-    identity="k.id",
-)
+_KEYS: Final[SqlList[ApiKey]] = SqlList(API_KEYS, table="k.")
+_TENANT_KEYS: Final[SqlList[ApiKey]] = SqlList(TENANT_API_KEYS, {"owner": "k.user_id"}, table="k.")
 
 Row = tuple[Any, ...]
 
@@ -60,7 +57,7 @@ class _EndsBefore(Exception):
 
 
 class PostgresIdentityStore:
-    """Implements `IdentityStore`. A method that has begun runs to its end even if the caller is cancelled."""
+    """The store of identities. Each method runs in one transaction, which also writes the method's audit event. The store receives only the SHA-256 digests of secrets, 32 bytes each. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -70,7 +67,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def find_key(self, digest: bytes) -> FoundKey | None:
-        """Find the API key with this digest, in all tenants."""
+        """Find the API key with this digest, across all tenants."""
         async with self._database.credentials() as connection:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
@@ -89,14 +86,14 @@ class PostgresIdentityStore:
 
     @shielded
     async def find_session(self, digest: bytes) -> FoundSession | None:
-        """Find the session with this digest, in all tenants."""
+        """Find the session with this digest, across all tenants."""
         async with self._database.credentials() as connection:
             row = await self._one(connection, "find_session", {"digest": digest})
         return None if row is None else _session(row, "session")
 
     @shielded
     async def find_token_session(self, session_id: UUID) -> FoundSession | None:
-        """Find the session that an access token names, in all tenants."""
+        """Find the session that an access token names, across all tenants."""
         async with self._database.credentials() as connection:
             row = await self._one(connection, "find_token_session", {"id": session_id})
         return None if row is None else _session(row, "token")
@@ -105,7 +102,7 @@ class PostgresIdentityStore:
     async def ended(
         self, users: Collection[UUID], keys: Collection[UUID], sessions: Collection[UUID]
     ) -> Collection[EndedCredential]:
-        """Find those of these users, API keys and sessions, in all tenants, that may no longer make calls."""
+        """Find those of these users, API keys and sessions, across all tenants, that may no longer make calls."""
         values = {
             "users": uuid_array(users),
             "keys": uuid_array(keys),
@@ -117,7 +114,9 @@ class PostgresIdentityStore:
 
     @shielded
     async def changed(self, callers: Collection[Principal]) -> Collection[UUID]:
-        """See `IdentityStore.changed`."""
+        """Find the users, API keys and sessions of these callers, across all tenants, that may no longer make calls, or not as these callers: the user has another role,
+        is an owner of the installation now or no longer, or the service may no longer act on behalf of the user.
+        """
         # Another role of the user changes nothing for a caller whom a key keeps below it.
         users = {(one.user_id, "NULL" if one.narrowed else one.role.value, one.owner) for one in callers}
         pairs = {(one.acting, one.user_id) for one in callers if one.acting is not None}
@@ -139,14 +138,14 @@ class PostgresIdentityStore:
 
     @shielded
     async def roles(self, users: Collection[UUID]) -> Mapping[UUID, Role]:
-        """Find the present roles of these users, in all tenants."""
+        """Find the present roles of these users, across all tenants. Users that do not exist are left out."""
         async with self._database.credentials() as connection:
             cursor = await connection.execute(self._queries["roles"], {"users": uuid_array(users)})
             return {user: Role(role) for user, role in await cursor.fetchall() if role is not None}
 
     @shielded
     async def granted(self, pairs: Collection[tuple[UUID, UUID]]) -> Collection[tuple[UUID, UUID]]:
-        """Find those of these pairs of a service and a user, in all tenants, whose service may act on behalf of the user."""
+        """Find those of these pairs of a service and a user, across all tenants, whose service may act on behalf of the user."""
         values = {
             "services": uuid_array([service for service, _ in pairs]),
             "users": uuid_array([user for _, user in pairs]),
@@ -157,14 +156,13 @@ class PostgresIdentityStore:
 
     @shielded
     async def touch_session(self, tenant_id: str, session_id: UUID) -> None:
-        """Note that the session is in use."""
+        """Note that the session is in use. The time is stored at most once in a minute."""
         values = {"tenant_id": tenant_id, "session_id": session_id}
         async with self._database.account(tenant_id) as connection:
             await connection.execute(self._queries["touch_session"], values)
 
     @shielded
     async def user(self, tenant_id: str, user_id: UUID) -> User | None:
-        """Find a user of the tenant."""
         async with self._database.account(tenant_id) as connection:
             values = {"tenant_id": tenant_id, "user_id": user_id}
             row = await one_row(connection, self._queries["find_user"], values)
@@ -172,7 +170,11 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
-        """Store a session code that expires after `seconds`, and delete the tenant's expired codes and sessions. Returns the time at which the code expires."""
+        """Store a session code that is valid for `seconds`, and return the time when the code expires. A code that is made in a session ends with this session, and is
+        as recent as its sign-in.
+
+        The call also deletes the tenant's expired codes and sessions. Raises Unauthenticated (CREDENTIAL_EXPIRED) if the caller's session has just ended.
+        """
         values = {
             "tenant_id": who.tenant_id,
             "user_id": who.user_id,
@@ -193,9 +195,11 @@ class PostgresIdentityStore:
     async def exchange_code(
         self, code: bytes, token: bytes, seconds: float, origin: Origin, present: Principal | None = None
     ) -> datetime | None:
-        """Use up a code and begin a session with the token's digest, in one transaction. Returns the time at which the session expires; None if the code is not valid.
+        """Use up a code and create a session, in one transaction.
 
-        Raises AlreadyExists if the code belongs to another user than `present`.
+        code, token: the digests of the code and of the new session's token. present: the caller whose session the new one may not replace, unless both are the
+        same user. Return the time when the session expires. If the code is unknown, used or expired, was made in a session that has ended, or the user may not sign in, create no session and return None. Raises AlreadyExists
+        for a code of another user than `present`; the code stays valid.
         """
         async with self._database.no_tenant() as connection:
             row = await self._one(connection, "use_code", {"digest": code})
@@ -220,7 +224,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def end_session(self, digest: bytes, origin: Origin) -> UUID | None:
-        """Delete a session, if it exists. Returns its id."""
+        """End a session, if it exists. Return its id, or None."""
         found = await self.find_session(digest)
         if found is None:
             return None
@@ -246,7 +250,23 @@ class PostgresIdentityStore:
         for_service_by: Principal | None = None,
         session_id: UUID | None = None,
     ) -> ApiKey | None:
-        """See `IdentityStore.add_key`."""
+        """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
+
+        most: the maximum number of the user's keys that are neither revoked nor expired, the new one included; 0 for no limit. Raises Exhausted (LIMIT_REACHED).
+
+        A key with a parent expires no later than its parent; without an expire_time, it expires with its parent. Raises InvalidRequest for a later time, and
+        Unauthenticated (CREDENTIAL_REVOKED, CREDENTIAL_EXPIRED) if the parent has been revoked or has expired.
+
+        for_service_by: the administrator who creates the key of a service; None if the user creates it. Raises NotFound if the user does not exist, InvalidRequest if the user is not a service,
+        NotPermitted (ROLE_REQUIRED) if the user is an owner of the installation and the administrator is not.
+
+        session_id: the session in which the user creates the key; None for a key of a service, and without a session. A session that ends at the same moment either ends before, and the key is
+        not stored, or after. Raises Unauthenticated (CREDENTIAL_UNKNOWN) if it has ended.
+
+        If the maker has already used this request_id with the same user, display_name, expire_time and role, return the earlier key
+        in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if display_name or
+        expire_time differs.
+        """
         try:
             return await self._add_key(key, digest, audit, request_id, most, for_service_by, session_id)
         except _EndsBefore:
@@ -262,17 +282,7 @@ class PostgresIdentityStore:
         for_service_by: Principal | None,
         session_id: UUID | None,
     ) -> ApiKey:
-        values = {
-            "id": key.id,
-            "tenant_id": key.tenant_id,
-            "user_id": key.user_id,
-            "display_name": key.display_name,
-            "prefix": key.prefix,
-            "digest": digest,
-            "expire_time": key.expire_time,
-            "parent_id": key.parent_id,
-            "role": None if key.role is None else key.role.value,
-        }
+        values = {**asdict(key), "digest": digest}
         ends = "" if key.expire_time is None else key.expire_time.isoformat()
         body = {"display_name": key.display_name, "expire_time": ends}
         if key.role is not None:
@@ -308,19 +318,18 @@ class PostgresIdentityStore:
 
     @shielded
     async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
-        """List the user's keys."""
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
         async with self._database.tenant(who.tenant_id) as connection:
-            rows = await _KEYS.rows(connection, self._queries["list_keys"], query, values)
-        return _KEYS.page([_key(tuple(row.values())) for row in rows], query)
+            statement = self._queries["list_keys"]
+            return await _KEYS.read(connection, statement, query, values, partial(build, ApiKey))
 
     @shielded
     async def list_tenant_keys(self, tenant_id: str, query: ListQuery) -> Page[ApiKey]:
-        """List the keys of all users of the tenant."""
+        """Return a page of the keys of all users of the tenant."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant_id": tenant_id}
-            rows = await _TENANT_KEYS.rows(connection, self._queries["list_tenant_keys"], query, values)
-        return _TENANT_KEYS.page([_key(tuple(row.values())) for row in rows], query)
+            statement = self._queries["list_tenant_keys"]
+            return await _TENANT_KEYS.read(connection, statement, query, values, partial(build, ApiKey))
 
     @shielded
     async def revoke_key(
@@ -332,7 +341,12 @@ class PostgresIdentityStore:
         *,
         by_owner: bool = False,
     ) -> Sequence[ApiKey]:
-        """See `IdentityStore.revoke_key`."""
+        """Revoke a key and, at any depth, the keys that were created with it. owner: the user to whom the key must belong; None for any user of the tenant.
+        audit: makes the audit event for the id of a revoked key. by_owner: whether an owner of the installation revokes it.
+
+        Return the key, and after it the other keys that this call revoked. Keys that are revoked already are neither changed nor audited. Return nothing if
+        there is no such key. Raises NotPermitted (ROLE_REQUIRED) for any user's key if it is the key of an owner of the installation, and not by_owner.
+        """
         values = {"tenant_id": tenant_id, "owner": owner, "id": key_id}
         async with self._database.locking(tenant_id) as connection:
             row = await self._one(connection, "lock_key", values)
@@ -352,7 +366,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
-        """Store a tenant. Returns False if the id is taken."""
+        """Store a tenant. The first one of the installation becomes the home tenant. Return False if the id is taken."""
         async with self._database.tenant(tenant_id) as connection:
             row = await self._one(
                 connection, "add_tenant", {"tenant_id": tenant_id, "display_name": display_name}
@@ -363,15 +377,10 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_user(self, user: User, audit: AuditEvent) -> User | None:
-        """Store a user; the database sets create_time. Returns None if the e-mail address is taken. Raises NotFound for an unknown tenant."""
-        values = {
-            "id": user.id,
-            "tenant_id": user.tenant_id,
-            "display_name": user.display_name,
-            "email": user.email,
-            "role": user.role.value,
-            "first": True,
-        }
+        """Store a user; the database sets create_time. The first administrator of the home tenant becomes the owner of the installation. Return None if another user of
+        the tenant has the e-mail address. Raises NotFound for an unknown tenant.
+        """
+        values = {**asdict(user), "first": True}
         async with self._database.tenant(user.tenant_id) as connection:
             if await self._one(connection, "find_tenant", values) is None:
                 raise NotFound.of("tenant", names.tenant(user.tenant_id))
@@ -382,7 +391,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def give_ownership(self, tenant_id: str, user_id: UUID, audit: AuditEvent) -> User | None:
-        """Make an active administrator of the home tenant an owner. Returns None if there is no such administrator, or the user is an owner already."""
+        """Make an active administrator of the home tenant an owner. Return None, and change and audit nothing, if there is no such administrator, or the user is an owner already."""
         values = {"tenant_id": tenant_id, "user_id": user_id}
         async with self._database.tenant(tenant_id) as connection:
             row = await one_row(connection, self._queries["give_ownership"], values)

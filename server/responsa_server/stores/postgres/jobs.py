@@ -169,7 +169,7 @@ def places(concurrency: int) -> int:
 
 
 class JobQueue:
-    """Enqueues jobs and runs them. Implements the port `JobRunner`."""
+    """Enqueues jobs and runs them. A job may run more than once, so each attempt first checks which steps are left."""
 
     def __init__(
         self, log_url: str, *, concurrency: int, max_losses: int = 1, pace: QueuePace | None = None
@@ -232,7 +232,9 @@ class JobQueue:
     async def run(
         self, work: Mapping[JobKind, Work], give_up: Mapping[JobKind, GiveUp] | None = None
     ) -> None:
-        """Run jobs until cancelled. While the database cannot be reached, keep trying to connect."""
+        """Run jobs, including jobs whose worker was lost. If a job of a kind in `give_up` has lost too many workers in succession, that is called in place of its work. The call ends only when
+        it is cancelled.
+        """
         while True:
             app = self._make_app()
             for kind, one in work.items():

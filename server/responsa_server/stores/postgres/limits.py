@@ -6,17 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import dict_row
-
 from responsa_server.domain.limits import MINUTE, Message
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    all_rows,
+    one_row,
+    shielded,
+)
 from responsa_server.stores.postgres.users import lock_changeable
 
 
 class PostgresLimits:
-    """Implements the port `StoredLimits` for all tenants. Each call is for one tenant."""
+    """The exceptions of users, the accepted messages, and the counts that are used without Redis. Each call is for one tenant."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -25,7 +30,7 @@ class PostgresLimits:
 
     @shielded
     async def exceptions(self, tenant_id: str, user_id: UUID) -> Mapping[str, int]:
-        """See `StoredLimits.exceptions`."""
+        """Return the exceptions of a user by the limit's name; an unknown user has no exceptions."""
         values = {"tenant": tenant_id, "user": user_id}
         [rows] = await self._database.together(tenant_id, [(self._queries["exceptions"], values)])
         return {row["name"]: row["value"] for row in rows}
@@ -40,7 +45,9 @@ class PostgresLimits:
         *,
         by_owner: bool = False,
     ) -> Mapping[str, int]:
-        """See `StoredLimits.change_exceptions`."""
+        """Set exceptions, or remove those with the value None. Returns all exceptions. A change to the present values audits nothing. by_owner: whether an owner of the
+        installation makes the change. Raises NotFound, and NotPermitted (ROLE_REQUIRED) for an owner, whom only owners limit.
+        """
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id}
         async with self._database.locking(tenant_id) as connection:
             await lock_changeable(connection, tenant_id, user_id, by_owner=by_owner)
@@ -57,12 +64,14 @@ class PostgresLimits:
 
     @shielded
     async def stored_bytes(self, who: Principal) -> int:
-        """See `StoredLimits.stored_bytes`."""
+        """Return the size of what a user keeps: the originals and canonical texts of all versions of the user's documents; the questions and answers of all conversations, with
+        their citations, once their turns have ended; the titles and labels of conversations. The cost grows with the numbers of documents and conversations.
+        """
         return await self._bytes("stored_bytes", who)
 
     @shielded
     async def stored_bytes_of_tenant(self, who: Principal) -> int:
-        """See `StoredLimits.stored_bytes_of_tenant`."""
+        """Return the size of the originals and canonical texts of all documents of the caller's tenant. The cost grows with their number."""
         return await self._bytes("stored_bytes_of_tenant", who)
 
     async def _bytes(self, query: str, who: Principal) -> int:
@@ -73,22 +82,21 @@ class PostgresLimits:
 
     @shielded
     async def messages(self, who: Principal) -> Sequence[Message]:
-        """See `StoredLimits.messages`."""
+        """Return the user's accepted messages of the last minute."""
         [rows] = await self._database.together(who.tenant_id, [(self._queries["messages"], _values(who))])
         return [_message(row) for row in rows]
 
     @shielded
     async def count_message(self, who: Principal, turn_id: UUID, most: int) -> float:
-        """See `StoredLimits.count_message`."""
+        """Count a message in the database, as `RedisMessages.count` does. The user's accepted messages of the last minute count, too."""
         values = {**_values(who), "message": turn_id}
         async with self._database.locking(who.tenant_id) as connection:
             await connection.execute(self._queries["lock_messages"], values)
             await connection.execute(self._queries["drop_messages"], values)
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["messages"], values)
+            rows = await all_rows(connection, self._queries["messages"], values)
             # A message whose turn was written is in both tables.
             ages: dict[UUID, float] = {}
-            for one in map(_message, await cursor.fetchall()):
+            for one in map(_message, rows):
                 ages[one.turn_id] = min(one.age_seconds, ages.get(one.turn_id, one.age_seconds))
             if turn_id in ages:
                 return 0.0
@@ -99,7 +107,7 @@ class PostgresLimits:
 
     @shielded
     async def give_back_message(self, who: Principal, turn_id: UUID) -> None:
-        """See `StoredLimits.give_back_message`."""
+        """Forget a message that was counted in the database and was not accepted."""
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["give_back_message"], {**_values(who), "message": turn_id})
 

@@ -1,11 +1,10 @@
 """Compiles the filter, order and page of a list call to SQL with keyset pagination, for all stores (AIP-132, 158, 160).
 
-A store declares the column or expression for each field of a list. All values are sent as parameters:
+A store declares the columns or expressions for the fields of a list. All values are sent as parameters:
 
-    LIST = SqlList(DOCUMENTS, {"source_key": "d.source_key", …}, identity="d.id")
+    LIST = SqlList(DOCUMENTS, {"owner": "d.owner_id", …}, table="d.")
 
-    found = await LIST.rows(connection, QUERIES["list_documents"], query, {"collection": collection_id})
-    return LIST.page([document(row) for row in found], query)
+    return await LIST.read(connection, QUERIES["list_documents"], query, {"collection": collection_id}, document)
 
 The named query contains `WHERE … AND {where} ORDER BY {order} LIMIT %(limit)s`. The limit is one more than the
 size of the page, so that an extra row shows that more items follow.
@@ -14,7 +13,7 @@ size of the page, so that an extra row shows that more items follow.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, LiteralString, NamedTuple, TypeVar
+from typing import Any, Generic, LiteralString, NamedTuple, TypeVar, cast
 
 from psycopg import sql
 from psycopg.rows import dict_row
@@ -37,24 +36,30 @@ class Compiled(NamedTuple):
 class SqlList(Generic[Item]):
     """The SQL of one list.
 
-    columns: the column or expression for each field of the rules; its values must not be NULL if the list can be ordered by the field. identity: the unique column that orders items with
-    equal values. position: a function that returns an item's position in a list ordered by a field. By default the position
+    columns: the columns or expressions for fields of the rules that have another name; the values must not be NULL if the list can be ordered by the field. table: the prefix of the other
+    columns, with its dot. identity: the unique column that orders items with equal values, and that the field `name` means; by default the table's id. position: a function that returns an item's position in a list ordered by a field. By default the position
     consists of the item's attribute with the field's name and the item's `id`.
     """
 
     def __init__(
         self,
         rules: ListRules,
-        columns: Mapping[str, LiteralString],
+        columns: Mapping[str, LiteralString] | None = None,
         *,
-        identity: LiteralString = "id",
+        table: LiteralString = "",
+        identity: LiteralString | None = None,
         position: Callable[[Item, str], Position] | None = None,
     ) -> None:
-        if set(columns) != {one.name for one in rules.fields}:
-            raise ValueError(f"the columns for {rules.name} do not match the fields of the list")
         self._rules = rules
-        self._columns = columns
-        self._identity: LiteralString = identity
+        self._identity: LiteralString = f"{table}id" if identity is None else identity
+        # The rules are part of the package, so their names are as safe as literals.
+        found: dict[str, LiteralString] = {}
+        for field in rules.fields:
+            name = cast("LiteralString", field.name)
+            found[name] = self._identity if name == "name" else table + name
+        self._columns: Mapping[str, LiteralString] = {**found, **(columns or {})}
+        if self._columns.keys() != found.keys():
+            raise ValueError(f"the columns for {rules.name} do not match the fields of the list")
         self._position = position or _attributes
 
     async def rows(
@@ -66,6 +71,17 @@ class SqlList(Generic[Item]):
         statement = sql.SQL(text).format(where=compiled.where, order=compiled.order)
         await cursor.execute(statement, {**compiled.params, **values})
         return await cursor.fetchall()
+
+    async def read(
+        self,
+        connection: Connection,
+        text: LiteralString,
+        query: ListQuery,
+        values: Mapping[str, object],
+        item: Callable[[Mapping[str, Any]], Item],
+    ) -> Page[Item]:
+        """Run a named query as `rows` does, and make a page of its items. item: makes an item from a row."""
+        return self.page([item(row) for row in await self.rows(connection, text, query, values)], query)
 
     def page(self, items: Sequence[Item], query: ListQuery) -> Page[Item]:
         """Make a page from the items of a query, without the extra item."""

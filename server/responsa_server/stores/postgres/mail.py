@@ -59,7 +59,7 @@ class Outbox:
 
 
 class PostgresMailStore:
-    """Implements `MailStore`."""
+    """The store of mails. All methods raise Unavailable if the store cannot be reached."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,7 +67,7 @@ class PostgresMailStore:
 
     @shielded
     async def find(self, tenant_id: str, mail_id: UUID) -> Mail | None:
-        """See `MailStore.find`."""
+        """Find a mail that is still useful; one that is not is deleted."""
         values = {"tenant_id": tenant_id, "id": mail_id}
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(self._queries["drop_expired"], values)
@@ -79,12 +79,14 @@ class PostgresMailStore:
 
     @shielded
     async def taken(self, tenant_id: str, email: str) -> bool:
-        """See `MailStore.taken`."""
+        """Whether a user of the tenant has this folded address."""
         return await self._any(tenant_id, "taken", {"tenant_id": tenant_id, "email": email})
 
     @shielded
     async def add_reset_code(self, tenant_id: str, email: str, code: bytes, seconds: float) -> bool:
-        """See `MailStore.add_reset_code`."""
+        """Store the digest of a reset code for the account with this address, unless it is stored already. Return False if there is no such account: no user, a
+        disabled one, or a service.
+        """
         values = {"tenant_id": tenant_id, "email": email, "code": code, "seconds": seconds}
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(self._queries["drop_expired_codes"], values)
@@ -92,7 +94,7 @@ class PostgresMailStore:
 
     @shielded
     async def drop(self, tenant_id: str, mail_id: UUID) -> None:
-        """See `MailStore.drop`."""
+        """Delete a mail that was sent, or that is not going to be sent."""
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(self._queries["drop"], {"tenant_id": tenant_id, "id": mail_id})
 

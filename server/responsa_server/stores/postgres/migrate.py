@@ -176,14 +176,14 @@ async def _has_vectors(connection: psycopg.AsyncConnection) -> bool:
 
 
 class PostgresMigrations:
-    """Implements `domain.parts.Migrations`."""
+    """The migration level of the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @shielded
     async def state(self) -> MigrationState:
-        """Compare the applied migrations with this version's migrations."""
+        """Read the migration level. Raises Unavailable."""
         async with self._database.no_tenant() as connection:
             present = [name for name, _ in await applied(connection)]
         return MigrationState(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from uuid import UUID
 
 from responsa_server.domain import names
@@ -19,7 +20,7 @@ class _IdentityTaken(Exception):
 
 
 class PostgresOpenIdStore:
-    """Implements `OpenIdStore`. A method that has begun runs to its end even if the caller is cancelled."""
+    """The store of external identities. Each method runs in one transaction, which also writes the method's audit event. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,7 +31,10 @@ class PostgresOpenIdStore:
 
     @shielded
     async def use_state(self, tenant_id: str, state: bytes, seconds: float) -> bool:
-        """See `OpenIdStore.use_state`."""
+        """Use up the state of a sign-in, and delete the tenant's expired ones. state: its SHA-256. seconds: how long the use must be remembered.
+
+        Return False if the state was used before, or if the tenant does not exist.
+        """
         values = {"tenant_id": tenant_id, "state": state, "seconds": seconds}
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(self._queries["drop_states"], values)
@@ -38,14 +42,18 @@ class PostgresOpenIdStore:
 
     @shielded
     async def sign_in(self, identity: ExternalIdentity) -> User | None:
-        """See `OpenIdStore.sign_in`."""
+        """Return the user with this identity, whose subject and time of sign-in are then set; None if no user has the identity."""
         return await self._sign_in(identity)
 
     @shielded
     async def register(
         self, user: User, identity: ExternalIdentity, code: bytes | None, audit: AuditEvent
     ) -> User:
-        """See `OpenIdStore.register`."""
+        """Store a user with an identity, and use up an invitation. code: the digest of its code, or None.
+
+        If another call has just stored the identity, return its user and change nothing. Raises AlreadyExists (OIDC_ADDRESS_TAKEN) if another user of the tenant
+        has the e-mail address, and Unauthenticated (CODE_INVALID) if the invitation is not good.
+        """
         try:
             async with self._database.tenant(identity.tenant_id) as connection:
                 return await self._register(connection, user, identity, code, audit)
@@ -57,7 +65,7 @@ class PostgresOpenIdStore:
 
     @shielded
     async def link(self, user_id: UUID, identity: ExternalIdentity, audit: AuditEvent) -> None:
-        """See `OpenIdStore.link`."""
+        """Give an identity to a user. A repetition changes and audits nothing. Raises AlreadyExists (OIDC_IDENTITY_TAKEN) if another user has the identity."""
         async with self._database.tenant(identity.tenant_id) as connection:
             if await self._add(connection, user_id, identity):
                 await self._audit.write(connection, audit)
@@ -71,7 +79,7 @@ class PostgresOpenIdStore:
 
     @shielded
     async def identities(self, who: Principal) -> Sequence[LinkedIdentity]:
-        """See `OpenIdStore.identities`."""
+        """Return the user's identities, oldest first."""
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
         async with self._database.tenant(who.tenant_id) as connection:
             found = await connection.execute(self._queries["identities"], values)
@@ -81,7 +89,10 @@ class PostgresOpenIdStore:
     async def unlink(
         self, who: Principal, identity_id: UUID, issuers: Sequence[str], audit: AuditEvent
     ) -> bool:
-        """See `OpenIdStore.unlink`."""
+        """Take an identity from the user. issuers: those whose identities can sign in. Return False if the user has no such identity.
+
+        Raises Precondition (LAST_SIGN_IN) if the user has neither a password nor another identity of these issuers.
+        """
         values = {
             "tenant_id": who.tenant_id,
             "user_id": who.user_id,
@@ -115,15 +126,7 @@ class PostgresOpenIdStore:
         code: bytes | None,
         audit: AuditEvent,
     ) -> User:
-        values = {
-            "id": user.id,
-            "tenant_id": user.tenant_id,
-            "display_name": user.display_name,
-            "email": user.email,
-            "role": user.role.value,
-            "first": False,
-            "code": code,
-        }
+        values = {**asdict(user), "first": False, "code": code}
         row = await one_row(connection, self._shared["add_user"], values)
         if row is None:
             if await one_row(connection, self._queries["owner"], _values(identity)) is not None:

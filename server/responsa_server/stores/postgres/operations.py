@@ -28,8 +28,7 @@ from responsa_server.domain.knowledge import (
     OCR_PAGES,
     CanonicalText,
     Chunking,
-    Claim,
-    IngestStage,
+    IngestClaim,
     IngestTask,
     JobKind,
     Operation,
@@ -41,14 +40,14 @@ from responsa_server.domain.lists import OPERATIONS
 from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.people import AuditEvent, Reader
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, build, one_row, shielded
 from responsa_server.stores.postgres.generation_table import GenerationTable
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.staging import PIECE_BYTES, staged
 
-_LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
+_LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS)
 # The number of seconds for which a replaced version is kept. An unfinished answer may still cite the version, so this time is
 # longer than any turn may take.
 _PRUNE_AFTER = 600.0
@@ -62,7 +61,7 @@ _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
 
 
 class OperationStore:
-    """Implements the port `Operations` for all tenants. Each call is for one tenant."""
+    """Operations of a tenant. Methods raise NotFound for an unknown operation. Each call is for one tenant."""
 
     def __init__(self, database: Database, queue: JobQueue, *, external_vectors: bool = False) -> None:
         """external_vectors: whether a `VectorStore` holds the vectors. If so, a cancellation that removes a document enqueues the job that removes the
@@ -78,7 +77,7 @@ class OperationStore:
 
     @shielded
     async def get(self, reader: Reader, operation_id: UUID) -> Operation:
-        """Read an operation. Raises NotFound."""
+        """Return one operation. It exists for the user who began it, for administrators, and for readers of its document or its collection."""
         async with self._database.keyed(reader, one_write=True) as connection:
             values = {"tenant": reader.tenant_id, "id": operation_id}
             row = await one_row(connection, self._queries["get_shown"], values)
@@ -88,7 +87,7 @@ class OperationStore:
 
     @shielded
     async def seqs(self, reader: Reader, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
-        """The seq of each existing operation, by id."""
+        """Return the seq of each existing operation, by id."""
         values = {"tenant": reader.tenant_id, "ids": list(operation_ids)}
         async with self._database.keyed(reader, one_write=True) as connection:
             return dict(await (await connection.execute(self._queries["seqs"], values)).fetchall())
@@ -97,16 +96,17 @@ class OperationStore:
     async def list(
         self, reader: Reader, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
-        """A page of operations, newest first. user_id: the user whose operations are listed; None lists all users' operations."""
+        """Return a page of one user's operations, newest first. user_id: None means all users."""
         query = ListQuery(limit, OPERATIONS.orders[0], after)
         values = {"tenant": reader.tenant_id, "user": user_id}
         async with self._database.reading(reader) as connection:
-            rows = await _LIST.rows(connection, self._queries["list"], query, values)
-        return _LIST.page([from_row(row) for row in rows], query)
+            return await _LIST.read(connection, self._queries["list"], query, values, from_row)
 
     @shielded
     async def cancel(self, tenant_id: str, operation_id: UUID, audit: AuditEvent | None = None) -> None:
-        """End an operation with OPERATION_CANCELLED unless it has already ended. The document is as it was before the operation. Raises NotFound."""
+        """End an operation with OPERATION_CANCELLED unless it has already ended. Its worker can write nothing
+        afterwards. The transaction also writes the audit event.
+        """
         name = names.operation(operation_id)
         error = Cancelled(
             Reason.OPERATION_CANCELLED, "The operation was cancelled by a call.", {"operation": name}
@@ -139,7 +139,7 @@ class OperationStore:
 
     @shielded
     async def delete(self, tenant_id: str, operation_id: UUID, audit: AuditEvent | None = None) -> None:
-        """Delete the record of an operation that has ended. Raises NotFound, Precondition (OPERATION_RUNNING)."""
+        """Delete an operation that has ended, and write the audit event. Raises Precondition OPERATION_RUNNING."""
         async with self._database.tenant(tenant_id) as connection:
             await find(self._queries, connection, tenant_id, operation_id)
             values = {"tenant": tenant_id, "id": operation_id}
@@ -162,7 +162,7 @@ class Publisher:
         self._queries = Queries("operations.sql")
 
     async def publish(
-        self, connection: Connection, claim: Claim, searched: int, total: int | None = None
+        self, connection: Connection, claim: IngestClaim, searched: int, total: int | None = None
     ) -> bool:
         """Make a version searchable in place of the former version, and end its operation. searched: the number of the former version. total: the number of passages; None if the
         operation has it already. Returns False if the former version is a newer one. Raises GenerationSwitched.
@@ -239,7 +239,7 @@ class IngestionStore:
             generation,
             original,
         ) = row
-        claim = Claim(
+        claim = IngestClaim(
             tenant_id, operation_id, epoch, collection_id, document_id, version, embedding, generation
         )
         # In pieces, because a call that ends the operation waits for each of them.
@@ -260,7 +260,7 @@ class IngestionStore:
         )
 
     @shielded
-    async def _discard_some(self, claim: Claim) -> bool:
+    async def _discard_some(self, claim: IngestClaim) -> bool:
         """Remove some of the rows of earlier attempts. Returns whether there may be more. Raises OwnershipLost."""
         async with self._database.keyed(claim.tenant_id) as connection:
             await hold(self._queries, connection, _values(claim))
@@ -269,7 +269,7 @@ class IngestionStore:
             )
 
     @shielded
-    async def original(self, claim: Claim, start: int, count: int) -> bytes:
+    async def original(self, claim: IngestClaim, start: int, count: int) -> bytes:
         """Read bytes of the original. Raises OwnershipLost if the version has been deleted."""
         values = {**_values(claim), "start": start, "count": count}
         async with self._database.keyed(claim.tenant_id, one_write=True) as connection:
@@ -281,7 +281,7 @@ class IngestionStore:
         return bytes(row[0])
 
     @shielded
-    async def unchanged(self, claim: Claim, parser: str) -> None:
+    async def unchanged(self, claim: IngestClaim, parser: str) -> None:
         """Remove the version, because its text is that of the version that it reads again, and end the operation. Raises OwnershipLost."""
         values = {**_values(claim), "parser": parser}
         async with self._database.keyed(claim.tenant_id) as connection:
@@ -297,7 +297,7 @@ class IngestionStore:
             await connection.execute(self._queries["drop_version"], values)
 
     @shielded
-    async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
+    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
         """Store the canonical text and set the stage to EMBEDDING. Raises OwnershipLost."""
         values = {**_values(claim), "total": passages_total}
         async with self._database.keyed(claim.tenant_id) as connection:
@@ -305,7 +305,7 @@ class IngestionStore:
             await self._store_text(connection, claim, text)
             await connection.execute(self._queries["embedding"], values)
 
-    async def _store_text(self, connection: Connection, claim: Claim, text: CanonicalText) -> None:
+    async def _store_text(self, connection: Connection, claim: IngestClaim, text: CanonicalText) -> None:
         """Store the canonical text of an operation that this transaction holds."""
         values = {
             **_values(claim),
@@ -331,7 +331,9 @@ class IngestionStore:
                 await connection.execute(self._queries["canonical"], {**values, **placed})
 
     @shielded
-    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
+    async def write(
+        self, claim: IngestClaim, passages: Sequence[NewPassage], passages_done: int | None
+    ) -> None:
         """Store passages, which are not searchable yet, and the progress if `passages_done` is not None. Raises OwnershipLost."""
         async with self._database.keyed(claim.tenant_id) as connection:
             await hold(self._queries, connection, _values(claim))
@@ -356,7 +358,7 @@ class IngestionStore:
 
     @shielded
     async def publish(
-        self, claim: Claim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
+        self, claim: IngestClaim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
     ) -> bool | None:
         """Store the text and the last passages, make this version searchable in place of the former version, and end the operation, or leave both to the run that holds it. Raises OwnershipLost,
         GenerationSwitched.
@@ -378,7 +380,7 @@ class IngestionStore:
             return await self._publisher.publish(connection, claim, document[0], total)
 
     @shielded
-    async def fail(self, claim: Claim, error: ResponsaError) -> None:
+    async def fail(self, claim: IngestClaim, error: ResponsaError) -> None:
         """End the operation with an error and delete all rows of the version. Raises OwnershipLost."""
         if not await self._end(claim.tenant_id, claim.operation_id, error, claim.epoch):
             raise OwnershipLost
@@ -456,33 +458,16 @@ async def _end(
 
 def from_row(row: Mapping[str, Any]) -> Operation:
     """An operation from all columns of its row. Its collection has the id of the column `shown`, if the query has it; otherwise the id of the tables."""
-    return Operation(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        user_id=row["user_id"],
-        document_id=row["document_id"],
-        version=row["version"],
-        stage=IngestStage(row["stage"]),
-        passages_done=row["passages_done"],
-        passages_total=row["passages_total"],
+    return build(
+        Operation,
+        row,
         error=error_from_row(row),
-        unchanged=row["unchanged"],
-        epoch=row["epoch"],
-        create_time=row["create_time"],
-        update_time=row["update_time"],
-        seq=row["seq"],
-        stage_time=row["stage_time"],
-        kind=OperationKind(row["kind"]),
         collection_id=row.get("shown") or row["collection_id"] or "",
         source_id=row["source_id"] or "",
-        subject=row["subject"],
-        counts=row["counts"],
-        cause=row["cause"],
-        charset=row["charset"],
     )
 
 
-def _values(claim: Claim) -> dict[str, object]:
+def _values(claim: IngestClaim) -> dict[str, object]:
     return {
         "tenant": claim.tenant_id,
         "id": claim.operation_id,

@@ -289,12 +289,10 @@ class PostgresLexicalIndex:
         self._queries = Queries("passages.sql")
 
     def session(self, reader: Reader) -> AbstractAsyncContextManager[None]:
-        """See `LexicalIndex.session`."""
         return self._database.search_session(reader)
 
     @shielded
     async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
-        """See `LexicalIndex.documents`."""
         params: dict[str, object] = {}
         where = compile_filter(filters, SEARCHED, DOCUMENT_COLUMNS, params)
         statement = sql.SQL(self._queries["documents"]).format(where=where)
@@ -312,7 +310,6 @@ class PostgresLexicalIndex:
 
     @shielded
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
-        """See `LexicalIndex.statistics`."""
         values = {"collections": _listed(scope.collections), "terms": list(terms)}
         totals, counts = await self._search(scope.reader, values, "collection_statistics", "term_frequencies")
         found = {
@@ -330,26 +327,22 @@ class PostgresLexicalIndex:
 
     @shielded
     async def meant(self, reader: Reader, collections: Sequence[str]) -> Sequence[str]:
-        """See `LexicalIndex.meant`."""
         [rows] = await self._search(reader, {"names": list(collections)}, "meant")
         return [id_ for (id_,) in rows]
 
     @shielded
     async def hides(self, scope: SearchScope) -> bool:
-        """See `LexicalIndex.hides`."""
         values = {"collections": _listed(scope.collections)}
         [[(hidden,)]] = await self._search(scope.reader, values, "hides")
         return bool(hidden)
 
     @shielded
     async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
-        """See `LexicalIndex.synonyms`."""
         [rows] = await self._search(reader, {"collections": list(collections)}, "synonyms")
         return dict(rows)
 
     @shielded
     async def matching(self, reader: Reader, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
-        """See `LexicalIndex.matching`."""
         statements: list[Statement] = [
             (self._queries["matching"], {"tenant": reader.tenant_id, **_values(query)}) for query in queries
         ]
@@ -360,7 +353,6 @@ class PostgresLexicalIndex:
     async def candidates(
         self, scope: SearchScope, terms: Sequence[str], ids: Collection[UUID]
     ) -> Sequence[LexicalCandidate]:
-        """See `LexicalIndex.candidates`."""
         values = {
             "collections": _listed(scope.collections),
             "terms": list(terms),
@@ -371,13 +363,11 @@ class PostgresLexicalIndex:
 
     @shielded
     async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
-        """See `LexicalIndex.passages`."""
         [rows] = await self._search(reader, {"ids": uuid_array(ids)}, "passages")
         return _in_order(rows, ids)
 
     @shielded
     async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
-        """See `LexicalIndex.before`."""
         [rows] = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "before")
         return {id_: text.decode(errors="ignore") for id_, text in rows}
 
@@ -385,7 +375,6 @@ class PostgresLexicalIndex:
     async def around(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
-        """See `LexicalIndex.around`."""
         [rows] = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "around")
         return {id_: (start, bytes(text)) for id_, start, text in rows}
 

@@ -19,7 +19,6 @@ class Pool(AsyncConnectionPool[_Connection]):
     """
 
     async def getconn(self, timeout: float | None = None) -> _Connection:  # noqa: ASYNC109  the parameter of the library
-        """See `AsyncConnectionPool.getconn`."""
         before = _cancellations()
         connection = await super().getconn(timeout)
         if _cancellations() > before:

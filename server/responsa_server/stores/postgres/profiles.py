@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import dict_row
-
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import Document
 from responsa_server.domain.people import Principal
@@ -19,14 +17,14 @@ from responsa_server.domain.profiles import (
     ProfileDocument,
     ProfilePart,
 )
-from responsa_server.stores.postgres.database import Database, Queries, shielded
+from responsa_server.stores.postgres.database import Database, Queries, all_rows, shielded
 from responsa_server.stores.postgres.documents import DocumentStore
 
 _USERS: Final = "users/"
 
 
 class PostgresProfiles:
-    """Implements the port `Profiles` for all tenants. Each call is for one tenant."""
+    """The profiles of the caller's tenant. Each call is for one tenant."""
 
     def __init__(self, database: Database, documents: DocumentStore) -> None:
         self._database = database
@@ -35,7 +33,10 @@ class PostgresProfiles:
 
     @shielded
     async def person(self, who: Principal, subject: str) -> Person | None:
-        """See `Profiles.person`. A subject that several users have is nobody's in particular."""
+        """The person with this subject: users/{uuid}, or the subject of a user or of documents. None for a user that does not exist; a text that nobody has as subject is a person
+        without an account.
+        A subject that several users have is nobody's in particular.
+        """
         named = subject.startswith(_USERS)
         values: dict[str, object] = {"tenant": who.tenant_id, "subject": subject}
         if named:
@@ -44,9 +45,7 @@ class PostgresProfiles:
                 return None
             values["user"] = identity
         async with self._database.tenant(who.tenant_id) as database:
-            cursor = database.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["user" if named else "users_with"], values)
-            rows = await cursor.fetchall()
+            rows = await all_rows(database, self._queries["user" if named else "users_with"], values)
         if len(rows) == 1:
             (row,) = rows
             name = names.user(row["id"])
@@ -55,19 +54,17 @@ class PostgresProfiles:
 
     @shielded
     async def profile(self, who: Principal, person: Person) -> Profile:
-        """See `Profiles.profile`."""
+        """What is held about a person, without the documents that the caller may not read."""
         values = {
             "tenant": who.tenant_id,
             "subjects": list(person.subjects),
             "most": MAX_PROFILE_DOCUMENTS,
         }
         async with self._database.reading(who) as database:
-            cursor = database.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["documents"], values)
-            rows = await cursor.fetchall()
+            rows = await all_rows(database, self._queries["documents"], values)
             made_by = {row["source_id"] for row in rows}
-            await cursor.execute(self._queries["sources"], {**values, "sources": sorted(made_by)})
-            sources = await cursor.fetchall()
+            values["sources"] = sorted(made_by)
+            sources = await all_rows(database, self._queries["sources"], values)
         found = await self._documents.find(who, [row["id"] for row in rows])
         parts = _parts(rows, sources, found)
         return Profile(person, parts, rows[0]["total"] if rows else 0)

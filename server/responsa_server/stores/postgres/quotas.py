@@ -22,7 +22,7 @@ from responsa_server.stores.postgres.users import lock_changeable
 
 
 class PostgresQuotas:
-    """Implements the port `Quotas`. rules: the quotas of the settings."""
+    """The store of usage and of exceptions. All methods raise Unavailable if the store cannot be reached. rules: the quotas of the settings."""
 
     def __init__(self, database: Database, rules: QuotaRules) -> None:
         self._database = database
@@ -32,7 +32,7 @@ class PostgresQuotas:
 
     @shielded
     async def usage(self, tenant_id: str, user_id: UUID) -> UserUsage:
-        """See `Quotas.usage`."""
+        """Return the usage of a user and the quota that applies to the user's role now. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
             return await self._read(connection, tenant_id, user_id)
 
@@ -48,7 +48,10 @@ class PostgresQuotas:
         *,
         by_owner: bool = False,
     ) -> UserUsage:
-        """See `Quotas.update`."""
+        """Change a user's exception in one transaction. by_owner: whether an owner of the installation makes the change. change: the new limits, by the field of `Quota`. dropped: the fields in which the role's limit applies
+        again. etag: the expected etag; "" accepts any. A call that changes nothing is not audited. Raises NotFound, Conflict (ETAG_MISMATCH), and
+        NotPermitted (ROLE_REQUIRED) for an owner of the installation, whom only owners limit.
+        """
         async with self._database.locking(tenant_id) as connection:
             # Two changes of one exception follow each other, also the first two.
             await lock_changeable(connection, tenant_id, user_id, by_owner=by_owner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -16,19 +17,18 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    build,
     changed_meanwhile,
     one_row,
     shielded,
 )
 from responsa_server.stores.postgres.listing import SqlList
 
-_LIST: Final[SqlList[ServiceGrant]] = SqlList(
-    SERVICE_GRANTS, {"service": "service_id", "user": "user_id", "create_time": "create_time"}
-)
+_LIST: Final[SqlList[ServiceGrant]] = SqlList(SERVICE_GRANTS, {"service": "service_id", "user": "user_id"})
 
 
 class PostgresServiceGrants:
-    """Implements the port `ServiceGrants` for all tenants. Each call is for one tenant."""
+    """The store of service grants. Each change runs in one transaction, which also writes the change's audit event. Each call is for one tenant."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -37,7 +37,10 @@ class PostgresServiceGrants:
 
     @shielded
     async def add(self, grant: ServiceGrant, audit: AuditEvent) -> ServiceGrant:
-        """See `ServiceGrants.add`."""
+        """Store a grant; the database sets create_time. If there is such a grant already, return it and change nothing.
+
+        Raises NotFound for a service or a user that does not exist, and InvalidRequest for one that cannot have the grant.
+        """
         values = {
             "tenant": grant.tenant_id,
             "id": grant.id,
@@ -68,16 +71,17 @@ class PostgresServiceGrants:
 
     @shielded
     async def list(self, tenant_id: str, query: ListQuery) -> Page[ServiceGrant]:
-        """See `ServiceGrants.list`."""
         async with self._database.tenant(tenant_id) as connection:
-            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
-        return _LIST.page([ServiceGrant(**row) for row in rows], query)
+            values = {"tenant": tenant_id}
+            return await _LIST.read(
+                connection, self._queries["list"], query, values, partial(build, ServiceGrant)
+            )
 
     @shielded
     async def remove(
         self, tenant_id: str, grant_id: UUID, audit: Callable[[ServiceGrant], AuditEvent]
     ) -> ServiceGrant:
-        """See `ServiceGrants.remove`."""
+        """Delete a grant and return it. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id, "id": grant_id}
             row = await one_row(connection, self._queries["remove"], values)

@@ -12,12 +12,17 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Cancelled, Exhausted, NotFound, Precondition, Reason, ResponsaError
-from responsa_server.domain.knowledge import Claim, GenerationSwitched, JobKind, Operation, OwnershipLost
+from responsa_server.domain.knowledge import (
+    GenerationSwitched,
+    IngestClaim,
+    JobKind,
+    Operation,
+    OwnershipLost,
+)
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FAILED_ROWS
 from responsa_server.domain.people import AuditEvent, Principal, Role
@@ -34,14 +39,21 @@ from responsa_server.domain.sources import DocumentKey, RunClaim, Source
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    all_rows,
+    one_row,
+    shielded,
+)
 from responsa_server.stores.postgres.documents import DocumentStore, run_values
 from responsa_server.stores.postgres.jobs import JobQueue, JobRank
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
 from responsa_server.stores.postgres.sources import source_of
 
-_LIST: Final[SqlList[FailedRow]] = SqlList(FAILED_ROWS, {"create_time": "create_time"})
+_LIST: Final[SqlList[FailedRow]] = SqlList(FAILED_ROWS)
 _MOST_PROBLEM_CHARACTERS: Final = 1000
 MOST_WAITING: Final = 1000
 """The number of runs of a source that may be open."""
@@ -57,7 +69,7 @@ _NOT_PUBLISHED: Final = "The run of the source did not publish this version, bec
 
 
 class PostgresSourceRuns:
-    """Implements the port `SourceRuns` for all tenants."""
+    """Runs of sources."""
 
     def __init__(
         self, database: Database, queue: JobQueue, new_id: NewId, *, external_vectors: bool = False
@@ -79,7 +91,9 @@ class PostgresSourceRuns:
     async def start(
         self, who: Principal, source_id: str, subject: str, *, confirmed: bool, retry: bool = False
     ) -> Operation:
-        """See `SourceRuns.start`."""
+        """Add a run, which begins when the earlier runs of the source have ended. If a run of the caller for the same subject waits already, it is returned. Raises NotFound,
+        Precondition (SOURCE_RUNNING) for a second run for all subjects, Exhausted (LIMIT_REACHED).
+        """
         async with self._database.locking(who.tenant_id) as database:
             operation = await self._add(database, who, source_id, NewRun(subject, confirmed, retry=retry))
             if operation is None:
@@ -99,7 +113,9 @@ class PostgresSourceRuns:
         *,
         named: bool,
     ) -> Sequence[Operation]:
-        """See `SourceRuns.notify`."""
+        """Add a run for the subject to each of these sources, or none at all. named: whether the caller named the sources; otherwise those that have been deleted are left out. A repeated call with
+        the same request_id returns the runs of the first call, as long as their records exist. Raises NotFound, AlreadyExists (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
+        """
         body = {
             "subject": hashlib.sha256(subject.encode()).hexdigest(),
             "sources": " ".join(sorted(sources)) if named else "",
@@ -109,9 +125,11 @@ class PostgresSourceRuns:
             earlier = await self._requests.claim(database, who, request_id, "notification", body)
             if earlier:
                 ids = [names.parse_uuid("operations", one) for one in earlier.split()]
-                cursor = database.cursor(row_factory=dict_row)
-                await cursor.execute(self._queries["named"], {"tenant": who.tenant_id, "ids": ids})
-                return [operations.from_row(row) for row in await cursor.fetchall()]
+                values = {"tenant": who.tenant_id, "ids": ids}
+                return [
+                    operations.from_row(row)
+                    for row in await all_rows(database, self._queries["named"], values)
+                ]
             found = list[Operation]()
             for one in sorted(sources):  # in one order, so that no two calls wait for each other
                 operation = await self._add(database, who, one, NewRun(subject, cause=cause))
@@ -127,7 +145,7 @@ class PostgresSourceRuns:
 
     @shielded
     async def scheduled(self, tenant_id: str, schedule_id: UUID) -> Source | None:
-        """See `SourceRuns.scheduled`."""
+        """Return the source with this schedule; None if it was deleted or has another schedule by now."""
         values = {"tenant": tenant_id, "schedule": schedule_id}
         async with self._database.tenant(tenant_id) as database:
             row = await one_row(database, self._queries["scheduled"], values)
@@ -137,7 +155,9 @@ class PostgresSourceRuns:
     async def start_scheduled(
         self, tenant_id: str, schedule_id: UUID, due: datetime, next_run_time: datetime
     ) -> Operation | None:
-        """See `SourceRuns.start_scheduled`."""
+        """Add the run that was due, in the name of the administrator of the source, and store when the next one is due. Returns None without a new run: the run was added already, a run for all subjects
+        has not ended, or the administrator was deleted.
+        """
         values = {"tenant": tenant_id, "schedule": schedule_id, "due": due, "next_run": next_run_time}
         async with self._database.locking(tenant_id) as database:
             row = await one_row(database, self._queries["take_schedule"], values)
@@ -150,7 +170,9 @@ class PostgresSourceRuns:
 
     @shielded
     async def wake(self, tenant_id: str, operation_id: UUID) -> None:
-        """See `SourceRuns.wake`."""
+        """Make the job of the next run: of the runs that wait for the end of this run, the run that has waited longest. Make no job if that run already has
+        one, or if a run of the source works.
+        """
         values = {"tenant": tenant_id, "id": operation_id}
         async with self._database.tenant(tenant_id) as database:
             # A call that saw the ended run work, and so makes no job, holds this lock until its run can be seen.
@@ -196,16 +218,18 @@ class PostgresSourceRuns:
 
     @shielded
     async def failed_rows(self, who: Principal, source_id: str, query: ListQuery) -> Page[FailedRow]:
-        """See `SourceRuns.failed_rows`."""
+        """Return a page of the rows that were set aside. Raises NotFound."""
         values = {"tenant": who.tenant_id, "source": source_id}
         async with self._database.tenant(who.tenant_id) as database:
             await self._require(database, who.tenant_id, source_id)
-            rows = await _LIST.rows(database, self._queries["failed_rows"], query, values)
-        return _LIST.page([FailedRow(**row) for row in rows], query)
+            failed = self._queries["failed_rows"]
+            return await _LIST.read(database, failed, query, values, lambda row: FailedRow(**row))
 
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> RunTask | None:
-        """See `SourceRuns.begin`."""
+        """Claim a run, and take over the outcome of ended ingestions that earlier runs began. Returns None if the run has ended. Raises OwnershipLost while another run of the source
+        works, NotFound if the source was deleted.
+        """
         async with self._database.tenant(tenant_id) as database:
             values = {"tenant": tenant_id, "id": operation_id}
             found = await one_row(database, self._queries["source_of"], values)
@@ -237,7 +261,7 @@ class PostgresSourceRuns:
 
     @shielded
     async def is_running(self, tenant_id: str, operation_id: UUID) -> bool:
-        """See `SourceRuns.is_running`."""
+        """Return whether the run has not ended."""
         try:
             async with self._database.tenant(tenant_id) as database:
                 return not (await operations.find(self._operations, database, tenant_id, operation_id)).done
@@ -246,14 +270,14 @@ class PostgresSourceRuns:
 
     @shielded
     async def failed(self, claim: RunClaim) -> frozenset[DocumentKey]:
-        """See `SourceRuns.failed`."""
+        """Return the kinds and keys of the rows that earlier runs set aside; the key is "" if it could not be read."""
         async with self._database.tenant(claim.tenant_id) as database:
             cursor = await database.execute(self._queries["failed_keys"], run_values(claim))
             return frozenset(DocumentKey(kind, key) for kind, key in await cursor.fetchall())
 
     @shielded
     async def known(self, claim: RunClaim) -> Mapping[DocumentKey, StoredDocument]:
-        """See `SourceRuns.known`."""
+        """Return the documents of the source."""
         async with self._database.tenant(claim.tenant_id) as database:
             rows = await database.execute(self._queries["known"], run_values(claim))
             # Without a list of all rows, of which there may be very many.
@@ -271,7 +295,9 @@ class PostgresSourceRuns:
         failures: Sequence[NewFailure],
         gone: Sequence[DocumentKey] = (),
     ) -> None:
-        """See `SourceRuns.planned`."""
+        """Store what the run will do, and forget what an earlier attempt wanted to publish together. changes: the number of documents to make or delete. gone: the documents that
+        `publish` deletes with the changes of their subjects. Raises OwnershipLost.
+        """
         values = {
             **run_values(claim),
             "counts": Jsonb(asdict(counts)),
@@ -287,13 +313,13 @@ class PostgresSourceRuns:
 
     @shielded
     async def check(self, claim: RunClaim) -> None:
-        """See `SourceRuns.check`."""
+        """Raises OwnershipLost if the run was cancelled or taken over."""
         async with self._held(claim):
             pass
 
     @shielded
     async def set_aside(self, claim: RunClaim, failure: NewFailure, subject: str) -> None:
-        """See `SourceRuns.set_aside`."""
+        """Store one more row that makes no document. subject: the subject whose documents then stay as they are; "" if others do not depend on the row. Raises OwnershipLost."""
         async with self._held(claim) as database:
             await self._insert(database, claim, [failure])
             await database.execute(self._queries["failed_together"], {**run_values(claim), "failed": 1})
@@ -304,14 +330,16 @@ class PostgresSourceRuns:
 
     @shielded
     async def wait(self, claim: RunClaim) -> None:
-        """See `SourceRuns.wait`."""
+        """Store that all rows have been read, and all changes made but for the indexing. A run for all subjects forgets what earlier runs set aside. Raises OwnershipLost."""
         async with self._held(claim) as database:
             for name in ("forget_earlier_failures", "wait"):
                 await database.execute(self._queries[name], run_values(claim))
 
     @shielded
     async def publish(self, claim: RunClaim) -> Sequence[UUID]:
-        """See `SourceRuns.publish`."""
+        """Publish some subjects whose documents are all indexed: all of a subject in one transaction, new versions and deletions. If one of them could not be indexed, none is published,
+        and their rows are set aside. Returns the operations that ended; none if no subject is ready. Raises OwnershipLost.
+        """
         ended = list[UUID]()
         subjects = await self._ready(claim)
         try:
@@ -337,9 +365,8 @@ class PostgresSourceRuns:
             locked = await database.execute(self._queries["lock_documents"], values)
             values["documents"] = [document for (document,) in await locked.fetchall()]
             await database.execute(self._queries["lock_operations"], values)
-            cursor = database.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["together"], values)
-            for _, rows in groupby(await cursor.fetchall(), key=itemgetter("subject")):
+            found = await all_rows(database, self._queries["together"], values)
+            for _, rows in groupby(found, key=itemgetter("subject")):
                 group = list(rows)
                 # What was read before the locks may have changed.
                 if all(row["gone"] or not row["waits"] or row["indexed"] for row in group):
@@ -387,7 +414,7 @@ class PostgresSourceRuns:
             await database.execute(self._queries["set_metadata"], values)
             searched = True
             if row["waits"]:
-                version = Claim(
+                version = IngestClaim(
                     tenant_id,
                     row["operation_id"],
                     row["epoch"],
@@ -416,7 +443,7 @@ class PostgresSourceRuns:
 
     @shielded
     async def release(self, tenant_id: str, operation_id: UUID) -> Sequence[UUID]:
-        """See `SourceRuns.release`."""
+        """Cancel the versions that wait for a run which will not publish them. Returns their operations."""
         claim = RunClaim(tenant_id, operation_id, 0, "")
         ended = list[UUID]()
         while held := await self._held_back(claim):
@@ -451,14 +478,14 @@ class PostgresSourceRuns:
 
     @shielded
     async def earlier(self, claim: RunClaim) -> Sequence[UUID]:
-        """See `SourceRuns.earlier`."""
+        """Return the ended runs of the source for which versions still wait."""
         async with self._database.tenant(claim.tenant_id) as database:
             found = await database.execute(self._queries["earlier"], run_values(claim))
             return [run for (run,) in await found.fetchall()]
 
     @shielded
     async def settle(self, claim: RunClaim) -> int:
-        """See `SourceRuns.settle`."""
+        """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the next run. Returns how many documents are still to be published or deleted. Raises OwnershipLost."""
         async with self._held(claim) as database:
             failed = await self._take_over(database, claim)
             row = await (await database.execute(self._queries["waiting"], run_values(claim))).fetchone()
@@ -481,13 +508,13 @@ class PostgresSourceRuns:
 
     @shielded
     async def end(self, claim: RunClaim) -> None:
-        """See `SourceRuns.end`."""
+        """End the run. Raises OwnershipLost."""
         async with self._held(claim) as database:
             await database.execute(self._queries["end"], run_values(claim))
 
     @shielded
     async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """See `SourceRuns.fail`."""
+        """End the run with an error, unless it has ended."""
         values = {"tenant": tenant_id, "id": operation_id, **operations.error_columns(error)}
         async with self._database.tenant(tenant_id) as database:
             await database.execute(self._queries["fail"], values)

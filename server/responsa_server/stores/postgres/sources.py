@@ -14,26 +14,17 @@ from responsa_server.domain.lists import SOURCES
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sources import NewSource, Source, SourceChange
 from responsa_server.domain.turns import NewId
-from responsa_server.stores.postgres.database import Connection, Database, one_row, shielded
+from responsa_server.stores.postgres.database import Connection, Database, build, one_row, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import already_exists
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
 
-_LIST: Final[SqlList[Source]] = SqlList(
-    SOURCES,
-    {
-        "name": "id",
-        "display_name": "display_name",
-        "connection": "connection",
-        "create_time": "create_time",
-        "update_time": "update_time",
-    },
-)
+_LIST: Final[SqlList[Source]] = SqlList(SOURCES)
 
 
 class PostgresSources(ResourceStore[Source, str]):
-    """Implements the port `Sources` for all tenants. Each call is for one tenant."""
+    """The sources of the caller's tenant. Each call is for one tenant."""
 
     def __init__(self, database: Database, queue: JobQueue, new_id: NewId) -> None:
         """queue, new_id: for the jobs that wait for schedules."""
@@ -51,7 +42,7 @@ class PostgresSources(ResourceStore[Source, str]):
         collection: str,
         next_run_time: datetime | None = None,
     ) -> Source:
-        """See `Sources.create`. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS)."""
+        """Create a source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the first run; None without a schedule. Raises AlreadyExists if the id is taken."""
         values = {
             "tenant": who.tenant_id,
             "id": source.id,
@@ -73,23 +64,22 @@ class PostgresSources(ResourceStore[Source, str]):
 
     @shielded
     async def get(self, who: Principal, source_id: str) -> Source:
-        """See `Sources.get`."""
+        """Return one source. Raises NotFound."""
         async with self._database.tenant(who.tenant_id) as database:
             return await self._row(database, "get", who, source_id)
 
     @shielded
     async def mappings(self, who: Principal) -> Mapping[str, str]:
-        """See `Sources.mappings`."""
+        """Return the texts of all mappings, by the ids of their sources."""
         async with self._database.tenant(who.tenant_id) as database:
             cursor = await database.execute(self._queries["mappings"], {"tenant": who.tenant_id})
             return dict(await cursor.fetchall())
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Source]:
-        """See `Sources.list`."""
         async with self._database.tenant(who.tenant_id) as database:
-            rows = await _LIST.rows(database, self._queries["list"], query, {"tenant": who.tenant_id})
-        return _LIST.page([source_of(row) for row in rows], query)
+            values = {"tenant": who.tenant_id}
+            return await _LIST.read(database, self._queries["list"], query, values, source_of)
 
     @shielded
     async def update(
@@ -101,7 +91,10 @@ class PostgresSources(ResourceStore[Source, str]):
         etag: str,
         next_run_time: datetime | None = None,
     ) -> Source:
-        """See `Sources.update`. An update without fields changes nothing."""
+        """Update a source. named: the connection and the collection of the new mapping, and next_run_time its schedule; None without a mapping. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
+        (ETAG_MISMATCH).
+        An update without fields changes nothing.
+        """
         connection, collection = named or (None, None)
         async with self._database.locking(who.tenant_id) as database:
             locked = await self._locked(database, who, source_id, etag)
@@ -127,7 +120,7 @@ class PostgresSources(ResourceStore[Source, str]):
 
     @shielded
     async def delete(self, who: Principal, source_id: str, etag: str) -> None:
-        """See `Sources.delete`."""
+        """Delete a source. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         async with self._database.locking(who.tenant_id) as database:
             await self._locked(database, who, source_id, etag)
             await database.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": source_id})
@@ -148,15 +141,4 @@ def _missing(name: str) -> NotFound:
 
 def source_of(row: Mapping[str, Any]) -> Source:
     """A source from the columns of its row."""
-    return Source(
-        id=row["id"],
-        display_name=row["display_name"],
-        mapping=row["mapping"],
-        connection=row["connection"],
-        collection=row["collection"],
-        revision=row["revision"],
-        create_time=row["create_time"],
-        update_time=row["update_time"],
-        next_run_time=row["next_run_time"],
-        newest_run=row.get("newest_run"),
-    )
+    return build(Source, row)

@@ -16,14 +16,12 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TEACHERS
 from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
-from responsa_server.stores.postgres.database import Database, one_row, shielded
+from responsa_server.stores.postgres.database import Database, build, one_row, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
 
-_LIST: Final[SqlList[Teacher]] = SqlList(
-    TEACHERS, {"display_name": "display_name", "create_time": "create_time"}
-)
+_LIST: Final[SqlList[Teacher]] = SqlList(TEACHERS)
 
 
 class PostgresTeachers(ResourceStore[Teacher, UUID]):
@@ -66,16 +64,14 @@ class PostgresTeachers(ResourceStore[Teacher, UUID]):
 
     @shielded
     async def get(self, who: Principal, identity: UUID) -> Teacher:
-        """See `Teachers.get`."""
         async with self._database.tenant(who.tenant_id) as connection:
             return await self._row(connection, "get", who, identity)
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
-        """See `Teachers.list`."""
         async with self._database.tenant(who.tenant_id) as connection:
-            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": who.tenant_id})
-        return _LIST.page([_teacher(row) for row in rows], query)
+            values = {"tenant": who.tenant_id}
+            return await _LIST.read(connection, self._queries["list"], query, values, _teacher)
 
     @shielded
     async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
@@ -98,7 +94,6 @@ class PostgresTeachers(ResourceStore[Teacher, UUID]):
 
     @shielded
     async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
-        """See `Teachers.delete`."""
         async with self._database.locking(who.tenant_id) as connection:
             await self._locked(connection, who, identity, etag)
             await connection.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": identity})
@@ -118,12 +113,4 @@ def _digest(text: str) -> str:
 
 
 def _teacher(row: Mapping[str, Any]) -> Teacher:
-    return Teacher(
-        id=row["id"],
-        display_name=row["display_name"],
-        persona=row["persona"],
-        parameters=row["parameters"],
-        revision=row["revision"],
-        create_time=row["create_time"],
-        update_time=row["update_time"],
-    )
+    return build(Teacher, row)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from graphlib import TopologicalSorter
-from typing import Any, Final, LiteralString
+from typing import Final
 from uuid import UUID
-
-from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
@@ -28,6 +27,8 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    all_rows,
+    build,
     one_row,
     shielded,
     uuid_array,
@@ -39,10 +40,7 @@ from responsa_server.stores.postgres.users import user_of
 _LIST: Final[SqlList[Tenant]] = SqlList(
     TENANTS,
     {
-        "name": "id",
-        "display_name": "display_name",
         "state": "CASE WHEN end_time IS NOT NULL THEN 'erased' WHEN erase_time IS NOT NULL THEN 'erasing' WHEN suspend_time IS NOT NULL THEN 'suspended' ELSE 'active' END",
-        "create_time": "create_time",
     },
 )
 MOST_ROWS: Final = 5000
@@ -66,7 +64,7 @@ class _Table:
 
 
 class PostgresTenants:
-    """Implements the ports `Tenants` and `Erasures`."""
+    """The store of tenants. Each change runs in one transaction, which also writes the change's audit events."""
 
     def __init__(
         self, database: Database, *, most_rows: int = MOST_ROWS, most_turns: int = MOST_TURNS
@@ -89,7 +87,10 @@ class PostgresTenants:
         invitation: FirstInvitation | None,
         events: Sequence[AuditEvent],
     ) -> tuple[Tenant, User | None, datetime | None]:
-        """See `Tenants.add`."""
+        """Store a tenant with its administrator, or with the invitation. Return it with the administrator, and with the time when the invitation expires.
+
+        Raises AlreadyExists if the id is or was in use.
+        """
         user: User | None = None
         expire_time: datetime | None = None
         async with self._database.locking(tenant_id) as connection:
@@ -108,7 +109,7 @@ class PostgresTenants:
     async def invite(
         self, tenant_id: str, invitation: FirstInvitation, events: Sequence[AuditEvent]
     ) -> datetime:
-        """See `Tenants.invite`."""
+        """Store an invitation and return the time when it expires. Raises NotFound, Precondition (TENANT_STATE)."""
         async with self._database.locking(tenant_id) as connection:
             found = await self._get(connection, "lock", tenant_id)
             if found.state is not TenantState.ACTIVE:
@@ -119,30 +120,28 @@ class PostgresTenants:
 
     @shielded
     async def get(self, tenant_id: str) -> Tenant:
-        """See `Tenants.get`."""
+        """Return one tenant. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
             return await self._get(connection, "get", tenant_id)
 
     @shielded
     async def list(self, query: ListQuery) -> Page[Tenant]:
-        """See `Tenants.list`."""
         async with self._database.no_tenant() as connection:
-            rows = await _LIST.rows(connection, self._queries["list"], query, {})
-        return _LIST.page([Tenant(**row) for row in rows], query)
+            return await _LIST.read(connection, self._queries["list"], query, {}, partial(build, Tenant))
 
     @shielded
     async def suspend(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
-        """See `Tenants.suspend`."""
+        """Suspend a tenant. A second call changes and audits nothing. Raises NotFound, Precondition (TENANT_STATE)."""
         return await self._stop(tenant_id, events, erase=False)
 
     @shielded
     async def begin_erasure(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
-        """See `Tenants.begin_erasure`."""
+        """Suspend a tenant, and mark it for erasure. A second call changes and audits nothing. Raises NotFound, Precondition (TENANT_STATE)."""
         return await self._stop(tenant_id, events, erase=True)
 
     @shielded
     async def resume(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
-        """See `Tenants.resume`."""
+        """Let a suspended tenant's users make calls again. A second call changes and audits nothing. Raises NotFound, Precondition (TENANT_STATE)."""
         async with self._database.locking(tenant_id) as connection:
             found = await self._get(connection, "lock", tenant_id)
             if found.state is TenantState.ACTIVE:
@@ -157,27 +156,32 @@ class PostgresTenants:
 
     @shielded
     async def suspended(self) -> Sequence[Tenant]:
-        """See `Erasures.suspended`."""
+        """Return the tenants that are suspended or being erased."""
         async with self._database.no_tenant() as connection:
-            return [Tenant(**row) for row in await _rows(connection, self._queries["suspended"], {})]
+            return [build(Tenant, row) for row in await all_rows(connection, self._queries["suspended"], {})]
 
     @shielded
     async def open_turns(self, tenant_id: str) -> Sequence[tuple[UUID, UUID]]:
-        """See `Erasures.open_turns`."""
+        """Return at most 200 turns of a tenant that have not ended, each with its user."""
         async with self._database.tenant(tenant_id) as connection:
-            rows = await _rows(connection, self._queries["open_turns"], {"tenant": tenant_id})
+            rows = await all_rows(connection, self._queries["open_turns"], {"tenant": tenant_id})
         return [(row["id"], row["user_id"]) for row in rows]
 
     @shielded
     async def documents(self, tenant_id: str, after: UUID | None) -> Sequence[UUID]:
-        """See `Erasures.documents`."""
+        """Return at most 200 documents of a tenant, in the order of their ids. after: the last one of the previous call."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id, "after": after}
-            return [row["id"] for row in await _rows(connection, self._queries["documents"], values)]
+            return [row["id"] for row in await all_rows(connection, self._queries["documents"], values)]
 
     @shielded
     async def erase_some(self, tenant_id: str) -> bool | None:
-        """See `Erasures.erase_some`. A step deletes from the first table, in an order in which no row refers to a deleted one, that has rows."""
+        """Erase a limited number of rows, and count them in the receipt. Return whether nothing was left; None if another process erases this tenant at the moment, or a job of it
+        still runs.
+
+        When nothing is left, the tenant is marked as erased in the same transaction.
+        A step deletes from the first table, in an order in which no row refers to a deleted one, that has rows.
+        """
         jobs = await self._drop_jobs(tenant_id)
         async with self._database.tenant(tenant_id) as connection:
             lock = await one_row(connection, self._queries["lock_erasure"], {"tenant": tenant_id})
@@ -202,7 +206,7 @@ class PostgresTenants:
 
     @shielded
     async def count(self, tenant_id: str, kind: str, number: int) -> None:
-        """See `Erasures.count`."""
+        """Add to the receipt what was erased outside the database."""
         async with self._database.tenant(tenant_id) as connection:
             await self._count(connection, tenant_id, kind, number)
 
@@ -218,32 +222,12 @@ class PostgresTenants:
             row = await one_row(connection, self._queries["suspend"], values)
             assert row is not None, "the row is locked, and tenants are never deleted"
             await self._write(connection, tenant_id, events)
-        return Tenant(**row)
+        return build(Tenant, row)
 
     async def _add_administrator(self, connection: Connection, first: FirstAdministrator) -> User:
-        user, key = first.user, first.key
-        values = {
-            "id": user.id,
-            "tenant_id": user.tenant_id,
-            "display_name": user.display_name,
-            "email": user.email,
-            "role": user.role.value,
-            "first": False,
-        }
-        row = await one_row(connection, self._shared["add_user"], values)
+        row = await one_row(connection, self._shared["add_user"], {**asdict(first.user), "first": False})
         assert row is not None, "the tenant has no users yet"
-        values = {
-            "id": key.id,
-            "tenant_id": key.tenant_id,
-            "user_id": key.user_id,
-            "display_name": key.display_name,
-            "prefix": key.prefix,
-            "digest": first.digest,
-            "expire_time": None,
-            "parent_id": None,
-            "role": None,
-        }
-        await connection.execute(self._shared["add_key"], values)
+        await connection.execute(self._shared["add_key"], {**asdict(first.key), "digest": first.digest})
         return user_of(row)
 
     async def _add_invitation(
@@ -274,7 +258,7 @@ class PostgresTenants:
         row = await one_row(connection, self._queries[query], {"tenant": tenant_id})
         if row is None:
             raise NotFound.of("tenant", names.tenant(tenant_id))
-        return Tenant(**row)
+        return build(Tenant, row)
 
     async def _drop_jobs(self, tenant_id: str) -> bool:
         """Delete the tenant's jobs that do not run. Returns whether jobs are left."""
@@ -287,7 +271,7 @@ class PostgresTenants:
 
     async def _tables(self, connection: Connection) -> Sequence[_Table]:
         """The tables with rows of tenants, ordered so that a table comes after all tables that refer to it."""
-        rows = await _rows(connection, self._queries["erased_tables"], {})
+        rows = await all_rows(connection, self._queries["erased_tables"], {})
         found = {row["name"]: _Table(**row) for row in rows}
         sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(found, ()))
         for one in found.values():
@@ -298,7 +282,7 @@ class PostgresTenants:
 
     async def _erase_turns(self, connection: Connection, tenant_id: str, tables: Sequence[_Table]) -> bool:
         """Delete some turns, and first the rows that belong to them. Returns whether there were any turns."""
-        rows = await _rows(
+        rows = await all_rows(
             connection, self._queries["some_turns"], {"tenant": tenant_id, "most": self._most_turns}
         )
         turns = [row["id"] for row in rows]
@@ -330,14 +314,6 @@ class PostgresTenants:
     async def _count(self, connection: Connection, tenant_id: str, kind: str, number: int) -> None:
         values = {"tenant": tenant_id, "kind": kind, "number": number}
         await connection.execute(self._queries["count"], values)
-
-
-async def _rows(
-    connection: Connection, query: LiteralString, values: Mapping[str, object]
-) -> Sequence[dict[str, Any]]:
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(query, values)
-    return await cursor.fetchall()
 
 
 async def _as_tenant(connection: Connection, tenant_id: str) -> None:

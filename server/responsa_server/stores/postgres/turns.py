@@ -61,9 +61,7 @@ from responsa_server.stores.postgres.turn_log import (
 # the accept can read that row.
 _LOOKS: Final = 8
 _OPEN_RETRY_SECONDS: Final = 1.0
-_LIST: Final[SqlList[Turn]] = SqlList(
-    TURNS, {"conversation": "conversation_id", "state": "state", "create_time": "create_time"}
-)
+_LIST: Final[SqlList[Turn]] = SqlList(TURNS, {"conversation": "conversation_id"})
 
 # The maximum number of tool calls or checkpoints that one statement deletes, so that the statement stays short.
 _MOST_PRUNED: Final = 5000
@@ -92,7 +90,6 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
-        """See `TurnStore.accept`."""
         parameters = self._parameters(who, new)
         whole = self._whole(who, new)
         # Usually there is no conflict, and one round trip is enough.
@@ -261,7 +258,6 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def find(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
-        """See `TurnStore.find`."""
         parameters = {**caller(who), "request_id": request_id}
         async with self._database.tenant(who.tenant_id) as connection:
             found = await self._row(connection, "find_request", parameters)
@@ -282,7 +278,6 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
-        """See `TurnStore.backlog`."""
         parameters = {**caller(who), "turn": turn_id, "after": after_seq, "most": most}
         found, withheld = await self._database.together(
             who,
@@ -311,7 +306,6 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
-        """See `TurnStore.poll`."""
         if not cursors:
             return []
         parameters = {
@@ -334,7 +328,6 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def get(self, who: Principal, turn_id: UUID) -> Turn:
-        """See `TurnStore.get`."""
         parameters = {**caller(who), "turn": turn_id, "owner_only": True}
         found, withheld = await self._database.together(
             who,
@@ -349,13 +342,11 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
-        """See `TurnStore.withheld`."""
         async with self._database.log_statements() as connection:
             return await withheld_turns(connection, self._queries["withheld_from_users"], turn_ids)
 
     @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
-        """See `TurnStore.list`."""
         async with self._database.reading(who) as connection:
             rows = await _LIST.rows(connection, self._queries["list_turns"], query, caller(who))
             withheld = await withheld_turns(
@@ -365,7 +356,6 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def make_partitions(self, days_ahead: int) -> int:
-        """See `TurnStore.make_partitions`."""
         return int(await self._value("make_partitions", {"days": days_ahead}) or 0)
 
     @shielded
@@ -391,7 +381,6 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def prune_checkpoints(self, hours: float) -> int:
-        """See `TurnStore.prune_checkpoints`."""
         dropped = 0
         async with self._database.log_statements() as connection:
             for query in ("prune_ended_checkpoints", "prune_open_checkpoints"):

@@ -34,6 +34,7 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    build,
     one_row,
     shielded,
 )
@@ -43,21 +44,12 @@ from responsa_server.stores.postgres.requests import CreationRequests, check_eta
 
 _QUERIES: Final = Queries("users.sql")
 _LIST: Final[SqlList[User]] = SqlList(
-    USERS,
-    {
-        "name": "id",
-        "display_name": "display_name",
-        "email": "email",
-        "role": "role",
-        "state": "CASE WHEN disable_time IS NULL THEN 'active' ELSE 'disabled' END",
-        "create_time": "create_time",
-        "last_sign_in_time": "last_sign_in_time",
-    },
+    USERS, {"state": "CASE WHEN disable_time IS NULL THEN 'active' ELSE 'disabled' END"}
 )
 
 
 class PostgresUsers:
-    """Implements the port `Users` for all tenants. Each call is for one tenant."""
+    """The store of a tenant's users. Each change runs in one transaction, which also writes the change's audit event. Each call is for one tenant."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,7 +59,9 @@ class PostgresUsers:
 
     @shielded
     async def add(self, who: Principal, user: User, audit: AuditEvent, request_id: UUID | None) -> User:
-        """See `Users.add`."""
+        """Store a user; the database sets the times. If the caller has already used this request_id for the same user, return that user in its current
+        state. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS for the e-mail address, REQUEST_ID_REUSED).
+        """
         body = {"display_name": user.display_name, "email": user.email, "role": user.role.value}
         async with self._database.tenant(who.tenant_id) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "user", body)
@@ -83,13 +77,13 @@ class PostgresUsers:
 
     @shielded
     async def get(self, tenant_id: str, user_id: UUID) -> User:
-        """See `Users.get`."""
+        """Return one user. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
             return await self._row(connection, "get", tenant_id, user_id)
 
     @shielded
     async def with_email(self, tenant_id: str, email: str) -> User:
-        """See `Users.with_email`."""
+        """Return the user with this folded e-mail address. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id, "email": email}
             row = await one_row(connection, _QUERIES["with_email"], values)
@@ -99,10 +93,8 @@ class PostgresUsers:
 
     @shielded
     async def list(self, tenant_id: str, query: ListQuery) -> Page[User]:
-        """See `Users.list`."""
         async with self._database.tenant(tenant_id) as connection:
-            rows = await _LIST.rows(connection, _QUERIES["list"], query, {"tenant": tenant_id})
-        return _LIST.page([user_of(row) for row in rows], query)
+            return await _LIST.read(connection, _QUERIES["list"], query, {"tenant": tenant_id}, user_of)
 
     @shielded
     async def update(
@@ -115,7 +107,13 @@ class PostgresUsers:
         *,
         by_owner: bool = False,
     ) -> User:
-        """See `Users.update`. A change to the present values changes and audits nothing."""
+        """Change a user. etag: the expected etag; "" accepts any revision.
+
+        by_owner: whether an owner of the installation makes the change. Raises NotFound, Conflict (ETAG_MISMATCH), AlreadyExists (the e-mail address), NotPermitted (ROLE_REQUIRED,
+        for the e-mail address, the role, the ownership or the subject of an owner), Precondition (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest for an owner who would not be an
+        administrator of the home tenant.
+        A change to the present values changes and audits nothing.
+        """
         async with self._database.locking(tenant_id) as connection:
             found = await lock_user(
                 connection,
@@ -145,7 +143,9 @@ class PostgresUsers:
     async def disable(
         self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
     ) -> User:
-        """See `Users.disable`."""
+        """Disable a user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED), Precondition
+        (LAST_ADMINISTRATOR, LAST_OWNER).
+        """
         async with self._database.locking(tenant_id) as connection:
             found = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
             check_owner(found, by_owner=by_owner)
@@ -157,7 +157,7 @@ class PostgresUsers:
     async def enable(
         self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
     ) -> User:
-        """See `Users.enable`."""
+        """Enable a disabled user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED)."""
         async with self._database.locking(tenant_id) as connection:
             found = await lock_user(connection, tenant_id, user_id, etag, leaves=False)
             check_owner(found, by_owner=by_owner)
@@ -167,7 +167,9 @@ class PostgresUsers:
     async def revoke_credentials(
         self, tenant_id: str, user_id: UUID, audit: AuditEvent, *, by_owner: bool = False
     ) -> RevokedCredentials:
-        """See `Users.revoke_credentials`."""
+        """End all sessions of a user, and revoke all keys of the user with the keys that were created with them. audit: the event of the act; each session and each key has a further
+        event. by_owner: as in `update`. Raises NotFound, NotPermitted (ROLE_REQUIRED).
+        """
         values = {"tenant_id": tenant_id, "user_id": user_id, "wanted": None, "kept": None}
         async with self._database.locking(tenant_id) as connection:
             # The lock holds back sign-ins, whose sessions would otherwise begin while the others end.
@@ -318,17 +320,4 @@ def email_taken(email: str) -> AlreadyExists:
 
 def user_of(row: Mapping[str, Any]) -> User:
     """Read a row that has the columns of a user."""
-    return User(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        display_name=row["display_name"],
-        email=row["email"],
-        role=Role(row["role"]),
-        create_time=row["create_time"],
-        update_time=row["update_time"],
-        disable_time=row["disable_time"],
-        revision=row["revision"],
-        owner=row["owner"],
-        subject=row["subject"],
-        last_sign_in_time=row["last_sign_in_time"],
-    )
+    return build(User, row)

@@ -107,7 +107,6 @@ class PostgresVectorIndex:
     async def nearest(
         self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
-        """See `VectorIndex.nearest`."""
         values = {
             "collections": None if scope.collections is None else list(scope.collections),
             "limit": limit,
@@ -125,7 +124,6 @@ class PostgresVectorIndex:
     async def pieces(
         self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
-        """See `VectorIndex.pieces`."""
         first = question if question and _in_first(question) else None
         found = await self._stored_pieces(reader, "pieces", ids, first)
         # Pieces are the same in all generations of a passage, but their cosines are not.

@@ -34,7 +34,6 @@ class Health:
         self._changed = asyncio.Event()
 
     def methods(self) -> Sequence[Method]:
-        """The methods of the service."""
         descriptor: Any = health_pb2.DESCRIPTOR.services_by_name[
             "Health"
         ]  # the stubs of two packages disagree about its class

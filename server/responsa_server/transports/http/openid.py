@@ -12,7 +12,7 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, cast
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from google.protobuf import json_format
@@ -33,10 +33,10 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unauthenticated,
 )
-from responsa_server.domain.people import Origin, Principal, User
+from responsa_server.domain.people import Principal, User
 from responsa_server.identity.accounts import SignedIn
-from responsa_server.identity.openid import MAX_PARAMETER, Begun, Finished
-from responsa_server.identity.service import Credential
+from responsa_server.identity.openid import MAX_PARAMETER, OpenId
+from responsa_server.identity.service import Credential, Identity
 from responsa_server.transports.http.entrance import refusal
 from responsa_server.transports.http.sessions import Sessions, json_of, seconds_until
 
@@ -54,49 +54,12 @@ _FIELDS: Final[Mapping[str, type]] = {
 }
 
 
-class SignIn(Protocol):
-    """The part of `OpenId` that the gateway needs."""
-
-    async def begin(
-        self,
-        provider_id: str,
-        base_uri: str,
-        who: Principal | None,
-        *,
-        invitation: str = "",
-        return_to: str = "/",
-        link: bool = False,
-        replace: bool = False,
-        port: int | None = None,
-    ) -> Begun:
-        """See `OpenId.begin`."""
-        ...
-
-    async def finish(
-        self, provider_id: str, cookie: str, parameters: Mapping[str, str], origin: Origin
-    ) -> Finished:
-        """See `OpenId.finish`."""
-        ...
-
-    async def link(self, provider_id: str, prepared: str, who: Principal | None, origin: Origin) -> None:
-        """See `OpenId.link`."""
-        ...
-
-
-class Callers(Protocol):
-    """The part of the identity service that the gateway needs."""
-
-    async def authenticate(self, credential: Credential) -> Principal:
-        """Return the principal of a credential. Raises Unauthenticated."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class OpenIdGateway:
     """What the gateway needs to sign browsers in. public_url: the setting `oidc.public_url`."""
 
-    sign_in: SignIn
-    callers: Callers
+    sign_in: OpenId
+    callers: Identity
     public_url: str
 
 

@@ -36,7 +36,7 @@ MEDIA_TYPES = {
 """Media types by file ending. The host's own tables are not used, so that the types are the same everywhere."""
 
 
-class Page:
+class StaticPage:
     """Serves the folder `root`. `/` is index.html. A file in `/assets/` never changes under the same name. All other files are in the root."""
 
     def __init__(self, root: Path) -> None:

@@ -15,6 +15,7 @@ from responsa_server.calls.call import USER, current
 from responsa_server.calls.interceptors.access import confirm_user, cookie_of
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.people import Origin, Principal
+from responsa_server.identity.accounts import Accounts
 
 MAX_BODY = 4096
 """The largest body, in bytes."""
@@ -42,18 +43,6 @@ class SessionExchange(Protocol):
         ...
 
 
-class PasswordSignIn(Protocol):
-    """The part of the accounts that the gateway needs."""
-
-    async def login_browser(
-        self, tenant_id: str, email: str, password: str, origin: Origin, present: Principal | None = None
-    ) -> tuple[str, datetime]:
-        """Begin a session; returns the session's token and expiry time. Raises Unauthenticated (SIGN_IN_FAILED), Exhausted (TOO_MANY_ATTEMPTS, OVERLOADED), and
-        AlreadyExists for another user than `present`.
-        """
-        ...
-
-
 class Sessions:
     """`/v1/sessions`."""
 
@@ -63,7 +52,7 @@ class Sessions:
         cookie_name: str,
         *,
         secure: bool,
-        accounts: PasswordSignIn | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         """accounts: None refuses passwords."""
         self._accounts = accounts

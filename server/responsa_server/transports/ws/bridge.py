@@ -34,7 +34,7 @@ from responsa_server.transports.ws.incoming import (
     Cancel,
     Incoming,
     Ping,
-    Question,
+    QuestionMessage,
     Resume,
     SignIn,
     parse,
@@ -374,7 +374,7 @@ class Session:
 
     async def _report(self, error: ResponsaError, message: Incoming | None = None) -> None:
         """Send the error of a message. message: None if the message could not be parsed."""
-        request_id = message.request_id if isinstance(message, Question) else ""
+        request_id = message.request_id if isinstance(message, QuestionMessage) else ""
         turn = message.turn[:_MOST_NAME] if isinstance(message, Resume | Cancel) else ""
         await self._outbox.control(frames.error(status.of(error), turn=turn, request_id=request_id))
 
@@ -394,7 +394,7 @@ class Session:
                 await self._outbox.control(frames.PONG)
             case SignIn():
                 await self._sign_in_again(message)
-            case Question():
+            case QuestionMessage():
                 # If the stream breaks off before its turn is known, the follower sends the question again. The same request_id attaches it to the same turn.
                 request = message.request(message.request_id or str(uuid4()), self._bridge.settings.agent)
                 follower = self._follower(message)
@@ -428,7 +428,7 @@ class Session:
         if self._owner is not None:
             self._bridge.about(self._owner, self, teacher)
 
-    def _follower(self, message: Question | Resume) -> Follower:
+    def _follower(self, message: QuestionMessage | Resume) -> Follower:
         """Create the follower for a message. Raises Exhausted (OVERLOADED) if the socket already follows the maximum number of turns."""
         self._asked = True
         most = self._bridge.settings.turns
@@ -442,14 +442,14 @@ class Session:
         return Follower(self._signed_in, self._outbox, self._bridge.rendering, message.deltas, message.tools)
 
     def _start(
-        self, follower: Follower, following: Callable[[], Awaitable[None]], message: Question | Resume
+        self, follower: Follower, following: Callable[[], Awaitable[None]], message: QuestionMessage | Resume
     ) -> None:
         task = asyncio.create_task(self._follow(follower, following, message))
         self._followers[task] = follower
         task.add_done_callback(self._followers.pop)
 
     async def _follow(
-        self, follower: Follower, following: Callable[[], Awaitable[None]], message: Question | Resume
+        self, follower: Follower, following: Callable[[], Awaitable[None]], message: QuestionMessage | Resume
     ) -> None:
         try:
             await following()
@@ -469,13 +469,13 @@ class Session:
             await self._not_followed(follower, message, status.unexpected(self._handshake.call_id))
 
     async def _not_followed(
-        self, follower: Follower, message: Question | Resume, error: ResponsaError
+        self, follower: Follower, message: QuestionMessage | Resume, error: ResponsaError
     ) -> None:
         """Send the reason why a turn is no longer followed. The frame has no seq, because the turn has not ended."""
         if not follower.turn:
             await self._report(error, message)
             return
-        request_id = message.request_id if isinstance(message, Question) else ""
+        request_id = message.request_id if isinstance(message, QuestionMessage) else ""
         # The error goes after the waiting frames of the turn.
         await follower.put(
             frames.error(status.of(error), turn=follower.turn[:_MOST_NAME], request_id=request_id)

@@ -59,7 +59,7 @@ class SignIn(_Message):
     token: Text = Field(repr=False)
 
 
-class Question(_Message):
+class QuestionMessage(_Message):
     """A question. conversation_id: the conversation; "" for a new one. teacher_id: the same as the parameter of this name."""
 
     type: Literal["ask"]
@@ -125,10 +125,10 @@ class Cancel(_Message):
     turn: TurnName
 
 
-Incoming: TypeAlias = Ping | SignIn | Question | Resume | Cancel
+Incoming: TypeAlias = Ping | SignIn | QuestionMessage | Resume | Cancel
 
 _TYPES: Final[dict[str, type[_Message]]] = {
-    "ping": Ping, "auth": SignIn, "ask": Question, "resume": Resume, "cancel": Cancel
+    "ping": Ping, "auth": SignIn, "ask": QuestionMessage, "resume": Resume, "cancel": Cancel
 }  # fmt: skip
 _MESSAGES: Final[TypeAdapter[Incoming]] = TypeAdapter(Annotated[Incoming, Field(discriminator="type")])
 _PROBLEMS: Final = {

@@ -20,25 +20,21 @@ class AllowanceService:
         self._quotas = quotas
 
     async def GetUserLimits(self, request: pb.GetUserLimitsRequest) -> user_limits_pb2.UserLimits:
-        """Return the limits of a user."""
         return converted.user_limits(
             await self._limits.read(caller(), converted.user_id("name", request.name))
         )
 
     async def UpdateUserLimits(self, request: pb.UpdateUserLimitsRequest) -> user_limits_pb2.UserLimits:
-        """Set or remove the exceptions that the mask names."""
         given = request.user_limits
         changes = converted.changes(given, updated(request.update_mask, converted.PATHS))
         user_id = converted.user_id("user_limits.name", given.name)
         return converted.user_limits(await self._limits.change(caller(), user_id, changes))
 
     async def GetUserQuota(self, request: pb.GetUserQuotaRequest) -> user_quota_pb2.UserQuota:
-        """Return the limits and the usage of a user."""
         user_id = people.quota_user("name", request.name)
         return people.user_quota(await self._quotas.of_user(caller(), user_id))
 
     async def UpdateUserQuota(self, request: pb.UpdateUserQuotaRequest) -> user_quota_pb2.UserQuota:
-        """Change the limits that the mask names."""
         given = request.user_quota
         change, dropped = people.quota_change(given, updated(request.update_mask, people.QUOTA_FIELDS))
         user_id = people.quota_user("user_quota.name", given.name)

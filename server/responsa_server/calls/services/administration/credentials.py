@@ -25,7 +25,6 @@ class CredentialService:
     async def CreateServiceApiKey(
         self, request: pb.CreateServiceApiKeyRequest
     ) -> pb.CreateServiceApiKeyResponse:
-        """Create a key for a service."""
         who = caller()
         await self._accounts.require_recent_session(who)
         service_id = named_uuid("user", "users", request.user)
@@ -43,24 +42,21 @@ class CredentialService:
         return pb.CreateServiceApiKeyResponse(api_key=people.api_key(key), secret=secret)
 
     async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
-        """List the keys of all users."""
         asked = Listing(lists.TENANT_API_KEYS, caller(), request)
-        page = await self._identity.list_tenant_api_keys(caller(), asked.query)
+        page = await self._identity.store.list_tenant_keys(caller().tenant_id, asked.query)
         return pb.ListTenantApiKeysResponse(
             api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)
         )
 
     async def RevokeTenantApiKey(self, request: pb.RevokeTenantApiKeyRequest) -> api_key_pb2.ApiKey:
-        """Revoke a key of any user."""
         key_id = named_uuid("name", "apiKeys", request.name)
         return people.api_key(await self._identity.revoke_api_key(caller(), key_id, of_any_user=True))
 
     async def ListTenantSessions(
         self, request: pb.ListTenantSessionsRequest
     ) -> pb.ListTenantSessionsResponse:
-        """List the sessions of all users."""
         asked = Listing(lists.TENANT_SESSIONS, caller(), request)
-        page = await self._accounts.tenant_sessions(caller(), asked.query)
+        page = await self._accounts.store.tenant_sessions(caller(), asked.query)
         return pb.ListTenantSessionsResponse(
             sessions=[people.session(one, caller().session_id) for one in page.items],
             next_page_token=asked.token(page),
@@ -69,7 +65,6 @@ class CredentialService:
     async def RevokeTenantSessions(
         self, request: pb.RevokeTenantSessionsRequest
     ) -> pb.RevokeTenantSessionsResponse:
-        """End sessions of users."""
         wanted = [named_uuid(f"names[{place}]", "sessions", one) for place, one in enumerate(request.names)]
         user_id = named_uuid("user", "users", request.user) if request.user else None
         count = await self._accounts.revoke_tenant_sessions(caller(), wanted, user_id)

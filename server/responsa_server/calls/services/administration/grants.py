@@ -23,22 +23,19 @@ class GrantService:
     async def CreateServiceGrant(
         self, request: pb.CreateServiceGrantRequest
     ) -> service_grant_pb2.ServiceGrant:
-        """Let a service act on behalf of users."""
         given = request.service_grant
         service_id = named_uuid("service_grant.service", "users", given.service)
         user_id = None if given.all_users else named_uuid("service_grant.user", "users", given.user)
         return tenants.service_grant(await self._grants.create(caller(), service_id, user_id))
 
     async def ListServiceGrants(self, request: pb.ListServiceGrantsRequest) -> pb.ListServiceGrantsResponse:
-        """List the tenant's grants."""
         asked = Listing(lists.SERVICE_GRANTS, caller(), request)
-        page = await self._grants.list(caller(), asked.query)
+        page = await self._grants.store.list(caller().tenant_id, asked.query)
         return pb.ListServiceGrantsResponse(
             service_grants=[tenants.service_grant(one) for one in page.items],
             next_page_token=asked.token(page),
         )
 
     async def DeleteServiceGrant(self, request: pb.DeleteServiceGrantRequest) -> Empty:
-        """Take a grant back."""
         await self._grants.delete(caller(), named_uuid("name", "serviceGrants", request.name))
         return Empty()

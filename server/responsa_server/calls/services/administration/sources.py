@@ -27,15 +27,12 @@ class SourceService:
         self._sources = administration.sources
 
     async def CreateSource(self, request: pb.CreateSourceRequest) -> source_pb2.Source:
-        """Create a source."""
         return sources.source(await self._administration.create(caller(), sources.new_source(request)))
 
     async def GetSource(self, request: pb.GetSourceRequest) -> source_pb2.Source:
-        """Return one source."""
         return sources.source(await self._sources.get(caller(), named_slug("name", "sources", request.name)))
 
     async def ListSources(self, request: pb.ListSourcesRequest) -> pb.ListSourcesResponse:
-        """List the tenant's sources."""
         asked = Listing(lists.SOURCES, caller(), request)
         page = await self._sources.list(caller(), asked.query)
         return pb.ListSourcesResponse(
@@ -43,7 +40,6 @@ class SourceService:
         )
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest) -> source_pb2.Source:
-        """Change the fields that the mask names."""
         given = request.source
         change = sources.source_change(given, updated(request.update_mask, ("display_name", "mapping")))
         changed = await self._administration.update(
@@ -52,18 +48,15 @@ class SourceService:
         return sources.source(changed)
 
     async def DeleteSource(self, request: pb.DeleteSourceRequest) -> Empty:
-        """Delete a source."""
         await self._sources.delete(caller(), named_slug("name", "sources", request.name), request.etag)
         return Empty()
 
     async def PreviewSource(self, request: pb.PreviewSourceRequest) -> pb.PreviewSourceResponse:
-        """Return the first rows of a mapping and the documents that they make."""
         rows = request.rows if request.HasField("rows") else _PREVIEWED_ROWS
         made = await self._administration.preview(caller(), request.mapping, rows, request.subject)
         return pb.PreviewSourceResponse(rows=[sources.made_row(one) for one in made])
 
     async def SyncSource(self, request: pb.SyncSourceRequest) -> operations_pb2.Operation:
-        """Begin a run."""
         operation = await self._administration.runs.start(
             caller(),
             named_slug("name", "sources", request.name),
@@ -73,7 +66,6 @@ class SourceService:
         return sources.sync_operation(operation)
 
     async def RetryFailedRows(self, request: pb.RetryFailedRowsRequest) -> operations_pb2.Operation:
-        """Begin a run for the rows that failed in earlier runs."""
         operation = await self._administration.runs.start(
             caller(), named_slug("name", "sources", request.name), "", confirmed=False, retry=True
         )
@@ -82,7 +74,6 @@ class SourceService:
     async def NotifySubjectChanged(
         self, request: pb.NotifySubjectChangedRequest
     ) -> pb.NotifySubjectChangedResponse:
-        """Begin runs for one subject."""
         found = await self._administration.notify(
             caller(),
             request.subject,
@@ -93,7 +84,6 @@ class SourceService:
         return pb.NotifySubjectChangedResponse(operations=[sources.sync_operation(one) for one in found])
 
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest) -> pb.ListDeliveriesResponse:
-        """List the deliveries of the tenant."""
         asked = Listing(lists.DELIVERIES, caller(), request)
         page = await self._administration.deliveries.list(caller(), asked.query)
         return pb.ListDeliveriesResponse(
@@ -101,12 +91,10 @@ class SourceService:
         )
 
     async def RedeliverDelivery(self, request: pb.RedeliverDeliveryRequest) -> delivery_pb2.Delivery:
-        """Send a delivery again."""
         named = named_uuid("name", "deliveries", request.name)
         return sources.delivery(await self._administration.deliveries.again(caller(), named))
 
     async def ListFailedRows(self, request: pb.ListFailedRowsRequest) -> pb.ListFailedRowsResponse:
-        """List the rows that failed."""
         asked = Listing(lists.FAILED_ROWS, caller(), Unfiltered(request), request.parent)
         page = await self._administration.runs.failed_rows(
             caller(), named_slug("parent", "sources", request.parent), asked.query
@@ -116,5 +104,4 @@ class SourceService:
         )
 
     async def ListConnections(self, _: pb.ListConnectionsRequest) -> pb.ListConnectionsResponse:
-        """List the connections that the tenant's sources may use."""
         return pb.ListConnectionsResponse(connections=await self._administration.connections(caller()))

@@ -8,17 +8,18 @@ from typing import Any, Final, TypeVar
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import system_status_pb2
+from responsa_server.agents.config.tools import LiveTools
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
 from responsa_server.domain.agents import Catalogue
-from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
+from responsa_server.domain.parts import Health, Installation, MigrationState, PartReport, ReportedPart
 from responsa_server.domain.people import AuditEvent
-from responsa_server.domain.tools import ToolCatalogue
 from responsa_server.domain.words import in_seconds
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.stores.postgres.migrate import PostgresMigrations
 
 Result = TypeVar("Result")
 
@@ -31,12 +32,12 @@ class SystemService:
     def __init__(
         self,
         installation: Installation,
-        migrations: Migrations,
-        parts: Sequence[Part],
+        migrations: PostgresMigrations,
+        parts: Sequence[ReportedPart],
         counters: Counters,
         catalogue: Catalogue,
-        tools: ToolCatalogue,
-        audit: AuditTrail,
+        tools: LiveTools,
+        audit: PostgresAuditTrail,
         work: Background,
     ) -> None:
         self._installation = installation
@@ -49,7 +50,6 @@ class SystemService:
         self._work = work
 
     async def GetSystemStatus(self, request: pb.GetSystemStatusRequest) -> system_status_pb2.SystemStatus:
-        """Ask all parts for their health at the same time."""
         migration, reports = await asyncio.gather(
             self._migration(), asyncio.gather(*(self._report(part) for part in self._parts))
         )
@@ -70,7 +70,7 @@ class SystemService:
             # The database's own entry in the status reports that the database is down.
             return MigrationState("", pending=False)
 
-    async def _report(self, part: Part) -> PartReport:
+    async def _report(self, part: ReportedPart) -> PartReport:
         """Ask one part for its health. If the part raises an error, the error becomes its report: the status is most needed when something is broken."""
         try:
             return await self._bounded(part.check())

@@ -22,20 +22,17 @@ class TeacherService:
         self._teachers = teachers
 
     async def CreateTeacher(self, request: pb.CreateTeacherRequest) -> teacher_pb2.Teacher:
-        """Create a teacher."""
         made = await self._teachers.create(
             caller(), agents.new_teacher(request), request_id(request.request_id)
         )
         return agents.teacher(made)
 
     async def GetTeacher(self, request: pb.GetTeacherRequest) -> teacher_pb2.Teacher:
-        """Return one teacher."""
         return agents.teacher(
             await self._teachers.get(caller(), named_uuid("name", "teachers", request.name))
         )
 
     async def ListTeachers(self, request: pb.ListTeachersRequest) -> pb.ListTeachersResponse:
-        """List the tenant's teachers."""
         asked = Listing(lists.TEACHERS, caller(), request)
         page = await self._teachers.list(caller(), asked.query)
         return pb.ListTeachersResponse(
@@ -43,7 +40,6 @@ class TeacherService:
         )
 
     async def UpdateTeacher(self, request: pb.UpdateTeacherRequest) -> teacher_pb2.Teacher:
-        """Change the fields that the mask names."""
         given = request.teacher
         wanted = updated(request.update_mask, ("display_name", "persona", "parameters"))
         change = agents.teacher_change(given, wanted)
@@ -54,6 +50,5 @@ class TeacherService:
         return agents.teacher(changed)
 
     async def DeleteTeacher(self, request: pb.DeleteTeacherRequest) -> Empty:
-        """Delete a teacher."""
         await self._teachers.delete(caller(), named_uuid("name", "teachers", request.name), request.etag)
         return Empty()

@@ -21,7 +21,6 @@ class TenantService:
         self._accounts = accounts
 
     async def CreateTenant(self, request: pb.CreateTenantRequest) -> pb.CreateTenantResponse:
-        """Create a tenant."""
         await self._accounts.require_recent_session(caller())
         made = await self._tenants.create(
             caller(),
@@ -35,7 +34,6 @@ class TenantService:
     async def InviteTenantAdministrator(
         self, request: pb.InviteTenantAdministratorRequest
     ) -> pb.InviteTenantAdministratorResponse:
-        """Create the code of an invitation for an administrator of a tenant."""
         tenant_id = named_slug("name", "tenants", request.name)
         await self._accounts.require_recent_session(caller())
         code, expire_time = await self._tenants.invite(caller(), tenant_id, request.invitation_email)
@@ -44,30 +42,25 @@ class TenantService:
         )
 
     async def GetTenant(self, request: pb.GetTenantRequest) -> tenant_pb2.Tenant:
-        """Return one tenant."""
-        return tenants.tenant(await self._tenants.get(named_slug("name", "tenants", request.name)))
+        return tenants.tenant(await self._tenants.store.get(named_slug("name", "tenants", request.name)))
 
     async def ListTenants(self, request: pb.ListTenantsRequest) -> pb.ListTenantsResponse:
-        """List all tenants."""
         asked = Listing(lists.TENANTS, caller(), request)
-        page = await self._tenants.list(asked.query)
+        page = await self._tenants.store.list(asked.query)
         return pb.ListTenantsResponse(
             tenants=[tenants.tenant(one) for one in page.items], next_page_token=asked.token(page)
         )
 
     async def SuspendTenant(self, request: pb.SuspendTenantRequest) -> tenant_pb2.Tenant:
-        """Suspend a tenant."""
         tenant_id = named_slug("name", "tenants", request.name)
         await self._accounts.require_recent_session(caller())
         return tenants.tenant(await self._tenants.suspend(caller(), tenant_id))
 
     async def ResumeTenant(self, request: pb.ResumeTenantRequest) -> tenant_pb2.Tenant:
-        """Resume a tenant."""
         tenant_id = named_slug("name", "tenants", request.name)
         return tenants.tenant(await self._tenants.resume(caller(), tenant_id))
 
     async def EraseTenant(self, request: pb.EraseTenantRequest) -> tenant_pb2.Tenant:
-        """Begin to erase a tenant."""
         tenant_id = named_slug("name", "tenants", request.name)
         await self._accounts.require_recent_session(caller())
         return tenants.tenant(await self._tenants.erase(caller(), tenant_id, request.confirm_tenant_id))

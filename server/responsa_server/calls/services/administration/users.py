@@ -29,7 +29,6 @@ class UserService:
         self._work = work
 
     async def CreateUser(self, request: pb.CreateUserRequest) -> user_pb2.User:
-        """Create a user."""
         given = request.user
         role = people.role(given) or Role.USER
         if role is Role.ADMIN:
@@ -40,23 +39,20 @@ class UserService:
         return people.user(made)
 
     async def GetUser(self, request: pb.GetUserRequest) -> user_pb2.User:
-        """Return one user."""
-        return people.user(await self._users.get(caller(), named_uuid("name", "users", request.name)))
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.store.get(caller().tenant_id, user_id))
 
     async def LookupUser(self, request: pb.LookupUserRequest) -> user_pb2.User:
-        """Return the user with an e-mail address."""
         return people.user(await self._users.with_email(caller(), request.email))
 
     async def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
-        """List the tenant's users."""
         asked = Listing(lists.USERS, caller(), request)
-        page = await self._users.list(caller(), asked.query)
+        page = await self._users.store.list(caller().tenant_id, asked.query)
         return pb.ListUsersResponse(
             users=[people.user(one) for one in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateUser(self, request: pb.UpdateUserRequest) -> user_pb2.User:
-        """Change the fields that the mask names."""
         given = request.user
         change = people.user_change(
             given, updated(request.update_mask, ("display_name", "email", "role", "subject"))
@@ -71,36 +67,30 @@ class UserService:
         return people.user(changed)
 
     async def DisableUser(self, request: pb.DisableUserRequest) -> user_pb2.User:
-        """Disable a user."""
         user_id = named_uuid("name", "users", request.name)
         return people.user(await self._users.disable(caller(), user_id, request.etag))
 
     async def EnableUser(self, request: pb.EnableUserRequest) -> user_pb2.User:
-        """Enable a disabled user."""
         user_id = named_uuid("name", "users", request.name)
         return people.user(await self._users.enable(caller(), user_id, request.etag))
 
     async def RevokeCredentials(self, request: pb.RevokeCredentialsRequest) -> pb.RevokeCredentialsResponse:
-        """End all sessions and revoke all keys of a user."""
         revoked = await self._users.revoke_credentials(caller(), named_uuid("name", "users", request.name))
         return pb.RevokeCredentialsResponse(
             session_count=len(revoked.sessions), api_key_count=len(revoked.keys)
         )
 
     async def GrantOwnership(self, request: pb.GrantOwnershipRequest) -> user_pb2.User:
-        """Make an administrator an owner."""
         user_id = named_uuid("name", "users", request.name)
         await self._accounts.require_recent_session(caller())
         return people.user(await self._users.set_owner(caller(), user_id, owner=True))
 
     async def RevokeOwnership(self, request: pb.RevokeOwnershipRequest) -> user_pb2.User:
-        """End the ownership of a user."""
         user_id = named_uuid("name", "users", request.name)
         await self._accounts.require_recent_session(caller())
         return people.user(await self._users.set_owner(caller(), user_id, owner=False))
 
     async def DeleteUser(self, request: pb.DeleteUserRequest) -> deletion_receipt_pb2.DeletionReceipt:
-        """Delete a user."""
         user_id = named_uuid("name", "users", request.name)
         await self._accounts.require_recent_session(caller())
         heir = people.heir(request.hand_over_to)

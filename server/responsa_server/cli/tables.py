@@ -1,0 +1,121 @@
+"""Shows messages of the contract to people, without side effects: a list as a table, anything else as one field a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, cast
+
+from google.protobuf import any_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from responsa_server.cli.contract import is_map, kind_of, short_names
+from responsa_server.cli.output import one_line, shown_name
+
+_CELL: Final = 60
+"""The maximum width of a cell, except in the first column, whose names further calls take."""
+
+
+def table(items: Sequence[Message]) -> str:
+    """Return a table with a row for each item. The columns are the fields that have one value and that an item has; etag is left out."""
+    if not items:
+        return ""
+    columns = [
+        field
+        for field in kind_of(items[0]).fields
+        if field.name != "etag" and _is_simple(field) and any(_is_set(item, field) for item in items)
+    ]
+    rows = [[field.name.replace("_", "-") for field in columns]]
+    for item in items:
+        texts = [_text(field, getattr(item, field.name)) if _is_set(item, field) else "" for field in columns]
+        rows.append(
+            [shown_name(one_line(text, _CELL if place else len(text))) for place, text in enumerate(texts)]
+        )
+    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def facts(message: Message) -> str:
+    """Return one line for each field of a message and of its messages, as `display-name: Ada`. A text of several lines stands below its field."""
+    lines: list[str] = []
+    for path, text in leaves(message):
+        name = path.replace("_", "-")
+        if "\n" in text.strip():
+            lines += [f"{name}:", *(f"  {line}".rstrip() for line in text.strip("\n").split("\n"))]
+        else:
+            lines.append(f"{name}: {text.strip()}")
+    return "\n".join(lines)
+
+
+def bytes_of(message: Message, path: str) -> bytes | None:
+    """The bytes of a field; None if the path names no field of bytes."""
+    name, _, rest = path.partition(".")
+    field = kind_of(message).fields_by_name.get(name)
+    if field is None or field.is_repeated:
+        return None
+    if rest:
+        return bytes_of(getattr(message, name), rest) if field.message_type else None
+    return getattr(message, name) if field.type == FieldDescriptor.TYPE_BYTES else None
+
+
+def leaves(message: Message, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The fields that are set, in the contract's order: their paths, such as "user.display_name" or "rows.1.title", and their values as text."""
+    for field, value in sorted(message.ListFields(), key=lambda found: found[0].index):
+        path = f"{prefix}{field.name}"
+        if is_map(field):
+            for key in sorted(value):
+                yield f"{path}.{key}", str(value[key])
+        elif field.is_repeated and not field.message_type:
+            yield path, ", ".join(_text(field, one) for one in value)
+        elif field.is_repeated:
+            for number, one in enumerate(value, 1):
+                yield from _inner(field, one, f"{path}.{number}")
+        else:
+            yield from _inner(field, value, path)
+
+
+def _inner(field: FieldDescriptor, value: Any, path: str) -> Iterator[tuple[str, str]]:
+    message = unpacked(value) if isinstance(value, any_pb2.Any) else value
+    if _is_simple(field):
+        yield path, _text(field, value)
+    else:
+        yield from leaves(message, f"{path}.")
+
+
+def unpacked(packed: any_pb2.Any) -> Message:
+    """The message in an Any; the Any itself if its type is not part of the contract."""
+    try:
+        kind = descriptor_pool.Default().FindMessageTypeByName(packed.TypeName())
+    except KeyError:
+        return packed
+    return message_factory.GetMessageClass(kind).FromString(packed.value)
+
+
+def _is_simple(field: FieldDescriptor) -> bool:
+    """Whether the field has one value that is shown as one text."""
+    if field.is_repeated:
+        return False
+    kind = field.message_type
+    return kind is None or (
+        kind.full_name.startswith("google.protobuf.") and kind.name not in ("Any", "Empty")
+    )
+
+
+def _is_set(message: Message, field: FieldDescriptor) -> bool:
+    return any(field.name == one.name for one, _ in message.ListFields())
+
+
+def _text(field: FieldDescriptor, value: Any) -> str:
+    if field.enum_type:
+        names = {long: short for short, long in short_names(field.enum_type).items()}
+        known = field.enum_type.values_by_number.get(value)
+        return str(value) if known is None else names.get(known.name, known.name)
+    if field.message_type:
+        plain = cast("object", json.loads(json_format.MessageToJson(value, indent=None)))
+        return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, sort_keys=True)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return f"{len(value)} bytes"
+    return str(value).lower() if isinstance(value, bool) else str(value)

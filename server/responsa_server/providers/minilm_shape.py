@@ -1,0 +1,17 @@
+"""What the graph of all-MiniLM-L6-v2 and its users must agree on."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float32]
+Precision = Literal["int8", "fp32"]
+
+DIMENSIONS: Final = 384
+BUILDER_VERSION: Final = 1
+"""This version is part of the names of the vectors. Raise it whenever the graph of `minilm_graph.py` computes other vectors."""
+STATES: Final = "states"
+"""The name of the graph's output with the states of the tokens."""
