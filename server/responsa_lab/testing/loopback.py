@@ -153,7 +153,8 @@ class LoopbackServer:
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+                # If this task is cancelled here, `close` can still wait for the connection.
+                await asyncio.shield(writer.wait_closed())
 
     async def _exchange(self, exchange: Exchange, reader: asyncio.StreamReader) -> bytes:
         """Answers a request. Returns the first byte of the next request if this byte has already been read, otherwise b""."""

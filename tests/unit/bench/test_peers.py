@@ -13,8 +13,6 @@ from bench.client import by_grpc
 from bench.jobs import JOBS, OUTCOMES, Call, Job, Transport
 from bench.peers.evidence import MemoryEvidence
 from bench.peers.in_memory import InMemoryChat
-from bench.peers.parts import EvidenceKind
-from bench.peers.process import arguments
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 
@@ -54,13 +52,6 @@ async def test_the_peer_in_memory_answers_as_the_contract_says(tmp_path: Path, a
     assert not alone or all(len(frame.events) == 1 for frame in frames)
 
 
-async def test_deltas_that_nobody_asked_for_are_left_out(tmp_path: Path) -> None:
-    async with served(tmp_path, alone=True) as target:
-        frames = await asked(target, deltas=False)
-    assert not any(event.WhichOneof("event") == "delta" for frame in frames for event in frame.events)
-    assert all(one.through_seq == two.after_seq for one, two in itertools.pairwise(frames))
-
-
 async def test_a_job_is_done_to_its_number_and_survives_the_way_to_its_process(tmp_path: Path) -> None:
     async with served(tmp_path) as target:
         job = Job(
@@ -79,10 +70,3 @@ async def test_a_job_is_done_to_its_number_and_survives_the_way_to_its_process(t
     assert again.messages >= 20
     assert again.rate == pytest.approx(10 / again.seconds)
     assert all(first <= total for first, total in zip(again.firsts, again.totals, strict=True))
-
-
-def test_a_peer_reads_its_arguments() -> None:
-    given = arguments("", ["--listen", "unix:/x", "--evidence", "memory", "--one-event-a-message"])
-    assert (given.address, given.evidence, given.alone) == ("unix:/x", EvidenceKind.MEMORY, True)
-    with pytest.raises(SystemExit):
-        arguments("", ["--evidence", "memory"])

@@ -42,10 +42,8 @@ def test_agents_are_folders_by_their_names(places: Folders) -> None:
 
 CHANGES: Final[Mapping[str, Callable[[Path], object]]] = {
     "written": lambda own: (own / "agent.toml").write_text("x"),
-    "new": lambda own: (own / "prompts/new.md").write_text("x"),
     "deep": lambda own: (own / "prompts/parts/tone.md").write_text("x"),
     "gone": lambda own: (own / "examples/intents.jsonl").unlink(),
-    "moved": lambda own: (own / "prompts/write.md").replace(own / "prompts/hello.md"),
     "touched": lambda own: os.utime(own / "agent.toml", ns=(LONG_AGO, LONG_AGO)),
 }
 

@@ -78,24 +78,6 @@ def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:
     assert dearest(models, chain) == price(9, 70)
 
 
-def test_an_agent_is_told_todays_price_and_not_that_of_the_day_it_was_made(tmp_path: Path) -> None:
-    models, seen = Known(), list[NodeParts]()
-    kind = TEST_KINDS["prompt"]
-
-    def make(parts: NodeParts, options: object, name: str) -> object:
-        seen.append(parts)
-        return kind.make(parts, options, name)
-
-    shop = replace(workshop(models), kinds={**TEST_KINDS, "prompt": replace(kind, make=make)})
-    build(content(tmp_path, 100), shop)
-    (parts,) = seen
-    assert parts.price() is None
-    models.prices = {"openai:gpt": price(9, 1), "lab:small": price(1, 5)}
-    assert parts.price() == price(9, 5)
-    assert parts.price("lab:small") == price(1, 5)
-    assert parts.price("attic:m") is None
-
-
 def test_an_agent_is_told_which_of_its_models_are_small(tmp_path: Path) -> None:
     class Little(Known):
         def chain(self, names: Sequence[str]) -> Says:

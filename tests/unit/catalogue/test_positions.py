@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from responsa_server.agents.config.problems import Problem, placed, positions
+from responsa_server.agents.config.problems import positions
 
 TEXT = """\
 # ü before a key
@@ -41,18 +41,3 @@ def test_each_key_and_element_has_its_line_and_column() -> None:
         ("g", "e", 1, "h"): (11, 2),
         ("g", "e", 1, "h", "i"): (12, 1),
     }
-
-
-def test_a_problem_gets_the_place_of_its_key_or_of_what_is_around_it() -> None:
-    problems = [
-        Problem("x", "m", ("n", "x", "y", "gone")),
-        Problem("x", "m", ("nowhere",)),
-        Problem("other", "m", ("a",)),
-        Problem("x", "m", ("a",), line=77),
-    ]
-    found = placed(problems, {"x": (TEXT, 10)})
-    assert [(one.line, one.column) for one in found] == [(14, 1), (None, None), (None, None), (77, None)]
-
-
-def test_a_key_reads_as_people_write_it() -> None:
-    assert Problem("x", "m", ("graph", "edges", 3, "when")).path == "graph.edges[3].when"

@@ -100,9 +100,6 @@ def test_lines_end_as_windows_ends_them(tmp_path: Path) -> None:
     assert told(folder) == []
 
 
-def test_the_default_agent_is_right() -> None:
-    folder = SHIPPED / "default"
-    assert folder in list(agents_in(SHIPPED))
-    found = examine(folder, Surroundings())
-    assert found.problems == []
-    assert found.config is not None
+@pytest.mark.parametrize("folder", [*agents_in(SHIPPED)], ids=lambda one: one.name)
+def test_a_shipped_agent_is_right(folder: Path) -> None:
+    assert examine(folder, Surroundings()).problems == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.tools.table import KINDS as TOOL_KINDS
 from tests.instance import ROOT
@@ -50,18 +49,3 @@ def test_every_key_of_a_tool_and_every_kind_is_described() -> None:
 def test_each_kind_is_told_of_in_words() -> None:
     words = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8").partition(BEGIN)[0]
     assert [kind for kind in KINDS if f"- `{kind}`" not in words] == []
-
-
-def test_what_is_not_said_takes_the_default() -> None:
-    least = AgentConfig.model_validate({"name": "x", "start": "a", "nodes": {"a": {"kind": "refuse"}}})
-    assert least.model.chain == ("default",)
-    assert (least.limits.seconds, least.limits.steps, least.limits.tokens, least.limits.cost_micros) == (
-        60.0,
-        0,
-        0,
-        0,
-    )
-    assert (least.history.messages, least.history.older, least.conversation.title) == (10, 0, "question")
-    assert (least.retrieval.top_k, least.retrieval.threshold, least.retrieval.rerank) == (None, 0.0, True)
-    assert least.nodes["a"].retry is None
-    assert least.graph.edges == ()

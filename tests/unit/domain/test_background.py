@@ -89,15 +89,6 @@ async def test_the_caller_gets_the_result_or_the_error(caplog: pytest.LogCapture
     assert caplog.records == []
 
 
-async def test_a_caller_of_cancelled_work_is_cancelled() -> None:
-    background = Background()
-    caller = asyncio.create_task(background.run(asyncio.Event().wait()))
-    await asyncio.sleep(0)
-    await background.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-
-
 @pytest.mark.parametrize(
     ("error", "level", "text"),
     [
@@ -129,15 +120,6 @@ async def test_an_error_that_nobody_waits_for_is_logged_once(
     background.hold(asyncio.ensure_future(_raises(error)))
     await background.drain()
     assert [(one.levelno, one.getMessage()) for one in caplog.records] == [(level, text)] * 3
-
-
-async def test_a_report_receives_the_error_in_place_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    background, reported = Background(), list[BaseException]()
-    error = RuntimeError("lost")
-    background.start(_raises(error), report=reported.append)
-    await background.drain()
-    assert reported == [error]
-    assert caplog.records == []
 
 
 async def _returns(value: int) -> int:

@@ -49,13 +49,6 @@ IN_FILES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         [("prompts/write.md", "{{ question }}", "{{ question.__class__ }}")],
         ["prompts/write.md:7: the template cannot be filled in: “question.__class__” is undefined."],
     ),
-    "20 an item that is not there": (
-        [
-            ("prompts/write.md", "variables = { question", 'variables = { questions = "examples", question'),
-            ("prompts/write.md", "{{ question }}", "{{ question }} {{ questions[0] }}"),
-        ],
-        ["prompts/write.md:7: the template cannot be filled in: “questions[0]” is undefined."],
-    ),
     "20 what cannot be done without something": (
         [
             ("prompts/write.md", "variables = { question", 'variables = { passages = "how many", question'),
@@ -78,14 +71,6 @@ IN_FILES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "22 unknown filter": (
         [("prompts/write.md", "{{ question }}", "{{ question | uper }}")],
         ["prompts/write.md:7: templates have no filter “uper”. Did you mean “upper”?"],
-    ),
-    "22 unknown test": (
-        [("prompts/write.md", "{{ question }}", "{% if question is defind %}{{ question }}{% endif %}")],
-        ["prompts/write.md:7: templates have no test “defind”. Did you mean “defined”?"],
-    ),
-    "22 unknown filter in a partial": (
-        [("prompts/parts/tone.md", "Be kind.", 'Be kind.\n{{ "x" | uper }}')],
-        ["prompts/parts/tone.md:2: templates have no filter “uper”. Did you mean “upper”?"],
     ),
     "22 unknown schema": (
         [("prompts/write.md", "variables = { question", 'schema = "intnt"\nvariables = { question')],
@@ -121,12 +106,6 @@ IN_FILES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         [("examples/intents.jsonl", '"label": "chat"}', '"label": "chat", "txt": "Hi!"}')],
         [
             "examples/intents.jsonl:2: there is no key “txt” here; a line has only “text”, “label”. Did you mean “text”?"
-        ],
-    ),
-    "25 examples by their name alone": (
-        [("agent.toml", "examples/intents.jsonl", "intents")],
-        [
-            "agent.toml:12:28: nodes.route.examples: there is no file intents. Did you mean “examples/intents.jsonl”?"
         ],
     ),
 }

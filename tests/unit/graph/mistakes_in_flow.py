@@ -64,30 +64,6 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:22:3: graph.edges[0]: this edge from “begin” is always taken, so “start” (“route”) is never reached; give the edge a condition (when), or write start = “refuse” instead."
         ],
     ),
-    "10 a node behind what no agent is": (
-        [
-            ("agent.toml", "refuse = { kind", 'other = { kind = "refuse" }\nrefuse = { kind'),
-            (
-                "agent.toml",
-                "edges = [",
-                'edges = [\n  { from = "grade", to = "other", when = { all = [{ model = true }, { model = false }] } },',
-            ),
-        ],
-        ["agent.toml:18:1: nodes.other: no path leads to the node “other”."],
-    ),
-    "17 types that do not fit, under another name": (
-        [
-            (
-                "agent.toml",
-                'kind = "passages"',
-                'kind = "passages", reads = { ranking = "evidence" }',
-            )
-        ],
-        [
-            "agent.toml:16:40: nodes.quote.reads.ranking: reads “evidence” as Ranking, but “retrieve” writes it as Evidence.",
-            "agent.toml:16:40: nodes.quote.reads.ranking: reads “evidence” as Ranking, but “grade” writes it as Evidence.",
-        ],
-    ),
     "17 invalid text": (
         [
             (
@@ -104,18 +80,6 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
         [
             "agent.toml:16:48: nodes.check.reads.text: reads “evidence” as text, but “retrieve” writes it as Evidence.",
             "agent.toml:16:48: nodes.check.reads.text: reads “evidence” as text, but “grade” writes it as Evidence.",
-        ],
-    ),
-    "17 prompts that no text chooses": (
-        [
-            (
-                "agent.toml",
-                'kind = "prompt", prompt = "write"',
-                'kind = "prompt", prompt = { by = "confidence", default = "write" }',
-            )
-        ],
-        [
-            "agent.toml:15:39: nodes.write.prompt.by: reads “confidence” as text, but “route” writes it as number."
         ],
     ),
     "17 a field of the turn as another type": (
@@ -142,18 +106,6 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:15:46: nodes.write.writes: writes “answer” as text, but the end of a turn needs it as AnswerModel; write it under another name."
         ],
     ),
-    "18 text that is emitted, and then refused": (
-        [
-            (
-                "agent.toml",
-                '  { from = "write", to = "quote", on = "unavailable" },\n]',
-                '  { from = "write", to = "refuse" },\n  { from = "write", to = "quote", on = "unavailable" },\n]',
-            )
-        ],
-        [
-            "agent.toml:18:1: nodes.refuse: refuses a turn after “write” has sent its answer, on the path write → refuse; refuse before “write”, or set stream = false there and send the answer with a node of the kind “output”."
-        ],
-    ),
     "18 a way without an answer": (
         [
             ("agent.toml", "quote = {", 'pass = { kind = "condition" }\nquote = {'),
@@ -178,24 +130,6 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
         ],
         [
             "agent.toml:23:3: graph.edges[1]: the turn would end here before any node has written an answer or a refusal."
-        ],
-    ),
-    "18 an answer out of what may be nothing": (
-        [
-            (
-                "agent.toml",
-                '"quote", when = { field = "ranking.near", is = true } },\n  { from = "grade", to = "refuse" },',
-                '"quote" },',
-            ),
-            (
-                "agent.toml",
-                'to = "write", when = { all = [{ model = true }, { field = "ranking.near", is = true }] }',
-                'to = "write", when = { model = true }',
-            ),
-            ("agent.toml", 'refuse = { kind = "refuse" }\n', ""),
-        ],
-        [
-            'agent.toml:16:1: nodes.quote: answers with what “grade” found, but no edge on the path grade → quote tests whether it found anything; add when = { field = "ranking.near", is = true } to one of them.'
         ],
     ),
 }

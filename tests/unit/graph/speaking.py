@@ -12,7 +12,7 @@ from responsa_server.agents.engine.node import Progress, Run
 from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Meter
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.faults import Fault
-from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt
+from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, TextPiece
 from responsa_server.domain.tools import Effect, ToolCall, ToolCard, ToolResult
 from responsa_server.domain.turns import ToolRecord
 from tests.agent_streams import stream
@@ -42,6 +42,11 @@ class Says:
                     yield piece
         finally:
             self.closed = True
+
+
+def says(*texts: str) -> Says:
+    """A model that sends these pieces of text."""
+    return Says([*map(TextPiece, texts), Ended(complete=True)])
 
 
 @dataclass

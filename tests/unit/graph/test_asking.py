@@ -15,7 +15,7 @@ from responsa_server.agents.engine import asking as nodes_asking
 from responsa_server.agents.engine.asking import Shape, StructuredInvalid, ask_typed, cause
 from responsa_server.agents.engine.node import Limits, OverBudget
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.domain.events import Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
+from responsa_server.domain.events import ModelUsed, ProviderSwitched, Usage
 from responsa_server.domain.models import (
     Ended,
     ModelError,
@@ -163,13 +163,6 @@ async def test_what_it_costs_is_counted_and_told() -> None:
         ProviderSwitched("a:x", "b:y", "empty"),
         ModelUsed("b:y", Usage(0, 30, 9, 5)),
     ]
-
-
-async def test_a_switch_is_told_as_a_fallback_where_it_happened() -> None:
-    run = Turn().run
-    model = Says([Switched("a:x", "b:y", ModelFault.RATE_LIMITED), TextPiece(GOOD), END])
-    await ask_typed(asker(model), run, "kb_search_query", SHAPE, {}, Untrusted("?", others={"summary": ""}))
-    assert run.fallen == [Fallback(FallbackKind.PROVIDER, "a:x", "b:y", "rate_limited")]
 
 
 async def test_a_call_may_only_write_what_the_turn_has_left() -> None:

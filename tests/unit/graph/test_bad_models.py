@@ -6,7 +6,6 @@ import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 
 import pytest
 
@@ -30,7 +29,6 @@ from responsa_server.domain.events import (
 from responsa_server.domain.models import ChatModel, Ended, Price, Spent, Stop, TextPiece
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.agent_streams import stream
-from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, excerpt, passages_of, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Staff, shipped
 from tests.unit.graph.speaking import Says, text, told_by
@@ -217,17 +215,6 @@ async def test_with_all_models_down_the_documents_still_answer(agent: str) -> No
     )
 
 
-async def test_small_talk_with_a_model_that_is_down_is_told_from_a_template() -> None:
-    told, _ = await ended("chat", broken(Kind.UNREACHABLE), asked("chat", "Hello, how are you?"))
-    end = told[-1]
-    assert isinstance(end, Answered)
-    assert end.model == "template"
-    assert "The language model is not available" in end.text
-    assert end.fallbacks[-1] == Fallback(
-        FallbackKind.TEMPLATE, "write", "small_talk", "model_unavailable:unreachable"
-    )
-
-
 @pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("stop", list(Stop))
 async def test_a_model_that_is_stopped_in_mid_answer_leaves_nothing_half_written(
@@ -244,22 +231,3 @@ async def test_a_model_that_is_stopped_in_mid_answer_leaves_nothing_half_written
     assert "middle of its answer" in end.message
     assert FallbackKind.PROVIDER not in {found.kind for found in end.fallbacks}
     assert end.usage == one.meter.usage
-
-
-@pytest.mark.parametrize("agent", AGENTS)
-async def test_a_turn_that_may_cost_next_to_nothing_is_answered_without_a_model(agent: str) -> None:
-    one = asked(agent)
-    one = replace(one, question=replace(one.question, max_cost_micros=1))
-    told, _ = await ended(agent, Strong(), one)
-    assert isinstance(told[-1], Answered)  # a call of a model without a price costs nothing
-    model, shelf = Strong(), Shelf(NILE)
-    dear = Price(*[Decimal(5)] * 4)
-    parts = NodeParts(
-        shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS, price=costing(dear)
-    )
-    told = await told_by(shipped(agent, parts), one)
-    end = told[-1]
-    assert isinstance(end, Answered)
-    assert (end.text, end.model, model.asked.total()) == (SHOWN, "passages", 0)
-    assert {found.cause for found in end.fallbacks} == {"budget:cost_micros"}
-    assert end.fallbacks[-1].kind is FallbackKind.PASSAGES

@@ -14,7 +14,6 @@ from responsa_server.agents.engine.asking import FREE, ModelCall, may_write
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
-from responsa_server.agents.engine.state import plain_fallback
 from responsa_server.agents.nodes.prompt import Prompt, PromptInput, PromptOptions, PromptOutput
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
@@ -209,21 +208,11 @@ async def test_a_prompt_is_made_of_all_that_is_known() -> None:
     assert (output.text, output.marks) == ("Rain. Why", ((4, 2), (9, 1), (9, 2)))
 
 
-async def test_a_prompt_says_nothing_of_what_there_is_not() -> None:
-    _, _, _, model = await written([TextPiece("Rain."), END])
-    (_, question) = model.asked[0].messages
-    assert "What was said before" not in question.text
-    assert "What the reader chose" not in question.text
-    assert "There are no passages" in question.text
-
-
 @pytest.mark.parametrize(
     ("choice", "name"),
     [
         ("post", "post"),
-        ("chitchat", "chitchat"),
         ("", "response_synthesis"),
-        ("by", "response_synthesis"),
         ("other", "response_synthesis"),
     ],
 )
@@ -231,24 +220,6 @@ async def test_a_field_chooses_the_prompt(choice: str, name: str) -> None:
     table = {"by": "intent", "default": "response_synthesis", "post": "post", "chitchat": "chitchat"}
     _, _, _, model = await written([TextPiece("Hm."), END], {"choice": choice}, prompt=table)
     assert model.asked[0].purpose == name
-
-
-def test_the_choice_is_read_from_its_field() -> None:
-    node = Prompt(
-        NodeParts(model=Says()),
-        options=PromptOptions.model_validate({"prompt": {"by": "kind", "default": "a"}}),
-    )
-    assert node.validate_input({"question": "?", "kind": "b"}).choice == "b"
-
-
-async def test_without_documents_the_answer_says_so_first_and_the_prompt_knows() -> None:
-    lost = Fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "write", "part_unavailable:postgresql")
-    given = {"fallbacks": [plain_fallback(lost)]}
-    output, turn, _, model = await written([TextPiece("Rain"), TextPiece("."), END], given)
-    first, second = (one for one in turn.events if isinstance(one, Delta))
-    assert first.text == "I could not reach the documents, so this answer does not use them.\n\nRain"
-    assert (second, output.text) == (Delta(".", len(first.text)), first.text + ".")
-    assert "could not be reached for this question" in model.asked[0].messages[0].text
 
 
 async def test_nothing_is_told_before_the_model_has_said_something() -> None:

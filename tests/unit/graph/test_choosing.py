@@ -22,7 +22,7 @@ from responsa_server.app.tools import checked_tools
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, ModelPrompt, TextPiece
 from responsa_server.domain.tools import Effect, FixedTools, ToolCard
-from tests.unit.graph.speaking import Does, Says, Turn
+from tests.unit.graph.speaking import Does, Says, Turn, says
 
 PROMPTS = examine(SHIPPED / "default", Surroundings()).prompts
 ORDERS = """
@@ -53,10 +53,6 @@ def chooser(
         traits=Traits(agent="guide", tools=use),
     )
     return ToolChooser(parts, "choose", options)
-
-
-def says(text: str) -> Says:
-    return Says([TextPiece(text), Ended(complete=True)])
 
 
 async def chosen(

@@ -12,7 +12,7 @@ from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.code import code_note, own_blocks
 from responsa_server.domain.agents import AgentEvent, AnswerTask
-from responsa_server.domain.events import Answered, Delta, FallbackKind, RefusalReason, Refused, Usage
+from responsa_server.domain.events import Answered, Delta, Refused, Usage
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
@@ -69,12 +69,6 @@ def ended(told: Sequence[AgentEvent]) -> Answered:
     return end
 
 
-@pytest.mark.parametrize("agent", ["cairo", "scarb"])
-async def test_without_a_model_the_answer_is_the_section_with_its_code(agent: str) -> None:
-    end = ended(await told_by(shipped(agent, parts(books())), asked("How do I compute an area?")))
-    assert (end.text, end.model, len(end.citations)) == (SECTION, "passages", 1)
-
-
 @pytest.mark.parametrize("agent", ["cairo", "scarb", "knowledge"])
 async def test_small_talk_gets_a_fixed_text_and_searches_nothing(agent: str) -> None:
     for model in (None, Writes("Never.")):
@@ -99,15 +93,6 @@ async def test_raw_shows_what_was_found_and_asks_no_model(agent: str) -> None:
     model = Writes("Never.")
     end = ended(await told_by(shipped(agent, parts(books(), model)), asked("area", raw=True)))
     assert (end.text, end.model, model.prompts) == (SECTION, "passages", [])
-
-
-@pytest.mark.parametrize("agent", ["cairo", "scarb"])
-async def test_where_nothing_is_found_raw_is_refused_too(agent: str) -> None:
-    shelf = Shelf(found=evidence(0), near=False)
-    for parameters in ({"raw": True}, {"raw": False}):
-        (*_, end) = await told_by(shipped(agent, parts(shelf)), asked("area", **parameters))
-        assert isinstance(end, Refused)
-        assert end.reason is RefusalReason.NO_SUPPORT
 
 
 async def test_a_source_decides_where_is_searched() -> None:
@@ -152,20 +137,6 @@ async def test_a_models_text_says_where_its_code_is_from(text: str, note: str) -
     sent = text.replace(" [1]", "")
     assert end.text == (f"{sent}\n\n*{note}*" if note else sent)
     assert len(end.citations) == 1
-
-
-async def test_contracts_are_written_with_their_own_prompt() -> None:
-    model = Writes("Here it is. [1]")
-    agent = shipped("cairo", parts(books(), model))
-    await told_by(agent, asked("Write a contract that computes an area."))
-    assert [one.purpose for one in model.prompts if one.schema is None] == ["contract"]
-
-
-async def test_a_model_that_is_away_is_replaced_by_the_section() -> None:
-    model = Writes("")
-    end = ended(await told_by(shipped("scarb", parts(books(), model)), asked("How do I compute an area?")))
-    assert end.text == SECTION
-    assert [one.kind for one in end.fallbacks] == [FallbackKind.PASSAGES]
 
 
 def test_white_space_around_lines_makes_no_other_code() -> None:

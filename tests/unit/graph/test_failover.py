@@ -37,7 +37,7 @@ from responsa_server.domain.models import (
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff, shipped
-from tests.unit.graph.speaking import Says, Turn, told_by
+from tests.unit.graph.speaking import Says, Turn, says, told_by
 from tests.unit.graph.test_bad_models import NILE, QUOTE, Free, asked
 
 TUTOR_TOKENS = 60_000
@@ -52,10 +52,6 @@ ANEW = "Nur dieser eine Satz steht am Ende da. [1]"
 
 def breaks(*texts: str) -> Says:
     return Says([*map(TextPiece, texts), CUT])
-
-
-def says(*texts: str) -> Says:
-    return Says([*map(TextPiece, texts), END])
 
 
 async def told(

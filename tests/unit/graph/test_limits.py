@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -41,32 +40,6 @@ def test_the_limit_that_is_reached_is_named() -> None:
     assert Limits(tokens=100).reached(spent) == "tokens"
     assert Limits(cost_micros=7).reached(spent) == "cost_micros"
     assert Limits(tokens=10).tokens_left(spent) == 0
-
-
-@pytest.mark.parametrize(
-    ("tokens_left", "micros_left", "expected"),
-    [
-        (None, None, 1000),
-        (600, None, 500),
-        (100, None, 0),
-        (None, 1100, 250),  # 100 for the prompt; each written token costs 4
-        (None, 99, 0),
-        (None, 100, 0),
-        (150, 1100, 50),
-    ],
-)
-def test_a_call_may_write_what_tokens_and_money_allow(
-    tokens_left: int | None, micros_left: int | None, expected: int
-) -> None:
-    found = most_output(
-        1000,
-        prompt_tokens=100,
-        tokens_left=tokens_left,
-        micros_left=micros_left,
-        input_price=Decimal(1),
-        output_price=Decimal(4),
-    )
-    assert found == expected
 
 
 def test_a_model_without_a_price_is_limited_by_what_was_spent_alone() -> None:

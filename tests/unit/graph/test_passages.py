@@ -21,28 +21,22 @@ from responsa_server.domain.events import (
     Grade,
     RefusalReason,
     Refused,
-    Usage,
 )
-from responsa_server.domain.models import ChatModel, Ended, ModelError, ModelFault, TextPiece
+from responsa_server.domain.models import ChatModel, ModelError, ModelFault, TextPiece
 from responsa_server.domain.tools import FixedTools
 from tests.unit.graph.asking import NOTE
 from tests.unit.graph.evidence import Shelf, evidence, excerpt, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
-from tests.unit.graph.speaking import Says, text, told_by
+from tests.unit.graph.speaking import Says, says, text, told_by
 from tests.unit.graph.test_bad_models import chain
 
 LONG = "The Nile is 6,650 km long."
 NILE = excerpt(f"It rises in Burundi. {LONG}", marked=LONG)
 AMAZON = excerpt("The Amazon is shorter.", title="*Amazon*", grade=Grade.PERHAPS)
 QUOTE = quote(LONG)
-END = Ended(complete=True)
 QUESTION = "How long is the river Nile?"
 WRITERS = ["default", "chat", "tutor", "cairo", "scarb"]
 UNREACHABLE = ModelError(ModelFault.UNREACHABLE, "away")
-
-
-def says(*texts: str) -> Says:
-    return Says([*map(TextPiece, texts), END])
 
 
 def shelf(*, near: bool = True) -> Shelf:
@@ -151,12 +145,6 @@ async def test_an_answer_without_a_citation_stands_and_says_so(written: str, cau
     assert (len(end.citations), end.unsupported) == (0, int(cause == "unsupported"))
 
 
-async def test_sentences_without_support_are_counted() -> None:
-    end = answered(await told("default", says(f"{LONG} [1] It is blue. [2] It is wide. [2, 1]")))
-    assert (len(end.citations), end.unsupported) == (2, 1)
-    assert end.fallbacks == ()
-
-
 @pytest.mark.parametrize("agent", WRITERS)
 @pytest.mark.parametrize("near", [True, False])
 async def test_without_a_model_that_answers_the_passages_are_shown(agent: str, near: bool) -> None:
@@ -212,14 +200,6 @@ async def test_nothing_found_is_refused_before_a_model_is_asked_for_an_answer(ag
     end = refused(await told(agent, model, Shelf(found=evidence(0), near=False)))
     assert end.reason is RefusalReason.NO_SUPPORT
     assert not [one for one in model.asked if one.cites]
-
-
-async def test_the_reranking_models_cost_and_failure_are_reported() -> None:
-    failed = Fallback(FallbackKind.WITHOUT_RERANKER, "cohere:rerank", "search", "timeout")
-    books = Shelf(NILE, fallback=failed, usage=Usage(input_tokens=40, cost_micros=2))
-    end = answered(await told("default", None, books))
-    assert failed in end.fallbacks
-    assert (end.usage.input_tokens, end.usage.cost_micros) == (40, 2)
 
 
 async def test_tools_that_only_a_model_can_choose_are_named() -> None:

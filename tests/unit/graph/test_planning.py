@@ -32,7 +32,7 @@ from responsa_server.domain.events import (
     Status,
     Usage,
 )
-from responsa_server.domain.models import Ended, ModelError, ModelFault, Price, Spent, TextPiece
+from responsa_server.domain.models import Ended, Price, Spent, TextPiece
 from responsa_server.domain.people import Principal
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.graph.evidence import Shelf, excerpt, passages_of, task
@@ -171,44 +171,6 @@ async def test_a_node_is_told_and_run_as_its_table_says(tmp_path: Path) -> None:
 # Fallback edges
 
 
-async def test_a_part_that_is_away_is_gone_round(tmp_path: Path) -> None:
-    shelf = Away()
-    folder = write(
-        tmp_path, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 2, pause = 0 }")
-    )
-    told = await told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?"))
-    assert steps(told) == ["retrieving", "generating"]
-    assert text(told) == "Hello. You asked: How long is the Nile?"
-
-
-async def test_each_fallback_of_a_turn_is_counted_once(tmp_path: Path) -> None:
-    shelf = Away()
-    folder = write(
-        tmp_path, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 2, pause = 0 }")
-    )
-    counted: list[Fallback] = []
-    one = agent(folder, NodeParts(shelf))
-    whole = PlannedAgent(one.plan, replace(OPTIONS, version=VERSION), counted=counted.append)
-    await told_by(whole, task("How long is the Nile?"))
-    assert counted == [
-        Fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "hello", "part_unavailable:postgresql")
-    ]
-
-
-async def test_a_model_that_has_said_nothing_is_gone_round_and_one_that_broke_off_is_not(
-    tmp_path: Path,
-) -> None:
-    shelf = Shelf(NILE)
-    silent = Says([ModelError(ModelFault.UNREACHABLE, "")])
-    told = await told_by(
-        agent(write(tmp_path), NodeParts(shelf, model=silent)), task("How long is the Nile?")
-    )
-    assert text(told) == SHOWN
-    cut = Says([TextPiece("The Ni"), ModelError(ModelFault.CUT, "")])
-    with pytest.raises(Unavailable, match="broke off"):
-        await told_by(agent(write(tmp_path), NodeParts(shelf, model=cut)), task("How long is the Nile?"))
-
-
 POST = [
     ("agent.toml", 'kind = "prompt", prompt = "write"', 'kind = "prompt", prompt = "write", stream = false'),
     (
@@ -264,13 +226,6 @@ ROUND = (
 )
 
 
-async def test_a_limited_edge_is_taken_so_often_and_no_more(tmp_path: Path) -> None:
-    shelf = Shelf(NILE)
-    told = await told_by(agent(write(tmp_path, ROUND), NodeParts(shelf)), task("How long is the Nile?"))
-    assert len(shelf.asked) == 4
-    assert text(told) == SHOWN
-
-
 async def test_a_turn_that_takes_more_steps_than_it_may_is_refused(tmp_path: Path) -> None:
     shelf = Shelf(NILE)
     folder = write(tmp_path, ROUND, ("agent.toml", "steps = 20", "steps = 5"))
@@ -303,8 +258,3 @@ async def test_no_model_is_asked_when_the_tokens_are_spent(tmp_path: Path) -> No
     assert len(model.asked) == 1
     assert isinstance(end, Answered)
     assert (end.text, end.outcome) == ("One two.", AnswerOutcome.OUTPUT_LIMIT)
-
-
-def test_a_graph_is_compiled_when_it_is_first_wanted(tmp_path: Path) -> None:
-    one = agent(write(tmp_path), NodeParts(Shelf()))
-    assert one.compile() is one.compile()

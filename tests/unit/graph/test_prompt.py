@@ -100,11 +100,6 @@ async def test_an_answer_that_grows_too_large_is_cut_at_a_character_and_its_stre
     assert model.closed
 
 
-async def test_the_models_own_limit_is_told() -> None:
-    output = await asked(Says([TextPiece("So"), Ended(complete=False)]), Turn())
-    assert not output.complete
-
-
 @pytest.mark.parametrize("fault", list(ModelFault))
 @pytest.mark.parametrize("before", [0, 2])
 async def test_a_model_that_fails_before_or_after_some_text_is_unavailable(
@@ -255,9 +250,3 @@ def test_a_model_does_not_get_instructions_that_a_tool_returned() -> None:
         [shown] = [one.text for one in done(given, shown=0) if one.role is Role.TOOL]
         assert "The Nile is long." in shown
         assert "previous instructions" not in shown
-
-
-async def test_the_request_is_labelled_with_the_turns_name() -> None:
-    model = Says(pieces("a"))
-    await asked(model, Turn(), tools=[NOTE])
-    assert (model.asked[0].label, model.asked[0].tools) == (f"turns/{TURN}", [NOTE.card])

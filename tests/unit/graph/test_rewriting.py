@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.agents.engine.rewriting import needs_context, points_back, standalone
+from responsa_server.agents.engine.rewriting import points_back, standalone
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
 
@@ -72,20 +72,6 @@ def test_only_answered_questions_are_carried() -> None:
 
 def test_a_rewritten_question_is_never_longer_than_a_question_may_be() -> None:
     assert standalone("it " * 5461, asked(NILE)) is None
-
-
-@pytest.mark.parametrize(
-    ("question", "expected"),
-    [
-        ("Where does it begin?", True),
-        ("And in Rome?", True),
-        ("What about Heron?", True),
-        ("Later on Thursdays?", False),
-        ("When may I bring my dog?", False),
-    ],
-)
-def test_questions_that_need_the_conversation(question: str, expected: bool) -> None:
-    assert needs_context(question) is expected
 
 
 @pytest.mark.parametrize(

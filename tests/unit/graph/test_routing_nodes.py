@@ -21,10 +21,10 @@ from responsa_server.agents.nodes.deciding import (
 )
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.intents import Example
-from responsa_server.domain.models import Ended, ModelError, ModelFault, TextPiece
+from responsa_server.domain.models import ModelError, ModelFault
 from tests.unit.graph.asking import asker
 from tests.unit.graph.shipping import Knows
-from tests.unit.graph.speaking import Says, Turn
+from tests.unit.graph.speaking import Says, Turn, says
 
 OPTIONS = IntentOptions(examples="e", prompt="intent_classification")
 KNOWS = Knows({"Hello": "chitchat", "Why": "qa"})
@@ -36,10 +36,6 @@ EXAMPLES = [
     *(Example(f"text {number}", "qa" if number % 2 else "post") for number in range(20)),
     Example("Book a train", "oos"),
 ]
-
-
-def says(text: str) -> Says:
-    return Says([TextPiece(text), Ended(complete=True)])
 
 
 # Intent
@@ -111,14 +107,6 @@ async def test_what_the_classifier_does_not_know_is_out_of_scope() -> None:
     assert (await other.process(IntentInput(question="Hello"), Turn().run)).intent == "out_of_scope"
 
 
-async def test_what_refers_back_is_a_follow_up() -> None:
-    node = IntentRouter("intent", OPTIONS, None, KNOWS)
-    found = await node.process(IntentInput(question="Why is it so long?", history=TALK), Turn().run)
-    assert found == IntentOutput(intent="qa", follow_up=True)
-    found = await node.process(IntentInput(question="Why is it so long?"), Turn().run)
-    assert found == IntentOutput(intent="qa", follow_up=False)
-
-
 def test_the_options_need_examples_and_an_intent() -> None:
     with pytest.raises(ValidationError):
         IntentOptions.model_validate({})
@@ -177,11 +165,6 @@ async def test_what_is_not_known_to_need_nothing_is_looked_for(
     node = RetrievalNeed("need", NeedOptions(examples="e"), None, NEEDS)
     found = await node.process(NeedInput(question=question, history=TALK), Turn().run)
     assert found == NeedOutput(needs_retrieval=needs, follow_up=follow_up)
-
-
-async def test_without_a_classifier_the_documents_are_searched() -> None:
-    node = RetrievalNeed("need", NeedOptions(examples="e"))
-    assert (await node.process(NeedInput(question="You and me"), Turn().run)).needs_retrieval
 
 
 async def test_a_model_decides_and_the_classifier_when_it_does_not() -> None:

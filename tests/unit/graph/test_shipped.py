@@ -15,7 +15,7 @@ from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.conversations import Message, Speaker
-from responsa_server.domain.errors import NotFound, Reason, Unavailable
+from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
     Cited,
@@ -27,14 +27,13 @@ from responsa_server.domain.events import (
     Status,
 )
 from responsa_server.domain.models import ModelPiece, ModelPrompt
-from tests.unit.graph.evidence import Shelf, excerpt, passages_of, quote, task
+from tests.unit.graph.evidence import Shelf, excerpt, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import text, told_by
 
 LONG = "The Nile is 6,650 km long."
 QUOTE = replace(quote(LONG), text=LONG)
 NILE = excerpt(LONG)
-SHOWN = passages_of(NILE)
 THEN = datetime(2026, 11, 20, tzinfo=UTC)
 TEACHER = {"teacher_id": str(ASHDOWN)}
 
@@ -96,18 +95,6 @@ class Away(Shelf):
 # Chat
 
 
-async def test_the_chat_agent_shows_passages_without_a_model() -> None:
-    told = await told_by(shipped("chat", parts()), asked("How long is the river Nile?"))
-    assert messages(told) == [
-        "Classifying your query...",
-        "Searching knowledge base...",
-        "Analyzing results...",
-        "Generating response...",
-    ]
-    end = whole(told)
-    assert (end.text, end.intent, end.model) == (SHOWN, "qa", "passages")
-
-
 async def test_the_chat_agent_writes_with_a_model_and_checks_what_it_cites() -> None:
     model = Remembers()
     told = await told_by(shipped("chat", parts(model)), asked("How long is the river Nile?"))
@@ -143,15 +130,6 @@ async def test_small_talk_searches_nothing(with_model: bool) -> None:
         assert "No language model is configured" in end.text
         assert end.model == "template"
         assert list(end.fallbacks) == [Fallback(FallbackKind.TEMPLATE, "model", "small_talk", "no_model")]
-
-
-async def test_what_is_out_of_scope_is_refused_before_anything_is_searched() -> None:
-    shelf = Shelf()
-    told = await told_by(shipped("chat", parts(shelf=shelf)), asked("Book me a train."))
-    end = told[-1]
-    assert isinstance(end, Refused)
-    assert (end.reason, end.intent, shelf.asked) == (RefusalReason.OUT_OF_SCOPE, "out_of_scope", [])
-    assert "is not something that Chat can help with." in end.message
 
 
 async def test_a_question_in_another_language_is_refused_because_of_the_language() -> None:
@@ -221,17 +199,6 @@ async def test_the_tutor_speaks_as_its_teacher() -> None:
     assert "biology" not in model.prompts[0].messages[-1].text
 
 
-async def test_the_tutor_shows_passages_without_a_model_and_refuses_what_it_has_not_found() -> None:
-    tutor = shipped("tutor", parts())
-    assert whole(await told_by(tutor, asked("How long is the river Nile?", TEACHER))).text == SHOWN
-    tutor = shipped("tutor", parts(shelf=Shelf(NILE, near=False)))
-    end = (await told_by(tutor, asked("Who sang?", TEACHER)))[-1]
-    assert isinstance(end, Refused)
-    assert end.reason is RefusalReason.NO_SUPPORT
-    end = whole(await told_by(shipped("tutor", parts()), asked("Hello!", TEACHER)))
-    assert end.text.startswith("Hello, you are talking to Ms Ashdown. No language model is configured")
-
-
 async def test_the_kind_of_the_question_chooses_the_prompt() -> None:
     model = Remembers()
     told = await told_by(shipped("tutor", parts(model)), asked("Give me an exercise on rivers.", TEACHER))
@@ -252,10 +219,3 @@ async def test_the_tutor_goes_on_without_the_documents_and_says_so_first() -> No
     assert list(end.citations) == []
     instructions = model.prompts[-1].messages[0].text
     assert "could not be reached for this question" in instructions
-
-
-async def test_a_teacher_who_was_deleted_in_between_ends_the_turn() -> None:
-    tutor = shipped("tutor", replace(parts(), teachers=Staff({})))
-    with pytest.raises(NotFound) as caught:
-        await told_by(tutor, asked("Why?", TEACHER))
-    assert caught.value.reason is Reason.TEACHER_NOT_FOUND

@@ -25,7 +25,6 @@ from responsa_server.domain.models import (
     ModelFault,
     ModelPiece,
     ModelPrompt,
-    TextPiece,
 )
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain, Retrying, RetryPolicy
 from tests.unit.graph.evidence import Shelf
@@ -108,22 +107,3 @@ async def test_without_a_time_limit_there_is_no_share_of_it() -> None:
     assert patience(Turn().run, 7.0) == 7.0
     now = asyncio.get_running_loop().time()
     assert patience(replace(Turn().run, until=now - 1), 7.0) == 0.0
-
-
-class Blank:
-    """A model that sends only blanks and marks."""
-
-    name = "p:blank"
-
-    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        for text in (" \n", "[", "1", "]", "[2, ", "3] "):
-            yield TextPiece(text)
-        yield Ended(complete=True)
-
-
-@pytest.mark.parametrize("name", AGENTS)
-async def test_blanks_and_marks_alone_give_way_to_quoted_sentences(name: str) -> None:
-    chain = ModelChain([ChainModel("p:blank", "p", Blank())], Free(), Barred(), patience_seconds=30.0)
-    end = (await told_by(agent(name, chain, 60.0), asked(name)))[-1]
-    assert isinstance(end, Answered)
-    assert (end.text, end.model) == (SHOWN, "passages")

@@ -21,20 +21,15 @@ from responsa_server.domain.events import (
     RefusalReason,
     Refused,
 )
-from responsa_server.domain.models import ChatModel, Ended, ModelError, ModelFault, TextPiece
+from responsa_server.domain.models import ChatModel, ModelError, ModelFault, TextPiece
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Notes, Staff, shipped
-from tests.unit.graph.speaking import Says, text, told_by
+from tests.unit.graph.speaking import Says, says, text, told_by
 from tests.unit.graph.test_bad_models import AGENTS, LONG, NILE, QUOTE, SHOWN, asked, chain
 from tests.unit.graph.test_shipped import talk
 
 SMALL = "m"
-END = Ended(complete=True)
 UNCITED = Fallback(FallbackKind.PASSAGES, "model", "passages", "uncited")
-
-
-def says(*texts: str) -> Says:
-    return Says([*map(TextPiece, texts), END])
 
 
 async def told(

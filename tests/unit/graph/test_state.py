@@ -13,7 +13,6 @@ from responsa_lab.testing.agent import ScriptedAgent
 from responsa_lab.testing.script import Script
 from responsa_server.agents.engine.state import (
     ENGINE_KEYS,
-    TASK_KEYS,
     StateError,
     fallbacks_of,
     kept,
@@ -97,30 +96,11 @@ def test_a_former_name_may_be_the_name_of_a_nodes_own_field() -> None:
     assert restored(milestone, {"told", "bytes_sent"}) == ("a", {"told": "a story", "bytes_sent": 8})
 
 
-def test_what_the_task_gives_is_not_kept() -> None:
-    task_part: dict[str, object] = {
-        "question": "?",
-        "collections": [],
-        "document_filter": "",
-        "history": [],
-        "older": [],
-        "parameters": {},
-    }
-    assert set(task_part) == TASK_KEYS
-    assert restored(kept("a", {**task_part, "text": "x"})) == ("a", {"text": "x"})
-
-
 def test_a_key_that_the_graph_does_not_have_is_refused_unless_it_has_it() -> None:
     milestone = kept("a", {"persona": "You teach."})
     with pytest.raises(StateError, match="unknown keys: persona"):
         restored(milestone)
     assert restored(milestone, {"persona"}) == ("a", {"persona": "You teach."})
-
-
-@pytest.mark.parametrize("value", [(1, 2), {1: 2}, FallbackKind.RULE, object()])
-def test_what_is_not_plain_is_refused(value: object) -> None:
-    with pytest.raises(StateError, match="cannot be kept"):
-        kept("a", {"text": value})
 
 
 def test_fallbacks_are_kept_in_order_each_once() -> None:

@@ -11,7 +11,6 @@ from responsa_server.agents.nodes.teacher import (
     TeacherInput,
     TeacherOptions,
     TeacherOutput,
-    teacher_id,
 )
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
 from tests.unit.graph.shipping import ASHDOWN, Staff
@@ -53,7 +52,3 @@ async def test_a_teacher_who_is_not_there_is_not_found() -> None:
     with pytest.raises(NotFound) as caught:
         await chosen(str(UUID(int=4)))
     assert caught.value.reason is Reason.TEACHER_NOT_FOUND
-
-
-def test_an_id_is_read_as_it_is_written() -> None:
-    assert teacher_id(f"teachers/{ASHDOWN}") == ASHDOWN

@@ -120,20 +120,6 @@ async def test_a_node_that_fails_is_gone_round_and_the_run_goes_on_from_every_mi
         assert {**again, "question": "?"} == {**end, "question": "?"}
 
 
-@pytest.mark.parametrize("failing", NAMES)
-async def test_the_milestone_behind_a_failure_names_the_way_round(failing: str) -> None:
-    plan = twelve(failing)
-    _, milestones = await walked(Graph(plan))
-    found = [restored(one, plan.keys) for one in milestones]
-    (name,) = [
-        name
-        for name, state in found
-        if len(fallbacks_of(cast("Any", state))) == 1 and state.get("diverted") == name
-    ][:1]
-    place = NAMES.index(failing)
-    assert name == (NAMES[place + 2] if place < 10 else FINISH)
-
-
 async def test_text_that_was_told_is_never_gone_round() -> None:
     with pytest.raises(Unavailable, match="away"):
         await walked(Graph(twelve(NAMES[5], tells=True)))

@@ -22,7 +22,7 @@ from responsa_server.agents.nodes.output import (
 )
 from responsa_server.agents.nodes.template import Template, TemplateInput
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, Fallback, FallbackKind
+from responsa_server.domain.events import Delta, Fallback, FallbackKind
 from tests.unit.graph.speaking import Turn
 
 
@@ -40,15 +40,6 @@ def whole(turn: Turn, start: int = 0) -> str:
         assert one.byte_offset == end
         end += len(one.text.encode())
     return "".join(one.text for one in deltas(turn))
-
-
-def test_a_text_is_told_as_it_comes() -> None:
-    turn = Turn()
-    teller = AnswerWriter(turn.run)
-    assert teller.add("Größe")
-    assert teller.add("\x00 hier")
-    assert whole(turn) == teller.text == "Größe\ufffd hier"
-    assert teller.end == len(teller.text.encode())
 
 
 @pytest.mark.parametrize("pieces", [[" ", "\n"], [""], []])
@@ -96,21 +87,6 @@ def test_where_text_was_told_before_there_is_no_lead_and_space_counts() -> None:
     teller.add(" a [2] b")
     teller.finish()
     assert (whole(turn, 7), teller.text, teller.marks) == (" a b", "Größe a b", ((9, 2),))
-
-
-def test_a_text_that_is_kept_is_not_told() -> None:
-    turn = Turn()
-    teller = AnswerWriter(turn.run, sends=False)
-    teller.add("Kept.")
-    assert (teller.text, teller.end, turn.events) == ("Kept.", 5, [])
-
-
-def test_a_text_that_grows_too_large_is_cut_at_a_character() -> None:
-    turn = Turn()
-    teller = AnswerWriter(turn.run, cites=True)
-    assert teller.add("x" * (MAX_ANSWER_BYTES - 1))
-    assert not teller.add("ü [1] and on")
-    assert (len(whole(turn).encode()), teller.marks) == (MAX_ANSWER_BYTES - 1, ())
 
 
 # Output
@@ -172,11 +148,6 @@ def test_a_mark_within_what_is_left_out_goes_to_its_place() -> None:
     assert left_out("abcdef", [(1, 1), (3, 2), (6, 3)], [(2, 4)]) == ("abef", ((1, 1), (2, 2), (4, 3)))
 
 
-async def test_space_at_the_ends_of_lines_goes_and_within_them_stays() -> None:
-    output, _ = await made("a  b \t\n\t \n  c\t ", ())
-    assert output.text == "a  b\n\n  c"
-
-
 @given(
     st.text("aü \n", max_size=40),
     st.lists(st.integers(0, 80), max_size=8),
@@ -203,11 +174,6 @@ async def test_a_text_that_is_not_fit_is_not_to_be_had(text: str, options: dict[
         await made(text, (), **options)
     assert caught.value.reason is Reason.MODEL_UNAVAILABLE
     assert caught.value.metadata == {"model": "a:x", "cause": "unfit"}
-
-
-async def test_who_is_to_tell_it_is_an_option() -> None:
-    output, turn = await made("Text.", stream=False)
-    assert (output.text, turn.events) == ("Text.", [])
 
 
 # Template

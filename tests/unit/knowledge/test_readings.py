@@ -10,11 +10,6 @@ from tests.unit.knowledge.test_excerpts import LEASES, found, weights_of
 QUESTION = "How often does a worker renew its lease?"
 
 
-def test_a_passage_is_read_once_whoever_has_read_it_from_the_database() -> None:
-    analyses = PassageAnalyses()
-    assert analyses.of(found(LEASES, cosine=0.1)) is analyses.of(found(LEASES, cosine=0.9))
-
-
 def test_another_text_language_or_cut_under_the_same_id_is_read_anew() -> None:
     analyses = PassageAnalyses()
     one = found(LEASES)
@@ -40,12 +35,6 @@ def test_the_cache_is_limited_by_the_sizes_of_the_passages() -> None:
     for number in range(30):
         analyses.of(found(f"{LEASES} x{number}", number=number))
     assert analyses.of(passages[0]) is not first
-
-
-def test_a_passage_that_alone_is_too_large_is_read_all_the_same() -> None:
-    analyses = PassageAnalyses(most_bytes=1)
-    assert len(analyses.of(found(LEASES)).pieces) > 1
-    assert analyses.of(found(LEASES)) is not analyses.of(found(LEASES))
 
 
 def test_a_passage_is_judged_as_if_it_had_not_been_read_before() -> None:

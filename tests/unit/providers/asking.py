@@ -36,21 +36,6 @@ QUERY = {
     "required": ["query"],
     "additionalProperties": False,
 }
-QUERIES = {
-    "type": "object",
-    "properties": {"queries": {"type": "array", "items": {"$ref": "#/$defs/Query"}, "maxItems": 3}},
-    "required": ["queries"],
-    "$defs": {"Query": {"type": "string"}},
-}
-CATEGORY = {
-    "type": "object",
-    "properties": {
-        "category": {
-            "anyOf": [{"type": "null"}, {"enum": ["fact", "concept", "comparison", "exercise", "check"]}]
-        }
-    },
-    "required": ["category"],
-}
 TRUSTED = {
     "agent": "Ann",
     "persona": "",

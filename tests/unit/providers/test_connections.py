@@ -35,32 +35,6 @@ class Endless:
                 self.left.set()
 
 
-async def test_closing_the_iterator_closes_the_socket() -> None:
-    server = Endless()
-    async with served(server.handle) as model:
-        async with aclosing(model.stream(PROMPT)) as pieces:
-            assert await anext(pieces) == TextPiece("a")
-        await server.left.wait()
-
-
-async def test_cancelling_the_reader_closes_the_socket() -> None:
-    server = Endless()
-    begun = asyncio.Event()
-
-    async def read(model: OpenAiChat) -> None:
-        async with aclosing(model.stream(PROMPT)) as pieces:
-            async for _ in pieces:
-                begun.set()
-
-    async with served(server.handle) as model:
-        reading = asyncio.create_task(read(model))
-        await begun.wait()
-        reading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reading
-        await server.left.wait()
-
-
 @pytest.mark.parametrize("steps", range(8))
 async def test_cancelling_twice_closes_the_socket_and_the_client_goes_on(steps: int) -> None:
     server = Endless()
@@ -84,26 +58,6 @@ async def test_cancelling_twice_closes_the_socket_and_the_client_goes_on(steps: 
             await server.left.wait()
             begun.clear()
             server.left.clear()
-
-
-async def test_cancelling_before_the_answer_begins_closes_the_socket() -> None:
-    asked, left = asyncio.Event(), asyncio.Event()
-
-    async def hang(exchange: Exchange) -> None:
-        asked.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            if exchange.left_at is not None:
-                left.set()
-
-    async with served(hang) as model:
-        reading = asyncio.create_task(answer(model))
-        await asked.wait()
-        reading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reading
-        await left.wait()
 
 
 async def test_connections_are_used_again_and_as_many_are_opened_as_are_needed() -> None:

@@ -48,14 +48,6 @@ def test_vectors_have_length_one_and_keep_the_order(model: MiniLmEmbedder) -> No
     assert model.embed_sync([]).shape == (0, model.dimensions)
 
 
-def test_a_vector_does_not_depend_on_its_batch(model: MiniLmEmbedder) -> None:
-    alone = np.vstack([model.embed_sync([text]) for text in TEXTS])
-    for batch in (TEXTS, TEXTS[::-1], TEXTS * 9):
-        together = model.embed_sync(batch)
-        for text, vector in zip(batch, together, strict=True):
-            assert np.abs(vector - alone[TEXTS.index(text)]).max() < 1e-5
-
-
 def test_short_texts_are_not_padded_to_the_length_of_a_long_one(
     model: MiniLmEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,12 +10,11 @@ from enum import StrEnum
 from uuid import UUID
 
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import admin_service_pb2, delivery_pb2, system_status_pb2, teacher_pb2, tenant_pb2
+from responsa.admin.v1 import delivery_pb2, system_status_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
@@ -27,15 +26,14 @@ from responsa.chat.v1 import (
     turn_pb2,
 )
 from responsa.knowledge.v1 import (
-    collection_pb2,
     document_pb2,
     document_version_pb2,
     generation_pb2,
     knowledge_service_pb2,
 )
-from responsa.type.v1 import collection_kind_pb2, scope_pb2
+from responsa.type.v1 import collection_kind_pb2
 from responsa_server.calls import status
-from responsa_server.calls.convert import agents, chat, knowledge, structs, values
+from responsa_server.calls.convert import chat, knowledge, structs, values
 from responsa_server.calls.convert.values import EnumMap
 from responsa_server.domain.conversations import Rating, Speaker
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
@@ -47,9 +45,7 @@ from responsa_server.domain.events import (
     Fallback,
     FallbackKind,
     Grade,
-    ModelUsed,
     NumberedEvent,
-    ProviderSwitched,
     RefusalReason,
     Refused,
     Step,
@@ -62,7 +58,6 @@ from responsa_server.domain.events import Cancelled as CancelledTurn
 from responsa_server.domain.generations import GenerationState
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import (
-    Chunking,
     Document,
     DocumentMetadata,
     DocumentState,
@@ -75,7 +70,6 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.notifications import DeliveryState
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
-from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 from responsa_server.domain.tenants import TenantState
 from responsa_server.domain.tools import Effect
 from responsa_server.domain.turns import OnBusy, Question, Turn, TurnState, Verdict
@@ -193,62 +187,6 @@ def test_enums_with_other_names_are_no_pair() -> None:
         EnumMap(system_status_pb2.Health, Role)
 
 
-def test_what_is_not_chosen_has_a_default() -> None:
-    assert knowledge.search_query(knowledge_service_pb2.SearchRequest(terms=["a"])).mode is SearchMode.HYBRID
-    asked = chat.question(chat_service_pb2.AskRequest(text="Why?"))
-    assert asked.on_busy is OnBusy.REJECT
-    rejecting = chat_service_pb2.AskOptions(on_busy=chat_service_pb2.ON_BUSY_REJECT)
-    assert chat.question(chat_service_pb2.AskRequest(text="Why?", options=rejecting)) == asked
-
-
-def test_three_ways_to_ask_mean_the_same_question() -> None:
-    options = chat_service_pb2.AskOptions(
-        scope=scope_pb2.Scope(collections=["collections/b", "collections/a"]),
-        on_busy=chat_service_pb2.ON_BUSY_QUEUE,
-        parameters=struct(level="expert", age=12),
-        max_cost_usd_micros=700,
-    )
-    asked = [
-        chat.question(
-            kind(
-                text="Why?",
-                conversation=f"conversations/{UUID(int=5)}",
-                options=options,
-                agent="agents/testing",
-            )
-        )
-        for kind in (
-            chat_service_pb2.AskRequest,
-            chat_service_pb2.StartTurnRequest,
-            chat_service_pb2.AnswerRequest,
-        )
-    ]
-    assert asked[0] == asked[1] == asked[2]
-    assert asked[0].collections == ("a", "b")
-    assert asked[0].conversation_id == UUID(int=5)
-    assert (asked[0].agent, asked[0].on_busy) == ("testing", OnBusy.QUEUE)
-    assert (asked[0].parameters, asked[0].max_cost_micros) == ('{"age":12,"level":"expert"}', 700)
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (collection_pb2.Chunking(), Chunking(500, 50)),
-        (collection_pb2.Chunking(max_tokens=64), Chunking(64, 31)),
-        (collection_pb2.Chunking(max_tokens=200, overlap_tokens=0), Chunking(200, 0)),
-        (collection_pb2.Chunking(overlap_tokens=249), Chunking(500, 249)),
-    ],
-)
-def test_chunking_defaults(given: collection_pb2.Chunking, expected: Chunking) -> None:
-    assert knowledge.chunking(given) == expected
-
-
-def test_chunking_that_overlaps_too_much() -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        knowledge.chunking(collection_pb2.Chunking(max_tokens=100, overlap_tokens=50))
-    assert caught.value.violations[0].description.endswith("at most 49")
-
-
 def test_a_text_in_the_request_is_markdown_unless_told_otherwise() -> None:
     def media_type(metadata: DocumentMetadata) -> str:
         return knowledge.inline(metadata).media_type
@@ -296,26 +234,10 @@ def test_operations() -> None:
     assert encoded.error == status.of(cancelled)
 
 
-def test_masks() -> None:
-    assert values.updated(FieldMask(paths=["title"]), ("title", "labels")) == {"title"}
-    for paths in ([], ["etag"], ["title", "name"], ["*"], ["labels.x"]):
-        with pytest.raises(InvalidRequest) as caught:
-            values.updated(FieldMask(paths=paths), ("title", "labels"))
-        assert caught.value.reason is Reason.UPDATE_MASK_INVALID
-        assert caught.value.metadata == {"updatable": "title,labels"}
-
-
 @pytest.mark.parametrize("time", [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-5)])
 def test_times_that_are_none(time: Timestamp) -> None:
     with pytest.raises(InvalidRequest):
         values.to_datetime("api_key.expire_time", time)
-
-
-@pytest.mark.parametrize("name", ["", "turns/1", "conversations/x", f"turns/{UUID(int=1)}/x", "turns/a%2Fb"])
-def test_names_that_are_none(name: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        values.named_uuid("name", "turns", name)
-    assert caught.value.violations[0].field == "name"
 
 
 def struct(**fields: object) -> Struct:
@@ -421,43 +343,6 @@ def test_a_turn_tells_what_its_end_tells(end: Terminal, count: int) -> None:
     assert list(found.fallbacks) == [told] * count
     assert found.parameters == struct(level="expert")
     assert (found.usage.cost_usd_micros, found.usage.unpriced_tokens) == (4, 5)
-
-
-def test_what_an_answer_tells_of_how_it_was_made() -> None:
-    answered = Answered(
-        "", b"", (), AnswerOutcome.COMPLETE, 0, Usage(), intent="post", category="exercise", model="a:b"
-    )
-    answer = chat.event(NumberedEvent(1, 1, None, answered)).answer
-    assert (answer.intent, answer.category, answer.model) == ("post", "exercise", "a:b")
-    refused = Refused(RefusalReason.OUT_OF_SCOPE, "", Usage(), intent="out_of_scope")
-    assert chat.event(NumberedEvent(1, 1, None, refused)).refused.intent == "out_of_scope"
-    switched = chat.event(NumberedEvent(1, 1, None, ProviderSwitched("a:b", "c:d", "timeout")))
-    assert switched.provider_switched == turn_pb2.TurnProviderSwitched(
-        source="a:b", target="c:d", cause="timeout"
-    )
-    used = chat.event(NumberedEvent(1, 1, None, ModelUsed("a:b", Usage(input_tokens=7, cost_micros=2))))
-    assert used.usage == turn_pb2.TurnUsage(
-        model="a:b", usage=turn_pb2.Usage(input_tokens=7, cost_usd_micros=2)
-    )
-
-
-def test_a_teacher_there_and_back() -> None:
-    request = admin_service_pb2.CreateTeacherRequest(
-        teacher=teacher_pb2.Teacher(
-            display_name="Ada", persona="Patient.", parameters=struct(subject="maths", year=7)
-        ),
-        teacher_id=str(UUID(int=9)),
-    )
-    new = agents.new_teacher(request)
-    assert new == NewTeacher("Ada", "Patient.", {"subject": "maths", "year": 7}, UUID(int=9))
-    kept = Teacher(UUID(int=9), new.display_name, new.persona, new.parameters, 3, NOW, NOW)
-    made = agents.teacher(kept)
-    assert (made.name, made.etag) == (f"teachers/{UUID(int=9)}", kept.etag)
-    assert made.parameters == request.teacher.parameters
-    assert agents.new_teacher(admin_service_pb2.CreateTeacherRequest()).id is None
-    assert agents.teacher_change(made, frozenset({"persona"})) == TeacherChange(persona="Patient.")
-    cleared = teacher_pb2.Teacher(name=made.name)
-    assert agents.teacher_change(cleared, frozenset({"parameters"})) == TeacherChange(parameters={})
 
 
 @pytest.mark.parametrize(

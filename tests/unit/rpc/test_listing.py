@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -107,20 +107,6 @@ def test_a_token_holds_the_place_in_a_list_ordered_by_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", Order("update_time", descending=True)),
-        ("update_time desc", Order("update_time", descending=True)),
-        ("update_time", Order("update_time")),
-        ("create_time asc", Order("create_time")),
-        ("  create_time   desc ", Order("create_time", descending=True)),
-    ],
-)
-def test_orders_that_are_read(text: str, expected: Order) -> None:
-    assert parse_order(lists.CONVERSATIONS, text) == expected
-
-
-@pytest.mark.parametrize(
     "text", ["title", "update_time,create_time", "update_time DESC", "update_time desc desc", "1", ";"]
 )
 def test_orders_that_are_refused(text: str) -> None:
@@ -128,16 +114,6 @@ def test_orders_that_are_refused(text: str) -> None:
         parse_order(lists.CONVERSATIONS, text)
     assert caught.value.reason is Reason.ORDER_BY_INVALID
     assert caught.value.metadata == {"orderable": "update_time,create_time"}
-
-
-def test_a_token_leads_to_the_page_after() -> None:
-    first = Listing(lists.CONVERSATIONS, ANN, Request(filter="title:x"))
-    position = (datetime(2026, 1, 31, 2, tzinfo=timezone(timedelta(hours=2))), UUID(int=7))
-    token = first.token(page(position))
-    second = Listing(lists.CONVERSATIONS, ANN, Request(page_size=3, page_token=token, filter="title:x"))
-    assert second.query.after == position
-    assert second.query.limit == 3
-    assert first.token(page(None)) == ""
 
 
 def test_a_token_is_bound_to_everything_but_the_page_size() -> None:
@@ -168,12 +144,6 @@ def test_no_made_up_token_is_taken(token: str) -> None:
 def test_the_longest_cursor_fits_the_contract() -> None:
     key = "é" * 512  # a source_key has at most 1,024 bytes
     assert len(Listing(lists.DOCUMENTS, ANN, Request()).token(page((key, str(UUID(int=7)))))) <= 2048
-
-
-def test_page_sizes() -> None:
-    assert Listing(lists.TURNS, ANN, Request()).query.limit == 50
-    assert Listing(lists.TURNS, ANN, Request(page_size=200)).query.limit == 200
-    assert Listing(lists.TURNS, ANN, Request(page_size=5000)).query.limit == 200
 
 
 @pytest.mark.parametrize(

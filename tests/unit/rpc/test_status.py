@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TypeVar
@@ -79,16 +78,6 @@ def test_all_of_an_error_is_told(reason: Reason) -> None:
     assert retry.retry_delay.ToTimedelta().total_seconds() == 2.5
 
 
-def test_the_domain_and_the_details_of_a_missing_resource() -> None:
-    encoded = status.of(NotFound.of("conversation", "conversations/1"))
-    assert encoded.code == grpc.StatusCode.NOT_FOUND.value[0]
-    assert encoded.message == "Conversation not found or access denied"
-    (info,) = detail(encoded, error_details_pb2.ErrorInfo)
-    assert (info.domain, info.reason) == ("responsa", "RESOURCE_NOT_FOUND")
-    (resource,) = detail(encoded, error_details_pb2.ResourceInfo)
-    assert (resource.resource_type, resource.resource_name) == ("conversation", "conversations/1")
-
-
 def test_a_quota_that_is_used_up_is_named_with_its_value() -> None:
     metadata = {"user": "users/1", "quota": "tokens_per_day", "limit": "500", "used": "490", "reserved": "0"}
     encoded = status.of(Exhausted(Reason.QUOTA_EXHAUSTED, "Used up.", metadata, retry_after=60.0))
@@ -98,18 +87,6 @@ def test_a_quota_that_is_used_up_is_named_with_its_value() -> None:
     assert (found.subject, found.description, found.quota_id) == ("users/1", "Used up.", "tokens_per_day")
     assert (found.quota_metric, found.quota_value) == ("responsa/tokens_per_day", 500)
     assert not detail(status.of(Exhausted(Reason.OVERLOADED, "Busy.")), error_details_pb2.QuotaFailure)
-
-
-def test_a_hundred_violations_are_cut_to_sixteen() -> None:
-    many = tuple(
-        FieldViolation(f"terms[{index}]", "string.min_bytes", "must not be empty") for index in range(100)
-    )
-    encoded = status.of(
-        InvalidRequest(Reason.INVALID_FIELD, "terms[0]: must not be empty", {"violations": "100"}, many)
-    )
-    (bad,) = detail(encoded, error_details_pb2.BadRequest)
-    assert len(bad.field_violations) == 16
-    assert detail(encoded, error_details_pb2.ErrorInfo)[0].metadata["violations"] == "100"
 
 
 def test_details_never_outgrow_what_the_transport_carries() -> None:
@@ -135,15 +112,6 @@ def test_neither_do_those_of_an_error_without_fields(
     (info,) = detail(encoded, error_details_pb2.ErrorInfo)
     assert info.reason == reason.value
     assert encoded.message.strip(letter) == "…"
-
-
-def test_json_is_what_a_rest_caller_gets() -> None:
-    encoded = status.of(NotFound.of("turn", "turns/1"))
-    body = json.loads(status.as_json(encoded))
-    assert body["code"] == 5
-    assert body["details"][0]["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
-    assert body["details"][0]["reason"] == "RESOURCE_NOT_FOUND"
-    assert status.http_status(encoded) == 404
 
 
 @pytest.mark.parametrize("code", list(grpc.StatusCode))

@@ -99,24 +99,6 @@ def test_each_field_says_what_is_wanted() -> None:
     assert UUID(example)
 
 
-@pytest.mark.parametrize(("text", "rule"), [("", "string.min_bytes"), (" \n\t ", "string.pattern")])
-def test_an_empty_question_is_one_violation(text: str, rule: str) -> None:
-    error = ask(text=text)
-    assert broken(error) == [("text", rule)]
-    assert error.message == f"text: {error.violations[0].description}"
-
-
-def test_labels_are_named_by_their_key() -> None:
-    conversation = conversation_pb2.Conversation(labels={"topic": "x" * 256, "k" * 80: "y"})
-    request = chat.CreateConversationRequest(conversation=conversation)
-    error = refused(
-        "/responsa.chat.v1.ChatService/CreateConversation", request, chat.CreateConversationRequest.FromString
-    )
-    found = described(error)
-    assert 'conversation.labels["topic"]' in found
-    assert f'conversation.labels["{"k" * 64}…"]' in found
-
-
 TURN = f"turns/{UUID(int=7)}"
 
 
@@ -139,24 +121,6 @@ def test_the_field_and_its_choices_are_named_instead_of_the_rule(
     error = refused(f"/responsa.{method}", request_, request_.FromString)
     assert described(error) == {field: remedy}
     assert error.message == f"{field}: {remedy}"
-
-
-def test_each_wrong_text_of_a_resource_is_a_violation_of_its_own() -> None:
-    request = admin_service_pb2.CreateTeacherRequest(teacher=teacher_pb2.Teacher())
-    error = refused(
-        "/responsa.admin.v1.AdminService/CreateTeacher",
-        request,
-        admin_service_pb2.CreateTeacherRequest.FromString,
-    )
-    assert broken(error) == [
-        ("teacher.display_name", "teacher.display_name"),
-        ("teacher.persona", "teacher.persona"),
-    ]
-
-
-def test_an_upload_without_a_part() -> None:
-    error = refused(UPLOAD, b"", knowledge.UploadDocumentRequest.FromString)
-    assert broken(error) == [("part", "required")]
 
 
 def test_a_chunk_that_is_too_large() -> None:

@@ -7,30 +7,14 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from typing import Any, cast
 
 import httpx2
 import pytest
 
-from responsa_lab.testing.script import Script, answer_tokens, opening_tokens, tool_arguments, tool_body
+from responsa_lab.testing.script import tool_body
 from responsa_lab.testing.servers import ModelServer, ToolSink
-from responsa_server.domain.events import Usage
-from responsa_server.domain.models import (
-    Ended,
-    ModelError,
-    ModelFault,
-    ModelPiece,
-    ModelPrompt,
-    PromptMessage,
-    Role,
-    Spent,
-    TextPiece,
-    ToolRequest,
-)
-from responsa_server.domain.tools import Effect, ToolCard
-from responsa_server.providers.openai_chat import OpenAiChat
-from responsa_server.providers.settings import CompatibleSettings
+from responsa_server.domain.tools import Effect
 from tests.instance import ROOT, plain_environment
 
 
@@ -54,76 +38,6 @@ async def sink() -> AsyncIterator[ToolSink]:
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
-
-
-def prompt(script: Script, *, decides: bool = False) -> ModelPrompt:
-    tools = [ToolCard("record-once", "Counts.")] if decides else []
-    return ModelPrompt([PromptMessage(Role.USER, script.question)], "turns/1", tools)
-
-
-async def said(model: OpenAiChat, asked: ModelPrompt) -> list[ModelPiece]:
-    async with aclosing(model.stream(asked)) as pieces:
-        return [piece async for piece in pieces if not isinstance(piece, Spent)]
-
-
-@pytest.fixture
-async def model(server: ModelServer) -> AsyncIterator[OpenAiChat]:
-    model = OpenAiChat(CompatibleSettings(url=server.url, continuous_usage=True), "scripted")
-    yield model
-    await model.close()
-
-
-async def test_an_answer_is_the_scripts_words_one_a_chunk(server: ModelServer, model: OpenAiChat) -> None:
-    script = Script(tokens=40, pace_ms=0, seed=5)
-    pieces = await said(model, prompt(script))
-    assert pieces == [*map(TextPiece, answer_tokens(script)), Ended(complete=True)]
-    assert server.stats() == {"started": 1, "streaming": 0, "finished": 1, "sockets": 1, "disconnects": []}
-    assert server.requests == {"turns/1": 1}
-
-
-async def test_a_decision_is_the_opening_and_the_tool_that_the_script_names(model: OpenAiChat) -> None:
-    script = Script(tokens=5, opening=3, tool=Effect.ONCE, pace_ms=0)
-    assert await said(model, prompt(script, decides=True)) == [
-        *map(TextPiece, opening_tokens(script)),
-        ToolRequest("call-1", "record-once", tool_arguments(script)),
-        Ended(complete=True),
-    ]
-    assert await said(model, prompt(Script(tokens=5, pace_ms=0), decides=True)) == [Ended(complete=True)]
-
-
-async def test_tokens_are_told_with_every_chunk(model: OpenAiChat) -> None:
-    script = Script(tokens=2, pace_ms=0)
-    async with aclosing(model.stream(prompt(script))) as pieces:
-        told = [piece.usage async for piece in pieces if isinstance(piece, Spent)]
-    assert told[0] == Usage(input_tokens=2, output_tokens=0)
-    assert [one.output_tokens for one in told] == [0, 1, 2, 2, 2]
-
-
-async def test_a_client_that_leaves_is_noticed_and_counted(server: ModelServer, model: OpenAiChat) -> None:
-    script = Script(tokens=2000, pace_ms=1)
-    async with aclosing(model.stream(prompt(script))) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, TextPiece):
-                assert server.streaming == 1
-                break
-    (left,) = await server.left()
-    assert left.label == "turns/1"
-    assert 1 <= left.pieces < 2000
-    assert (server.streaming, server.finished) == (0, 0)
-
-
-async def test_a_script_can_make_the_server_cut_and_stall(server: ModelServer, model: OpenAiChat) -> None:
-    with pytest.raises(ModelError) as caught:
-        await said(model, prompt(Script(tokens=9, pace_ms=0, fail_after=2)))
-    assert caught.value.fault is ModelFault.CUT
-    async with aclosing(model.stream(prompt(Script(tokens=9, pace_ms=0, stall_after=2)))) as pieces:
-        texts = 0
-        async for piece in pieces:
-            texts += isinstance(piece, TextPiece)
-            if texts == 2:
-                break
-    (left,) = await server.left()
-    assert left.pieces == 2
 
 
 async def test_the_server_tells_its_numbers_and_refuses_nonsense(
@@ -170,15 +84,6 @@ async def test_the_sink_fails_as_it_is_told_after_the_effect(
     assert (await http.post(sink.endpoint(Effect.ONCE), content=b"{")).status_code == 400
     assert (await http.get(f"{sink.url}/other")).status_code == 404
     assert [(one.calls, one.effects, one.finished) for one in sink.calls.values()] == [(1, 1, 1), (1, 1, 0)]
-
-
-async def test_a_call_whose_client_died_is_counted(sink: ToolSink, http: httpx2.AsyncClient) -> None:
-    calling = asyncio.create_task(call(http, sink, Effect.ONCE, "a", note="x", pause_ms=60_000))
-    await sink.called()
-    calling.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await calling
-    assert (await http.get(f"{sink.url}/calls")).json()["calls"]["a"]["calls"] == 1
 
 
 @pytest.mark.parametrize("ending", ["signal", "eof"])

@@ -50,9 +50,3 @@ def test_runs_count_once_whether_they_are_recorded_or_not(
         "2026-11-01T00:00:00Z",
         "2026-11-03T00:00:00Z",
     )
-
-
-def test_a_campaign_without_lines_cannot_be_recorded(tmp_path: Path, record: Path) -> None:
-    with pytest.raises(SystemExit):
-        sums.main(["--soak", str(tmp_path), "--record", "kills"])
-    assert not record.exists()

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.domain.events import (
-    MAX_DELTA_BYTES,
     CancelCause,
     Cancelled,
     Delta,
@@ -25,7 +24,6 @@ from responsa_server.turns.pack import (
     MAX_ROW_EVENTS,
     Happened,
     ending,
-    merged,
     number,
     pack,
 )
@@ -68,19 +66,6 @@ def test_a_row_is_never_larger_than_a_frame_may_be() -> None:
     assert max(len(row.frame) for row in rows) < 256 * 1024
 
 
-@given(st.text(max_size=600), st.text(max_size=600), st.integers(0, 10))
-def test_neighbouring_deltas_become_one_of_at_most_a_kibibyte(first: str, second: str, offset: int) -> None:
-    size = len(first.encode())
-    one = merged(Delta(first, offset), Delta(second, offset + size))
-    if size + len(second.encode()) <= MAX_DELTA_BYTES:
-        assert one == Delta(first + second, offset)
-    else:
-        assert one is None
-    assert merged(Delta(first, offset), Delta(second, offset + size + 1)) is None
-    assert merged(Status(Step.GRADING, ""), Delta(second, 0)) is None
-    assert merged(Delta(first, 0), Status(Step.GRADING, "")) is None
-
-
 def test_what_tools_say_counts_for_a_rows_size() -> None:
     said = ToolReturned("c", ToolOutcome.OK, "x" * 8192)
     asked = ToolCalled("c", "tools/look", {"for": "y" * 8192})
@@ -97,9 +82,3 @@ def test_an_end_from_outside_is_the_logs_next_row() -> None:
     assert end.terminal == PlainCodec().encode_terminal(
         number(8, 3, [Happened(NOW, Cancelled(CancelCause.OWNER))])[0]
     )
-
-
-def test_deltas_are_merged_up_to_a_length() -> None:
-    assert merged(Delta("ab", 0), Delta("cd", 2), 4) == Delta("abcd", 0)
-    assert merged(Delta("ab", 0), Delta("cd", 2), 3) is None
-    assert merged(Delta("é", 0), Delta("cd", 1)) is None  # offsets are in bytes, not in characters
