@@ -114,6 +114,7 @@ async def use(store: PostgresTurnStore, people: People) -> None:
             batch = [one(claim_of(turn), row(seq), checkpoint=saved, tools=called) for turn in (new, other)]
             assert await store.append(batch) == {}
         await store.renew([claim_of(new), claim_of(other)])
+        await store.expire_lost(60.0, 0.0)
         await store.finish(claim_of(new), [row(5)], answered(citation()))
         await store.book(claim_of(new), Usage())
         await store.get(people.ann, new.id)

@@ -32,6 +32,10 @@ class Guard(StrEnum):
 
     TAKEOVER = "takeover"
     """Workers claim turns whose lease has expired."""
+    LOOKING = "looking"
+    """Workers look for other workers that have ended."""
+    PRESENCE = "presence"
+    """A worker that holds its lock has not ended, even if it is silent."""
     EPOCH_CHECK = "epoch_check"
     """Only a worker with the current epoch can write."""
     REPEATABLE_WRITES = "repeatable_writes"
@@ -60,6 +64,14 @@ class Guard(StrEnum):
 
 _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
     Guard.TAKEOVER: (("claim_turns", "(state = 'pending' OR lease_until < now())", "state = 'pending'"),),
+    Guard.LOOKING: (("absent_workers", "FROM owners WHERE", "FROM owners WHERE false AND"),),
+    Guard.PRESENCE: (
+        (
+            "absent_workers",
+            "pg_try_advisory_xact_lock(hashtextextended('responsa.worker ' || owner::text, 0))",
+            "true",
+        ),
+    ),
     Guard.EPOCH_CHECK: (
         ("append_fence", "t.epoch = f.epoch AND ", ""),
         ("renew_leases", "t.epoch = f.epoch AND ", ""),

@@ -19,6 +19,7 @@ from responsa_server.embedded import EmbeddedPostgres, Layout, RestartPolicy
 from tests.faults.cluster import Caller
 from tests.faults.crowd import Crowd, hold, question
 from tests.faults.forms import Form, Report, forms
+from tests.faults.golden import kind
 from tests.faults.invariants import Ledger
 from tests.faults.readers import Seen
 from tests.instance import Instance, instance_in
@@ -79,6 +80,15 @@ async def strike(instance: Instance, crowd: Crowd, how: str, report: Report) -> 
     await crowd.until(lambda: not psutil.pid_exists(server.pid), "its end")
     await crowd.until(lambda: all(one.ended for one in before), "the ends of the streams")
     report.measured(f"{how}: ended", time.monotonic() - struck)
+    report.measured(
+        f"{how}: taken over",
+        [
+            at - struck
+            for one in before
+            for event, at in zip(one.events, one.arrivals, strict=True)
+            if kind(event) == "attempt_restarted" and at > struck
+        ],
+    )
     report.count(how)
 
 

@@ -8,9 +8,10 @@ import signal
 
 import pytest
 
+from responsa_server.domain import names
 from responsa_server.domain.faults import Fault
 from tests.faults.cluster import ABSENT, Cluster, Replica
-from tests.faults.crowd import Crowd, hold, question
+from tests.faults.crowd import Crowd, ask_all, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
@@ -23,6 +24,8 @@ LASTING = {
     "RESPONSA_TURNS__LEASE_SECONDS": "0.5",
     "RESPONSA_TURNS__SWEEP_SECONDS": "0.1",
 }
+# No lease expires during a test.
+PATIENT = {"RESPONSA_TURNS__LEASE_SECONDS": "300"}
 
 
 async def stop_and_go(crowd: Crowd, form: Form, report: Report, worker: Replica) -> None:
@@ -68,6 +71,66 @@ async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_i
     report.tell(request)
     assert report.counts["turns taken from a stopped worker"] > 0
     assert all(one.outcome == "answer" for one in crowd.seen)
+
+
+async def lose_two(cluster: Cluster, way: GrpcWay, *guards_out: Guard) -> tuple[Replica, Seen, Seen]:
+    """Stop one worker and kill another, each with a turn under a long lease, then start a third one without these guards. Returns the stopped worker and the followed turns of the two."""
+    cluster.admit(await cluster.soon("rpc"))
+    workers: list[Replica] = []
+    turns: list[Seen] = []
+    for seed in (1, 2):
+        workers.append(await cluster.soon("worker", **PATIENT))
+        turn = Seen(asking(f"tokens=600 pace_ms=5 seed={seed}"))
+        await follow(way, turn, until=lambda seen: seen.through > 5)
+        turns.append(turn)
+        workers[-1].signal(signal.SIGSTOP)
+    stopped, killed = workers
+    await asyncio.to_thread(killed.kill)
+    await cluster.soon("worker", guards_out=guards_out, **PATIENT)
+    return stopped, turns[0], turns[1]
+
+
+async def test_the_turns_of_a_killed_worker_do_not_wait_for_its_lease_and_those_of_a_silent_one_do(
+    cluster: Cluster,
+) -> None:
+    caller = await cluster.caller()
+    async with GrpcWay(cluster.target, caller.key) as way:
+        stopped, silent, lost = await lose_two(cluster, way)
+        await follow(way, lost)
+        assert caller.ledger.held_by(stopped.name) == {silent.turn.removeprefix("turns/")}
+        stopped.signal(signal.SIGCONT)
+        await follow(way, silent)
+    assert not [*caller.ledger.check(), *differences(caller.ledger, [silent, lost])]
+    turns = caller.ledger.turns()
+    attempts = [turns[names.parse_uuid("turns", one.turn)].row["attempt"] for one in (silent, lost)]
+    assert attempts == [1, 2]
+
+
+@pytest.mark.soak
+async def test_without_looking_for_lost_workers_their_turns_wait_for_the_lease(cluster: Cluster) -> None:
+    caller = await cluster.caller()
+    async with GrpcWay(cluster.target, caller.key) as way:
+        _, silent, lost = await lose_two(cluster, way, Guard.LOOKING)
+        # A later turn is answered, but the turn of the killed worker is not.
+        await ask_all(lambda: way, ["tokens=200 pace_ms=10 seed=3"])
+    assert {one.turn for one in caller.ledger.check() if one.invariant == "one_end"} == {
+        one.turn.removeprefix("turns/") for one in (silent, lost)
+    }
+
+
+@pytest.mark.soak
+async def test_without_the_lock_a_silent_worker_loses_its_turns_and_still_writes_nothing(
+    cluster: Cluster,
+) -> None:
+    caller = await cluster.caller()
+    async with GrpcWay(cluster.target, caller.key) as way:
+        stopped, silent, lost = await lose_two(cluster, way, Guard.PRESENCE)
+        await asyncio.to_thread(
+            eventually, lambda: not caller.ledger.held_by(stopped.name), "the claim by another"
+        )
+        stopped.signal(signal.SIGCONT)
+        await asyncio.gather(*(follow(way, one) for one in (silent, lost)))
+    assert not [*caller.ledger.check(), *differences(caller.ledger, [silent, lost])]
 
 
 @pytest.mark.soak

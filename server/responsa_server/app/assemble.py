@@ -446,6 +446,7 @@ async def build_turns(
         _pruning_audit(PostgresAuditTrail(database), settings.audit.retention_days),
         gate,
         breakers.heard,
+        database.presence.worker,
     )
     return turns, agents
 

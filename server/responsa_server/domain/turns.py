@@ -526,6 +526,14 @@ class TurnStore(Protocol):
         """
         ...
 
+    async def expire_lost(self, lease_seconds: float, grace_seconds: float) -> int:
+        """Let the leases of other workers whose processes have ended expire now. Returns the number of leases.
+
+        A worker has ended if its connection to the store has been closed for `grace_seconds`. If this process has lost its own connection in the last `lease_seconds`, no worker
+        counts as ended. A worker that cannot show that it lives, such as a server of an earlier release, keeps its lease.
+        """
+        ...
+
     async def mark_alone(self, claim: Claim, alone: bool) -> None:
         """Record whether a turn is the only one that runs in its worker's process. Does nothing if the worker no longer holds the turn."""
         ...

@@ -15,7 +15,7 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.relay import Relay, Taken, Work
 from responsa_server.domain.turns import ClaimedTurn, LogRow
-from responsa_server.turns.runtime import repeated
+from responsa_server.turns.runtime import keep_going, repeated
 from responsa_server.turns.worker import Outcome, Run, WorkerParts
 
 _MOST_AT_ONCE: Final = 32
@@ -29,6 +29,10 @@ _CLAIM_SECONDS: Final = 2.0
 # How long a drain waits for runs to stop. A run stops its agent and then writes once more; each step also has its own limit.
 _GIVE_UP_SECONDS: Final = 5.0
 _ALONE_PATIENCE_SECONDS: Final = 60.0
+# How often a worker looks for other workers that have ended. A worker that has only lost its connection has a new one
+# well within the grace, because it looks as often itself.
+_LOOK_SECONDS: Final = 0.25
+_GRACE_SECONDS: Final = 0.5
 
 
 class Claiming:
@@ -55,11 +59,14 @@ class Claiming:
         self._looked = asyncio.Event()
         self._looked.set()
         self._loop: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to claim, if this process runs turns."""
         if self._options.works:
             self._loop = asyncio.create_task(self._claim_again_and_again(), name="turns-claims")
+            looking = keep_going(self._expire_lost, _LOOK_SECONDS, self._log, "lost_workers")
+            self._looking = asyncio.create_task(looking, name="turns-lost-workers")
 
     def wake(self) -> None:
         """Look for turns to claim, because there may be some."""
@@ -144,6 +151,9 @@ class Claiming:
         stop_at = loop.time() + grace - min(_MARGIN_SECONDS, grace * _MARGIN_SHARE)
         self._draining = True
         self.wake()
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         if self._loop is not None:
             # The drain waits for a claim in flight: the claimed turns begin, and are released below. If the
             # claim does not return, the turns that it took do not begin here, and their leases expire.
@@ -269,6 +279,12 @@ class Claiming:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    async def _expire_lost(self) -> None:
+        expired = await self._parts.turns.expire_lost(self._options.lease_seconds, _GRACE_SECONDS)
+        if expired:
+            self._log.warning("workers_lost", turns=expired)
+            self.promoted()
 
     async def _claim(self) -> None:
         while not self._draining:

@@ -73,9 +73,11 @@ class Turns:
         prune: Callable[[], Awaitable[None]] | None = None,
         gate: MessageGate | None = None,
         circuits: Callable[[Circuit], None] = _nothing_of,
+        process: UUID | None = None,
     ) -> None:
         """reload: a function to call when another process has reloaded the agents' files. prune: deletes other old records, as often as old events of turns are
         deleted. gate: decides whether a user may ask another question now; without it, users are not limited. circuits: takes hints about circuit breakers.
+        process: the id of this process; a new one by default.
         """
         self._gate = gate
         self._prune_more = prune
@@ -87,7 +89,7 @@ class Turns:
         self._reload = reload
         self._circuits = circuits
         self._log = runtime.log
-        self._process = runtime.new_id()
+        self._process = process or runtime.new_id()
         self._hub = Hub(self._process, relay, runtime.options.poll_seconds, loop_time)
         self._writer = LogWriter(store, runtime)
         self._claiming = Claiming(

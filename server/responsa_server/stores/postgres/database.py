@@ -54,6 +54,7 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VECTORS_PART
 from responsa_server.domain.people import Reader, Server
 from responsa_server.stores.postgres.pool import Pool
+from responsa_server.stores.postgres.presence import Presence
 
 # Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results on stdout. In a server,
 # `configure_logs` sends these records through structlog's chain.
@@ -339,9 +340,18 @@ class Database:
         self._credentials = self._pool(app_url, _CREDENTIALS, min(size, _CREDENTIAL_CONNECTIONS))
         self._deleting = asyncio.Semaphore(max(1, int(size * _DELETING_SHARE)))
         self._log = self._pool(log_url, _LOG, size)
-        self._writer = self._pool(log_url, _WRITER, 1, prepare_threshold=0)
+        self.presence = Presence()
+        """The lock of this process. It is held from `open` on, if the pools open connections at once."""
+        self._writer = self._pool(log_url, _WRITER, 1, prepare_threshold=0, configure=self.presence.hold)
 
-    def _pool(self, url: str, options: str, size: int, prepare_threshold: int = 5) -> Pool:
+    def _pool(
+        self,
+        url: str,
+        options: str,
+        size: int,
+        prepare_threshold: int = 5,
+        configure: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> Pool:
         return Pool(
             conninfo(url, options),
             min_size=min(self._ready, size),
@@ -351,6 +361,7 @@ class Database:
             reconnect_failed=self._lost,
             open=False,
             check=check_idle,
+            configure=configure,
             kwargs={"autocommit": True, "prepare_threshold": prepare_threshold},
         )
 

@@ -89,7 +89,7 @@ class _End:
 
 
 class TurnLog:
-    """The methods of a `TurnStore` for workers (`claim`, `mark_alone`, `release`, `append`, `renew`, `follows`, `finish` and `book`),
+    """The methods of a `TurnStore` for workers (`claim`, `expire_lost`, `mark_alone`, `release`, `append`, `renew`, `follows`, `finish` and `book`),
     and the methods that cancel turns.
     """
 
@@ -194,6 +194,22 @@ class TurnLog:
             )
             for row in rows
         ]
+
+    @shielded
+    async def expire_lost(self, lease_seconds: float, grace_seconds: float) -> int:
+        """See `TurnStore.expire_lost`."""
+        # On the writer's connection: if it was lost, the lock is held again before the others are judged.
+        async with self._database.writer() as connection:
+            presence = self._database.presence
+            if not presence.held:
+                return 0
+            cursor = await connection.execute(self._queries["absent_workers"], {"worker": presence.worker})
+            absent = [worker for (worker,) in await cursor.fetchall()]
+            ended = presence.ended(absent, grace_seconds, lease_seconds)
+            if not ended:
+                return 0
+            cursor = await connection.execute(self._queries["expire_leases"], {"workers": list(ended)})
+            return cursor.rowcount
 
     @shielded
     async def mark_alone(self, claim: Claim, alone: bool) -> None:

@@ -47,6 +47,24 @@ SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, ep
         AS first_in_conversation
 FROM claimed AS c ORDER BY create_time, id;
 
+-- name: absent_workers (log)
+-- The other owners of running turns that do not hold their lock (presence.py). Only owners whose id is a UUIDv8 have ever held one. If two processes
+-- test the same lock at the same moment, one of them finds it taken, and asks again later.
+WITH owners AS MATERIALIZED (
+    SELECT DISTINCT owner FROM responsa.turn
+    WHERE state IN ('pending', 'running') AND state = 'running' AND lease_until > now() AND owner <> %(worker)s::uuid AND uuid_extract_version(owner) = 8
+)
+SELECT owner FROM owners WHERE pg_try_advisory_xact_lock(hashtextextended('responsa.worker ' || owner::text, 0));
+
+-- name: expire_leases (log)
+-- The claim that follows takes these turns like other turns whose lease has expired. If an owner lives after all, its next write renews the lease.
+WITH lost AS MATERIALIZED (
+    SELECT id FROM responsa.turn
+    WHERE state IN ('pending', 'running') AND state = 'running' AND lease_until > now() AND owner = ANY (%(workers)s::uuid[])
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE responsa.turn AS t SET lease_until = now() FROM lost WHERE t.id = lost.id;
+
 -- name: claim_again (log)
 -- For a claim whose commit was not confirmed. Finds the turns that were claimed after all, unless another worker has since claimed them.
 UPDATE responsa.turn AS t SET lease_until = now() + %(lease)s::interval
