@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import re
 import select
 import time
@@ -342,7 +343,9 @@ class Database:
         self._log = self._pool(log_url, _LOG, size)
         self.presence = Presence()
         """The lock of this process. It is held from `open` on, if the pools open connections at once."""
-        self._writer = self._pool(log_url, _WRITER, 1, prepare_threshold=0, configure=self.presence.hold)
+        self._writer = self._pool(
+            log_url, _WRITER, 1, prepare_threshold=0, configure=self.presence.hold, max_lifetime=math.inf
+        )
 
     def _pool(
         self,
@@ -351,6 +354,7 @@ class Database:
         size: int,
         prepare_threshold: int = 5,
         configure: Callable[[Connection], Awaitable[None]] | None = None,
+        max_lifetime: float = 3600.0,
     ) -> Pool:
         return Pool(
             conninfo(url, options),
@@ -362,6 +366,7 @@ class Database:
             open=False,
             check=check_idle,
             configure=configure,
+            max_lifetime=max_lifetime,
             kwargs={"autocommit": True, "prepare_threshold": prepare_threshold},
         )
 
