@@ -58,6 +58,7 @@ from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.ingest.shipped_vectors import ShippedVectors
 from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
@@ -181,7 +182,7 @@ async def build_knowledge(
         await parser.start()
         store = IngestionStore(database, queue, vectors=not external)
         ingestions = VectorPublishing(store, vectors.store) if vectors.store else store
-        indexers = Indexers(embedders, store, new_id)
+        indexers = Indexers(embedders, ShippedVectors(store), new_id)
         describer = Describer(ingestion_model(settings.ingestion, models, "metadata_model"))
         topics = Topics(ingestion_model(settings.ingestion, models, "chunking_model"))
         ingest = Ingest(
