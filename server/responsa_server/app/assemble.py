@@ -126,7 +126,12 @@ async def build_knowledge(
     Raises SettingsError, and EmbeddedError if a model for ingestion is not available.
     """
     threads = settings.retrieval.embedding_threads
-    embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
+    parser = _parser(settings, stack, layout)
+    loading = asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
+    if settings.role is ServeRole.RPC:
+        embedder = await loading  # this process only draws pages, so the parser starts with the first page
+    else:
+        embedder, _ = await asyncio.gather(loading, parser.start())
     stack.callback(embedder.close)
     embedders = ConfiguredEmbedders(
         embedder, settings.retrieval.embedding, settings.language_models, models.providers
@@ -162,7 +167,6 @@ async def build_knowledge(
     operations = OperationStore(database, queue, external_vectors=external)
     collections = CollectionStore(database, queue if external else None)
     watching = Watching(operations)
-    parser = _parser(settings, stack, layout)
     library = Library(
         collections,
         documents,
@@ -178,8 +182,6 @@ async def build_knowledge(
     evidence = LibraryEvidence(retriever, reranking)
     jobs: KnowledgeJobs | None = None
     if settings.role is not ServeRole.RPC:
-        # The first document does not wait for the parser's start. In a process that only draws pages, the parser starts with the first page.
-        await parser.start()
         store = IngestionStore(database, queue, vectors=not external)
         ingestions = VectorPublishing(store, vectors.store) if vectors.store else store
         indexers = Indexers(embedders, ShippedVectors(store), new_id)

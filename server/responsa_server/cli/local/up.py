@@ -141,7 +141,7 @@ def _arguments(layout: Layout) -> Sequence[str]:
     These arguments take precedence over other values of the same settings, which may be meant for other processes.
     """
     listens = f"unix:{layout.server_socket}", f"unix:{layout.gateway_socket}"
-    return "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
+    return "--held", "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
 
 
 def _envoy_config(settings: Settings, layout: Layout) -> EnvoyConfig:
