@@ -57,6 +57,7 @@ generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/settings_reference.py
 	$(BIN)/python tools/agents_reference.py
 	$(BIN)/python tools/classifiers.py
+	$(BIN)/python tools/docs_vectors.py
 
 baseline: generate
 	$(BIN)/python tools/baseline.py

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import psycopg
 
-from responsa_server.stores.postgres.vectors import fit_index
+from responsa_server.stores.postgres.vectors import drop_unused_index, fit_index
 from tests.conftest import DatabaseUrls
 
 
@@ -36,3 +36,18 @@ async def test_what_an_interrupted_build_left_is_no_obstacle(database_urls: Data
         await connection.execute("DROP INDEX responsa.passage_vector_embedding")
     assert await fit_index(url, m=8, ef_construction=32)
     assert await indexes(url) == {"passage_vector_embedding": ["ef_construction=32", "m=8"]}
+
+
+async def test_an_index_is_dropped_only_before_its_table_has_a_row(database_urls: DatabaseUrls) -> None:
+    url = database_urls.owner
+    await drop_unused_index(url)
+    assert await indexes(url) == {}
+    assert await fit_index(url, m=16, ef_construction=64)
+    async with await psycopg.AsyncConnection.connect(database_urls.superuser) as connection:
+        await connection.execute("SET session_replication_role = replica")  # no passage is needed
+        await connection.execute(
+            "INSERT INTO responsa.passage_vector (passage_id, ordinal, tenant_id, collection_id, kind, byte_start, byte_end, embedding) "
+            "SELECT uuidv7(), 0, 't', 'c', 'window', 0, 1, array_fill(1, ARRAY[384])::real[]::halfvec"
+        )
+    await drop_unused_index(url)
+    assert await indexes(url) == {"passage_vector_embedding": ["ef_construction=64", "m=16"]}

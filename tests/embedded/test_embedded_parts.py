@@ -70,6 +70,28 @@ def test_a_server_that_reports_that_it_drains_is_not_silent(tmp_path: Path) -> N
         thread.join()
 
 
+def test_a_preloaded_server_waits_until_it_is_launched(tmp_path: Path) -> None:
+    layout = Layout.of(tmp_path / "home").prepare()
+    code = "touch loaded; cat; touch let_go; exec sleep 60"
+    server = ServerProcess(
+        layout, ["sh", "-c", f"cd {tmp_path}; {code}"], os.environ, tmp_path, drain_seconds=5.0
+    )
+    server.preload()
+    pid = server.pid
+    eventually((tmp_path / "loaded").exists, "it is loaded")
+    assert not (tmp_path / "let_go").exists()
+    server.launch()
+    eventually((tmp_path / "let_go").exists, "it is let go")
+    assert server.pid == pid
+    server.stop()
+    server.launch()
+    assert server.pid not in (None, pid)
+    server.stop()
+    server.preload()
+    server.stop()
+    assert not server.alive()
+
+
 def test_versions_and_settings(postgres: EmbeddedPostgres) -> None:
     with psycopg.connect(postgres.dsn("app")) as connection:
         assert connection.info.server_version >= 180000

@@ -56,6 +56,7 @@ from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.ingest.shipped_vectors import ShippedVectors
 from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
@@ -123,7 +124,12 @@ async def build_knowledge(
     Raises SettingsError, and EmbeddedError if a model for ingestion is not available.
     """
     threads = settings.retrieval.embedding_threads
-    embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
+    parser = _parser(settings, stack, layout)
+    loading = asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
+    if settings.role is ServeRole.RPC:
+        embedder = await loading  # this process only draws pages, so the parser starts with the first page
+    else:
+        embedder, _ = await asyncio.gather(loading, parser.start())
     stack.callback(embedder.close)
     embedders = ConfiguredEmbedders(
         embedder, settings.retrieval.embedding, settings.language_models, models.providers
@@ -159,7 +165,6 @@ async def build_knowledge(
     operations = OperationStore(database, queue, external_vectors=external)
     collections = CollectionStore(database, queue if external else None)
     watching = Watching(operations)
-    parser = _parser(settings, stack, layout)
     library = Library(
         collections,
         documents,
@@ -175,11 +180,9 @@ async def build_knowledge(
     evidence = LibraryEvidence(retriever, reranking)
     jobs: KnowledgeJobs | None = None
     if settings.role is not ServeRole.RPC:
-        # The first document does not wait for the parser's start. In a process that only draws pages, the parser starts with the first page.
-        await parser.start()
         store = IngestionStore(database, queue, vectors=not external)
         ingestions = VectorPublishing(store, vectors.store) if vectors.store else store
-        indexers = Indexers(embedders, store, new_id)
+        indexers = Indexers(embedders, ShippedVectors(store), new_id)
         describer = Describer(ingestion_model(settings.ingestion, models, "metadata_model"))
         topics = Topics(ingestion_model(settings.ingestion, models, "chunking_model"))
         ingest = Ingest(

@@ -92,12 +92,17 @@ async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
     """Apply missing migrations, and rebuild the vector index if its settings have changed. Returns one line for each
     change. Raises MigrationError.
     """
-    owner = database_urls(settings, layout).owner
-    done = [f"applied {name}" for name in await migrate(owner)]
-    options = settings.retrieval
-    if await fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction):
+    done = [f"applied {name}" for name in await migrate(database_urls(settings, layout).owner)]
+    if await build_index(settings, layout):
         done.append("rebuilt the vector index")
     return done
+
+
+async def build_index(settings: Settings, layout: Layout) -> bool:
+    """Build the vector index if it is missing or its settings have changed. Returns whether it was built."""
+    options = settings.retrieval
+    owner = database_urls(settings, layout).owner
+    return await fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction)
 
 
 def refusal(url: str) -> str:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Final, Protocol
 
 import structlog
@@ -47,6 +48,13 @@ class Running:
 
     listens: Addresses
     front: Front
+
+
+def preload() -> None:
+    """Import what `running` imports late."""
+    with uncollected():
+        for name in ("assemble", "front", "sources"):
+            import_module(f"responsa_server.app.{name}")
 
 
 @asynccontextmanager

@@ -86,6 +86,9 @@ class Part(abc.ABC):
             EmbeddedError: the problem found.
         """
 
+    def preload(self) -> None:  # noqa: B027  most parts start quickly
+        """Called once, before the first part is launched. A part whose program takes long to load may start its process here; `spawn` then lets the process go on."""
+
     @abc.abstractmethod
     def spawn(self) -> None:
         """Starts the process and returns at once. `launch` has already removed the socket that a killed predecessor left. This
@@ -284,7 +287,7 @@ class Errand(Part):
 
 class ServerProcess(Part):
     """One of our own programs. `argv` starts it, and `env` is its whole environment. When it is ready, it answers `GET /health` with 200 on
-    the unix socket `health`. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has
+    the unix socket `health`. It reads stdin to the end before it uses other parts, so `preload` can start it before them. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has
     CLOSING_SECONDS to close everything else. (After a SIGTERM, the program would first wait until Envoy notices the shutdown. SIGINT is used
     because Envoy has already been stopped.)
     """
@@ -312,9 +315,27 @@ class ServerProcess(Part):
         self._argv = tuple(argv)
         self._env = dict(env)
         self._health = health
+        # The writing end of a preloaded process's stdin.
+        self._held: int | None = None
+
+    def preload(self) -> None:
+        source, self._held = os.pipe()
+        self.process = spawn(self._argv, self._env, self.log, stdin=source)
 
     def spawn(self) -> None:
-        self.process = spawn(self._argv, self._env, self.log)
+        """If a preloaded process has ended by itself, it is not started again, so that its error is reported."""
+        if self._held is None:
+            self.process = spawn(self._argv, self._env, self.log)
+        self._let_go()
+
+    def clean_up(self) -> None:
+        self._let_go()
+        super().clean_up()
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def ready(self) -> bool:
         """Whether the process runs and reports that it serves."""

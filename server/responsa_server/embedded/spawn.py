@@ -36,7 +36,7 @@ def spawn(
     *,
     account: Account | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
-    stdin: bytes = b"",
+    stdin: bytes | int = b"",
     errors_alone: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Starts a program in a new session. Its output goes to `log`. Call this from the main thread, because the kernel sends the death
@@ -46,7 +46,7 @@ def spawn(
         env: the program's whole environment. The program inherits no variables.
         account: the account that the program runs under; None for the caller's account.
         death_signal: the signal that the kernel sends when the parent dies.
-        stdin: the input of the program. A pipe holds the input, so it may have at most 64 KiB.
+        stdin: the input of the program. A pipe holds the input, so it may have at most 64 KiB. Or a descriptor to read from, which is closed here.
         errors_alone: whether only stderr goes to `log`.
 
     Raises:
@@ -54,7 +54,7 @@ def spawn(
     """
     with file_errors(log):
         output = _open_log(log)
-    source = _pipe_with(stdin)
+    source = _pipe_with(stdin) if isinstance(stdin, bytes) else stdin
     try:
         return subprocess.Popen(
             argv,

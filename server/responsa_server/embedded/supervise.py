@@ -284,6 +284,8 @@ class Supervisor:
 
     def _run(self) -> int:
         for watched in self._watched:
+            watched.part.preload()
+        for watched in self._watched:
             if self._stopping():
                 return 0
             self._first_start(watched)

@@ -44,13 +44,13 @@ class OwnDocs(Errand):
 
     def spawn(self) -> None:
         """Start `responsa ingest`, unless there is nothing to load."""
-        pages: Mapping[str, str] = {} if self._folder is None else _pages(self._folder)
+        found: Mapping[str, str] = {} if self._folder is None else pages(self._folder)
         digest = hashlib.sha256()
-        for page in pages.values():
+        for page in found.values():
             digest.update(hashlib.sha256(page.encode()).digest())
         self._digest = digest.hexdigest()
         record = self.layout.docs_record
-        if not pages or (record.is_file() and record.read_text(encoding="utf-8") == self._digest):
+        if not found or (record.is_file() and record.read_text(encoding="utf-8") == self._digest):
             return
         print("Loading Responsa's own documents", flush=True)
         passed = {
@@ -63,11 +63,11 @@ class OwnDocs(Errand):
         # A source key begins with the name of the file's folder.
         place = Path(self._made.name) / "docs"
         place.mkdir()
-        for name, page in pages.items():
+        for name, page in found.items():
             (place / name).write_text(page, encoding="utf-8")
         self.log.unlink(missing_ok=True)
         command = [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION]
-        files = [str(place / name) for name in pages]
+        files = [str(place / name) for name in found]
         self.process = spawn([*command, *files], passed, self.log, errors_alone=True)
 
     def ended(self, code: int) -> None:
@@ -83,7 +83,7 @@ class OwnDocs(Errand):
             self._made.cleanup()
 
 
-def _pages(folder: Path) -> Mapping[str, str]:
+def pages(folder: Path) -> Mapping[str, str]:
     """Return the text of each page of docs/ that is loaded, keyed by its file's name. The README is not loaded."""
     return {
         path.name: without_examples(path.read_text(encoding="utf-8"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from responsa_server.app.process import run as run_loop
-from responsa_server.app.serve import serve
+from responsa_server.app.serve import preload, serve
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.cli.local.failures import reporting
 
@@ -35,6 +36,9 @@ def register(app: typer.Typer, name: str) -> None:
                 help="The address for HTTP behind Envoy: page, sessions, uploads, sockets.",
             ),
         ] = None,
+        held: Annotated[
+            bool, typer.Option(hidden=True, help="Load the modules, then wait until stdin ends.")
+        ] = False,
     ) -> None:
         """Run one server process without Envoy. Any number of processes can share a database and a Redis.
 
@@ -44,5 +48,8 @@ def register(app: typer.Typer, name: str) -> None:
         Ctrl-C, it drains at once.
         """
         given = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
+        if held:
+            preload()
+            sys.stdin.read()
         with reporting():
             run_loop(serve(load(**{key: value for key, value in given.items() if value is not None})))

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 import psycopg
 import typer
 
-from responsa_server.app.resources import bring_up_to_date, ensure_administrator, identity_of, reason_of
+from responsa_server.app.resources import (
+    bring_up_to_date,
+    build_index,
+    database_urls,
+    ensure_administrator,
+    identity_of,
+    reason_of,
+)
 from responsa_server.app.settings import Settings, environment, load, unknown_variables
 from responsa_server.cli.local.failures import reporting
 from responsa_server.cli.local.own_docs import OwnDocs
@@ -31,6 +38,7 @@ from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, re
 from responsa_server.envoy.replicas import OWN, Replica, ReplicaError, Replicas
 from responsa_server.instance import generated
 from responsa_server.stores.postgres.migrate import MigrationError
+from responsa_server.stores.postgres.vectors import drop_unused_index
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
 
@@ -67,6 +75,9 @@ def run(settings: Settings) -> int:
         try:
             asyncio.run(bring_up_to_date(settings, layout))
             asyncio.run(_administrator(settings, layout))
+            if settings.database_url is None and settings.docs is not None:
+                # In a new database, the own documents are stored without the index. `announce` builds it, and so does the next start after a killed one.
+                asyncio.run(drop_unused_index(database_urls(settings, layout).owner))
         except MigrationError as error:
             raise EmbeddedError(str(error), "see docs/operations.md, Migrations") from error
         except (psycopg.OperationalError, Unavailable) as error:
@@ -108,6 +119,7 @@ def run(settings: Settings) -> int:
         prepare_database()
 
     def announce() -> None:
+        asyncio.run(build_index(settings, layout))
         code = asyncio.run(_session_code(settings, layout))
         print(f"Responsa is ready: {_url(settings)}/#code={code}", flush=True)
         print(
@@ -142,7 +154,7 @@ def _arguments(layout: Layout) -> Sequence[str]:
     These arguments take precedence over other values of the same settings, which may be meant for other processes.
     """
     listens = f"unix:{layout.server_socket}", f"unix:{layout.gateway_socket}"
-    return "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
+    return "--held", "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
 
 
 def _envoy_config(settings: Settings, layout: Layout) -> EnvoyConfig:

@@ -208,6 +208,18 @@ async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
     return rebuilt
 
 
+async def drop_unused_index(url: str) -> None:
+    """Drop the HNSW graph of `passage_vector` if this table never had a row. Many vectors are stored much faster without the graph, and `fit_index` then builds it.
+
+    url: as for `fit_index`. Until the graph is built, searches compare all vectors.
+    """
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        # Row-level security hides the rows from the owner, but not the size.
+        cursor = await connection.execute("SELECT pg_relation_size('responsa.passage_vector') = 0")
+        if await cursor.fetchone() == (True,):
+            await connection.execute("DROP INDEX IF EXISTS responsa.passage_vector_embedding")
+
+
 @dataclass(frozen=True, slots=True)
 class _Index:
     """An HNSW graph. columns: its table, method and columns, as CREATE INDEX names them. condition: its WHERE, or nothing."""

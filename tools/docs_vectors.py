@@ -1,0 +1,71 @@
+"""Computes the vectors of Responsa's own documents, so that a new instance does not have to.
+
+Usage: python tools/docs_vectors.py   (writes ingest/shipped.vectors of the server; the vector of a text that has not changed stays as it is)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from uuid import UUID
+
+from responsa_lab.evaluation.local import load_embedder
+from responsa_server.cli.local.own_docs import pages
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.ingest import shipped_vectors
+from responsa_server.ingest.formats import markdown
+from responsa_server.ingest.indexing import DocumentIdentity, Indexer
+from responsa_server.ingest.sniff import sniff
+from responsa_server.instance import CHECKOUT
+from responsa_server.search.embedder import Embedder
+from responsa_server.text.sections import Whole
+
+
+class Vectors:
+    """A `VectorCache` with the vectors of the shipped file.
+
+    shipped: the vectors of the file that were asked for. computed: those that the file lacks.
+    """
+
+    def __init__(self) -> None:
+        self.shipped: dict[bytes, bytes] = {}
+        self.computed: dict[bytes, bytes] = {}
+
+    async def cached_vectors(
+        self, tenant_id: str, model: str, hashes: Sequence[bytes]
+    ) -> Mapping[bytes, bytes]:
+        """The vectors of the shipped file."""
+        found = shipped_vectors.read(shipped_vectors.SHIPPED, model, hashes)
+        self.shipped |= found
+        return found
+
+    async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
+        """Keep these vectors."""
+        self.computed |= vectors
+
+
+async def index(embedder: Embedder, vectors: Vectors) -> None:
+    """Indexes the documents as the server does."""
+    indexer = Indexer(embedder, vectors, lambda: UUID(int=0))
+    for name, page in pages(CHECKOUT).items():
+        data = page.encode()
+        parsed = markdown.parse(sniff(data, name, known="MARKDOWN"))
+        cut = await indexer.cut(Whole(parsed), Chunking(), "text/markdown")
+        identity = DocumentIdentity("", "", UUID(int=0), 1, parsed.title or name, "")
+        async for _ in indexer.passages(identity, cut, len(data)):
+            pass
+
+
+def main() -> None:
+    """Writes the file."""
+    vectors = Vectors()
+    with ExitStack() as stack:
+        embedder = load_embedder(stack)
+        asyncio.run(index(embedder, vectors))
+    packed = shipped_vectors.packed(embedder.name, vectors.shipped | vectors.computed)
+    shipped_vectors.SHIPPED.write_bytes(packed)
+
+
+if __name__ == "__main__":
+    main()
