@@ -316,7 +316,7 @@ class TurnLog:
             statements.append((self._queries["settle_turns"], parameters))
         finished, promoted, *_ = await self._database.together(tenant_id, statements)
         promoting = {row["conversation_id"] for row in promoted}
-        outcomes = {row["place"]: row["conversation_id"] in promoting for row in finished}
+        outcomes = {row["finish"]: row["conversation_id"] in promoting for row in finished}
         return [outcomes.get(place) for place, _ in enumerate(ends, start=1)]
 
     async def _finish_alone(self, end: _End) -> bool:

@@ -192,7 +192,7 @@ RETURNING t.id;
 -- planner use the primary keys. These plans are cached, and a plan that was made for a small table would later scan a large one.
 
 -- name: finish_turns
--- If another session has locked a turn's conversation or row, the turn is skipped, so that it does not delay the others. place is
+-- If another session has locked a turn's conversation or row, the turn is skipped, so that it does not delay the others. finish is
 -- the index of a finish, from 1. The turn's id cannot identify a finish, because a turn may occur under several epochs. The fence
 -- accepts only one of these epochs. `(SELECT t.conversation_id)` keeps the planner from reading all turns of a conversation. start to stop are the indexes of the finish's rows in the arrays of rows.
 WITH fence AS MATERIALIZED (
@@ -200,7 +200,7 @@ WITH fence AS MATERIALIZED (
         %(embedding_tokens)b::int8[], %(input_tokens)b::int8[], %(output_tokens)b::int8[], %(cost_micros)b::int8[], %(unpriced_tokens)b::int8[],
         %(titles)b::text[], %(speaks)b::bool[], %(froms)b::int[], %(tos)b::int[], %(documents)b::text[], %(versions)b::text[]) WITH ORDINALITY
         AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, title, speaks, start,
-            stop, documents, versions, place)
+            stop, docs, versions, finish)
 ), held AS MATERIALIZED (
     SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id JOIN responsa.conversation AS c ON c.id = (SELECT t.conversation_id)
     WHERE t.tenant_id = %(tenant)s AND t.id = ANY (%(turns)b::uuid[]) AND c.tenant_id = %(tenant)s
@@ -210,10 +210,10 @@ WITH fence AS MATERIALIZED (
 ), fenced AS (
     UPDATE responsa.turn AS t SET state = h.state, last_seq = h.last, terminal = h.terminal, embedding_tokens = h.embedding_tokens,
         input_tokens = h.input_tokens, output_tokens = h.output_tokens, cost_micros = h.cost_micros, unpriced_tokens = h.unpriced_tokens,
-        end_time = now(), lease_until = NULL, read_documents = coalesce(t.read_documents, '{}') || h.documents::uuid[],
+        end_time = now(), lease_until = NULL, read_documents = coalesce(t.read_documents, '{}') || h.docs::uuid[],
         read_versions = coalesce(t.read_versions, '{}') || h.versions::int[]
     FROM held AS h WHERE t.tenant_id = %(tenant)s AND t.id = h.id AND t.id = ANY (%(turns)b::uuid[])
-    RETURNING t.id, t.tenant_id, t.conversation_id, h.title, h.speaks, h.start, h.stop, h.place, octet_length(t.request) + octet_length(t.terminal) AS bytes
+    RETURNING t.id, t.tenant_id, t.conversation_id, h.title, h.speaks, h.start, h.stop, h.finish, octet_length(t.request) + octet_length(t.terminal) AS bytes
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
     SELECT f.id, r.seq, r.last_seq, f.tenant_id, r.deltas, r.frame
@@ -222,17 +222,17 @@ WITH fence AS MATERIALIZED (
 ), spoken AS (
     INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content, refusal)
     SELECT m.id, f.tenant_id, f.conversation_id, f.id, speaker, content, refusal
-    FROM fenced AS f JOIN jsonb_to_recordset(%(messages)s) AS m (finish int8, id uuid, speaker text, content text, refusal text) ON m.finish = f.place
+    FROM fenced AS f JOIN jsonb_to_recordset(%(messages)s) AS m (finish int8, id uuid, speaker text, content text, refusal text) USING (finish)
 ), cited AS (
     INSERT INTO responsa.citation (
         message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page,
         box, path, date, call_id, tool, source_index, fetch_time)
-    SELECT message_id, c.place, f.tenant_id, passage_id, document_id, version, c.title, uri, source_start, source_end, quote,
+    SELECT message_id, place, f.tenant_id, passage_id, document_id, version, c.title, uri, source_start, source_end, quote,
         decode(sha256, 'hex'), answer_start, answer_end, score, page, box, path, date, call_id, tool, source_index, fetch_time
     FROM fenced AS f JOIN jsonb_to_recordset(%(citations)s) AS c (finish int8, message_id uuid, place int2, passage_id uuid, document_id uuid, version int,
         title text, uri text, source_start int8, source_end int8, quote text, sha256 text, answer_start int, answer_end int, score float8,
         page int, box int2[], path text, date text, call_id text, tool text, source_index int2, fetch_time timestamptz)
-        ON c.finish = f.place
+        USING (finish)
 ), touched AS (
     UPDATE responsa.conversation AS c SET turn_bytes = c.turn_bytes + f.bytes,
         update_time = CASE WHEN f.speaks THEN now() ELSE c.update_time END, revision = c.revision + f.speaks::int,
@@ -242,7 +242,7 @@ WITH fence AS MATERIALIZED (
     DELETE FROM responsa.turn_checkpoint
     WHERE tenant_id = %(tenant)s AND turn_id = ANY (%(turns)b::uuid[]) AND turn_id IN (SELECT id FROM fenced)
 )
-SELECT place, conversation_id FROM fenced;
+SELECT finish, conversation_id FROM fenced;
 
 -- name: hold_turn
 -- Runs before `finish_turns` is tried again for a turn that it has skipped.
