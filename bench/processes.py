@@ -20,7 +20,6 @@ from typing import IO, Final
 
 from bench.jobs import JOBS, OUTCOMES, Job, Outcome
 from bench.peers.process import READY
-from responsa_server.embedded import Layout
 from tests.instance import LIFTED
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -112,12 +111,9 @@ def place(*, limited: bool = False) -> Generator[Place]:
             shutil.rmtree(made.home, ignore_errors=True)
 
 
-DOCS_LOADED: Final = "docs loaded"
-
-
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A running instance. times: for each printed line, and for DOCS_LOADED, the number of seconds since the start."""
+    """A running instance. times: for each printed line, the number of seconds since the start."""
 
     place: Place
     begun: float
@@ -126,9 +122,7 @@ class Started:
 
 @contextmanager
 def running(at: Place) -> Generator[Started]:
-    """Runs `responsa up` during the block, and then stops it as Ctrl-C does. The block begins when the instance is ready and has loaded Responsa's own documents. Raises BenchError if the
-    instance does not start.
-    """
+    """Runs `responsa up` during the block, and then stops it as Ctrl-C does. The block begins when the instance is ready. Raises BenchError if the instance does not start."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         [at.executable, "up"],
@@ -141,13 +135,7 @@ def running(at: Place) -> Generator[Started]:
         start_new_session=True,
     )
     try:
-        times = _read_until(process, "Responsa is ready", begun)
-        while not Layout.of(at.home).docs_record.exists():
-            if process.poll() is not None:
-                raise BenchError("it ended while it loaded its own documents")
-            time.sleep(0.02)
-        times[DOCS_LOADED] = time.perf_counter() - begun
-        yield Started(at, begun, times)
+        yield Started(at, begun, _read_until(process, "Responsa is ready", begun))
     finally:
         _stop(process, signal.SIGINT)
 

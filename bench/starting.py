@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from bench.processes import DOCS_LOADED, Place, command, place, running
+from bench.processes import Place, command, place, running
 from bench.report import Line
 
 TITLE: Final = "Start: `responsa up` until `responsa ask` has printed its answer"
 _QUESTION: Final = "How does a client continue after a lost connection?"
 _READY: Final = "Responsa is ready"
+_LOADING: Final = "Loading Responsa's own documents"
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
@@ -43,6 +44,7 @@ def _once(at: Place) -> dict[str, float]:
     return {
         "until the first answer (total)": ended - started.begun,
         "until the link is printed (part of the total)": ready,
-        "for loading Responsa's own documents (part of the total)": started.times[DOCS_LOADED] - ready,
+        "for loading Responsa's own documents (part of the total)": ready
+        - started.times.get(_LOADING, ready),
         "for the question with `responsa ask` (part of the total)": ended - begun,
     }
