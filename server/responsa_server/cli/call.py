@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 from google.longrunning import operations_pb2
-from google.protobuf import message_factory
+from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from typer.core import TyperCommand
@@ -221,13 +221,26 @@ def _run(client: Responsa, method: MethodDescriptor, request: Message, arguments
                 print_text("")
             _print(message, only, arguments)
     else:
-        repeatable = http_verb(method) == "get" or "request_id" in method.input_type.fields_by_name
-        reply = client.call(path, request, response, repeatable=repeatable)
+        reply = client.call(path, request, response, repeatable=repeatable(method, request))
         begun = _operations(reply) if "--wait" in arguments.own else ()
         for operation in begun:
             _print(_ended(client, operation), only, arguments)
         if not begun:
             _print(reply, only, arguments)
+
+
+def repeatable(method: MethodDescriptor, request: Message) -> bool:
+    """Whether a call whose response was lost may be made again, as the methods of the Python client are (tools/clients/plan.py): it reads, the contract says so, or its request_id makes
+    it so. A second response has no secret, and a second change would find another etag.
+    """
+    level = cast("Any", method.GetOptions()).idempotency_level
+    if http_verb(method) == "get" or level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS:
+        return True
+    if "request_id" in method.input_type.fields_by_name:
+        return "secret" not in method.output_type.fields_by_name
+    if http_verb(method) == "patch" or level == descriptor_pb2.MethodOptions.IDEMPOTENT:
+        return not any(name.rpartition(".")[2] == "etag" for name, _ in leaves(request))
+    return False
 
 
 def _list(

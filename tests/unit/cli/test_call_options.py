@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from responsa.admin.v1 import admin_service_pb2, source_pb2
 from responsa.auth.v1 import user_pb2
-from responsa_server.cli.call import OWN_OPTIONS, Arguments
+from responsa_server.cli.call import OWN_OPTIONS, Arguments, repeatable
 from responsa_server.cli.contract import comment, method_named, methods, options_of, resolved, value_form
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.request_options import given_options, request_of
@@ -205,3 +205,24 @@ def test_messages_are_shown_by_their_fields_and_lists_as_tables() -> None:
     assert facts(response) == (
         'rows.1.kind: profile\nrows.1.text:\n  # Ada\n\n  She sings.\nrows.1.metadata: {"year": 2025.0}'
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "expected"),
+    [
+        ("AdminService.ListUsers", [], True),
+        ("AdminService.CreateUser", ["--email", "cleo@example.org"], True),
+        ("AuthService.CreateApiKey", ["--display-name", "reports"], False),  # a second response has no secret
+        ("AdminService.UpdateUser", ["--name", "users/1", "--role", "admin"], True),
+        ("AdminService.UpdateUser", ["--name", "users/1", "--role", "admin", "--etag", "1"], False),
+        ("AuthService.CreateInvitation", ["--email", "cleo@example.org"], False),
+    ],
+)
+def test_a_call_is_repeated_only_if_a_second_one_has_no_second_effect(
+    method: str, words: Sequence[str], *, expected: bool
+) -> None:
+    chosen = method_named(method)
+    request = request_of(
+        chosen.input_type, "", given_options(words, chosen.input_type), lambda _, value: value
+    )
+    assert repeatable(chosen, request) is expected
