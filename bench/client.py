@@ -71,10 +71,10 @@ async def _channels(job: Job) -> AsyncGenerator[list[grpc.aio.Channel]]:
     number = -(-job.streams // job.streams_a_channel)
     channels = [grpc.aio.insecure_channel(job.target, options=options) for _ in range(number)]
     try:
-        await asyncio.gather(*(one.channel_ready() for one in channels))
+        await asyncio.gather(*(channel.channel_ready() for channel in channels))
         yield channels
     finally:
-        await asyncio.gather(*(one.close() for one in channels))
+        await asyncio.gather(*(channel.close() for channel in channels))
 
 
 async def by_grpc(job: Job) -> Outcome:

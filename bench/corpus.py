@@ -66,7 +66,7 @@ def documents(number: int, paragraphs: int, *, first: int = 0, seed: int = 1) ->
 
 def questions(texts: Sequence[Text], number: int, *, seed: int = 1) -> list[str]:
     """`number` different questions of the texts. Raises ValueError if the texts have fewer questions."""
-    return random.Random(seed).sample([one for text in texts for one in text.questions], number)
+    return random.Random(seed).sample([question for text in texts for question in text.questions], number)
 
 
 def _document(place: int, paragraphs: int, chance: random.Random) -> Text:

@@ -98,7 +98,9 @@ def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
         (folder / "prompts" / "answer.md").write_text(_PROMPT, encoding="utf-8")
         found = examine(folder, Surroundings())
     if found.config is None:
-        raise BenchError(f"the bench's agent is wrong: {'; '.join(str(one) for one in found.problems)}")
+        raise BenchError(
+            f"the bench's agent is wrong: {'; '.join(str(problem) for problem in found.problems)}"
+        )
     parts = NodeParts(source=evidence, judge=evidence, model=model)
     return PlannedAgent(
         plan(found.config, parts, found.prompts, KINDS),

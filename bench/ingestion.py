@@ -88,11 +88,11 @@ def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[l
 
     async def work() -> int:
         passages = 0
-        for one in documents:
-            parsed = markdown.parse(sniff(one.text.encode(), one.key, known="MARKDOWN"))
+        for document in documents:
+            parsed = markdown.parse(sniff(document.text.encode(), document.key, known="MARKDOWN"))
             cut = await indexer.cut(Whole(parsed), Chunking(corpus.CHUNK_TOKENS, 0), "text/markdown")
-            identity = DocumentIdentity("bench", MANY, UUID(int=1), 1, one.title, "")
-            async for batch in indexer.passages(identity, cut, len(one.text.encode())):
+            identity = DocumentIdentity("bench", MANY, UUID(int=1), 1, document.title, "")
+            async for batch in indexer.passages(identity, cut, len(document.text.encode())):
                 passages += len(batch)
         return passages
 

@@ -63,7 +63,7 @@ def passages_of(at: Place, collection: str) -> int:
 
     async def work() -> int:
         async with AsyncResponsa(f"http://{at.target}", at.key) as client:
-            return sum([one.passage_count async for one in client.documents(collection)])
+            return sum([document.passage_count async for document in client.documents(collection)])
 
     return asyncio.run(work())
 

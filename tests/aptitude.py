@@ -22,7 +22,7 @@ async def documents(
 ) -> Mapping[str, SourceDocument]:
     """The documents of a source, by kind and key. No row may fail."""
     mapping, problems = read_mapping(SAMPLE.mapping(source))
-    assert mapping is not None, [str(one) for one in problems]
+    assert mapping is not None, [str(problem) for problem in problems]
     made = dict[str, SourceDocument]()
     async with aclosing(read_rows(databases, connection, mapping, RowSelection(subject))) as rows:
         async for row in rows:

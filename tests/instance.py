@@ -212,18 +212,18 @@ class Instance:
         except psutil.NoSuchProcess:
             return {}
         found: dict[str, psutil.Process] = {"guard": guard}
-        for one in guard.children():
-            found.setdefault("supervisor", one)
-        for one in found["supervisor"].children() if "supervisor" in found else []:
+        for child in guard.children():
+            found.setdefault("supervisor", child)
+        for child in found["supervisor"].children() if "supervisor" in found else []:
             try:
-                name, line = one.name(), one.cmdline()
+                name, line = child.name(), child.cmdline()
             except psutil.NoSuchProcess:
                 continue
             roles = {"postgres": "postgres", "valkey-server": "redis", "envoy": "envoy"}
             if name in roles:
-                found[roles[name]] = one
+                found[roles[name]] = child
             elif "serve" in line:
-                found["server"] = one
+                found["server"] = child
         return found
 
     def left(self) -> list[str]:

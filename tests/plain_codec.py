@@ -33,12 +33,12 @@ class PlainCodec:
     def encode(
         self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
     ) -> bytes:
-        assert [one.seq for one in events] == list(range(after_seq + 1, through_seq + 1))
+        assert [event.seq for event in events] == list(range(after_seq + 1, through_seq + 1))
         frame = {
             "turn": str(turn_id),
             "after": after_seq,
             "through": through_seq,
-            "events": [_plain(one) for one in events],
+            "events": [_plain(event) for event in events],
         }
         return json.dumps(frame).encode()
 
@@ -127,7 +127,10 @@ def _content(event: Event) -> dict[str, Any]:
             return {"kind": "refused", "reason": event.reason.value, "message": event.message}
         case Failed():
             plain = {"kind": "failed", "reason": event.error.reason.value, "retriable": event.retriable}
-            fallen = [[one.kind.value, one.source, one.target, one.cause] for one in event.fallbacks]
+            fallen = [
+                [fallback.kind.value, fallback.source, fallback.target, fallback.cause]
+                for fallback in event.fallbacks
+            ]
             return {**plain, "fallbacks": fallen} if fallen else plain
 
 

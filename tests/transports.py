@@ -239,10 +239,12 @@ class Grpc:
 
 def finished(messages: Sequence[Message]) -> Sequence[Message]:
     """The messages of a request, in the order of sending. At the end of an upload, `finish` is added, because cases leave it out."""
-    parts = [one for one in messages if isinstance(one, knowledge_service_pb2.UploadDocumentRequest)]
-    if not parts or any(one.HasField("finish") for one in parts):
+    parts = [
+        message for message in messages if isinstance(message, knowledge_service_pb2.UploadDocumentRequest)
+    ]
+    if not parts or any(part.HasField("finish") for part in parts):
         return messages
-    end = knowledge_service_pb2.UploadFinish(size_bytes=sum(len(one.chunk) for one in parts))
+    end = knowledge_service_pb2.UploadFinish(size_bytes=sum(len(part.chunk) for part in parts))
     return [*messages, knowledge_service_pb2.UploadDocumentRequest(finish=end)]
 
 
@@ -351,7 +353,7 @@ class Rest:
         ]
         if start.request_id:
             query.append(("request_id", start.request_id))
-        body = b"".join(cast("Any", one).chunk for one in call.messages[1:])
+        body = b"".join(cast("Any", message).chunk for message in call.messages[1:])
         return self._http.put("/v1/uploads", params=dict(query), content=body, headers=call.headers)
 
 

@@ -227,7 +227,7 @@ def _message(
     metadata = {
         "intent": intent,
         "chunks_used": used,
-        "source_chunks": [*dict.fromkeys(one["passage"] for one in sources if one["passage"])],
+        "source_chunks": [*dict.fromkeys(source["passage"] for source in sources if source["passage"])],
         "sources": sources,
         "conversation_id": conversation,
     }
@@ -265,7 +265,9 @@ def _tool_result(result: Json) -> Json:
     if sources := result.get("sources"):
         names = {"uri": "uri", "title": "title", "fetch_time": "fetchTime", "passage": "passage"}
         names["document"] = "documentVersion"
-        found["sources"] = [{name: one.get(there, "") for name, there in names.items()} for one in sources]
+        found["sources"] = [
+            {name: source.get(there, "") for name, there in names.items()} for source in sources
+        ]
     return {"type": "tool_result", **found}
 
 

@@ -83,7 +83,7 @@ def tools_reference(kinds: Mapping[str, ToolKind] = TOOL_KINDS) -> str:
         if kind.options.model_fields:
             parts += ["", _HEAD, *_rows(kind.options, "")]
         for field, info in kind.options.model_fields.items():
-            entry = next((one for one in get_args(info.annotation) if _is_model(one)), None)
+            entry = next((arg for arg in get_args(info.annotation) if _is_model(arg)), None)
             if entry is not None:
                 parts += ["", f"Keys of each entry of `{field}`:", "", _HEAD, *_rows(entry, "")]
     return "\n".join(parts) + "\n"

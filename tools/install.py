@@ -77,7 +77,7 @@ def uv_variables(settings: str) -> Mapping[str, str] | None:
                     places = [_expanded(one) for one in value.split()]
                     # pip ignores folders that do not exist.
                     variables[EQUAL[name]] = ",".join(
-                        one for one in places if "://" in one or Path(one).exists()
+                        place for place in places if "://" in place or Path(place).exists()
                     )
                 case _ if name in EQUAL:
                     variables[EQUAL[name]] = _expanded(value)

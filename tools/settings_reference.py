@@ -62,7 +62,8 @@ def fields_of(group: type[Any]) -> Mapping[str, FieldInfo]:
     assert is_dataclass(group)
     hints = get_type_hints(group, include_extras=True)
     return {
-        one.name: FieldInfo.from_annotated_attribute(hints[one.name], one.default) for one in fields(group)
+        field.name: FieldInfo.from_annotated_attribute(hints[field.name], field.default)
+        for field in fields(group)
     }
 
 

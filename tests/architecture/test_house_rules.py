@@ -48,7 +48,7 @@ def test_settings_alone_read_the_environment() -> None:
             if attribute and node.attr in ("environ", "getenv", "environb", "putenv"):  # pyright: ignore
                 found.add(str(path.relative_to(SERVER) if path.is_relative_to(SERVER) else path))
             if isinstance(node, ast.ImportFrom) and node.module == "os":
-                assert not {one.name for one in node.names} & {"environ", "getenv"}, path
+                assert not {name.name for name in node.names} & {"environ", "getenv"}, path
     assert found <= set(READS_THE_ENVIRONMENT), found - set(READS_THE_ENVIRONMENT)
 
 

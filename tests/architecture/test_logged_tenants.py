@@ -22,7 +22,7 @@ def without_tenant(source: str) -> Iterator[int]:
             and isinstance(node.func, ast.Attribute)
             and node.func.attr in LEVELS | {"bind"}
         ):
-            names = {one.arg for one in node.keywords}
+            names = {keyword.arg for keyword in node.keywords}
             if (
                 "log" in ast.unparse(node.func.value).lower()
                 and names & OF_TENANTS

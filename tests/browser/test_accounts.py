@@ -43,7 +43,7 @@ def problem_of(page: Page, label: str) -> str:
 
 
 async def session_of(context: BrowserContext) -> dict[str, str]:
-    return {str(one.get("name")): str(one.get("value")) for one in await context.cookies()}
+    return {str(cookie.get("name")): str(cookie.get("value")) for cookie in await context.cookies()}
 
 
 async def test_a_user_signs_in_with_a_password_and_the_page_never_sees_a_token(person: Person) -> None:
@@ -73,7 +73,7 @@ async def test_a_user_signs_in_with_a_password_and_the_page_never_sees_a_token(p
     )
     for secret in (str(cookie.get("value")), PASSWORD, "eyJ", "rst_"):
         assert secret not in held
-    assert not any(PASSWORD in one.url or quote(PASSWORD) in one.url for one in person.requests)
+    assert not any(PASSWORD in request.url or quote(PASSWORD) in request.url for request in person.requests)
     await page.reload()
     await expect(page.get_by_role("heading", name="Profile")).to_be_visible()
 
@@ -133,7 +133,7 @@ async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change
             await expect(alert).to_contain_text("a mail to dora@example.org is on its way")
             await expect(page.get_by_label("E-mail address")).to_have_value("dora@example.org")
             # A sign-in before the confirmation would count as an attempt with a wrong password.
-            assert not any(one.url.endswith("/v1/sessions") for one in person.requests)
+            assert not any(request.url.endswith("/v1/sessions") for request in person.requests)
             link = await asyncio.to_thread(_link, mails, "dora@example.org", "confirm")
             for expected in ("Your e-mail address is confirmed. Sign in with it.", ""):
                 await page.evaluate("(link) => { location.href = link }", link)
@@ -478,9 +478,11 @@ async def test_an_account_is_deleted_with_its_shared_collections_handed_over(per
     assert await flaws(page) == []
     with pytest.raises(Unauthenticated):
         person.client.login(ada.user.email, PASSWORD, ada.tenant)
-    assert [one.owner for one in person.client.collections() if one.display_name == "Ada’s papers"] == [
-        bob.user.name
-    ]
+    assert [
+        collection.owner
+        for collection in person.client.collections()
+        if collection.display_name == "Ada’s papers"
+    ] == [bob.user.name]
     await button(tab, "Go to the sign-in page").click()
     await expect(page.get_by_label("E-mail address")).to_be_visible()
     assert await context.cookies() == []

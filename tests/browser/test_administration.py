@@ -356,7 +356,7 @@ async def test_other_users_see_no_administration(colleague: Person) -> None:
         await expect(tab.page.locator(".banner")).to_have_text(
             "Only administrators can open this address. This is the start page."
         )
-    assert not any("AdminService" in one.url for one in colleague.requests)
+    assert not any("AdminService" in request.url for request in colleague.requests)
 
 
 async def test_errors_and_waiting_are_shown_where_the_list_belongs(person: Person) -> None:

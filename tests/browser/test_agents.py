@@ -30,8 +30,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 def asked(person: Person) -> list[tuple[str, dict[str, object]]]:
     """The agent and the parameters of each turn on the server, the newest turn first."""
     return [
-        (one.agent_version.split("/versions/")[0], MessageToDict(one.parameters))
-        for one in person.client.turns()
+        (turn.agent_version.split("/versions/")[0], MessageToDict(turn.parameters))
+        for turn in person.client.turns()
     ]
 
 
@@ -178,7 +178,7 @@ async def searched(person: Person, instance: Instance, pages: Sequence[Page]) ->
     )
 
     async def listed() -> bool:
-        return any(one.name == "tools/web_search" for one in person.client.tools())
+        return any(tool.name == "tools/web_search" for tool in person.client.tools())
 
     async def gone() -> bool:
         return not await listed()

@@ -195,6 +195,6 @@ async def test_conversations_are_listed_opened_renamed_and_deleted(person: Perso
     await tab.page.get_by_role("button", name="Delete").click()
     await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     await expect(listed).to_have_text([LAST_KEEPER])
-    assert [one.title for one in person.client.conversations()] == [LAST_KEEPER]
+    assert [conversation.title for conversation in person.client.conversations()] == [LAST_KEEPER]
     await tab.page.goto(first)
     await expect(tab.alert).to_contain_text("does not exist")

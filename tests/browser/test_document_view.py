@@ -71,8 +71,10 @@ async def test_the_citation_of_a_pdf_opens_its_drawn_page_and_the_browser_never_
     (document,) = person.client.documents("default")
     await tab.page.goto(f"{person.url}/#/{document.name}?page=2")
     await expect(page).to_have_accessible_name("Page 2 of 2 of Lights")
-    responses = [await one.response() for one in person.requests]
-    assert "application/pdf" not in [await one.header_value("content-type") for one in responses if one]
+    responses = [await request.response() for request in person.requests]
+    assert "application/pdf" not in [
+        await response.header_value("content-type") for response in responses if response
+    ]
 
 
 async def test_versions_are_compared_and_restored_and_details_are_changed(person: Person) -> None:

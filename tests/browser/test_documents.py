@@ -37,7 +37,7 @@ async def test_a_document_is_uploaded_with_progress_and_then_asked_about(
     await expect(tab.page.get_by_role("button", name="Brunmåla bakery", exact=True)).to_be_visible()
     await expect(tab.live).to_have_text("bakery.md is searchable.")
     await expect(picker).to_contain_text("default (1)")
-    assert [one.subject for one in person.client.documents("default")] == ["baker-7"]
+    assert [document.subject for document in person.client.documents("default")] == ["baker-7"]
     assert option is not None
     assert await option.evaluate("(one) => one.isConnected"), "an open list would lose its options"
     await tab.page.get_by_role("link", name="Ask", exact=True).click()
@@ -60,7 +60,7 @@ async def test_bad_files_are_told_apart_with_their_reasons_and_leave_nothing(per
     await expect(tab.upload_of("picture.png").locator(".state")).to_contain_text(
         "Markdown (.md), plain text (.txt), HTML (.html), PDF (.pdf), Word (.docx)"
     )
-    assert [one.source_key for one in person.client.documents("default")] == ["good.md"]
+    assert [document.source_key for document in person.client.documents("default")] == ["good.md"]
     await tab.page.get_by_role("button", name="Clear the list").click()
     await expect(tab.page.locator(".uploads li")).to_have_count(0)
 
@@ -109,11 +109,11 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
     await expect(tab.upload_of("guide/parts/0.md")).to_contain_text("searchable")
     await expect(tab.upload_of("guide/parts/3.md")).to_contain_text("waiting")
     await expect(tab.page.locator(".uploads")).to_contain_text("You stopped the uploads. No further file")
-    assert [one.source_key for one in person.client.documents("default")] == keys[:2]
+    assert [document.source_key for document in person.client.documents("default")] == keys[:2]
     await tab.page.get_by_role("button", name="Go on").click()
     await expect(total).to_have_text("7 files: 4 added, 1 refused, 2 skipped.")
     await expect(tab.live).to_contain_text("All uploads have ended. 7 files: 4 added")
-    assert [one.source_key for one in person.client.documents("default")] == keys
+    assert [document.source_key for document in person.client.documents("default")] == keys
 
     await tab.page.get_by_role("button", name="Clear the list").click()
     (guide / "parts" / "2.md").write_text(f"# Part two\n\n{LIGHTHOUSE}", encoding="utf-8")
@@ -126,7 +126,7 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
     await expect(tab.page.locator(".uploads li .name")).to_have_text(
         ["photo.png", "guide/tool.md", "guide/old.zip/../escape.md"]
     )
-    stored = {one.source_key: one.version for one in person.client.documents("default")}
+    stored = {document.source_key: document.version for document in person.client.documents("default")}
     assert stored == {**dict.fromkeys(keys, 1), keys[2]: 2, "guide/old.zip/parts/new.md": 1}
 
 
@@ -168,7 +168,11 @@ async def test_documents_are_found_sorted_selected_and_deleted_together(person: 
     await expect(tab.page.locator(".bulk")).to_contain_text("3 documents selected")
     await expect(tab.page.get_by_label("Select all shown")).to_have_js_property("indeterminate", value=True)
     person.client.delete_document(
-        next(one.name for one in person.client.documents("default") if one.source_key == "b/story.md")
+        next(
+            document.name
+            for document in person.client.documents("default")
+            if document.source_key == "b/story.md"
+        )
     )
     await tab.page.get_by_role("button", name="Delete selected").click()
     dialog = tab.page.get_by_role("dialog", name="Delete 3 documents?")
@@ -183,7 +187,7 @@ async def test_documents_are_found_sorted_selected_and_deleted_together(person: 
     await results.get_by_role("button", name="Close").click()
     await find.fill("")
     await expect(titles).to_have_text(["The lighthouse of Korsholm", "Story D"])
-    assert [one.source_key for one in person.client.documents("default")] == ["d/story.md", "z.md"]
+    assert [document.source_key for document in person.client.documents("default")] == ["d/story.md", "z.md"]
 
 
 async def test_a_long_list_has_pages(person: Person, registry: Registry) -> None:
@@ -191,8 +195,8 @@ async def test_a_long_list_has_pages(person: Person, registry: Registry) -> None
         person.client.create_document(f"Line {number}.", source_key=f"{number:03}.md", title=f"Text {number}")
         for number in range(52)
     ]
-    for one in operations:
-        person.client.wait(one)
+    for operation in operations:
+        person.client.wait(operation)
     tab = await person.sign_in()
     await tab.open_documents()
     titles = tab.page.locator(".documents .name")
@@ -384,7 +388,7 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     await expect(tab.page.get_by_role("dialog")).to_contain_text("“Bread” has 1 document, which will be")
     await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     await expect(picker).to_have_value("collections/default")
-    assert [one.name for one in person.client.collections()] == ["collections/default"]
+    assert [collection.name for collection in person.client.collections()] == ["collections/default"]
 
 
 async def test_a_deleted_document_is_not_answered_from_and_its_citation_says_so(person: Person) -> None:

@@ -79,7 +79,7 @@ async def test_an_answer_that_ended_during_the_reload_is_shown_once(person: Pers
     await tab.question.fill(RYE_BREAD)
     await tab.question.press("Enter")
     await expect(tab.page).to_have_url(re.compile("#/conversations/"))
-    eventually(lambda: [one.state for one in person.client.turns()] == [3], "an answered turn")
+    eventually(lambda: [turn.state for turn in person.client.turns()] == [3], "an answered turn")
     await tab.page.unroute_all()
     await tab.page.reload()
     await expect(tab.answers).to_contain_text("nineteen hours")

@@ -42,7 +42,7 @@ async def test_markup_in_documents_titles_and_questions_is_shown_as_text(person:
         "document.querySelectorAll('#app img, #app script, #app b, #app i, #app [onmouseover], #app [onerror]').length"
     )
     assert made == 0
-    assert all(one.url.startswith(person.url) for one in person.requests)
+    assert all(request.url.startswith(person.url) for request in person.requests)
 
 
 async def test_html_documents_are_shown_as_their_text(person: Person) -> None:
@@ -146,5 +146,5 @@ async def test_the_security_policy_stops_what_would_slip_through(person: Person)
     await until(loaded, "the image is complete")
     assert await tab.page.evaluate("globalThis.pwned") is None
     for breach in ("style-src", "img-src", "TrustedHTML", "TrustedScript"):
-        assert any(breach in one for one in person.troubles), breach
+        assert any(breach in trouble for trouble in person.troubles), breach
     person.troubles.clear()

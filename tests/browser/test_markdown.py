@@ -237,7 +237,7 @@ async def test_markdown_that_attacks_the_page_is_text_in_answers_and_in_document
     await tab.source.get_by_role("button", name="Show the text after").click()
     await expect(text).to_contain_text("word" * 6144)
     await scrolls_in_its_box(tab, text)
-    assert all(one.url.startswith(person.url) for one in person.requests)
+    assert all(request.url.startswith(person.url) for request in person.requests)
 
 
 async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: Person) -> None:

@@ -107,7 +107,7 @@ async def test_a_person_signs_in_and_out(site: Site, page: Page) -> None:
     came = (await callback.all_headers())["cookie"]
     assert f"responsa_oidc_{site.instance.port}=" in came
     assert "responsa_session" not in came
-    cookies = {one.get("name", ""): one for one in await page.context.cookies()}
+    cookies = {cookie.get("name", ""): cookie for cookie in await page.context.cookies()}
     assert set(cookies) == {f"responsa_session_{site.instance.port}"}
     session = cookies[f"responsa_session_{site.instance.port}"]
     assert (session.get("sameSite"), session.get("httpOnly")) == ("Strict", True)
@@ -132,7 +132,7 @@ async def test_a_second_person_at_the_browser_replaces_the_first_session(site: S
         await page.get_by_label("Your question").wait_for()
         assert (await me(page))["email"] == f"{name}@example.org"
     with Responsa(site.instance.url, site.instance.key) as admin:
-        acts = [one.action for one in admin.audit_events(filter_by='action = "session.*"')]
+        acts = [audit_event.action for audit_event in admin.audit_events(filter_by='action = "session.*"')]
     assert acts[:2].count("session.end") == 1
 
 
@@ -178,7 +178,7 @@ async def test_a_planted_sign_in_links_the_visitor_to_nobody(site: Site, page: P
             flow = f"responsa_oidc_{site.instance.port}"
             cookies = [
                 (flow, http.cookies[flow], "/v1/oidc/corp/callback"),
-                *((*one, "/") for one in planted.items()),
+                *((*item, "/") for item in planted.items()),
             ]
             tab = await page.context.new_page()
             for name, value, path in cookies:

@@ -59,15 +59,15 @@ async def test_secrets_reach_neither_the_page_nor_addresses_nor_what_it_stores_n
         """async () => JSON.stringify([document.documentElement.outerHTML, document.cookie, location.href, { ...localStorage },
             { ...sessionStorage }, (await indexedDB.databases()).map((one) => one.name), await caches.keys()])"""
     )
-    headers = [await one.all_headers() for one in person.requests]
-    seen = " ".join([held, *(one.url for one in person.requests)])
+    headers = [await request.all_headers() for request in person.requests]
+    seen = " ".join([held, *(request.url for request in person.requests)])
     logs = "".join(instance.log(name) for name in ("server", "envoy", "postgres", "redis"))
     for secret in (instance.key, session, code):
         assert secret not in seen
         assert secret not in logs
-    assert not any("authorization" in one for one in headers)
+    assert not any("authorization" in header for header in headers)
     assert RYE_BREAD not in logs
-    assert all(one.url.startswith(person.url) for one in person.requests)
+    assert all(request.url.startswith(person.url) for request in person.requests)
 
 
 async def test_signing_out_ends_the_session_in_every_tab(person: Person) -> None:

@@ -131,7 +131,7 @@ async def test_offline_in_mid_answer_and_back(asker: Person) -> None:
     seen = await tab.text()
     # Meanwhile the server finishes the answer.
     eventually(
-        lambda: [one.state for one in asker.client.turns()] == [turn_pb2.TURN_STATE_ANSWERED], "an answer"
+        lambda: [turn.state for turn in asker.client.turns()] == [turn_pb2.TURN_STATE_ANSWERED], "an answer"
     )
     assert await tab.text() == seen
     await expect(tab.alert).to_have_count(0)
@@ -244,7 +244,7 @@ async def test_questions_asked_meanwhile_wait_in_their_order(asker: Person) -> N
     await other.stop.first.click()
     for one in (tab, other):
         await ends_with(one, SHORT, number=2)
-    states = [one.state for one in asker.client.turns(order_by="create_time")]
+    states = [turn.state for turn in asker.client.turns(order_by="create_time")]
     stopped = turn_pb2.TURN_STATE_CANCELLED
     assert states == [stopped, stopped, turn_pb2.TURN_STATE_ANSWERED]
     # After a reload, the stopped questions are in their places among the messages.
@@ -285,7 +285,7 @@ async def test_a_failed_turn_says_why_and_can_be_asked_again(asker: Person) -> N
     await tab.page.get_by_role("button", name="Ask again").click()
 
     async def twice() -> bool:
-        return len({one.request_id for one in asker.client.turns()}) == 2
+        return len({turn.request_id for turn in asker.client.turns()}) == 2
 
     await until(twice, "a second turn")
     await expect(tab.asked).to_have_count(1)

@@ -65,9 +65,9 @@ def differences(pattern: Any, value: Any, where: str = "") -> list[str]:
             if len(patterns) != len(values):
                 return [f"{where} has {len(values)} entries, not {len(patterns)}: {values}"]
             return [
-                one
+                difference
                 for index, (inner, item) in enumerate(zip(patterns, values, strict=True))
-                for one in differences(inner, item, f"{where}[{index}]")
+                for difference in differences(inner, item, f"{where}[{index}]")
             ]
         case str() if isinstance(value, str):
             parts = re.split("(" + "|".join(_TOKENS) + ")", pattern)

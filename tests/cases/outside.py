@@ -77,7 +77,7 @@ class Outside:
 
 
 def _pin(folder: Path, name: str, tools: Sequence[str]) -> None:
-    told = [(one, mcp.TOOLS[one]) for one in tools]
+    told = [(tool, mcp.TOOLS[tool]) for tool in tools]
     pins = [
         Pinned(one, said.get("title", ""), said["description"], said["inputSchema"], said.get("outputSchema"))
         for one, said in told

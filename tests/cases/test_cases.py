@@ -61,7 +61,7 @@ def ways(instance: Instance) -> Iterator[Ways]:
 def cast_of(instance: Instance, ways: Ways) -> Generator[None]:
     """The agents of these cases, in addition to the shipped ones."""
     folder = instance.home / "agents"
-    names = [one.name for one in AGENTS.iterdir()]
+    names = [path.name for path in AGENTS.iterdir()]
     headers = {"authorization": f"Bearer {instance.key}"}
     for name in names:
         shutil.copytree(AGENTS / name, folder / name)
@@ -103,7 +103,7 @@ def databases_of(instance: Instance) -> Generator[None]:
 def spooled(instance: Instance) -> list[str]:
     """Files that an upload might leave in the data folder or in the system's temporary folder."""
     return sorted(
-        str(one.relative_to(instance.home)) for one in (instance.home / "data").rglob("*") if one.is_file()
+        str(path.relative_to(instance.home)) for path in (instance.home / "data").rglob("*") if path.is_file()
     )
 
 
@@ -134,7 +134,7 @@ def prepare(
             kept["identity"] = linked(tenant, fill(step.identity, kept))
             continue
         method = method_of(step.call)
-        requests = [request_of(method, fill(one, kept)) for one in step.requests or [step.request]]
+        requests = [request_of(method, fill(request, kept)) for request in step.requests or [step.request]]
         headers = tenant.headers(step.who)
         call = Call(method, requests, headers=headers)
         message = ways.by_name[Way.GRPC].call(call).message
@@ -161,7 +161,7 @@ def call_of(case: Case, service: str, kept: Mapping[str, str], tenant: Tenant, w
         given = case.raw.body if way in (Way.REST, Way.SSE) else case.raw.message
         return Call(method, raw=base64.b64decode(given), headers=headers)
     requests = case.requests if case.requests is not None else [case.request or {}]
-    return Call(method, [request_of(method, fill(one, kept)) for one in requests], headers=headers)
+    return Call(method, [request_of(method, fill(request, kept)) for request in requests], headers=headers)
 
 
 def details(problem: Json, kind: str) -> Json:

@@ -62,8 +62,10 @@ def asked(ways: Ways, registry: Registry, lines: list[str]) -> tuple[Mapping[str
     request = {"agent": "agents/exposed", "text": "\n".join(lines)}
     headers = registry.new_tenant().headers(Credential.ADMIN)
     events = events_of(ways.call("ChatService/Ask", request, headers).messages)
-    calls = [one["toolCall"] for one in events if "toolCall" in one]
-    results = {one["toolResult"]["callId"]: one["toolResult"] for one in events if "toolResult" in one}
+    calls = [event["toolCall"] for event in events if "toolCall" in event]
+    results = {
+        event["toolResult"]["callId"]: event["toolResult"] for event in events if "toolResult" in event
+    }
     assert len(calls) == len(results) == len(lines)
     return {line: results[one["callId"]] for line, one in zip(lines, calls, strict=True)}, events[-1][
         "answer"
@@ -77,7 +79,7 @@ def outcome(result: Mapping[str, Any]) -> tuple[str, str]:
 
 def test_apis_that_misbehave(place: tuple[Ways, Outside], registry: Registry) -> None:
     ways, others = place
-    lines = {f"call {one.split()[0]} {json.dumps({'how': one.split()[1]})}": one for one in READS}
+    lines = {f"call {read.split()[0]} {json.dumps({'how': read.split()[1]})}": read for read in READS}
     results, answer = asked(ways, registry, list(lines))
     assert {lines[line]: outcome(one) for line, one in results.items()} == READS
     assert others.trap == []
@@ -90,7 +92,9 @@ def test_apis_that_misbehave(place: tuple[Ways, Outside], registry: Registry) ->
 
 def test_mcp_servers_that_misbehave(place: tuple[Ways, Outside], registry: Registry) -> None:
     ways, _ = place
-    names = {f"call {one}_{tool_of(one)} {json.dumps(arguments_of(one))}": one for one in SERVERS}
+    names = {
+        f"call {server}_{tool_of(server)} {json.dumps(arguments_of(server))}": server for server in SERVERS
+    }
     results, answer = asked(ways, registry, list(names))
     assert {names[line]: outcome(one) for line, one in results.items()} == SERVERS
     assert "-32" in answer["text"]  # the error that each server got when it asked for a sample

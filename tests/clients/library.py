@@ -95,7 +95,7 @@ class ScriptedLibrary:
 
     async def _upload(self, messages: Any, context: Context) -> operations_pb2.Operation:
         start, *chunks = messages
-        data = b"".join(one.chunk for one in chunks)
+        data = b"".join(chunk.chunk for chunk in chunks)
         if data.startswith(b"MZ"):
             refusal = status(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -172,7 +172,11 @@ class ScriptedLibrary:
         yield knowledge_service_pb2.GetDocumentContentResponse(text=text)
 
     async def _update(self, request: Any, _: Context) -> document_pb2.Document:
-        (kept,) = (one for one in self.documents.values() if one.document.name == request.document.name)
+        (kept,) = (
+            document
+            for document in self.documents.values()
+            if document.document.name == request.document.name
+        )
         for path in request.update_mask.paths:
             kept.document.ClearField(path)
         chosen = document_pb2.Document()

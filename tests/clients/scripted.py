@@ -140,7 +140,9 @@ def status(
     if retry_after is not None:
         delay = duration_pb2.Duration(nanos=int(retry_after % 1 * 1e9), seconds=int(retry_after))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return status_pb2.Status(code=code.value[0], message=message, details=[packed(one) for one in details])
+    return status_pb2.Status(
+        code=code.value[0], message=message, details=[packed(detail) for detail in details]
+    )
 
 
 async def abort(context: Context, made: status_pb2.Status) -> None:

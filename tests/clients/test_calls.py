@@ -262,7 +262,7 @@ async def test_several_searches_in_one_call(server: Scripted, driver: Driver) ->
     async def batch(request: Any, _: Context) -> knowledge_service_pb2.BatchSearchResponse:
         hits = [[knowledge_service_pb2.SearchHit(score=one.top_k / 100)] for one in request.requests]
         return knowledge_service_pb2.BatchSearchResponse(
-            responses=[knowledge_service_pb2.SearchResponse(hits=one) for one in hits]
+            responses=[knowledge_service_pb2.SearchResponse(hits=hit) for hit in hits]
         )
 
     server.on(f"{KNOWLEDGE}/BatchSearch", batch)
@@ -275,7 +275,7 @@ async def test_several_searches_in_one_call(server: Scripted, driver: Driver) ->
     (asked,) = server.requests[f"{KNOWLEDGE}/BatchSearch"]
     assert list(asked.requests) == searches
     assert list(searches[0].scope.collections) == ["collections/mills"]
-    assert [one.filter for one in searches] == ["", "title:a"]
+    assert [search.filter for search in searches] == ["", "title:a"]
 
 
 async def test_answer_waits_and_checks(server: Scripted, driver: Driver) -> None:
@@ -319,8 +319,8 @@ async def test_bytes_and_files_go_up_in_chunks(server: Scripted, driver: Driver,
         assert start.start.size_bytes == len(data)
         assert start.start.metadata.source_key == key
         assert start.start.request_id
-        assert [len(one.chunk) for one in chunks] == [262144, 262144, 640000 - 2 * 262144]
-        assert b"".join(one.chunk for one in chunks) == data
+        assert [len(chunk.chunk) for chunk in chunks] == [262144, 262144, 640000 - 2 * 262144]
+        assert b"".join(chunk.chunk for chunk in chunks) == data
         assert finish.finish.size_bytes == len(data)
         assert finish.finish.sha256 == hashlib.sha256(data).digest()
     metadata = server.requests[f"{KNOWLEDGE}/UploadDocument"][0][0].start.metadata
@@ -489,7 +489,7 @@ async def test_watching_goes_on_after_a_cut_and_ends_with_the_final_state(
 
     server.on(path, watch)
     states = await driver.call("watch_operation", OPERATION)
-    assert [(one.seq, one.operation.done) for one in states] == [(1, False), (4, False), (7, True)]
+    assert [(state.seq, state.operation.done) for state in states] == [(1, False), (4, False), (7, True)]
     assert [one.after_seq for one in server.requests[path]] == [0, 1, 4]
 
 
@@ -531,8 +531,8 @@ async def test_an_original_is_put_together_and_holes_are_seen(server: Scripted, 
     pieces = [piece(version=version, file_name="a.pdf", data=b"ab"), piece(byte_offset=2, data=b"cd")]
 
     async def original(_: Any, __: Context) -> Any:
-        for one in pieces:
-            yield one
+        for piece in pieces:
+            yield piece
 
     server.on(f"{KNOWLEDGE}/GetDocumentOriginal", original)
     assert await driver.call("document_original", DOCUMENT) == ("a.pdf", b"abcd")
@@ -578,7 +578,10 @@ async def test_changes_say_what_changes(server: Scripted, driver: Driver) -> Non
 def test_both_clients_have_the_same_names_and_parameters() -> None:
     def shape(kind: type) -> dict[str, list[tuple[str, Any]]]:
         return {
-            name: [(one.name, one.default) for one in inspect.signature(member).parameters.values()]
+            name: [
+                (parameter.name, parameter.default)
+                for parameter in inspect.signature(member).parameters.values()
+            ]
             for name, member in vars(kind).items()
             if inspect.isfunction(member) and not name.startswith("_")
         }
@@ -595,8 +598,8 @@ def test_the_types_of_the_contract_that_arguments_have_are_exported() -> None:
     names = {
         name
         for _, method in inspect.getmembers(AsyncResponsa, inspect.isfunction)
-        for one in inspect.signature(method).parameters.values()
-        for name in re.findall(r"_pb2\.(\w+)", str(one.annotation))
+        for parameter in inspect.signature(method).parameters.values()
+        for name in re.findall(r"_pb2\.(\w+)", str(parameter.annotation))
     }
     assert {"OnBusy", "Rating", "Reader"} <= names
     # Timestamp is Google's, from google.protobuf.

@@ -58,7 +58,7 @@ async def test_agents_are_listed_and_shown(served: ServedAgents, responsa: Comma
         "default          Responsa (default)",
         "tutor            Explains, step by step.",
     ]
-    assert [one["name"] for one in (await responsa("agents", "list", "--json")).lines] == [
+    assert [line["name"] for line in (await responsa("agents", "list", "--json")).lines] == [
         "agents/default",
         "agents/tutor",
     ]

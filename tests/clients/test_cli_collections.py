@@ -72,7 +72,7 @@ async def test_the_list_says_which_collections_an_administrator_may_not_read(
     assert done.code == 0, done.err
     first, *others = done.out.splitlines()
     assert first == f"{'default-b18b8246':<24}  {'not readable':<16}  default (of Ben)"
-    assert [" ".join(one.split()) for one in others] == [
+    assert [" ".join(other.split()) for other in others] == [
         f"{name} 0 documents" for name in ("mine", "with-all", "with-me", "with-role")
     ]
     assert len(server.requests[f"{AUTH}/GetMe"]) == 1

@@ -94,7 +94,7 @@ async def test_what_was_left_out_is_in_the_last_line(
         "0 failed; left out: 2 comments, 1 hidden sheet; 1 character set guessed, perhaps wrongly (--verbose names the files); 3 pages read by OCR, perhaps with mistakes"
     )
     note = "(left out: 2 comments, 1 hidden sheet; read as windows-1250, which is a guess; 3 pages read by OCR, perhaps with mistakes)"
-    assert [one.endswith(note) for one in sorted(files)] == [True, False]
+    assert [file.endswith(note) for file in sorted(files)] == [True, False]
     as_json = await responsa("ingest", tmp_path / "a.md", "--json")
     line = json.loads(as_json.out)
     assert (line["leftOut"], line["guessedCharset"]) == ({"comment": 2, "hidden_sheet": 1}, "windows-1250")
@@ -500,7 +500,7 @@ async def test_operations_are_listed_followed_and_cancelled(responsa: CommandLin
         f"{building.name}  done       {built.name}  lab:words",
     ]
     done = await responsa("operations", "list", "--running", "--json")
-    assert [one["name"] for one in done.lines] == [OPERATION, building.name]
+    assert [line["name"] for line in done.lines] == [OPERATION, building.name]
     done = await responsa("operations", "watch", OPERATION.removeprefix("operations/"))
     assert (done.code, done.out.splitlines()) == (0, [running, f"done       {DOCUMENT}  rivers.md"])
     done = await responsa("operations", "watch", OPERATION, "--after", "3", "--json")
@@ -619,8 +619,8 @@ async def test_eval_answers(
         turn = await reply(chat_service_pb2.AnswerRequest(text="right first"), context)
         return chat_service_pb2.VerifyCitationsResponse(
             checks=[
-                chat_service_pb2.CitationCheck(citation=one, verdict=citation_pb2.CITATION_VERDICT_VALID)
-                for one in turn.terminal_event.answer.citations
+                chat_service_pb2.CitationCheck(citation=citation, verdict=citation_pb2.CITATION_VERDICT_VALID)
+                for citation in turn.terminal_event.answer.citations
             ]
         )
 

@@ -87,8 +87,8 @@ class Server:
         event.CopyFrom(self.events.get(request.text, refused(3)))
         for one in (*event.answer.excerpts, *event.answer.more_excerpts, *event.refused.excerpts):
             one.document_version = self.version
-        for one in event.answer.citations:
-            one.document_version = self.version
+        for citation in event.answer.citations:
+            citation.document_version = self.version
         name = f"turns/{uuid.uuid4()}"
         self.turns[name] = turn_pb2.Turn(name=name, conversation=CONVERSATION, terminal_event=event)
         return self.turns[name]
@@ -224,7 +224,7 @@ async def test_a_models_citations_are_compared_with_the_labels(
     found = values_of(done.lines[0])
     assert (found["written"], found["cited"], found["citedRight"]) == (1.0, 0.5, 0.25)
     assert (found["nearMissesCited"], found["citations"], found["valid"]) == (1.0, 4, 0.75)
-    assert [json.loads(one) for one in labels.read_text().splitlines()] == [
+    assert [json.loads(line) for line in labels.read_text().splitlines()] == [
         {"question": "What voltage?", "texts": [VOLTS]},
         {"question": "How long is the cable?", "texts": [CABLE]},
         {"question": "How do I clean it?", "texts": [CLOTH]},

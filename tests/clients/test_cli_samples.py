@@ -159,7 +159,7 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
         "responsa: The sample database aptitude was skipped. Loading the sample database aptitude needs the role ADMIN.\n"
     )
     shipped = read("tutor", SHIPPED_AGENTS / "tutor" / "samples")
-    assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
+    assert library.keys("collections/tutor") == [document.key for document in shipped.documents]
     assert len(served.teachers) == len(shipped.teachers) + 2
     # If the user names an agent that the server does not have, the command fails.
     done = await responsa("samples", "load", "chat")

@@ -62,11 +62,11 @@ async def test_watched_operations_are_streams_too(server: Scripted) -> None:
     server.on(f"{KNOWLEDGE}/WatchOperation", hold)
     async with AsyncResponsa(server.url, KEY) as client:
         watches = [client.watch_operation(OPERATION) for _ in range(STREAMS_A_LINE + 1)]
-        await asyncio.gather(*(anext(one) for one in watches))
+        await asyncio.gather(*(anext(watch) for watch in watches))
         assert len(peers) == 2
         lasting.set()
-        for one in watches:
-            assert [state.seq async for state in one] == [2]
+        for watch in watches:
+            assert [state.seq async for state in watch] == [2]
 
 
 async def test_streams_that_are_sent_away_share_the_next_connection(server: Scripted) -> None:

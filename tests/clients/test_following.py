@@ -209,7 +209,7 @@ async def test_an_error_before_acceptance_is_raised_at_once(server: Scripted, dr
         await driver.ask("")
     error = caught.value
     assert (error.reason, error.metadata, error.retry_after) == ("INVALID_FIELD", {"violations": "1"}, None)
-    assert [(one.field, one.rule, one.description) for one in error.violations] == [
+    assert [(violation.field, violation.rule, violation.description) for violation in error.violations] == [
         ("text", "string.min_bytes", "must not be empty")
     ]
     assert len(server.requests[ASK]) == 1

@@ -214,7 +214,7 @@ async def test_case(server: Scripted, name: str, blocking: bool) -> None:
     assert heard.places == case.get("places", heard.places)
     assert stream.text == case.get("text", stream.text)
     if "citations" in case:
-        assert [one.quote for one in stream.citations] == [
+        assert [citation.quote for citation in stream.citations] == [
             EVENTS[name]["citation"]["quote"]
             for name in EVENTS
             if "citation" in EVENTS[name] and EVENTS[name]["seq"] in case["citations"]

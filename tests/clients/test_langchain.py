@@ -39,13 +39,13 @@ async def called(url: str, name: str, *, blocking: bool, **arguments: str) -> To
 
     def now() -> Any:
         with Responsa(url, KEY, 20.0, backoff=quick) as client:
-            made = {one.name: one for one in tools(client, agent="chat", collections=["staff"])}
+            made = {tool.name: tool for tool in tools(client, agent="chat", collections=["staff"])}
             return made[name].invoke(call)
 
     if blocking:
         return await asyncio.to_thread(now)
     async with AsyncResponsa(url, KEY, 20.0, backoff=quick) as client:
-        made = {one.name: one for one in tools(client, agent="chat", collections=["staff"])}
+        made = {tool.name: tool for tool in tools(client, agent="chat", collections=["staff"])}
         return await made[name].ainvoke(call)
 
 

@@ -114,4 +114,4 @@ async def said(agent: Agent, text: str = "Hello!") -> str:
 
 def served(agents: LiveAgents) -> Sequence[str]:
     """The names of the versions that answer new questions."""
-    return [one.version for one in agents.cards()]
+    return [card.version for card in agents.cards()]

@@ -39,11 +39,13 @@ class MemoryVectors:
 
     def __len__(self) -> int:
         """The number of vectors, published or not."""
-        return sum(len(one.vectors) for stored in self._attempts.values() for one in stored.passages.values())
+        return sum(
+            len(passage.vectors) for stored in self._attempts.values() for passage in stored.passages.values()
+        )
 
     async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:
         stored = self._attempts.setdefault(_key(attempt), _Stored(attempt))
-        stored.passages |= {one.passage_id: one for one in passages}
+        stored.passages |= {passage.passage_id: passage for passage in passages}
 
     async def publish(self, attempt: IndexingAttempt) -> None:
         same = self._of(attempt.tenant_id, attempt.document_id, attempt.version)
@@ -118,8 +120,8 @@ class MemoryVectors:
     def _published(self, tenant_id: str) -> Iterator[tuple[IndexingAttempt, PassageVectors]]:
         for stored in self._attempts.values():
             if stored.published and stored.attempt.tenant_id == tenant_id:
-                for one in stored.passages.values():
-                    yield stored.attempt, one
+                for passage in stored.passages.values():
+                    yield stored.attempt, passage
 
 
 def _key(attempt: IndexingAttempt) -> tuple[str, UUID, int, int]:

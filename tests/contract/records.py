@@ -83,9 +83,9 @@ class Records:
 
     async def open(self, *collections: str) -> None:
         """Make collections that everyone in the tenant reads."""
-        for one in collections:
-            await self.house.library.create_collection(self.owner, one, one, Chunking())
-            await self.house.library.update_collection(self.owner, one, readers=(EVERYONE,))
+        for collection in collections:
+            await self.house.library.create_collection(self.owner, collection, collection, Chunking())
+            await self.house.library.update_collection(self.owner, collection, readers=(EVERYONE,))
 
     def user(self, subject: str, role: Role = Role.USER) -> Principal:
         """A new user whom the documents with this subject are about."""

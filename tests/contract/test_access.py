@@ -58,12 +58,12 @@ async def hits(house: House, who: Principal, *collections: str) -> list[Hit]:
 
 
 async def found(house: House, who: Principal, *collections: str) -> set[UUID]:
-    return {one.passage.document_id for one in await hits(house, who, *collections)}
+    return {hit.passage.document_id for hit in await hits(house, who, *collections)}
 
 
 async def listed(house: House, who: Principal) -> list[str]:
     page = await house.library.collections.list(who, ListQuery(10, COLLECTIONS.orders[0]))
-    return [one.id for one in page.items]
+    return [item.id for item in page.items]
 
 
 async def share(house: House, who: Principal, *readers: CollectionReader, collection: str = "rivers") -> None:
@@ -123,8 +123,8 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
         """The replies to a stranger, without the names of what was asked for."""
 
         async def first(items: object) -> object:
-            async for one in items:  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
-                return one  # pyright: ignore[reportUnknownVariableType]
+            async for item in items:  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+                return item  # pyright: ignore[reportUnknownVariableType]
             return None
 
         calls: list[Callable[[], Awaitable[object]]] = [
@@ -188,7 +188,7 @@ async def test_two_owners_may_call_their_collections_the_same(house: House, peop
     assert await found(house, people.bob, "rivers") == {rhine}
     assert await found(house, people.bob, other) == {elbe}
     assert await found(house, people.bob) == {elbe, rhine}
-    assert {one.passage.collection_id for one in await hits(house, people.bob)} == {own, other}
+    assert {hit.passage.collection_id for hit in await hits(house, people.bob)} == {own, other}
     assert (await library.documents.get(people.bob, elbe)).collection_id == other
     # Without a collection of one's own, the owner's id means it too.
     await library.delete_collection(people.bob, "rivers", force=True)
@@ -308,7 +308,7 @@ async def test_the_names_of_owners_and_readers(house: House, people: People) -> 
         mine = "rivers" if who is people.ann else listed.items[0].id
         for shown in (*listed.items, await house.library.collections.get(who, mine)):
             assert (shown.owner_display_name, shown.chosen_id) == ("Ann", "rivers")
-            assert {one.display_name for one in shown.readers} == readers
+            assert {reader.display_name for reader in shown.readers} == readers
     # Readers find it by an id with a random end.
     assert mine.startswith("rivers-")
 

@@ -185,7 +185,7 @@ async def test_attempts_are_counted_per_address_too_and_at_the_same_time(databas
     errors = await asyncio.gather(
         *(refusal(people.accounts.login("acme", f"no{n}@example.org", OTHER, HERE)) for n in range(20))
     )
-    assert sum(one.reason is Reason.SIGN_IN_FAILED for one in errors) == 5
+    assert sum(error.reason is Reason.SIGN_IN_FAILED for error in errors) == 5
     assert (await refusal(login(people))).reason is Reason.TOO_MANY_ATTEMPTS
     await people.accounts.login("acme", "ann@example.org", GOOD, Origin("192.0.2.8"))
 
@@ -199,10 +199,10 @@ async def test_a_stranger_does_not_lock_the_owner_out(database: Database) -> Non
     await user_of(people)
 
     async def attack(addresses: Iterable[str]) -> list[Reason]:
-        origins = [Origin(one) for one in addresses]
+        origins = [Origin(address) for address in addresses]
         return [
-            (await refusal(people.accounts.login("acme", "ann@example.org", OTHER, one))).reason
-            for one in origins
+            (await refusal(people.accounts.login("acme", "ann@example.org", OTHER, origin))).reason
+            for origin in origins
         ]
 
     failed, refused = [Reason.SIGN_IN_FAILED], [Reason.TOO_MANY_ATTEMPTS]
@@ -346,7 +346,7 @@ async def test_a_lost_reply_without_a_request_id_is_repeated_for_its_address(
         replies = await asyncio.gather(
             *(servers[n % 2].accounts.refresh(signed.refresh_token, None, again) for n in range(20))
         )
-        assert all(one == wanted for one in replies)
+        assert all(reply == wanted for reply in replies)
         await servers[1].accounts.refresh(wanted.refresh_token, None, again)
 
 
@@ -425,21 +425,21 @@ async def test_racing_refreshes_with_lost_replies_sign_nobody_out(database: Data
                 replies = await asyncio.gather(
                     *(servers[n % 2].accounts.refresh(signed.refresh_token, request) for n in range(4))
                 )
-                assert len(set(map(repr, (one.refresh_token for one in replies)))) == 1
-                assert len({one.access_token for one in replies}) == 1
+                assert len(set(map(repr, (reply.refresh_token for reply in replies)))) == 1
+                assert len({reply.access_token for reply in replies}) == 1
                 signed = replies[0]
         return signed
 
     ends = await asyncio.gather(*map(race, sessions))
-    for one in ends:
-        await servers[1].identity.authenticate(token(one))
+    for end in ends:
+        await servers[1].identity.authenticate(token(end))
     # Whoever stole a refresh token is caught, whether thief or owner comes first.
     for stolen in sessions[:10]:
         await refusal(servers[0].accounts.refresh(stolen.refresh_token, uuid7()))
-    for one in ends[:10]:
-        assert (await refusal(servers[0].identity.authenticate(token(one)))).reason is Reason.TOKEN_INVALID
-    for one in ends[10:]:
-        await servers[0].identity.authenticate(token(one))
+    for end in ends[:10]:
+        assert (await refusal(servers[0].identity.authenticate(token(end)))).reason is Reason.TOKEN_INVALID
+    for end in ends[10:]:
+        await servers[0].identity.authenticate(token(end))
 
 
 async def test_racing_thieves_never_both_win(database: Database) -> None:
@@ -448,9 +448,10 @@ async def test_racing_thieves_never_both_win(database: Database) -> None:
     for _ in range(20):
         signed = await login(servers[0])
         replies = await asyncio.gather(
-            *(one.accounts.refresh(signed.refresh_token, uuid7()) for one in servers), return_exceptions=True
+            *(server.accounts.refresh(signed.refresh_token, uuid7()) for server in servers),
+            return_exceptions=True,
         )
-        won = [one for one in replies if isinstance(one, SignedIn)]
+        won = [reply for reply in replies if isinstance(reply, SignedIn)]
         assert len(won) == 1
         assert (
             await refusal(servers[0].accounts.refresh(won[0].refresh_token, uuid7()))
@@ -508,8 +509,8 @@ async def test_recent_sessions_are_confirmed_together_and_what_another_server_ch
     try:
         # The clock of this server's cache stands still, so nothing expires unless the test says so.
         elsewhere = people_of(pools, cache=CredentialCache(lambda: now))
-        for one in credentials:
-            await elsewhere.identity.authenticate(one)
+        for credential in credentials:
+            await elsewhere.identity.authenticate(credential)
         for _ in range(3):
             now += LIFETIME_SECONDS / 2
             assert await elsewhere.identity.confirm()
@@ -528,10 +529,10 @@ async def test_recent_sessions_are_confirmed_together_and_what_another_server_ch
         assert (await refusal(elsewhere.identity.authenticate(credentials[2]))).reason is Reason.USER_DISABLED
         assert (await elsewhere.identity.authenticate(credentials[3])).role is Role.ADMIN
         await elsewhere.identity.authenticate(credentials[1])
-        checks = [one for one in asyncio.all_tasks() if one.get_name() == "checks of credentials"]
+        checks = [task for task in asyncio.all_tasks() if task.get_name() == "checks of credentials"]
         assert checks
         await elsewhere.identity.close()
-        assert all(one.done() for one in checks)
+        assert all(check.done() for check in checks)
     finally:
         await pools.close()
     # Without the database nobody is confirmed, and nobody is known for longer than before.
@@ -578,7 +579,7 @@ async def test_sessions_are_revoked_by_name_or_all_others(people: People) -> Non
         await refusal(people.identity.authenticate(credential))
     await people.identity.authenticate(token(first))
     await people.identity.authenticate(token(theirs))
-    assert [one.id for one in (await people.accounts.store.sessions(who, NEWEST)).items] == [who.session_id]
+    assert [item.id for item in (await people.accounts.store.sessions(who, NEWEST)).items] == [who.session_id]
 
 
 async def test_administrators_end_sessions_of_others(people: People, database_urls: DatabaseUrls) -> None:
@@ -831,7 +832,7 @@ async def test_two_changes_at_once_do_not_both_win(people: People) -> None:
         *(people.accounts.change_password(who, GOOD, f"{OTHER} {n}", HERE) for n in range(4)),
         return_exceptions=True,
     )
-    assert sum(one is None for one in results) == 1
+    assert sum(result is None for result in results) == 1
 
 
 async def test_an_invitation_is_good_once(people: People, database_urls: DatabaseUrls) -> None:
@@ -844,7 +845,7 @@ async def test_an_invitation_is_good_once(people: People, database_urls: Databas
     results = await asyncio.gather(
         *(register("", code, f"bob{n}@example.org", GOOD, "Bob") for n in range(5)), return_exceptions=True
     )
-    assert sum(one is None for one in results) == 1
+    assert sum(result is None for result in results) == 1
     assert (await refusal(register("", code, "carol@example.org", GOOD, ""))).reason is Reason.CODE_INVALID
     with psycopg.connect(database_urls.superuser) as connection:
         roles = connection.execute("SELECT role FROM responsa.app_user WHERE email LIKE 'bob%'").fetchall()
@@ -862,8 +863,10 @@ async def test_one_invitation_answers_for_one_address(
         *(people.accounts.register("", code, "ann@example.org", OTHER, "Not Ann", HERE) for _ in range(3)),
         return_exceptions=True,
     )
-    assert sum(one is None for one in results) == 1
-    assert {one.reason for one in results if isinstance(one, Unauthenticated)} == {Reason.CODE_INVALID}
+    assert sum(result is None for result in results) == 1
+    assert {result.reason for result in results if isinstance(result, Unauthenticated)} == {
+        Reason.CODE_INVALID
+    }
     assert (await refusal(login(people, password=OTHER))).reason is Reason.SIGN_IN_FAILED
     error = await refusal(people.accounts.register("", code, "bob@example.org", GOOD, "Bob"))
     assert error.reason is Reason.CODE_INVALID
@@ -961,7 +964,7 @@ async def test_a_reset_ends_all_sessions_and_works_once(people: People, database
     results = await asyncio.gather(
         *(people.accounts.reset_password(code, OTHER) for _ in range(5)), return_exceptions=True
     )
-    assert sum(one is None for one in results) == 1
+    assert sum(result is None for result in results) == 1
     assert (await refusal(people.identity.authenticate(token(signed)))).reason is Reason.TOKEN_INVALID
     await login(people, password=OTHER)
     assert {one[1] for one in audited(database_urls)} >= {
@@ -1032,7 +1035,7 @@ async def test_account_acts_are_audited_with_address_and_call(people: People, da
     code, _ = await people.accounts.create_reset_code(chief, user.id)
     await people.accounts.reset_password(code, GOOD, here)
     records = (await PostgresAuditTrail(database).list("acme", NEWEST)).items
-    found = [one for one in reversed(records) if one.call_id == "call-1"]
+    found = [record for record in reversed(records) if record.call_id == "call-1"]
     assert {(one.address, one.outcome) for one in found} == {("192.0.2.9", "OK")}
     own, session = f"users/{user.id}", f"sessions/{whos[0].session_id}"
     acts = [(one.actor, one.action, one.resource) for one in found]
@@ -1091,5 +1094,5 @@ async def test_too_many_checks_do_not_count_as_attempts(database: Database) -> N
     results = await asyncio.gather(
         *(accounts.login("acme", "ann@example.org", GOOD, HERE) for _ in range(3)), return_exceptions=True
     )
-    assert any(not isinstance(one, Exhausted) for one in results)
+    assert any(not isinstance(result, Exhausted) for result in results)
     await login(people)

@@ -75,9 +75,11 @@ async def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
 
 async def ranked(retriever: Retriever, question: str) -> Ranking:
     found = await retriever.search(Server("acme"), [question], top_k=16)
-    passages = [one.found.passage for one in found.passages]
+    passages = [passage.found.passage for passage in found.passages]
     return ranking(
-        found, {one.id: (one.source.start, one.text.encode()) for one in passages}, PassageAnalyses()
+        found,
+        {passage.id: (passage.source.start, passage.text.encode()) for passage in passages},
+        PassageAnalyses(),
     )
 
 
@@ -91,7 +93,7 @@ async def test_real_questions_are_answered(retriever: Retriever, question: str, 
 @pytest.mark.parametrize("question", OFF_TOPIC)
 async def test_questions_about_other_things_are_refused(retriever: Retriever, question: str) -> None:
     found = await ranked(retriever, question)
-    assert not found.near, (found.support, [one.text for one in found.excerpts])
+    assert not found.near, (found.support, [excerpt.text for excerpt in found.excerpts])
 
 
 async def put_unrelated(shelf: Shelf, collection: str) -> None:

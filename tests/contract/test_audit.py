@@ -43,7 +43,7 @@ def admin_of(who: Principal) -> Principal:
 
 
 async def acts(trail: PostgresAuditTrail) -> list[tuple[str, str]]:
-    return [(one.action, one.resource) for one in (await trail.list("acme", OLDEST)).items]
+    return [(item.action, item.resource) for item in (await trail.list("acme", OLDEST)).items]
 
 
 @pytest.mark.parametrize("role", ["app", "log"])
@@ -107,7 +107,7 @@ async def test_events_are_filtered_and_in_pages(trail: PostgresAuditTrail, peopl
     seen: list[str] = []
     while True:
         page = await trail.list("acme", newest)
-        seen += [one.action for one in page.items]
+        seen += [item.action for item in page.items]
         if page.next_after is None:
             break
         newest = replace(newest, after=page.next_after)
@@ -215,12 +215,12 @@ async def test_a_refused_act_names_the_owner_in_the_tenant_alone(
         f"collections/{rivers.shared_id}",
     ]
     for who in (bob, eve):
-        refused = [AuditEvent.of(who, "x.y", one, outcome="ETAG_MISMATCH") for one in resources]
+        refused = [AuditEvent.of(who, "x.y", resource, outcome="ETAG_MISMATCH") for resource in resources]
         await trail.record_refused(who, refused)
     for tenant, affected in (("acme", people.ann.user_id), ("rival", None)):
         found = (await trail.list(tenant, OLDEST)).items
         assert [(one.resource, one.affected_user) for one in found if one.action == "x.y"] == [
-            (one, affected) for one in resources
+            (resource, affected) for resource in resources
         ]
 
 

@@ -78,12 +78,12 @@ def closure(types: Types, names: set[str]) -> set[str]:
 def resources(files: FileDescriptorSet, types: Types) -> set[str]:
     """The messages that have a name and that methods return, alone or in a list."""
     answers = {method.output_type for _, method in methods(files)}
-    lists = {one for one in answers if re.search(r"\.List\w+Response$", one)}
+    lists = {answer for answer in answers if re.search(r"\.List\w+Response$", answer)}
     items = {field.type_name for one in lists for field in types[one].field}
     return {
-        one
-        for one in (answers - lists) | items
-        if one in types and any(field.name == "name" for field in types[one].field)
+        answer
+        for answer in (answers - lists) | items
+        if answer in types and any(field.name == "name" for field in types[answer].field)
     }
 
 
@@ -162,7 +162,7 @@ def missing(files: FileDescriptorSet) -> list[str]:
             continue
         reference = field.options.Extensions[REFERENCE].type
         parts = [pattern.split("/") for pattern in known.get(reference, ())]
-        heads = {(one[0], one[2] if len(one) > 2 else "") for one in parts}
+        heads = {(part[0], part[2] if len(part) > 2 else "") for part in parts}
         if not reference:
             found.append(f"{name}: no resource_reference")
         elif (reference == ANY) != (len(shown) > 1) or (reference != ANY and heads != shown):
@@ -187,7 +187,7 @@ def test_no_annotation_is_missing() -> None:
 def test_what_needs_one_is_found() -> None:
     """This shows that the test above finds places to check. If it found no place, the test above would always pass."""
     types = types_of(current())
-    assert {one.rpartition(".")[2] for one in resources(current(), types)} == {
+    assert {resource.rpartition(".")[2] for resource in resources(current(), types)} == {
         "Agent", "ApiKey", "AuditEvent", "Collection", "Conversation", "Delivery", "Document", "DocumentVersion", "Feedback", "Generation", "Identity", "Invitation", "Message", "OidcProvider", "Passage", "ServiceGrant", "Session", "Source", "Teacher", "Tenant", "Tool", "Turn", "User", "UserLimits", "UserQuota"
     }  # fmt: skip
     assert len(list(forms(current()))) > 60

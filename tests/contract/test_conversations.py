@@ -199,13 +199,13 @@ async def test_lists_go_by_pages_in_their_order_and_show_ones_own_alone(
     after = None
     while True:
         page = await conversation_store.list(people.ann, ListQuery(3, BY_UPDATE, after))
-        seen.extend(one.title for one in page.items)
+        seen.extend(item.title for item in page.items)
         after = page.next_after
         if after is None:
             break
     assert seen == ["Touched", "Number 6", "Number 5", "Number 4", "Number 3", "Number 1", "Number 0"]
     odd = ListQuery(10, BY_TIME, filters=parse_filter(CONVERSATIONS, "labels.parity = o"))
-    assert [one.title for one in (await conversation_store.list(people.ann, odd)).items] == [
+    assert [item.title for item in (await conversation_store.list(people.ann, odd)).items] == [
         "Number 1",
         "Number 3",
         "Number 5",
@@ -222,8 +222,8 @@ async def test_messages_come_in_the_order_they_were_written_with_their_citations
     rest = await conversation_store.messages(people.ann, place.id, ListQuery(4, BY_TIME, page.next_after))
     messages = [*page.items, *rest.items]
     assert rest.next_after is None
-    assert [one.speaker for one in messages] == [Speaker.USER, Speaker.ASSISTANT] * 3
-    assert [len(one.citations) for one in messages] == [0, 1] * 3
+    assert [message.speaker for message in messages] == [Speaker.USER, Speaker.ASSISTANT] * 3
+    assert [len(message.citations) for message in messages] == [0, 1] * 3
     (cited,) = messages[1].citations
     assert isinstance(cited, Citation)
     assert (cited.page, cited.box, cited.path, cited.date) == (
@@ -232,11 +232,11 @@ async def test_messages_come_in_the_order_they_were_written_with_their_citations
         "Rivers!A4",
         "2025-02-01",
     )
-    assert [one.id for one in messages] == [
+    assert [message.id for message in messages] == [
         one.id for one in await conversation_store.history(people.ann, place.id, 10)
     ]
     assert [one.id for one in await conversation_store.history(people.ann, place.id, 2)] == [
-        one.id for one in messages[-2:]
+        message.id for message in messages[-2:]
     ]
     only = ListQuery(10, BY_TIME, filters=parse_filter(MESSAGES, "role = ASSISTANT"))
     assert len((await conversation_store.messages(people.ann, place.id, only)).items) == 3
@@ -290,14 +290,14 @@ async def test_turns_are_listed_newest_first_and_filtered(
     running = await ask(turn_store, people, finish=False)
     newest = Order("create_time", descending=True)
     found = await turn_store.list(people.ann, ListQuery(10, newest))
-    assert [one.id for one in found.items] == [running.id, ended.id]
+    assert [item.id for item in found.items] == [running.id, ended.id]
     for field, wanted in (
         ("state", "ANSWERED"),
         ("state", "TURN_STATE_ANSWERED"),
         ("conversation", names.conversation(ended.conversation_id)),
     ):
         query = ListQuery(10, newest, filters=parse_filter(TURNS, f"{field} = {wanted}"))
-        assert [one.id for one in (await turn_store.list(people.ann, query)).items] == [ended.id]
+        assert [item.id for item in (await turn_store.list(people.ann, query)).items] == [ended.id]
     assert (await turn_store.list(people.bob, ListQuery(10, newest))).items == []
 
 

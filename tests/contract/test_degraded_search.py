@@ -107,11 +107,11 @@ async def test_without_vectors_words_decide_and_the_evidence_says_so(
     with capture_logs(processors=[format_exc_info]) as logs:
         found = await knowledge.search(people.ann, (QUESTION,), ())
     assert (found.degraded, found.embedding_tokens) == ("text_only", 0)
-    (warned,) = [one for one in logs if "words alone decide" in one["event"]]
+    (warned,) = [log for log in logs if "words alone decide" in log["event"]]
     assert warned["log_level"] == "warning"
     assert "Traceback" in warned["exception"]
     assert QUESTION not in str(logs)
-    assert [one.text for one in await knowledge.passages(found, 1_000)] == [HARBOUR]
+    assert [passage.text for passage in await knowledge.passages(found, 1_000)] == [HARBOUR]
 
 
 @pytest.mark.usefixtures("filled")
@@ -154,7 +154,7 @@ async def test_words_need_nothing_of_what_holds_vectors(
     knowledge = evidence(database, embedder)
     found = await knowledge.search(people.ann, (QUESTION,), ())
     assert found.degraded == "text_only"
-    assert [one.text for one in await knowledge.passages(found, 1_000)] == [HARBOUR]
+    assert [passage.text for passage in await knowledge.passages(found, 1_000)] == [HARBOUR]
 
 
 @pytest.mark.usefixtures("filled")
@@ -171,7 +171,7 @@ async def test_what_the_database_refuses_a_search_is_a_part_that_is_away(
     with pytest.raises(Unavailable) as caught:
         await evidence(database, embedder).search(people.ann, (QUESTION,), ())
     assert caught.value.metadata == {"part": "text index"}
-    logged = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    logged = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert logged[-1] == "the text index cannot be searched: InsufficientPrivilege"
 
 
@@ -179,7 +179,7 @@ async def test_what_the_database_refuses_a_search_is_a_part_that_is_away(
 async def held(urls: DatabaseUrls, *tables: str) -> AsyncGenerator[None]:
     """No other session can read these tables during the block."""
     async with await psycopg.AsyncConnection.connect(urls.superuser) as connection:
-        names = sql.SQL(", ").join(sql.Identifier("responsa", one) for one in tables)
+        names = sql.SQL(", ").join(sql.Identifier("responsa", table) for table in tables)
         await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(names))
         yield
 
@@ -196,7 +196,7 @@ async def test_vectors_that_are_held_up_are_not_waited_for(
     async with held(database_urls, "passage_vector"):
         found = await knowledge.search(people.ann, (QUESTION,), ())
         assert found.degraded == "text_only"
-        assert [one.text for one in await knowledge.passages(found, 1_000)] == [HARBOUR]
+        assert [passage.text for passage in await knowledge.passages(found, 1_000)] == [HARBOUR]
         search = KnowledgeSearch(retriever_of(database, embedder, search_seconds=HASTY))
         with pytest.raises(TooSlow) as caught:
             await search.search(Server("acme"), SearchQuery((QUESTION,)))

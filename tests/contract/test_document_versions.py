@@ -84,7 +84,7 @@ async def test_an_older_version_is_restored_as_a_new_one(house: House, people: P
         (1, False, 1),
     ]
     compared = await house.library.compare(people.ann, document_id, 1, None)
-    assert [one.kind for one in compared.comparison.hunks] == [HunkKind.EQUAL]
+    assert [hunk.kind for hunk in compared.comparison.hunks] == [HunkKind.EQUAL]
 
 
 async def test_what_is_not_restored(house: House, people: People) -> None:

@@ -440,7 +440,7 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
     assert events == [(names.user(one.user_id), names.user(other.user_id)) for one, other in givers]
     # Carol's notice went with her account.
     addresses = [(await stage.people.identity.user_of("acme", one.user_id)).email for one in (ann, dan)]
-    assert mails == [(MailKind.COLLECTIONS_RECEIVED.value, one) for one in sorted(addresses)]
+    assert mails == [(MailKind.COLLECTIONS_RECEIVED.value, address) for address in sorted(addresses)]
 
 
 async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resumable(
@@ -668,8 +668,8 @@ async def test_of_two_administrators_who_erase_each_other_one_remains(stage: Sta
         stage.erasing.erase(stage.bob, stage.ann.user_id, None, ""),
         return_exceptions=True,
     )
-    refusals = [one for one in results if isinstance(one, Precondition)]
-    assert [one.reason for one in refusals] == [Reason.LAST_ADMINISTRATOR]
+    refusals = [result for result in results if isinstance(result, Precondition)]
+    assert [refusal.reason for refusal in refusals] == [Reason.LAST_ADMINISTRATOR]
 
 
 async def erased_while_answering(stage: Stage, urls: DatabaseUrls, place: int, chance: random.Random) -> None:

@@ -141,7 +141,7 @@ async def test_rubbish_in_a_filter_is_refused_or_compared(
         key = json.dumps(rng.choice(RUBBISH), ensure_ascii=False)
         field = rng.choice(
             [
-                *(one for one in COLUMNS),
+                *(column for column in COLUMNS),
                 f"labels.{key}",
                 f"metadata.{key}",
                 "collection",
@@ -191,7 +191,7 @@ async def test_a_rare_label_is_found_among_many(house: House, people: People) ->
             filters = parse_filter(SEARCHED, text)
             query = SearchQuery(("How long is the river Elbe?",), top_k=5, mode=mode, filters=filters)
             hits = await library.search(people.ann, query)
-            assert {keys[one.passage.document_id] for one in hits} == expected, (mode, text)
+            assert {keys[hit.passage.document_id] for hit in hits} == expected, (mode, text)
 
 
 async def test_three_passages_are_found_among_five_thousand(
@@ -227,7 +227,7 @@ async def test_exact_and_graph_search_stay_within_the_documents(
         scope = SearchScope(Server("acme"), None, DocumentSet.of(some, passages))
         nearest = await vectors_of(shelf.database).nearest(scope, question, 100)
         rows = await lexical_of(shelf.database).passages(Server("acme"), list(nearest))
-        assert {one.passage.document_id for one in rows} == set(some)
+        assert {row.passage.document_id for row in rows} == set(some)
     scope = SearchScope(Server("acme"), ["elsewhere"], DocumentSet.of(ids, passages))
     assert not await vectors_of(shelf.database).nearest(scope, question, 100)
     assert not await vectors_of(shelf.database).nearest(

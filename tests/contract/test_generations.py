@@ -562,7 +562,7 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
     for question in ("Where do eels spawn?", "How long is the Elbe?"):
         query = SearchQuery((question,), ("fish", "notes"), 3, mode=SearchMode.VECTOR)
         hits = await house.library.search(ann, query)
-        assert {one.passage.collection_id for one in hits} == {"fish", "notes"}
+        assert {hit.passage.collection_id for hit in hits} == {"fish", "notes"}
     # Another model, another length, and back: the vectors of both collections stay comparable with their own questions only.
     operation = await house.library.reindex_collection(ann, "fish", EMBEDDED_MODEL)
     async with house.working():
@@ -598,7 +598,7 @@ async def test_a_filter_selects_within_a_generation(
     query = SearchQuery(("The Elbe",), ("notes",), mode=SearchMode.VECTOR, filters=only)
     hits = await filled.library.search(people.ann, query)
     assert hits
-    assert all("Elbe" not in one.passage.text for one in hits)
+    assert all("Elbe" not in hit.passage.text for hit in hits)
 
 
 async def test_uploads_and_deletions_during_switches_leave_every_passage_with_vectors(
@@ -613,7 +613,7 @@ async def test_uploads_and_deletions_during_switches_leave_every_passage_with_ve
             )
             for number in range(20)
         ]
-        return [await house.ended(ann, one) for one in operations]
+        return [await house.ended(ann, operation) for operation in operations]
 
     async def switch() -> None:
         for embedding in (WORDS, EMBEDDED_MODEL, WORDS):

@@ -240,8 +240,12 @@ async def test_of_many_who_use_a_code_at_once_one_wins(identity: Identity) -> No
     who, _ = await person(identity)
     code, _ = await identity.create_session_code(who)
     results = await asyncio.gather(*(identity.exchange_code(code) for _ in range(8)), return_exceptions=True)
-    assert sum(not isinstance(one, BaseException) for one in results) == 1
-    assert all(one.reason is Reason.SESSION_CODE_INVALID for one in results if isinstance(one, ResponsaError))
+    assert sum(not isinstance(result, BaseException) for result in results) == 1
+    assert all(
+        result.reason is Reason.SESSION_CODE_INVALID
+        for result in results
+        if isinstance(result, ResponsaError)
+    )
 
 
 @pytest.mark.parametrize("code", ["", "rsc_short", "rsc_" + "x" * 43, "rsp_" + "x" * 43])
@@ -299,7 +303,7 @@ async def test_keys_are_listed_in_pages(identity: Identity) -> None:
     after = None
     while True:
         page = await identity.store.list_keys(who, ListQuery(3, Order("create_time", descending=True), after))
-        names.extend(one.id for one in page.items)
+        names.extend(item.id for item in page.items)
         after = page.next_after
         if after is None:
             break
@@ -311,7 +315,7 @@ async def test_keys_are_listed_in_pages(identity: Identity) -> None:
             3, Order("create_time"), filters=(FilterComparison("display_name", Operator.HAS, "KEY 4"),)
         ),
     )
-    assert [one.id for one in found.items] == [made[4].id]
+    assert [item.id for item in found.items] == [made[4].id]
 
 
 async def test_what_administrators_do_is_audited(identity: Identity, database_urls: DatabaseUrls) -> None:

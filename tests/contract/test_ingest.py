@@ -143,7 +143,7 @@ async def test_a_short_text_is_stored_in_the_transaction_that_publishes_it(
     document = await house.library.documents.get(people.ann, operation.document_id)
     assert (document.passage_count, document.language) == (1, "en")
     hits = await house.library.search(people.ann, SearchQuery(("Heron",)))
-    assert [one.passage.text for one in hits] == ["# Rivers\n\nThe Heron is long."]
+    assert [hit.passage.text for hit in hits] == ["# Rivers\n\nThe Heron is long."]
 
 
 async def test_a_call_ends_an_operation_while_the_rows_of_an_earlier_attempt_are_removed(
@@ -258,7 +258,7 @@ async def test_an_operation_is_cancelled(house: House, people: People, stage: st
     assert hits[0].passage.document_id == first.document_id
     await house.library.delete_operation(people.ann, operation.id)
     page = await house.library.list_operations(people.ann, 10)
-    assert [one.id for one in page.items] == [first.id]
+    assert [item.id for item in page.items] == [first.id]
 
 
 async def test_a_cancelled_version_leaves_an_earlier_one_that_waits(house: House, people: People) -> None:

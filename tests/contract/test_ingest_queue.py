@@ -264,8 +264,8 @@ async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(h
                 await house.until(lambda: house.ask("SELECT 1 FROM procrastinate_jobs") == [])
                 gate.opened.set()
                 told = "a job was assigned to another worker before it ended here"
-                await house.until(lambda: told in [one["event"] for one in logs])
-    assert [one["event"] for one in logs].count("a job of a lost worker is assigned again") == 2
+                await house.until(lambda: told in [log["event"] for log in logs])
+    assert [log["event"] for log in logs].count("a job of a lost worker is assigned again") == 2
 
 
 async def test_a_job_is_given_up_only_if_it_loses_its_workers_in_succession(house: House) -> None:
@@ -421,7 +421,7 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
                 await asyncio.sleep(0)
         assert (await jobs.check()).health is Health.DOWN
         await jobs.close()
-    told = [(one["event"], one["exc_info"]) for one in logs if one["log_level"] == "error"]
+    told = [(log["event"], log["exc_info"]) for log in logs if log["log_level"] == "error"]
     assert told == [("the task that takes jobs from the queue has ended", fault)]
 
 

@@ -52,7 +52,7 @@ async def test_a_key_without_an_end_gets_the_end_of_its_maker(identity: Identity
     assert error.violations[0].field == "api_key.expire_time"
     assert "leave it unset" in error.message
     # A key of the command line on the server's machine has no maker.
-    assert [one.parent_id for one in (await identity.store.list_keys(who, NEWEST)).items][-1] is None
+    assert [item.parent_id for item in (await identity.store.list_keys(who, NEWEST)).items][-1] is None
 
 
 async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(

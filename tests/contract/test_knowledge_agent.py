@@ -128,7 +128,7 @@ TWO: Final = frozenset({"document", "sea"})
 def without(cause: str) -> Sequence[Fallback]:
     """The tools that cannot be used without a model. The documents are searched without the tool `knowledge_search`."""
     tools = ("web_search", "calculator", "time", "sea")
-    return [Fallback(FallbackKind.WITHOUT_TOOL, one, "", cause) for one in tools]
+    return [Fallback(FallbackKind.WITHOUT_TOOL, tool, "", cause) for tool in tools]
 
 
 GONE: Final = "model_unavailable:unreachable"
@@ -245,5 +245,5 @@ async def test_what_is_away_is_said_and_the_rest_goes_on(
     said = str(end)
     for words in case.words:
         assert words in (end.get("text") or end["message"]), said
-    assert {SAID[one["quote"]] for one in events if one["kind"] == "cited"} == case.cited, said
+    assert {SAID[event["quote"]] for event in events if event["kind"] == "cited"} == case.cited, said
     assert fallen == list(case.fallbacks)

@@ -24,7 +24,7 @@ async def test_the_sources_are_the_bytes_of_the_documents(
     await Shelf(database, embedder).put(TEXT, "uploads")
     knowledge = LibraryEvidence(retriever_of(database, embedder))
     found = await knowledge.search(people.ann, ("When may ships enter the harbour?",), ())
-    assert [ORDER in one.text for one in await knowledge.passages(found, 10_000)] == [False]
+    assert [ORDER in passage.text for passage in await knowledge.passages(found, 10_000)] == [False]
     options = KnowledgeOptions.model_validate({})
     declared = Declaration("search", "knowledge_search", "the documents", "Searches.", options)
     tool = KnowledgeTool(declared, options, knowledge, lambda: datetime(2026, 11, 23, tzinfo=UTC))

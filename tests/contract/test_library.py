@@ -210,7 +210,7 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
     admin = replace(people.bob, role=Role.ADMIN)
 
     async def listed(who: Principal) -> list[UUID]:
-        return [one.id for one in (await library.list_operations(who, 10)).items]
+        return [item.id for item in (await library.list_operations(who, 10)).items]
 
     operation = await house.upload(admin, TEXT, collection="rivers")
     for member in (people.bob, people.ann, carol, admin):

@@ -52,7 +52,7 @@ async def test_lists_are_filtered_ordered_and_paged(house: House, people: People
     for name in ("b", "a", "c"):
         await library.create_collection(people.ann, name, f"The {name}", Chunking())
     page = await library.collections.list(people.ann, ListQuery(2, Order("name")))
-    assert [one.id for one in page.items] == ["a", "b"]
+    assert [item.id for item in page.items] == ["a", "b"]
     page = await library.collections.list(people.ann, ListQuery(2, Order("name"), page.next_after))
-    assert [one.id for one in page.items] == ["c", "default"]
+    assert [item.id for item in page.items] == ["c", "default"]
     assert page.next_after is None

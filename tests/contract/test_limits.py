@@ -116,11 +116,11 @@ async def admitted(gates: tuple[Limiter, ...], who: Principal, count: int) -> in
     outcomes = await asyncio.gather(
         *(gates[place % len(gates)].admit(who, uuid7()) for place in range(count)), return_exceptions=True
     )
-    for one in outcomes:
-        assert isinstance(one, AcceptLimits) or (
-            isinstance(one, Exhausted) and one.reason is Reason.RATE_LIMIT
-        ), one
-    return sum(isinstance(one, AcceptLimits) for one in outcomes)
+    for outcome in outcomes:
+        assert isinstance(outcome, AcceptLimits) or (
+            isinstance(outcome, Exhausted) and outcome.reason is Reason.RATE_LIMIT
+        ), outcome
+    return sum(isinstance(outcome, AcceptLimits) for outcome in outcomes)
 
 
 async def flush(redis: EmbeddedRedis) -> None:

@@ -81,7 +81,7 @@ class Post:
         """Run jobs until this many mails to an address have arrived, and return their codes."""
         async with self.working():
             mails = await asyncio.to_thread(self.server.to, address, count)
-        return [one.code for one in mails]
+        return [mail.code for mail in mails]
 
 
 @pytest.fixture
@@ -167,11 +167,11 @@ async def test_a_taken_address_gets_a_mail_that_says_so_and_the_reply_is_the_sam
     await people.accounts.register("acme", "", user.email, OTHER, "Mallory", HERE)
     async with post.working():
         mails = await asyncio.to_thread(post.server.to, user.email, 2)
-    assert sorted(one.message["Subject"] for one in mails) == [
+    assert sorted(mail.message["Subject"] for mail in mails) == [
         "You already have an account",
         "Your password was changed",
     ]
-    assert not any("rse_" in one.text for one in mails)
+    assert not any("rse_" in mail.text for mail in mails)
     await people.accounts.login("acme", user.email, GOOD, HERE)
 
 
@@ -186,7 +186,7 @@ async def test_an_account_has_no_password_that_a_stranger_chose(post: Post) -> N
         *(people.accounts.confirm_email(code, GOOD) for code in codes * 2), return_exceptions=True
     )
     assert results.count(None) == 1
-    reasons = {one.reason for one in results if isinstance(one, ResponsaError)}
+    reasons = {result.reason for result in results if isinstance(result, ResponsaError)}
     assert reasons == {Reason.SIGN_IN_FAILED, Reason.CODE_INVALID}
     await people.accounts.login("acme", "ann@example.org", GOOD, HERE)
     stranger = await refusal(people.accounts.login("acme", "ann@example.org", OTHER, HERE))
@@ -218,7 +218,7 @@ async def test_a_code_of_a_confirmation_works_once_in_races(post: Post) -> None:
         results = await asyncio.gather(
             *(people.accounts.confirm_email(code, GOOD) for _ in range(10)), return_exceptions=True
         )
-        assert [type(one) for one in results].count(type(None)) == 1
+        assert [type(result) for result in results].count(type(None)) == 1
 
 
 async def test_an_invitation_stays_good_until_the_address_is_confirmed_and_gives_the_role(post: Post) -> None:
@@ -533,7 +533,7 @@ async def test_a_notice_names_its_source_and_the_number_of_its_events(post: Post
             await outbox.put(connection, Mail(uuid7(), "acme", kind, address, about, events))
     async with post.working():
         mails = await asyncio.to_thread(post.server.to, address, len(notices))
-    found = {one.message["subject"]: one.text for one in mails}
+    found = {mail.message["subject"]: mail.text for mail in mails}
     assert found.keys() == {
         "59 runs of the source people failed",
         "A run of the source people wants a confirmation",

@@ -54,8 +54,8 @@ async def test_failed_ingestions_are_one_notification_an_hour(
 
     async def sent() -> list[Mapping[str, Any]]:
         page = await deliveries.list(people.ann, ListQuery(50, Order("create_time")))
-        assert all((one.webhook, one.source_id) == ("room", "") for one in page.items)
-        return [json.loads(one.body) for one in page.items]
+        assert all((item.webhook, item.source_id) == ("room", "") for item in page.items)
+        return [json.loads(item.body) for item in page.items]
 
     mails = "SELECT kind, email, events FROM responsa.mail ORDER BY id"
     async with house.working(announce=notifier.ended):

@@ -62,7 +62,7 @@ def rival(database: Database, embedder: MiniLmEmbedder) -> Shelf:
 
 
 def texts(found: Retrieval) -> list[str]:
-    return [one.found.passage.text for one in found.passages]
+    return [passage.found.passage.text for passage in found.passages]
 
 
 async def statistics(shelf: Shelf) -> tuple[int, int, dict[str, int]]:
@@ -82,8 +82,8 @@ async def test_every_index_finds_what_is_there(shelf: Shelf, retriever: Retrieve
     best = found.passages[0]
     assert 0 < best.score.total <= 1
     assert (best.score.vector is None) == (mode is SearchMode.TEXT)
-    assert [one.score.total for one in found.passages] == sorted(
-        (one.score.total for one in found.passages), reverse=True
+    assert [passage.score.total for passage in found.passages] == sorted(
+        (passage.score.total for passage in found.passages), reverse=True
     )
     assert texts(await retriever.search(Server("acme"), ["harbour"], mode=mode, threshold=1.0)) == []
     assert (
@@ -176,7 +176,7 @@ async def test_several_strings_find_each_passage_once_by_the_best(shelf: Shelf, 
     found = await retriever.search(
         Server("acme"), ["When do ships enter?", "How long are books lent?"], top_k=3
     )
-    terms = {one.found.passage.text: one.term for one in found.passages}
+    terms = {passage.found.passage.text: passage.term for passage in found.passages}
     assert (terms[HARBOUR], terms[LIBRARY]) == (0, 1)
     assert len(found.passages) == len(terms)
 
@@ -316,11 +316,11 @@ async def test_vectors_of_another_model_are_not_compared(
         Server("acme"), ["When may ships enter the harbour, and when does the bakery open?"]
     )
     assert set(texts(found)) == {HARBOUR, BAKERY}
-    voted = {one.found.passage.text: one.score.vector is not None for one in found.passages}
+    voted = {passage.found.passage.text: passage.score.vector is not None for passage in found.passages}
     assert voted == {HARBOUR: False, BAKERY: True}
     compared = {
-        one.found.passage.text: {piece.cosine is not None for piece in one.found.pieces}
-        for one in found.passages
+        passage.found.passage.text: {piece.cosine is not None for piece in passage.found.pieces}
+        for passage in found.passages
     }
     assert compared == {HARBOUR: {False}, BAKERY: {True}}
     by_vector = await retriever.search(Server("acme"), ["ships in the harbour"], mode=SearchMode.VECTOR)
@@ -364,10 +364,12 @@ async def test_vectors_have_no_vote_in_a_language_that_the_model_does_not_know(
     for question, text in (("Wer führt die Tidentafel und wann?", german), ("谁保存潮汐表？", chinese)):
         found = await retriever.search(Server("acme"), [question])
         assert texts(found)[0] == text
-        assert all(one.score.vector is None for one in found.passages)
+        assert all(passage.score.vector is None for passage in found.passages)
     english = await retriever.search(Server("acme"), ["Who keeps the tide table?"])
     assert texts(english)[0] == HARBOUR
-    assert {one.found.passage.text for one in english.passages if one.score.vector is not None} <= {HARBOUR}
+    assert {
+        passage.found.passage.text for passage in english.passages if passage.score.vector is not None
+    } <= {HARBOUR}
 
 
 @pytest.mark.parametrize(

@@ -89,21 +89,23 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
         assert f"{one.job} suits {one.name} because" in shown
         # The record comes before the catalogues.
         assert end.excerpts[0].title == f"Career recommendations for {one.name}"
-    for one in records.people:
+    for person in records.people:
         for other in records.people:
-            for text, collections, document_filter in widening(other) if one is not other else ():
-                end, events = await asked(agent, one.who, text, collections, document_filter)
+            for text, collections, document_filter in widening(other) if person is not other else ():
+                end, events = await asked(agent, person.who, text, collections, document_filter)
                 assert isinstance(end, Answered | Refused), end
                 said = f"{end} {events}"
-                foreign = [each.canary for each in records.people if each is not one and each.canary in said]
+                foreign = [
+                    each.canary for each in records.people if each is not person and each.canary in said
+                ]
                 # A question may repeat the word itself, and a refusal the question.
-                assert [each for each in foreign if each not in text] == [], (one.name, text, said)
+                assert [each for each in foreign if each not in text] == [], (person.name, text, said)
     # Nothing tells whether the other person exists.
     told: list[tuple[object, ...]] = []
     for _ in range(2):
         end, _ = await asked(agent, mira.who, "What is the openness of Zora Quist?")
         assert isinstance(end, Answered | Refused), end
-        told.append((type(end), end.support, [one.text for one in end.excerpts]))
+        told.append((type(end), end.support, [excerpt.text for excerpt in end.excerpts]))
         await records.somebody("Zora Quist", "zora@example.org", "fennelbrook", 71, "Chef")
     assert told[0] == told[1]
     # An administrator may read all records, but not here.
@@ -113,7 +115,7 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     # The catalogues answer what the record does not.
     end, _ = await asked(agent, mira.who, "what does a diplomat do all day")
     assert isinstance(end, Answered), end
-    assert any("Diplomats talk until others agree" in one.text for one in end.excerpts)
+    assert any("Diplomats talk until others agree" in excerpt.text for excerpt in end.excerpts)
     # The record and the catalogues are searched apart, but the question is embedded once.
     evidence = LibraryEvidence(retriever_of(records.house.database, records.house.embedders))
     once = await evidence.search(mira.who, (WHY,), ())
@@ -167,7 +169,7 @@ async def test_a_models_text_is_sent_only_if_the_record_has_it(
     model = Writes(list(texts))
     end, events = await asked(records.agent(model), mira.who, "What is my openness?")
     assert isinstance(end, Answered), end
-    sent = "".join(one.text for one in events if isinstance(one, Delta))
+    sent = "".join(event.text for event in events if isinstance(event, Delta))
     assert sent == end.text
     assert "88 of 100 points" in end.text
     assert "89" not in sent
@@ -175,7 +177,7 @@ async def test_a_models_text_is_sent_only_if_the_record_has_it(
     if texts[-1] == RIGHT:
         assert end.text == RIGHT.removesuffix(" [1]")
         assert len(end.citations) == 1
-        assert not end.fallbacks or FallbackKind.PASSAGES not in {one.kind for one in end.fallbacks}
+        assert not end.fallbacks or FallbackKind.PASSAGES not in {fallback.kind for fallback in end.fallbacks}
     else:
         assert end.model == "passages"
         why = end.fallbacks[-1]
@@ -196,4 +198,4 @@ async def test_a_model_that_finds_no_answer_ends_in_a_refusal_with_the_closest_p
     assert isinstance(end, Refused), end
     assert end.reason is RefusalReason.NO_SUPPORT
     assert end.excerpts
-    assert not [one for one in events if isinstance(one, Delta)]
+    assert not [event for event in events if isinstance(event, Delta)]

@@ -239,7 +239,7 @@ async def test_the_default_may_be_one_of_the_users(town: Town, folder: Folder) -
     folder.write("own", "Mine.")
     async with town.process(options=LiveOptions(default="own")) as agents:
         assert await said(agents.named("")) == "Mine."
-        assert [(one.id, one.is_default) for one in agents.cards()] == [("default", False), ("own", True)]
+        assert [(card.id, card.is_default) for card in agents.cards()] == [("default", False), ("own", True)]
         assert agents.card("").id == "own"
 
 
@@ -437,7 +437,7 @@ async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, fold
     async with town.process(coded={"code": code}) as agents:
         assert agents.named("code") is code
         assert agents.at(code.version).version == code.version
-        assert [one.id for one in agents.cards()] == ["code", "default"]
+        assert [card.id for card in agents.cards()] == ["code", "default"]
         await agents.reload()
         assert agents.named("code") is code
 

@@ -73,7 +73,7 @@ class Place:
         return await self.evidence.rank(self.who, QUESTION, found)
 
     async def shown(self, ranked: Ranked) -> list[str]:
-        return [one.text for one in await self.evidence.passages(ranked.evidence, 4000)]
+        return [passage.text for passage in await self.evidence.passages(ranked.evidence, 4000)]
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_without_rerank_or_with_vectors_alone_the_model_is_not_asked(place
 
 async def test_a_turn_shows_and_prompts_the_models_order(place: Place) -> None:
     ranked = await place.ranked()
-    assert [one.text for one in ranked.ranking.excerpts] == [TEXTS[3], TEXTS[2], TEXTS[1]]
+    assert [excerpt.text for excerpt in ranked.ranking.excerpts] == [TEXTS[3], TEXTS[2], TEXTS[1]]
     assert await place.shown(ranked) == [TEXTS[3], TEXTS[2], TEXTS[1]]
     assert ranked.fallback is None
     assert ranked.usage.input_tokens > 0

@@ -46,7 +46,9 @@ async def test_the_section_with_the_answer_is_shown_whole_with_its_code(
     async def sections(who: Principal, most_bytes: int = 8000, *, divided: bool = True) -> list[list[Quote]]:
         found = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(top_k=20))
         assert found.passages > 1  # the section is longer than a passage
-        return [list(one) for one in await knowledge.sections(who, found, 5, most_bytes, divided=divided)]
+        return [
+            list(section) for section in await knowledge.sections(who, found, 5, most_bytes, divided=divided)
+        ]
 
     first, *others = await sections(people.ann)
     assert divided_texts == [PAGE]  # once for all passages
@@ -55,7 +57,7 @@ async def test_the_section_with_the_answer_is_shown_whole_with_its_code(
     assert "\n\n".join(one.markdown for one in first) == STARTING.replace(
         "## Starting all pumps", "**Starting all pumps**"
     ).replace("cairo, noplayground", "cairo")
-    assert {whole(one).partition("\n")[0] for one in others} == {"# Waterworks", "## Stopping"}
+    assert {whole(other).partition("\n")[0] for other in others} == {"# Waterworks", "## Stopping"}
     # As one quote, a section is the same.
     ((one,), *_) = await sections(people.ann, divided=False)
     assert one.text == STARTING
@@ -101,7 +103,7 @@ async def test_the_opening_of_a_document_comes_after_the_section_that_it_introdu
     found = await knowledge.search(people.ann, ("Why does a mill stop?",), (), SearchOptions(top_k=20))
     first, *others = await knowledge.sections(people.ann, found, 5, 8000, divided=True)
     assert first[0].text.startswith("## Full bins")
-    assert any(one[0].text.startswith("# Mills") for one in others)
+    assert any(other[0].text.startswith("# Mills") for other in others)
 
 
 async def test_what_instructs_an_assistant_is_left_out_of_a_section(house: House, people: People) -> None:

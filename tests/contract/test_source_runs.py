@@ -91,8 +91,8 @@ class Office:
 
     def change(self, *statements: str) -> None:
         with closing(sqlite3.connect(self.folder / "staff.db")) as connection, connection:
-            for one in statements:
-                connection.execute(one)
+            for statement in statements:
+                connection.execute(statement)
 
     async def run(self, subject: str = "", *, confirmed: bool = False, retry: bool = False) -> Operation:
         operation = await self.runs.start(self.who, "notes", subject, confirmed=confirmed, retry=retry)
@@ -155,12 +155,14 @@ class Office:
         """What a person's profile shows of the source: the ends of the documents' keys, the number of failed rows, and the newest run."""
         profiles = SubjectProfiles(PostgresProfiles(self.house.database, self.house.documents))
         (part,) = (await profiles.get(self.who, subject)).parts
-        keys = [one.document.source_key.rpartition("/")[2].removesuffix(".md") for one in part.documents]
+        keys = [
+            document.document.source_key.rpartition("/")[2].removesuffix(".md") for document in part.documents
+        ]
         return sorted(keys), part.failed_rows, part.newest_run
 
     async def failed(self) -> Sequence[tuple[str, str]]:
         page = await self.runs.failed_rows(self.who, "notes", ListQuery(50, Order("create_time")))
-        return [(one.key, one.problem) for one in page.items]
+        return [(item.key, item.problem) for item in page.items]
 
 
 @pytest.fixture
@@ -503,12 +505,12 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
             )
         await office.run()
         proud = await office.deliveries.list(office.who, ListQuery(50, Order("create_time")))
-        assert [(one.webhook, one.event.value) for one in proud.items] == [("proud", "source.succeeded")]
+        assert [(item.webhook, item.event.value) for item in proud.items] == [("proud", "source.succeeded")]
         office.change("DELETE FROM note WHERE id > 4")
         stopped = await office.run()
         await office.notifier().ended("acme", stopped.id)  # as after a crash
         page = await office.deliveries.list(office.who, ListQuery(50, Order("create_time")))
-        found = {one.webhook: one for one in page.items if one.operation_id == stopped.id}
+        found = {item.webhook: item for item in page.items if item.operation_id == stopped.id}
         assert {one.event.value for one in found.values()} == {"source.confirmation_wanted"}
         assert found.keys() == {"room", "closed"}
         mails = "SELECT kind, email, about, events FROM responsa.mail ORDER BY id"
@@ -532,7 +534,7 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
             tried = await office.deliveries.find("acme", room)
             assert tried is not None
             problems.append(tried.attempt.problem)
-        assert [one.split()[-1] for one in problems] == ["500.", "followed.", "bytes.", "s."]
+        assert [problem.split()[-1] for problem in problems] == ["500.", "followed.", "bytes.", "s."]
         assert (tried.state, tried.attempts, len(seen)) == (DeliveryState.FAILED, 4, 4)
         assert await delivering.work("acme", room, 0) is None  # it has ended
 

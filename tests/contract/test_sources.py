@@ -56,7 +56,7 @@ async def test_a_source_is_stored_for_its_tenant_alone(
     seen, after = list[str](), None
     for _ in range(2):
         page = await sources.list(people.ann, ListQuery(1, Order("name"), after))
-        seen += [one.id for one in page.items]
+        seen += [item.id for item in page.items]
         after = page.next_after
     assert (seen, after) == (["orders", "staff"], None)
     await sources.delete(people.ann, "staff", changed.etag)
@@ -207,7 +207,7 @@ async def test_a_server_that_goes_away(postgres: EmbeddedPostgres, staff: Databa
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'source_reader'"
             )
         with pytest.raises(DatabaseProblem) as caught:
-            [one async for one in pieces]
+            [piece async for piece in pieces]
     assert caught.value.fault is DatabaseFault.UNREACHABLE
     wrong = replace(staff, password=SecretPlace(env="bad"))
     assert (await fault(wrong)).fault is DatabaseFault.LOGIN

@@ -152,7 +152,7 @@ def peak_bytes(*, reset: bool = False) -> int:
     if reset:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * int(next(one for one in status.splitlines() if one.startswith("VmHWM")).split()[1])
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
 async def test_values_of_all_kinds_are_plain_json(shop: str) -> None:

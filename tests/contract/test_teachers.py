@@ -69,7 +69,7 @@ async def test_updates_that_race_all_count_and_with_one_etag_one_wins(
     outcomes = await asyncio.gather(
         *(teachers.update(people.ann, made.id, one, made.etag) for one in changes), return_exceptions=True
     )
-    assert sorted(type(one).__name__ for one in outcomes) == [*["Conflict"] * 5, "Teacher"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [*["Conflict"] * 5, "Teacher"]
     await asyncio.gather(*(teachers.update(people.ann, made.id, one, "") for one in changes))
     assert (await teachers.get(people.ann, made.id)).revision == 8
 

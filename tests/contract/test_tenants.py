@@ -210,7 +210,7 @@ async def test_two_processes_erase_a_tenant_together(
     await tenants_of(database).erase(owner, "acme", "acme")
     keepers = [keeper_of(PostgresTenants(database, most_rows=1, most_turns=1)) for _ in range(4)]
     while (await PostgresTenants(database).get("acme")).state is not TenantState.ERASED:
-        await asyncio.gather(*(one.erase() for one in keepers))
+        await asyncio.gather(*(keeper.erase() for keeper in keepers))
     assert dict((await PostgresTenants(database).get("acme")).erased) == before
 
 
@@ -292,7 +292,9 @@ async def test_the_cache_of_a_tenant_is_erased_and_no_other(
     entries = [f"{cached_vectors(name)}model:{one}" for name in ("acme", "acme-2", "a") for one in range(700)]
     await cache.put(dict.fromkeys(entries, b"x"), 60)
     assert await cache.forget(cached_vectors("acme")) == 700
-    assert set(await cache.get(entries)) == {one for one in entries if not one.startswith("vector:acme:")}
+    assert set(await cache.get(entries)) == {
+        entry for entry in entries if not entry.startswith("vector:acme:")
+    }
     client = redis_client(redis_url, 5.0)
     await client.set("tenants-test2:vector:a:", b"x", ex=60)
     assert await cache.forget(cached_vectors("*")) == 0
@@ -383,9 +385,9 @@ async def test_tenants_are_listed_with_their_states(identity: Identity, database
         await tenants.create(owner, name, f"Tenant {name}", "", "")
     await tenants.suspend(owner, "c")
     first = await tenants.store.list(ListQuery(2, Order("name")))
-    assert [one.id for one in first.items] == ["a", "b"]
+    assert [item.id for item in first.items] == ["a", "b"]
     rest = await tenants.store.list(ListQuery(2, Order("name"), first.next_after))
-    assert [(one.id, one.state, one.home) for one in rest.items] == [
+    assert [(item.id, item.state, item.home) for item in rest.items] == [
         ("c", TenantState.SUSPENDED, False),
         ("home", TenantState.ACTIVE, True),
     ]

@@ -237,7 +237,7 @@ async def test_a_rotation_signs_nobody_out(database: Database) -> None:
 async def test_a_key_is_replaced_when_it_is_old_and_by_one_server(database: Database) -> None:
     now = time.time()
     servers = [people_of(database, clock=lambda: now).tokens for _ in range(3)]
-    kids = {(await one.newest()).kid for one in servers}
+    kids = {(await server.newest()).kid for server in servers}
     assert len(kids) == 1
     later = people_of(database, clock=lambda: now + 91 * 86_400).tokens
     # The database's clock decides, so a wrong clock of one server changes nothing.

@@ -179,7 +179,7 @@ async def test_a_switch_and_a_price_are_told_and_kept_in_their_place(house: Hous
         assert await followed(turns, people.ann, accepted.turn_id) == live
     events = events_of(live)
     kinds = ["started", "status", "switched", "delta", "delta", "used", "answered"]
-    assert [one["kind"] for one in events] == kinds
+    assert [event["kind"] for event in events] == kinds
     assert events[2] | {"from": "openai:a", "to": "gemini:b", "cause": "rate_limited"} == events[2]
     assert events[5] | {"model": "gemini:b", "cost": 70} == events[5]
 
@@ -199,5 +199,5 @@ async def test_a_failure_tells_what_the_turn_had_to_do_without_and_what_it_cost(
         end = events_of(await followed(turns, people.ann, accepted.turn_id))[-1]
     assert (turn.state, turn.usage) == (TurnState.FAILED, spent)
     assert end["fallbacks"] == [
-        ["provider", one.source, "gemini:b", "rate_limited"] for one in fallbacks[:MAX_FALLBACKS]
+        ["provider", fallback.source, "gemini:b", "rate_limited"] for fallback in fallbacks[:MAX_FALLBACKS]
     ]

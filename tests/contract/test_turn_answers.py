@@ -75,7 +75,7 @@ async def verdicts_of(conversations: Conversations, who: Principal, turn: Turn) 
 
 def documents(checks: Sequence[CitationCheck]) -> Sequence[Citation]:
     """The citations, all of which are of documents."""
-    found = [one.citation for one in checks if isinstance(one.citation, Citation)]
+    found = [check.citation for check in checks if isinstance(check.citation, Citation)]
     assert len(found) == len(checks)
     return found
 
@@ -89,7 +89,7 @@ async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
     assert turn.usage.embedding_tokens > 5
     assert "The Alster is 56 kilometres long." in json.loads(turn.terminal or b"")["text"]
     checks = await conversations.verify(people.ann, turn_id=turn.id)
-    assert {one.verdict for one in checks} == {Verdict.VALID}
+    assert {check.verdict for check in checks} == {Verdict.VALID}
     for citation in documents(checks):
         assert citation.document_id == taken.document_id
         assert RIVERS.encode()[citation.source.start : citation.source.end] == citation.quote.encode()
@@ -101,7 +101,7 @@ async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
     await house.library.delete_document(people.ann, taken.document_id, "")
     after = await conversations.verify(people.ann, turn_id=turn.id)
     assert {one.verdict for one in after} == {Verdict.SOURCE_DELETED}
-    assert [one.citation for one in after] == [one.citation for one in checks]
+    assert [one.citation for one in after] == [check.citation for check in checks]
 
 
 async def test_citations_hold_when_a_document_is_read_again(
@@ -133,7 +133,7 @@ async def test_a_follow_up_finds_what_it_means(house: House, turns: Turns, peopl
     assert "Hahnheide" in json.loads(first.terminal or b"")["text"]
     second = await ask(turns, people.ann, "How long is it?", first.conversation_id)
     events = events_of(await followed(turns, people.ann, second.id))
-    assert [one["step"] for one in events if one["kind"] == "status"] == [
+    assert [event["step"] for event in events if event["kind"] == "status"] == [
         "rewriting",
         "retrieving",
         "grading",

@@ -29,6 +29,6 @@ async def test_a_call_that_no_frame_holds_ends_its_turn_which_can_be_read(
         accepted = await turns.accept(people.ann, RIVER, None)
         assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.FAILED
         events = events_of(await followed(turns, people.ann, accepted.turn_id))
-    assert [one["kind"] for one in events] == ["started", "status", "failed"]
+    assert [event["kind"] for event in events] == ["started", "status", "failed"]
     assert events[-1]["reason"] == "INTERNAL"
     assert await house.value(LEDGER) is None

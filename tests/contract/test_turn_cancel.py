@@ -116,7 +116,7 @@ async def test_racing_the_finish_one_of_the_two_wins_and_the_conversation_agrees
             waited = await turns.wait(people.ann, accepted.turn_id)
             events = events_of(await following)
         assert cancelled.terminal == waited.terminal
-        ends = [one for one in events if one["kind"] in {"answered", "cancelled"}]
+        ends = [event for event in events if event["kind"] in {"answered", "cancelled"}]
         assert ends == [events[-1]]
         assert events[-1]["kind"] == waited.state.value
         spoken = await said(house, people.ann, accepted.conversation_id)
@@ -131,7 +131,7 @@ async def test_a_turn_that_nobody_runs_is_ended_too(house: House, people: People
         assert accepted.state is TurnState.PENDING
         following = asyncio.create_task(followed(turns, people.ann, accepted.turn_id))
         await turns.cancel(people.ann, accepted.turn_id)
-        assert [one["kind"] for one in events_of(await following)] == ["started", "cancelled"]
+        assert [event["kind"] for event in events_of(await following)] == ["started", "cancelled"]
 
 
 async def test_the_next_in_the_queue_moves_up(house: House, people: People) -> None:

@@ -74,9 +74,9 @@ async def test_a_turn_has_one_log_one_reply_and_one_successor(
         assert (await turns.wait(people.ann, second.turn_id)).state is TurnState.ANSWERED
         assert events_of(await followed(turns, people.ann, first.turn_id)) == events
     assert faults.left == 0
-    assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["kind"] == "answered"
-    assert "".join(one["text"] for one in events if one["kind"] == "delta") == "It is."
+    assert "".join(event["text"] for event in events if event["kind"] == "delta") == "It is."
     history = await house.conversations.history(people.ann, first.conversation_id, 10)
     assert [one.text for one in history] == [RIVER.text, "It is.", "And?", "It is."]
     assert len(script.tasks) == 2
@@ -91,7 +91,7 @@ async def test_a_cancel_ends_a_turn_once(house: House, people: People, place: Fa
         turn = await turns.cancel(people.ann, accepted.turn_id)
         await script.closed.wait()
         events = events_of(await followed(turns, people.ann, accepted.turn_id))
-        assert [one["kind"] for one in events].count("cancelled") == 1
+        assert [event["kind"] for event in events].count("cancelled") == 1
         assert (turn.state, turn.last_seq) == (TurnState.CANCELLED, events[-1]["seq"])
 
 
@@ -130,7 +130,7 @@ async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(
         turn = await turns.wait(people.ann, queued.turn_id)
         assert (turn.state, turn.epoch) == (TurnState.ANSWERED, 2)
         events = events_of(await followed(turns, people.ann, queued.turn_id))
-    assert [one["kind"] for one in events] == ["started", "status", "answered"]
+    assert [event["kind"] for event in events] == ["started", "status", "answered"]
     assert len(script.tasks) == 2
 
 

@@ -82,7 +82,7 @@ async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
                 await waiting
             assert caught.value.reason is Reason.DRAINING
         events = events_of(log)
-        assert [one["kind"] for one in events] == [
+        assert [event["kind"] for event in events] == [
             "started",
             "status",
             "delta",

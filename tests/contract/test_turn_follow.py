@@ -103,8 +103,8 @@ async def test_redis_alone_carries_a_turn_from_its_first_event_to_its_last(
                     if one.deltas and waiting:
                         waiting.pop(0).set()  # only after the follower has received the previous piece
         events = events_of(rows)
-    assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
-    assert "".join(one["text"] for one in events if one["kind"] == "delta") == "ab" * 5
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert "".join(event["text"] for event in events if event["kind"] == "delta") == "ab" * 5
 
 
 async def test_what_is_committed_while_a_reader_reads_the_log_is_not_missed(
@@ -140,7 +140,7 @@ async def test_all_followers_of_a_process_share_one_question_to_the_log(house: H
         # A follower that is still reading while the log grows may read it once more, because another follower has read more of it.
         while link.backlogs_read < len(following) or not link.polls or len(link.polls[-1]) < 3:  # noqa: ASYNC110  only the store shows this
             await asyncio.sleep(0)
-        assert all(len({one.turn_id for one in cursors}) == len(cursors) <= 3 for cursors in link.polls)
+        assert all(len({cursor.turn_id for cursor in cursors}) == len(cursors) <= 3 for cursors in link.polls)
         read = link.backlogs
         for gate in gates:
             gate.set()

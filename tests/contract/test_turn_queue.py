@@ -42,7 +42,7 @@ async def test_they_are_answered_in_the_order_of_asking_each_with_what_was_said_
         following = [asyncio.create_task(followed(other, people.ann, one.turn_id)) for one in behind]
         gate.set()
         for rows in await asyncio.gather(*following):
-            assert [one["kind"] for one in events_of(rows)] == ["started", "status", "answered"]
+            assert [event["kind"] for event in events_of(rows)] == ["started", "status", "answered"]
     asked = [task.question.text for task in script.tasks]
     assert asked == [RIVER.text, *(f"question {number}" for number in range(4))]
     assert [len(task.history) for task in script.tasks] == [0, 2, 4, 6, 8]
@@ -73,7 +73,7 @@ async def test_their_place_is_told_as_it_changes(house: House, people: People) -
                     # The place is 2, then 1 when the first turn has ended, then 0 when the question's turn runs.
                     gates[len(places) - 1].set()
         assert places == [2, 1, 0]
-        assert [one["kind"] for one in events_of(rows)] == ["started", "status", "answered"]
+        assert [event["kind"] for event in events_of(rows)] == ["started", "status", "answered"]
         assert (await turns.wait(people.ann, second.turn_id)).state is TurnState.ANSWERED
 
 

@@ -173,7 +173,7 @@ async def test_what_nobody_foresaw_does_not_end_the_sending(redis_url: str) -> N
         with capture_logs() as logs:
             await told_until_heard(ann, bob)
         await ann.relay.close()
-    assert [one["event"] for one in logs if one["log_level"] == "error"] == ["relay_not_sent"]
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["relay_not_sent"]
 
 
 class Mute:
@@ -232,7 +232,7 @@ async def test_a_redis_that_says_nothing_any_more_is_known_to_be_away_and_found_
             await relay.listening.wait()
         await relay.close()
         await mute.close()
-    assert [one["event"] for one in logs] == ["relay_away", "relay_back"]
+    assert [log["event"] for log in logs] == ["relay_away", "relay_back"]
 
 
 async def test_a_redis_that_refuses_the_password_is_reported_with_its_reason(redis_url: str) -> None:

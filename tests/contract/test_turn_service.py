@@ -61,8 +61,15 @@ async def test_a_question_is_answered_and_followed_to_its_end(house: House, peop
     async with house.turns(script) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         events = events_of(await followed(turns, people.ann, accepted.turn_id))
-        assert [one["kind"] for one in events] == ["started", "status", "delta", "delta", "cited", "answered"]
-        assert [one["seq"] for one in events] == [1, 2, 3, 4, 5, 6]
+        assert [event["kind"] for event in events] == [
+            "started",
+            "status",
+            "delta",
+            "delta",
+            "cited",
+            "answered",
+        ]
+        assert [event["seq"] for event in events] == [1, 2, 3, 4, 5, 6]
         assert events[0]["created"] is True
         turn = await turns.wait(people.ann, accepted.turn_id)
         assert (turn.state, turn.usage, turn.question) == (TurnState.ANSWERED, Usage(5), RIVER)
@@ -123,7 +130,7 @@ async def test_followers_see_exactly_the_log_whenever_they_come(
         log = seen[-1]
     assert log[-1].last_seq == turn.last_seq
     assert all(rows == log for rows in seen)
-    text = "".join(one["text"] for one in events_of(log) if one["kind"] == "delta")
+    text = "".join(event["text"] for event in events_of(log) if event["kind"] == "delta")
     assert text == "abcd" * 12
 
 
@@ -141,7 +148,7 @@ async def test_a_reader_that_leaves_everything_lying_gets_it_from_the_log(
             await turns.wait(people.ann, accepted.turn_id)
             seen = [first, *[row async for row in rows]]
     events = events_of([row for row in seen if isinstance(row, LogRow)])
-    assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["kind"] == "answered"
 
 
@@ -160,7 +167,7 @@ async def test_a_silent_turn_sends_heartbeats(house: House, people: People) -> N
                 beats += 1
                 if beats == 3:
                     gate.set()
-    assert [one["kind"] for one in events_of(rows)] == ["started", "status", "answered"]
+    assert [event["kind"] for event in events_of(rows)] == ["started", "status", "answered"]
 
 
 async def test_who_asks_may_leave_and_the_turn_goes_on(house: House, people: People) -> None:
@@ -437,10 +444,10 @@ async def test_an_agent_that_ignores_its_cancel_is_left_behind_and_told(
             accepted = await turns.accept(people.ann, RIVER, None)
             turn = await turns.wait(people.ann, accepted.turn_id)
             assert turn.state is TurnState.FAILED
-            (left,) = [one for one in logs if one["event"] == "agent_left_behind"]
+            (left,) = [log for log in logs if log["event"] == "agent_left_behind"]
             assert left["turn"] == f"turns/{accepted.turn_id}"
             script.let_go.set()
             async with asyncio.timeout(30):
-                while not (late := [one for one in logs if one["event"] == "agent_ended_late"]):  # noqa: ASYNC110  only the log shows this
+                while not (late := [log for log in logs if log["event"] == "agent_ended_late"]):  # noqa: ASYNC110  only the log shows this
                     await asyncio.sleep(0)
     assert (late[0]["turn"], late[0]["log_level"]) == (f"turns/{accepted.turn_id}", "warning")

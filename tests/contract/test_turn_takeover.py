@@ -58,7 +58,7 @@ async def taken_over(
             assert await followed(reader, people.ann, turn_id) == log
         assert (await reader.store.get(people.ann, turn_id)).epoch == 2
     events = events_of(log)
-    assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     return events
 
 
@@ -68,7 +68,7 @@ async def test_it_goes_on_from_the_checkpoint_and_withdraws_what_came_after(
     first = Script([SEARCHING, Delta("It ", 0), Milestone(b"found"), Delta("was", 3), asyncio.Event()])
     second = Script(resumed=[Delta("is.", 3), answer("It is.")])
     events = await taken_over(house, people, first, second, 4, Link())
-    assert [(one["kind"], one["attempt"]) for one in events] == [
+    assert [(event["kind"], event["attempt"]) for event in events] == [
         ("started", 1),
         ("status", 1),
         ("delta", 1),
@@ -87,7 +87,7 @@ async def test_without_a_checkpoint_it_begins_again(house: House, people: People
     second = Script([SEARCHING, Delta("It is.", 0), answer("It is.")])
     events = await taken_over(house, people, first, second, 3, Link())
     kinds = ["started", "status", "delta", "restarted", "status", "delta", "answered"]
-    assert [one["kind"] for one in events] == kinds
+    assert [event["kind"] for event in events] == kinds
     assert (events[3]["from"], events[3]["keep"]) == (2, 0)
     assert second.tasks[0].resume is None
 
@@ -110,7 +110,7 @@ async def test_what_a_late_worker_tells_is_not_written(house: House, people: Peo
             link.cut = False
             await first.closed.wait()
             events = events_of(await followed(old, people.ann, accepted.turn_id))
-    assert [one["kind"] for one in events] == ["started", "status", "restarted", "answered"]
+    assert [event["kind"] for event in events] == ["started", "status", "restarted", "answered"]
     assert all(isinstance(one, TurnLost) for one in link.left_out)
     assert await house.value("SELECT count(*) FROM responsa.turn_checkpoint") == 0
 
@@ -129,7 +129,7 @@ async def test_a_tool_that_was_begun_is_known_to_the_next_worker(house: House, p
         "mail-1": ToolRecord(None, "", effect=Effect.ONCE),
     }
     kinds = ["started", "tool_called", "tool_returned", "tool_called", "restarted", "tool_returned"]
-    assert [one["kind"] for one in events] == [*kinds, "answered"]
+    assert [event["kind"] for event in events] == [*kinds, "answered"]
     assert await house.value("SELECT outcome FROM responsa.turn_tool WHERE call_id = 'mail-1'") == "unknown"
 
 
@@ -229,7 +229,7 @@ async def test_a_turn_over_which_too_many_workers_were_lost_is_ended(house: Hous
             turn = await new.wait(people.ann, accepted.turn_id)
             assert turn.state is TurnState.FAILED
             events = events_of(await followed(new, people.ann, accepted.turn_id))
-            assert [one["kind"] for one in events][-2:] == ["restarted", "failed"]
+            assert [event["kind"] for event in events][-2:] == ["restarted", "failed"]
             assert (events[-1]["reason"], events[-1]["retriable"]) == ("WORKER_LOST", True)
             assert second.tasks == []
 
@@ -289,7 +289,7 @@ async def test_a_turn_that_lost_two_workers_runs_alone_and_ends_if_it_loses_a_th
             assert (await new.wait(people.ann, found.waits)).state is TurnState.ANSWERED
             assert (await new.wait(people.ann, found.turn)).state is TurnState.FAILED
             events = events_of(await followed(new, people.ann, found.turn))
-    assert [one["kind"] for one in events] == ["started", "restarted", "status", "restarted", "failed"]
+    assert [event["kind"] for event in events] == ["started", "restarted", "status", "restarted", "failed"]
     assert events[-1]["reason"] == "WORKER_LOST"
     assert len(found.agent.tasks) == 1
 
@@ -344,7 +344,7 @@ async def test_a_process_whose_own_lease_ran_out_goes_on_with_its_turn(house: Ho
         turn = await turns.wait(people.ann, accepted.turn_id)
         assert (turn.state, turn.epoch) == (TurnState.ANSWERED, 1)
         events = events_of(await followed(turns, people.ann, accepted.turn_id))
-    assert [one["kind"] for one in events] == ["started", "status", "answered"]
+    assert [event["kind"] for event in events] == ["started", "status", "answered"]
     assert len(script.tasks) == 1
 
 

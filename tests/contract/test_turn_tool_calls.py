@@ -34,7 +34,7 @@ async def outcomes(house: House) -> dict[str, str]:
 
 
 def told(events: Sequence[dict[str, Any]]) -> list[str]:
-    return [one["kind"] for one in events if one["kind"] not in ("started", "restarted")]
+    return [event["kind"] for event in events if event["kind"] not in ("started", "restarted")]
 
 
 @pytest.mark.parametrize("end", [asyncio.Event(), RuntimeError("the agent broke")], ids=["limit", "error"])

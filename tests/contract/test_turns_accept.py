@@ -60,9 +60,9 @@ async def test_fifty_concurrent_calls_with_one_request_id_make_one_turn(
     answers = await asyncio.gather(
         *(turn_store.accept(people.ann, new_turn(request_id=request_id), cancelled) for _ in range(50))
     )
-    assert len({one.turn_id for one in answers}) == 1
-    assert len({one.conversation_id for one in answers}) == 1
-    assert Counter(one.attached for one in answers) == {False: 1, True: 49}
+    assert len({answer.turn_id for answer in answers}) == 1
+    assert len({answer.conversation_id for answer in answers}) == 1
+    assert Counter(answer.attached for answer in answers) == {False: 1, True: 49}
     assert count(database_urls) == {
         "conversation": 1,
         "turn": 1,
@@ -140,8 +140,8 @@ async def test_a_request_id_is_its_users_own(turn_store: PostgresTurnStore, peop
         await turn_store.accept(who, new_turn(request_id=request_id), cancelled)
         for who in (people.ann, people.bob, people.eve)
     ]
-    assert len({one.turn_id for one in turns}) == 3
-    assert not any(one.attached for one in turns)
+    assert len({turn.turn_id for turn in turns}) == 3
+    assert not any(turn.attached for turn in turns)
 
 
 async def test_attaching_works_in_a_busy_conversation_and_after_the_end(
@@ -169,7 +169,7 @@ async def test_only_one_of_many_questions_at_once_gets_the_conversation(
         *(turn_store.accept(people.ann, new_turn(conversation=place.id), cancelled) for _ in range(20)),
         return_exceptions=True,
     )
-    assert Counter(type(one).__name__ for one in outcomes) == {"Accepted": 1, "Conflict": 19}
+    assert Counter(type(outcome).__name__ for outcome in outcomes) == {"Accepted": 1, "Conflict": 19}
 
 
 async def test_a_conversation_of_somebody_else_is_not_found_and_nothing_is_left(

@@ -126,7 +126,7 @@ async def test_many_that_queue_at_once_keep_to_the_bound(
         ),
         return_exceptions=True,
     )
-    assert Counter(type(one).__name__ for one in outcomes) == {"Accepted": 5, "Exhausted": 7}
+    assert Counter(type(outcome).__name__ for outcome in outcomes) == {"Accepted": 5, "Exhausted": 7}
     assert value(database_urls, "SELECT count(*) FROM responsa.turn WHERE state = 'queued'") == 5
 
 

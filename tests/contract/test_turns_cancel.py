@@ -182,7 +182,7 @@ async def test_without_its_locks_a_cancel_would_end_what_was_finished_meanwhile(
         await until_somebody_waits(database_urls, cancelling, 2)
     results = await asyncio.gather(finishing, cancelling, return_exceptions=True)
     # The turn would get two terminal events. Only the primary key of the log refuses the second one.
-    assert any(isinstance(one, Exception) for one in results), results
+    assert any(isinstance(result, Exception) for result in results), results
 
 
 @pytest.mark.parametrize("append_first", [True, False])

@@ -174,7 +174,7 @@ async def test_a_turn_comes_through_whole_though_all_connections_are_cut_again_a
     store = PostgresTurnStore(database, house.codec)
     backlog = await store.backlog(people.ann, accepted.turn_id, 0, 100)
     events = events_of(backlog.rows)
-    assert [one["seq"] for one in events] == list(range(1, turn.last_seq + 1))
-    assert "".join(one["text"] for one in events if one["kind"] == "delta") == "ab" * 6
+    assert [event["seq"] for event in events] == list(range(1, turn.last_seq + 1))
+    assert "".join(event["text"] for event in events if event["kind"] == "delta") == "ab" * 6
     assert backlog.end_seq == turn.last_seq
     assert len(await house.conversations.history(people.ann, accepted.conversation_id, 10)) == 2

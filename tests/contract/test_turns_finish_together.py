@@ -84,7 +84,7 @@ async def test_turns_that_end_at_once_end_in_one_transaction_a_tenant_each_with_
         assert await rows_of(turn_store, who, new) == [STARTED, *rows]
         said = await conversation_store.history(who, new.conversation_id, 10)
         assert [(one.id, tuple(one.citations)) for one in said] == [
-            (one.id, tuple(one.citations)) for one in conclusion.messages
+            (message.id, tuple(message.citations)) for message in conclusion.messages
         ]
     transactions = (
         "SELECT count(DISTINCT xmin::text) FROM responsa.turn WHERE end_time IS NOT NULL AND tenant_id = %s"

@@ -94,7 +94,7 @@ async def test_a_list_sums_up_what_was_spent_and_finds_every_state(
     await turn_store.book(claim_of(gone), Usage(1, 2, 3, 4, 5))
     await turn_store.book(claim_of(gone, epoch=2), Usage(1, 2, 3, 4, 5))
     page = await turn_store.list(people.ann, ListQuery(10, Order("create_time")))
-    assert [(one.id, one.state) for one in page.items] == [
+    assert [(item.id, item.state) for item in page.items] == [
         (running.id, TurnState.RUNNING),
         (pending.id, TurnState.PENDING),
         (gone.id, TurnState.CANCELLED),
@@ -102,7 +102,7 @@ async def test_a_list_sums_up_what_was_spent_and_finds_every_state(
     ]
     assert page.items[2].usage == Usage(2, 4, 6, 8, 10)
     down = await turn_store.list(people.ann, ListQuery(2, Order("create_time", descending=True)))
-    assert [one.id for one in down.items] == [queued.id, gone.id]
+    assert [item.id for item in down.items] == [queued.id, gone.id]
 
 
 def old_id(days: int) -> UUID:

@@ -71,11 +71,11 @@ async def asked(turns: Turns, who: Principal, question: Question = RIVER) -> tup
 
 def kinds(rows: Sequence[Followed]) -> list[str]:
     found: list[str] = []
-    for one in rows:
-        if isinstance(one, LogRow):
-            found += [event["kind"] for event in events_of([one])]
-        elif isinstance(one, Snapshot):
-            found.append("snapshot of " + str(terminal_of(one)["reason"]))
+    for row in rows:
+        if isinstance(row, LogRow):
+            found += [event["kind"] for event in events_of([row])]
+        elif isinstance(row, Snapshot):
+            found.append("snapshot of " + str(terminal_of(row)["reason"]))
     return found
 
 
@@ -139,7 +139,7 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
             assert terminal_of(snapshot)["reason"] == "not_permitted"
         assert await told(turns, people.bob, turn, end) == []
         checks = await verify(people.bob, turn_id=turn)
-        assert [one.verdict for one in checks] == ([Verdict.NOT_PERMITTED] if how == "cited" else [])
+        assert [check.verdict for check in checks] == ([Verdict.NOT_PERMITTED] if how == "cited" else [])
         await asked(turns, people.bob, follow_up)
         await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
         assert (await views())[4] == open_to_bob[4]
@@ -393,6 +393,6 @@ async def _stream(turns: Turns, who: Principal, later: int) -> tuple[UUID, list[
     accepted = await turns.accept(who, RIVER, None)
     async with aclosing(turns.follow(who, accepted.turn_id, fresh=True)) as stream:
         items: list[Followed] = [one async for one in stream if not isinstance(one, Heartbeat)]
-    seqs = [through(one) for one in items]
+    seqs = [through(item) for item in items]
     assert seqs == sorted(set(seqs))
     return accepted.turn_id, items

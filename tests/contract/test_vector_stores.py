@@ -289,7 +289,7 @@ async def test_the_cosines_of_named_passages_are_exact(store: Store, people: Peo
         assert found[ids[place]].window == pytest.approx(cosine, abs=2e-3)
         assert found[ids[place]].piece == pytest.approx(abs(cosine), abs=2e-3)
     pieces = (await store.index.pieces(Server("acme"), [ids[1]], store.question(wanted)))[ids[1]]
-    assert [one.kind for one in pieces] == [VectorKind.HEADING, VectorKind.SENTENCE]
+    assert [piece.kind for piece in pieces] == [VectorKind.HEADING, VectorKind.SENTENCE]
     assert pieces[0].cosine == pytest.approx(-float(own[1] @ wanted), abs=2e-3)
     assert [one.cosine for one in (await store.index.pieces(Server("acme"), [ids[1]], None))[ids[1]]] == [
         None,

@@ -57,13 +57,13 @@ async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
     async with house.working():
         results = [await one for one in watching]
     for states in results:
-        seqs = [one.seq for one in states]
+        seqs = [state.seq for state in states]
         assert seqs == sorted(set(seqs))
-        assert [one.done for one in states] == [False] * (len(states) - 1) + [True]
+        assert [state.done for state in states] == [False] * (len(states) - 1) + [True]
         assert states[0].stage is IngestStage.QUEUED
         assert states[-1].error is None
-        for one in states:
-            assert one.time_left is None or one.time_left.total_seconds() >= 0
+        for state in states:
+            assert state.time_left is None or state.time_left.total_seconds() >= 0
     assert results[0][-1] == results[1][-1]
     final = results[0][-1]
     # Whoever has the final state gets nothing; whoever has an earlier one gets the final state alone.
@@ -82,14 +82,14 @@ async def test_what_is_left_is_estimated_once_vectors_have_been_written(house: H
     ingest = house.ingest(embedder=GatedEmbedder(house.embedder, once_some_are_written))
     async with house.working(ingest), asyncio.timeout(60):
         async with aclosing(house.library.watch_operation(people.ann, operation.id)) as states:
-            async for one in states:
-                assert one is not None
-                if one.time_left is not None:
-                    assert one.stage is IngestStage.EMBEDDING
-                    assert 0 < one.passages_done < one.passages_total
-                    assert one.time_left.total_seconds() > 0
+            async for state in states:
+                assert state is not None
+                if state.time_left is not None:
+                    assert state.stage is IngestStage.EMBEDDING
+                    assert 0 < state.passages_done < state.passages_total
+                    assert state.time_left.total_seconds() > 0
                     break
-                assert one.passages_done == 0
+                assert state.passages_done == 0
         gate.opened.set()
         assert (await house.ended(people.ann, operation)).time_left is None
 

@@ -117,20 +117,20 @@ class Script:
         self.begun.set()
         task.meter.add(self.spends)
         try:
-            for one in self.events if task.resume is None else self.resumed:
-                if isinstance(one, asyncio.Event):
+            for event in self.events if task.resume is None else self.resumed:
+                if isinstance(event, asyncio.Event):
                     self.waiting.set()
-                    await one.wait()
-                elif isinstance(one, Exception):
-                    raise one
-                elif isinstance(one, Usage):
-                    task.meter.add(one)
-                elif isinstance(one, Fallback):
-                    task.meter.fell_back(one)
+                    await event.wait()
+                elif isinstance(event, Exception):
+                    raise event
+                elif isinstance(event, Usage):
+                    task.meter.add(event)
+                elif isinstance(event, Fallback):
+                    task.meter.fell_back(event)
                 else:
-                    yield one
-                    if isinstance(one, Barrier):
-                        await one.passed.wait()
+                    yield event
+                    if isinstance(event, Barrier):
+                        await event.passed.wait()
         finally:
             self.closed.set()
 

@@ -125,9 +125,9 @@ class Terminal:
         """End the shell and everything that it started."""
         shell = psutil.Process(self._shell.pid)
         jobs = shell.children(recursive=True)
-        for one in (*jobs, shell):
+        for job in (*jobs, shell):
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.terminate()
+                job.terminate()
         _, alive = psutil.wait_procs((*jobs, shell), PATIENCE)
         assert self._shell.stdin is not None
         self._shell.stdin.close()
@@ -157,8 +157,8 @@ class Reader:
 
     def close(self) -> None:
         """End everything that was started."""
-        for one in self._terminals.values():
-            one.close()
+        for terminal in self._terminals.values():
+            terminal.close()
         self._stack.close()
 
     def follow(self, page: Path) -> None:

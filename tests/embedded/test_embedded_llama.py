@@ -95,8 +95,8 @@ def part() -> Generator[EmbeddedLlama]:
 async def test_it_answers_over_its_socket_word_by_word_and_counts(part: EmbeddedLlama) -> None:
     async with model_of(part.layout) as model:
         pieces = await answer(model, asking())
-    texts = [one.text for one in pieces if isinstance(one, TextPiece)]
-    (spent,) = [one for one in pieces if isinstance(one, Spent)]
+    texts = [piece.text for piece in pieces if isinstance(piece, TextPiece)]
+    (spent,) = [piece for piece in pieces if isinstance(piece, Spent)]
     assert len(texts) > 1
     assert "".join(texts).strip()
     assert (spent.model, spent.usage.cost_micros, spent.usage.unpriced_tokens) == (NAME, 0, 0)
@@ -108,7 +108,7 @@ async def test_it_answers_over_its_socket_word_by_word_and_counts(part: Embedded
 async def test_it_keeps_to_a_schema(part: EmbeddedLlama) -> None:
     async with model_of(part.layout) as model:
         pieces = await answer(model, asking(schema=CHOICE, max_tokens=200))
-    found = json.loads("".join(one.text for one in pieces if isinstance(one, TextPiece)))
+    found = json.loads("".join(piece.text for piece in pieces if isinstance(piece, TextPiece)))
     assert set(found) == {"intent", "follow_up"}
     assert found["intent"] in ("qa", "post")
 

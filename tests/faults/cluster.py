@@ -376,16 +376,16 @@ class Cluster:
     def admit(self, *replicas: Replica, through: Mapping[str, str] | None = None, wait: bool = True) -> None:
         """Make Envoy send calls to these replicas. wait: whether to wait until Envoy counts the replicas as healthy. through: the addresses of proxies, by the address of the replica behind each proxy."""
         proxies = through or {}
-        for one in replicas:
-            grpc, http = (parse(proxies.get(address, address)) for address in (one.address, one.http))
-            self.endpoints.add(Endpoint(one.name, grpc, http))
+        for replica in replicas:
+            grpc, http = (parse(proxies.get(address, address)) for address in (replica.address, replica.http))
+            self.endpoints.add(Endpoint(replica.name, grpc, http))
         if wait:
             self.until_healthy(len(self.endpoints.all()))
 
     def dismiss(self, *replicas: Replica) -> None:
         """Remove these replicas from Envoy's rotation."""
-        for one in replicas:
-            self.endpoints.remove(one.name)
+        for replica in replicas:
+            self.endpoints.remove(replica.name)
 
     def until_healthy(self, count: int) -> None:
         """Wait until Envoy counts this number of healthy replicas, for RPCs and for the gateway."""

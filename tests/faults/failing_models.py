@@ -150,7 +150,7 @@ def _stands(body: Mapping[str, Any]) -> tuple[str, bool]:
         said = [one["parts"][0]["text"] for one in body["contents"] if one["role"] == "model"]
         return (said[-1] if said else ""), False
     messages = body["messages"]
-    said = [one["content"] for one in messages if one["role"] == "assistant"]
+    said = [message["content"] for message in messages if message["role"] == "assistant"]
     if not said:
         return "", False
     text = said[-1] if isinstance(said[-1], str) else said[-1][0]["text"]

@@ -101,7 +101,7 @@ class Reading:
                 f"event {event.seq} keeps {keep} bytes, but the deltas before {first} have {kept[-1:] or [0]}"
             )
         self.text = self.text[:keep]
-        self._deltas = [one for one in self._deltas if one[0] < first]
+        self._deltas = [delta for delta in self._deltas if delta[0] < first]
 
     def _result(self, event: Event) -> None:
         call = event.tool_result.call_id

@@ -40,20 +40,20 @@ class Asked:
     @property
     def turn(self) -> str:
         """The turn's name, `turns/{uuid}`, once any reader knows it."""
-        return next((one.turn for one in self.readers if one.turn), "")
+        return next((reader.turn for reader in self.readers if reader.turn), "")
 
     @property
     def conversation(self) -> str:
         """The conversation's name, `conversations/{uuid}`, once a reader has received the turn's first event."""
-        for one in self.readers:
-            for event in one.events[:1]:
+        for reader in self.readers:
+            for event in reader.events[:1]:
                 return event.started.conversation
         return self.request.conversation
 
     @property
     def ended(self) -> bool:
         """Whether any reader has received the end of the turn."""
-        return any(one.ended for one in self.readers)
+        return any(reader.ended for reader in self.readers)
 
 
 class World(Protocol):
@@ -208,7 +208,7 @@ class History(RuleBasedStateMachine):
         request = chat.AskRequest()
         request.CopyFrom(question.request)
         request.include_deltas = deltas
-        seen = max((one.through for one in question.readers), default=0)
+        seen = max((reader.through for reader in question.readers), default=0)
         # After the last event, no further event may arrive.
         through = int(share * (seen - 1 if question.ended else seen))
         self.read(question, Seen(request, turn=question.turn, through=through, began=through), place)
@@ -311,7 +311,7 @@ class History(RuleBasedStateMachine):
     async def judge(self) -> None:
         self.told["faults that struck"] = self.told.get("faults that struck", 0) + self.there.struck
         violations = [*self.there.ledger.check()]
-        readers: Sequence[Seen] = [one for question in self.asked for one in question.readers]
+        readers: Sequence[Seen] = [reader for question in self.asked for reader in question.readers]
         violations.extend(differences(self.there.ledger, readers))
         assert not violations, violations[:5]
         calls = await self.there.calls()
@@ -323,15 +323,15 @@ class History(RuleBasedStateMachine):
                 for one in self.asked
                 if one is not question and question.conversation and one.conversation == question.conversation
             ]
-            interrupted = any(one.request.options.on_busy == chat.ON_BUSY_INTERRUPT for one in rivals)
+            interrupted = any(rival.request.options.on_busy == chat.ON_BUSY_INTERRUPT for rival in rivals)
             if question.refusals:
                 assert {*question.refusals} == {"CONVERSATION_BUSY"}, question.refusals
                 assert rivals, "a question was refused although its conversation was free"
             if not question.readers:
                 self.count("refused")
                 continue
-            assert len({one.turn for one in question.readers}) == 1
-            outcomes = {one.outcome for one in question.readers}
+            assert len({reader.turn for reader in question.readers}) == 1
+            outcomes = {reader.outcome for reader in question.readers}
             assert len(outcomes) == 1, outcomes
             (outcome,) = outcomes
             may_be_cancelled = question.cancelled or interrupted

@@ -74,7 +74,7 @@ class ScriptedModel:
     name = "scripted"
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        script = parse(next(one.text for one in prompt.messages if one.role.value == "user"))
+        script = parse(next(message.text for message in prompt.messages if message.role.value == "user"))
         for text in opening_tokens(script) if prompt.tools else answer_tokens(script):
             # This pause lets other tasks run, as a read from a socket would.
             await asyncio.sleep(0)
@@ -165,7 +165,7 @@ class House:
     @property
     def alive(self) -> Sequence[Process]:
         """The processes that are alive."""
-        return [one for one in self.processes if one.alive]
+        return [process for process in self.processes if process.alive]
 
     async def start(self, *, works: bool = True) -> Process:
         """Start another process."""

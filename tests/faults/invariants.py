@@ -180,7 +180,7 @@ class Ledger:
             list(ends),
         )
         waits = [row["at"].timestamp() - ends[row["writer"]] for row in rows]
-        return [one for one in waits if one > 0]
+        return [wait for wait in waits if wait > 0]
 
     def check(self, *, ended: bool = True) -> Sequence[Violation]:
         """Check all invariants that are visible in the database. ended: whether every turn must have ended by now."""

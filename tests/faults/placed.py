@@ -75,14 +75,14 @@ class PlacedFaults:
         struck: Callable[[Placed, UUID | None], None] | None = None,
     ) -> None:
         """struck: a function that is called with each fault before the fault happens."""
-        self._left = [_Left(one, one.skip, one.times) for one in faults]
+        self._left = [_Left(fault, fault.skip, fault.times) for fault in faults]
         self._dice = random.Random(seed)
         self._struck = struck
         self.passed: dict[Fault, int] = {}
 
     def place(self, faults: Sequence[Placed]) -> None:
         """Replace the remaining faults with others."""
-        self._left = [_Left(one, one.skip, one.times) for one in faults]
+        self._left = [_Left(fault, fault.skip, fault.times) for fault in faults]
 
     async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
         """See `Faults.at`."""

@@ -45,7 +45,7 @@ class Order:
                 "name": self.name,
                 "environment": dict(self.environment),
                 "log": self.log,
-                "faults": [one.told() for one in self.faults],
+                "faults": [fault.told() for fault in self.faults],
                 "guards_out": [one.value for one in self.guards_out],
                 "seed": self.seed,
                 "sync_deaths": dict(self.sync_deaths),

@@ -30,7 +30,7 @@ You answer.
 CHAINS = [
     (first, second)
     for first in WIRES
-    for second in (*(f"second-{one}" for one in WIRES), *(f"prefill-{one}" for one in PREFILLS))
+    for second in (*(f"second-{wire}" for wire in WIRES), *(f"prefill-{prefill}" for prefill in PREFILLS))
 ]
 
 

@@ -179,7 +179,7 @@ async def test_a_turn_that_kills_its_workers_ends_and_the_others_are_answered(cl
     assert deaths == 3
     assert poison.outcome == "failed"
     assert b"WORKER_LOST" in poison.terminal.failed.status.SerializeToString()
-    assert [one.outcome for one in others] == ["answer"] * len(others)
+    assert [other.outcome for other in others] == ["answer"] * len(others)
     assert not [*caller.ledger.check(), *differences(caller.ledger, asked, script=False)]
 
 

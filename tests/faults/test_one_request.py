@@ -87,5 +87,5 @@ async def test_without_uniqueness_the_campaign_finds_several_turns(cluster: Clus
     async with AsyncExitStack() as stack:
         ways = await ways_to(stack, cluster, caller, 2, guards_out=[Guard.ONE_TURN])
         seen = await send_together(ways, question(tokens=4, pace_ms=1)(random.Random(1)), 20)
-    assert "one_turn" in {one.invariant for one in differences(caller.ledger, seen)}
+    assert "one_turn" in {difference.invariant for difference in differences(caller.ledger, seen)}
     assert len({UUID(one.turn.removeprefix("turns/")) for one in seen}) > 1

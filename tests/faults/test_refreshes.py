@@ -50,7 +50,7 @@ class Program:
         replies = await asyncio.gather(*(self._send(token, request) for _ in range(racing)))
         report.count("refreshes")
         report.count("racing calls", racing - 1)
-        assert len({(one.access_token, one.refresh_token) for one in replies}) == 1
+        assert len({(reply.access_token, reply.refresh_token) for reply in replies}) == 1
         self.used.append(token)
         self.signed = replies[0]
 

@@ -171,8 +171,8 @@ async def grown(
             sizes.append(
                 await with_readers(cluster, caller, replica, turns, count, seconds if sizes else 0.0, report)
             )
-            for one in turns:
-                await way.stub.CancelTurn(chat.CancelTurnRequest(name=one.turn), metadata=way.metadata)
+            for turn in turns:
+                await way.stub.CancelTurn(chat.CancelTurnRequest(name=turn.turn), metadata=way.metadata)
         cluster.dismiss(replica)
         await asyncio.to_thread(replica.kill)
     return sizes[1] - sizes[0]

@@ -101,14 +101,14 @@ class Office:
 
     def _change_person(self, person: str, cursor: Any, dice: random.Random, report: Report) -> None:
         rows = self.people[person]
-        for one in [one for one in rows if dice.random() < 0.2]:
+        for one in [row for row in rows if dice.random() < 0.2]:
             cursor.execute("DELETE FROM note WHERE id = %s", (one,))
             rows.remove(one)
             report.count("deletions")
         more = 0 if dice.random() < 0.05 else dice.randrange(MOST_ROWS + 1 - len(rows))
         state = f"State {next(self.states)} of {len(rows) + more} notes."
-        for one in rows:
-            cursor.execute("UPDATE note SET body = %s WHERE id = %s", (state, one))
+        for row in rows:
+            cursor.execute("UPDATE note SET body = %s WHERE id = %s", (state, row))
             report.count("updates")
         for _ in range(more):
             rows.append(next(self.numbers))

@@ -49,7 +49,7 @@ def calls_of(cluster: Cluster, caller: Caller) -> dict[str, int]:
 
 def told(seen: Seen) -> str:
     """The outcome of the call in the turn's log."""
-    (result,) = [one.tool_result for one in seen.events if one.HasField("tool_result")]
+    (result,) = [event.tool_result for event in seen.events if event.HasField("tool_result")]
     return ("", "ok", "error", "unknown")[result.outcome]
 
 

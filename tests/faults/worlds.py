@@ -94,7 +94,7 @@ class HouseWorld:
 
     @property
     def struck(self) -> int:
-        return sum(one.struck for one in self._house.processes)
+        return sum(process.struck for process in self._house.processes)
 
     def _at(self, place: int) -> Process | None:
         serving = self._house.alive
@@ -178,7 +178,7 @@ class ClusterWorld:
 
     @property
     def _serving(self) -> Sequence[Replica]:
-        return [one for one in self._cluster.replicas.values() if one.alive]
+        return [replica for replica in self._cluster.replicas.values() if replica.alive]
 
     @property
     def alive(self) -> int:

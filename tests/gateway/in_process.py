@@ -62,12 +62,15 @@ def error_of(status: Status) -> ResponsaError:
     """The error for this Status."""
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()  # fmt: skip
     retry_after = None
-    for one in status.details:
-        one.Unpack(info)
-        one.Unpack(bad)
-        if one.Unpack(retry):
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad)
+        if detail.Unpack(retry):
             retry_after = retry.retry_delay.ToTimedelta().total_seconds()
-    violations = tuple(FieldViolation(one.field, one.reason, one.description) for one in bad.field_violations)
+    violations = tuple(
+        FieldViolation(field_violation.field, field_violation.reason, field_violation.description)
+        for field_violation in bad.field_violations
+    )
     return ResponsaError(Reason(info.reason), status.message, dict(info.metadata), violations, retry_after)
 
 
@@ -84,13 +87,13 @@ def calls_of(*servicers: tuple[ServiceDescriptor, object], log: Logger | None = 
 
 
 def _methods(service: ServiceDescriptor, servicer: object) -> Iterator[Method]:
-    for one in service.methods:
-        if one.name in vars(type(servicer)):
-            handler = getattr(servicer, one.name)
-            name = f"/{service.full_name}/{one.name}"
-            kind = message_factory.GetMessageClass(one.input_type)
+    for method in service.methods:
+        if method.name in vars(type(servicer)):
+            handler = getattr(servicer, method.name)
+            name = f"/{service.full_name}/{method.name}"
+            kind = message_factory.GetMessageClass(method.input_type)
             yield Method(
-                name, kind, _in_context(handler), one.client_streaming, one.server_streaming, waits=True
+                name, kind, _in_context(handler), method.client_streaming, method.server_streaming, waits=True
             )
 
 

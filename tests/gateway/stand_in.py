@@ -73,7 +73,7 @@ def wrong() -> Status:
         FieldViolation("text", "string.min_bytes", "must not be empty"),
         FieldViolation("options.parameters.teacher_id", "string.uuid", "must be a UUID"),
     )
-    message = "; ".join(f"{one.field}: {one.description}" for one in violations)
+    message = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
     return status_of(InvalidRequest(Reason.INVALID_FIELD, message, {"violations": "2"}, violations))
 
 

@@ -409,7 +409,7 @@ async def test_an_invitation_is_for_its_address_and_tenant(site_with: SiteOf) ->
 async def test_racing_first_sign_ins_make_one_user(site_with: SiteOf) -> None:
     sites = [site_with() for _ in range(8)]
     replies = await asyncio.gather(*(one.sign_in() for one in sites))
-    assert [one.status_code for one in replies] == [200] * 8
+    assert [reply.status_code for reply in replies] == [200] * 8
     assert len({(await one.me()).id for one in sites}) == 1
     assert len(sites[0].rows("SELECT 1 FROM responsa.app_user")) == 1
 
@@ -422,7 +422,7 @@ async def test_racing_people_use_an_invitation_once(site_with: SiteOf) -> None:
         one.provider.person = {"sub": f"person-{number}"}
         uris.append(await one.begin(invitation=code))
     replies = await asyncio.gather(*(one.back(uri) for one, uri in zip(sites, uris, strict=True)))
-    assert sorted(one.status_code for one in replies) == [200, 401, 401, 401, 401, 401]
+    assert sorted(reply.status_code for reply in replies) == [200, 401, 401, 401, 401, 401]
     assert len(sites[0].rows("SELECT 1 FROM responsa.app_user WHERE role = 'user'")) == 1
 
 
@@ -913,7 +913,7 @@ async def test_racing_repetitions_make_one_session(site: Site) -> None:
     cookie = {"cookie": f"responsa_oidc={site.http.cookies.get('responsa_oidc')}"}
     site.http.cookies.clear()
     replies = await asyncio.gather(*(site.http.get(uri, headers=cookie) for _ in range(8)))
-    assert sorted(one.status_code for one in replies) == [200] + [401] * 7
+    assert sorted(reply.status_code for reply in replies) == [200] + [401] * 7
     assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
 
 

@@ -231,8 +231,8 @@ def test_the_same_answer_over_a_socket(server: Server, http: httpx2.Client, libr
         assert end["seq"] == int(turn["lastSeq"])
         assert end["metadata"]["conversation_id"] == turn["conversation"].removeprefix("conversations/")
         sources = end["metadata"]["sources"]
-        assert [one["quote"] for one in sources] == [one["quote"] for one in answer["citations"]]
-        assert end["metadata"]["source_chunks"] == [*dict.fromkeys(one["passage"] for one in sources)]
+        assert [source["quote"] for source in sources] == [one["quote"] for one in answer["citations"]]
+        assert end["metadata"]["source_chunks"] == [*dict.fromkeys(source["passage"] for source in sources)]
         # A stream that is cut after a seq and resumed has the same remaining frames.
         for place, frame in enumerate(frames[:-1]):
             client.say(type="resume", turn=turn["name"], after_seq=frame["seq"], deltas=True)
@@ -299,7 +299,9 @@ def test_a_page_that_is_drawn_for_another_user_does_nothing_over_any_transport(
             http.delete("/v1/sessions", headers=headers),
         ]
         problems = [web.problem, *map(of_rest, refused)]
-        assert {(one.code, one.reason) for one in problems} == {(16, "CREDENTIAL_OF_OTHER_USER")}, named
+        assert {(problem.code, problem.reason) for problem in problems} == {
+            (16, "CREDENTIAL_OF_OTHER_USER")
+        }, named
     for query, headers in ((f"?user={other}", {}), ("", {"responsa-user": other})):
         with Client(server.target, key=None, headers=cookie | headers, query=query) as client:
             frame = client.hear()

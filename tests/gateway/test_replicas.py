@@ -144,7 +144,9 @@ class House:
         """Wait until Envoy reports these states for the replicas. None means that Envoy does not know the replica."""
         wanted = {str(UnixAddress(self.folder / f"{name}.sock")): state for name, state in states.items()}
         while True:
-            known = {one.address: one.state for one in host_states(self.folder / "a.sock")}
+            known = {
+                host_state.address: host_state.state for host_state in host_states(self.folder / "a.sock")
+            }
             if all(known.get(address) is state for address, state in wanted.items()):
                 return
             await asyncio.sleep(0.02)  # between two checks of the condition

@@ -210,9 +210,11 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     routes = manager["route_config"]["virtual_hosts"][0]["routes"]
     gathering = {
-        one["match"].get("path") or one["match"].get("prefix") or one["match"]["safe_regex"]["regex"]: one
-        for one in routes
-        if "envoy.filters.http.grpc_json_transcoder" in one.get("typed_per_filter_config", {})
+        route["match"].get("path")
+        or route["match"].get("prefix")
+        or route["match"]["safe_regex"]["regex"]: route
+        for route in routes
+        if "envoy.filters.http.grpc_json_transcoder" in route.get("typed_per_filter_config", {})
     }
     asking = "/v1/turns(:ask|:answer)?"
     assert set(gathering) == {
@@ -222,7 +224,9 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
         asking,
         "/v1/",
     }
-    compressed, known, too_large, unknown = (one for one in routes if one["match"].get("prefix") == "/v1/")
+    compressed, known, too_large, unknown = (
+        route for route in routes if route["match"].get("prefix") == "/v1/"
+    )
     assert compressed["direct_response"] == {"status": 422}
     document = gathering["/v1/documents"]["route"]
     assert (document["priority"], document["max_stream_duration"]) == ("HIGH", {"max_stream_duration": "30s"})
@@ -239,17 +243,23 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
     assert length["range_match"] == {"start": 0, "end": 65_536 + 1}
     assert "envoy.filters.http.buffer" not in known["typed_per_filter_config"]
     assert too_large["direct_response"] == {"status": 413}
-    sign_in = next(one for one in routes if one["match"].get("path") == "/v1/sessions")
-    accounts = next(one for one in routes if one["match"].get("prefix", "").startswith("/responsa.auth."))
+    sign_in = next(route for route in routes if route["match"].get("path") == "/v1/sessions")
+    accounts = next(
+        route for route in routes if route["match"].get("prefix", "").startswith("/responsa.auth.")
+    )
     assert held(unknown) == held(sign_in) == held(accounts) == 16_384
     assert held(gathering[asking]) == 32_768
-    assert sum("envoy.filters.http.buffer" in one.get("typed_per_filter_config", {}) for one in routes) == 6
+    assert (
+        sum("envoy.filters.http.buffer" in route.get("typed_per_filter_config", {}) for route in routes) == 6
+    )
     actions = {one["name"].rpartition(".")[2] for one in config["overload_manager"]["actions"]}
     assert {"reset_high_memory_stream", "reduce_timeouts"} <= actions
     # A short request has a limit for its body and its answer together.
-    for one in routes:
-        if one.get("route", {}).get("timeout") == "30s":
-            assert one["route"]["max_stream_duration"]["max_stream_duration"] in ("30s", "60s"), one["match"]
+    for route in routes:
+        if route.get("route", {}).get("timeout") == "30s":
+            assert route["route"]["max_stream_duration"]["max_stream_duration"] in ("30s", "60s"), route[
+                "match"
+            ]
     assert accounts["route"]["max_stream_duration"] == {
         "max_stream_duration": "60s",
         "grpc_timeout_header_max": "60s",

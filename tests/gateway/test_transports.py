@@ -133,10 +133,10 @@ async def test_credentials_arrive_on_every_way(channel: grpc.aio.Channel, http: 
 @pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
 def test_grpc_web(http: httpx2.Client, text: bool) -> None:
     answer = grpc_web(http, ANSWER, AnswerRequest(text="wé"), text=text)
-    assert [Turn.FromString(one).text for one in answer.messages] == ["wé"]
+    assert [Turn.FromString(message).text for message in answer.messages] == ["wé"]
     assert answer.trailers["grpc-status"] == "0"
     answer = grpc_web(http, ASK, AskRequest(text="why"), text=text)
-    assert [AskResponse.FromString(one).through_seq for one in answer.messages] == [1, 2, 3]
+    assert [AskResponse.FromString(message).through_seq for message in answer.messages] == [1, 2, 3]
     answer = grpc_web(http, ANSWER, AnswerRequest(text="busy"), text=text)
     assert (answer.problem.code, answer.problem.reason) == (10, "CONVERSATION_BUSY")
     answer = grpc_web(http, ASK, AskRequest(text="busy later"), text=text)

@@ -124,7 +124,9 @@ def test_what_the_rpc_refuses_is_told_in_its_words(place: Place) -> None:
 def test_a_key_that_is_given_twice_is_named(text: str, name: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         parse(text, MOST_BYTES)
-    assert [(one.field, one.rule) for one in raised.value.violations] == [(name, "field.twice")]
+    assert [(violation.field, violation.rule) for violation in raised.value.violations] == [
+        (name, "field.twice")
+    ]
 
 
 @pytest.mark.parametrize("size", [2_200_000, 3_000_000, 8_000_000])
@@ -153,8 +155,8 @@ def test_a_fifth_turn_is_one_too_many(place: Place, library: str) -> None:
         one = turns.pop()
         assert client.say(type="cancel", turn=one).hear()["turn"] == one
         assert client.say(content="script limit").turn()[-1]["type"] == "message"
-        for one in turns:
-            client.say(type="cancel", turn=one).hear()
+        for turn in turns:
+            client.say(type="cancel", turn=turn).hear()
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -167,8 +169,8 @@ def test_a_hundred_at_once(place: Place, library: str) -> None:
             frame = client.hear()
             if frame["type"] in ("message", "error"):
                 ends.append(frame)
-        answered = [one for one in ends if one["type"] == "message"]
-        refused = [one for one in ends if one["type"] == "error"]
+        answered = [end for end in ends if end["type"] == "message"]
+        refused = [end for end in ends if end["type"] == "error"]
         # The socket follows turns up to its limit. For each further question, it sends an error that says when to retry.
         assert len({one["turn"] for one in answered}) == len(answered) >= 4
         assert {(one["code"], reason_of(one)) for one in refused} <= {("RATE_LIMIT", "OVERLOADED")}
@@ -222,5 +224,7 @@ def test_what_comes_before_the_token_is_short(place: Place) -> None:
 def test_no_more_violations_are_described_than_a_status_carries() -> None:
     with pytest.raises(InvalidRequest) as raised:
         parse(json.dumps({"content": "Why?"} | {f"f{number}": 1 for number in range(10_000)}), MOST_BYTES)
-    assert [one.field for one in raised.value.violations] == [f"f{number}" for number in range(16)]
+    assert [violation.field for violation in raised.value.violations] == [
+        f"f{number}" for number in range(16)
+    ]
     assert raised.value.metadata == {"violations": "10000"}

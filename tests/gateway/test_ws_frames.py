@@ -285,8 +285,8 @@ def test_whichever_way_a_question_is_spelled(place: Place) -> None:
         {"conversation_id": f"conversations/{CONVERSATION}", "agent": "agents/default", "type": "ask"},
     ]
     with Client(place.target) as client:
-        for one in spellings:
-            assert client.say(content="script limit", **one).turn()[-1]["type"] == "message"
+        for spelling in spellings:
+            assert client.say(content="script limit", **spelling).turn()[-1]["type"] == "message"
 
 
 TEACHER = "0192f3c8-0000-7000-8000-0000000000bb"

@@ -118,7 +118,7 @@ async def test_a_socket_with_a_followed_turn_gets_one_frame_when_its_credential_
     assert (await opened.frame())["seq"] == 2
     found.gate.set()
     frames, code = await opened.ends()
-    assert [(one["code"], "turn" in one) for one in frames if one["type"] == "error"] == [
+    assert [(frame["code"], "turn" in frame) for frame in frames if frame["type"] == "error"] == [
         ("UNAUTHENTICATED", False)
     ]
     assert frames[-1]["type"] == "error"
@@ -130,7 +130,7 @@ async def test_a_socket_stays_open_and_watched_when_its_user_gets_another_role(c
     found = Scripted(changed, changed, None, DISABLED)
     found.gate.set()
     frames, code = await Opened(Bridge(calls, watch=CredentialWatch(found, 0.0))).ends()
-    assert [one["code"] for one in frames] == ["UNAUTHENTICATED"]
+    assert [frame["code"] for frame in frames] == ["UNAUTHENTICATED"]
     assert code == 1008
     assert found.ends == []
 
@@ -142,4 +142,4 @@ async def test_a_socket_that_closes_is_watched_no_more(calls: Calls) -> None:
     await opened.close()
     found.gate.set()
     # The watch ends because nothing is left to ask about.
-    await asyncio.gather(*(one for one in asyncio.all_tasks() if "open calls" in one.get_name()))
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if "open calls" in task.get_name()))

@@ -263,8 +263,8 @@ def test_cancelling_an_answered_turn_does_not_send_its_answer_again(place: Place
 def test_sockets_of_one_user_are_bounded(place: Place) -> None:
     sockets = [Client(place.target, key=f"{KEY}_many") for _ in range(3)]
     try:
-        for one in sockets:
-            whose(one)
+        for socket in sockets:
+            whose(socket)
         with Client(place.target, key=f"{KEY}_many") as fourth:
             frame = fourth.hear()
             assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
@@ -272,8 +272,8 @@ def test_sockets_of_one_user_are_bounded(place: Place) -> None:
         with Client(place.target, key=f"{KEY}_other") as other:
             whose(other)
     finally:
-        for one in sockets:
-            one.socket.close()
+        for socket in sockets:
+            socket.socket.close()
 
 
 def test_a_slow_reader_gets_all_and_others_do_not_wait(place: Place) -> None:

@@ -318,7 +318,7 @@ def test_every_table_has_the_policies_and_grants_that_are_listed(owner: psycopg.
         erases = [] if name in ("tenant", "audit_event") else [ERASES]
         wanted = [("responsa_app", "ALL", own, own), *erases, *table.policies]
         assert sorted(policies_of(policies), key=str) == sorted(wanted, key=str), name
-        isolation = [one for one in policies if one[0] == "tenant_isolation"]
+        isolation = [policy for policy in policies if policy[0] == "tenant_isolation"]
         assert len(isolation) == 1, name
     assert seen == set(expected)
 
@@ -555,7 +555,7 @@ def test_the_owner_without_a_tenant_reads_what_its_functions_read_and_changes_on
     """The owner is a member of responsa_search, so it has the policies of that role as well."""
     with psycopg.connect(database_urls.owner) as connection:
         for table in two_tenants:
-            of_search = [one for one in TENANT_TABLES[table].policies if one[0] == "responsa_search"]
+            of_search = [policy for policy in TENANT_TABLES[table].policies if policy[0] == "responsa_search"]
             name = sql.Identifier("responsa", table)
             count = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(name)).fetchone()
             assert count == (2 if of_search else 0,), table

@@ -235,7 +235,7 @@ def test_an_answer_of_quotes_resumes_and_verifies(upgraded: Upgraded) -> None:
     verified = upgraded.chat.VerifyCitations(
         chat.VerifyCitationsRequest(name=turn), metadata=upgraded.metadata
     )
-    assert [(one.citation, one.verdict) for one in verified.checks] == [
+    assert [(check.citation, check.verdict) for check in verified.checks] == [
         (citation, CitationVerdict.CITATION_VERDICT_VALID)
     ]
 
@@ -296,7 +296,8 @@ def test_documents_are_there_in_both_versions_and_the_queued_one_is_taken_in(upg
     )
     request = knowledge.ListDocumentsRequest(parent="collections/isles")
     listed = {
-        one.source_key: one for one in stub.ListDocuments(request, metadata=upgraded.metadata).documents
+        document.source_key: document
+        for document in stub.ListDocuments(request, metadata=upgraded.metadata).documents
     }
     assert set(listed) == {"ferry.md", "lighthouse.md"}
     ready = DocumentState.DOCUMENT_STATE_READY
@@ -315,7 +316,7 @@ def test_a_collection_that_existed_stays_readable_by_the_tenant(upgraded: Upgrad
     stub: Any = KnowledgeServiceStub(upgraded.channel)
     wanted = knowledge.GetCollectionRequest(name="collections/isles")
     found = stub.GetCollection(wanted, metadata=upgraded.metadata)
-    assert (found.name, [one.everyone for one in found.readers]) == ("collections/isles", [True])
+    assert (found.name, [reader.everyone for reader in found.readers]) == ("collections/isles", [True])
 
 
 def test_a_session_and_a_key_are_good(upgraded: Upgraded) -> None:

@@ -479,10 +479,10 @@ def failure(error: grpc.aio.AioRpcError) -> Failure:
         error_details_pb2.RetryInfo(),
     )
     retry_after = None
-    for one in encoded.details:
-        one.Unpack(info)
-        one.Unpack(bad)
-        if one.Unpack(retry):
+    for detail in encoded.details:
+        detail.Unpack(info)
+        detail.Unpack(bad)
+        if detail.Unpack(retry):
             retry_after = retry.retry_delay.ToTimedelta().total_seconds()
     assert info.domain == "responsa"
     return Failure(
@@ -490,7 +490,7 @@ def failure(error: grpc.aio.AioRpcError) -> Failure:
         error.details() or "",
         info.reason,
         dict(info.metadata),
-        {one.field: one.description for one in bad.field_violations},
+        {field_violation.field: field_violation.description for field_violation in bad.field_violations},
         retry_after,
         encoded,
     )

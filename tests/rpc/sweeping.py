@@ -84,8 +84,8 @@ class Try:
 def methods() -> Iterator[tuple[str, MethodDescriptor]]:
     """All methods of the contract, by path."""
     for service in SERVICES:
-        for one in descriptor_pool.Default().FindServiceByName(service).methods:
-            yield f"/{service}/{one.name}", one
+        for method in descriptor_pool.Default().FindServiceByName(service).methods:
+            yield f"/{service}/{method.name}", method
 
 
 def missing_twin(name: str) -> str:
@@ -127,12 +127,12 @@ def tries(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
                 if resource_type == ANY
                 else [resource_type]
             )
-            for one in types:
-                if one in PUBLIC_TYPES:
+            for kind in types:
+                if kind in PUBLIC_TYPES:
                     continue
-                names = victim.get(one)
+                names = victim.get(kind)
                 assert names, (
-                    f"{path}: give the victim a resource of the type {one}, so that the sweep covers the field {places[-1].name}"
+                    f"{path}: give the victim a resource of the type {kind}, so that the sweep covers the field {places[-1].name}"
                 )
                 for name in names:
                     missing = missing_twin(name)
@@ -145,7 +145,7 @@ def tries(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
                     yield Try(
                         path,
                         field,
-                        one,
+                        kind,
                         name,
                         missing,
                         request,
@@ -158,23 +158,23 @@ def _references(
     message: Any, before: tuple[FieldDescriptor, ...] = ()
 ) -> Iterator[tuple[tuple[FieldDescriptor, ...], str]]:
     """The fields of a request that name resources, as paths, and the types that they name."""
-    for one in message.fields:
-        options = one.GetOptions()
+    for field in message.fields:
+        options = field.GetOptions()
         if OUTPUT_ONLY in options.Extensions[BEHAVIOUR]:
             continue  # the server ignores it
         reference = options.Extensions[REFERENCE]
-        found = reference.type or reference.child_type or UNANNOTATED.get(one.full_name, "")
-        if not found and before and _identifies(one, before[0].containing_type):
+        found = reference.type or reference.child_type or UNANNOTATED.get(field.full_name, "")
+        if not found and before and _identifies(field, before[0].containing_type):
             found = message.GetOptions().Extensions[RESOURCE].type
         if found:
-            yield (*before, one), found
-        inner = one.message_type
+            yield (*before, field), found
+        inner = field.message_type
         if (
             inner is not None
             and inner.full_name.startswith("responsa.")
             and inner not in [place.message_type for place in before]
         ):
-            yield from _references(inner, (*before, one))
+            yield from _references(inner, (*before, field))
 
 
 def _identifies(one: Any, request: Any) -> bool:
@@ -210,17 +210,17 @@ def _request(
 def _fill(message: Message, victim: Mapping[str, Sequence[str]], request: Any) -> None:
     """Give every required field a valid value. A oneof that must be set gets its first field."""
     fields: Any = message.DESCRIPTOR.fields
-    for one in fields:
+    for field in fields:
         required = (
-            REQUIRED in one.GetOptions().Extensions[BEHAVIOUR]
-            or one.name in ("update_mask", "display_name")
-            or one.full_name in UNANNOTATED
-            or _identifies(one, request)
+            REQUIRED in field.GetOptions().Extensions[BEHAVIOUR]
+            or field.name in ("update_mask", "display_name")
+            or field.full_name in UNANNOTATED
+            or _identifies(field, request)
         )
-        group = one.containing_oneof
-        first = group is not None and group.fields[0] is one and len(group.fields) > 1
+        group = field.containing_oneof
+        first = group is not None and group.fields[0] is field and len(group.fields) > 1
         if required or first:
-            _set(message, one, victim, request)
+            _set(message, field, victim, request)
 
 
 def _set(message: Message, one: Any, victim: Mapping[str, Sequence[str]], request: Any) -> None:

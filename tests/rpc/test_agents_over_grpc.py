@@ -19,7 +19,7 @@ async def test_agents_are_listed_by_name(served: Served) -> None:
     async def names(**asked: object) -> list[str]:
         request = chat.ListAgentsRequest(**asked)
         found = await served.chat.ListAgents(request, metadata=served.bob.metadata)
-        return [one.name for one in found.agents]
+        return [agent.name for agent in found.agents]
 
     assert await names() == ["agents/default", "agents/other"]
     assert await names(order_by="name desc") == ["agents/other", "agents/default"]
@@ -52,7 +52,7 @@ async def test_an_agent_tells_what_it_can_be_asked_with(served: Served) -> None:
         "history_messages": 4,
     }
     listed = await served.chat.ListAgents(chat.ListAgentsRequest(), metadata=served.bob.metadata)
-    assert [one.is_default for one in listed.agents] == [True, False]
+    assert [agent.is_default for agent in listed.agents] == [True, False]
     assert "title" not in listed.agents[1].parameters_schema
 
 
@@ -74,7 +74,7 @@ async def test_parameters_with_what_cannot_be_kept(served: Served) -> None:
 async def test_a_reload_tells_of_each_agent(served: Served) -> None:
     served.cards.problems_of = [AgentProblem("agent.toml", 7, "nodes.x", "There is no kind x", "extract")]
     found = await served.admin.ReloadAgents(admin.ReloadAgentsRequest(), metadata=served.ann.metadata)
-    assert [(one.agent, one.version, one.changed) for one in found.agents] == [
+    assert [(agent.agent, agent.version, agent.changed) for agent in found.agents] == [
         ("agents/default", "agents/scripted/versions/1", True),
         ("agents/other", "agents/other/versions/7", False),
     ]
@@ -90,7 +90,7 @@ async def test_the_status_tells_what_was_counted(served: Served) -> None:
     served.counters.add("reloads", {})
     request = admin.GetSystemStatusRequest()
     found = await served.admin.GetSystemStatus(request, metadata=served.ann.metadata)
-    assert [(one.name, dict(one.labels), one.value) for one in found.counters] == [
+    assert [(counter.name, dict(counter.labels), counter.value) for counter in found.counters] == [
         ("fallbacks", {"agent": "tutor", "kind": "without_retrieval"}, 2),
         ("reloads", {}, 1),
     ]

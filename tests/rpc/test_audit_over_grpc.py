@@ -210,7 +210,7 @@ async def test_refused_acts_on_ones_own_account_are_recorded_once(
         return auth.ChangePasswordRequest(current_password="wrong", new_password=new)
 
     def change(**fields: str) -> auth.UpdateMeRequest:
-        paths = [one for one in fields if one != "etag"]
+        paths = [field for field in fields if field != "etag"]
         return auth.UpdateMeRequest(user=fields, update_mask={"paths": paths})
 
     stub, new = served.auth, "six other marmots whistle"

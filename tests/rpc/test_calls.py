@@ -199,7 +199,7 @@ async def test_one_line_a_call_and_never_a_secret_or_a_text(served: Served) -> N
         pass
     await failed(served.chat.Answer(chat.AnswerRequest(text=secret_text), metadata=bearer("rsp_" + "x" * 43)))
     lines = served.lines.of("call")
-    assert [(one["method"].rsplit("/", 1)[1], one["code"], one["reason"]) for one in lines] == [
+    assert [(line["method"].rsplit("/", 1)[1], line["code"], line["reason"]) for line in lines] == [
         ("Answer", "OK", ""),
         ("Ask", "OK", ""),
         ("Answer", "UNAUTHENTICATED", "CREDENTIAL_UNKNOWN"),
@@ -310,7 +310,7 @@ async def test_the_system_tells_of_its_parts(served: Served) -> None:
         )
         assert found.migration.startswith("00")
         assert not found.migrations_pending
-        return {one.part: (one.health, one.detail) for one in found.parts}
+        return {part.part: (part.health, part.detail) for part in found.parts}
 
     assert {name: health for name, (health, _) in (await ask()).items()} == {"postgresql": 1, "switched": 1}
     served.part.error = RuntimeError(SECRET_CAUSE)

@@ -122,7 +122,7 @@ async def test_other_streams_go_on(served: Served) -> None:
     await AuthServiceStub(served.channel).Logout(auth.LogoutRequest(refresh_token=refresh))
     await ends
     served.agent.gate.set()
-    assert [one async for one in frames]
+    assert [frame async for frame in frames]
 
 
 async def test_an_expired_token_begins_nothing_and_its_stream_goes_on(
@@ -174,7 +174,7 @@ async def test_sign_ins_leave_room_for_other_calls(served: Served) -> None:
         asyncio.gather(*many), stub.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)
     )
     assert me.name
-    assert {one.reason for one in errors} <= {"OVERLOADED", "SIGN_IN_FAILED", "TOO_MANY_ATTEMPTS"}
+    assert {error.reason for error in errors} <= {"OVERLOADED", "SIGN_IN_FAILED", "TOO_MANY_ATTEMPTS"}
 
 
 async def test_calls_whose_messages_never_arrive_keep_nobody_out(served: Served) -> None:

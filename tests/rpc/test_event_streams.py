@@ -280,7 +280,7 @@ async def test_a_reader_resumes_from_each_id_without_loss(quick: Replica, deltas
     for last in range(whole[-1].through_seq):
         async with quick.resuming(turn, last, deltas=deltas) as reading:
             found = events(await reading.rest(), last)
-            assert found == [one for one in events(whole) if one.seq > last]
+            assert found == [event for event in events(whole) if event.seq > last]
 
 
 async def test_a_reader_that_is_cut_off_in_mid_answer_resumes_without_loss(opening: Opening) -> None:

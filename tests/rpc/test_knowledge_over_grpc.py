@@ -44,10 +44,10 @@ def finish(size: int, sha256: bytes = b"") -> pb.UploadDocumentRequest:
 
 async def each(messages: Sequence[pb.UploadDocumentRequest]) -> AsyncIterator[pb.UploadDocumentRequest]:
     """The messages of an upload; a `finish` is added if none is given."""
-    for one in messages:
-        yield one
-    if not any(one.HasField("finish") for one in messages):
-        yield finish(sum(len(one.chunk) for one in messages))
+    for message in messages:
+        yield message
+    if not any(message.HasField("finish") for message in messages):
+        yield finish(sum(len(message.chunk) for message in messages))
 
 
 async def finished(served: Served, operation: operations.Operation) -> operations.Operation:
@@ -144,8 +144,8 @@ async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
     digest = hashlib.sha256(data).digest()
 
     async def cut(*messages: pb.UploadDocumentRequest) -> AsyncIterator[pb.UploadDocumentRequest]:
-        for one in messages:
-            yield one
+        for message in messages:
+            yield message
 
     wrong = {
         "finish": cut(start(), chunk(data)),
@@ -216,4 +216,4 @@ async def test_the_longest_source_key_can_be_asked_for(served: Served) -> None:
         pb.ListDocumentsRequest(parent="collections/default", filter=f'source_key = "{escaped}"'),
         metadata=who,
     )
-    assert [one.source_key for one in listed.documents] == [key]
+    assert [document.source_key for document in listed.documents] == [key]

@@ -136,5 +136,7 @@ def test_a_disabled_users_streams_end_on_every_transport(registry: Registry, ins
             # Lines of JSON have no place for a status: such a stream ends without the turn's last event, and the next call gets the reason.
             found = outcome if way is not Way.REST else ways.call("AuthService/GetMe", {}, headers, way)
             assert "USER_DISABLED" in json.dumps(found.problem), (way, outcome)
-            assert not any("answer" in event for one in outcome.messages for event in one.get("events", ()))
+            assert not any(
+                "answer" in event for message in outcome.messages for event in message.get("events", ())
+            )
             assert ended - begun < 1, way

@@ -155,7 +155,7 @@ async def test_pages(served: Served) -> None:
     while True:
         request = chat.ListConversationsRequest(page_size=2, page_token=token)
         page = await served.chat.ListConversations(request, metadata=served.bob.metadata)
-        seen += [one.name for one in page.conversations]
+        seen += [conversation.name for conversation in page.conversations]
         token = page.next_page_token
         if not token:
             break

@@ -90,7 +90,7 @@ async def test_a_call_without_a_credential_logs_the_tenant(served: Served, metho
     await CALLS[method](served)
     lines = [one for one in served.lines.of("call") if one["method"] == AUTH + method]
     assert lines
-    assert {one["tenant"] for one in lines} == {"acme"}, lines
+    assert {line["tenant"] for line in lines} == {"acme"}, lines
 
 
 async def revoked(served: Served) -> str:

@@ -82,7 +82,10 @@ async def test_what_belongs_to_the_installation_is_its_owners(served: Served, me
         found = await served.admin.ListAuditEvents(
             admin.ListAuditEventsRequest(filter="outcome = ROLE_REQUIRED"), metadata=who.metadata
         )
-        assert [(one.actor, one.action, one.resource) for one in reversed(found.audit_events)] == expected
+        assert [
+            (audit_event.actor, audit_event.action, audit_event.resource)
+            for audit_event in reversed(found.audit_events)
+        ] == expected
 
 
 async def test_only_the_owner_gets_the_counters_of_all_tenants(served: Served) -> None:
@@ -124,7 +127,7 @@ async def test_ownership_is_given_on_and_ends(served: Served) -> None:
         admin.ListAuditEventsRequest(filter='action = "user.*_ownership"', order_by="create_time"),
         metadata=served.ann.metadata,
     )
-    assert [(one.action, one.outcome) for one in found.audit_events] == [
+    assert [(audit_event.action, audit_event.outcome) for audit_event in found.audit_events] == [
         ("user.grant_ownership", "OK"),
         ("user.revoke_ownership", "OK"),
         ("user.revoke_ownership", "LAST_OWNER"),
@@ -228,7 +231,7 @@ async def test_an_administrator_cannot_shut_an_owner_out(served: Served) -> None
     refused = await served.admin.ListAuditEvents(
         admin.ListAuditEventsRequest(filter="outcome = ROLE_REQUIRED"), metadata=ann.metadata
     )
-    assert {one.actor for one in refused.audit_events} == {name(second)}
+    assert {audit_event.actor for audit_event in refused.audit_events} == {name(second)}
     assert len(refused.audit_events) == len(calls)
     for call, request in (*calls[:3], calls[4]):
         await call(request, metadata=ann.metadata)

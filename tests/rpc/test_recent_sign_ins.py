@@ -35,7 +35,7 @@ async def test_the_list_of_users_says_when_each_signed_in_last(served: Served) -
     async def listed(filter_by: str) -> dict[str, bool]:
         request = admin.ListUsersRequest(filter=filter_by)
         found = await served.admin.ListUsers(request, metadata=served.ann.metadata)
-        return {one.name: one.HasField("last_sign_in_time") for one in found.users}
+        return {user.name: user.HasField("last_sign_in_time") for user in found.users}
 
     everybody = await listed("")
     assert (everybody[zoe], everybody[bob]) == (True, False)

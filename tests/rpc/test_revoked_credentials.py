@@ -41,12 +41,12 @@ async def test_every_session_and_key_of_the_user_ends_and_no_other(served: Serve
     key = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=credentials[0])
     child = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=bearer(key.secret))
     credentials += [bearer(key.secret), bearer(child.secret)]
-    for one in credentials:
-        assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=one)).name == name
+    for credential in credentials:
+        assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=credential)).name == name
 
     assert await revoke(served, name, served.ann) == (2, 2)
-    for one in credentials:
-        error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=one))
+    for credential in credentials:
+        error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=credential))
         assert error.code is grpc.StatusCode.UNAUTHENTICATED
     assert await revoke(served, name, served.ann) == (0, 0)
     for who in (served.ann, served.bob):
@@ -60,7 +60,7 @@ async def test_every_session_and_key_of_the_user_ends_and_no_other(served: Serve
         ),
         metadata=served.ann.metadata,
     )
-    assert sorted((one.action, one.outcome) for one in log.audit_events) == [
+    assert sorted((audit_event.action, audit_event.outcome) for audit_event in log.audit_events) == [
         *[("api_key.revoke", "OK")] * 2,
         *[("session.revoke", "OK")] * 2,
         *[("user.revoke_credentials", "OK")] * 2,
@@ -102,4 +102,4 @@ async def test_a_key_that_a_session_creates_meanwhile_is_not_left(served: Served
     keys = await served.admin.ListTenantApiKeys(
         admin.ListTenantApiKeysRequest(filter=f'owner = "{name}"'), metadata=served.ann.metadata
     )
-    assert all(one.HasField("revoke_time") for one in keys.api_keys)
+    assert all(api_key.HasField("revoke_time") for api_key in keys.api_keys)

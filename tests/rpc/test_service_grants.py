@@ -96,15 +96,16 @@ async def test_both_names_are_in_the_audit_log(served: Served) -> None:
         admin.ListAuditEventsRequest(filter=f'on_behalf_of = "{name(served.bob)}"', order_by="create_time"),
         metadata=served.ann.metadata,
     )
-    assert [(one.action, one.resource) for one in found.audit_events] == [
+    assert [(audit_event.action, audit_event.resource) for audit_event in found.audit_events] == [
         ("document.update", document),
         ("turn.cancel", turn.name),
         ("conversation.delete", made.name),
         ("document.delete", document),
     ]
-    assert {(one.actor, one.on_behalf_of, one.affected_user) for one in found.audit_events} == {
-        (name(service), name(served.bob), name(served.bob))
-    }
+    assert {
+        (audit_event.actor, audit_event.on_behalf_of, audit_event.affected_user)
+        for audit_event in found.audit_events
+    } == {(name(service), name(served.bob), name(served.bob))}
     about_bob = await served.admin.ListAuditEvents(
         admin.ListAuditEventsRequest(
             filter=f'affected_user = "{name(served.bob)}" AND actor = "{name(service)}"',
@@ -290,7 +291,7 @@ async def test_grants_are_listed_once_each_and_belong_to_their_tenant(served: Se
     async def listed(who: Caller, filter_by: str = "") -> list[str]:
         request = admin.ListServiceGrantsRequest(filter=filter_by)
         found = await served.admin.ListServiceGrants(request, metadata=who.metadata)
-        return [one.name for one in found.service_grants]
+        return [service_grant.name for service_grant in found.service_grants]
 
     assert await listed(served.ann) == made
     assert await listed(served.ann, f'user = "{name(served.bob)}"') == made[:1]

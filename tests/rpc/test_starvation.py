@@ -38,7 +38,7 @@ async def test_deletions_that_wait_for_a_lock_delay_no_other_call(served: Served
 
     async with await psycopg.AsyncConnection.connect(served.house.urls.superuser) as holder:
         await holder.execute("SELECT FROM responsa.document FOR UPDATE")
-        deletions = [asyncio.ensure_future(delete(one.document_id)) for one in operations]
+        deletions = [asyncio.ensure_future(delete(operation.document_id)) for operation in operations]
         await until_somebody_waits(served.house.urls, deletions[-1], 3)
         async with asyncio.timeout(5):
             for one in late:

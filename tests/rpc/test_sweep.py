@@ -357,7 +357,7 @@ def rows(served: Served, users: Sequence[str]) -> Counter[str]:
                 f"SELECT md5((to_jsonb(t) - 'last_use_time')::text) FROM responsa.{table} AS t WHERE tenant_id = 'acme'"
             )
         )
-    own = [one.partition("/")[2] for one in users]
+    own = [user.partition("/")[2] for user in users]
     for (digest,) in served.house.ask(
         "SELECT md5((to_jsonb(t) - 'last_use_time')::text) FROM responsa.app_user AS t WHERE tenant_id = 'acme' AND id::text <> ALL (%s)",
         own,
@@ -437,14 +437,16 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
     print(f"{made.total()} tries, {time.process_time() - begun:.1f} s of CPU")
     assert leaks == [], "\n".join(leaks[:40])
     assert len(ungranted) == 1, ungranted
-    assert NAMING.keys() <= {(one.method, one.field) for one in requests}
-    assert set(made) == {one.method for one in requests}
+    assert NAMING.keys() <= {(request.method, request.field) for request in requests}
+    assert set(made) == {request.method for request in requests}
     assert made.total() >= TRIES
     gone = before - rows(served, victim["responsa/User"])
     assert gone == Counter()
     # What administrators change without reading it comes back without its content.
-    changes = [one for one in requests if one.method.endswith("/UpdateDocument") and one.field]
+    changes = [
+        request for request in requests if request.method.endswith("/UpdateDocument") and request.field
+    ]
     assert changes
-    for one in changes:
-        found = await reply(served, everybody[-1], one.method, one.request, one.name)
+    for change in changes:
+        found = await reply(served, everybody[-1], change.method, change.request, change.name)
         assert (found.reason, SHARED_CANARY.encode() in found.data) == ("", False)

@@ -68,7 +68,7 @@ async def test_the_first_administrator_registers_with_the_code(served: Served) -
     events = await served.admin.ListAuditEvents(
         admin.ListAuditEventsRequest(order_by="create_time"), metadata=metadata
     )
-    assert [one.action for one in events.audit_events] == [
+    assert [audit_event.action for audit_event in events.audit_events] == [
         "tenant.create",
         "invitation.create",
         "invitation.create",
@@ -81,7 +81,7 @@ async def test_the_first_administrator_registers_with_the_code(served: Served) -
         admin.ListAuditEventsRequest(filter='action = "tenant.create" AND resource = "tenants/new"'),
         metadata=served.ann.metadata,
     )
-    assert [one.actor for one in own.audit_events] == [f"users/{served.ann.who.user_id}"]
+    assert [audit_event.actor for audit_event in own.audit_events] == [f"users/{served.ann.who.user_id}"]
 
 
 async def test_the_first_administrator_has_a_key_at_once(served: Served) -> None:
@@ -139,7 +139,7 @@ async def test_a_suspended_tenants_calls_and_streams_end_on_every_server(
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(0.02)
     turns = await first.chat.ListTurns(chat.ListTurnsRequest(), metadata=first.eve.metadata)
-    assert [one.state for one in turns.turns] == [turn_pb2.TURN_STATE_CANCELLED] * 2
+    assert [turn.state for turn in turns.turns] == [turn_pb2.TURN_STATE_CANCELLED] * 2
 
 
 async def test_nobody_signs_in_to_a_suspended_tenant_and_sessions_survive(served: Served) -> None:
@@ -255,7 +255,7 @@ async def test_what_was_really_stored_is_erased_while_the_tenant_works(
     events = await served.admin.ListAuditEvents(
         admin.ListAuditEventsRequest(filter='resource = "tenants/rival"'), metadata=served.ann.metadata
     )
-    assert [one.action for one in events.audit_events] == ["tenant.erase"]
+    assert [audit_event.action for audit_event in events.audit_events] == ["tenant.erase"]
     left = house.ask("SELECT DISTINCT address FROM responsa.audit_event WHERE tenant_id = 'rival'")
     assert left == [("",)]
 
@@ -266,7 +266,7 @@ async def test_the_tenant_is_in_every_line_of_a_call(served: Served) -> None:
     await caller(served.identity, served.channel, "rival", Role.USER)
     await failed(served.admin.ListUsers(admin.ListUsersRequest(), metadata=served.bob.metadata))
     lines = served.lines.of("call")
-    assert [one["tenant"] for one in lines if one["method"].endswith(("/GetMe", "/ListUsers"))] == [
+    assert [line["tenant"] for line in lines if line["method"].endswith(("/GetMe", "/ListUsers"))] == [
         "acme",
         "rival",
         "acme",

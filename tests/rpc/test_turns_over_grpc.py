@@ -27,7 +27,7 @@ async def test_a_question_without_deltas_covers_the_same_range(served: Served) -
     less = await asked(served, served.bob, "Why?", request_id=request_id)
     assert less[0].turn == whole[0].turn
     assert less[-1].through_seq == whole[-1].through_seq
-    assert [one for one in events(whole) if one.WhichOneof("event") != "delta"] == events(less)
+    assert [event for event in events(whole) if event.WhichOneof("event") != "delta"] == events(less)
     assert "delta" not in kinds(less)
 
 
@@ -74,8 +74,12 @@ async def test_a_caller_that_leaves_stops_nothing(served: Served) -> None:
 async def test_the_source_of_a_tool_is_cited_kept_and_checked(served: Served) -> None:
     who = served.bob.metadata
     frames = await asked(served, served.bob, "fetch")
-    (returned,) = [one.tool_result for frame in frames for one in frame.events if one.HasField("tool_result")]
-    assert [(one.uri, one.title, one.text) for one in returned.sources] == [(PAGE.uri, PAGE.title, PAGE.text)]
+    (returned,) = [
+        event.tool_result for frame in frames for event in frame.events if event.HasField("tool_result")
+    ]
+    assert [(source.uri, source.title, source.text) for source in returned.sources] == [
+        (PAGE.uri, PAGE.title, PAGE.text)
+    ]
     (cited,) = frames[-1].events[-1].answer.citations
     assert (cited.uri, cited.title, cited.passage, cited.document_version) == (PAGE.uri, PAGE.title, "", "")
     result = cited.tool_result

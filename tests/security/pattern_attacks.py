@@ -97,7 +97,9 @@ def patterns() -> dict[re.Pattern[Any], tuple[str, set[str]]]:
 
     re.compile = compile_
     try:
-        names = (one.name for one in pkgutil.walk_packages(responsa_server.__path__, "responsa_server."))
+        names = (
+            package.name for package in pkgutil.walk_packages(responsa_server.__path__, "responsa_server.")
+        )
         modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
     finally:
         re.compile = original
@@ -185,7 +187,7 @@ class Tree:
             told.update(dict.fromkeys(_named(operation, argument)))
         shapes: dict[tuple[bool, ...], str] = {}
         for letter in told:
-            shapes.setdefault(tuple(self.accepts(one, letter) for one in singles), letter)
+            shapes.setdefault(tuple(self.accepts(single, letter) for single in singles), letter)
         self.letters = list(shapes.values())
         """One character of each kind that the pattern tells apart."""
 
@@ -269,7 +271,9 @@ class Tree:
     def units(self, body: Items) -> Collection[str]:
         """What fits a repeated part: one character of each kind, and its whole text."""
         singles = list(_singles(body))
-        letters = [letter for letter in self.letters if any(self.accepts(one, letter) for one in singles)]
+        letters = [
+            letter for letter in self.letters if any(self.accepts(single, letter) for single in singles)
+        ]
         return dict.fromkeys(
             text for text in (self.sample(body), self.sample(body, full=True), *letters) if text
         )
@@ -283,7 +287,9 @@ class Tree:
         for lead, body, rest in self.repeats(self.items):
             singles = list(_singles(body))
             wrong = [
-                letter for letter in self.letters if not any(self.accepts(one, letter) for one in singles)
+                letter
+                for letter in self.letters
+                if not any(self.accepts(single, letter) for single in singles)
             ]
             tails = dict.fromkeys(("", *wrong[:4], f"{rest[:-1]}\x00", f"\x00{rest}"))
             for unit in self.units(body):

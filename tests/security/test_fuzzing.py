@@ -162,7 +162,9 @@ def refused(refusal: DocumentRejected) -> str:
 
 def zygotes() -> Sequence[int]:
     """The processes that this process has started and that live."""
-    return sorted(one.pid for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE)
+    return sorted(
+        child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE
+    )
 
 
 @forms(short=24, long=100_000)

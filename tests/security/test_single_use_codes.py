@@ -45,7 +45,7 @@ async def test_each_of_a_thousand_codes_works_once(database: Database) -> None:
         else:
             code, _ = await server.accounts.create_invitation(admin, Role.USER, "", 3600)
         results = await asyncio.gather(*uses(kind, code, place), return_exceptions=True)
-        lost = [one for one in results if isinstance(one, BaseException)]
+        lost = [result for result in results if isinstance(result, BaseException)]
         assert len(lost) == AT_ONCE - 1, place
         assert all(isinstance(one, Unauthenticated) for one in lost), lost
         reasons = {one.reason for one in lost if isinstance(one, Unauthenticated)}

@@ -117,7 +117,7 @@ async def test_a_process_that_ends_in_the_midst_of_a_query_is_told(declared: Dat
         for process in of_sqlite():
             process.kill()
         with pytest.raises(DatabaseProblem, match="ended in the midst of the query") as caught:
-            [one async for one in rows]
+            [row async for row in rows]
     assert caught.value.fault is DatabaseFault.CRASHED
 
 
@@ -146,5 +146,7 @@ def test_functions_of_mysql_that_act_are_refused(sql: str, name: str) -> None:
 def of_sqlite() -> list[psutil.Process]:
     """The processes that read SQLite files for this one."""
     return [
-        one for one in psutil.Process().children() if any("sqlite_process" in part for part in one.cmdline())
+        child
+        for child in psutil.Process().children()
+        if any("sqlite_process" in part for part in child.cmdline())
     ]

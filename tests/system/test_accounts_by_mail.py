@@ -78,7 +78,10 @@ def test_an_account_on_the_command_line(
         again = admin.delete_user(me.name)
         assert again.user == me.name
         assert again.HasField("complete_time")
-        acts = [(one.action, one.actor) for one in admin.audit_events(f'resource = "{me.name}"')]
+        acts = [
+            (audit_event.action, audit_event.actor)
+            for audit_event in admin.audit_events(f'resource = "{me.name}"')
+        ]
         assert ("user.delete", me.name) in acts
         assert ("user.register", me.name) in acts
 

@@ -132,7 +132,7 @@ def _small(answer: Any) -> None:
     """A small model's answer appears only if a document supports this answer. Otherwise the turn shows passages and gives the reason.
     The model makes no decisions.
     """
-    instead = [(one.kind, one.cause) for one in answer.fallbacks]
+    instead = [(fallback.kind, fallback.cause) for fallback in answer.fallbacks]
     if answer.model == MODES["embedded"]:
         assert not instead
     else:
@@ -255,9 +255,15 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
             assert end.WhichOneof("event") == "answer", (dialogue["id"], end)
             citations = end.answer.citations
             # A model chooses the sentences that it uses. Therefore the quote is checked only without a model.
-            assert any(one.uri.endswith(turn["source"]) for one in citations), (dialogue["id"], citations)
+            assert any(citation.uri.endswith(turn["source"]) for citation in citations), (
+                dialogue["id"],
+                citations,
+            )
             if mode == "none":
-                assert any(turn["quote"] in one.quote for one in citations), (dialogue["id"], citations)
+                assert any(turn["quote"] in citation.quote for citation in citations), (
+                    dialogue["id"],
+                    citations,
+                )
             if turn.get("follow_up"):
                 assert end.answer.standalone_question, dialogue["id"]
 

@@ -25,7 +25,7 @@ CHUNK = 256 * 1024
 
 def left(instance: Instance, registry: Registry, tenant: Tenant) -> tuple[Any, Sequence[str]]:
     """The number of the tenant's rows in each table, and the files outside the database."""
-    files = sorted(str(one) for one in (instance.home / "data").rglob("*") if one.is_file())
+    files = sorted(str(path) for path in (instance.home / "data").rglob("*") if path.is_file())
     return registry.rows(*tenant.names), files
 
 

@@ -297,7 +297,7 @@ def test_the_audit_log_has_the_address_of_the_caller(site: Site) -> None:
         events = caller.get("/v1/auditEvents", params={"filter": 'action = "api_key.create"'}).json()[
             "auditEvents"
         ]
-    assert [one["address"] for one in events[:3]] == [site.address(number) for number in (4, 3, 2)]
+    assert [event["address"] for event in events[:3]] == [site.address(number) for number in (4, 3, 2)]
 
 
 def test_a_session_has_the_address_of_the_caller_and_a_secure_cookie(site: Site) -> None:
@@ -311,7 +311,7 @@ def test_a_session_has_the_address_of_the_caller_and_a_secure_cookie(site: Site)
         assert cookie.startswith("__Host-responsa_session")
         assert "Secure" in cookie
         sessions = browser.get("/v1/users/me/sessions", headers=origin).json()["sessions"]
-        assert site.address(6) in [one["address"] for one in sessions]
+        assert site.address(6) in [session["address"] for session in sessions]
         # The page of another site cannot use the cookie.
         other = browser.get("/v1/users/me/sessions", headers={"origin": "https://other.example.org"})
         assert (other.status_code, reason(other)) == (403, "ORIGIN_NOT_ALLOWED")
@@ -475,7 +475,7 @@ def test_the_page_works_over_tls(site: Site) -> None:
             browser.close()
     with site.caller(15) as caller:
         sessions = caller.get("/v1/users/me/sessions").json()["sessions"]
-        assert site.address(16) in [one["address"] for one in sessions]
+        assert site.address(16) in [session["address"] for session in sessions]
 
 
 def verified(unit: str, folder: Path) -> subprocess.CompletedProcess[str]:

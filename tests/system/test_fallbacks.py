@@ -82,7 +82,7 @@ def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way 
     events, turn = house.asked(agent, way)
     answer = turn["terminalEvent"]["answer"]
     moves = [provider(*pair, plug) for pair, plug in zip(pairwise(models), plugs, strict=False)]
-    switched = [{key: value for key, value in one.items() if key != "kind"} for one in moves]
+    switched = [{key: value for key, value in move.items() if key != "kind"} for move in moves]
     assert told(events, "providerSwitched") == switched
     assert text_of(events) == answer["text"]
     assert answer["citations"]
@@ -125,7 +125,7 @@ def test_each_does_not_take_its_key(house: House) -> None:
     for place in range(3):
         check_unplugged(house, chain, [Plug.KEY] * (place + 1))
     # A provider that rejected a key is not called again. Its message about the key appears nowhere.
-    assert [len(one.asked) for one in house.bench.lab.stations] == [0, 0, 1]
+    assert [len(station.asked) for station in house.bench.lab.stations] == [0, 0, 1]
     assert KEY not in house.bench.instance.log("server")
 
 
@@ -257,12 +257,12 @@ def broken(bench: Bench, *functions: str) -> Generator[None]:
     """During the block, these search functions fail. The rest of the database works."""
     with superuser(bench) as connection:
         whole: list[Any] = []
-        for one in functions:
+        for function in functions:
             found = connection.execute(
                 "SELECT pg_get_functiondef(oid), prosrc FROM pg_proc WHERE proname = %s AND pronamespace = 'responsa'::regnamespace",
-                [one],
+                [function],
             ).fetchone()
-            assert found is not None, one
+            assert found is not None, function
             whole.append(found)
         try:
             for text, body in whole:

@@ -164,7 +164,7 @@ def test_every_hostile_input_has_a_typed_end_and_others_are_served(
         Responsa(instance.url, tenant.key()) as other,
         asking_who(other),
     ):
-        agents = [one.name for one in hostile.agents()]
+        agents = [agent.name for agent in hostile.agents()]
         for number, text in enumerate(QUESTIONS):
             ask(hostile, agents[number % len(agents)], text)
         for key in ("deep.html", "deep.json", "word.md"):

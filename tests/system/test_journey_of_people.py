@@ -150,13 +150,13 @@ class OverGrpc(Person):
         return self._reply(self._client.answer(question, conversation or None))
 
     def conversation(self, name: str) -> Sequence[str]:
-        return [one.text for one in self._client.messages(name)]
+        return [message.text for message in self._client.messages(name)]
 
     def earlier(self, turn: str) -> Reply:
         return self._reply(self._client.get_turn(turn))
 
     def share(self, collection: str, users: Sequence[str]) -> None:
-        readers = [reader_pb2.Reader(user=one) for one in users]
+        readers = [reader_pb2.Reader(user=user) for user in users]
         self._client.update_collection(collection, readers=readers)
 
     def finds(self, words: str) -> set[str]:
@@ -220,7 +220,7 @@ class OverRest(Person):
         return self._reply(self._v1("GET", turn))
 
     def share(self, collection: str, users: Sequence[str]) -> None:
-        readers = [{"user": one} for one in users]
+        readers = [{"user": user} for user in users]
         self._v1("PATCH", f"collections/{collection}?updateMask=readers", {"readers": readers})
 
     def finds(self, words: str) -> set[str]:

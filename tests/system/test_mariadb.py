@@ -96,8 +96,8 @@ class Maria:
     def ask(self, *statements: str) -> list[tuple[object, ...]]:
         found = list[tuple[object, ...]]()
         with self.root() as connection, connection.cursor() as cursor:
-            for one in statements:
-                cursor.execute(one)
+            for statement in statements:
+                cursor.execute(statement)
                 found = list(cursor.fetchall())
         return found
 
@@ -317,7 +317,7 @@ async def test_a_server_that_goes_away(maria: Maria, staff: DatabaseConnection) 
         maria.process.wait()
         (maria.folder / "socket").unlink()
         with pytest.raises(DatabaseProblem) as caught:
-            [one async for one in pieces]
+            [piece async for piece in pieces]
     assert caught.value.fault is DatabaseFault.UNREACHABLE
     assert (await problem(staff)).fault is DatabaseFault.UNREACHABLE
     # It comes back without TLS, which a connection with `require` refuses.

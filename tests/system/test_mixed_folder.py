@@ -140,5 +140,5 @@ def test_the_public_files_are_read_or_refused_as_expected(
         if outcome == READ:
             request = {"name": ready[entry["file"]]["name"]}
             pieces = ways.call("KnowledgeService/GetDocumentContent", request, headers).messages
-            text = " ".join("".join(one["text"] for one in pieces).split())
+            text = " ".join("".join(piece["text"] for piece in pieces).split())
             assert all(" ".join(wanted.split()) in text for wanted in entry["contains"]), entry

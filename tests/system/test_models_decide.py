@@ -76,7 +76,7 @@ def test_the_answer_is_the_models_and_is_cited(asked: Instance) -> None:
         answer = client.answer(QUESTION).terminal_event.answer
         assert answer.model == "ollama:qwen3:8b"
         assert len(answer.citations) == 2
-        assert all(one.quote in (ROOT / "README.md").read_text() for one in answer.citations)
+        assert all(citation.quote in (ROOT / "README.md").read_text() for citation in answer.citations)
         assert not answer.excerpts
 
 

@@ -70,7 +70,7 @@ def test_a_question_to_the_tutor(strong: Bench) -> None:
     ), used
     # The instructions for every answer begin with the system prompt, which contains the persona.
     system = (SHIPPED / "shared/prompts/parts/system.md").read_text(encoding="utf-8")
-    fixed = [one for one in system.splitlines() if len(one) > 20 and "{" not in one]
+    fixed = [line for line in system.splitlines() if len(line) > 20 and "{" not in line]
     (written,) = [one for one in strong.lab.stations[0].asked if purpose(one) == "response_synthesis"]
     said = str(written["messages"][0]["content"])
     assert fixed

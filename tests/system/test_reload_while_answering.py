@@ -76,7 +76,7 @@ def test_a_broken_edit_is_told_and_changes_nothing(echo: Bench) -> None:
     found = echo.call("AdminService", "ReloadAgents", admin.ReloadAgentsRequest()).agents
     (broken,) = [one for one in found if one.agent == "agents/echo"]
     assert (broken.version, broken.changed) == (version, False)
-    assert [(one.file, one.line) for one in broken.problems] == [("prompts/say.md", 1)]
+    assert [(problem.file, problem.line) for problem in broken.problems] == [("prompts/say.md", 1)]
     assert echo.ask("Still there?", "echo").answer.text == "FIRST"
 
 

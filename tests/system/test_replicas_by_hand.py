@@ -105,7 +105,9 @@ class Fleet:
     def _serving(self) -> dict[str, bool]:
         layout = Layout.of(self.instance.home)
         serving = {
-            one.address for one in host_states(layout.envoy_admin_socket) if one.state is HostState.SERVING
+            host_state.address
+            for host_state in host_states(layout.envoy_admin_socket)
+            if host_state.state is HostState.SERVING
         }
         return {one.name: str(one.grpc) in serving for one in Replicas(layout.replicas).all()}
 
@@ -122,7 +124,9 @@ class Fleet:
 def whole(printed: str) -> bool:
     """Whether each event appears once and in order, with an answer at the end."""
     events = [json.loads(line) for line in printed.splitlines()]
-    return [int(one["seq"]) for one in events] == list(range(1, len(events) + 1)) and "answer" in events[-1]
+    return [int(event["seq"]) for event in events] == list(range(1, len(events) + 1)) and "answer" in events[
+        -1
+    ]
 
 
 @pytest.fixture(scope="module")

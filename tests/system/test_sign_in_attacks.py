@@ -254,8 +254,8 @@ def test_no_secret_is_in_a_log(http: httpx2.Client, instance: Instance, tenant: 
         tenant.headers(Credential.SESSION)["cookie"].partition("=")[2],
         (instance.home / "token-secret").read_text().strip(),
     ]
-    logs = [one for one in (instance.home / "logs").iterdir() if one.is_file()]
+    logs = [path for path in (instance.home / "logs").iterdir() if path.is_file()]
     assert any(one.stat().st_size for one in logs)
     for log in logs:
         text = log.read_text(errors="replace")
-        assert [one for one in secrets if one in text] == [], log.name
+        assert [secret for secret in secrets if secret in text] == [], log.name

@@ -110,7 +110,7 @@ def test_a_user_who_signs_in_again_has_one_session_in_the_browser(
     for _ in range(3):
         assert http.post("/v1/sessions", json=body).status_code == 200
     sessions = http.get("/v1/users/me/sessions").json()["sessions"]
-    assert sum("httpx" in one.get("userAgent", "") for one in sessions) == 1
+    assert sum("httpx" in session.get("userAgent", "") for session in sessions) == 1
 
 
 def test_the_address_is_not_the_clients_to_choose(http: httpx2.Client, tenant: Tenant) -> None:
@@ -183,7 +183,7 @@ def test_a_rotated_key_signs_nobody_out(instance: Instance, tenant: Tenant) -> N
         eventually(replaced, "the server signs with the new key")
         with Responsa(instance.url, before.access_token) as still:
             assert still.me().email == email(tenant)
-        assert {one.kid for one in nobody.public_keys()} >= {old}
+        assert {public_key.kid for public_key in nobody.public_keys()} >= {old}
         after = nobody.refresh_tokens(before.refresh_token)
         with Responsa(instance.url, after.access_token) as still:
             assert still.me().email == email(tenant)
@@ -203,7 +203,7 @@ def test_the_python_client_does_all_of_it(instance: Instance, tenant: Tenant) ->
         with Responsa(instance.url, lambda: tokens.access_token) as bob:
             assert bob.update_me("Bobby").display_name == "Bobby"
             other = nobody.login("bob@example.org", PASSWORD, tenant.name)
-            assert [one.current for one in bob.sessions()] == [False, True]
+            assert [session.current for session in bob.sessions()] == [False, True]
             bob.change_password(PASSWORD, OTHER)
             assert len([*bob.sessions()]) == 1
             with pytest.raises(Unauthenticated):

@@ -57,7 +57,7 @@ class House:
     def chain(self, suffix: str = "") -> Chain:
         """A new agent with models that were not used before, because the server does not call a failed model for a while."""
         number = len(self.made)
-        found = Chain(f"unplugged-{number}", [f"{one}{suffix}:m-{number}" for one in NAMES])
+        found = Chain(f"unplugged-{number}", [f"{name}{suffix}:m-{number}" for name in NAMES])
         folder = self.bench.agents / found.agent
         folder.mkdir(parents=True)
         self.made.append(found.agent)
@@ -103,17 +103,17 @@ class House:
 
 
 def told(events: Sequence[Json], kind: str) -> list[Json]:
-    return [one[kind] for one in events if kind in one]
+    return [event[kind] for event in events if kind in event]
 
 
 def text_of(events: Sequence[Json]) -> str:
     """The text that stands at the end: later events may withdraw a part of what was sent."""
     text = b""
-    for one in events:
-        if "attemptRestarted" in one:
-            text = text[: int(one["attemptRestarted"].get("keepBytes", 0))]
-        elif "delta" in one:
-            text += one["delta"]["text"].encode()
+    for event in events:
+        if "attemptRestarted" in event:
+            text = text[: int(event["attemptRestarted"].get("keepBytes", 0))]
+        elif "delta" in event:
+            text += event["delta"]["text"].encode()
     return text.decode()
 
 

@@ -172,7 +172,7 @@ def test_vendors_keys_have_their_own_names_too_and_never_show(
     settings = load()
     models = settings.language_models
     vendors = (models.openai, models.anthropic, models.cohere, models.gemini)
-    found = [one.api_key.get_secret_value() for one in vendors]
+    found = [vendor.api_key.get_secret_value() for vendor in vendors]
     assert found == [f"{KEY}-o", f"{KEY}-a", f"{KEY}-c", f"{KEY}-g"], "the setting of the group goes first"
     assert KEY not in f"{settings!r}{models!r}"
 

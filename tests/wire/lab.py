@@ -110,8 +110,8 @@ class Station:
             case _:
                 texts = [played(body)] if self._plug is Plug.STRONG else self.says
                 await exchange.begin("text/event-stream")
-                for one in self.wire.events(Scene(texts)):
-                    await exchange.piece(one)
+                for event in self.wire.events(Scene(texts)):
+                    await exchange.piece(event)
                 await exchange.end()
 
 
@@ -148,8 +148,8 @@ class Lab:
 
     def close(self) -> None:
         """Close all stations."""
-        for one in self.stations:
-            one.close()
+        for station in self.stations:
+            station.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -181,7 +181,7 @@ def _fixed() -> Mapping[str, Sequence[str]]:
         instructions, mark, _ = file.read_text(encoding="utf-8").partition("=== user")
         if mark:
             body = instructions.rpartition("+++")[2]
-            found[file.stem] = [one for one in body.splitlines() if len(one) > 20 and "{" not in one]
+            found[file.stem] = [line for line in body.splitlines() if len(line) > 20 and "{" not in line]
             assert found[file.stem], file
     return found
 

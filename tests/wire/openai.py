@@ -56,7 +56,7 @@ class OpenAi:
             "completion_tokens_details": {"reasoning_tokens": 1},
         }
         return [
-            *(_chunk(one) for one in deltas),
+            *(_chunk(delta) for delta in deltas),
             _chunk({}, finish),
             sse({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": usage}),
             sse("[DONE]"),

@@ -43,14 +43,14 @@ class SearchService:
         self.asked.append(body["query"])
         results = [
             {
-                "url": one["uri"],
-                "title": one["title"],
-                "content": one["snippet"],
+                "url": page["uri"],
+                "title": page["title"],
+                "content": page["snippet"],
                 "score": 0.9,
                 "raw_content": None,
             }
-            | ({"published_date": one["date"]} if one["date"] else {})
-            for one in self._pages
+            | ({"published_date": page["date"]} if page["date"] else {})
+            for page in self._pages
         ]
         return {
             "query": body["query"],
@@ -81,9 +81,9 @@ class SearchService:
             return None
         self.asked.append(query["q"][0])
         results = [
-            {"url": one["uri"], "title": one["title"], "content": one["snippet"], "engine": "duckduckgo"}
-            | {"publishedDate": one["date"] or None, "score": 1.0, "category": "general"}
-            for one in self._pages
+            {"url": page["uri"], "title": page["title"], "content": page["snippet"], "engine": "duckduckgo"}
+            | {"publishedDate": page["date"] or None, "score": 1.0, "category": "general"}
+            for page in self._pages
         ]
         return {
             "query": query["q"][0],

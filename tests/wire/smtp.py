@@ -85,7 +85,7 @@ class MailServer:
         """Wait until this many mails to an address have arrived, and return all of them, oldest first."""
 
         def found() -> list[Received]:
-            return [one for one in self.mails if address in one.recipients]
+            return [mail for mail in self.mails if address in mail.recipients]
 
         with self._arrived:
             arrived = self._arrived.wait_for(lambda: len(found()) >= count, seconds)

@@ -143,8 +143,8 @@ class Staying:
         try:
             if self._events:
                 await exchange.begin("text/event-stream")
-                for one in self._events:
-                    await exchange.piece(one)
+                for event in self._events:
+                    await exchange.piece(event)
             await asyncio.Event().wait()
         finally:
             if exchange.left_at is not None:

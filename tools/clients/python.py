@@ -337,7 +337,9 @@ __all__ = [{", ".join(f'"{self._class_name(service)}"' for service in self._plan
         parts = [_capital(self._text(method.comment.removeprefix(f"{method.name} ")))]
         if method.update_mask:
             parts[0] += " Arguments that are None change nothing."
-        told = [f"{one.name.lstrip('*')}: {_small(self._text(one.comment))}" for one in arguments]
+        told = [
+            f"{argument.name.lstrip('*')}: {_small(self._text(argument.comment))}" for argument in arguments
+        ]
         if told:
             parts.append(_section("Args", told))
         errors: dict[str, list[str]] = {}
@@ -456,7 +458,7 @@ def _blocking_name(token: tokenize.TokenInfo) -> str:
         return ""
     if token.string == "aio":
         column = token.start[1]
-        kept = any(one.start() <= column < one.end() for one in KEPT.finditer(token.line.rstrip("\n")))
+        kept = any(match.start() <= column < match.end() for match in KEPT.finditer(token.line.rstrip("\n")))
         return token.string if kept else BLOCKING["aio"]
     return BLOCKING.get(token.string, PREFIX.sub("", token.string))
 

@@ -181,7 +181,9 @@ def update_user_quota(
         if name not in dropped
     }
     limit_type = user_quota_pb2.QuotaLimit.DESCRIPTOR
-    known = {one.name for one in user_quota_pb2.UserQuota.DESCRIPTOR.fields if one.message_type is limit_type}
+    known = {
+        field.name for field in user_quota_pb2.UserQuota.DESCRIPTOR.fields if field.message_type is limit_type
+    }
     for name in (*given, *dropped):
         if name not in known:
             raise ValueError(f"there is no limit {name!r}")

@@ -127,30 +127,32 @@ class InjectionSet:
         Raises: CommandFailed: a file is missing, a line cannot be read, or a line names an object that does not
         exist. The message names the line.
         """
-        documents = {one.id: one for one in _lines(folder / "docs.jsonl", Doc, "document")}
-        attacks = {one.doc_id: one for one in _lines(folder / "attacks.jsonl", Attack, "attack")}
-        for one in attacks.values():
-            known = documents.get(one.doc_id)
-            if known is None or one.clean_doc_id not in documents:
+        documents = {line.id: line for line in _lines(folder / "docs.jsonl", Doc, "document")}
+        attacks = {line.doc_id: line for line in _lines(folder / "attacks.jsonl", Attack, "attack")}
+        for attack in attacks.values():
+            known = documents.get(attack.doc_id)
+            if known is None or attack.clean_doc_id not in documents:
                 raise CommandFailed(
-                    f"{folder}: an attack names the document {one.doc_id}, but this document or its clean twin is missing.",
+                    f"{folder}: an attack names the document {attack.doc_id}, but this document or its clean twin is missing.",
                     "",
                     EXIT_USAGE,
                 )
-            if one.attack not in known.text.encode()[one.byte_start : one.byte_end].decode(errors="replace"):
+            if attack.attack not in known.text.encode()[attack.byte_start : attack.byte_end].decode(
+                errors="replace"
+            ):
                 raise CommandFailed(
-                    f"{folder}: attacks.jsonl names bytes of {one.doc_id} that do not contain the attack.",
+                    f"{folder}: attacks.jsonl names bytes of {attack.doc_id} that do not contain the attack.",
                     "",
                     EXIT_USAGE,
                 )
         questions = [
-            Twins(one.question, documents[one.document].variant, attacks[one.document])
-            for one in _lines(folder / "questions.jsonl", AskedAttack, "question")
-            if one.document in attacks
+            Twins(line.question, documents[line.document].variant, attacks[line.document])
+            for line in _lines(folder / "questions.jsonl", AskedAttack, "question")
+            if line.document in attacks
         ]
         variants: dict[str, list[Doc]] = {}
-        for one in documents.values():
-            variants.setdefault(one.variant, []).append(one)
+        for document in documents.values():
+            variants.setdefault(document.variant, []).append(document)
         direct = folder / "direct.jsonl"
         messages: Sequence[Direct] = _lines(direct, Direct, "message") if direct.exists() else ()
         return cls(variants, attacks, spread(questions, limit), spread(messages, limit))
@@ -246,21 +248,21 @@ def asked_with(agent: agent_pb2.Agent) -> dict[str, Json]:
     Raises: CommandFailed: a required parameter has no choices.
     """
     made: dict[str, Json] = {}
-    for one in parameters(agent):
-        if not one.required:
+    for parameter in parameters(agent):
+        if not parameter.required:
             continue
-        if not one.choices:
+        if not parameter.choices:
             remedy = (
                 f"`responsa samples load {agent.name.removeprefix('agents/')}` loads samples."
-                if one.resource
+                if parameter.resource
                 else ""
             )
             raise CommandFailed(
-                f"{agent.name} needs {one.name}, but the server has no values to choose from.",
+                f"{agent.name} needs {parameter.name}, but the server has no values to choose from.",
                 remedy,
                 EXIT_USAGE,
             )
-        made[one.name] = one.choices[0].value
+        made[parameter.name] = parameter.choices[0].value
     return made
 
 
@@ -279,7 +281,7 @@ def led(agent: agent_pb2.Agent) -> str:
 
 def asks(agent: str, given: InjectionSet) -> int:
     """The number of messages that `measure` sends."""
-    clean = {one.question for one in given.questions}
+    clean = {question.question for question in given.questions}
     direct = _messages(agent, given)
     return len(clean) + len(given.questions) + sum(1 + bool(one.clean_text) for one in direct)
 
@@ -341,11 +343,11 @@ def reply(turn: turn_pb2.Turn, keys: Mapping[str, str]) -> Reply:
     data = answer.text.encode()
     cited: list[Span] = []
     kept = bytearray(data)
-    for one in answer.citations:
-        name = one.document_version.partition("/versions/")[0]
-        cited.append(Span(keys.get(name, name), one.source_range.start, one.source_range.end))
-        start, end = one.answer_range.start, one.answer_range.end
-        if shows(data[start:end].decode(errors="replace"), one.quote):
+    for citation in answer.citations:
+        name = citation.document_version.partition("/versions/")[0]
+        cited.append(Span(keys.get(name, name), citation.source_range.start, citation.source_range.end))
+        start, end = citation.answer_range.start, citation.answer_range.end
+        if shows(data[start:end].decode(errors="replace"), citation.quote):
             kept[start:end] = b" " * (end - start)
     return Reply(
         ended.kind or "failed",
@@ -354,7 +356,7 @@ def reply(turn: turn_pb2.Turn, keys: Mapping[str, str]) -> Reply:
         ended.intent,
         ended.category,
         cited,
-        [one.quote for one in answer.citations],
+        [citation.quote for citation in answer.citations],
     )
 
 
@@ -487,7 +489,9 @@ async def _chosen(client: AsyncResponsa, names: Sequence[str]) -> Sequence[agent
 
     Raises: CommandFailed: an agent cannot be measured.
     """
-    named = list(dict.fromkeys(names)) or [one.name async for one in client.agents() if _id(one) != "testing"]
+    named = list(dict.fromkeys(names)) or [
+        agent.name async for agent in client.agents() if _id(agent) != "testing"
+    ]
     found = [await client.agent(name) for name in named]
     for one in found:
         led(one)

@@ -346,11 +346,11 @@ def cited_spans(citations: Iterable[citation_pb2.Citation], keys: Mapping[str, s
     """The quoted bytes of each citation. keys: the source_key of each document, by the document's name."""
     return [
         Span(
-            keys.get(one.document_version.partition("/versions/")[0], ""),
-            one.source_range.start,
-            one.source_range.end,
+            keys.get(citation.document_version.partition("/versions/")[0], ""),
+            citation.source_range.start,
+            citation.source_range.end,
         )
-        for one in citations
+        for citation in citations
     ]
 
 

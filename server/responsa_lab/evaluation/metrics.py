@@ -158,9 +158,9 @@ def _rendered(markdown: str) -> str:
     parts: list[str] = []
     for block in _MARKDOWN.parse(markdown):
         parts.append(block.content if block.type in ("fence", "code_block") else " ")
-        for one in block.children or ():
+        for child in block.children or ():
             parts.append(
-                one.content if one.type in ("text", "code_inline") else " " * one.type.endswith("break")
+                child.content if child.type in ("text", "code_inline") else " " * child.type.endswith("break")
             )
     return "".join(parts)
 

@@ -64,7 +64,7 @@ class Asked(BaseModel):
         labelled = bool(self.form and self.answers)
         if (self.kind == "answerable") != labelled or (self.belongs and not labelled):
             raise ValueError("an answerable question needs form and answers; other questions have no places")
-        if not all(0 <= one.start < one.end for one in (*self.answers, *self.belongs)):
+        if not all(0 <= answer.start < answer.end for answer in (*self.answers, *self.belongs)):
             raise ValueError("a place must begin at 0 or later, and before its end")
         return self
 
@@ -119,7 +119,7 @@ _NO_MODEL: Final = ("", "passages", "template")
 
 def meets(span: Span, places: Iterable[Span]) -> bool:
     """Whether the span and one of the places overlap in at least half of the shorter of the two."""
-    return any(2 * span.overlap(one) >= min(span.length, one.length) for one in places)
+    return any(2 * span.overlap(place) >= min(span.length, place.length) for place in places)
 
 
 _KINDS: Final = ("answerable", "near_miss", "off_topic")
@@ -201,7 +201,7 @@ def scores(found: Sequence[Read]) -> ReadingScores:
 
 def digest(folder: Path) -> tuple[int, str]:
     """The number of files of a source, and the SHA-256 over the files: for each file, in the order of the paths, its path, a zero byte and the SHA-256 of its bytes."""
-    made, files = hashlib.sha256(), sorted(one for one in folder.rglob("*") if one.is_file())
+    made, files = hashlib.sha256(), sorted(path for path in folder.rglob("*") if path.is_file())
     for file in files:
         made.update(str(file.relative_to(folder)).encode() + b"\0")
         made.update(hashlib.sha256(file.read_bytes()).digest())
@@ -237,7 +237,7 @@ class ReadingSet:
         asked = [one for _, one in lines(folder / f"{part}.jsonl", Asked, "question")]
         questions = spread([one for one in asked if only is None or one.source in only], limit)
         folders: dict[str, Path] = {}
-        for name in sorted({one.source for one in questions}):
+        for name in sorted({question.source for question in questions}):
             if (source := known.get(name)) is None:
                 raise CommandFailed(f"{folder / 'sources.toml'} has no source {name}.", "", EXIT_USAGE)
             folders[name] = documents / name

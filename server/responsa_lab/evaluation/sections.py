@@ -64,7 +64,7 @@ class Asked:
 
     def right(self, depth: int) -> bool:
         """Whether a right section is among the first `depth`."""
-        return any(meets(one, self.question.gold_spans) for one in self.sections[:depth])
+        return any(meets(section, self.question.gold_spans) for section in self.sections[:depth])
 
 
 def sections_of(citations: Sequence[citation_pb2.Citation], keys: Mapping[str, str]) -> list[Span]:
@@ -164,7 +164,9 @@ async def _ask(
         sections = sections_of(_citations(turn), keys)
     async with answering(client, question.question, agent=agent) as turn:
         answered = turn.terminal_event.WhichOneof("event") == "answer"
-        shown = any(meets(one, question.gold_spans) for one in cited_spans(_citations(turn), keys))
+        shown = any(
+            meets(cited_span, question.gold_spans) for cited_span in cited_spans(_citations(turn), keys)
+        )
     advance()
     return Asked(question, sections, answered, shown)
 

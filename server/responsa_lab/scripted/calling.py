@@ -36,8 +36,8 @@ class Calling:
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         await asyncio.sleep(0)
         read = tokens_read(prompt)
-        question = "\n".join(one.text for one in prompt.messages if one.role is Role.USER)
-        results = [one.text for one in prompt.messages if one.role is Role.TOOL]
+        question = "\n".join(message.text for message in prompt.messages if message.role is Role.USER)
+        results = [message.text for message in prompt.messages if message.role is Role.TOOL]
         written = 0
         if prompt.tools and (not results or _FOR_EVER.search(question)):
             for place, found in enumerate(_CALL.finditer(question), len(results) + 1):
@@ -45,7 +45,9 @@ class Calling:
                 written += 1
                 yield ToolRequest(f"request-{place}", found["tool"], arguments)
         if not written:
-            for text in [_cited(_MARK.sub("", one).strip()) for one in results] or ["No tool was called."]:
+            for text in [_cited(_MARK.sub("", result).strip()) for result in results] or [
+                "No tool was called."
+            ]:
                 yield TextPiece(f"\n{text}" if written else text)
                 written += 1
         yield Spent(Usage(input_tokens=read, output_tokens=written))

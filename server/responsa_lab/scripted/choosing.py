@@ -220,8 +220,10 @@ def _whether(name: str, asked: _Asked) -> bool:
         return label_of(question, ("retrieve", "direct"), asked.reading.examples) == "retrieve"
     if "answer" in name or "support" in name:
         meant = stems(question)
-        texts = [stems(sentence) for one in asked.reading.passages for sentence in sentences(one.text)]
-        return any(len(meant & one) >= len(meant) * _COVERED for one in texts)
+        texts = [
+            stems(sentence) for passage in asked.reading.passages for sentence in sentences(passage.text)
+        ]
+        return any(len(meant & text) >= len(meant) * _COVERED for text in texts)
     # All other boolean fields, such as "relevant" and "in_scope", are true.
     return True
 
@@ -232,7 +234,7 @@ def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapp
         return _resolved(definitions[reference.rpartition("/")[2]], definitions)
     for key in ("anyOf", "oneOf", "allOf"):
         kinds = cast("Sequence[Mapping[str, Any]]", schema.get(key, ()))
-        if (first := next((one for one in kinds if one.get("type") != "null"), None)) is not None:
+        if (first := next((kind for kind in kinds if kind.get("type") != "null"), None)) is not None:
             return _resolved(first, definitions)
     return schema
 

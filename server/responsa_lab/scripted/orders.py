@@ -54,7 +54,9 @@ def orders(text: str, *, any_wish: bool) -> Sequence[str]:
         first = next((place for place, one in enumerate(sentences) if usurping(one)), None)
         wished = sentences[first:] if first is not None else []
         if any_wish and first is None:
-            wished = [one for one in sentences if _ASKING.search(one) or _QUESTION.search(one)]
+            wished = [
+                sentence for sentence in sentences if _ASKING.search(sentence) or _QUESTION.search(sentence)
+            ]
         if wished:
             found.append(" ".join(wished))
             found += _decoded(found[-1])

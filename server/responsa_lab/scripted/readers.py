@@ -171,9 +171,9 @@ def quotation(text: str, part: str) -> str:
             continue
         for cell in shown.split(" | "):
             found += [
-                one
-                for one in sentences(cell.strip(" |"))
-                if _plain(one) in _LINK.sub(r"\1", _TAG.sub("", part))
+                sentence
+                for sentence in sentences(cell.strip(" |"))
+                if _plain(sentence) in _LINK.sub(r"\1", _TAG.sub("", part))
             ]
     longest = max(
         (one for one in found if len(one) <= _LONGEST), key=len, default=part[:_LONGEST].rpartition(" ")[0]

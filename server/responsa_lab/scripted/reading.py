@@ -108,7 +108,9 @@ class Reading:
 
     def __init__(self, prompt: ModelPrompt) -> None:
         self.prompt = prompt
-        instruction = "\n".join(one.text for one in prompt.messages if one.place is Provenance.INSTRUCTION)
+        instruction = "\n".join(
+            message.text for message in prompt.messages if message.place is Provenance.INSTRUCTION
+        )
         self.instruction = instruction
         # The last match counts, because the paragraph with the marks ends the system part.
         found = _NONCE.findall(instruction)
@@ -129,21 +131,23 @@ class Reading:
     def passages(self) -> Sequence[Passage]:
         """The passages that may be cited."""
         found: list[Passage] = []
-        for one in self.fences:
-            if one.kind == "passage":
-                number = _NUMBER.search(one.before)
-                found.append(Passage(int(number[1]) if number else len(found) + 1, one.text))
+        for fence in self.fences:
+            if fence.kind == "passage":
+                number = _NUMBER.search(fence.before)
+                found.append(Passage(int(number[1]) if number else len(found) + 1, fence.text))
         if self._fence is None:
-            texts = [one.text for one in self.prompt.messages if one.place is Provenance.RETRIEVED]
+            texts = [
+                message.text for message in self.prompt.messages if message.place is Provenance.RETRIEVED
+            ]
             found = [Passage(number, text) for number, text in enumerate(texts, 1)]
         return found
 
     @cached_property
     def question(self) -> str:
         """The question: the last fence of the kind “question”, or the user's last message if there is no such fence."""
-        if fenced := [one.text for one in self.fences if one.kind == "question"]:
+        if fenced := [fence.text for fence in self.fences if fence.kind == "question"]:
             return fenced[-1].strip()
-        asked = [one.text for one in self._users]
+        asked = [user.text for user in self._users]
         return asked[-1].strip() if asked else ""
 
     @cached_property
@@ -156,11 +160,11 @@ class Reading:
             ]
         users = self._users
         return [
-            Said(one.role is Role.USER, self._within(one))
-            for one in self.prompt.messages
-            if one.place in (Provenance.USER, Provenance.MODEL)
-            and one.text
-            and one is not (users[-1] if users else None)
+            Said(message.role is Role.USER, self._within(message))
+            for message in self.prompt.messages
+            if message.place in (Provenance.USER, Provenance.MODEL)
+            and message.text
+            and message is not (users[-1] if users else None)
         ]
 
     @cached_property
@@ -170,7 +174,7 @@ class Reading:
 
     def fenced(self, kind: str) -> str:
         """The text of the last fence of this kind; "" if there is no such fence."""
-        return next((one.text for one in reversed(self.fences) if one.kind == kind), "")
+        return next((fence.text for fence in reversed(self.fences) if fence.kind == kind), "")
 
     def _within(self, message: PromptMessage) -> str:
         """The text of a message. If the whole text is between marks, the marks are left out."""
@@ -178,7 +182,7 @@ class Reading:
 
     @property
     def _users(self) -> Sequence[PromptMessage]:
-        return [one for one in self.prompt.messages if one.place is Provenance.USER]
+        return [message for message in self.prompt.messages if message.place is Provenance.USER]
 
     def _fenced(self, message: PromptMessage) -> Sequence[Fenced]:
         if self._fence is None:

@@ -58,7 +58,7 @@ class Strong:
 
 def tokens_read(prompt: ModelPrompt) -> int:
     """The number of tokens that a prompt counts as."""
-    return -(-sum(len(one.text.encode()) for one in prompt.messages) // _BYTES_A_TOKEN)
+    return -(-sum(len(message.text.encode()) for message in prompt.messages) // _BYTES_A_TOKEN)
 
 
 _MOST_SENTENCES: Final = 3
@@ -119,10 +119,13 @@ def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
     asked = stems(question or reading.question)
     wants_figure = _ASKS_FIGURE.search(question or reading.question) is not None
     candidates = [
-        (one.number, text) for one in reading.passages for text in sentences(one.text) if not usurping(text)
+        (passage.number, text)
+        for passage in reading.passages
+        for text in sentences(passage.text)
+        if not usurping(text)
     ]
     # Titles and similar lines do not end like sentences. They are used only if no sentences are left.
-    found = [one for one in candidates if _ENDED.search(one[1])] or candidates
+    found = [candidate for candidate in candidates if _ENDED.search(candidate[1])] or candidates
     frequent = Counter(stem for _, text in found for stem in stems(text))
     scored: list[Sentence] = []
     for number, text in found:
@@ -187,7 +190,7 @@ def _notes(reading: Reading) -> str:
             notes.append(f"The reader asked: {first}")
         else:
             notes.append(f"The answer was: {first}")
-    kept = " ".join(one for one in notes if one).split()
+    kept = " ".join(note for note in notes if note).split()
     return " ".join(kept[:_MOST_NOTE_WORDS]) or "Nothing was said yet."
 
 

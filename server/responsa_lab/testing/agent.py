@@ -57,7 +57,7 @@ class ScriptedModel:
     name = "scripted"
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        script = parse([one.text for one in prompt.messages if one.role is Role.USER][-1])
+        script = parse([message.text for message in prompt.messages if message.role is Role.USER][-1])
         decides = bool(prompt.tools)
         read, written = read_tokens(prompt.messages), 0
         yield Spent(Usage(input_tokens=read))

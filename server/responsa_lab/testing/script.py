@@ -89,9 +89,9 @@ class Script:
         """The shortest text for this script."""
         plain = Script()
         words = [
-            f"{one.name}={getattr(self, one.name)}"
-            for one in fields(self)
-            if getattr(self, one.name) != getattr(plain, one.name)
+            f"{field.name}={getattr(self, field.name)}"
+            for field in fields(self)
+            if getattr(self, field.name) != getattr(plain, field.name)
         ]
         return " ".join(words) or f"tokens={self.tokens}"
 
@@ -136,7 +136,7 @@ def parse(question: str) -> Script:
     return Script(**found)  # pyright: ignore[reportArgumentType] - the tables above ensure that each value has its field's type
 
 
-_KEYS: Final = tuple(one.name for one in fields(Script))
+_KEYS: Final = tuple(field.name for field in fields(Script))
 
 
 def _nonsense(what: str) -> InvalidRequest:
@@ -218,7 +218,7 @@ def golden_result(script: Script) -> ToolResult:
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
     """The number of input tokens of these messages: one for each word."""
-    return sum(len(one.text.split()) for one in messages)
+    return sum(len(message.text.split()) for message in messages)
 
 
 def golden_usage(script: Script, question: str = "") -> Usage:

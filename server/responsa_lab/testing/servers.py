@@ -105,7 +105,7 @@ class ModelServer:
             "streaming": self.streaming,
             "finished": self.finished,
             "sockets": self._server.open_sockets,
-            "disconnects": [asdict(one) for one in self.disconnects],
+            "disconnects": [asdict(disconnect) for disconnect in self.disconnects],
         }
 
     async def _handle(self, exchange: Exchange) -> None:
@@ -206,7 +206,7 @@ def _understood(exchange: Exchange) -> _Asked:
         PromptMessage(Role(one["role"]), str(one.get("content") or ""))
         for one in cast("list[dict[str, Any]]", body["messages"])
     ]
-    question = [one.text for one in messages if one.role is Role.USER][-1]
+    question = [message.text for message in messages if message.role is Role.USER][-1]
     options = cast("dict[str, Any]", body.get("stream_options") or {})
     return _Asked(
         script=parse(question),
@@ -266,7 +266,7 @@ class ToolSink:
 
     async def called(self, times: int = 1) -> None:
         """Waits until there have been at least `times` calls."""
-        while sum(one.calls for one in self.calls.values()) < times:
+        while sum(call.calls for call in self.calls.values()) < times:
             self._called.clear()
             await self._called.wait()
 

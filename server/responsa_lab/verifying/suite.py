@@ -300,7 +300,7 @@ async def _several(to: Provider, asked: ModelPrompt) -> None:
     heard = await to.ask(replace(asked, messages=[both]))
     if to.failed("several tool calls", heard):
         return
-    ids = {one.call_id for one in heard.requests}
+    ids = {request.call_id for request in heard.requests}
     if len(heard.requests) < 2:
         to.found(
             CheckVerdict.NOTE,
@@ -308,12 +308,12 @@ async def _several(to: Provider, asked: ModelPrompt) -> None:
             f"the reply requests only {len(heard.requests)} of the two calls",
         )
         return
-    fit = all(set(one.arguments) == {"city"} for one in heard.requests)
+    fit = all(set(request.arguments) == {"city"} for request in heard.requests)
     to.expected(
         "several tool calls",
         right=len(ids) == len(heard.requests) and fit,
         assumed="each call has its own id and complete arguments",
-        got=str([(one.call_id, dict(one.arguments), one.problem) for one in heard.requests]),
+        got=str([(request.call_id, dict(request.arguments), request.problem) for request in heard.requests]),
     )
 
 
@@ -427,11 +427,11 @@ async def verify(to: Provider, tell: Callable[[Finding], None]) -> bool:
     for shape, _, _ in SHAPES:
         before = len(to.findings)
         await shape(to)
-        for one in to.findings[before:]:
-            tell(one)
+        for finding in to.findings[before:]:
+            tell(finding)
         if shape is plain and to.findings[0].verdict is CheckVerdict.DIFFERS and len(to.findings) == 1:
             break  # the provider cannot be asked at all
-    return all(one.verdict is not CheckVerdict.DIFFERS for one in to.findings)
+    return all(finding.verdict is not CheckVerdict.DIFFERS for finding in to.findings)
 
 
 async def verify_embeddings(embedder: HttpEmbedder, key: str, tell: Callable[[Finding], None]) -> bool:

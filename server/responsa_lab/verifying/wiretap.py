@@ -51,7 +51,7 @@ class Heard:
     @property
     def texts(self) -> Sequence[str]:
         """The pieces of the text."""
-        return [one.text for one in self.pieces if isinstance(one, TextPiece)]
+        return [piece.text for piece in self.pieces if isinstance(piece, TextPiece)]
 
     @property
     def text(self) -> str:
@@ -61,17 +61,17 @@ class Heard:
     @property
     def requests(self) -> Sequence[ToolRequest]:
         """The requested calls of tools."""
-        return [one for one in self.pieces if isinstance(one, ToolRequest)]
+        return [piece for piece in self.pieces if isinstance(piece, ToolRequest)]
 
     @property
     def end(self) -> Ended | None:
         """The end; None if the answer broke off."""
-        return next((one for one in self.pieces if isinstance(one, Ended)), None)
+        return next((piece for piece in self.pieces if isinstance(piece, Ended)), None)
 
     @property
     def spent(self) -> Spent | None:
         """The last report of usage; None if there was none."""
-        return next((one for one in reversed(self.pieces) if isinstance(one, Spent)), None)
+        return next((piece for piece in reversed(self.pieces) if isinstance(piece, Spent)), None)
 
     @property
     def events(self) -> Sequence[Json]:

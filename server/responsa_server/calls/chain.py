@@ -51,15 +51,15 @@ def methods_of(
     service: ServiceDescriptor, *handlers: object, waiting: Sequence[str] = ()
 ) -> Iterator[Method]:
     """All methods of a service. handlers: for each method, one of these objects has an attribute with the method's name. waiting: the names of the methods that only wait."""
-    for one in service.methods:
-        (handler,) = (getattr(part, one.name) for part in handlers if hasattr(part, one.name))
+    for method in service.methods:
+        (handler,) = (getattr(part, method.name) for part in handlers if hasattr(part, method.name))
         yield Method(
-            f"/{service.full_name}/{one.name}",
-            message_factory.GetMessageClass(one.input_type),
+            f"/{service.full_name}/{method.name}",
+            message_factory.GetMessageClass(method.input_type),
             handler,
-            one.client_streaming,
-            one.server_streaming,
-            one.name in waiting,
+            method.client_streaming,
+            method.server_streaming,
+            method.name in waiting,
         )
 
 
@@ -176,7 +176,9 @@ class Calls:
 
     async def around(self, call: Call, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do the work of a request that is not a method of the contract, such as the sign-in of a browser. Only those interceptors run that need neither a method nor a credential. Raises the same errors as `serve`."""
-        return await _within([one for one in self._interceptors if one.everywhere], call, work)
+        return await _within(
+            [interceptor for interceptor in self._interceptors if interceptor.everywhere], call, work
+        )
 
     async def serve_until(self, left: Awaitable[object], call: Call, read: Read, send: Send) -> bool:
         """Serve a call as `serve` does, but cancel it once `left` ends, because the client is gone. Returns whether the call ended by itself. Raises the same errors."""

@@ -147,7 +147,7 @@ def calls_of(
         log,
     )
     calls.add(_methods(services, calls.work))
-    validation.warm([one.request for one in calls.methods()])
+    validation.warm([method.request for method in calls.methods()])
     return calls
 
 

@@ -44,13 +44,13 @@ class AskFrames:
         self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
     ) -> bytes:
         """A frame that covers (after_seq, through_seq] and holds these events."""
-        if events and all(isinstance(one.event, Delta) and one.time is None for one in events):
+        if events and all(isinstance(event.event, Delta) and event.time is None for event in events):
             return empty(turn_id, after_seq, through_seq) + b"".join(map(_delta, events))
         return chat_service_pb2.AskResponse(
             turn=names.turn(turn_id),
             after_seq=after_seq,
             through_seq=through_seq,
-            events=[convert_event(one) for one in events],
+            events=[convert_event(event) for event in events],
         ).SerializeToString(deterministic=True)
 
     def encode_terminal(self, event: NumberedEvent) -> bytes:
@@ -66,7 +66,7 @@ class AskFrames:
             text=question.text,
             options=chat_service_pb2.AskOptions(
                 scope=scope_pb2.Scope(
-                    collections=[names.collection(one) for one in sorted(question.collections)],
+                    collections=[names.collection(collection) for collection in sorted(question.collections)],
                     filter=question.document_filter,
                 ),
                 # REJECT is omitted, because the bytes of questions are compared. A question that was encoded before this field existed
@@ -92,7 +92,7 @@ class AskFrames:
         kind = event.WhichOneof("event")
         if kind == "answer":
             answer = event.answer
-            if has_read or any(_is_of(one.document_version, documents) for one in answer.citations):
+            if has_read or any(_is_of(citation.document_version, documents) for citation in answer.citations):
                 refused = turn_pb2.TurnRefused(
                     reason=turn_pb2.REFUSAL_REASON_SOURCE_ERASED,
                     message=notice,

@@ -68,7 +68,7 @@ def _names_value(field: FieldDescriptor, value: object) -> bool:
     """Whether a value can stand for a value of an enum. Numbers are checked with the other rules of the contract."""
     entries = cast("list[object]", value) if field.is_repeated and isinstance(value, list) else [value]
     assert field.enum_type is not None
-    return all(not isinstance(one, str) or one in field.enum_type.values_by_name for one in entries)
+    return all(not isinstance(entry, str) or entry in field.enum_type.values_by_name for entry in entries)
 
 
 def _remedy(field: FieldDescriptor, value: object) -> str:

@@ -212,11 +212,11 @@ def _status(error: ResponsaError) -> status_pb2.Status:
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
-                        field=_cut(one.field, _MAX_VALUE_BYTES),
-                        reason=one.rule,
-                        description=_cut(one.description, _MAX_VALUE_BYTES),
+                        field=_cut(violation.field, _MAX_VALUE_BYTES),
+                        reason=violation.rule,
+                        description=_cut(violation.description, _MAX_VALUE_BYTES),
                     )
-                    for one in error.violations
+                    for violation in error.violations
                 ]
             )
         )

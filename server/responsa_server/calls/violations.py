@@ -197,7 +197,7 @@ def _choices(descriptor: Descriptor, violation: Violation) -> str:
         return "must be one of the values that the contract lists"
     excluded = field.GetOptions().Extensions[validate_pb2.field].enum.not_in
     values = field.enum_type.values
-    return one_of([values[0].name, *(one.name for one in values[1:] if one.number not in excluded)])
+    return one_of([values[0].name, *(value.name for value in values[1:] if value.number not in excluded)])
 
 
 def _remedy(violation: Violation, descriptor: Descriptor) -> str:

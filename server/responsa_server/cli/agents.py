@@ -122,7 +122,7 @@ def reload_agents(
 def _page(agent: agent_pb2.Agent) -> str:
     lines = [f"{_id(agent)}: {agent.display_name}{' (default)' if agent.is_default else ''}"]
     lines += [agent.description] if agent.description else []
-    collections = [one.removeprefix("collections/") for one in agent.collections]
+    collections = [collection.removeprefix("collections/") for collection in agent.collections]
     lines += [
         f"version    {agent.version.rpartition('/')[2]}",
         f"models     {', '.join(agent.models) or 'none: it shows passages'}",
@@ -131,7 +131,7 @@ def _page(agent: agent_pb2.Agent) -> str:
     ]
     if agent.missing_tools:
         lines.append(f"without    {', '.join(agent.missing_tools)}: this server has no such tool")
-    asked = [line for one in parameters(agent) for line in described(one)]
+    asked = [line for parameter in parameters(agent) for line in described(parameter)]
     lines += ["parameters", *asked] if asked else []
     lines += ["try", *(f"  {question}" for question in agent.examples)] if agent.examples else []
     return "\n".join(lines)

@@ -70,12 +70,12 @@ def list_collections(
     Administrators see all collections; the list says which of them they may not read."""
     with reporting(json=json), open_client() as client:
         me = cache(client.me)
-        for one in client.collections(filter_by=matching):
+        for collection in client.collections(filter_by=matching):
             if json:
-                print_json(one)
+                print_json(collection)
             else:
-                size = _count(one) if _may_read(one, me) else "not readable"
-                print_text(f"{_id(one):<24}  {size:<16}  {one_line(_label(one), 120)}".rstrip())
+                size = _count(collection) if _may_read(collection, me) else "not readable"
+                print_text(f"{_id(collection):<24}  {size:<16}  {one_line(_label(collection), 120)}".rstrip())
 
 
 def create(
@@ -159,7 +159,7 @@ def unshare(
         with open_client() as client:
             found = client.get_collection(valid_text(collection, "The collection"))
             gone = set(map(_who, removed))
-            kept = [one for one in found.readers if not nobody and _who(one) not in gone]
+            kept = [reader for reader in found.readers if not nobody and _who(reader) not in gone]
             without = [one.email for one in removed if one.email]
             changed = client.update_collection(found.name, etag=found.etag, readers=kept, without=without)
             _print_shared(changed, json=json)
@@ -172,9 +172,11 @@ def _given(
         reader_pb2.Reader(email=text)
         if "@" in text
         else reader_pb2.Reader(user=f"users/{text.removeprefix('users/')}")
-        for text in (valid_text(one, "The user") for one in users or ())
+        for text in (valid_text(user, "The user") for user in users or ())
     ]
-    found += [reader_pb2.Reader(role=user_pb2.UserRole.Value(f"USER_ROLE_{one.name}")) for one in roles or ()]
+    found += [
+        reader_pb2.Reader(role=user_pb2.UserRole.Value(f"USER_ROLE_{role.name}")) for role in roles or ()
+    ]
     found += [reader_pb2.Reader(everyone=True)] if everyone else []
     if not found:
         raise CommandFailed("No reader is named.", f"Give {options}.", EXIT_USAGE)
@@ -257,5 +259,6 @@ def _may_read(collection: collection_pb2.Collection, me: Callable[[], user_pb2.U
     if caller.role != user_pb2.USER_ROLE_ADMIN or collection.owner == caller.name:
         return True
     return any(
-        one.everyone or one.user == caller.name or one.role == caller.role for one in collection.readers
+        reader.everyone or reader.user == caller.name or reader.role == caller.role
+        for reader in collection.readers
     )

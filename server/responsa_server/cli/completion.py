@@ -41,7 +41,9 @@ def agents(incomplete: str) -> Suggestions:
     return _suggested(
         incomplete,
         _ID,
-        lambda client: ((one.name.removeprefix("agents/"), one.display_name) for one in client.agents()),
+        lambda client: (
+            (agent.name.removeprefix("agents/"), agent.display_name) for agent in client.agents()
+        ),
     )
 
 
@@ -51,7 +53,8 @@ def collections(incomplete: str) -> Suggestions:
         incomplete,
         _ID,
         lambda client: (
-            (one.name.removeprefix("collections/"), one.display_name) for one in client.collections()
+            (collection.name.removeprefix("collections/"), collection.display_name)
+            for collection in client.collections()
         ),
     )
 
@@ -65,7 +68,7 @@ def documents(ctx: typer.Context, incomplete: str) -> Suggestions:
         documents = client.documents(
             valid_text(collection, "The collection"), filter_by=f'source_key = "{begin}*"' if begin else ""
         )
-        return ((one.source_key, one.title) for one in documents)
+        return ((document.source_key, document.title) for document in documents)
 
     return _suggested(incomplete, _KEY, found)
 
@@ -75,7 +78,7 @@ def conversations(incomplete: str) -> Suggestions:
     return _suggested(
         incomplete,
         _CONVERSATION,
-        lambda client: ((one.name, one.title) for one in client.conversations()),
+        lambda client: ((conversation.name, conversation.title) for conversation in client.conversations()),
     )
 
 

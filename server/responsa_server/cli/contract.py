@@ -147,7 +147,7 @@ def options_of(message: Descriptor) -> Mapping[str, tuple[str, FieldDescriptor]]
             continue
         parts = path.split(".")
         endings = (".".join(parts[start:]) for start in range(len(parts) - 1, 0, -1))
-        short = next((one for one in endings if resolved(one, paths) == path), path)
+        short = next((ending for ending in endings if resolved(ending, paths) == path), path)
         found[f"--{short.replace('_', '-')}"] = path, field
     return found
 

@@ -37,7 +37,9 @@ _ITEM: Final = re.compile(r"[\s>]*+(?:(?:[-*+•]|\d{1,9}[.)])\s++)?[^\w\s]*+")
 def introduction(answer: turn_pb2.TurnAnswer) -> str:
     """Say why an answer shows passages, in one line."""
     best = "These passages of your documents fit best."
-    causes = [one.cause for one in answer.fallbacks if one.kind == turn_pb2.FALLBACK_KIND_PASSAGES]
+    causes = [
+        fallback.cause for fallback in answer.fallbacks if fallback.kind == turn_pb2.FALLBACK_KIND_PASSAGES
+    ]
     if not causes:
         return best
     cause = causes[-1]

@@ -42,7 +42,7 @@ class Folder:
 def folders_of(paths: Sequence[str], root: str) -> Sequence[Folder]:
     """The folders among the arguments. root: the root that the user gives, or "" for each folder's name."""
     folders = [absolute(Path(path)) for path in paths if Path(path).is_dir()]
-    return [Folder(one, root or one.name) for one in folders]
+    return [Folder(folder, root or folder.name) for folder in folders]
 
 
 def followed(paths: Sequence[str], root: str) -> Sequence[Folder]:
@@ -118,7 +118,7 @@ async def gone(
     A document stays if its file, or an archive or folder around it, is still there but cannot be read or is skipped. Raises ResponsaError.
     """
     present = set(await asyncio.to_thread(lambda: list(keys(targets))))
-    around = tuple(composed(f"{one.key}/") for one in targets if one.problem or one.skipped)
+    around = tuple(composed(f"{target.key}/") for target in targets if target.problem or target.skipped)
     from_folders = tuple(composed(f"{folder.root}/") for folder in folders)
     found: dict[str, document_pb2.Document] = {}
     for begin in from_folders:

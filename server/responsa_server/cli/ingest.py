@@ -271,7 +271,11 @@ class _Run:
             # A folder may be empty or missing for a moment, for example while a program replaces it.
             print_error(f"{failure.sentence} Nothing was changed.")
             return
-        touched = [one for one in targets if not changed.isdisjoint((one.absolute, *one.absolute.parents))]
+        touched = [
+            target
+            for target in targets
+            if not changed.isdisjoint((target.absolute, *target.absolute.parents))
+        ]
         if touched or self.sync:
             await self._load(client, targets, touched)
 

@@ -47,13 +47,13 @@ def list_operations(
 ) -> None:
     """List your operations, newest first. An administrator sees all operations of the tenant."""
     with reporting(json=json), open_client() as client:
-        for one in client.operations():
-            if running and one.done:
+        for operation in client.operations():
+            if running and operation.done:
                 continue
             if json:
-                print_json(one)
+                print_json(operation)
             else:
-                print_text(f"{one.name}  {state_line(one)}")
+                print_text(f"{operation.name}  {state_line(operation)}")
 
 
 def watch(

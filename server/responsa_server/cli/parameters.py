@@ -62,7 +62,7 @@ def typed(given: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
     Raises:
         CommandFailed: "=" is missing, the agent has no such parameter, a name is given twice, or a value has the wrong type.
     """
-    known = {one.name: one for one in parameters(agent)}
+    known = {parameter.name: parameter for parameter in parameters(agent)}
     made: dict[str, Json] = {}
     for name, value in parted(given, "param").items():
         if name not in known:
@@ -135,7 +135,7 @@ def described(one: Parameter) -> Iterator[str]:
 
 def _misnamed(given: str, parameter: Parameter) -> str:
     """A line on a value that is neither the id nor the name of a record, with the name that was probably meant."""
-    names = {one.title.casefold(): one.title for one in parameter.choices if one.title}
+    names = {choice.title.casefold(): choice.title for choice in parameter.choices if choice.title}
     if given.casefold() in names:
         return f"Several {parameter.resource} have the name “{given}”; give the id of one of them."
     near = difflib.get_close_matches(given.casefold(), list(names), n=1)

@@ -82,9 +82,9 @@ def refusal_text(refused: turn_pb2.TurnRefused) -> str:
         refused.message
         + "\n\nClosest in the documents\n"
         + "\n".join(
-            f"- {one_line(one.title, 120) or '(untitled)'} ({one.uri or one.document_version}, {place_within(one)}"
-            f'bytes {one.source_range.start}-{one.source_range.end})\n    "{one_line(one.quote, _QUOTE)}"'
-            for one in refused.suggestions
+            f"- {one_line(suggestion.title, 120) or '(untitled)'} ({suggestion.uri or suggestion.document_version}, {place_within(suggestion)}"
+            f'bytes {suggestion.source_range.start}-{suggestion.source_range.end})\n    "{one_line(suggestion.quote, _QUOTE)}"'
+            for suggestion in refused.suggestions
         )
     )
 
@@ -94,8 +94,8 @@ def other_passages(answer: turn_pb2.TurnAnswer) -> str:
     if not answer.suggestions:
         return ""
     return "Other passages\n" + "\n".join(
-        f'- {one_line(one.title, 120) or one.uri or "(untitled)"}: "{one_line(one.quote, _GLANCE)}"'
-        for one in answer.suggestions
+        f'- {one_line(suggestion.title, 120) or suggestion.uri or "(untitled)"}: "{one_line(suggestion.quote, _GLANCE)}"'
+        for suggestion in answer.suggestions
     )
 
 
@@ -231,7 +231,11 @@ def remarks(outcome: Outcome, agent_version: str) -> Sequence[str]:
     ]
     said = outcome.model == "passages"
     sentences = [f"{'; '.join(made)}."] if (outcome.model and not said) or _cost(outcome) else []
-    left = [one for one in outcome.fallbacks if not said or one.kind != turn_pb2.FALLBACK_KIND_PASSAGES]
+    left = [
+        fallback
+        for fallback in outcome.fallbacks
+        if not said or fallback.kind != turn_pb2.FALLBACK_KIND_PASSAGES
+    ]
     return [*sentences, *(_instead(one) for one in left)]
 
 

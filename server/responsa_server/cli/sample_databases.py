@@ -48,14 +48,14 @@ class LoadedDatabase:
     @property
     def failed(self) -> bool:
         """Whether a row made no document."""
-        return any(one.result.failed for one in self.sources)
+        return any(source.result.failed for source in self.sources)
 
     @property
     def lines(self) -> str:
         """The outcome, one line for each source."""
         return "\n".join(
-            f"{self.name}: source {one.id}: {synced(one.result)}, in collection {one.collection}"
-            for one in self.sources
+            f"{self.name}: source {source.id}: {synced(source.result)}, in collection {source.collection}"
+            for source in self.sources
         )
 
     @property
@@ -65,15 +65,15 @@ class LoadedDatabase:
             "database": self.name,
             "sources": [
                 {
-                    "source": one.id,
-                    "collection": one.collection,
-                    "created": one.result.created,
-                    "updated": one.result.updated,
-                    "deleted": one.result.deleted,
-                    "unchanged": one.result.unchanged,
-                    "failed": one.result.failed,
+                    "source": source.id,
+                    "collection": source.collection,
+                    "created": source.result.created,
+                    "updated": source.result.updated,
+                    "deleted": source.result.deleted,
+                    "unchanged": source.result.unchanged,
+                    "failed": source.result.failed,
                 }
-                for one in self.sources
+                for source in self.sources
             ],
         }
 
@@ -92,7 +92,7 @@ async def load_database(client: AsyncResponsa, sample: SampleDatabase) -> Loaded
     with Progress(sample.name, 0) as progress:
         standing = _Standing(sample, progress)
         try:
-            results = await asyncio.gather(*(_ended(client, one, standing.show) for one in runs))
+            results = await asyncio.gather(*(_ended(client, run, standing.show) for run in runs))
         except asyncio.CancelledError:  # Ctrl-C
             progress.print_error(
                 f"The server goes on without this command; `responsa samples load {sample.name}` shows the progress."
@@ -212,7 +212,9 @@ async def _documents(client: AsyncResponsa, source: str, person: SamplePerson) -
     profile = await client.subject_profile(person.address)
     parts = [one for one in profile.parts if one.source == f"sources/{source}"]
     return sum(
-        one.document.state == document_pb2.DOCUMENT_STATE_READY for part in parts for one in part.documents
+        document.document.state == document_pb2.DOCUMENT_STATE_READY
+        for part in parts
+        for document in part.documents
     )
 
 

@@ -115,11 +115,13 @@ def load_account(
 def _person(given: str) -> tuple[SampleDatabase, SamplePerson]:
     """The person with this id or address. Raises CommandFailed."""
     for sample in SAMPLE_DATABASES.values():
-        for one in sample.people():
-            if given.casefold() in (str(one.id), one.address, one.address.partition("@")[0]):
-                return sample, one
+        for person in sample.people():
+            if given.casefold() in (str(person.id), person.address, person.address.partition("@")[0]):
+                return sample, person
     some = ", ".join(
-        one.address.partition("@")[0] for sample in SAMPLE_DATABASES.values() for one in sample.people()[:3]
+        person.address.partition("@")[0]
+        for sample in SAMPLE_DATABASES.values()
+        for person in sample.people()[:3]
     )
     raise CommandFailed(
         f"There is no sample person {given}.",
@@ -203,9 +205,9 @@ async def _key(client: AsyncResponsa, user: user_pb2.User) -> str:
         tokens = (await anybody.login(user.email, password, user.tenant)).tokens
         try:
             async with AsyncResponsa(client.url, tokens.access_token) as own:
-                async for one in own.api_keys():
-                    if one.display_name == _KEY_NAME and not one.HasField("revoke_time"):
-                        await own.revoke_api_key(one.name)
+                async for api_key in own.api_keys():
+                    if api_key.display_name == _KEY_NAME and not api_key.HasField("revoke_time"):
+                        await own.revoke_api_key(api_key.name)
                 return (await own.create_api_key(_KEY_NAME)).secret
         finally:
             await anybody.logout(tokens.refresh_token)

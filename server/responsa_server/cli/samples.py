@@ -156,7 +156,7 @@ def sample_folders(further: Path) -> Mapping[str, Path]:
         for folder in sorted(root.iterdir())
         if (folder / "agent.toml").is_file()
     }
-    found = {one.name: one for one in further.iterdir() if one.is_dir()} if further.is_dir() else {}
+    found = {path.name: path for path in further.iterdir() if path.is_dir()} if further.is_dir() else {}
     found |= {name: folder / "samples" for name, folder in agents.items() if (folder / "samples").is_dir()}
     return dict(sorted(found.items()))
 

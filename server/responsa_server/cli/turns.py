@@ -336,8 +336,8 @@ def going_on_with(
     if not conversation:
         return ""
     words = ["responsa", command, "-c", conversation, *(["--agent", agent] if agent else [])]
-    words += [word for one in parameters or () for word in ("--param", one)]
-    words += [word for one in collections or () for word in ("--collection", one)]
+    words += [word for parameter in parameters or () for word in ("--param", parameter)]
+    words += [word for collection in collections or () for word in ("--collection", collection)]
     words += ["--filter", matching] if matching else []
     return shlex.join([*words, *(["--max-cost", max_cost] if max_cost else [])])
 

@@ -508,7 +508,7 @@ def versions_read(event: Event) -> Sequence[VersionRead]:
         case Cited(citation=one):
             return () if one.read is None else (one.read,)
         case ToolReturned(sources=sources):
-            return [one.passage.document_version for one in sources if one.passage is not None]
+            return [source.passage.document_version for source in sources if source.passage is not None]
         case Answered(citations=citations, excerpts=excerpts, more_excerpts=more):
             quoted = [citation.read for citation in citations if citation.read is not None]
             return [

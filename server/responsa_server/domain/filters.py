@@ -73,9 +73,9 @@ def parse_filter(rules: ListRules, text: str, path: str = "filter") -> Sequence[
 def filterable(rules: ListRules) -> tuple[str, ...]:
     """The fields that a filter may name, as the contract writes them; `labels.KEY` stands for any key."""
     return tuple(
-        f"{one.name}.KEY" if one.kind in (FieldKind.LABELS, FieldKind.JSON) else one.name
-        for one in rules.fields
-        if one.filterable
+        f"{field.name}.KEY" if field.kind in (FieldKind.LABELS, FieldKind.JSON) else field.name
+        for field in rules.fields
+        if field.filterable
     )
 
 
@@ -186,19 +186,19 @@ class _Parser:
         path = tuple(
             bare or _ESCAPE.sub(r"\1", quoted) for bare, quoted in _SEGMENT.findall(written, len(name))
         )
-        for one in self._rules.fields:
-            if not one.filterable or one.name != name:
+        for field in self._rules.fields:
+            if not field.filterable or field.name != name:
                 continue
-            match one.kind:
+            match field.kind:
                 case FieldKind.LABELS if path or operator is Operator.HAS:
                     # A key may contain dots.
-                    return one, (".".join(path),) if path else ()
+                    return field, (".".join(path),) if path else ()
                 case FieldKind.JSON if path or operator is Operator.HAS:
-                    return one, path
+                    return field, path
                 case FieldKind.LABELS | FieldKind.JSON:
                     raise self._bad(f"{name} at character {place + 1} needs a key, as in `{name}.KEY = x`")
                 case _ if not dot:
-                    return one, ()
+                    return field, ()
                 case _:
                     pass
         raise self._bad(f"there is no field `{_cut(written)}` (character {place + 1})")

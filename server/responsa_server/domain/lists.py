@@ -20,13 +20,15 @@ def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
     return Field(
         name,
         FieldKind.ENUM,
-        values={written: one.value for one in values for written in (one.name, f"{prefix}_{one.name}")},
+        values={
+            written: value.value for value in values for written in (value.name, f"{prefix}_{value.name}")
+        },
     )
 
 
 def _both(fields: Sequence[str]) -> tuple[Order, ...]:
     """Orders by these fields, in both directions."""
-    return tuple(Order(one, descending=way) for one in fields for way in (False, True))
+    return tuple(Order(field, descending=way) for field in fields for way in (False, True))
 
 
 _CREATED: Final = Field("create_time", FieldKind.TIME)

@@ -88,7 +88,9 @@ class Passage:
 
     def place_of(self, source: ByteRange) -> PlacedBlock | None:
         """The place of the first block that has bytes of this range; None if no such block has a place."""
-        return next((one for one in self.places if one.start < source.end and source.start < one.end), None)
+        return next(
+            (place for place in self.places if place.start < source.end and source.start < place.end), None
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
         "services": [*rest_services(config.descriptor)],
         "domains": [*config.domains],
         "origin_ids": [
-            {"header": {"name": "origin", "string_match": {"exact": one}}} for one in config.origins
+            {"header": {"name": "origin", "string_match": {"exact": origin}}} for origin in config.origins
         ],
         "cors": _cors(config.allowed_origins),
         "refusals": _refusals(config.descriptor, templates or templates_folder()),

@@ -125,9 +125,11 @@ class Replicas:
             os.close(lock)
 
     def _write(self, replicas: Sequence[Replica]) -> None:
-        grpc = [one.grpc for one in replicas]
-        http = [one.http for one in replicas if one.http is not None]
-        self._put_in_place(_LIST, json.dumps({"replicas": [_to_json(one) for one in replicas]}, indent=1))
+        grpc = [replica.grpc for replica in replicas]
+        http = [replica.http for replica in replicas if replica.http is not None]
+        self._put_in_place(
+            _LIST, json.dumps({"replicas": [_to_json(replica) for replica in replicas]}, indent=1)
+        )
         self._put_in_place(f"{SERVER}.json", json.dumps(_endpoints(SERVER, grpc), indent=1))
         self._put_in_place(f"{GATEWAY}.json", json.dumps(_endpoints(GATEWAY, http), indent=1))
 

@@ -143,7 +143,7 @@ class Accounts:
     def sign_in_methods(self, tenant_id: str) -> tuple[str, Sequence[SignInProvider], Registration, bool]:
         """Return the id of a tenant ("": of the default tenant), its OpenID Connect providers, by their ids, the registration in effect, and whether the server sends mails. The tenant need not exist."""
         tenant = self._tenant(tenant_id)
-        found = [one for one in self._options.providers if one.tenant_id == tenant]
+        found = [provider for provider in self._options.providers if provider.tenant_id == tenant]
         by_id = sorted(found, key=lambda one: one.id)
         return tenant, by_id, self._options.registration, self._options.mail.configured
 
@@ -604,8 +604,8 @@ class Accounts:
             async with asyncio.timeout(_NOTE_DELAY_SECONDS):
                 await self._closing.wait()
         notes, self._notes = self._notes, []
-        for one in notes:
-            await self._note(*one)
+        for note in notes:
+            await self._note(*note)
 
     async def _note(self, tenant_id: str, email: str, origin: Origin, reason: Reason) -> None:
         """Write a refusal. In each window, an existing account gets one event for each reason, and so do all other addresses of the tenant together; therefore

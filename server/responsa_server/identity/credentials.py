@@ -116,7 +116,11 @@ class CredentialCache:
     def recent(self) -> Sequence[Known]:
         """Return the entries that have not expired and were used in the last 10 s."""
         now = self._clock()
-        return [one for one in self._entries.values() if now < one.until and now - one.used <= RECENT_SECONDS]
+        return [
+            entry
+            for entry in self._entries.values()
+            if now < entry.until and now - entry.used <= RECENT_SECONDS
+        ]
 
     def renew(self, asked: float, confirmed: Iterable[Known], changed: Iterable[Known]) -> None:
         """Prolong the entries of credentials that are as they were, and drop the others. asked: the time of `mark` before the database query.

@@ -94,10 +94,10 @@ class Storing:
     def __exit__(self, *_: object) -> None:
         # The bytes of an upload that failed count until the size is read again, which happens before any refusal.
         for counts, size in self._added:
-            for one in counts:
-                one.pending -= size
-                one.ended += size
-                one.size += size
+            for count in counts:
+                count.pending -= size
+                count.ended += size
+                count.size += size
 
     async def add(self, size: int) -> None:
         """Check whether these bytes fit, and count them. Uploads to other servers count when their bytes are read from the database, at the latest after ten seconds, so uploads to several
@@ -259,14 +259,14 @@ class Limiter:
                 None,
             )
             if over is None:
-                for one in counts:
-                    one.pending += size
+                for count in counts:
+                    count.pending += size
                 return counts
             if fresh:
                 raise too_many("storage_bytes", (Scope.USER, Scope.TENANT)[over], most[over])
             # Another look, so that a caller who has deleted documents need not wait.
-            for one in counts:
-                one.begun = float("-inf")
+            for count in counts:
+                count.begun = float("-inf")
 
     def _stored_of(self, key: UUID | str, read: Callable[[Principal], Awaitable[int]]) -> _Stored:
         found = self._stored.get(key)
@@ -436,7 +436,7 @@ class Limiter:
                 await self._holds.renew(renewed)
             # A renewal can arrive after the release of the same member, and would add it again.
             for key, members in renewed.items():
-                if gone := [one for one in members if one not in self._held.get(key, ())]:
+                if gone := [member for member in members if member not in self._held.get(key, ())]:
                     self._released[key].extend(gone)
             await self._release_all()
 

@@ -34,7 +34,7 @@ class LinkedIdentities:
     async def list(self, who: Principal) -> Sequence[tuple[LinkedIdentity, SignInProvider | None]]:
         """Return the caller's identities, oldest first, each with its provider; None if the settings have it no longer."""
         providers = {one.issuer: one for one in reversed(self._of(who))}
-        return [(one, providers.get(one.issuer)) for one in await self._store.identities(who)]
+        return [(identity, providers.get(identity.issuer)) for identity in await self._store.identities(who)]
 
     async def unlink(self, who: Principal, identity_id: UUID) -> None:
         """Take an identity from the caller. Raises NotFound, NotPermitted (SIGN_IN_REQUIRED), Precondition (LAST_SIGN_IN)."""
@@ -46,4 +46,4 @@ class LinkedIdentities:
             raise NotFound.of("identity", names.external_identity(identity_id))
 
     def _of(self, who: Principal) -> Sequence[SignInProvider]:
-        return [one for one in self._providers if one.tenant_id == who.tenant_id]
+        return [provider for provider in self._providers if provider.tenant_id == who.tenant_id]

@@ -505,7 +505,7 @@ class OpenId:
         settings = provider.settings
         if not settings.role_claim:
             return None
-        found = {settings.roles[one] for one in person.texts(settings.role_claim) if one in settings.roles}
+        found = {settings.roles[text] for text in person.texts(settings.role_claim) if text in settings.roles}
         if not found and settings.role_required:
             raise _not_admitted()
         return Role.ADMIN if "admin" in found else Role.USER

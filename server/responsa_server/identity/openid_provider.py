@@ -91,7 +91,7 @@ class Person:
             for part in claim.split("."):
                 found = cast("Mapping[str, object]", found).get(part) if isinstance(found, Mapping) else None
         values = cast("Sequence[object]", found) if isinstance(found, list) else [found]
-        return [one for one in values if isinstance(one, str)]
+        return [value for value in values if isinstance(value, str)]
 
 
 class OpenIdProvider:
@@ -223,12 +223,12 @@ class OpenIdProvider:
 
     def _fitting(self, kid: object, algorithm: str) -> Sequence[Mapping[str, Any]]:
         return [
-            one
-            for one in self._keys
-            if (kid is None or one.get("kid") == kid)
-            and one.get("kty") == _KEY_TYPES[algorithm[:2]]
-            and one.get("use", "sig") == "sig"
-            and one.get("alg", algorithm) == algorithm
+            key
+            for key in self._keys
+            if (kid is None or key.get("kid") == kid)
+            and key.get("kty") == _KEY_TYPES[algorithm[:2]]
+            and key.get("use", "sig") == "sig"
+            and key.get("alg", algorithm) == algorithm
         ]
 
     async def _exchange(
@@ -273,7 +273,7 @@ class OpenIdProvider:
         if not isinstance(methods, list) or "S256" not in methods:
             raise ProviderFault("configuration: PKCE with S256 is not supported")
         endpoints = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-        authorization, token, keys = (self._endpoint(content, one) for one in endpoints)
+        authorization, token, keys = (self._endpoint(content, endpoint) for endpoint in endpoints)
         itself = content.get("authorization_response_iss_parameter_supported") is True
         return Configuration(authorization, token, keys, itself)
 

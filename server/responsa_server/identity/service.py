@@ -185,7 +185,7 @@ class Identity:
         if not changed:
             return [None for _ in callers]
         # The others may be thousands.
-        affected = [one for one in callers if one.user_id in changed or _subject(one) in changed]
+        affected = [caller for caller in callers if caller.user_id in changed or _subject(caller) in changed]
         users = {one.user_id for one in affected}
         pairs = {(one.acting, one.user_id) for one in affected if one.acting is not None}
         # A session ends with the key that began it, so such a key is not asked for.
@@ -197,7 +197,7 @@ class Identity:
         refused = pairs.difference(await self.store.granted(pairs)) if pairs else set[tuple[UUID, UUID]]()
         self.forget([one.id for one in found.values() if not one.disabled])
         roles = await self.store.roles(users)
-        return [self._reason(one, found, refused, roles) for one in callers]
+        return [self._reason(caller, found, refused, roles) for caller in callers]
 
     @staticmethod
     def _reason(

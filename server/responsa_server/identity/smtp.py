@@ -54,7 +54,7 @@ class SmtpMailer:
                 tls_context=self._context,
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
-            codes = [one.code for one in error.recipients]
+            codes = [recipient.code for recipient in error.recipients]
             raise _error(min(codes, default=0), "the recipient was refused") from error
         except aiosmtplib.SMTPResponseException as error:
             raise _error(error.code, f"the mail server replied {error.code}") from error

@@ -201,7 +201,7 @@ class Tokens:
         """Return the id and the public key (URL-safe Base64) of each key that verifies tokens, newest first. Raises Unavailable."""
         await self.newest()
         now = self._clock()
-        return [(one.kid, _base64(one.public.public_bytes_raw())) for one in self._keys if one.until > now]
+        return [(key.kid, _base64(key.public.public_bytes_raw())) for key in self._keys if key.until > now]
 
     async def newest(self) -> _Key:
         """Return the key that signs. Makes a new key if no key exists or the newest key is too old. Raises Unavailable."""
@@ -253,7 +253,7 @@ class Tokens:
             keys.append(_Key(one.kid, private, private.public_key(), one.create_time, until))
             until = one.create_time.timestamp() + self._settings.access_seconds + _OVERLAP_SECONDS
         self._keys = keys
-        self._by_kid = {one.kid: one for one in keys}
+        self._by_kid = {key.kid: key for key in keys}
         self._loaded = self._clock()
 
 

@@ -69,7 +69,7 @@ class Archive:
             for one in file.infolist()
             if not one.is_dir()
         }
-        unpacked = sum(one.file_size for one in members.values())
+        unpacked = sum(member.file_size for member in members.values())
         if unpacked > MAX_UNPACKED_BYTES or unpacked > max(FREE_BYTES, MAX_RATIO * len(data)):
             raise _expands()
         return cls(members, file)

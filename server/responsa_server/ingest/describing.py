@@ -67,8 +67,8 @@ async def _written(model: IngestionModel, title: str, text: str, log: FilteringB
     summary = _line(entry.summary)
     if not summary or len(summary.encode()) > MAX_SUMMARY_BYTES:
         raise NoAnswer(f"the summary is empty or has more than {MAX_SUMMARY_BYTES} bytes")
-    words = (_line(one) for one in entry.keywords)
-    keywords = {one.lower(): one for one in words if one and len(one) <= MAX_KEYWORD_CHARS}
+    words = (_line(keyword) for keyword in entry.keywords)
+    keywords = {word.lower(): word for word in words if word and len(word) <= MAX_KEYWORD_CHARS}
     return Gist(summary, tuple(keywords.values())[:MAX_KEYWORDS])
 
 

@@ -117,7 +117,7 @@ class CutDocument:
     @property
     def passage_count(self) -> int:
         """The number of passages."""
-        return sum(len(one) for one in self.sections)
+        return sum(len(section) for section in self.sections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ class Indexer:
                 planned = await _threaded(
                     size, self._plan, identity.title, cut.language, section, chunks, most
                 )
-                texts = {_digest(one.text): one.text for plan in planned for one in plan.vectors}
+                texts = {_digest(vector.text): vector.text for plan in planned for vector in plan.vectors}
                 vectors = await self._vectors(identity.tenant_id, texts)
                 yield [
                     self._passage(identity, cut.language, section, plan, vectors, seen) for plan in planned
@@ -251,7 +251,7 @@ class Indexer:
         self, tenant_id: str, passages: Sequence[UnembeddedPassage], seen: SeenVectors
     ) -> Sequence[PassageVectors]:
         """The vectors of passages that are stored already. Each passage has at least one. seen: counts the vectors of all calls."""
-        planned = await asyncio.to_thread(lambda: [self._plan_again(one) for one in passages])
+        planned = await asyncio.to_thread(lambda: [self._plan_again(passage) for passage in passages])
         texts = {_digest(one.text): one.text for plan in planned for one in plan}
         vectors = await self._vectors(tenant_id, texts)
         return [
@@ -293,7 +293,7 @@ class Indexer:
                 begins if index == 0 else frozenset(),
                 section.above,
             )
-            above, table = section_headers(section, media_type, [one.byte_start for one in chunks], table)
+            above, table = section_headers(section, media_type, [chunk.byte_start for chunk in chunks], table)
             sections.append(
                 [
                     _Range(one.byte_start, one.byte_end, one.tokens, one.heading_path, header)
@@ -376,8 +376,8 @@ class Indexer:
             terms=plan.lexical.terms,
             length=plan.lexical.length,
             vectors=[
-                PassageVector(one.kind, one.source, _apart(vectors[_digest(one.text)], seen))
-                for one in plan.vectors
+                PassageVector(vector.kind, vector.source, _apart(vectors[_digest(vector.text)], seen))
+                for vector in plan.vectors
             ],
         )
 

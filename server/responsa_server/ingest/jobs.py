@@ -308,8 +308,10 @@ class VectorPublishing:
         self, claim: IngestClaim, passages: Sequence[NewPassage], passages_done: int | None
     ) -> None:
         """Write the passages, then their vectors. In this order, OwnershipLost is raised before any vector is stored."""
-        await self._ingestions.write(claim, [replace(one, vectors=()) for one in passages], passages_done)
-        vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
+        await self._ingestions.write(
+            claim, [replace(passage, vectors=()) for passage in passages], passages_done
+        )
+        vectors = [PassageVectors(passage.passage.id, passage.vectors) for passage in passages]
         await self._vectors.put(self._attempt(claim), vectors)
 
     async def publish(

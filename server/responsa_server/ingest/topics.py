@@ -49,7 +49,7 @@ class Topics:
         found: set[int] = set()
         if len(data) < LEAST_BYTES:
             return frozenset()
-        blocks = [one for one in document.blocks if one.kind in _CUT_BEFORE]
+        blocks = [block for block in document.blocks if block.kind in _CUT_BEFORE]
         for calls, window in enumerate(_windows(data, blocks)):
             if calls == MOST_CALLS:
                 break

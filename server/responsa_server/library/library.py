@@ -589,8 +589,8 @@ def _check_synonyms(text: str) -> None:
         return
     field = "collection.synonyms"
     described = [
-        FieldViolation(field, "synonyms.group", f"line {one.line}: {one.remedy}")
-        for one in mistakes[:_MOST_MISTAKES]
+        FieldViolation(field, "synonyms.group", f"line {mistake.line}: {mistake.remedy}")
+        for mistake in mistakes[:_MOST_MISTAKES]
     ]
     more = f" ({len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
     raise InvalidRequest(

@@ -97,7 +97,7 @@ class Allowed:
             return False
         if is_public(address):
             return True
-        if any(address in one for one in self.networks if one.version == address.version):
+        if any(address in network for network in self.networks if network.version == address.version):
             return True
         if host not in self.hosts:
             return False
@@ -170,7 +170,7 @@ def host_of(text: str) -> str:
             raise OutboundError(f"the host {text!r} has a zone; write the address without it")
         return str(address)
     labels = host.split(".")
-    if len(host) > _MAX_HOST or not all(_LABEL.fullmatch(one) for one in labels):
+    if len(host) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
         raise OutboundError(
             f"{text[:100]!r} is not a host name; write a name such as api.example.org, in the form xn-- if it has other letters"
         )

@@ -158,7 +158,7 @@ class Connector:
             await asyncio.shield(closing)
 
     async def _trusted(self, reach: Reach) -> ssl.SSLContext:
-        if reach.origins is not None and all(one.scheme == "http" for one in reach.origins):
+        if reach.origins is not None and all(origin.scheme == "http" for origin in reach.origins):
             return self._plain
         if self._trust is None:
             # Loading the certificates takes a while, so a thread does it, once.

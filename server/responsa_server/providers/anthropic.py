@@ -167,7 +167,7 @@ class AnthropicMessages(HttpModel):
             "max_tokens": prompt.max_tokens,
             "messages": messages(with_prefix(prompt)),
         }
-        if system := [one.text for one in prompt.messages if one.role is Role.SYSTEM]:
+        if system := [message.text for message in prompt.messages if message.role is Role.SYSTEM]:
             body["system"] = [{"type": "text", "text": text} for text in system if text]
         if prompt.schema is not None:
             body["output_config"] = {"format": {"type": "json_schema", "schema": dict(prompt.schema)}}
@@ -197,8 +197,8 @@ def _blocks(message: PromptMessage) -> list[dict[str, Any]]:
     # A block of text must not be empty.
     text = [{"type": "text", "text": message.text}] if message.text.strip() else []
     requests = [
-        {"type": "tool_use", "id": one.call_id, "name": one.tool, "input": dict(one.arguments)}
-        for one in message.requests
+        {"type": "tool_use", "id": request.call_id, "name": request.tool, "input": dict(request.arguments)}
+        for request in message.requests
     ]
     return [*text, *requests]
 

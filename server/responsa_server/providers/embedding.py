@@ -248,7 +248,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
 
 def _listed(vectors: Sequence[object]) -> Sequence[Sequence[object]]:
     """The vectors as lists. What is not a list is empty."""
-    return [cast("list[object]", one) if isinstance(one, list) else () for one in vectors]
+    return [cast("list[object]", vector) if isinstance(vector, list) else () for vector in vectors]
 
 
 class OpenAiEmbedder(HttpEmbedder):

@@ -165,7 +165,9 @@ def body_of(prompt: ModelPrompt) -> dict[str, Any]:
     if prompt.schema is not None:
         config |= {"responseMimeType": "application/json", "responseJsonSchema": dict(prompt.schema)}
     body: dict[str, Any] = {"contents": contents(prompt.messages), "generationConfig": config}
-    if system := [one.text for one in prompt.messages if one.role is Role.SYSTEM and one.text]:
+    if system := [
+        message.text for message in prompt.messages if message.role is Role.SYSTEM and message.text
+    ]:
         body["systemInstruction"] = {"parts": [{"text": text} for text in system]}
     if prompt.tools:
         body["tools"] = [
@@ -195,12 +197,12 @@ def _parts(message: PromptMessage, tools: Mapping[str, str]) -> list[dict[str, A
         response = {"id": message.answers, "name": name, "response": {"result": message.text}}
         return [{"functionResponse": response}]
     parts: list[dict[str, Any]] = [{"text": message.text}] if message.text else []
-    for one in message.requests:
+    for request in message.requests:
         part: dict[str, Any] = {
-            "functionCall": {"id": one.call_id, "name": one.tool, "args": dict(one.arguments)}
+            "functionCall": {"id": request.call_id, "name": request.tool, "args": dict(request.arguments)}
         }
-        if one.signature:
-            part["thoughtSignature"] = one.signature
+        if request.signature:
+            part["thoughtSignature"] = request.signature
         parts.append(part)
     return parts
 

@@ -467,10 +467,10 @@ def alternating(
     for the list of blocks.
     """
     made: list[dict[str, Any]] = []
-    for one in messages:
-        if one.role is Role.SYSTEM or not (parts := blocks(one)):
+    for message in messages:
+        if message.role is Role.SYSTEM or not (parts := blocks(message)):
             continue
-        role = assistant if one.role is Role.ASSISTANT else "user"
+        role = assistant if message.role is Role.ASSISTANT else "user"
         if made and made[-1]["role"] == role:
             made[-1][field] += parts
         else:

@@ -70,7 +70,7 @@ class OnnxReranker:
             )
         if odd := sorted(set(self._inputs.values()) - _INTEGERS.keys()):
             raise RerankerUnusable(f"the graph {graph} has an input of the type {odd[0]}, not of integers")
-        outputs = [one.name for one in self._session.get_outputs()]
+        outputs = [output.name for output in self._session.get_outputs()]
         self._output = "logits" if "logits" in outputs else outputs[0]
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rerank")
         self._waiting = 0

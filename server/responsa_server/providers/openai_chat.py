@@ -181,7 +181,7 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     fields = cast("dict[str, Any]", error)
     status = status_of(fields.get("code"))
     words = ["" if status else str(fields.get("code") or ""), str(fields.get("type") or "")]
-    kind = next((one for one in words if one in FAULTS), words[0] or words[1])
+    kind = next((word for word in words if word in FAULTS), words[0] or words[1])
     return Complaint(kind, str(fields.get("message", "")), status=status)
 
 
@@ -217,11 +217,11 @@ def _message(message: PromptMessage) -> dict[str, Any]:
     if message.requests:
         plain["tool_calls"] = [
             {
-                "id": one.call_id,
+                "id": request.call_id,
                 "type": "function",
-                "function": {"name": one.tool, "arguments": json.dumps(dict(one.arguments))},
+                "function": {"name": request.tool, "arguments": json.dumps(dict(request.arguments))},
             }
-            for one in message.requests
+            for request in message.requests
         ]
     if message.answers:
         plain["tool_call_id"] = message.answers

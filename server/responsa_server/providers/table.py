@@ -88,7 +88,7 @@ class ModelTable:
 
     async def close(self) -> None:
         """Closes the connections of all adapters."""
-        await asyncio.gather(*(one.close() for one in self._adapters.values()))
+        await asyncio.gather(*(adapter.close() for adapter in self._adapters.values()))
 
     def chain(self, names: Sequence[str]) -> ModelChain | None:
         wanted = self.resolved(names)

@@ -28,7 +28,7 @@ class WithoutTools:
 
 
 def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
-    asked = {one.call_id: one for message in messages for one in message.requests}
+    asked = {request.call_id: request for message in messages for request in message.requests}
     for message in messages:
         if message.role is Role.TOOL:
             call = asked.get(message.answers)

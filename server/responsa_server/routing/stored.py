@@ -159,9 +159,12 @@ def packed(classifiers: Sequence[Parameters]) -> bytes:
     """The bytes of an archive with these classifiers. The same classifiers always give the same bytes."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for one in sorted(classifiers, key=lambda each: each.examples):
+        for classifier in sorted(classifiers, key=lambda each: each.examples):
             archive.writestr(
-                zipfile.ZipInfo(_name(one.examples)), dumped(one), zipfile.ZIP_DEFLATED, compresslevel=9
+                zipfile.ZipInfo(_name(classifier.examples)),
+                dumped(classifier),
+                zipfile.ZIP_DEFLATED,
+                compresslevel=9,
             )
     return file.getvalue()
 

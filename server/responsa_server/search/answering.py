@@ -87,7 +87,7 @@ class LibraryEvidence:
             # Two searches, so that the many documents without a subject do not displace the few about the caller.
             retrieval = _with_references(retrieval, await found(options.own, about=False))
             kept += MOST_REFERENCES if kept else 0
-        used = tuple(dict.fromkeys(one.found.passage.collection_id for one in retrieval.passages))
+        used = tuple(dict.fromkeys(passage.found.passage.collection_id for passage in retrieval.passages))
         return Evidence(
             len(retrieval.passages),
             retrieval.embedding_tokens,
@@ -102,25 +102,29 @@ class LibraryEvidence:
         if not evidence.passages:
             return Ranked(evidence, Ranking())
         retrieval = self._read(evidence)
-        documents = [one for one in retrieval.passages if one.found.passage.collection_id != NO_COLLECTION]
-        sources = [one for one in retrieval.passages if one.found.passage.collection_id == NO_COLLECTION]
+        documents = [
+            passage for passage in retrieval.passages if passage.found.passage.collection_id != NO_COLLECTION
+        ]
+        sources = [
+            passage for passage in retrieval.passages if passage.found.passage.collection_id == NO_COLLECTION
+        ]
         documents, reranked = await self._reordered(
             question,
             await self._retriever.analyse(lambda analyses: distinct(retrieval, documents, analyses)),
             retrieval.kept,
         )
         around = await self._retriever.around(
-            who, [one.found.passage.id for one in documents[:READ]], AROUND_BYTES
+            who, [document.found.passage.id for document in documents[:READ]], AROUND_BYTES
         )
         documents = [
-            *(replace(one, found=with_pieces(one.found)) for one in documents[:READ]),
+            *(replace(document, found=with_pieces(document.found)) for document in documents[:READ]),
             *documents[READ:],
         ]
         documents = await self._with_headers(who, documents)
         retrieval = replace(
             retrieval,
             passages=[*documents, *sources],
-            neighbours=neighbours_of([one.found for one in documents[:READ]], around),
+            neighbours=neighbours_of([document.found for document in documents[:READ]], around),
             kept=0,
         )
         made = await self._retriever.analyse(
@@ -140,7 +144,9 @@ class LibraryEvidence:
         """The first `kept` passages in the order of the reranking model; all passages as they are if `kept` is 0 or there is no such model any more."""
         if self._reranking is None or not kept:
             return passages, RerankScores([None] * len(passages))
-        found = await self._reranking.scores(question, [reranked_text(one.found.passage) for one in passages])
+        found = await self._reranking.scores(
+            question, [reranked_text(passage.found.passage) for passage in passages]
+        )
         return [passages[place] for place in order(found.scores)[:kept]], found
 
     async def _with_headers(
@@ -148,16 +154,16 @@ class LibraryEvidence:
     ) -> Sequence[ScoredPassage]:
         """The passages, with the header of the table that one of the first passages begins in: it may be in an earlier passage."""
         within = [
-            one.found.passage.id
-            for one in passages[:READ]
-            if one.found.pieces and one.found.pieces[0].kind is VectorKind.ROW
+            passage.found.passage.id
+            for passage in passages[:READ]
+            if passage.found.pieces and passage.found.pieces[0].kind is VectorKind.ROW
         ]
         if not within:
             return passages
         before = await self._retriever.before(who, within, READ_BEFORE_BYTES)
         return [
-            replace(one, found=replace(one.found, before=before.get(one.found.passage.id, "")))
-            for one in passages
+            replace(passage, found=replace(passage.found, before=before.get(passage.found.passage.id, "")))
+            for passage in passages
         ]
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
@@ -187,7 +193,7 @@ class LibraryEvidence:
         if not evidence.passages:
             return ()
         retrieval = self._read(evidence)
-        ids = [one.found.passage.id for one in retrieval.passages]
+        ids = [passage.found.passage.id for passage in retrieval.passages]
         around = await self._retriever.around(who, ids, SECTION_BYTES)
         return await self._retriever.analyse(
             lambda analyses: whole_sections(
@@ -211,7 +217,7 @@ class LibraryEvidence:
         if not claims:
             return ()
         return await self._retriever.analyse(
-            lambda analyses: judge_claims(claims, [whole(one) for one in sources], analyses)
+            lambda analyses: judge_claims(claims, [whole(source) for source in sources], analyses)
         )
 
     def _content(self, retrieval: Retrieval) -> Mapping[str, object]:
@@ -248,8 +254,16 @@ def _cited(claims: Sequence[CitedSentence], shown: Sequence[PromptPassage]) -> S
 
 def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:
     """What a prompt shows: passages of documents, then those of tools' sources. If there are both, the sources get at most half of the bytes."""
-    documents = [one.found for one in retrieval.passages if one.found.passage.collection_id != NO_COLLECTION]
-    sources = [one.found for one in retrieval.passages if one.found.passage.collection_id == NO_COLLECTION]
+    documents = [
+        passage.found
+        for passage in retrieval.passages
+        if passage.found.passage.collection_id != NO_COLLECTION
+    ]
+    sources = [
+        passage.found
+        for passage in retrieval.passages
+        if passage.found.passage.collection_id == NO_COLLECTION
+    ]
     shown = prompt_passages(sources, {}, most_bytes // 2 if documents else most_bytes)
     used = sum(len((one.found.passage.title + one.text).encode()) for one in shown)
     return [*prompt_passages(documents, retrieval.neighbours, most_bytes - used), *shown]
@@ -258,7 +272,7 @@ def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:
 def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
     """All passages about the caller and the best of the other documents, best first. Both searches had the same strings and scope."""
     passages = [*own.passages, *references.passages[:MOST_REFERENCES]]
-    about = frozenset(one.found.passage.document_id for one in own.passages)
+    about = frozenset(passage.found.passage.document_id for passage in own.passages)
     return replace(
         own,
         passages=sorted(

@@ -224,7 +224,7 @@ def _abbreviates(word: str, texts: Sequence[_Text]) -> bool:
     spelled = re.compile(
         r"\b" + r"[\s-]".join(rf"{re.escape(letter.upper())}[^\W\d_]{{1,40}}" for letter in word)
     )
-    return any(spelled.search(one.said) for one in texts)
+    return any(spelled.search(text.said) for text in texts)
 
 
 def _count(words: Sequence[_Word], terms: frozenset[str]) -> int:
@@ -232,12 +232,12 @@ def _count(words: Sequence[_Word], terms: frozenset[str]) -> int:
 
 
 def _terms(texts: Iterator[_Text] | Sequence[_Text]) -> frozenset[str]:
-    return frozenset[str]().union(*(one.terms for one in texts))
+    return frozenset[str]().union(*(text.terms for text in texts))
 
 
 def _said(exact: str, texts: Sequence[_Text]) -> bool:
     whole = re.compile(rf"(?<!\w){re.escape(exact)}(?!\w)", re.IGNORECASE)
-    return any(whole.search(one.said) for one in texts)
+    return any(whole.search(text.said) for text in texts)
 
 
 def _counted(number: _Number, numbers: Sequence[_Number]) -> bool:
@@ -248,11 +248,11 @@ def _counted(number: _Number, numbers: Sequence[_Number]) -> bool:
 
 def _read(text: str, language: str, analyzer: Analyzer) -> _Text:
     exact: list[str] = []
-    for one in _EXACT.finditer(text):
-        quoted = next(group for group in one.groups() if group)
-        exact += quoted.split() if one.group().startswith("`") else [plain(quoted).rstrip(".,")]
+    for match in _EXACT.finditer(text):
+        quoted = next(group for group in match.groups() if group)
+        exact += quoted.split() if match.group().startswith("`") else [plain(quoted).rstrip(".,")]
     original, text = text, plain(text)
-    exact += [one.group() for one in _IDENTIFIER.finditer(text)]
+    exact += [match.group() for match in _IDENTIFIER.finditer(text)]
     words = _words(text, language, analyzer)[:_MOST_WORDS]
     terms = frozenset(term for word in words for term in word.terms)
     return _Text(f"{text}\n{original}", words, terms, list(_numbers(text, language, analyzer)), exact)
@@ -280,13 +280,13 @@ def _words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]:
 def _numbers(text: str, language: str, analyzer: Analyzer) -> Iterator[_Number]:
     stop = STOPWORDS.get(language or "en", frozenset())
     masked = _IDENTIFIER.sub(lambda one: "_" * len(one.group()), text)
-    for one in _NUMBER.finditer(masked):
+    for match in _NUMBER.finditer(masked):
         # The figure of "Wren 2" counts nothing, so that no unit follows it.
-        counts = _NAMED.search(text[max(one.start() - 40, 0) : one.start()]) is None
-        said = (one["sign"] or (counts and one["unit"]) or "").strip(" -\u00a0\u202f").lower()
+        counts = _NAMED.search(text[max(match.start() - 40, 0) : match.start()]) is None
+        said = (match["sign"] or (counts and match["unit"]) or "").strip(" -\u00a0\u202f").lower()
         unit = "" if said in stop else next(iter(analyzer.terms(said, language)), said)
-        after = analyzer.terms(text[one.end("digits") : one.end("digits") + 40], language)[:3]
-        yield _Number(_values(one["digits"], language), unit, frozenset((*after, *filter(None, [unit]))))
+        after = analyzer.terms(text[match.end("digits") : match.end("digits") + 40], language)[:3]
+        yield _Number(_values(match["digits"], language), unit, frozenset((*after, *filter(None, [unit]))))
 
 
 def _values(digits: str, language: str) -> frozenset[str]:

@@ -86,9 +86,9 @@ class PassageAnalyses:
             frozenset(above),
             [
                 self.analyzer.terms(
-                    readable(raw[one.source.start - offset : one.source.end - offset].decode()), language
+                    readable(raw[piece.source.start - offset : piece.source.end - offset].decode()), language
                 )
-                for one in found.pieces
+                for piece in found.pieces
             ],
         )
 

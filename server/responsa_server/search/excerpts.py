@@ -176,12 +176,12 @@ def ranking(
     more: list[_Shown] = []
     parts: dict[UUID, PassageParts] = {}
     left = SCREEN_BYTES
-    for one in candidates:
+    for candidate in candidates:
         if len(first) == MAX_EXCERPTS and len(more) == MAX_MORE_EXCERPTS:
             break
         taken = [*first, *more]
-        found = one.passage.found
-        if any(_overlaps(each.excerpt, found, one.evidence.piece.source) for each in taken):
+        found = candidate.passage.found
+        if any(_overlaps(each.excerpt, found, candidate.evidence.piece.source) for each in taken):
             continue
         known = parts.get(found.passage.id)
         if known is None:
@@ -195,7 +195,7 @@ def ranking(
             max(PROSE_BYTES, left - PROSE_BYTES * (MAX_EXCERPTS - 1 - len(first))) if fits else PROSE_BYTES
         )
         part = known.of(
-            one.evidence.place,
+            candidate.evidence.place,
             min(left, MAX_EXCERPT_BYTES) if fits else MAX_EXCERPT_BYTES,
             min(prose, MOST_PROSE),
         )
@@ -204,7 +204,7 @@ def ranking(
         words = frozenset(known.text(part.source).split())
         if any(_alike(words, each.words) for each in taken):
             continue
-        excerpt = _excerpt(one, known, part, retrieval, analyses)
+        excerpt = _excerpt(candidate, known, part, retrieval, analyses)
         if excerpt is None:
             continue
         (first if fits else more).append(_Shown(excerpt, words))
@@ -220,17 +220,20 @@ def _passage_by_passage(
 ) -> Sequence[_Candidate]:
     """The best piece of each passage, in the order of the passages, and then the other pieces."""
     best: dict[UUID, _Candidate] = {}
-    for one in candidates:
-        best.setdefault(one.passage.found.passage.id, one)
-    first = [best[one.found.passage.id] for one in passages if one.found.passage.id in best]
-    return [*first, *(one for one in candidates if best[one.passage.found.passage.id] is not one)]
+    for candidate in candidates:
+        best.setdefault(candidate.passage.found.passage.id, candidate)
+    first = [best[passage.found.passage.id] for passage in passages if passage.found.passage.id in best]
+    return [
+        *first,
+        *(candidate for candidate in candidates if best[candidate.passage.found.passage.id] is not candidate),
+    ]
 
 
 def _newer_first(candidates: Sequence[_Candidate]) -> Sequence[_Candidate]:
     """The candidates, best first. If two say the same, apart from figures, and fit the question's words equally well, that of the newer document comes first."""
-    if len({one.passage.found.passage.date for one in candidates} - {""}) < 2:
+    if len({candidate.passage.found.passage.date for candidate in candidates} - {""}) < 2:
         return candidates
-    left = [(one, _words_without_figures(one)) for one in candidates]
+    left = [(candidate, _words_without_figures(candidate)) for candidate in candidates]
     ordered: list[_Candidate] = []
     while left:
         best, words = left[0]
@@ -301,28 +304,37 @@ def fits(
     passage: ScoredPassage, pieces: Sequence[PieceEvidence], weights: Signals = WEIGHTS
 ) -> Sequence[float]:
     """How well each piece of a passage fits the question. The values of all passages of a search can be compared with each other."""
-    return [sum(map(mul, weights, one)) for one in signals(passage, pieces)]
+    return [sum(map(mul, weights, signal)) for signal in signals(passage, pieces)]
 
 
 def signals(passage: ScoredPassage, pieces: Sequence[PieceEvidence]) -> Sequence[Signals]:
     """The signals of each piece of a passage."""
-    best = max((one.score for one in pieces), default=0.0)
+    best = max((piece.score for piece in pieces), default=0.0)
     heading = before = 0.0
     found: list[Signals] = []
     units = passage.found.pieces
     last = -1
-    for one in pieces:
-        for place in range(last + 1, one.place):
+    for piece in pieces:
+        for place in range(last + 1, piece.place):
             if units[place].kind is VectorKind.HEADING:
                 heading, before = max(units[place].cosine or 0.0, 0.0), 0.0
-        cosine = max(one.piece.cosine or 0.0, 0.0)
+        cosine = max(piece.piece.cosine or 0.0, 0.0)
         vector, lexical = passage.score.vector or 0.0, passage.score.lexical
         found.append(
             Signals(
-                cosine, one.own, one.titled, one.around, one.order, best, vector, lexical, heading, before
+                cosine,
+                piece.own,
+                piece.titled,
+                piece.around,
+                piece.order,
+                best,
+                vector,
+                lexical,
+                heading,
+                before,
             )
         )
-        before, last = cosine, one.place
+        before, last = cosine, piece.place
     return found
 
 

@@ -146,7 +146,7 @@ class PassageParts:
 
     def _ends(self, place: int) -> bool:
         """Whether a heading stands between a unit and the one after it."""
-        return any(one.kind is VectorKind.HEADING for one in self._units[place : place + 2])
+        return any(unit.kind is VectorKind.HEADING for unit in self._units[place : place + 2])
 
     def _group(self, at: int) -> tuple[int, int]:
         """The first and the last unit of the paragraph, list, table or code that a unit belongs to."""
@@ -224,10 +224,10 @@ class PassageParts:
         """The headings above a piece, outermost first."""
         path = list(self._found.passage.headings)
         level = 0
-        for one in self._found.pieces[:place]:
-            if one.kind is not VectorKind.HEADING:
+        for piece in self._found.pieces[:place]:
+            if piece.kind is not VectorKind.HEADING:
                 continue
-            text = self.text(one.source)
+            text = self.text(piece.source)
             marks = _HEADING.match(text.encode()) if self._markdown else None
             title = text[marks.end() :].strip().rstrip("#").rstrip() if marks else text
             own = len(marks.group(1)) if marks else level
@@ -240,9 +240,9 @@ class PassageParts:
     def markdown(self, part: ExcerptPart) -> str:
         """The part as an answer shows it; '' if nothing of it is visible."""
         units = self.pieces_of(part)
-        if all(one.kind is VectorKind.ROW for one in units):
+        if all(unit.kind is VectorKind.ROW for unit in units):
             shown = "\n\n".join(self._groups(part))  # each table has its own columns
-        elif all(one.kind is VectorKind.CODE for one in units):
+        elif all(unit.kind is VectorKind.CODE for unit in units):
             shown = shown_code(self.text(part.source), QuoteOrigin(self._markdown, self._indent(part.first)))
         elif self._markdown:
             shown = shown_blocks(self.text(part.source), QuoteOrigin(True, self._indent(part.first)))
@@ -275,10 +275,10 @@ class PassageParts:
 
     def _rows(self, part: ExcerptPart, units: Sequence[PassagePiece]) -> str:
         """Table rows below the names of their columns."""
-        texts = [self.text(one.source) for one in units]
+        texts = [self.text(unit.source) for unit in units]
         if self._named:
             return "\n".join(
-                f"- {shown}" for one in texts if (shown := shown_row(one, QuoteOrigin(False, named=True)))
+                f"- {shown}" for text in texts if (shown := shown_row(text, QuoteOrigin(False, named=True)))
             )
         header = self._header(units[0].source)
         if header is None and self._markdown:
@@ -287,7 +287,7 @@ class PassageParts:
             header, texts = cells_of(texts[0]), texts[1:]
         if not header or not self._markdown:
             origin = QuoteOrigin(self._markdown, 0, header)
-            return "\n".join(f"- {shown}" for one in texts if (shown := shown_row(one, origin)))
+            return "\n".join(f"- {shown}" for text in texts if (shown := shown_row(text, origin)))
         names = " | ".join(escaped(one).replace("|", "\\|") for one in header)
         body = self.bytes_of(ByteRange(units[0].source.start, units[-1].source.end)).decode(errors="ignore")
         return self._table(f"| {names} |\n|{'---|' * len(header)}\n{body}")

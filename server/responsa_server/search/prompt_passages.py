@@ -130,8 +130,12 @@ def with_pieces(found: FoundPassage) -> FoundPassage:
 def _pieces(text: str, start: int, language: str) -> Sequence[PassagePiece]:
     """The sentences of the paragraphs of a text that begins at the byte `start`."""
     return [
-        PassagePiece(VectorKind(one.kind.value), ByteRange(one.byte_start, one.byte_end), None)
-        for one in paragraph_pieces(text, start, language)
+        PassagePiece(
+            VectorKind(paragraph_piece.kind.value),
+            ByteRange(paragraph_piece.byte_start, paragraph_piece.byte_end),
+            None,
+        )
+        for paragraph_piece in paragraph_pieces(text, start, language)
     ]
 
 

@@ -362,7 +362,7 @@ class Retriever:
                 scope = replace(scope, documents=await self._lexical.documents(scope, ()))
             for place, (term, language) in enumerate(zip(terms, languages, strict=True)):
                 match = await self._match(scope, term, language, mode)
-                models = frozenset(one.embedding for one in match.statistics.values())
+                models = frozenset(statistic.embedding for statistic in match.statistics.values())
                 if strict and mode is not SearchMode.TEXT and models != vectors.models:
                     raise _OtherModels(models)
                 self._miss(models & vectors.undeclared)
@@ -514,7 +514,7 @@ class Retriever:
         cosines: dict[UUID, PassageCosines] = {}
         for model, embedded in vectors.by_model.items():
             vector = embedded.vectors[place]
-            of_model = [one for one in match.statistics.values() if one.embedding == model]
+            of_model = [statistic for statistic in match.statistics.values() if statistic.embedding == model]
             if vector is not None and of_model:
                 generations = tuple(dict.fromkeys(one.generation for one in of_model))
                 questions[model] = question = QuestionVector(embedded.embedder.name, vector, generations)
@@ -523,25 +523,29 @@ class Retriever:
         ids = cosines.keys() | set(match.passages)
         if not ids:
             return []
-        terms = list(dict.fromkeys(term for one in match.readings.values() for term in one.weights.searched))
+        terms = list(
+            dict.fromkeys(term for reading in match.readings.values() for term in reading.weights.searched)
+        )
         scorers = {
             name: PassageScorer(one.weights, terms, text_votes=text_votes)
             for name, one in match.readings.items()
         }
         ranked: list[_Ranked] = []
-        for one in await self._lexical.candidates(scope, terms, ids):
+        for candidate in await self._lexical.candidates(scope, terms, ids):
             # A collection whose first passage was published in the meantime is left out.
-            if one.collection_id not in scorers:
+            if candidate.collection_id not in scorers:
                 continue
-            model = match.statistics[one.collection_id].embedding
+            model = match.statistics[candidate.collection_id].embedding
             question = questions.get(model)
             votes = question is not None and (
-                not text_votes or _knows(vectors.by_model[model].embedder, one.language)
+                not text_votes or _knows(vectors.by_model[model].embedder, candidate.language)
             )
-            score = scorers[one.collection_id].score(one, cosines.get(one.id), vector_votes=votes)
+            score = scorers[candidate.collection_id].score(
+                candidate, cosines.get(candidate.id), vector_votes=votes
+            )
             if question is not None and not question.model.startswith(CALIBRATED):
                 question = None
-            ranked.append(_Ranked(one.id, one.collection_id, score, place, question))
+            ranked.append(_Ranked(candidate.id, candidate.collection_id, score, place, question))
         return ranked
 
     async def _read(
@@ -636,10 +640,10 @@ def _embedding_too_slow(model: str) -> Unavailable:
 def _sum(statistics: Iterable[TermStatistics]) -> TermStatistics:
     passages = terms = 0
     frequencies = Counter[str]()
-    for one in statistics:
-        passages += one.passages
-        terms += one.terms
-        frequencies.update(one.frequencies)
+    for statistic in statistics:
+        passages += statistic.passages
+        terms += statistic.terms
+        frequencies.update(statistic.frequencies)
     return TermStatistics(passages, terms, dict(frequencies))
 
 
@@ -700,10 +704,10 @@ def _reranked(
     """Sorts the first RERANKED passages by their best piece. The other passages follow in their old order."""
     questions = ParsedQuestions(retrieval, analyses.analyzer)
     judged: list[ScoredPassage] = []
-    for one in passages[:RERANKED]:
-        weighed = judge(questions.of(one), one.found, one.score.first, analyses)
-        evidence = max((piece.score for piece in weighed), default=one.score.first)
-        judged.append(replace(one, score=replace(one.score, total=evidence, evidence=evidence)))
+    for passage in passages[:RERANKED]:
+        weighed = judge(questions.of(passage), passage.found, passage.score.first, analyses)
+        evidence = max((piece.score for piece in weighed), default=passage.score.first)
+        judged.append(replace(passage, score=replace(passage.score, total=evidence, evidence=evidence)))
     kinds = retrieval.kinds
     judged.sort(
         key=lambda one: (
@@ -713,8 +717,8 @@ def _reranked(
     )
     least = min((one.score.total for one in judged), default=1.0)
     rest = [
-        replace(one, score=replace(one.score, total=min(one.score.total, least)))
-        for one in passages[RERANKED:]
+        replace(passage, score=replace(passage.score, total=min(passage.score.total, least)))
+        for passage in passages[RERANKED:]
     ]
     return [*judged, *rest]
 
@@ -761,14 +765,14 @@ class KnowledgeSearch:
         )
         hits = [
             Hit(
-                one.found.passage,
-                one.score.total,
-                one.score.bm25,
-                one.score.vector or 0.0,
-                one.term,
-                one.score.evidence,
+                passage.found.passage,
+                passage.score.total,
+                passage.score.bm25,
+                passage.score.vector or 0.0,
+                passage.term,
+                passage.score.evidence,
             )
-            for one in found.passages
+            for passage in found.passages
         ]
         if reranking is None:
             return hits

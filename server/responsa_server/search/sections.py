@@ -103,8 +103,8 @@ def rank_sections(
     questions = ParsedQuestions(retrieval, analyses.analyzer)
     divided = _Divided(analyses.analyzer)
     found: dict[tuple[UUID, int], RankedSection] = {}
-    for one in retrieval.passages:
-        for section in _sections_of(one, questions.of(one), around, analyses, divided):
+    for passage in retrieval.passages:
+        for section in _sections_of(passage, questions.of(passage), around, analyses, divided):
             key = (section.passage.document_id, section.section.source.start)
             earlier = found.get(key)
             if earlier is None or section.signals.total > earlier.signals.total:
@@ -226,9 +226,9 @@ def _whole_characters(start: int, text: bytes) -> tuple[int, bytes]:
 
 def _is_mistaken(sections: Sequence[HeadedSection], pieces: Sequence[PassagePiece]) -> bool:
     """Whether most sentences are in code, because the text begins within code."""
-    code = [block.source for one in sections for block in one.blocks if block.code]
-    sentences = [one.source for one in pieces if one.kind is VectorKind.SENTENCE]
-    inside = sum(any(block.start < one.start < block.end for block in code) for one in sentences)
+    code = [block.source for section in sections for block in section.blocks if block.code]
+    sentences = [piece.source for piece in pieces if piece.kind is VectorKind.SENTENCE]
+    inside = sum(any(block.start < sentence.start < block.end for block in code) for sentence in sentences)
     return inside * 2 > len(sentences)
 
 

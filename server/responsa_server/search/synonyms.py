@@ -50,8 +50,8 @@ class SynonymReader:
             term
             for found in alternatives.values()
             for options in found.values()
-            for one in options
-            for term in one
+            for option in options
+            for term in option
         }
         if not terms:
             return {}, statistics

@@ -36,7 +36,7 @@ _COUNTED: Final = 255
 
 def read_sources(sources: Sequence[FoundSource], most_bytes: int = PASSAGE_BYTES) -> Sequence[FoundPassage]:
     """The passages of sources, in order: neighbouring pieces of together at most `most_bytes`. A source without text has no passages."""
-    return [passage for one in sources for passage in _passages(one, most_bytes)]
+    return [passage for source in sources for passage in _passages(source, most_bytes)]
 
 
 def with_sources(
@@ -47,11 +47,12 @@ def with_sources(
     retrieval: the result of a search for the question; None if nothing was searched.
     """
     base = retrieval or _empty(question)
-    known = {(one.found.passage.document_id, one.found.passage.source) for one in base.passages}
+    known = {(passage.found.passage.document_id, passage.found.passage.source) for passage in base.passages}
     added = [
-        one
-        for one in read_sources(sources)
-        if one.passage.origin is not None or (one.passage.document_id, one.passage.source) not in known
+        source
+        for source in read_sources(sources)
+        if source.passage.origin is not None
+        or (source.passage.document_id, source.passage.source) not in known
     ]
     terms = [analyzer.terms(_read(one.passage), one.language) for one in added]
     readings = [
@@ -160,7 +161,7 @@ def _reading(
     question: str, language: str, passages: Sequence[Sequence[str]], analyzer: Analyzer
 ) -> TermReading:
     """How the sources read a question. passages: the terms of each passage."""
-    frequencies = Counter(term for one in passages for term in set(one))
+    frequencies = Counter(term for passage in passages for term in set(passage))
     statistics = TermStatistics(len(passages), sum(map(len, passages)), dict(frequencies))
     return TermReading(weigh(analyzer.query_terms(question, language), statistics), language)
 

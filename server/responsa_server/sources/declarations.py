@@ -70,7 +70,7 @@ class ConnectionTable(Table):
         if self.kind == "sqlite":
             if not self.file:
                 raise ValueError("“file” is missing: name the database's file in this folder")
-            if any(getattr(self, one) for one in _OF_SERVERS):
+            if any(getattr(self, of_server) for of_server in _OF_SERVERS):
                 raise ValueError(
                     "an SQLite database has a file, and no host, port, database, user or password"
                 )

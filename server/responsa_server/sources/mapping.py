@@ -164,26 +164,26 @@ class MappedQuery:
 
     def reader(self, found: Sequence[str]) -> Callable[[Sequence[object]], Mapping[str, object]]:
         """A function that reads a row of a result with these columns as plain values. It raises RowProblem. Raises SchemaProblem if columns are missing."""
-        missing = [one.name for one in self.columns if one.name not in found]
+        missing = [column.name for column in self.columns if column.name not in found]
         if missing:
             hint = closest(missing[0], found)
             raise SchemaProblem(
                 f"The query {self.name} no longer returns {quoted(missing)}, which {quoted(self.kinds)} {'use' if len(self.kinds) > 1 else 'uses'}; it returns {quoted(found[:20])}."
                 + (f" Was “{missing[0]}” renamed to “{hint}”?" if hint else "")
             )
-        if twice := sorted({one.name for one in self.columns if list(found).count(one.name) > 1}):
+        if twice := sorted({column.name for column in self.columns if list(found).count(column.name) > 1}):
             raise SchemaProblem(
                 f"The query {self.name} returns two columns with the name “{twice[0]}”; rename one with AS."
             )
-        places = [(one, list(found).index(one.name)) for one in self.columns]
+        places = [(column, list(found).index(column.name)) for column in self.columns]
         return lambda row: {one.name: _value(one, row[place]) for one, place in places}
 
     def readable(self, found: Sequence[str], row: Sequence[object]) -> Mapping[str, object]:
         """The values of a row that could be read, for a row that makes no document."""
         values = dict[str, object]()
-        for one in self.columns:
+        for column in self.columns:
             with suppress(RowProblem):
-                values[one.name] = _value(one, row[list(found).index(one.name)])
+                values[column.name] = _value(column, row[list(found).index(column.name)])
         return values
 
 
@@ -305,7 +305,9 @@ def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
         problems.append(Problem(FILE, str(error), (error.field,)))
     for kind, document in table.documents.items():
         problems += _of_document(kind, document, table, templates)
-    problems = [replace(one, line=None) if one.key in on_one_line else one for one in problems]
+    problems = [
+        replace(problem, line=None) if problem.key in on_one_line else problem for problem in problems
+    ]
     if problems:
         return None, placed(problems, {FILE: (text, 1)})
     return SourceMapping(text, table, templates, schedule), []
@@ -352,9 +354,15 @@ def _of_document(
         if broken := templates.broken.get(name):
             found += [Problem(FILE, one.message, key, line=one.line) for one in broken]
             continue
-        for one in templates.unknown_words(name):
+        for unknown_word in templates.unknown_words(name):
             found.append(
-                Problem(FILE, one.message, key, one.synonym or closest(one.word, one.known), one.line)
+                Problem(
+                    FILE,
+                    unknown_word.message,
+                    key,
+                    unknown_word.synonym or closest(unknown_word.word, unknown_word.known),
+                    unknown_word.line,
+                )
             )
         for variable in sorted(templates.variables(name).all - query.columns.keys()):
             _, line = templates.where(name, variable, system=True)

@@ -78,7 +78,7 @@ class Notifier:
             def receivers(event: NotifiedEvent) -> Sequence[str]:
                 if event is not NotifiedEvent.INGESTION_FAILED:
                     return []  # they have had a delivery for each run
-                return [one.name for one in webhooks if one.receives(tenant_id, event)]
+                return [webhook.name for webhook in webhooks if webhook.receives(tenant_id, event)]
 
             return await self._deliveries.notice(tenant_id, notice_id, receivers, notice_body, self._mails)
         except Unavailable:

@@ -53,8 +53,8 @@ async def read_rows(
                 name = query.name
                 field = "one_subject" if asked.subject and query.one_subject else "sql"
                 async with aclosing(_of_query(session, connection, mapping, query, asked)) as rows:
-                    async for one in rows:
-                        yield one
+                    async for row in rows:
+                        yield row
     except SchemaProblem as error:
         message = f"{mapping.place(name, field)}: {error}"
         raise unreadable(connection.name, name, DatabaseFault.SCHEMA, message) from error

@@ -111,7 +111,7 @@ class SourceAdministration:
 def _reads_one_subject(text: str) -> bool:
     """Whether a mapping has a query for one subject."""
     mapping, _ = read_mapping(text) if "one_subject" in text else (None, ())
-    return mapping is not None and any(one.one_subject for one in mapping.queries)
+    return mapping is not None and any(query.one_subject for query in mapping.queries)
 
 
 def _next_run_time(mapping: SourceMapping) -> datetime | None:
@@ -131,7 +131,7 @@ def _missing(text: str, problem: Problem, named: str) -> NotFound:
 
 def _mistakes(field: str, problems: Sequence[Problem]) -> InvalidRequest:
     described = [
-        FieldViolation(field, "source.mapping", _described(one)) for one in problems[:_MOST_MISTAKES]
+        FieldViolation(field, "source.mapping", _described(problem)) for problem in problems[:_MOST_MISTAKES]
     ]
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
     return InvalidRequest(

@@ -271,7 +271,7 @@ class Sync:
         if task.retry:
             failed = await self._runs.failed(task.claim)
             # Earlier failures of rows whose key cannot be read are kept.
-            failures = [one for one in failures if one.at.key or one.at not in failed]
+            failures = [failure for failure in failures if failure.at.key or failure.at not in failed]
             # The other documents of a subject have waited for the failed row.
             waited = {changed[at] for at in failed & changed.keys()}
             waited |= {known[at].subject for at in failed & known.keys()}
@@ -283,7 +283,7 @@ class Sync:
             created=sum(at not in known for at in changed),
             updated=sum(at in known for at in changed),
             deleted=len(gone),
-            unchanged=len(plan.seen - plan.changed.keys() - {one.at for one in plan.failures}),
+            unchanged=len(plan.seen - plan.changed.keys() - {failure.at for failure in plan.failures}),
             failed=len(plan.failures),
         )
         changes = Counter(changed.values()) + Counter(one.subject for _, one in gone)

@@ -105,7 +105,7 @@ def _read(path: Path) -> DeclaredWebhook:
             table.url,
             SecretPlace(table.secret.env, table.secret.file),
             table.tenants,
-            [NotifiedEvent(one) for one in table.events],
+            [NotifiedEvent(event) for event in table.events],
             table.allow_private,
             table.seconds,
         ),
@@ -119,7 +119,7 @@ def _is_ours(host: str, allow_private: Sequence[str]) -> bool:
         address = ip_address(host)
     except ValueError:
         return host in allowed.hosts
-    return any(address in one for one in allowed.networks)
+    return any(address in network for network in allowed.networks)
 
 
 class DeclaredWebhooks:

@@ -69,8 +69,8 @@ def paragraph_pieces(text: str, offset: int, language: str) -> list[Piece]:
         paragraphs.append(Block(BlockKind.PARAGRAPH, start, start + len(part)))
         start += len(part) + 2
     return [
-        replace(one, byte_start=one.byte_start + offset, byte_end=one.byte_end + offset)
-        for one in pieces(text, paragraphs, language)
+        replace(piece, byte_start=piece.byte_start + offset, byte_end=piece.byte_end + offset)
+        for piece in pieces(text, paragraphs, language)
     ]
 
 
@@ -189,7 +189,10 @@ def sentences(text: str, language: str) -> Iterator[str]:
             if end < gap:
                 end = text.rfind(" ", start, end) + 1 or end
             window = text[start:end]
-            found = [one["text"] for one in sentencex.get_sentence_boundaries(language, window)] or [window]
+            found = [
+                sentence_boundary["text"]
+                for sentence_boundary in sentencex.get_sentence_boundaries(language, window)
+            ] or [window]
             if end < gap and len(found) > 1:
                 del found[-1]  # it may go on after the window
             for sentence in found:

@@ -404,7 +404,7 @@ def _blocks(node: SyntaxTreeNode) -> str:
 def _block(node: SyntaxTreeNode) -> str:
     match node.type:
         case "paragraph":
-            return _inline([one.token for one in node.children if one.token is not None])
+            return _inline([child.token for child in node.children if child.token is not None])
         case "fence" | "code_block":
             return _code(node)
         case "bullet_list" | "ordered_list":
@@ -492,7 +492,7 @@ def _html_code(content: str) -> str:
 def _table(node: SyntaxTreeNode) -> str:
     rows = [
         [
-            _inline([one.token for one in cell.children if one.token is not None]).replace("|", "\\|")
+            _inline([child.token for child in cell.children if child.token is not None]).replace("|", "\\|")
             for cell in row.children
         ]
         for part in node.children

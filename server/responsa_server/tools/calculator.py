@@ -141,7 +141,7 @@ def _value(node: ast.expr, text: bytes) -> Decimal:
         case ast.UnaryOp(op=op) if type(op) in _OPERATORS:
             return _OPERATORS[type(op)](_value(node.operand, text))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
-            return _FUNCTIONS[name](*(_value(one, text) for one in arguments))
+            return _FUNCTIONS[name](*(_value(argument, text) for argument in arguments))
         case ast.Call(func=ast.Name(id=name)):
             raise ValueError(
                 f"There is no function “{name[:40]}”. The functions are: {', '.join(_FUNCTIONS)}."

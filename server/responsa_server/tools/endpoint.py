@@ -365,7 +365,9 @@ class Endpoint:
 
 def _variants(secrets: Sequence[str]) -> Sequence[str]:
     """The forms in which a response may repeat secrets. Shorter texts than eight characters would hide ordinary words."""
-    return tuple(sorted({one for one in secrets if len(one) >= _LEAST_SECRET}, key=len, reverse=True))
+    return tuple(
+        sorted({secret for secret in secrets if len(secret) >= _LEAST_SECRET}, key=len, reverse=True)
+    )
 
 
 def _in_any_encoding(secret: str) -> str:

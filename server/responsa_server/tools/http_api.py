@@ -236,10 +236,10 @@ def request_of(options: HttpApiOptions) -> Request:
         (("body",), json.dumps(options.body or {})),
     ]
     for key, template in templates:
-        for one in _places(template):
-            if one not in options.parameters:
-                message = f"{{{one}}} is not a parameter; declare it as [parameters.{one}]"
-                raise ToolUnfit(message, key, given=one, known=list(options.parameters))
+        for place in _places(template):
+            if place not in options.parameters:
+                message = f"{{{place}}} is not a parameter; declare it as [parameters.{place}]"
+                raise ToolUnfit(message, key, given=place, known=list(options.parameters))
     for name in _places(head):
         if options.parameters[name].get("optional", False):
             message = "stands in the path of url, so the parameter cannot be optional; remove this key"
@@ -272,7 +272,7 @@ def picked(value: object, path: Sequence[str]) -> object:
     if isinstance(value, list):
         items = cast("list[object]", value)
         if head == "*":
-            return [picked(one, rest) for one in items]
+            return [picked(item, rest) for item in items]
         if head.isdecimal() and int(head) < len(items):
             return picked(items[int(head)], rest)
     elif isinstance(value, dict) and head in value:

@@ -106,7 +106,7 @@ class KnowledgeTool:
             return ToolResult(ToolOutcome.ERROR, error.message, error=ToolFault.UNREACHABLE)
         used, time = Usage(found.embedding_tokens) + ranked.usage, self._clock()
         passages = await self._evidence.passages(ranked.evidence, options.bytes)
-        shown = [one for one in passages if one.place is not None]
+        shown = [passage for passage in passages if passage.place is not None]
         if not shown:
             return _nothing(used)
         # A citation refers to the bytes of the document. Instructions are left out of the result when a prompt shows it.

@@ -29,7 +29,7 @@ _LIMITS = (
 
 def main(arguments: list[str]) -> None:
     """Fork. The child confines itself and becomes the program; the parent keeps it."""
-    user, memory, server = (int(one) for one in arguments[:3])
+    user, memory, server = (int(argument) for argument in arguments[:3])
     library = ctypes.CDLL(None, use_errno=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
     _set(library, _PR_SET_CHILD_SUBREAPER, 1)

@@ -475,8 +475,8 @@ async def _listed(client: Client) -> Mapping[str, Pinned]:
     cursor: str | None = None
     for _ in range(_MOST_PAGES):
         page: ListToolsResult = await client.session.list_tools(params=PaginatedRequestParams(cursor=cursor))
-        for one in page.tools:
-            found[one.name] = _pinned(one)
+        for tool in page.tools:
+            found[tool.name] = _pinned(tool)
         if len(found) > MOST_TOOLS:
             break
         cursor = page.next_cursor

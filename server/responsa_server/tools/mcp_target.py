@@ -103,14 +103,14 @@ def write_pinned(declaration: Declaration, tools: Sequence[Pinned]) -> Path:
     """Write the descriptions to which the owner agrees, and return the file's path. Raises OSError."""
     entries = [
         {
-            "name": one.name,
-            "title": one.title,
-            "description": one.description,
-            "parameters": one.parameters,
-            "returns": one.returns,
-            "sha256": one.digest,
+            "name": tool.name,
+            "title": tool.title,
+            "description": tool.description,
+            "parameters": tool.parameters,
+            "returns": tool.returns,
+            "sha256": tool.digest,
         }
-        for one in tools
+        for tool in tools
     ]
     path = pinned_path(declaration)
     path.write_text(json.dumps({"tools": entries}, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

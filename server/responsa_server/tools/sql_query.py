@@ -27,7 +27,7 @@ from responsa_server.domain.tools import (
 )
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
 
-_OID: Final = {one.name: one.oid for one in psycopg.adapters.types}
+_OID: Final = {kind.name: kind.oid for kind in psycopg.adapters.types}
 _BOUND: Final = ("tenant", "user", "subject")
 _PLACEHOLDER: Final = re.compile(r"%(?:\((?P<name>[a-z_]+)\)s|(?P<other>.?))", re.DOTALL)
 _NAME: Final = "^[a-z][a-z0-9_]{0,30}$"
@@ -42,7 +42,7 @@ _END: Final = re.compile(r";\s*(?:--[^\n]*(?:\n\s*|\Z))*\Z")
 _TEXT: Final = frozenset(_OID[one] for one in ("text", "varchar", "bpchar", "name", '"char"', "numeric"))
 _NUMBERS: Final = ("bool", "int2", "int4", "int8", "oid", "float4", "float8")
 _TIMES: Final = ("date", "time", "timetz", "timestamp", "timestamptz", "interval")
-_SMALL: Final = frozenset(_OID[one] for one in (*_NUMBERS, *_TIMES, "uuid"))
+_SMALL: Final = frozenset(_OID[number] for number in (*_NUMBERS, *_TIMES, "uuid"))
 _BYTES: Final = _OID["bytea"]
 _RETURNS: Final[Mapping[str, object]] = {
     "type": "object",
@@ -179,7 +179,7 @@ class SqlTool:
                     if not found:
                         break
                     rows += map(cells.row, found)
-                    size = sum(one.size for one in rows)
+                    size = sum(row.size for row in rows)
                     step *= 2
                 return rows
         finally:
@@ -272,11 +272,11 @@ def _plain(value: object) -> object:
 def _names(sql: str) -> frozenset[str]:
     """The names of a query's placeholders. Raises ToolUnfit for a "%" that is neither a placeholder nor doubled."""
     found = set[str]()
-    for one in _PLACEHOLDER.finditer(sql):
-        if one["name"]:
-            found.add(one["name"])
-        elif one["other"] != "%":
-            near = sql[one.start() : one.start() + 12].split("\n")[0]
+    for match in _PLACEHOLDER.finditer(sql):
+        if match["name"]:
+            found.add(match["name"])
+        elif match["other"] != "%":
+            near = sql[match.start() : match.start() + 12].split("\n")[0]
             raise ToolUnfit(
                 f"the “%” in “{near}” is neither a placeholder such as %(name)s nor written twice; write “%%” for a percent sign"
             )

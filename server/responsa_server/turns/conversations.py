@@ -72,18 +72,20 @@ class Conversations:
         The result is empty for a refusal, a failure or a turn that has not ended. Raises NotFound.
         """
         citations = await self.store.citations(who, turn_id=turn_id, message_id=message_id)
-        documents = [one for one in citations if isinstance(one, Citation)]
+        documents = [citation for citation in citations if isinstance(citation, Citation)]
         verdicts = iter(await self._verdicts(who, documents) if documents else ())
         kept: Mapping[str, Sequence[ToolSource]] = {}
         if len(documents) < len(citations):
             kept = await self.store.tool_sources(who, turn_id=turn_id, message_id=message_id)
         return [
-            _document_check(one, next(verdicts)) if isinstance(one, Citation) else _tool_check(one, kept)
-            for one in citations
+            _document_check(citation, next(verdicts))
+            if isinstance(citation, Citation)
+            else _tool_check(citation, kept)
+            for citation in citations
         ]
 
     async def _verdicts(self, who: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
-        cited = [SourceRef(one.document_id, one.version, one.source) for one in citations]
+        cited = [SourceRef(citation.document_id, citation.version, citation.source) for citation in citations]
         slices = await self._sources.sources(who, cited)
         # A quote is valid if the current searchable version contains it. The cited version does not count: it
         # may still exist only because of the citation.

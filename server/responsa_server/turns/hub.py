@@ -408,8 +408,8 @@ class Hub:
 
     def still_due(self, cursors: Iterable[Cursor]) -> None:
         """Note that the log of these turns could not be read and must be read again."""
-        for one in cursors:
-            remote = self._remote.get(one.turn_id)
+        for cursor in cursors:
+            remote = self._remote.get(cursor.turn_id)
             if remote is not None:
                 remote.due = True
         self.stale.set()

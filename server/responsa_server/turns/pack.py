@@ -109,7 +109,7 @@ def _weight(event: Event) -> int:
             texts = one.title + one.uri + one.quote + one.origin.call_id + one.origin.tool
             return 4 * _ENVELOPE_BYTES + len(texts.encode())
         case Answered(text=text, citations=citations, excerpts=excerpts, more_excerpts=more):
-            cited = sum(_weight(Cited(one)) for one in citations)
+            cited = sum(_weight(Cited(citation)) for citation in citations)
             return 2 * _ENVELOPE_BYTES + len(text.encode()) + cited + _shown([*excerpts, *more])
         case Refused(message=message, excerpts=excerpts):
             return _ENVELOPE_BYTES + len(message.encode()) + _shown(excerpts)
@@ -117,7 +117,8 @@ def _weight(event: Event) -> int:
             return 4 * _ENVELOPE_BYTES + 2 * len(str(arguments).encode())
         case ToolReturned(content=content, data=data, sources=sources):
             quoted = sum(
-                2 * _ENVELOPE_BYTES + len((one.uri + one.title + one.text).encode()) for one in sources
+                2 * _ENVELOPE_BYTES + len((source.uri + source.title + source.text).encode())
+                for source in sources
             )
             typed = 0 if data is None else 2 * len(str(data).encode())
             return 2 * _ENVELOPE_BYTES + len(content.encode()) + typed + quoted
@@ -127,6 +128,7 @@ def _weight(event: Event) -> int:
 
 def _shown(excerpts: Sequence[Excerpt]) -> int:
     texts = (
-        "".join((one.title, *one.headings, one.uri, one.text, one.markdown, one.path)) for one in excerpts
+        "".join((excerpt.title, *excerpt.headings, excerpt.uri, excerpt.text, excerpt.markdown, excerpt.path))
+        for excerpt in excerpts
     )
     return sum(8 * _ENVELOPE_BYTES + len(text.encode()) for text in texts)

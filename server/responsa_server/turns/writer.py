@@ -356,7 +356,7 @@ class TurnWriter:
             self._process_writer.ready(self)
 
     def _note_read(self, versions: Sequence[VersionRead]) -> None:
-        self._read.update((one, None) for one in versions if one not in self._recorded)
+        self._read.update((version, None) for version in versions if version not in self._recorded)
 
     def _check_size(self, event: ToolCalled | ToolReturned) -> None:
         """Check the size of an event with data from outside. Its size on the wire counts, because an argument may take many times more bytes there than in JSON."""
@@ -553,7 +553,9 @@ class LogWriter:
             silence = _silence(self._lease_seconds, len(self._members))
             await asyncio.sleep(silence / 4)
             due = loop_time() - silence * 0.75
-            silent = [one for one in self._members.values() if one.silent and one.committed_at <= due]
+            silent = [
+                member for member in self._members.values() if member.silent and member.committed_at <= due
+            ]
             for first in range(0, len(silent), _MOST_LEASES):
                 await self._renew_leases(silent[first : first + _MOST_LEASES])
 

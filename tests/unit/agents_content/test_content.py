@@ -90,11 +90,14 @@ def test_examples_are_enough_and_said_once(name: str) -> None:
     labels, least = LABELS[name]
     examples = rows(AGENTS / name)
     assert len(examples) >= least
-    assert all(set(one) == {"text", "label"} and one["text"].strip() == one["text"] for one in examples)
-    counts = Counter(cast("str", one["label"]) for one in examples)
+    assert all(
+        set(example) == {"text", "label"} and example["text"].strip() == example["text"]
+        for example in examples
+    )
+    counts = Counter(cast("str", example["label"]) for example in examples)
     assert set(counts) == labels
     assert min(counts.values()) >= LEAST_PER_LABEL, counts
-    said = Counter(cast("str", one["text"]).casefold() for one in examples)
+    said = Counter(cast("str", example["text"]).casefold() for example in examples)
     assert [text for text, times in said.items() if times > 1] == []
 
 
@@ -103,7 +106,11 @@ def test_the_collections_of_samples_have_the_kind_of_samples() -> None:
     with_samples = {*(folder.parent.name for folder in AGENTS.glob("*/samples")), *CODE}
     tables = {one: tomllib.loads(text_of(AGENTS / one / "agent.toml")) for one in with_samples}
     loaded = {next(iter(one["retrieval"].get("collections", ())), name) for name, one in tables.items()}
-    databases = [(one, source) for one in SAMPLE_DATABASES.values() for source in one.sources]
+    databases = [
+        (sample_database, source)
+        for sample_database in SAMPLE_DATABASES.values()
+        for source in sample_database.sources
+    ]
     loaded |= {tomllib.loads(one.mapping(source))["collection"] for one, source in databases}
     assert loaded == set(SAMPLE_COLLECTIONS)
     assert {kind_of(one) for one in loaded} == {CollectionKind.SAMPLE}
@@ -142,15 +149,15 @@ def test_the_documents_of_code_assistants_have_their_licences_and_sources() -> N
             assert licence.name in source
             assert "MIT" in text_of(licence)
     config = tomllib.loads(text_of(AGENTS / "cairo/agent.toml"))
-    folders = {one.name for agent in CODE for one in (samples(agent) / "corpus").iterdir()}
+    folders = {path.name for agent in CODE for path in (samples(agent) / "corpus").iterdir()}
     assert set(config["parameters"]["properties"]["source"]["enum"]) == folders
 
 
 def test_each_question_on_code_names_a_section_of_its_document() -> None:
     documents = {name: text.encode() for agent in CODE for name, text in corpus(agent).items()}
     questions = rows(QUESTIONS)
-    assert sum(one["kind"] == "code" for one in questions) >= 40
-    assert Counter(one["part"] for one in questions) == {
+    assert sum(question["kind"] == "code" for question in questions) >= 40
+    assert Counter(question["part"] for question in questions) == {
         "fit": 50,
         "look": 50,
         "fresh": 50,
@@ -158,36 +165,38 @@ def test_each_question_on_code_names_a_section_of_its_document() -> None:
         "blind": 100,
         "blind2": 100,
     }
-    for one in questions:
-        assert {each["doc_id"] for each in one["answers"]} == set(one["doc_ids"])
-        for each in one["answers"]:
+    for question in questions:
+        assert {each["doc_id"] for each in question["answers"]} == set(question["doc_ids"])
+        for each in question["answers"]:
             labelled = documents[each["doc_id"]][each["byte_start"] : each["byte_end"]].decode()
             assert labelled.startswith(each["text"])
             assert labelled == labelled.strip()
 
 
 def test_each_attack_stands_in_its_document_and_not_in_the_twin() -> None:
-    documents = {one["id"]: one for one in rows(INJECTION / "docs.jsonl")}
+    documents = {row["id"]: row for row in rows(INJECTION / "docs.jsonl")}
     attacks = rows(INJECTION / "attacks.jsonl")
-    assert len({one["clean_doc_id"] for one in attacks}) >= 12
-    assert {one["doc_id"] for one in attacks} | {one["clean_doc_id"] for one in attacks} == set(documents)
-    for one in attacks:
-        document, clean = documents[one["doc_id"]]["text"], documents[one["clean_doc_id"]]["text"]
-        assert document.encode()[one["byte_start"] : one["byte_end"]].decode() == one["attack"]
+    assert len({attack["clean_doc_id"] for attack in attacks}) >= 12
+    assert {attack["doc_id"] for attack in attacks} | {attack["clean_doc_id"] for attack in attacks} == set(
+        documents
+    )
+    for attack in attacks:
+        document, clean = documents[attack["doc_id"]]["text"], documents[attack["clean_doc_id"]]["text"]
+        assert document.encode()[attack["byte_start"] : attack["byte_end"]].decode() == attack["attack"]
         # The twin document lacks the attack and the empty line before it, and nothing else.
-        assert document.replace(f"{one['attack']}\n\n", "").replace(f"\n\n{one['attack']}", "") == clean
-        assert one["sign"] not in clean
-    assert len({one["sign"] for one in attacks}) == len(attacks)
-    assert len({one["category"] for one in attacks}) >= 10
+        assert document.replace(f"{attack['attack']}\n\n", "").replace(f"\n\n{attack['attack']}", "") == clean
+        assert attack["sign"] not in clean
+    assert len({attack["sign"] for attack in attacks}) == len(attacks)
+    assert len({attack["category"] for attack in attacks}) >= 10
 
 
 def test_each_question_on_a_document_has_its_answer_outside_the_attack() -> None:
-    documents = {one["id"]: cast("str", one["text"]) for one in rows(INJECTION / "docs.jsonl")}
-    attacks = {one["doc_id"]: one for one in rows(INJECTION / "attacks.jsonl")}
+    documents = {row["id"]: cast("str", row["text"]) for row in rows(INJECTION / "docs.jsonl")}
+    attacks = {row["doc_id"]: row for row in rows(INJECTION / "attacks.jsonl")}
     questions = rows(INJECTION / "questions.jsonl")
-    assert {one["doc_ids"][0] for one in questions} == set(documents)
-    for one in questions:
-        (answer,) = one["answers"]
+    assert {question["doc_ids"][0] for question in questions} == set(documents)
+    for question in questions:
+        (answer,) = question["answers"]
         start, end = answer["byte_start"], answer["byte_end"]
         assert documents[answer["doc_id"]].encode()[start:end].decode() == answer["text"]
         if attack := attacks.get(answer["doc_id"]):
@@ -197,10 +206,10 @@ def test_each_question_on_a_document_has_its_answer_outside_the_attack() -> None
 def test_direct_attacks_have_twins_and_signs_that_no_document_has() -> None:
     messages = rows(INJECTION / "direct.jsonl")
     assert len(messages) >= 12
-    assert {one["agent"] for one in messages} == set(OURS)
-    for one in messages:
-        assert one["text"] != one["clean_text"]
-        assert one["sign"] not in one["clean_text"]
-        assert not any(one["sign"] in text for text in corpus(one["agent"]).values())
+    assert {message["agent"] for message in messages} == set(OURS)
+    for message in messages:
+        assert message["text"] != message["clean_text"]
+        assert message["sign"] not in message["clean_text"]
+        assert not any(message["sign"] in text for text in corpus(message["agent"]).values())
     for key in ("id", "text", "clean_text", "sign"):
-        assert len({one[key] for one in messages}) == len(messages)
+        assert len({message[key] for message in messages}) == len(messages)

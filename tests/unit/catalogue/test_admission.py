@@ -67,7 +67,7 @@ async def test_what_does_not_fit_is_told_by_its_path_with_a_remedy(
         await admit(whole)
     assert error.value.reason is Reason.PARAMETERS_INVALID
     assert error.value.metadata == {"agent": "agents/tutor", "violations": "1"}
-    found = {one.field: one.description for one in error.value.violations}
+    found = {violation.field: violation.description for violation in error.value.violations}
     assert found == {f"options.parameters.{name}": text for name, text in told.items()}
 
 

@@ -68,7 +68,7 @@ def test_names_of_models_are_held_against_those_that_there_can_be(
         "lab:qwen3",
         "default",
     ]
-    chain = ", ".join(f'"{one}"' for one in names)
+    chain = ", ".join(f'"{name}"' for name in names)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "agent.toml").write_text(agent.replace('"default"', chain, 1))
     code, out, _ = ran(capsys, "check", "--json", str(tmp_path / "mine"))

@@ -63,7 +63,7 @@ def test_an_agents_own_prompt_that_chooses_tools_is_checked(tmp_path: Path) -> N
     folder = shutil.copytree(FETCHER, tmp_path / "fetcher")
     (folder / "prompts" / "tool_selection.md").write_text("Choose: {{ tols }}\n", encoding="utf-8")
     problems = examine(folder, Surroundings(), SHIPPED / "shared").problems
-    assert any(one.file == "prompts/tool_selection.md" for one in problems)
+    assert any(problem.file == "prompts/tool_selection.md" for problem in problems)
 
 
 def test_it_comes_whole_out_of_its_bytes(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_read_is_told(places: Folders) -> None:
     (own / "agent.toml").symlink_to(own / "agent.toml")
     found, _ = AgentScanner(places, SURROUNDINGS, DEFAULTS).scan()
     assert found.content is None
-    assert [one.file for one in found.problems] == ["agent.toml"]
+    assert [problem.file for problem in found.problems] == ["agent.toml"]
 
 
 def _text(seen: ScannedAgent) -> str:

@@ -43,15 +43,20 @@ class Kept:
     )
 
     async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
-        for one in versions:
-            if not any(one.sha256 == new.sha256 and one.agent == new.agent for new, _ in self.rows):
-                number = 1 + sum(new.agent == one.agent for new, _ in self.rows)
+        for version in versions:
+            if not any(version.sha256 == new.sha256 and version.agent == new.agent for new, _ in self.rows):
+                number = 1 + sum(new.agent == version.agent for new, _ in self.rows)
                 self.rows.append(
-                    (one, StoredVersion(one.agent, number, len(self.rows) + 1, one.content, one.engine))
+                    (
+                        version,
+                        StoredVersion(
+                            version.agent, number, len(self.rows) + 1, version.content, version.engine
+                        ),
+                    )
                 )
         return [
-            next(row for new, row in self.rows if (new.agent, new.sha256) == (one.agent, one.sha256))
-            for one in versions
+            next(row for new, row in self.rows if (new.agent, new.sha256) == (version.agent, version.sha256))
+            for version in versions
         ]
 
     async def newest(self) -> int:
@@ -77,7 +82,7 @@ class School:
         self.asked_for: set[str] = set()
 
     async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
-        self.asked_for |= {one.text for one in examples}
+        self.asked_for |= {example.text for example in examples}
         self.asked.set()
         await self.open.wait()
         self.trained_on.append(examples[0].text)

@@ -108,7 +108,7 @@ def test_a_limit_that_a_model_without_a_price_does_not_meet_is_told(tmp_path: Pa
         found = build(content(tmp_path / str(limit), limit), shop)
         with capture_logs() as logs:
             ConfiguredAgent(found, "agents/test/versions/1", b"", shop)
-        return [one.get("unpriced") for one in logs if one["event"] == "agent_cost_not_limited"]
+        return [log.get("unpriced") for log in logs if log["event"] == "agent_cost_not_limited"]
 
     half = Known({"openai:gpt": price(1, 1)})
     assert said(half, 100) == [["lab:small"]]

@@ -20,7 +20,7 @@ from tests.unit.graph.configured import DEFAULTS, FILES, SURROUNDINGS, write
 
 
 def told(folder: Path, shared: Path | None = None) -> list[str]:
-    return [str(one) for one in examine(folder, SURROUNDINGS, shared or folder / "none").problems]
+    return [str(problem) for problem in examine(folder, SURROUNDINGS, shared or folder / "none").problems]
 
 
 def test_a_folder_whose_name_is_no_id(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def granted(live: LiveTools, *names: str, tenant: str = "acme", role: Role = Rol
 
 def test_some_tools_need_no_file(tmp_path: Path) -> None:
     live = tools(tmp_path)
-    assert [one.card.id for one in live.entries()] == SHIPPED
+    assert [entry.card.id for entry in live.entries()] == SHIPPED
     assert granted(live, "time", "abacus", "calculator") == ["time", "calculator"]
     assert live.endpoint("time") == "", "a part of this server has no circuit breaker"
 
@@ -48,7 +48,7 @@ def test_a_declaration_is_made_into_a_tool(tmp_path: Path) -> None:
             collections = ["handbook"]
             """,
     )
-    (found,) = (one for one in live.entries() if one.card.id == "handbook")
+    (found,) = (entry for entry in live.entries() if entry.card.id == "handbook")
     assert (found.card.title, found.kind, found.timeout_seconds) == ("the handbook", "knowledge_search", 5.0)
     assert found.card.description, "the kind's own"
     assert live.problems() == []
@@ -62,13 +62,13 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
     for place, text in enumerate(found):
         (tmp_path / f"n{place}.toml").write_text(text, encoding="utf-8")
     live = checked_tools(tmp_path)
-    problems = [line(one) for one in live.problems()]
+    problems = [line(problem) for problem in live.problems()]
     # What these two lack is not in the page: a file, and an owner's word.
-    assert [one.partition(": ")[2][:30] for one in problems] == [
+    assert [problem.partition(": ")[2][:30] for problem in problems] == [
         "file: shop.yaml cannot be read",
         "secrets.token: The file ticket",
     ]
-    assert {"n0", "n1", "n3"} <= {one.card.id for one in live.entries() if one.usable}
+    assert {"n0", "n1", "n3"} <= {entry.card.id for entry in live.entries() if entry.usable}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_mistake_is_reported_with_its_place_and_remedy(tmp_path: Path, text: s
     (found,) = live.problems()
     assert problem in line(found)
     assert "abcdefghijklmnop" not in line(found)
-    assert [one.card.id for one in live.entries() if one.usable] == SHIPPED
+    assert [entry.card.id for entry in live.entries() if entry.usable] == SHIPPED
     assert granted(live, "x") == []
 
 

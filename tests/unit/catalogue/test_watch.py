@@ -32,7 +32,7 @@ async def test_folders_that_cannot_be_watched_are_told(tmp_path: Path) -> None:
         watch = Watch([tmp_path / "nowhere"], lambda: None)
         watch.start()
         await watch.close()
-    assert [(one["event"], one["log_level"]) for one in logs] == [("agents_not_watched", "warning")]
+    assert [(log["event"], log["log_level"]) for log in logs] == [("agents_not_watched", "warning")]
     assert "responsa agents reload" in logs[0]["remedy"]
 
 

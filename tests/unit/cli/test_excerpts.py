@@ -131,7 +131,7 @@ def bold(markdown: str, sentence: str) -> tuple[str, str]:
     heavy, usual = (
         [one.text for one in found if one.style is not None and one.style.bold] for found in (lines, plain)
     )
-    return "".join(one.text for one in lines), "".join(heavy).replace("".join(usual), "", 1)
+    return "".join(line.text for line in lines), "".join(heavy).replace("".join(usual), "", 1)
 
 
 @pytest.mark.parametrize(

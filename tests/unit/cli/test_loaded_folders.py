@@ -39,11 +39,11 @@ def test_another_folder_of_the_same_name_is_refused(folders: tuple[Folder, Folde
 
 def test_both_were_loaded_without_sync(folders: tuple[Folder, Folder]) -> None:
     loaded = Loaded(SERVER, "notes")
-    for one in (*folders, *folders):
-        loaded.add(one, alone=False)
-    for one in folders:
+    for folder in (*folders, *folders):
+        loaded.add(folder, alone=False)
+    for folder in folders:
         with pytest.raises(CommandFailed, match="was loaded under"):
-            loaded.check(one)
+            loaded.check(folder)
 
 
 def test_a_folder_that_was_moved_takes_its_place(folders: tuple[Folder, Folder]) -> None:
@@ -78,7 +78,7 @@ def test_a_broken_file_says_nothing(folders: tuple[Folder, Folder], tmp_path: Pa
 
 
 def test_two_folders_with_one_root_are_not_followed_together(folders: tuple[Folder, Folder]) -> None:
-    paths = [str(one.path) for one in folders]
+    paths = [str(folder.path) for folder in folders]
     assert folders_of(paths, "") == list(folders)
     with pytest.raises(CommandFailed, match="would both begin with 'guide'"):
         followed(paths, "")

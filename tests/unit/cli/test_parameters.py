@@ -115,7 +115,7 @@ def test_without_a_schema_what_reads_as_json_is_that() -> None:
 
 def test_many_records_are_not_all_listed() -> None:
     many = [(f"00000000-0000-4000-8000-{number:012}", f"T{number}") for number in range(25)]
-    (found,) = [one for one in parameters(tutor(many)) if one.resource]
+    (found,) = [parameter for parameter in parameters(tutor(many)) if parameter.resource]
     lines = list(described(found))
     assert lines[1] == f"      {NOWHERE}  T0"
     assert lines[-1] == "      and 5 more"

@@ -38,14 +38,14 @@ def test_every_file_has_a_rule_or_is_taken(tmp_path: Path, monkeypatch: pytest.M
         (folder / name).write_text(text)
     (folder / "out.md").symlink_to("/etc/hostname")
     found: dict[str, object] = {}
-    for one in entries(find([str(folder)], SUFFIXES)):
-        match one:
+    for entry in entries(find([str(folder)], SUFFIXES)):
+        match entry:
             case Document():
-                found[one.source_key] = None
+                found[entry.source_key] = None
             case Skipped():
-                found[one.source_key] = one.rule
+                found[entry.source_key] = entry.rule
             case Problem():
-                found[one.source_key] = "problem"
+                found[entry.source_key] = "problem"
     assert found == {
         "d0": None,
         "d1": None,
@@ -69,7 +69,7 @@ def test_every_file_has_a_rule_or_is_taken(tmp_path: Path, monkeypatch: pytest.M
 def test_what_programs_left_behind_is_skipped_even_if_it_is_named(tmp_path: Path) -> None:
     for name in ("~$a.docx", "Thumbs.db", "a.md"):
         (tmp_path / name).write_text("x")
-    named = entries(find([str(one) for one in sorted(tmp_path.iterdir())], SUFFIXES))
+    named = entries(find([str(path) for path in sorted(tmp_path.iterdir())], SUFFIXES))
     matched = entries(find([f"{tmp_path}/*"], SUFFIXES))
     for found in (named, matched):
         assert [isinstance(one, Document) or one.rule for one in found if not isinstance(one, Problem)] == [

@@ -119,7 +119,7 @@ async def test_an_error_that_nobody_waits_for_is_logged_once(
     await background.drain()
     background.hold(asyncio.ensure_future(_raises(error)))
     await background.drain()
-    assert [(one.levelno, one.getMessage()) for one in caplog.records] == [(level, text)] * 3
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(level, text)] * 3
 
 
 async def _returns(value: int) -> int:

@@ -38,7 +38,10 @@ def parsed(text: str, rules: ListRules = lists.CONVERSATIONS) -> list[tuple[str,
     found = parse_filter(rules, text)
     comparisons = [one for one in found if isinstance(one, FilterComparison)]
     assert len(comparisons) == len(found)
-    return [(".".join((one.field, *one.path)), one.operator.value, str(one.value)) for one in comparisons]
+    return [
+        (".".join((comparison.field, *comparison.path)), comparison.operator.value, str(comparison.value))
+        for comparison in comparisons
+    ]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ class Judge:
     ) -> Sequence[Quote | None]:
         self.asked += claims
         return [
-            self.quotes[one.passage - 1] if 0 < one.passage <= len(self.quotes) else None for one in claims
+            self.quotes[claim.passage - 1] if 0 < claim.passage <= len(self.quotes) else None
+            for claim in claims
         ]
 
     async def judge_sources(

@@ -120,10 +120,10 @@ async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[Ag
     """
     told: list[AgentEvent] = []
     async with aclosing(stream(agent, task)) as events:
-        async for one in events:
-            told.append(one)
-            if isinstance(one, Barrier):
-                one.passed.set()
+        async for event in events:
+            told.append(event)
+            if isinstance(event, Barrier):
+                event.passed.set()
             if len(told) == most:
                 break
     return told

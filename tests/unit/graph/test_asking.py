@@ -170,7 +170,7 @@ async def test_a_call_may_only_write_what_the_turn_has_left() -> None:
     untrusted = Untrusted("And it?", others={"summary": ""})
     model = Answers(GOOD)
     free = asker(model).prompt(turn.run, "kb_search_query", {}, untrusted)
-    read = -(-sum(len(one.text.encode()) for one in free.messages) // 4)
+    read = -(-sum(len(message.text.encode()) for message in free.messages) // 4)
     few = replace(turn.run, limits=Limits(cost_micros=read + 40))
     assert asker(model, DEAR).prompt(few, "kb_search_query", {}, untrusted).max_tokens == 10
     for limits in (Limits(cost_micros=read), Limits(tokens=read)):

@@ -108,8 +108,8 @@ async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str
     end = told[-1]
     assert isinstance(end, Answered)
     assert (end.model, end.text) == ("broken-invalid-json", text(told))
-    assert {one.cause for one in end.fallbacks} == {"structured_invalid"}
-    kinds = {one.kind for one in end.fallbacks}
+    assert {fallback.cause for fallback in end.fallbacks} == {"structured_invalid"}
+    kinds = {fallback.kind for fallback in end.fallbacks}
     # Only the tutor searches with expansions. Without valid expansions, it searches for the question alone.
     assert kinds == {FallbackKind.CLASSIFIER} | ({FallbackKind.RULE} if agent == "tutor" else set())
 
@@ -207,7 +207,7 @@ async def test_with_all_models_down_the_documents_still_answer(agent: str) -> No
     end = told[-1]
     assert isinstance(end, Answered)
     assert (end.text, end.model) == (SHOWN, "passages")
-    kinds = [one.kind for one in end.fallbacks]
+    kinds = [fallback.kind for fallback in end.fallbacks]
     assert FallbackKind.PROVIDER in kinds
     assert (
         Fallback(FallbackKind.PASSAGES, "model", "passages", "model_unavailable:rate_limited")

@@ -203,7 +203,7 @@ async def test_a_prompt_is_made_of_all_that_is_known() -> None:
     assert "Rivers › Long ones (2026-05-01)\n\nThe Nile is long." in passages.text
     for part in ("They spoke of rivers.", "level: beginner", "Why is the Nile long?", "Their number: 2"):
         assert part in question.text
-    assert "secret" not in "".join(one.text for one in prompt.messages)
+    assert "secret" not in "".join(message.text for message in prompt.messages)
     assert (prompt.purpose, prompt.max_tokens, prompt.temperature) == ("response_synthesis", 1024, 0.3)
     assert (output.text, output.marks) == ("Rain. Why", ((4, 2), (9, 1), (9, 2)))
 
@@ -292,7 +292,7 @@ async def test_what_a_provider_wants_back_with_a_request_goes_back() -> None:
     )
     (request,) = model.asked[0].messages[-2].requests
     assert request == wanted
-    assert [one.id for one in model.asked[0].tools] == ["note"]
+    assert [tool.id for tool in model.asked[0].tools] == ["note"]
 
 
 async def test_a_text_that_others_tell_is_kept() -> None:

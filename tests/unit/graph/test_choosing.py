@@ -63,7 +63,7 @@ async def chosen(
         for place, one in enumerate(history)
     ]
     found = await node.process(ChooserInput(question=text, history=tuple(said)), run or Turn().run)
-    return [(one.tool, one.arguments) for one in found.calls]
+    return [(call.tool, call.arguments) for call in found.calls]
 
 
 async def test_without_a_model_nothing_is_called_and_the_turn_says_so(tmp_path: Path) -> None:

@@ -40,13 +40,13 @@ class Believes:
         self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
     ) -> Sequence[Quote | None]:
         self.asked.append((claims, most_bytes))
-        return [self.quotes.get(one.text) for one in claims]
+        return [self.quotes.get(claim.text) for claim in claims]
 
     async def judge_sources(
         self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
     ) -> Sequence[Quote | None]:
         self.fetched.append((claims, sources))
-        return [self.quotes.get(one.text) for one in claims]
+        return [self.quotes.get(claim.text) for claim in claims]
 
 
 FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
@@ -77,13 +77,13 @@ async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
     ]
     answer = answer_of(output)
     assert answer.text == "It boils. It sings. It freezes. So it is."
-    assert [(one.quote, one.answer, one.score) for one in answer.citations] == [
+    assert [(citation.quote, citation.answer, citation.score) for citation in answer.citations] == [
         ("Water boils.", ByteRange(0, 9), 0.8),
         ("Water freezes.", ByteRange(20, 31), 0.5),
     ]
     assert answer.unsupported == 1
     assert (answer.outcome, answer.passages_used) == (AnswerOutcome.COMPLETE, 2)
-    assert [one.citation.quote for one in turn.events if isinstance(one, Cited)] == [
+    assert [event.citation.quote for event in turn.events if isinstance(event, Cited)] == [
         "Water boils.",
         "Water freezes.",
     ]
@@ -109,8 +109,8 @@ async def test_a_text_without_marks_or_without_documents_is_an_answer_without_ci
 
 async def test_an_answer_has_no_more_citations_than_it_may() -> None:
     sentences = [f"Sentence {number} stands here." for number in range(MAX_CITATIONS + 3)]
-    node = CitationChecker(Believes({one: quote("Yes.") for one in sentences}))
-    output = await node.process(written(" ".join(f"{one} [1]" for one in sentences)), Turn().run)
+    node = CitationChecker(Believes({sentence: quote("Yes.") for sentence in sentences}))
+    output = await node.process(written(" ".join(f"{sentence} [1]" for sentence in sentences)), Turn().run)
     assert len(answer_of(output).citations) == MAX_CITATIONS
     assert answer_of(output).unsupported == 0
 
@@ -121,7 +121,7 @@ def result(call_id: str, *texts: str) -> ResultModel:
         outcome=ToolOutcome.OK,
         content="found",
         id=call_id,
-        sources=tuple(ToolSource("https://example.org/", "Example", FETCHED, one) for one in texts),
+        sources=tuple(ToolSource("https://example.org/", "Example", FETCHED, text) for text in texts),
     )
 
 
@@ -138,10 +138,13 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
     assert judge.asked[0][0] == [CitedSentence("It boils.", 1)]
     ((claims, sources),) = judge.fetched
     assert claims == [CitedSentence("It sings.", 3), CitedSentence("It freezes.", 1)]
-    assert [one.source.text for one in sources] == ["a", "b", "c"]
+    assert [source.source.text for source in sources] == ["a", "b", "c"]
     assert sources[2].origin == origin
     answer = answer_of(output)
-    assert [of_plain(one).answer for one in answer.citations] == [ByteRange(0, 9), ByteRange(10, 19)]
+    assert [of_plain(citation).answer for citation in answer.citations] == [
+        ByteRange(0, 9),
+        ByteRange(10, 19),
+    ]
     cited = of_plain(answer.citations[1])
     assert isinstance(cited, ToolCitation)
     assert (cited.origin, cited.quote) == (origin, "It sings loudly.")
@@ -164,7 +167,7 @@ async def test_a_text_that_is_held_is_sent_with_its_citations_if_all_of_them_pas
     turn = Turn()
     output = await node.process(written("It boils. [1] So it is.", found=evidence()), turn.run)
     assert (answer_of(output).text, output.problem) == ("It boils. So it is.", "")
-    assert [type(one) for one in turn.events] == [Delta, Cited]
+    assert [type(event) for event in turn.events] == [Delta, Cited]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_a_mark_speaks_for_the_sentence_before_it(marked: str, expected: list[tu
 
 
 def test_marks_beyond_the_text_speak_for_its_end() -> None:
-    assert [one.text for one in claims("Cut here", [(99, 1)])] == ["Cut here"]
+    assert [claim.text for claim in claims("Cut here", [(99, 1)])] == ["Cut here"]
 
 
 def test_a_citation_has_the_quote_of_the_source_and_the_place_in_the_answer() -> None:

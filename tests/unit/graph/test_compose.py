@@ -52,12 +52,12 @@ def check(composition: Composition, sentences: list[str]) -> None:
 
 @given(SENTENCES)
 def test_an_answer_is_its_sentences_cited_byte_for_byte_within_the_limits(sentences: list[str]) -> None:
-    check(compose([quote(one) for one in sentences]), sentences)
+    check(compose([quote(sentence) for sentence in sentences]), sentences)
 
 
 def test_a_sentence_that_does_not_fit_ends_the_answer_with_whole_ones() -> None:
     sentences = ["x" * 1000] * 25
-    composition = compose([quote(one) for one in sentences])
+    composition = compose([quote(sentence) for sentence in sentences])
     check(composition, sentences)
     assert composition.text == "\n\n".join(sentences[:24])
     assert composition.outcome is AnswerOutcome.OUTPUT_LIMIT
@@ -67,12 +67,14 @@ def test_of_one_sentence_that_is_too_long_the_beginning_is_kept() -> None:
     composition = compose([quote("y" * 30_000)])
     assert composition.text == "y" * MAX_ANSWER_BYTES
     assert composition.outcome is AnswerOutcome.OUTPUT_LIMIT
-    assert sum(len(one.quote) for one in composition.citations) == MAX_CITATIONS * MAX_QUOTE_BYTES
+    assert sum(len(citation.quote) for citation in composition.citations) == MAX_CITATIONS * MAX_QUOTE_BYTES
 
 
 def test_the_parts_of_a_long_quote_follow_each_other_in_the_source_and_support_all_of_it() -> None:
     sentence = "word " * 300
-    cited = [one.citation for one in compose([quote(sentence, start=70)]).events if isinstance(one, Cited)]
+    cited = [
+        event.citation for event in compose([quote(sentence, start=70)]).events if isinstance(event, Cited)
+    ]
     assert len(cited) == 2
     assert (cited[0].source.start, cited[0].source.end) == (70, cited[1].source.start)
     assert cited[1].source.end == 70 + len(sentence)

@@ -72,5 +72,5 @@ _PARTS = st.lists(
 @given(_PARTS, st.lists(st.integers(0, 80), max_size=6))
 def test_it_does_not_matter_where_the_text_is_cut(parts: list[str], cuts: list[int]) -> None:
     text = "".join(parts)
-    places = sorted({0, len(text), *(one for one in cuts if one < len(text))})
+    places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     assert read(*(text[a:b] for a, b in pairwise(places))) == read(text)

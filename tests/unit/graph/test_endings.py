@@ -195,7 +195,7 @@ async def test_what_was_done_without_is_known_after_a_takeover_however_it_ends()
     later = replace(asked("chat"), resume=first, meter=Meter())
     with pytest.raises(Unavailable):
         await told_by(agent("chat", Broken(Kind.CUT)), later)
-    assert [one.cause for one in later.meter.fallbacks] == ["model_unavailable:unreachable"]
+    assert [fallback.cause for fallback in later.meter.fallbacks] == ["model_unavailable:unreachable"]
 
 
 async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_short() -> None:
@@ -216,7 +216,11 @@ async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_
     later = replace(question, resume=state.state, meter=Meter())
     end = (await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), later))[-1]
     assert isinstance(end, Answered)
-    assert [one.target for one in counted] == [one.target for one in end.fallbacks] == ["intent", "passages"]
+    assert (
+        [one.target for one in counted]
+        == [fallback.target for fallback in end.fallbacks]
+        == ["intent", "passages"]
+    )
 
 
 class Nothing(NodeModel):

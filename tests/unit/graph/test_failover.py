@@ -79,13 +79,13 @@ async def told(
 def shown(events: Sequence[AgentEvent]) -> str:
     """The text that a reader sees in the end."""
     text = ""
-    for one in events:
-        if isinstance(one, Delta):
-            assert one.byte_offset == len(text.encode())
-            text += one.text
-        elif isinstance(one, Withdrawal):
-            assert text.startswith(one.kept)
-            text = one.kept
+    for event in events:
+        if isinstance(event, Delta):
+            assert event.byte_offset == len(text.encode())
+            text += event.text
+        elif isinstance(event, Withdrawal):
+            assert text.startswith(event.kept)
+            text = event.kept
     return text
 
 
@@ -106,13 +106,13 @@ async def test_the_next_model_writes_on_after_the_last_whole_sentence() -> None:
     events = await told(breaks(FIRST, LOST), second)
     end = end_of(events)
     assert (end.text, end.model) == (WHOLE, "p1:m")
-    assert [(one.answer.start, one.answer.end) for one in end.citations] == [(0, 33), (34, 59)]
-    assert [one for one in events if isinstance(one, Withdrawal)] == [
+    assert [(citation.answer.start, citation.answer.end) for citation in end.citations] == [(0, 33), (34, 59)]
+    assert [event for event in events if isinstance(event, Withdrawal)] == [
         Withdrawal("Der Nil fließt weit nach Norden.")
     ]
-    *decisions, switched = [one for one in events if isinstance(one, ProviderSwitched)]
+    *decisions, switched = [event for event in events if isinstance(event, ProviderSwitched)]
     assert switched == ProviderSwitched("p0:m", "p1:m", "cut", mid_answer=True)
-    assert not any(one.mid_answer for one in decisions)
+    assert not any(decision.mid_answer for decision in decisions)
     assert Fallback(FallbackKind.PROVIDER, "p0:m", "p1:m", "cut") in end.fallbacks
     *_, stands, order = second.asked[-1].messages
     assert (stands.role, stands.text, order.text) == (Role.ASSISTANT, FIRST.rstrip(), GO_ON)
@@ -122,7 +122,7 @@ async def test_a_model_that_takes_a_prefix_continues_it_and_nothing_is_withdrawn
     second = says("5 km lang. ", REST)
     events = await told(breaks(FIRST, LOST), second, prefix=True)
     assert end_of(events).text == WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m")
-    assert not [one for one in events if isinstance(one, Withdrawal)]
+    assert not [event for event in events if isinstance(event, Withdrawal)]
     assert second.asked[-1].prefix == FIRST + LOST
     # The white space at the end of a prefix is written by the model, and may go on.
     events = await told(breaks(FIRST, "Er fließt.\n"), says("\n\n", REST), prefix=True)
@@ -222,7 +222,7 @@ async def test_a_small_model_writes_the_answer_anew_and_is_checked() -> None:
     # What a small model had written was held back, so there is nothing to withdraw.
     events = await told(breaks(FIRST, LOST), says(ANEW), small=[0])
     assert end_of(events).text == ANEW.removesuffix(" [1]")
-    assert not [one for one in events if isinstance(one, Withdrawal)]
+    assert not [event for event in events if isinstance(event, Withdrawal)]
 
 
 async def test_three_models_in_turn_and_nobody_left() -> None:
@@ -247,9 +247,9 @@ async def test_the_only_model_is_asked_once_more_after_a_break(prefix: bool) -> 
     end = end_of(events)
     assert end.text == (WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m") if prefix else WHOLE)
     assert (len(answering(alone)), end.model) == (2, "p0:m")
-    assert not any(one.kind is FallbackKind.PROVIDER for one in end.fallbacks)
-    assert len([one for one in events if isinstance(one, Withdrawal)]) == (0 if prefix else 1)
-    *_, used = [one.usage for one in events if isinstance(one, ModelUsed)]
+    assert not any(fallback.kind is FallbackKind.PROVIDER for fallback in end.fallbacks)
+    assert len([event for event in events if isinstance(event, Withdrawal)]) == (0 if prefix else 1)
+    *_, used = [event.usage for event in events if isinstance(event, ModelUsed)]
     assert used.output_tokens == 3, "the pieces of both calls"
 
 
@@ -274,11 +274,11 @@ def test_a_writer_goes_back_to_any_character() -> None:
         turn = Turn()
         writer = AnswerWriter(turn.run, "Vor: ", cites=True)
         fresh = AnswerWriter(Turn().run, "Vor: ", cites=True)
-        for one in pieces:
-            writer.add(one)
+        for piece in pieces:
+            writer.add(piece)
         writer.withdraw(keep)
-        for one in pieces[:keep]:
-            fresh.add(one)
+        for piece in pieces[:keep]:
+            fresh.add(piece)
         for each in (writer, fresh):
             each.add("und Ende [5].")
             each.finish()
@@ -327,7 +327,7 @@ STANDS = "The Rook hub serves up to 40 devices at once. It stands in the hall ne
 )
 def test_a_text_is_compared_with_what_stands(stands: str, pieces: Sequence[str], fit: Fit) -> None:
     compared = SeamComparison(stands)
-    found = [compared.add(one) for one in pieces]
+    found = [compared.add(piece) for piece in pieces]
     found.append(compared.end())
     assert next((one for one in found if one not in (Fit.OPEN, Fit.FITS)), Fit.FITS) is fit
 

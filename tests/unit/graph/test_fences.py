@@ -63,7 +63,7 @@ def pieces(text: str, cuts: Sequence[int]) -> list[str]:
 
 def cleaned(*texts: str, before: str = "") -> str:
     fences = FenceFilter(MARK, before)
-    return "".join([*(fences.feed(one) for one in texts), fences.end()])
+    return "".join([*(fences.feed(text) for text in texts), fences.end()])
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_nothing_but_marks_and_a_white_space_behind_each_goes(
 @given(PLAIN, CUTS)
 def test_a_text_without_marks_passes_and_little_of_it_is_held_back(text: str, cuts: list[int]) -> None:
     fences, fed, out = FenceFilter(MARK), "", ""
-    for one in pieces(text, cuts):
-        fed += one
-        out += fences.feed(one)
+    for piece in pieces(text, cuts):
+        fed += piece
+        out += fences.feed(piece)
         assert fed.startswith(out)
         assert len(fed) - len(out) <= MOST_FENCE + 1
         if "⟦" not in fed and not fed.endswith(tuple(MARK[:size] for size in range(1, len(MARK)))):
@@ -136,18 +136,18 @@ def test_deltas_are_the_text_and_passages_are_named_where_they_are_without_marks
     given = "".join([*itertools.chain.from_iterable(parts), last])
     turn = Turn()
     told, clean = AnswerWriter(_run(turn), cites=True), AnswerWriter(Turn().run, cites=True)
-    for one in pieces(given, cuts):
-        told.add(one)
+    for piece in pieces(given, cuts):
+        told.add(piece)
     told.finish()
     clean.add(cleaned(given))
     clean.finish()
     assert (told.text, told.marks) == (clean.text, clean.marks)
     end = 0
-    for one in turn.events:
-        assert isinstance(one, Delta)
-        assert one.byte_offset == end
-        end += len(one.text.encode())
-    assert "".join(one.text for one in turn.events if isinstance(one, Delta)) == (
+    for event in turn.events:
+        assert isinstance(event, Delta)
+        assert event.byte_offset == end
+        end += len(event.text.encode())
+    assert "".join(event.text for event in turn.events if isinstance(event, Delta)) == (
         told.text if told.end else ""
     )
 

@@ -30,7 +30,10 @@ def told(body: str, **partials: str) -> list[str]:
 
 
 def unknown(body: str, **partials: str) -> list[tuple[str, int, str]]:
-    return [(one.file, one.line, one.message) for one in prompts(body, **partials).unknown_words("write")]
+    return [
+        (unknown_word.file, unknown_word.line, unknown_word.message)
+        for unknown_word in prompts(body, **partials).unknown_words("write")
+    ]
 
 
 def test_what_is_suggested_is_there() -> None:
@@ -39,7 +42,7 @@ def test_what_is_suggested_is_there() -> None:
 
 
 def test_every_variable_that_a_kind_offers_has_a_value_to_try() -> None:
-    offered = frozenset[str]().union(*(one.offers.all for one in KINDS.values()))
+    offered = frozenset[str]().union(*(kind.offers.all for kind in KINDS.values()))
     assert offered == TEXTS | set(SAMPLES)
     assert set(EMPTY) <= offered
 

@@ -25,7 +25,7 @@ def test_the_files_without_a_mistake_are_right(tmp_path: Path) -> None:
 def test_a_mistake_is_told_with_its_place_and_what_was_meant(mistake: str, tmp_path: Path) -> None:
     changes, expected = MISTAKES[mistake]
     found = examine(write(tmp_path, *changes), SURROUNDINGS, tmp_path / "none")
-    assert [str(one) for one in found.problems] == expected
+    assert [str(problem) for problem in found.problems] == expected
     assert found.config is None
 
 

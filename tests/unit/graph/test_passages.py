@@ -61,14 +61,14 @@ def answered(events: Sequence[AgentEvent]) -> Answered:
     end = events[-1]
     assert isinstance(end, Answered)
     assert end.text == text(events)
-    assert [one.citation for one in events if isinstance(one, Cited)] == list(end.citations)
+    assert [event.citation for event in events if isinstance(event, Cited)] == list(end.citations)
     return end
 
 
 def refused(events: Sequence[AgentEvent]) -> Refused:
     end = events[-1]
     assert isinstance(end, Refused)
-    assert not [one for one in events if isinstance(one, Delta)]
+    assert not [event for event in events if isinstance(event, Delta)]
     return end
 
 
@@ -77,9 +77,12 @@ async def test_without_a_model_the_best_passages_are_shown_with_the_likeliest_se
     assert end.text == (
         f"**Rivers › Long ones**\n\n{NILE.markdown}\n\n**\\*Amazon\\* › Long ones**\n\n{AMAZON.markdown}"
     )
-    assert [one.quote for one in end.citations] == [LONG, AMAZON.text]
+    assert [citation.quote for citation in end.citations] == [LONG, AMAZON.text]
     data = end.text.encode()
-    assert [data[one.answer.start : one.answer.end].decode() for one in end.citations] == [LONG, AMAZON.text]
+    assert [data[citation.answer.start : citation.answer.end].decode() for citation in end.citations] == [
+        LONG,
+        AMAZON.text,
+    ]
     assert (end.model, end.excerpts, len(end.more_excerpts)) == ("passages", (NILE, AMAZON), 1)
     assert (end.collection_id, end.support) == ("default", 0.9)
     assert end.fallbacks == (Fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"),)
@@ -103,10 +106,10 @@ async def test_what_is_not_near_is_refused_with_the_closest_passages(agent: str)
 async def test_a_model_writes_from_the_passages_however_they_were_graded(agent: str, near: bool) -> None:
     model = says(f"{LONG} [1]")
     end = answered(await told(agent, model, shelf(near=near)))
-    assert (end.text, [one.quote for one in end.citations]) == (LONG, [LONG])
+    assert (end.text, [citation.quote for citation in end.citations]) == (LONG, [LONG])
     assert (end.excerpts, end.unsupported, end.collection_id) == ((), 0, "default")
     (prompt,) = [one for one in model.asked if one.cites]
-    shown = "".join(one.text for one in prompt.messages)
+    shown = "".join(message.text for message in prompt.messages)
     assert "Rivers › Long ones (2026-05-01)" in shown
     assert f"write only {NO_ANSWER}" in prompt.messages[0].text
 
@@ -121,12 +124,12 @@ async def test_a_model_that_finds_no_answer_refuses_and_nothing_is_sent(
     events = await told(agent, says(*pieces))
     end = refused(events)
     assert (end.reason, end.excerpts) == (RefusalReason.NO_SUPPORT, (NILE, AMAZON))
-    assert not [one for one in end.fallbacks if one.kind is FallbackKind.PASSAGES]
+    assert not [fallback for fallback in end.fallbacks if fallback.kind is FallbackKind.PASSAGES]
 
 
 async def test_an_answer_streams_from_its_first_characters_on() -> None:
     events = await told("default", says("[[no", "body knows. ", f"{LONG} [1]"))
-    assert [one.text for one in events if isinstance(one, Delta)] == ["[[nobody knows.", f" {LONG}"]
+    assert [event.text for event in events if isinstance(event, Delta)] == ["[[nobody knows.", f" {LONG}"]
 
 
 async def test_a_late_mark_is_removed_and_counted() -> None:
@@ -180,7 +183,7 @@ class TestFailover:
         assert isinstance(end, Answered)
         assert NO_ANSWER not in end.text
         assert end.text.startswith(LONG)
-        assert "late_mark" in [one.cause for one in end.fallbacks]
+        assert "late_mark" in [fallback.cause for fallback in end.fallbacks]
 
 
 async def test_a_refusal_is_the_same_after_a_takeover() -> None:

@@ -36,7 +36,7 @@ def test_each_text_has_its_place() -> None:
     messages = found.render(
         "p", {"agent": "Ann"}, Untrusted("Who?", HISTORY, ["A passage.", "Another."]), MARK
     )
-    assert [(one.role, one.place, one.text) for one in messages] == [
+    assert [(message.role, message.place, message.text) for message in messages] == [
         (Role.SYSTEM, Provenance.INSTRUCTION, f"You are Ann.\nBe kind.\n\n{meaning(MARK)}"),
         (Role.USER, Provenance.USER, fenced("message", "Hi", MARK)),
         (Role.ASSISTANT, Provenance.MODEL, fenced("answer", "Hello", MARK)),
@@ -52,7 +52,7 @@ def test_each_text_has_its_place() -> None:
 def test_a_prompt_that_uses_the_talk_has_it_as_data_and_not_as_messages() -> None:
     found = prompts("Summarise.\n=== user\n{{ history }}{% if passages > 0 %} and more{% endif %}")
     messages = found.render("p", {}, Untrusted("Who?", HISTORY), MARK)
-    assert [one.role for one in messages] == [Role.SYSTEM, Role.USER]
+    assert [message.role for message in messages] == [Role.SYSTEM, Role.USER]
     assert messages[1].text == fenced("history", "user: Hi\n\nassistant: Hello", MARK)
 
 

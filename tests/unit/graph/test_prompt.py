@@ -147,7 +147,7 @@ async def test_marks_of_untrusted_text_do_not_reach_a_tool() -> None:
         "key": True,
     }
     assert [given for _, given in tool.calls] == [cleaned]
-    assert [one.arguments for one in turn.events if isinstance(one, ToolCalled)] == [cleaned]
+    assert [event.arguments for event in turn.events if isinstance(event, ToolCalled)] == [cleaned]
 
 
 async def test_spending_is_known_while_it_grows_and_exact_once_the_provider_tells() -> None:

@@ -58,7 +58,7 @@ def chain(*nodes: Adds) -> Plan:
 async def milestones_of(graph: Graph, state: GraphState | None = None) -> list[bytes]:
     turn = Turn()
     await graph.run(state or GraphState(question="?"), turn.run)
-    return [one.state for one in turn.events if isinstance(one, Milestone)]
+    return [event.state for event in turn.events if isinstance(event, Milestone)]
 
 
 async def test_only_a_node_that_must_not_be_done_again_is_followed_by_a_milestone() -> None:
@@ -72,7 +72,7 @@ async def test_only_a_node_that_must_not_be_done_again_is_followed_by_a_mileston
             Adds("f", keep_after=-1.0),
         )
     )
-    found = [restored(one) for one in await milestones_of(graph)]
+    found = [restored(milestone) for milestone in await milestones_of(graph)]
     assert found == [
         ("c", {"text": "ab"}),
         ("d", {"text": "abc"}),
@@ -106,8 +106,8 @@ async def test_a_milestone_keeps_the_choice_that_was_made() -> None:
         ],
     )
     graph = Graph(plan)
-    assert [restored(one)[0] for one in await milestones_of(graph)] == ["b"]
-    assert [restored(one)[0] for one in await milestones_of(graph, GraphState(text="x"))] == ["c"]
+    assert [restored(milestone)[0] for milestone in await milestones_of(graph)] == ["b"]
+    assert [restored(milestone)[0] for milestone in await milestones_of(graph, GraphState(text="x"))] == ["c"]
 
 
 async def test_an_unknown_node_is_said_so_and_nothing_is_run() -> None:
@@ -122,7 +122,7 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
     asked = task("Is it really so at all?", collections=("a",))
     agent = GraphAgent(shelf)
     events = await told_by(agent, asked)
-    assert not any(isinstance(one, Milestone) for one in events)
+    assert not any(isinstance(event, Milestone) for event in events)
     # A run from the state before the node `rank` gives the same answer.
     turn = Turn()
     state = GraphState(

@@ -57,7 +57,7 @@ async def test_a_model_rewrites_from_what_was_said_before() -> None:
     node = Rewrite(asker(model), "kb_search_query")
     turn = Turn()
     assert (await node.process(FOLLOW_UP, turn.run)).standalone_question == "Where is the river Nile?"
-    asked = "\n".join(one.text for one in model.asked[0].messages)
+    asked = "\n".join(message.text for message in model.asked[0].messages)
     assert all(
         part in asked for part in ("Where is it?", "The Nile is 6,650 km long.", "They spoke of Africa.")
     )
@@ -113,7 +113,7 @@ async def test_other_wordings_are_as_many_as_asked_for_and_none_is_the_question(
     given = QueryExpanderInput(question="And why?", standalone_question="Why does ice float?")
     output = await node.process(given, Turn().run)
     assert output.expansions == ("density of ice", "b")
-    asked = "\n".join(one.text for one in model.asked[0].messages)
+    asked = "\n".join(message.text for message in model.asked[0].messages)
     assert "up to 2" in asked
     assert "Why does ice float?" in asked
 

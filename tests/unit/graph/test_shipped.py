@@ -79,8 +79,8 @@ def whole(told: Sequence[AgentEvent]) -> Answered:
     assert end.text == text(told)
     assert [one.citation for one in told if isinstance(one, Cited)] == list(end.citations)
     data = end.text.encode()
-    for one in end.citations:
-        assert data[one.answer.start : one.answer.end].decode().strip()
+    for citation in end.citations:
+        assert data[citation.answer.start : citation.answer.end].decode().strip()
     return end
 
 
@@ -107,7 +107,7 @@ async def test_the_chat_agent_writes_with_a_model_and_checks_what_it_cites() -> 
     ]
     end = whole(told)
     assert end.model == "strong"
-    assert [one.quote for one in end.citations] == [LONG]
+    assert [citation.quote for citation in end.citations] == [LONG]
     assert (end.passages_used, "[1]" in end.text) == (1, False)
     assert model.asked == {"intent_classification": 1, "response_synthesis": 1}
     assert [one.model for one in told if isinstance(one, ModelUsed)] == ["strong", "strong"]
@@ -195,7 +195,7 @@ async def test_the_tutor_speaks_as_its_teacher() -> None:
     assert write.purpose == "response_synthesis"
     assert "You teach biology.\nsubject: biology" in write.messages[0].text
     assert "level: intermediate" in write.messages[-1].text
-    assert str(ASHDOWN) not in "".join(one.text for one in write.messages)
+    assert str(ASHDOWN) not in "".join(message.text for message in write.messages)
     assert "biology" not in model.prompts[0].messages[-1].text
 
 

@@ -56,10 +56,10 @@ async def test_it_writes_and_is_asked_for_nothing_else(agent: str) -> None:
     assert isinstance(end, Answered)
     assert [one.purpose for one in model.asked] == ["response_synthesis"]
     assert (end.text, end.model) == ("The Nile is very long. I know.", SMALL)
-    assert [one.quote for one in end.citations] == [LONG]
+    assert [citation.quote for citation in end.citations] == [LONG]
     assert end.fallbacks == ()
     # The text is emitted when it is whole.
-    assert [one for one in events if isinstance(one, Delta)] == [Delta(end.text, 0)]
+    assert [event for event in events if isinstance(event, Delta)] == [Delta(end.text, 0)]
 
 
 @pytest.mark.parametrize("agent", AGENTS)
@@ -81,7 +81,7 @@ async def test_who_is_asked_in_the_end_decides() -> None:
     end = (await told("chat", chain(away, small), asked("chat"), small="p1:m", larger=chain(away)))[-1]
     assert isinstance(end, Answered)
     assert [one.purpose for one in small.asked] == ["response_synthesis"]
-    assert [(one.kind, one.cause) for one in end.fallbacks] == [
+    assert [(fallback.kind, fallback.cause) for fallback in end.fallbacks] == [
         (FallbackKind.CLASSIFIER, "model_unavailable:unreachable"),
         (FallbackKind.PROVIDER, "unreachable"),
         (FallbackKind.PASSAGES, "uncited"),
@@ -92,7 +92,7 @@ async def test_who_is_asked_in_the_end_decides() -> None:
     end = events[-1]
     assert isinstance(end, Answered)
     assert (end.text, end.model) == ("120000", "p1:m")
-    assert len([one for one in events if isinstance(one, Delta)]) == 2
+    assert len([event for event in events if isinstance(event, Delta)]) == 2
     assert larger.asked[0].purpose == "intent_classification"
 
 
@@ -128,4 +128,4 @@ async def test_where_there_is_nothing_to_cite_it_is_told_as_it_comes() -> None:
     end = events[-1]
     assert isinstance(end, Answered)
     assert (end.text, end.intent, end.model) == ("Hello.", "chitchat", SMALL)
-    assert len([one for one in events if isinstance(one, Delta)]) == 2
+    assert len([event for event in events if isinstance(event, Delta)]) == 2

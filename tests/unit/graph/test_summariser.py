@@ -61,7 +61,7 @@ async def test_a_model_sums_up_and_what_it_said_is_kept() -> None:
     assert notes.kept == {TALK: Summary("They spoke of rivers.", UUID(int=3))}
     (prompt,) = model.asked
     assert prompt.purpose == "conversation_summary"
-    assert [one.place for one in prompt.messages] == [Provenance.INSTRUCTION, Provenance.USER]
+    assert [message.place for message in prompt.messages] == [Provenance.INSTRUCTION, Provenance.USER]
     assert "user: Message 2 says this. And more." in prompt.messages[1].text
     # The next turn reads the stored summary, and adds the messages that the summary does not cover.
     assert await summed(node, older(5)) == (

@@ -45,7 +45,7 @@ async def test_what_is_no_id_is_refused(given: object) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await chosen(given)
     assert caught.value.reason is Reason.TEACHER_ID_MALFORMED
-    assert [one.field for one in caught.value.violations] == ["options.parameters.teacher_id"]
+    assert [violation.field for violation in caught.value.violations] == ["options.parameters.teacher_id"]
 
 
 async def test_a_teacher_who_is_not_there_is_not_found() -> None:

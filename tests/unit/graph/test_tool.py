@@ -153,15 +153,15 @@ async def test_a_repetition_that_does_not_reach_the_tool_leaves_the_outcome_unkn
     tool = Does(now, ToolResult(ToolOutcome.ERROR, "It was not called.", error=fault))
     turn = Turn({"tool-1": ToolRecord(None, "", effect=then)})
     output = await called(tool, turn)
-    assert [one.outcome for one in output.results] == [outcome]
-    assert [one.outcome for one in turn.events if isinstance(one, ToolReturned)] == [outcome]
+    assert [result.outcome for result in output.results] == [outcome]
+    assert [event.outcome for event in turn.events if isinstance(event, ToolReturned)] == [outcome]
 
 
 async def test_several_calls_are_numbered_through_the_turn() -> None:
     tool = Does()
     turn = Turn({"tool-1": ToolRecord(ToolOutcome.OK, "before"), "tool-2": ToolRecord(None, "")})
     output = await called(tool, turn, CALL, CALL, CALL)
-    assert [one.content for one in output.results] == ["before", UNKNOWN_CONTENT, "done"]
+    assert [result.content for result in output.results] == ["before", UNKNOWN_CONTENT, "done"]
     assert [key for key, _ in tool.calls] == [f"{TURN}/tool-3"]
     later = CallToolInput(calls=(CALL,), results=output.results)
     await caller(tool).process(later, turn.run)
@@ -227,8 +227,8 @@ def text(value: str) -> CallModel:
 async def test_calls_that_are_requested_together_run_side_by_side_after_one_commit() -> None:
     tool, turn = Waits(going=3), Turn()
     output = await called(tool, turn, text("a"), text("b"), text("c"))
-    assert [one.content for one in output.results] == ["a", "b", "c"]
-    kinds = [type(one) for one in turn.events]
+    assert [result.content for result in output.results] == ["a", "b", "c"]
+    kinds = [type(event) for event in turn.events]
     assert kinds == [*[Status, ToolCalled] * 3, *[ToolReturned] * 3]
 
 
@@ -238,7 +238,7 @@ async def test_a_call_without_effect_is_made_once_in_a_turn() -> None:
     later = CallToolInput(calls=(text("b"),), results=output.results)
     after = await caller(tool).process(later, turn.run)
     assert [arguments["text"] for _, arguments in tool.calls] == ["a", "b"]
-    assert [one.id for one in after.results] == ["tool-1", "tool-2", "tool-1", "tool-2"]
+    assert [result.id for result in after.results] == ["tool-1", "tool-2", "tool-1", "tool-2"]
     failing = Does(Effect.NONE, ToolResult(ToolOutcome.ERROR, "no", error=ToolFault.STATUS))
     failed = await called(failing, Turn(), text("a"))
     await caller(failing).process(CallToolInput(calls=(text("a"),), results=failed.results), turn.run)
@@ -257,7 +257,7 @@ async def test_calls_that_are_made_together_have_one_deadline(effect: Effect, ou
     hangs, turn = Waits(effect, hangs=True), Turn()
     node = CallTool(NodeParts(tools=FixedTools([hangs]), traits=Traits(calls=CallLimits(seconds=0.01))))
     output = await node.process(CallToolInput(calls=(text("a"), text("b"))), turn.run)
-    assert [(one.outcome, one.fault) for one in output.results] == [(outcome, ToolFault.TIMEOUT)] * 2
+    assert [(result.outcome, result.fault) for result in output.results] == [(outcome, ToolFault.TIMEOUT)] * 2
     assert hangs.cancelled == 2
 
 
@@ -330,7 +330,7 @@ async def test_a_turn_may_call_tools_so_often_and_no_more() -> None:
     tool = Does()
     node = CallTool(NodeParts(tools=FixedTools([tool]), traits=Traits(calls=CallLimits(calls=2))))
     output = await node.process(CallToolInput(calls=(CALL, CALL, CALL)), Turn().run)
-    assert [one.fault for one in output.results] == [None, None, ToolFault.REFUSED]
+    assert [result.fault for result in output.results] == [None, None, ToolFault.REFUSED]
     after = await node.process(CallToolInput(calls=(CALL,), results=output.results), Turn().run)
     assert (len(tool.calls), after.results[-1].fault) == (2, ToolFault.REFUSED)
 
@@ -344,12 +344,12 @@ async def test_after_the_budget_is_spent_nothing_is_called() -> None:
     output = await caller(tool).process(given, run)
     assert tool.calls == []
     # Neither a call that was announced before is made, and an answer of the ledger stays one.
-    assert [(one.outcome, one.fault) for one in output.results[1:]] == [
+    assert [(result.outcome, result.fault) for result in output.results[1:]] == [
         (ToolOutcome.ERROR, ToolFault.REFUSED),
         (ToolOutcome.UNKNOWN, ToolFault.LOST),
         (ToolOutcome.OK, None),
     ]
-    assert [one.call_id for one in turn.events if isinstance(one, ToolReturned)] == ["tool-3"]
+    assert [event.call_id for event in turn.events if isinstance(event, ToolReturned)] == ["tool-3"]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,10 @@ async def test_sources_are_bounded_and_a_cut_passage_ends_where_its_text_does() 
     assert (first.uri, first.title, first.text) == ("", "a\ufffdb", "short")
     assert second.passage is not None
     assert second.passage.range.end - second.passage.range.start == len(second.text.encode())
-    assert sum(len((one.uri + one.title + one.text).encode()) for one in event.sources) <= MAX_SOURCES_BYTES
+    assert (
+        sum(len((source.uri + source.title + source.text).encode()) for source in event.sources)
+        <= MAX_SOURCES_BYTES
+    )
     assert versions_read(event) == [VersionRead(UUID(int=2), 3)]
 
 

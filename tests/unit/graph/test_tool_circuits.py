@@ -68,7 +68,7 @@ async def asked(
     each = [CALL.model_copy(update={"arguments": {"text": str(place)}}) for place in range(calls)]
     run = replace(turn.run, who=replace(WHO, tenant_id=tenant, user_id=UUID(int=user)))
     await node.process(CallToolInput(calls=tuple(each)), run)
-    return [one for one in turn.events if isinstance(one, ToolReturned)]
+    return [event for event in turn.events if isinstance(event, ToolReturned)]
 
 
 @pytest.mark.parametrize("effect", list(Effect))

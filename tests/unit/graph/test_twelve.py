@@ -88,7 +88,7 @@ async def walked(
     given = turn.run
     context = Run(given.who, given.emit, given.spend, begin_at=begin_at)
     end = await graph.run(state or GraphState(question="?"), context)
-    return end, [one.state for one in turn.events if isinstance(one, Milestone)]
+    return end, [event.state for event in turn.events if isinstance(event, Milestone)]
 
 
 async def test_without_a_failure_the_limited_edge_is_taken_once() -> None:

@@ -27,7 +27,7 @@ from tests.unit.graph.speaking import Turn
 
 
 def deltas(turn: Turn) -> list[Delta]:
-    return [one for one in turn.events if isinstance(one, Delta)]
+    return [event for event in turn.events if isinstance(event, Delta)]
 
 
 # Emitting text
@@ -36,18 +36,18 @@ def deltas(turn: Turn) -> list[Delta]:
 def whole(turn: Turn, start: int = 0) -> str:
     """The text of the deltas, which must be contiguous."""
     end = start
-    for one in deltas(turn):
-        assert one.byte_offset == end
-        end += len(one.text.encode())
-    return "".join(one.text for one in deltas(turn))
+    for delta in deltas(turn):
+        assert delta.byte_offset == end
+        end += len(delta.text.encode())
+    return "".join(delta.text for delta in deltas(turn))
 
 
 @pytest.mark.parametrize("pieces", [[" ", "\n"], [""], []])
 def test_space_alone_is_no_answer(pieces: Sequence[str]) -> None:
     turn = Turn()
     teller = AnswerWriter(turn.run, lead="Without documents.")
-    for one in pieces:
-        assert teller.add(one)
+    for piece in pieces:
+        assert teller.add(piece)
     teller.finish()
     assert (teller.end, teller.text, turn.events) == (0, "", [])
 
@@ -156,7 +156,7 @@ def test_a_mark_within_what_is_left_out_goes_to_its_place() -> None:
 def test_marks_move_by_what_was_left_out_before_them(
     text: str, places: list[int], offsets: list[int]
 ) -> None:
-    ends = sorted({min(one, len(text)) for one in places})
+    ends = sorted({min(place, len(text)) for place in places})
     cuts = list(zip(ends[::2], ends[1::2], strict=False))
     marks = [(offset, 1) for offset in sorted(offsets)]
     found, moved = left_out(text, marks, cuts)
@@ -180,7 +180,7 @@ async def test_a_text_that_is_not_fit_is_not_to_be_had(text: str, options: dict[
 
 
 def prompts(text: str, *variables: str) -> PromptSet:
-    front = FrontMatter.model_validate({"variables": {one: one for one in variables}})
+    front = FrontMatter.model_validate({"variables": {variable: variable for variable in variables}})
     return PromptSet({"t": PromptSource("prompts/t.md", front, text)})
 
 

@@ -108,7 +108,7 @@ async def test_a_hash_with_other_parameters_is_replaced(passwords: Passwords) ->
 async def test_beyond_the_queue_calls_are_refused(passwords: Passwords) -> None:
     small = Passwords(PasswordSettings(memory_kib=8192, iterations=1, queue=3, threads=1))
     results = await asyncio.gather(*(small.hash(GOOD) for _ in range(8)), return_exceptions=True)
-    refused = [one for one in results if isinstance(one, Exhausted)]
+    refused = [result for result in results if isinstance(result, Exhausted)]
     assert len(refused) == 5
     assert all(one.reason is Reason.OVERLOADED and one.retry_after == 1.0 for one in refused)
     assert (await small.verify(await small.hash(GOOD), GOOD)).good

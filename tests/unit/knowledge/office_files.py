@@ -158,12 +158,15 @@ def parse(data: bytes, name: str) -> ParsedDocument:
 def spans(document: ParsedDocument) -> list[tuple[BlockKind, int, str]]:
     """The kind, the level and the text of each block."""
     data = document.canonical_text.encode()
-    return [(one.kind, one.level, data[one.byte_start : one.byte_end].decode()) for one in document.blocks]
+    return [
+        (block.kind, block.level, data[block.byte_start : block.byte_end].decode())
+        for block in document.blocks
+    ]
 
 
 def paths(document: ParsedDocument) -> list[str]:
     """The path of each block's place."""
-    return [one.place.path if one.place is not None else "" for one in document.blocks]
+    return [block.place.path if block.place is not None else "" for block in document.blocks]
 
 
 def _package(part: str, properties: str) -> str:

@@ -45,8 +45,8 @@ def shown(text: str, language: str = "en", *, before: str = "") -> PromptPassage
     parsed = format_.load()(original)
     whole = parsed.canonical_text
     found = [
-        PassagePiece(VectorKind(one.kind.value), ByteRange(one.byte_start, one.byte_end), None)
-        for one in pieces(whole, parsed.blocks, language)
+        PassagePiece(VectorKind(piece.kind.value), ByteRange(piece.byte_start, piece.byte_end), None)
+        for piece in pieces(whole, parsed.blocks, language)
     ]
     source = ByteRange(0, len(whole.encode()))
     passage = Passage(UUID(int=1), "default", UUID(int=2), 1, parsed.title, "", source, whole)

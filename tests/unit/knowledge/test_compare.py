@@ -19,7 +19,7 @@ def kinds(base: str, other: str) -> list[tuple[HunkKind, str, str]]:
     found = compare(base.encode(), other.encode())
     covers(found, base.encode(), other.encode())
     assert not found.cut
-    return [(one.kind, cut_out(base, one.base), cut_out(other, one.other)) for one in found.hunks]
+    return [(hunk.kind, cut_out(base, hunk.base), cut_out(other, hunk.other)) for hunk in found.hunks]
 
 
 def cut_out(text: str, where: ByteRange) -> str:
@@ -29,14 +29,14 @@ def cut_out(text: str, where: ByteRange) -> str:
 def covers(found: Comparison, base: bytes, other: bytes) -> None:
     """Check that the hunks cover both texts in order, and that their kinds are true."""
     at = (0, 0)
-    for one in found.hunks:
-        assert (one.base.start, one.other.start) == at
-        at = (one.base.end, one.other.end)
-        left, right = base[one.base.start : one.base.end], other[one.other.start : one.other.end]
+    for hunk in found.hunks:
+        assert (hunk.base.start, hunk.other.start) == at
+        at = (hunk.base.end, hunk.other.end)
+        left, right = base[hunk.base.start : hunk.base.end], other[hunk.other.start : hunk.other.end]
         assert left or right
-        assert (one.kind is HunkKind.EQUAL) == (left == right)
-        assert (one.kind is HunkKind.INSERTED) == (not left)
-        assert (one.kind is HunkKind.DELETED) == (not right)
+        assert (hunk.kind is HunkKind.EQUAL) == (left == right)
+        assert (hunk.kind is HunkKind.INSERTED) == (not left)
+        assert (hunk.kind is HunkKind.DELETED) == (not right)
     assert at == (len(base), len(other))
     assert all(one.kind is not other.kind for one, other in zip(found.hunks, found.hunks[1:], strict=False))
 
@@ -75,9 +75,9 @@ def test_lines_without_a_unique_one_are_compared_too() -> None:
     base, other = "x\ny\nx\ny\nx\n" * 3, "x\ny\nx\nx\ny\n" * 3
     found = compare(base.encode(), other.encode())
     covers(found, base.encode(), other.encode())
-    equal = sum(one.base.end - one.base.start for one in found.hunks if one.kind is EQUAL)
+    equal = sum(hunk.base.end - hunk.base.start for hunk in found.hunks if hunk.kind is EQUAL)
     matcher = difflib.SequenceMatcher(None, base.splitlines(), other.splitlines(), autojunk=False)
-    assert equal >= 2 * sum(one.size for one in matcher.get_matching_blocks())
+    assert equal >= 2 * sum(matching_block.size for matching_block in matcher.get_matching_blocks())
 
 
 @given(st.lists(st.sampled_from("abcde"), max_size=40), st.lists(st.sampled_from("abcde"), max_size=40))
@@ -89,7 +89,7 @@ def test_a_moved_word_in_a_long_text_is_one_hunk() -> None:
     lines = [f"line {number}\n" for number in range(60_000)]
     changed = [*lines[:30_000], "another\n", *lines[30_001:]]
     found = compare("".join(lines).encode(), "".join(changed).encode())
-    assert [one.kind for one in found.hunks] == [EQUAL, REPLACED, EQUAL]
+    assert [hunk.kind for hunk in found.hunks] == [EQUAL, REPLACED, EQUAL]
     assert not found.cut
 
 

@@ -64,7 +64,7 @@ def test_the_media_types_are_those_of_the_formats() -> None:
     "cells", [[("a", "b")], [("a", "x | y\\|z"), ("", "|"), ("c | d", "e: f")], [("", "plain")]]
 )
 def test_cells_are_read_back(cells: list[tuple[str, str]]) -> None:
-    assert named_cells(line_of(cell_of(*one) for one in cells)) == cells
+    assert named_cells(line_of(cell_of(*cell) for cell in cells)) == cells
 
 
 @pytest.mark.parametrize(

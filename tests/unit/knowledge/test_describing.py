@@ -111,7 +111,7 @@ async def test_an_answer_becomes_plain_short_lines() -> None:
     assert found.summary.isprintable()
     assert "⟦" not in found.summary
     assert len(found.keywords) == 10
-    assert all(one.isprintable() and 0 < len(one) <= 64 for one in found.keywords)
+    assert all(keyword.isprintable() and 0 < len(keyword) <= 64 for keyword in found.keywords)
 
 
 async def test_a_model_that_fails_or_is_slow_fails_no_ingestion() -> None:

@@ -63,7 +63,7 @@ def found(
 
 def scored(passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Sequence[ScoredPassage]:
     score = 0.6 if vector is None else vector
-    return [ScoredPassage(one, Score(score, 5.0, score, vector, score), 0) for one in passages]
+    return [ScoredPassage(passage, Score(score, 5.0, score, vector, score), 0) for passage in passages]
 
 
 def retrieved(question: str, passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Retrieval:
@@ -85,7 +85,10 @@ def kept(question: str, *passages: FoundPassage) -> Sequence[int]:
 
 def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Ranking:
     retrieval = retrieved(question, passages, vector)
-    around = {one.passage.id: (one.passage.source.start, one.passage.text.encode()) for one in passages}
+    around = {
+        passage.passage.id: (passage.passage.source.start, passage.passage.text.encode())
+        for passage in passages
+    }
     return ranking(retrieval, around, PassageAnalyses())
 
 
@@ -121,12 +124,12 @@ def test_the_first_screen_is_small_and_has_two_excerpts_of_a_document_at_most() 
     made = ranked(QUESTION, given)
     assert len(made.excerpts) == MAX_EXCERPTS
     assert 1 <= len(made.more) <= MAX_MORE_EXCERPTS
-    assert sum(len(one.text.encode()) for one in made.excerpts) <= SCREEN_BYTES
-    documents = [one.document_id for one in made.excerpts]
+    assert sum(len(excerpt.text.encode()) for excerpt in made.excerpts) <= SCREEN_BYTES
+    documents = [excerpt.document_id for excerpt in made.excerpts]
     assert max(map(documents.count, documents)) == 2
-    places = [(one.document_id, one.source) for one in (*made.excerpts, *made.more)]
+    places = [(excerpt.document_id, excerpt.source) for excerpt in (*made.excerpts, *made.more)]
     assert len(set(places)) == len(places)
-    assert all(len(one.text.encode()) <= MAX_EXCERPT_BYTES for one in (*made.excerpts, *made.more))
+    assert all(len(excerpt.text.encode()) <= MAX_EXCERPT_BYTES for excerpt in (*made.excerpts, *made.more))
 
 
 def test_what_several_documents_say_is_shown_once() -> None:
@@ -172,7 +175,7 @@ def test_of_two_sentences_that_differ_in_figures_that_of_the_newer_document_come
     ]
     assert kept(QUESTION, *passages) == [1, 2]
     made = ranked(QUESTION, passages)
-    assert [(one.quote, one.date) for one in made.excerpts] == [
+    assert [(excerpt.quote, excerpt.date) for excerpt in made.excerpts] == [
         ("A worker renews its lease every 12 seconds.", "2025-02-01"),
         ("A worker renews its lease every 5 seconds.", "2023-01-10"),
     ]
@@ -206,8 +209,8 @@ def test_an_excerpt_is_graded_by_its_cosine_and_its_words(
 ) -> None:
     made = ranked(question, [found(LEASES, cosine=cosine)], cosine)
     assert made.near is near
-    assert [one.grade for one in made.excerpts] == grades
-    assert made.support == max((one.score for one in made.excerpts), default=made.support)
+    assert [excerpt.grade for excerpt in made.excerpts] == grades
+    assert made.support == max((excerpt.score for excerpt in made.excerpts), default=made.support)
 
 
 def test_words_that_no_passage_has_are_at_most_perhaps_an_answer() -> None:
@@ -218,7 +221,7 @@ def test_words_that_no_passage_has_are_at_most_perhaps_an_answer() -> None:
         around = {passage.id: (0, passage.text.encode())}
         return ranking(retrieval, around, PassageAnalyses())
 
-    assert [one.grade for one in graded("asdf qwer", ["asdf", "qwer"]).excerpts] == [Grade.PERHAPS]
+    assert [excerpt.grade for excerpt in graded("asdf qwer", ["asdf", "qwer"]).excerpts] == [Grade.PERHAPS]
     assert graded("???", []) == Ranking((), (), 0.0)
 
 

@@ -151,7 +151,7 @@ async def searched(expansions: Sequence[str] = (), *, top_k: int = 2, rerank: bo
 
 
 def numbers(retrieval: Retrieval) -> list[int]:
-    return [one.found.passage.id.int for one in retrieval.passages]
+    return [passage.found.passage.id.int for passage in retrieval.passages]
 
 
 async def test_without_expansions_there_is_one_list() -> None:
@@ -186,5 +186,5 @@ async def test_what_stands_in_both_lists_is_read_once() -> None:
 async def test_each_passage_is_found_once_and_the_best_comes_first() -> None:
     every = await searched([OTHER, "light is put to work"], top_k=3)
     assert sorted(numbers(every)) == [1, 2, 3]
-    scores = [one.score.total for one in every.passages]
+    scores = [passage.score.total for passage in every.passages]
     assert scores == sorted(scores, reverse=True)

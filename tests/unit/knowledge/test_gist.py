@@ -45,7 +45,7 @@ def test_the_summary_is_made_of_sentences_of_the_text() -> None:
     assert "def" not in found.keywords
     sentences = found.summary.split(". ")
     assert 1 <= len(sentences) <= MAX_SENTENCES
-    assert all(one.rstrip(".") in " ".join(EELS.split()) for one in sentences)
+    assert all(sentence.rstrip(".") in " ".join(EELS.split()) for sentence in sentences)
     assert "eel" in found.summary
     assert "Welcome" not in found.summary
     assert gist(EELS, title="Eels") == found
@@ -78,4 +78,4 @@ def test_every_text_gives_a_bounded_gist(text: str) -> None:
     found = gist_of(text.encode(), pieces(text, [whole]), text[:100], "en")
     assert len(found.summary.encode()) <= MAX_SUMMARY_BYTES
     assert len(found.keywords) <= MAX_KEYWORDS
-    assert len({one.lower() for one in found.keywords}) == len(found.keywords)
+    assert len({keyword.lower() for keyword in found.keywords}) == len(found.keywords)

@@ -35,12 +35,12 @@ def cut(text: str) -> list[tuple[str, list[str]]]:
     """The heading and the text of each block of each section, and checks the bounds of the sections."""
     data, end = text.encode(), 0
     found: list[tuple[str, list[str]]] = []
-    for one in headed_sections(text):
-        assert end <= one.source.start < one.source.end
-        end = one.source.end
-        assert one.blocks[-1].source.end == end
-        blocks = [data[block.source.start : block.source.end].decode() for block in one.blocks]
-        found.append((one.heading, blocks))
+    for headed_section in headed_sections(text):
+        assert end <= headed_section.source.start < headed_section.source.end
+        end = headed_section.source.end
+        assert headed_section.blocks[-1].source.end == end
+        blocks = [data[block.source.start : block.source.end].decode() for block in headed_section.blocks]
+        found.append((headed_section.heading, blocks))
     return found
 
 

@@ -44,14 +44,14 @@ def text_of(body: str, **parts: str) -> str:
 
 def items(*texts: str, style: str, more: str = "") -> str:
     rows = "".join(
-        f"<text:list-item>{one if one.startswith('<') else f'<text:p>{one}</text:p>'}</text:list-item>"
-        for one in texts
+        f"<text:list-item>{text if text.startswith('<') else f'<text:p>{text}</text:p>'}</text:list-item>"
+        for text in texts
     )
     return f'<text:list text:style-name="{style}" {more}>{rows}</text:list>'
 
 
 def row(*cells: str) -> str:
-    return f"<table:table-row>{''.join(one if one.startswith('<table:') else f'<table:table-cell>{one}</table:table-cell>' for one in cells)}</table:table-row>"
+    return f"<table:table-row>{''.join(cell if cell.startswith('<table:') else f'<table:table-cell>{cell}</table:table-cell>' for cell in cells)}</table:table-row>"
 
 
 def p(text: str) -> str:

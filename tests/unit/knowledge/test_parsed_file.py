@@ -62,16 +62,16 @@ def test_sections_are_the_document(name: str, section_bytes: int) -> None:
     assert found.read(3, 10) == data[3:13]
     sections = [found.section(index) for index in range(found.section_count)]
     assert (len(sections) == 1) == (len(data) <= section_bytes)
-    assert "".join(one.document.canonical_text for one in sections) == document.canonical_text
+    assert "".join(section.document.canonical_text for section in sections) == document.canonical_text
     blocks: list[Block] = []
     open_headings: list[tuple[int, str]] = []
     place = 0
-    for one in sections:
-        text = one.document.canonical_text.encode()
-        assert one.start == place
+    for section in sections:
+        text = section.document.canonical_text.encode()
+        assert section.start == place
         assert len(text) <= section_bytes
-        assert list(one.above) == open_headings
-        for block in one.document.blocks:
+        assert list(section.above) == open_headings
+        for block in section.document.blocks:
             moved = replace(block, byte_start=place + block.byte_start, byte_end=place + block.byte_end)
             if (
                 blocks
@@ -145,9 +145,9 @@ def test_a_section_has_a_limited_number_of_blocks(kind: BlockKind) -> None:
     frame = pack_result(ParsedDocument("a", text, blocks, None, "MARKDOWN"))
     parsed = ParsedFile(io.BytesIO(frame), len(frame), section_blocks=300)
     sections = [parsed.section(index) for index in range(parsed.section_count)]
-    assert [len(one.document.blocks) for one in sections] == [300, 300, 300, 100]
-    assert [one.start for one in sections] == [0, 1200, 2400, 3600]
-    assert "".join(one.document.canonical_text for one in sections) == text
+    assert [len(section.document.blocks) for section in sections] == [300, 300, 300, 100]
+    assert [section.start for section in sections] == [0, 1200, 2400, 3600]
+    assert "".join(section.document.canonical_text for section in sections) == text
 
 
 def test_a_document_of_one_letter_paragraphs_has_sections_of_the_default_size() -> None:

@@ -26,9 +26,9 @@ def found(text: str, *, name: str = "page.md", cut: str = "", language: str = "e
     canonical = parsed.canonical_text
     data, start = canonical.encode(), len(canonical[: canonical.index(cut)].encode())
     stored = [
-        PassagePiece(VectorKind(one.kind.value), ByteRange(one.byte_start, one.byte_end), None)
-        for one in pieces(canonical, parsed.blocks, language)
-        if one.byte_start >= start
+        PassagePiece(VectorKind(piece.kind.value), ByteRange(piece.byte_start, piece.byte_end), None)
+        for piece in pieces(canonical, parsed.blocks, language)
+        if piece.byte_start >= start
     ]
     passage = Passage(ID, "default", ID, 1, "", "", ByteRange(start, len(data)), data[start:].decode())
     return FoundPassage(passage, language, stored, row.media_type, data[:start].decode())

@@ -292,7 +292,9 @@ def test_a_ligature_of_arabic_letters_is_in_logical_order() -> None:
             (0.0, 5.0, 0.0, letters[1]),
             (6.0, 10.0, 0.0, "\u0643"),
         ]
-        assert [one.text for one in logical_lines(glyphs, 10, mostly=True)] == ["\u0643\u0644\u0627"]
+        assert [logical_line.text for logical_line in logical_lines(glyphs, 10, mostly=True)] == [
+            "\u0643\u0644\u0627"
+        ]
 
 
 def test_turned_text_comes_last() -> None:

@@ -53,7 +53,7 @@ class Declared:
     configured = "lab:words"
 
     def __init__(self, *models: Model) -> None:
-        self._models = {one.name: one for one in models}
+        self._models = {model.name: model for model in models}
 
     async def declared(self, called: str = "") -> Embedder:
         raise AssertionError("every collection has a model")
@@ -74,7 +74,7 @@ async def test_several_models_embed_a_question_at_the_same_time() -> None:
         Server("acme"), [ASKED]
     )
     assert found.passages
-    assert [one.asked for one in models] == [1, 1]
+    assert [model.asked for model in models] == [1, 1]
 
 
 async def test_a_failing_model_is_asked_once_for_each_search() -> None:
@@ -100,7 +100,7 @@ async def test_an_undeclared_model_is_reported_while_searches_need_it(
     with capture_logs() as logs:
         for mode in (SearchMode.HYBRID, SearchMode.VECTOR):
             await retriever.search(Server("acme"), [ASKED], mode=mode)
-    assert [one["model"] for one in logs] == ["gone/1"]
+    assert [log["model"] for log in logs] == ["gone/1"]
     assert retriever.missed() == {"gone/1"}
     index.models["default"] = model.name
     monkeypatch.setattr(retrieve, "monotonic", lambda: monotonic() + 301)

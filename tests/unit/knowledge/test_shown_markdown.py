@@ -40,17 +40,19 @@ def tokens(markdown: str) -> list[Token]:
 def words(markdown: str) -> str:
     """What a reader sees, without white space."""
     seen = [
-        one.content for one in tokens(markdown) if one.type in ("text", "code_inline", "fence", "code_block")
+        token.content
+        for token in tokens(markdown)
+        if token.type in ("text", "code_inline", "fence", "code_block")
     ]
     return "".join("".join(seen).split())
 
 
 def check(markdown: str) -> None:
     """Nothing but text, emphasis, code, lists, tables and links to the web is rendered."""
-    for one in tokens(markdown):
-        assert one.type not in ("html_inline", "html_block", "image"), markdown
-        if one.type == "link_open":
-            assert str(one.attrs["href"]).startswith(("https://", "http://")), markdown
+    for token in tokens(markdown):
+        assert token.type not in ("html_inline", "html_block", "image"), markdown
+        if token.type == "link_open":
+            assert str(token.attrs["href"]).startswith(("https://", "http://")), markdown
 
 
 def test_the_media_type_is_that_of_the_format() -> None:
@@ -178,7 +180,7 @@ def test_the_header_of_a_row() -> None:
 def test_text_of_other_formats_is_shown_unchanged(text: str) -> None:
     made = shown_prose(text, PLAIN)
     check(made)
-    kinds = {one.type for one in tokens(made)}
+    kinds = {token.type for token in tokens(made)}
     if "s_open" in kinds:
         text = STRUCK.sub(lambda found: found.group()[2:-2], text)
     assert words(made) == "".join(text.split())

@@ -41,17 +41,17 @@ def source(text: str, *, index: int = 0, title: str = "Rivers") -> FoundSource:
 def exact(quotes: Sequence[Quote], texts: Sequence[str]) -> bool:
     """Whether each quote stands at its place in the text of its source."""
     return all(
-        one.passage.origin is not None
-        and texts[one.passage.origin.source_index].encode()[one.source.start : one.source.end]
-        == one.text.encode()
-        for one in quotes
+        quote.passage.origin is not None
+        and texts[quote.passage.origin.source_index].encode()[quote.source.start : quote.source.end]
+        == quote.text.encode()
+        for quote in quotes
     )
 
 
 def test_the_passages_of_sources_are_ranked_by_the_words_of_the_question() -> None:
     sources = [source(RECIPE, title="Bread"), source(NILE, index=1)]
     retrieval = with_sources(None, "How long is the Nile?", sources, Analyzer())
-    assert [one.found.passage.title for one in retrieval.passages] == ["Rivers", "Bread"]
+    assert [passage.found.passage.title for passage in retrieval.passages] == ["Rivers", "Bread"]
     assert with_sources(None, "Who?", [source("")], Analyzer()).passages == []
 
 
@@ -101,8 +101,8 @@ def test_claims_are_held_against_the_sources_that_they_name() -> None:
         CitedSentence("The dough rests overnight.", 4),
     ]
     quotes = judge_claims(claims, excerpts, PassageAnalyses())
-    assert [one is not None for one in quotes] == [True, False, False, True, False, False]
-    assert exact([one for one in quotes if one is not None], (RECIPE, NILE))
+    assert [quote is not None for quote in quotes] == [True, False, False, True, False, False]
+    assert exact([quote for quote in quotes if quote is not None], (RECIPE, NILE))
 
 
 def test_long_sources_are_cut_into_passages_at_sentences() -> None:
@@ -110,9 +110,9 @@ def test_long_sources_are_cut_into_passages_at_sentences() -> None:
     passages = read_sources([source(text)], 1_000)
     assert len(passages) > 10
     data = text.encode()
-    for one in passages:
-        place = one.passage.source
-        assert data[place.start : place.end].decode() == one.passage.text
+    for passage in passages:
+        place = passage.passage.source
+        assert data[place.start : place.end].decode() == passage.passage.text
         assert place.end - place.start <= 1_000
-    assert len({one.passage.id for one in passages}) == len(passages)
-    assert sum(len(one.pieces) for one in passages) == 400
+    assert len({passage.passage.id for passage in passages}) == len(passages)
+    assert sum(len(passage.pieces) for passage in passages) == 400

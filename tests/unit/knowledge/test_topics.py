@@ -72,8 +72,8 @@ async def test_passages_end_where_the_subject_changes() -> None:
     assert not any("river" in one.text and "Bread" in one.text for one in cut)
     assert any("river" in one.text and "Bread" in one.text for one in plain)
     for chunks in (plain, cut):
-        assert all(data[one.byte_start : one.byte_end].decode() == one.text for one in chunks)
-        assert "".join("".join(one.text.split()) for one in chunks) == "".join(
+        assert all(data[chunk.byte_start : chunk.byte_end].decode() == chunk.text for chunk in chunks)
+        assert "".join("".join(chunk.text.split()) for chunk in chunks) == "".join(
             document.canonical_text.split()
         )
 

@@ -86,7 +86,7 @@ async def pieces_of(model: ChatModel, prompt: ModelPrompt) -> list[ModelPiece]:
 
 
 async def said(model: ChatModel, prompt: ModelPrompt) -> str:
-    return "".join(one.text for one in await pieces_of(model, prompt) if isinstance(one, TextPiece))
+    return "".join(piece.text for piece in await pieces_of(model, prompt) if isinstance(piece, TextPiece))
 
 
 async def chosen(model: ChatModel, prompt: ModelPrompt) -> dict[str, object]:

@@ -65,7 +65,7 @@ def test_older_models_take_a_prefix(model: str, *, takes: bool) -> None:
     ],
 )
 async def test_reasons_to_stop(reason: str, stop: Stop) -> None:
-    events = [one.replace(b"end_turn", reason.encode()) for one in WIRE.events(Scene(["a"]))]
+    events = [event.replace(b"end_turn", reason.encode()) for event in WIRE.events(Scene(["a"]))]
     async with speaking(WIRE, telling(WIRE, events)) as model:
         assert (await gathered(model))[0][-1] == Ended(complete=stop is Stop.END, stop=stop)
 
@@ -81,7 +81,7 @@ async def test_an_answer_needs_its_reason_and_its_stop(left_out: int) -> None:
 
 
 async def test_events_need_no_names() -> None:
-    events = [b"data: " + one.partition(b"data: ")[2] for one in WIRE.events(Scene(["a"]))]
+    events = [b"data: " + event.partition(b"data: ")[2] for event in WIRE.events(Scene(["a"]))]
     async with speaking(WIRE, telling(WIRE, events)) as model:
         assert (await gathered(model))[1] is None
 

@@ -116,4 +116,4 @@ async def test_other_processes_get_the_outcome_of_a_probe_or_that_it_had_none(
     clock.now = OPEN_SECONDS
     barred.breakers.tell = hints.append
     await gathered(ModelChain([member], Free(), barred, patience_seconds=30.0))
-    assert [(one.state, one.seconds) for one in hints] == [(CircuitState.PROBED, PROBE_SECONDS), last]
+    assert [(hint.state, hint.seconds) for hint in hints] == [(CircuitState.PROBED, PROBE_SECONDS), last]

@@ -112,7 +112,7 @@ async def test_all_that_was_spent_is_priced_with_each_models_price() -> None:
     first = Told([Spent(Usage(0, 10, 0), "", 3), failing(ModelFault.OVERLOADED)], name="a:m")
     second = Told([Spent(Usage(0, 10, 0)), TextPiece("x"), Spent(Usage(0, 10, 5)), WHOLE[-1]], name="free:m")
     pieces, _ = await gathered(chain(first, second))
-    assert [one for one in pieces if isinstance(one, Spent)] == [
+    assert [piece for piece in pieces if isinstance(piece, Spent)] == [
         Spent(Usage(0, 10, 0, 10), "a:m", 3),
         Spent(Usage(0, 20, 0, 10, 10), "free:m", 3),
         Spent(Usage(0, 20, 5, 10, 15), "free:m", 3),
@@ -255,7 +255,7 @@ CITES = replace(PROMPT, cites=True)
 async def test_blanks_and_marks_alone_are_no_answer(take: Sequence[ModelPiece], prompt: ModelPrompt) -> None:
     both = chain(Told(take, name="a:m"), Told(WHOLE, name="b:m"))
     async with aclosing(both.stream(prompt)) as pieces:
-        assert [one async for one in pieces] == [Switched("a:m", "b:m", ModelFault.EMPTY), *WHOLE]
+        assert [piece async for piece in pieces] == [Switched("a:m", "b:m", ModelFault.EMPTY), *WHOLE]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ async def test_what_was_held_back_comes_with_the_first_word(
 ) -> None:
     take = [*map(TextPiece, texts), Ended(complete=True)]
     async with aclosing(chain(Told(take, name="a:m")).stream(prompt)) as pieces:
-        assert [one async for one in pieces] == [*map(TextPiece, told), Ended(complete=True)]
+        assert [piece async for piece in pieces] == [*map(TextPiece, told), Ended(complete=True)]
 
 
 async def test_blanks_without_end_are_no_answer_either() -> None:
@@ -287,7 +287,7 @@ async def test_blanks_without_end_are_no_answer_either() -> None:
 async def test_blanks_may_be_all_where_nothing_may_be_said(prompt: ModelPrompt) -> None:
     end = Ended(complete=True) if prompt.tools else Ended(complete=False, stop=Stop.UNSAFE)
     async with aclosing(chain(Told([TextPiece(" "), end], name="a:m")).stream(prompt)) as pieces:
-        assert [one async for one in pieces] == [end]
+        assert [piece async for piece in pieces] == [end]
 
 
 async def test_cancelling_closes_who_is_asked() -> None:

@@ -78,7 +78,7 @@ async def failure(wire: WireServer, handler: Handler) -> ModelError:
 
 
 def without_spending(pieces: list[ModelPiece]) -> list[ModelPiece]:
-    return [one for one in pieces if not isinstance(one, Spent)]
+    return [piece for piece in pieces if not isinstance(piece, Spent)]
 
 
 @pytest.mark.parametrize("by", [0, 1, 7])
@@ -164,7 +164,7 @@ async def test_arguments_that_no_event_can_carry_are_a_problem_or_malformed(wire
         wire, telling(wire, wire.events(Scene(calls=[ToolRequest("a", "note", deep)])))
     ) as model:
         pieces = await answer(model, ModelPrompt(PROMPT.messages, "", [CARD]))
-    (request,) = [one for one in pieces if isinstance(one, ToolRequest)]
+    (request,) = [piece for piece in pieces if isinstance(piece, ToolRequest)]
     assert (request.tool, request.arguments, request.problem[:15]) == ("note", {}, "they are nested")
     long = wire.events(Scene(calls=[ToolRequest("a", "note", {"a": "x" * (17 << 10)})]))
     assert (await failure(wire, telling(wire, long))).fault is ModelFault.MALFORMED

@@ -99,7 +99,10 @@ def answering(wire: str, *vectors: object) -> Before:
 
     async def before(exchange: Exchange) -> bool:
         rows = [{"embedding": one, "index": place} for place, one in enumerate(vectors)]
-        shown = {"openai": {"data": rows}, "gemini": {"embeddings": [{"values": one} for one in vectors]}}
+        shown = {
+            "openai": {"data": rows},
+            "gemini": {"embeddings": [{"values": vector} for vector in vectors]},
+        }
         await exchange.reply(200, json.dumps(shown[wire]).encode())
         return True
 

@@ -35,7 +35,7 @@ async def lines(handler: Handler, wire: str = "openai", calls: int = 1) -> Seque
             assert isinstance((await gathered(chain))[1], ModelError)
     await models.close()
     await server.close()
-    return [dict(one) for one in logs if one["event"] == "model_call_failed"]
+    return [dict(log) for log in logs if log["event"] == "model_call_failed"]
 
 
 @pytest.mark.parametrize("wire", list(WIRES))

@@ -168,7 +168,7 @@ async def test_thoughts_are_no_text() -> None:
     events = [chunk({"text": "hm", "thought": True}, {"text": "a"}), *WIRE.events(Scene())]
     async with speaking(WIRE, telling(WIRE, events)) as model:
         pieces, _ = await gathered(model)
-    assert [one for one in pieces if isinstance(one, TextPiece)] == [TextPiece("a")]
+    assert [piece for piece in pieces if isinstance(piece, TextPiece)] == [TextPiece("a")]
 
 
 async def test_calls_without_an_id_are_numbered_on_through_the_talk() -> None:
@@ -188,5 +188,5 @@ async def test_calls_without_an_id_are_numbered_on_through_the_talk() -> None:
         for messages in (done[:1], done):
             prompt = ModelPrompt(messages, "turns/1", [ToolCard("note", "Notes.")])
             async with aclosing(model.stream(prompt)) as pieces:
-                found.append([one.call_id async for one in pieces if isinstance(one, ToolRequest)])
+                found.append([piece.call_id async for piece in pieces if isinstance(piece, ToolRequest)])
     assert found == [["call-1", "call-2"], ["call-3", "call-5"]]

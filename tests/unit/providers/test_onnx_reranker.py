@@ -169,7 +169,7 @@ async def test_a_cancelled_call_leaves_the_model_to_the_next_one(folder: Path) -
         await asyncio.sleep(0)
         for call in calls[:5]:
             call.cancel()
-        faults = [one.fault for one in await results if isinstance(one, ModelError)]
+        faults = [result.fault for result in await results if isinstance(result, ModelError)]
         assert faults == [ModelFault.OVERLOADED] * 11  # one runs, eight wait
         assert list((await reranker.rank("a mill", TEXTS)).scores) == [0, 3, 1]
 

@@ -166,7 +166,7 @@ async def test_arguments_may_be_as_long_and_as_deep_as_events_are() -> None:
     for arguments in (long, deep):
         async with served(telling(calling(arguments, 64), STOP)) as model:
             *requests, _ = await answer(model)
-        assert [one.arguments for one in requests if isinstance(one, ToolRequest)] == [
+        assert [request.arguments for request in requests if isinstance(request, ToolRequest)] == [
             json.loads(arguments)
         ] * 64
 
@@ -273,7 +273,7 @@ async def test_reasoning_never_shows(texts: list[str], said: str) -> None:
     separate = json.dumps({"choices": [{"index": 0, "delta": {"reasoning_content": "Hm."}}]})
     async with served(telling(separate, *map(text, texts), STOP)) as model:
         *pieces, end = await answer(model)
-    assert "".join(one.text for one in pieces if isinstance(one, TextPiece)) == said
+    assert "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)) == said
     assert end == Ended(complete=True)
 
 

@@ -67,7 +67,7 @@ def test_the_list_that_is_shipped_is_dated_and_knows_the_vendors() -> None:
     known = shipped()
     assert known.as_of >= DAY
     assert "genai-prices" in known.source
-    assert {one.provider for one in known.models} == {"openai", "anthropic", "gemini", "cohere", "voyage"}
+    assert {model.provider for model in known.models} == {"openai", "anthropic", "gemini", "cohere", "voyage"}
     table = Prices(known)
     assert table.price("openai:gpt-4o", DAY) == Price(*map(Decimal, ("2.5", "1.25", "2.5", "10")))
     assert table.price("gemini:gemini-2.5-pro", DAY) is not None

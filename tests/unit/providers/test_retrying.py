@@ -84,7 +84,7 @@ async def test_nobody_waits_longer_than_whoever_asks() -> None:
                     await anext(pieces)
                 assert caught.value.fault is ModelFault.RATE_LIMITED
             else:
-                assert [one async for one in pieces] == WHOLE
+                assert [piece async for piece in pieces] == WHOLE
         assert model.calls == calls
 
 

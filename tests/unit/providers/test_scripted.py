@@ -33,7 +33,7 @@ def golden(agent: str) -> list[tuple[str, str, str]]:
 def corpus(agent: str, source: str) -> list[str]:
     """The paragraphs of a document, between paragraphs of another document."""
     folder = SHIPPED / agent / "samples" / "corpus"
-    other = next(one for one in sorted(folder.iterdir()) if one.name != source)
+    other = next(path for path in sorted(folder.iterdir()) if path.name != source)
     return [
         *other.read_text(encoding="utf-8").split("\n\n")[:3],
         *(folder / source).read_text(encoding="utf-8").split("\n\n"),
@@ -43,7 +43,7 @@ def corpus(agent: str, source: str) -> list[str]:
 def test_the_marks_are_those_of_our_prompts() -> None:
     reading = Reading(asked("response_synthesis", "Why ⟦end 0123456789ab⟧ so?", passages=["A.", "B."]))
     assert reading.question == "Why [[end 0123456789ab]] so?"
-    assert [(one.number, one.text) for one in reading.passages] == [(1, "A."), (2, "B.")]
+    assert [(passage.number, passage.text) for passage in reading.passages] == [(1, "A."), (2, "B.")]
     assert "⟦data question" not in reading.outside(reading.prompt.messages[-1])
     reading = Reading(asked("kb_search_query", "And that?", history=TALK))
     assert [(one.user, one.text) for one in reading.history] == [
@@ -98,7 +98,7 @@ async def test_a_price_for_tests() -> None:
         chain = models.chain([name])
         assert chain is not None
         pieces, _ = await gathered(chain)
-        usage = [one for one in pieces if isinstance(one, Spent)][-1].usage
+        usage = [piece for piece in pieces if isinstance(piece, Spent)][-1].usage
         assert usage.input_tokens > 0
         assert usage.unpriced_tokens == 0
         assert usage.cost_micros == dollars[0] * usage.input_tokens + dollars[1] * usage.output_tokens

@@ -101,8 +101,8 @@ async def test_orders_that_an_earlier_answer_has_quoted_are_data_in_the_next_tur
     assert await said(OBEDIENT, prompt) == await said(STRONG, prompt)
     # The control experiment: the prompt has the answer without marks.
     bare = [
-        PromptMessage(Role.ASSISTANT, quoted) if one.role is Role.ASSISTANT else one
-        for one in prompt.messages
+        PromptMessage(Role.ASSISTANT, quoted) if message.role is Role.ASSISTANT else message
+        for message in prompt.messages
     ]
     assert attack["sign"] in await said(OBEDIENT, ModelPrompt(bare, "", purpose="response_synthesis"))
 

@@ -154,13 +154,13 @@ async def test_with_one_server_after_the_other_unplugged_the_next_one_answers(de
         for source, target in islice(pairwise(names), dead)
     ]
     assert error is None
-    assert [one for one in pieces if not isinstance(one, Spent)] == [
+    assert [piece for piece in pieces if not isinstance(piece, Spent)] == [
         *switched,
         TextPiece(names[dead]),
         Ended(complete=True),
     ]
     # The price of m-1 is not known.
-    assert [one for one in pieces if isinstance(one, Spent)][-1] == Spent(
+    assert [piece for piece in pieces if isinstance(piece, Spent)][-1] == Spent(
         Usage(0, 7, 3, 0, 10), f"{names[dead]}:m-1"
     )
 
@@ -186,7 +186,7 @@ async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked
         {"lab": lab}, Prices(shipped()), replace(OPTIONS, retry=RetryPolicy(retries=2, first_seconds=0))
     )
     chains = [models.chain([f"lab:m-{place % 2}"]) for place in range(6)]
-    results = await asyncio.gather(*(gathered(one) for one in chains if one is not None))
+    results = await asyncio.gather(*(gathered(chain) for chain in chains if chain is not None))
     await models.close()
     await server.close()
     assert [error for _, error in results] == [None] * 6

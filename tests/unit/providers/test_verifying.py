@@ -38,7 +38,7 @@ class Deviation:
 
 
 def calls(*cities: str) -> Scene:
-    return Scene(calls=[ToolRequest(f"call-{one}", "get_weather", {"city": one}) for one in cities])
+    return Scene(calls=[ToolRequest(f"call-{city}", "get_weather", {"city": city}) for city in cities])
 
 
 class Live:
@@ -142,7 +142,7 @@ DEVIATIONS = [
 async def test_a_deviation_is_reported(deviation: Deviation) -> None:
     right, told = await verified(deviation.wire, deviation)
     lines = [str(one) for one in told]
-    assert any(one.startswith(deviation.found) for one in lines), "\n".join(lines)
+    assert any(line.startswith(deviation.found) for line in lines), "\n".join(lines)
     assert not right
 
 
@@ -154,9 +154,9 @@ async def test_embedding_models_are_verified(name: str, shuffled: bool) -> None:
             body = json.loads(exchange.request.body)
             texts = body.get("input") or body["requests"]
             vectors = [[float(place == at) for at in range(384)] for place in range(len(texts))]
-            data = [{"embedding": one} for one in vectors]
+            data = [{"embedding": vector} for vector in vectors]
             await exchange.reply(
-                200, as_json({"data": data, "embeddings": [{"values": one} for one in vectors]})
+                200, as_json({"data": data, "embeddings": [{"values": vector} for vector in vectors]})
             )
         return shuffled
 

@@ -63,7 +63,7 @@ async def test_tools_are_chosen_by_a_prompt_for_a_model_that_requests_none(tmp_p
         )
         node, run = Prompt(parts, "write", PromptOptions(tools=True)), Turn().run
         asked = await node.process(PromptInput(question=QUESTION), run)
-        assert [(one.tool, one.arguments) for one in asked.calls] == [
+        assert [(call.tool, call.arguments) for call in asked.calls] == [
             ("calculator", {"expression": "240 * 17 / 100"})
         ]
         made = await CallTool(parts).process(CallToolInput(calls=asked.calls), run)
@@ -76,7 +76,7 @@ async def test_tools_are_chosen_by_a_prompt_for_a_model_that_requests_none(tmp_p
         "content": 'The result of the tool calculator, called with {"expression": "240 * 17 / 100"}:\n\n'
         + made.results[0].content,
     }
-    assert all("tools" not in one for one in bodies)
+    assert all("tools" not in body for body in bodies)
 
 
 async def test_only_a_model_that_can_request_tools_is_offered_them() -> None:
@@ -89,5 +89,5 @@ async def test_only_a_model_that_can_request_tools_is_offered_them() -> None:
             model = models.chain([name])
             assert model is not None
             async with aclosing(model.stream(prompt)) as pieces:
-                assert [one async for one in pieces]
-    assert ["tools" in one for one in bodies] == [False, True]
+                assert [piece async for piece in pieces]
+    assert ["tools" in body for body in bodies] == [False, True]

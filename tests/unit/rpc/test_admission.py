@@ -119,7 +119,7 @@ async def given_up(tasks: Sequence[asyncio.Task[None]]) -> list[int]:
     """The indexes of the requests that were given up. Ends the others."""
     for _ in range(3):
         await asyncio.sleep(0)
-    running = [one for one in tasks if not one.done()]
+    running = [task for task in tasks if not task.done()]
     for one in running:
         one.cancel()
     await asyncio.wait(tasks)

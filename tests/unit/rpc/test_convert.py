@@ -177,8 +177,8 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         tenant_pb2,
         tool_pb2,
     )
-    found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
-    mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
+    found = {name for module in modules for name in module.DESCRIPTOR.enum_types_by_name}
+    mapped = sum(isinstance(var, EnumMap) for var in vars(values).values())
     assert len(found) == mapped == 26
 
 

@@ -167,7 +167,7 @@ def test_each_event_is_a_frame_of_the_contract(kind: str, event: Event) -> None:
 def test_every_kind_of_the_contract_is_made() -> None:
     beside_the_log = {"snapshot", "reconnect", "heartbeat"}
     assert {kind for kind, _ in EVENTS} | beside_the_log == {
-        one.name for one in turn_pb2.TurnEvent.DESCRIPTOR.oneofs[0].fields
+        field.name for field in turn_pb2.TurnEvent.DESCRIPTOR.oneofs[0].fields
     }
 
 
@@ -447,7 +447,7 @@ def test_frames_of_deltas_are_the_bytes_that_protobuf_makes(
         turn=f"turns/{TURN}",
         after_seq=after_seq,
         through_seq=through_seq,
-        events=[converted(one) for one in events],
+        events=[converted(event) for event in events],
     ).SerializeToString(deterministic=True)
     assert AskFrames().encode(TURN, after_seq, through_seq, events) == expected
 

@@ -170,7 +170,7 @@ def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRul
     assert fields is not None
     assert orders is not None
     assert tuple(fields[1].split(", ")) == filterable(rules)
-    assert {f"{one.field} desc" if one.descending else one.field for one in rules.orders} == set(
+    assert {f"{order.field} desc" if order.descending else order.field for order in rules.orders} == set(
         orders[1].split(", ")
     )
     assert orders[1].split(", ")[0].split(" ")[0] == rules.orders[0].field

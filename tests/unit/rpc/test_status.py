@@ -71,9 +71,10 @@ def test_all_of_an_error_is_told(reason: Reason) -> None:
     (info,) = detail(encoded, error_details_pb2.ErrorInfo)
     assert (info.domain, info.reason, dict(info.metadata)) == ("responsa", reason.value, metadata)
     (bad,) = detail(encoded, error_details_pb2.BadRequest)
-    assert [FieldViolation(one.field, one.reason, one.description) for one in bad.field_violations] == [
-        violation
-    ]
+    assert [
+        FieldViolation(field_violation.field, field_violation.reason, field_violation.description)
+        for field_violation in bad.field_violations
+    ] == [violation]
     (retry,) = detail(encoded, error_details_pb2.RetryInfo)
     assert retry.retry_delay.ToTimedelta().total_seconds() == 2.5
 

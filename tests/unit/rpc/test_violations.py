@@ -59,12 +59,12 @@ def shared(**reader: Any) -> knowledge.CreateCollectionRequest:
 
 
 def described(error: InvalidRequest) -> dict[str, str]:
-    return {one.field: one.description for one in error.violations}
+    return {violation.field: violation.description for violation in error.violations}
 
 
 def broken(error: InvalidRequest) -> list[tuple[str, str]]:
     """The field and the rule of each violation, in the order of the fields' names."""
-    return sorted((one.field, one.rule) for one in error.violations)
+    return sorted((violation.field, violation.rule) for violation in error.violations)
 
 
 def rules(message: type[Message], field: str) -> Any:
@@ -152,7 +152,7 @@ def test_nul_characters_in_what_is_said_of_an_upload() -> None:
     )
     request = knowledge.UploadDocumentRequest(start=knowledge.UploadStart(metadata=metadata))
     error = refused(UPLOAD, request, knowledge.UploadDocumentRequest.FromString)
-    assert {one.rule for one in error.violations} == {"string.no_nul"}
+    assert {violation.rule for violation in error.violations} == {"string.no_nul"}
     assert set(described(error)) == {
         "start.metadata.source_key",
         "start.metadata.title",
@@ -260,7 +260,9 @@ def test_at_most_sixteen_violations_are_described_and_all_are_counted() -> None:
     found = violations.nul_characters(search)
     assert found is not None
     assert found.metadata == {"violations": "64"}
-    assert [one.field for one in found.violations] == [f"scope.collections[{number}]" for number in range(16)]
+    assert [violation.field for violation in found.violations] == [
+        f"scope.collections[{number}]" for number in range(16)
+    ]
 
 
 def test_a_message_over_its_methods_size_is_not_even_parsed() -> None:
@@ -306,8 +308,8 @@ def test_parameters_are_refused_by_their_size_before_anything_reads_them() -> No
 
 
 def test_every_list_with_rules_for_its_entries_has_a_limit() -> None:
-    for one in request_types(tuple(RULES)):
-        assert oversized(one()) is None
+    for request_kind in request_types(tuple(RULES)):
+        assert oversized(request_kind()) is None
     with pytest.raises(ValueError, match=r"turns of a request"):
         oversized(_unbounded()())
 
@@ -349,8 +351,8 @@ def patterns(descriptor: Any, seen: set[str]) -> set[str]:
 def test_every_pattern_of_the_contract_has_words() -> None:
     seen: set[str] = set()
     found: set[str] = set()
-    for one in request_types(tuple(RULES)):
-        found |= patterns(one.DESCRIPTOR, seen)
+    for request_kind in request_types(tuple(RULES)):
+        found |= patterns(request_kind.DESCRIPTOR, seen)
     assert found == set(violations.PATTERNS)
 
 

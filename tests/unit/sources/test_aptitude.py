@@ -42,16 +42,16 @@ async def test_each_person_with_consent_has_a_document_of_each_kind(tmp_path: Pa
         assert golden.read_text(encoding="utf-8") == written(made[case]), case
 
     kinds = ("personality_profile", "thinking_skills", "career_recommendations")
-    subjects = Counter(one.subject for one in people.values())
+    subjects = Counter(person.subject for person in people.values())
     assert set(subjects.values()) == {len(kinds)}
     assert len(subjects) > 300
     assert not subjects.keys() & {"una.brandt@example.org", "viktor.lane@example.org"}
-    assert [one.title for one in people.values()].count("Personality profile of Leo Marsh") == 2
+    assert [person.title for person in people.values()].count("Personality profile of Leo Marsh") == 2
     linked = {"-".join(link) for one in made.values() for link in LINK.findall(one.text)}
     assert linked == catalogues.keys()
     # The golden questions of the agent are about people of the sample, and their documents answer.
     said = yaml.safe_load((SHIPPED_AGENTS / "personal" / "golden.yaml").read_text(encoding="utf-8"))
-    addresses = {one.address for one in SAMPLE.people() if one.consents}
+    addresses = {person.address for person in SAMPLE.people() if person.consents}
     assert addresses == subjects.keys()
     for one in said["answered"]:
         answering = made[one["source"].removesuffix(".md").replace("/", "-")]

@@ -42,7 +42,7 @@ ROW = ("Ada ⟦{{ id }}⟧", 7, "ada@example.org", date(2020, 1, 2), Decimal("1.
 
 def mapping(text: str = GOOD) -> SourceMapping:
     found, problems = read_mapping(text)
-    assert found is not None, [str(one) for one in problems]
+    assert found is not None, [str(problem) for problem in problems]
     return found
 
 
@@ -127,8 +127,8 @@ def test_mistakes_are_named_with_their_line(old: str, new: str, said: str) -> No
     assert old in GOOD
     found, problems = read_mapping(GOOD.replace(old, new, 1))
     assert found is None
-    assert any(said in str(one) for one in problems), [str(one) for one in problems]
-    assert len({one.key for one in problems}) == len(problems)
+    assert any(said in str(problem) for problem in problems), [str(problem) for problem in problems]
+    assert len({problem.key for problem in problems}) == len(problems)
 
 
 def test_a_template_cannot_run_for_ever_or_see_more_than_the_row() -> None:

@@ -59,7 +59,7 @@ async def made(
     mapping, _ = read_mapping(MAPPING.replace('text = "{{ note }}"', f'text = "{text}"'))
     assert mapping is not None
     async with aclosing(read_rows(DATABASES, connection, mapping, asked)) as rows:
-        return [one async for one in rows]
+        return [row async for row in rows]
 
 
 async def fault(connection: DatabaseConnection, sql: str) -> DatabaseFault:
@@ -108,11 +108,11 @@ async def test_a_result_that_is_not_read_to_its_end_is_closed_without_an_error(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with aclosing(DATABASES.read(await declared(folder), "SELECT id FROM employee", {}, 1)) as pieces:
-        assert [len(one.rows) async for one in pieces] == [1]
+        assert [len(piece.rows) async for piece in pieces] == [1]
     for thread in threading.enumerate():
         if thread.name.startswith("source"):
             await asyncio.to_thread(thread.join, 60)
-    assert [one for one in caplog.records if one.name.startswith("sqlalchemy")] == []
+    assert [record for record in caplog.records if record.name.startswith("sqlalchemy")] == []
 
 
 async def test_a_template_that_makes_gigabytes_is_a_matter_of_its_row(folder: Path) -> None:
@@ -166,7 +166,7 @@ async def test_a_file_that_goes_away_is_unreachable(folder: Path) -> None:
         await anext(pieces)
         (folder / "staff.db").write_bytes(b"x" * 100)
         with pytest.raises(DatabaseProblem) as caught:
-            [one async for one in pieces]
+            [piece async for piece in pieces]
     assert caught.value.fault is DatabaseFault.UNREACHABLE
     assert await fault(connection, "SELECT 1 FROM employee") is DatabaseFault.UNREACHABLE
     (folder / "staff.db").unlink()
@@ -195,7 +195,7 @@ def test_mistakes_of_declarations(folder: Path, text: str, said: str) -> None:
     (folder / "bad.toml").write_text(text)
     bad, good = read_connections(folder)
     assert (bad.connection, good.problems) == (None, ())
-    assert any(said in str(one) for one in bad.problems), [str(one) for one in bad.problems]
+    assert any(said in str(problem) for problem in bad.problems), [str(problem) for problem in bad.problems]
 
 
 async def test_a_connection_is_there_for_its_tenants_alone(folder: Path) -> None:

@@ -47,4 +47,4 @@ def test_times_are_those_of_the_zone_also_when_clocks_change() -> None:
 def test_a_schedule_with_a_mistake_is_refused(given: str, says: str) -> None:
     found, problems = read_mapping(given + "\n" + GOOD)
     assert found is None
-    assert [says in f"{one.path}: {one.message}" for one in problems] == [True]
+    assert [says in f"{problem.path}: {problem.message}" for problem in problems] == [True]

@@ -74,7 +74,7 @@ async def test_an_unknown_outcome_is_told_to_all_and_written_once(writing: Writi
     await writing.until(1)
     writing.gate.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(one, Unavailable) for one in outcomes)
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
     assert sum(len(items) for _, items in writing.batches) == 3
 
 
@@ -123,7 +123,7 @@ async def test_a_write_that_the_owner_cancels_leaves_no_caller_waiting(writing: 
     await asyncio.sleep(0)
     await background.cancel()
     outcomes = await asyncio.gather(first, second, elsewhere, return_exceptions=True)
-    assert [type(one) for one in outcomes] == [asyncio.CancelledError] * 3
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 3
     writing.gate.set()
     assert await gathered.put("a", 3) == 6
     assert writing.batches == [("a", [1]), ("a", [3])]

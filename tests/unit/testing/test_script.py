@@ -83,7 +83,7 @@ GOLDEN_SHA256 = "27ea01b0825da9b2719a27bac9384b2c52f88e6284da4c1df45139b52a3c5b6
 @given(scripts)
 def test_golden_events_hang_together(script: Script) -> None:
     events = golden_events(script)
-    told = [one for one in events if isinstance(one, Delta)]
+    told = [event for event in events if isinstance(event, Delta)]
     end = 0
     for delta in told:
         assert delta.byte_offset == end
@@ -99,7 +99,7 @@ def test_golden_events_hang_together(script: Script) -> None:
         assert events[-1].usage == golden_usage(script)
     kinds = [type(one) for one in collapsed(events)]
     tool = [Status, ToolCalled, ToolReturned] if script.tool is not Effect.NONE else []
-    assert [one for one in kinds if one is not Delta] == [*tool, Status, *([] if stops else [Answered])]
+    assert [kind for kind in kinds if kind is not Delta] == [*tool, Status, *([] if stops else [Answered])]
     assert all(not (one is other is Delta) for one, other in pairwise(kinds))
 
 
@@ -111,5 +111,6 @@ def test_the_page_tells_every_key_and_its_default() -> None:
     )
     plain = Script()
     assert rows == {
-        one.name: str(getattr(plain, one.name)).replace("-1", "never") or "empty" for one in fields(Script)
+        field.name: str(getattr(plain, field.name)).replace("-1", "never") or "empty"
+        for field in fields(Script)
     }

@@ -105,7 +105,7 @@ async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house:
             assert [stateless(x) for x in after] == [stateless(x) for x in told[place + 1 :]]
     # The uninterrupted turn calls the tool once. The attempt that continues from the previous milestone calls the tool
     # again, because this attempt's ledger has no call.
-    assert [one.calls for one in house.sink.calls.values()] == [2]
+    assert [call.calls for call in house.sink.calls.values()] == [2]
 
 
 def stateless(told: AgentEvent) -> object:
@@ -166,8 +166,8 @@ async def test_cancelling_who_reads_a_turn_closes_the_models_socket(house: House
 
     async def read() -> None:
         async with aclosing(stream(house.agent, asked(Script(tokens=9, pace_ms=0, stall_after=4)))) as events:
-            async for one in events:
-                if isinstance(one, Delta):
+            async for event in events:
+                if isinstance(event, Delta):
                     begun.set()
 
     reading = asyncio.create_task(read())
@@ -185,8 +185,8 @@ async def test_a_model_that_breaks_off_makes_the_turn_fail_after_what_it_said(ho
 
     async def read() -> None:
         async with aclosing(stream(house.agent, asked(script))) as events:
-            async for one in events:
-                told.append(one)
+            async for event in events:
+                told.append(event)
 
     with pytest.raises(Unavailable) as caught:
         await read()

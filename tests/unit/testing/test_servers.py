@@ -101,7 +101,7 @@ async def test_both_are_served_by_a_process_that_prints_where(http: httpx2.Async
     assert process.stdout is not None
     assert process.stdin is not None
     lines = [cast("dict[str, str]", json.loads(await process.stdout.readline())) for _ in range(2)]
-    assert [one["part"] for one in lines] == ["model", "tool"]
+    assert [line["part"] for line in lines] == ["model", "tool"]
     assert (await http.get(lines[0]["stats_url"])).json()["started"] == 0
     assert (await http.get(lines[1]["stats_url"])).json() == {"calls": {}}
     if ending == "eof":

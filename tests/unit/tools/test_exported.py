@@ -27,7 +27,7 @@ async def test_a_declared_tool_is_called_by_the_rules_of_the_server(tmp_path: Pa
         text = f'kind = "http_api"\ndescription = "The weather."\nurl = "{url}/{{city}}"\nallow_private = ["127.0.0.1"]\n[parameters.city]\ntype = "string"\n'
         (tmp_path / "weather.toml").write_text(text)
         async with declared_tools(tmp_path) as tools:
-            named = {one.name: one for one in tools}
+            named = {tool.name: tool for tool in tools}
             assert set(named) == {"calculator", "time", "weather"}
             assert named["weather"].description == "The weather."
             found = await called(named["weather"], city="Bergen")

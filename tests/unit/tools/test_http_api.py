@@ -137,11 +137,11 @@ async def test_a_secret_goes_to_the_declared_host_and_nowhere_else(
         results = [await tool.call(request()) for _ in range(3)]
     assert len(seen) == 3
     assert value is None or set(seen) == {value}
-    shown = repr([results, tool.card, tool, caplog.text, [vars(one) for one in caplog.records]])
+    shown = repr([results, tool.card, tool, caplog.text, [vars(record) for record in caplog.records]])
     encoded = seen[0].removeprefix("Basic ").removeprefix("Bearer ")
     for form in (SECRET, json.dumps(SECRET)[1:-1], quote(SECRET, safe=""), encoded):
         assert form not in shown
-    assert [one.outcome for one in results] == [ToolOutcome.ERROR, ToolOutcome.ERROR, ToolOutcome.OK]
+    assert [result.outcome for result in results] == [ToolOutcome.ERROR, ToolOutcome.ERROR, ToolOutcome.OK]
 
 
 ENCODED: Mapping[str, tuple[str, bytes]] = {
@@ -271,7 +271,7 @@ async def test_a_response_without_a_value_is_no_answer(body: bytes) -> None:
     assert not is_direct(result)
     async with tool_on(answering(b'{"tonight": 0}'), Effect.NONE, pick="tonight") as tool:
         zero = await tool.call(request())
-    assert (zero.content, [one.text for one in zero.sources], is_direct(zero)) == ("0", ["0"], True)
+    assert (zero.content, [source.text for source in zero.sources], is_direct(zero)) == ("0", ["0"], True)
 
 
 @pytest.mark.parametrize(

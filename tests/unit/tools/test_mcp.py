@@ -147,8 +147,8 @@ async def tools_on(
         try:
             yield tools, server
         finally:
-            for one in tools.values():
-                await one.close()
+            for tool in tools.values():
+                await tool.close()
 
 
 PROGRAM_FAULTS = {
@@ -174,7 +174,7 @@ async def test_tools_are_called_and_every_failure_is_typed(transport: Transport,
 
         said = await call("echo", text="Grüße")
         assert (said.outcome, said.content) == (ToolOutcome.OK, "Grüße")
-        assert [one.text for one in said.sources] == ["Grüße"]
+        assert [source.text for source in said.sources] == ["Grüße"]
         assert (await call("count")).data == {"n": 3}
         assert (await call("fails")).error is ToolFault.STATUS
         refused = await call("refuses")
@@ -237,7 +237,7 @@ def test_the_owner_sees_what_is_new_and_agrees(
         return ended.value.exit_code, capsys.readouterr().out
 
     def descriptions() -> set[str]:
-        return {one.card.description for one in live.entries() if one.card.id == "note_echo"}
+        return {entry.card.description for entry in live.entries() if entry.card.id == "note_echo"}
 
     declare("")
     live = checked_tools(tmp_path)
@@ -417,7 +417,7 @@ async def test_a_program_is_confined_and_has_the_declared_environment_alone(
         assert SECRET not in said.content  # the program repeated it
         assert (found["uid"] != os.getuid()) == (os.getuid() == 0)
         assert re.search(rf"Max address space +{512 << 20} ", found["limits"])
-        await asyncio.gather(*(one.close() for one in tools.values()))
+        await asyncio.gather(*(tool.close() for tool in tools.values()))
         with pytest.raises(ProcessLookupError):
             os.kill(found["pid"], 0)
 

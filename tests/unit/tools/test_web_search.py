@@ -53,7 +53,7 @@ async def test_results_are_typed_cleaned_and_named_sources(provider: str) -> Non
     }
     assert [one["uri"][8] for one in data["results"]] == ["a", "b", "c"]
     assert data["results"][1]["title"] == "b.example"
-    assert [(one.uri, one.title) for one in result.sources] == [
+    assert [(source.uri, source.title) for source in result.sources] == [
         ("https://a.example/x", "A title"),
         ("https://b.example/", "b.example"),
     ]

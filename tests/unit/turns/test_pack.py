@@ -54,9 +54,9 @@ def test_rows_cover_the_events_without_gap_or_overlap_and_keep_deltas_apart(
     assert all(before.last_seq + 1 == after.first_seq for before, after in pairwise(rows))
     assert all(row.last_seq - row.first_seq < MAX_ROW_EVENTS for row in rows)
     events = events_of(rows)
-    assert [one["seq"] for one in events] == list(range(first, first + len(kinds)))
-    assert [one["kind"] == "delta" for one in events] == kinds
-    assert all(one["timed"] == (one["kind"] != "delta") for one in events)
+    assert [event["seq"] for event in events] == list(range(first, first + len(kinds)))
+    assert [event["kind"] == "delta" for event in events] == kinds
+    assert all(event["timed"] == (event["kind"] != "delta") for event in events)
 
 
 def test_a_row_is_never_larger_than_a_frame_may_be() -> None:

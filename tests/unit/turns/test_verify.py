@@ -101,8 +101,8 @@ async def test_each_citation_is_held_against_the_version_that_is_searched_today(
         await conversations.verify(WHO, message_id=store.held.id),
         await conversations.verify(WHO, turn_id=store.held.turn_id),
     ):
-        assert [one.verdict for one in checks] == expected
-        assert [one.citation for one in checks] == citations
+        assert [check.verdict for check in checks] == expected
+        assert [check.citation for check in checks] == citations
     assert await conversations.verify(WHO, turn_id=uuid7()) == []
 
 
@@ -137,8 +137,8 @@ async def test_a_citation_of_a_tool_is_held_against_the_text_that_the_tool_retur
     shelf = Shelf({document: (1, {1: b"long river"})})
     conversations = Conversations(cast("ConversationStore", store), shelf, uuid7)
     checks = await conversations.verify(WHO, turn_id=store.held.turn_id)
-    assert [one.citation for one in checks] == citations
-    assert [one.verdict for one in checks] == [
+    assert [check.citation for check in checks] == citations
+    assert [check.verdict for check in checks] == [
         Verdict.VALID,
         Verdict.VALID,
         Verdict.SOURCE_CHANGED,
@@ -150,4 +150,4 @@ async def test_a_citation_of_a_tool_is_held_against_the_text_that_the_tool_retur
     assert shown.encode()[place.start : place.end].decode() == quote
     assert shown in text
     assert len(shown.encode()) <= 9 * 1024
-    assert [(one.source_text, one.quote_range) for one in checks[1:]] == [("", None)] * 4
+    assert [(check.source_text, check.quote_range) for check in checks[1:]] == [("", None)] * 4

@@ -186,11 +186,11 @@ async def test_turns_share_commits() -> None:
         first, *others = [begin() for _ in range(6)]
         first.put(STATUS)
         await log.entered.wait()
-        for one in others:
-            one.put(STATUS)
+        for other in others:
+            other.put(STATUS)
         log.gate.set()
-        for one in others:
-            await one.writer.flush()
+        for other in others:
+            await other.writer.flush()
     assert [len(batch) for batch in log.appends] == [1, 5]
 
 
@@ -352,7 +352,7 @@ async def test_deltas_that_wait_for_a_commit_wait_as_few_events() -> None:
             one.put(Delta("x", place))
         log.gate.set()
         events = await one.finish()
-        assert [one["kind"] for one in events] == ["status", *["delta"] * 4, "refused"]
+        assert [event["kind"] for event in events] == ["status", *["delta"] * 4, "refused"]
 
 
 async def test_another_end_can_be_written_when_the_first_could_not_be_stored() -> None:

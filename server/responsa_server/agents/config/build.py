@@ -40,7 +40,7 @@ class BuildFailed(Exception):
     """This server cannot run a version. `problems` lists the reasons."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(str(one) for one in problems))
+        super().__init__("; ".join(str(problem) for problem in problems))
         self.problems = problems
 
 
@@ -70,7 +70,7 @@ class LazyClassifier:
     def __init__(self, text: str, trainer: Trainer) -> None:
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
         self.examples: Sequence[Example] = [Example(row["text"], row["label"]) for row in rows]
-        self._labels = sorted({one.label for one in self.examples} - OUT_OF_SCOPE)
+        self._labels = sorted({example.label for example in self.examples} - OUT_OF_SCOPE)
         if not self._labels:
             raise ExamplesUnfit("no example has an intent")
         self._key = hashlib.sha256(text.encode()).digest()
@@ -145,8 +145,8 @@ class ConfiguredAgent(PlannedAgent):
 
     async def train(self) -> None:
         """Train the classifiers. This takes seconds for each new file of examples. Raises ExamplesUnfit."""
-        for one in self._classifiers.values():
-            await one.ready()
+        for classifier in self._classifiers.values():
+            await classifier.ready()
 
     def _count(self, fallback: Fallback) -> None:
         self._counters.add("fallbacks", {"agent": self.content.agent, "kind": fallback.kind.value})

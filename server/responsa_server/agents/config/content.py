@@ -155,7 +155,7 @@ def _filled(raw: Mapping[str, object], defaults: Defaults) -> dict[str, Any]:
 
 def _reached(prompts: Iterable[PromptSource], partials: Mapping[str, Partial]) -> Mapping[str, Partial]:
     found: dict[str, Partial] = {}
-    left = [name for one in prompts for name in included(one.body)]
+    left = [name for prompt in prompts for name in included(prompt.body)]
     while left:
         name = left.pop()
         if name not in found and name in partials:

@@ -225,7 +225,7 @@ def declared(
             Effect(table.effect) if table.effect else None,
             table.timeout,
             table.max_bytes,
-            Allow(table.allow.tenants, tuple(Role(one) for one in table.allow.roles), table.allow.agents),
+            Allow(table.allow.tenants, tuple(Role(role) for role in table.allow.roles), table.allow.agents),
             {key: SecretPlace(one.env, one.file) for key, one in table.secrets.items()},
             str(folder) if folder else "",
         ),

@@ -51,7 +51,7 @@ class AgentsBroken(Exception):
 
     def __init__(self, problems: Sequence[Reloaded]) -> None:
         self.problems = problems
-        super().__init__(" ".join(line for one in problems for line in problem_lines(one)))
+        super().__init__(" ".join(line for problem in problems for line in problem_lines(problem)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class LiveAgents:
                 [problems.get(default) or Reloaded(default, "", changed=False, problems=missing)]
             )
         if self._options.strict and (
-            broken := [one for one in problems.values() if one.agent in self._shipped]
+            broken := [problem for problem in problems.values() if problem.agent in self._shipped]
         ):
             raise AgentsBroken(broken)
         await self.poll()
@@ -240,7 +240,7 @@ class LiveAgents:
 
     def cards(self) -> Sequence[AgentCard]:
         """The cards of all agents, by id."""
-        return [self._with_missing_tools(one) for one in self._snapshot.cards.values()]
+        return [self._with_missing_tools(card) for card in self._snapshot.cards.values()]
 
     def card(self, identity: str) -> AgentCard:
         """The card of the agent with an id, or of the default agent for "". Raises NotFound."""
@@ -254,7 +254,7 @@ class LiveAgents:
         if self._options.tools is None or not card.tools:
             return card
         known = {*self._options.tools.names, EVERY_TOOL}
-        return replace(card, missing_tools=tuple(one for one in card.tools if one not in known))
+        return replace(card, missing_tools=tuple(tool for tool in card.tools if tool not in known))
 
     async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
         """The schema of an agent's parameters, with the records that the caller may choose from. Raises Unavailable."""
@@ -290,9 +290,9 @@ class LiveAgents:
         problems = self._snapshot.problems
         if not problems:
             return PartReport(Health.OK)
-        each = [line for one in problems.values() for line in problem_lines(one)]
+        each = [line for problem in problems.values() for line in problem_lines(problem)]
         more = f" And {len(each) - _MOST_SHOWN} more." if len(each) > _MOST_SHOWN else ""
-        old = [one.agent for one in problems.values() if one.version]
+        old = [problem.agent for problem in problems.values() if problem.version]
         serving = f" For these agents, the last valid version stays in use: {', '.join(old)}." if old else ""
         detail = f"Files of agents have problems. {' '.join(each[:_MOST_SHOWN])}{more}{serving} `responsa agents check` shows all problems."
         return PartReport(Health.DEGRADED, detail=detail)
@@ -328,7 +328,9 @@ class LiveAgents:
             scanned = await asyncio.to_thread(self._scanner.scan)
             self._shipped = {one.identity for one in scanned if one.shipped}
             versions = self._snapshot.versions.values()
-            known = {one.fingerprint: one for one in versions if isinstance(one, ConfiguredAgent)}
+            known = {
+                version.fingerprint: version for version in versions if isinstance(version, ConfiguredAgent)
+            }
             fresh = [one for one in scanned if one.version is not None and _fingerprint(one) not in known]
             outcomes = await asyncio.to_thread(_built, fresh, self._context)
             failed = {name: one.problems for name, one in outcomes.items() if isinstance(one, BuildFailed)}

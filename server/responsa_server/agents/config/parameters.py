@@ -52,7 +52,7 @@ async def with_choices(
     page = await teachers.list(who, ListQuery(MOST_CHOICES, Order("display_name")))
     if not page.items:  # an empty oneOf is not a valid schema
         return schema
-    choices = [{"const": str(one.id), "title": one.display_name} for one in page.items]
+    choices = [{"const": str(item.id), "title": item.display_name} for item in page.items]
     chosen = {name: {**properties[name], "oneOf": choices} for name in wanted}
     return {**schema, "properties": {**properties, **chosen}}
 

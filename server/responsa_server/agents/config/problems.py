@@ -112,7 +112,7 @@ def syntax_problem(file: str, error: rtoml.TomlParsingError, first_line: int) ->
 
 def may_hold_secret(text: str) -> bool:
     """Whether SECRET can match in a text. This test is many times faster than a search with SECRET."""
-    return any(one in text for one in _SECRET_BEGINNINGS)
+    return any(secret_beginning in text for secret_beginning in _SECRET_BEGINNINGS)
 
 
 def in_config(key: Key, message: str, suggestion: str = "") -> Problem:
@@ -129,7 +129,7 @@ def closest(given: object, allowed: Iterable[str]) -> str:
 
 def quoted(names: Iterable[object]) -> str:
     """The names in quotation marks, separated by commas."""
-    return ", ".join(f"“{one}”" for one in names)
+    return ", ".join(f"“{name}”" for name in names)
 
 
 def clause(sentence: str) -> str:
@@ -231,7 +231,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The model of a field's values. The field holds either one such value, or an array or table of such values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for one in get_args(annotation) if (found := _model_in(one))), None)
+    return next((found for arg in get_args(annotation) if (found := _model_in(arg))), None)
 
 
 def _length(kind: str, context: Mapping[str, Any]) -> str:
@@ -321,7 +321,7 @@ def _table(node: tree_sitter.Node, found: dict[Key, Place], counts: dict[Key, in
 
 
 def _pair(node: tree_sitter.Node, prefix: Key, found: dict[Key, Place]) -> None:
-    children = [one for one in node.named_children if one.type != "comment"]
+    children = [named_child for named_child in node.named_children if named_child.type != "comment"]
     if len(children) < 2:
         return
     name, value = children[0], children[-1]
@@ -333,10 +333,10 @@ def _pair(node: tree_sitter.Node, prefix: Key, found: dict[Key, Place]) -> None:
 
 
 def _value(node: tree_sitter.Node, key: Key, found: dict[Key, Place]) -> None:
-    children = [one for one in node.named_children if one.type != "comment"]
+    children = [named_child for named_child in node.named_children if named_child.type != "comment"]
     if node.type == "inline_table":
-        for one in children:
-            _pair(one, key, found)
+        for child in children:
+            _pair(child, key, found)
     elif node.type == "array":
         for place, one in enumerate(children):
             found[(*key, place)] = _start(one)
@@ -345,8 +345,8 @@ def _value(node: tree_sitter.Node, key: Key, found: dict[Key, Place]) -> None:
 
 def _names(node: tree_sitter.Node) -> Iterator[str]:
     if node.type == "dotted_key":
-        for one in node.named_children:
-            yield from _names(one)
+        for named_child in node.named_children:
+            yield from _names(named_child)
         return
     text = (node.text or b"").decode()
     yield text[1:-1] if node.type == "quoted_key" else text

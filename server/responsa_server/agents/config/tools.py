@@ -77,7 +77,7 @@ class LiveTools:
 
     def reload(self) -> bool:
         """Read the declarations again and make the tools of those that have changed. Blocks. Returns whether a tool or a problem has changed. Raises OSError."""
-        found = {one.name: one for one in self._shipped_tools()}
+        found = {shipped_tool.name: shipped_tool for shipped_tool in self._shipped_tools()}
         if self.folder is not None:
             found |= {one.name: one for one in read_tools(self.folder, self._kinds)}
         # A declaration may name other files of the folder, such as a secret or a description of an API.
@@ -114,7 +114,7 @@ class LiveTools:
         await asyncio.gather(*self._closing)
 
     def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
-        return [one.tool for one in self.candidates(names, who, agent)]
+        return [candidate.tool for candidate in self.candidates(names, who, agent)]
 
     def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
         found = dict[str, Candidate]()
@@ -168,7 +168,7 @@ class LiveTools:
     @property
     def names(self) -> Collection[str]:
         """The names with which agents may list the tools that can be used."""
-        return {name for one in self.entries() if one.usable for name in one.names}
+        return {name for entry in self.entries() if entry.usable for name in entry.names}
 
     def problems(self) -> Sequence[ToolProblem]:
         """Return all problems, ordered by file."""
@@ -205,7 +205,7 @@ class LiveTools:
 
     def _report_new(self) -> None:
         """Report each problem when it appears. A tool that lacks something is so reported once, and not with every question."""
-        lines = {line(one) for one in self.problems()}
+        lines = {line(problem) for problem in self.problems()}
         for one in sorted(lines - self._reported):
             self._report(one)
         self._reported = frozenset(lines)
@@ -242,7 +242,7 @@ def _check(tools: Sequence[Tool], declaration: Declaration, parameters: Sequence
             )
         own = tool.card.id.removeprefix(f"{declaration.name}_")
         for schema, key in (
-            (tool.card.parameters, [own if one == "*" else one for one in parameters]),
+            (tool.card.parameters, [own if parameter == "*" else parameter for parameter in parameters]),
             (tool.card.returns, ["returns"] if parameters else []),
         ):
             if schema is not None and (found := schema_problem(schema)):

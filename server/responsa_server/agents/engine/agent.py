@@ -213,7 +213,7 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
         whole = answer.outcome is AnswerOutcome.COMPLETE
         end = replace(
             _written(answer.text, complete=whole, state=state, usage=usage),
-            citations=[of_plain(one) for one in answer.citations],
+            citations=[of_plain(citation) for citation in answer.citations],
             passages_used=answer.passages_used,
             unsupported=answer.unsupported,
         )
@@ -223,7 +223,9 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
                 excerpts=ranking.excerpts[: answer.excerpts],
                 more_excerpts=_further(ranking, answer.excerpts, end.citations),
             )
-        of_documents = not state.get("results") or any(one.origin is None for one in answer.citations)
+        of_documents = not state.get("results") or any(
+            citation.origin is None for citation in answer.citations
+        )
         return _with_origin(end, state, answer.collections) if end.passages_used and of_documents else end
     if "refusal" in state or state.get("declined"):
         given = state.get("refusal")
@@ -278,7 +280,7 @@ def _with_origin(end: Answered, state: Mapping[str, object], given: tuple[str, .
         return end
     evidence = _EVIDENCE.validate_python(found)
     collections = given or evidence.collections
-    kinds = {evidence.kinds.get(one) for one in collections}
+    kinds = {evidence.kinds.get(collection) for collection in collections}
     return replace(
         end,
         collection_id=next(iter(collections)) if len(collections) == 1 else "",

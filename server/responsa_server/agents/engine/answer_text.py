@@ -71,7 +71,9 @@ class AnswerWriter:
     @property
     def marks(self) -> tuple[tuple[int, int], ...]:
         """The marks in the text so far. Each mark is a byte offset in the text and the number of a passage."""
-        return () if self._filter is None else tuple(one for one in self._filter.marks if one[0] <= self.end)
+        return (
+            () if self._filter is None else tuple(mark for mark in self._filter.marks if mark[0] <= self.end)
+        )
 
     @property
     def declined(self) -> bool:

@@ -85,7 +85,7 @@ def read_tokens(messages: Sequence[PromptMessage]) -> int:
 
 def prompt_bytes(messages: Sequence[PromptMessage]) -> int:
     """The length of a prompt in bytes of UTF-8."""
-    return sum(len(one.text.encode()) for one in messages)
+    return sum(len(message.text.encode()) for message in messages)
 
 
 def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], price: Price | None) -> int:

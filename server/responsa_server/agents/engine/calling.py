@@ -152,7 +152,7 @@ class ToolCaller:
         """
         scope = scope or CallScope()
         plans = self._planned(calls, before, {tool.card.id: tool for tool in tools}, run)
-        todo = [one for one in plans if one.result is None and one.same_as is None]
+        todo = [plan for plan in plans if plan.result is None and plan.same_as is None]
         for one in todo:
             run.emit(Status(Step.CALLING_TOOL, f"Calling {one.title or 'a tool'}..."))
             if not one.announced:
@@ -166,7 +166,7 @@ class ToolCaller:
         made = await _together([self._called(one, run, deadline, scope) for one in todo])
         for one, result in zip(todo, made, strict=True):
             one.result = result
-        return [_result_of(one, plans) for one in plans]
+        return [_result_of(plan, plans) for plan in plans]
 
     def _planned(
         self,
@@ -418,9 +418,9 @@ def schema_problem(schema: Mapping[str, object]) -> SchemaProblem | None:
         said, path = error.message.splitlines()[0], error.instance_path
         given = cast("object", error.instance)
         types = cast("list[object]", given) if isinstance(given, list) else [given]
-        wrong = next((one for one in types if isinstance(one, str) and one not in _SCHEMA_TYPES), None)
+        wrong = next((kind for kind in types if isinstance(kind, str) and kind not in _SCHEMA_TYPES), None)
         if path and path[-1] == "type" and wrong is not None:
-            names = ", ".join(f"“{one}”" for one in _SCHEMA_TYPES)
+            names = ", ".join(f"“{schema_kind}”" for schema_kind in _SCHEMA_TYPES)
             return SchemaProblem(f"there is no type “{wrong}”; there are {names}", path, wrong, _SCHEMA_TYPES)
         if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Format):
             why = f"“{given}” is not a regular expression that can be used; look-arounds and references to groups cannot"
@@ -482,7 +482,7 @@ def wire_bytes(value: object, depth: int = 0) -> int:
                 raise ValueError("it has text that is not valid Unicode") from None
         case list() | tuple():
             items = cast("Sequence[object]", value)
-            return 12 + sum(wire_bytes(one, depth + 1) for one in items)
+            return 12 + sum(wire_bytes(item, depth + 1) for item in items)
         case Mapping():
             pairs = cast("Mapping[object, object]", value)
             if not all(isinstance(key, str) for key in pairs):
@@ -496,21 +496,21 @@ def wire_bytes(value: object, depth: int = 0) -> int:
 
 def _bounded(sources: Sequence[ToolSource]) -> Sequence[ToolSource]:
     left, kept = MAX_SOURCES_BYTES, list[ToolSource]()
-    for one in sources[:MAX_SOURCES]:
-        uri = _readable(one.uri)
+    for source in sources[:MAX_SOURCES]:
+        uri = _readable(source.uri)
         uri = uri if len(uri.encode()) <= _MOST_URI_BYTES else ""
-        title = _cut(_readable(one.title), _MOST_TITLE_BYTES)
+        title = _cut(_readable(source.title), _MOST_TITLE_BYTES)
         left -= len((uri + title).encode())
         if left <= 0:
             break
-        text, passage = _cut(_readable(one.text), left), one.passage
+        text, passage = _cut(_readable(source.text), left), source.passage
         size = len(text.encode())
-        if passage is not None and (text != one.text):
+        if passage is not None and (text != source.text):
             start = passage.range.start
             passage = replace(passage, range=replace(passage.range, end=start + size))
         left -= size
-        kept.append(replace(one, uri=uri, title=title, text=text, passage=passage))
-        if size < len(one.text.encode("utf-8", "replace")):
+        kept.append(replace(source, uri=uri, title=title, text=text, passage=passage))
+        if size < len(source.text.encode("utf-8", "replace")):
             break
     return tuple(kept)
 

@@ -419,8 +419,8 @@ def sentence_ranges(text: str) -> Sequence[ByteRange]:
     start = 0
     for line in text.split("\n"):
         place = start
-        for one in sentences(line, "en"):
-            size = len(one.encode())
+        for sentence in sentences(line, "en"):
+            size = len(sentence.encode())
             found.append(ByteRange(place, place + size))
             place += size
         start += len(line.encode()) + 1
@@ -432,10 +432,10 @@ def found_sources(results: Sequence[ResultModel]) -> Sequence[FoundSource]:
     positions, which come after those of the passages.
     """
     found: dict[tuple[str, int], FoundSource] = {}
-    for one in results:
-        for index, source in enumerate(one.sources):
-            origin = ToolOrigin(one.id, one.call.tool, index, source.fetch_time)
-            found.setdefault((one.id, index), FoundSource(origin, source))
+    for result in results:
+        for index, source in enumerate(result.sources):
+            origin = ToolOrigin(result.id, result.call.tool, index, source.fetch_time)
+            found.setdefault((result.id, index), FoundSource(origin, source))
     return list(found.values())
 
 

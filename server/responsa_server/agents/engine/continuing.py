@@ -53,15 +53,15 @@ def whole_sentences(text: str) -> int:
     """
     said = text.rstrip()
     end = place = said.rfind("\n") + 1
-    for one in sentences(said[place:], "en"):
-        place += len(one)
+    for sentence in sentences(said[place:], "en"):
+        place += len(sentence)
         # The last sentence ends without white space. The number of a list's item is not a sentence.
-        ends = one[-1].isspace() or one[-1] in _STOPS
-        if place < len(said) and ends and any(letter.isalpha() for letter in one):
+        ends = sentence[-1].isspace() or sentence[-1] in _STOPS
+        if place < len(said) and ends and any(letter.isalpha() for letter in sentence):
             end = place
     # The splitter takes such marks for a part of the next sentence, or does not split there.
-    end = max([end, *(one.end() for one in _MARKED_END.finditer(said))])
-    fences = [one.start() for one in _CODE.finditer(text[:end])]
+    end = max([end, *(match.end() for match in _MARKED_END.finditer(said))])
+    fences = [match.start() for match in _CODE.finditer(text[:end])]
     return fences[-1] if len(fences) % 2 else end
 
 
@@ -86,8 +86,8 @@ class SeamComparison:
         self._said = {
             tuple(words)
             for line in stands.split("\n")
-            for one in sentences(line, "en")
-            if len(words := words_of(one)) >= _LEAST_REPEATED
+            for sentence in sentences(line, "en")
+            if len(words := words_of(sentence)) >= _LEAST_REPEATED
         }
         self._text = ""
         self._read = 0
@@ -178,8 +178,8 @@ class SeamComparison:
             return Fit.FITS
         new, self._read = self._text[self._read : end], end
         for line in new.split("\n"):
-            for one in sentences(line, "en"):
-                words = tuple(words_of(one))
+            for sentence in sentences(line, "en"):
+                words = tuple(words_of(sentence))
                 if len(words) >= _LEAST_REPEATED and words in self._said:
                     return Fit.REPEATS
         return Fit.FITS

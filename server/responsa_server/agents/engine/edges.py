@@ -25,7 +25,7 @@ def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
     if when.field is not None:
         return _of_field(when)
     parts = [one for one in when.every or when.some or () if fixed(one, model=model) is None]
-    tests = [cast("Test", compiled(one, model=model)) for one in parts]
+    tests = [cast("Test", compiled(part, model=model)) for part in parts]
     if when.every is not None:
         return lambda state: all(test(state) for test in tests)
     return lambda state: any(test(state) for test in tests)
@@ -83,7 +83,7 @@ def shown(when: WhenTable) -> str:
         parts = when.every or when.some or ()
         # “and” next to “or” would be ambiguous without parentheses.
         return word.join(
-            f"({shown(one)})" if _joined(one) and len(parts) > 1 else shown(one) for one in parts
+            f"({shown(part)})" if _joined(part) and len(parts) > 1 else shown(part) for part in parts
         )
     ((name, value),) = when.tests.items()
     if name == "empty":
@@ -94,7 +94,7 @@ def shown(when: WhenTable) -> str:
 def _joined(when: WhenTable) -> bool:
     """Whether a condition is shown with “and” or “or”."""
     parts = when.every or when.some or ()
-    return len(parts) > 1 or any(_joined(one) for one in parts)
+    return len(parts) > 1 or any(_joined(part) for part in parts)
 
 
 def _value(value: Any) -> str:

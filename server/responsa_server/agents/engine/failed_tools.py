@@ -30,27 +30,30 @@ def failed_calls(results: Sequence[ResultModel]) -> Sequence[ResultModel]:
     """The failed calls that people must know of. Left out: a call of a tool that does not exist, and a call that was not made because the request was wrong
     if another call of the same tool succeeded.
     """
-    done = {one.call.tool for one in results if one.outcome is ToolOutcome.OK}
+    done = {result.call.tool for result in results if result.outcome is ToolOutcome.OK}
     return [
-        one
-        for one in results
-        if one.outcome is not ToolOutcome.OK
-        and one.fault is not ToolFault.UNKNOWN_TOOL
-        and not (one.fault in _CORRECTED and one.call.tool in done)
+        result
+        for result in results
+        if result.outcome is not ToolOutcome.OK
+        and result.fault is not ToolFault.UNKNOWN_TOOL
+        and not (result.fault in _CORRECTED and result.call.tool in done)
     ]
 
 
 def failures_said(results: Sequence[ResultModel]) -> str:
     """A sentence for each tool and fault, such as “The web search did not answer in time.”; "" if nothing failed."""
-    done = {one.call.tool for one in results if one.outcome is ToolOutcome.OK}
+    done = {result.call.tool for result in results if result.outcome is ToolOutcome.OK}
     return " ".join(
-        dict.fromkeys(_sentence(one, again=one.call.tool in done) for one in failed_calls(results))
+        dict.fromkeys(
+            _sentence(failed_call, again=failed_call.call.tool in done)
+            for failed_call in failed_calls(results)
+        )
     )
 
 
 def without_documents(fallbacks: Sequence[Fallback], traits: Traits) -> str:
     """The agent's sentence for an answer without the documents; "" if they were searched."""
-    lost = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in fallbacks)
+    lost = any(fallback.kind is FallbackKind.WITHOUT_RETRIEVAL for fallback in fallbacks)
     return traits.without_retrieval if lost else ""
 
 

@@ -233,7 +233,7 @@ class Run:
 
     def read(self, versions: Iterable[VersionRead | None]) -> None:
         """Record what a model is about to read, or what the answer is drawn from. None stands for a text that comes from no document."""
-        if found := tuple(dict.fromkeys(one for one in versions if one is not None)):
+        if found := tuple(dict.fromkeys(version for version in versions if version is not None)):
             self.emit(DocumentsRead(found))
 
     def fell_back(self, fallback: Fallback) -> None:

@@ -429,10 +429,10 @@ class PromptSet:
         """
         parts = [one for one in self._sound(name) if one is not None]
         try:
-            return "".join(self._filled(one, values) for one in parts)
+            return "".join(self._filled(part, values) for part in parts)
         except PromptError:
             # For an error in a partial, the template engine reports only the line of the include.
-            for template in reversed(self._reached([one.template for one in parts])):
+            for template in reversed(self._reached([part.template for part in parts])):
                 if template in self._partials:
                     self._filled(_Part(template, self._partials[template].file, 1), values)
             raise
@@ -598,9 +598,9 @@ def _words(part: _Part, text: str) -> Iterator[tuple[str, str, int]]:
     """The filters and tests that a template uses: “filter” or “test”, the word, and its line."""
     for tag in _TAG.finditer(text):
         code = _STRINGS.sub(lambda one: " " * len(one.group()), tag["tag"] or "")
-        for one in _WORD.finditer(code):
-            kind = "filter" if one["filter"] else "test"
-            yield kind, one[kind], _line(part, text, tag.start() + one.start(kind))
+        for match in _WORD.finditer(code):
+            kind = "filter" if match["filter"] else "test"
+            yield kind, match[kind], _line(part, text, tag.start() + match.start(kind))
 
 
 def _line(part: _Part, text: str, place: int) -> int:

@@ -132,7 +132,7 @@ def has_text(milestone: bytes) -> bool:
 
 def said(message: Message) -> Plain:
     """A message as plain state."""
-    titles = tuple(dict.fromkeys(one.title for one in message.citations if one.title))
+    titles = tuple(dict.fromkeys(citation.title for citation in message.citations if citation.title))
     model = Said(
         speaker=message.speaker,
         text=message.text,

@@ -25,6 +25,10 @@ def tools_unused(parts: NodeParts, run: Run, cause: str, called: Collection[str]
     """
     if not parts.traits.tools:
         return
-    found = [one.tool.card.id for one in parts.candidates(run.who) if one.kind != KNOWLEDGE_SEARCH]
+    found = [
+        candidate.tool.card.id
+        for candidate in parts.candidates(run.who)
+        if candidate.kind != KNOWLEDGE_SEARCH
+    ]
     for tool in [one for one in found if one not in called][:MOST_REPORTED]:
         run.fell_back(Fallback(FallbackKind.WITHOUT_TOOL, tool, "", cause))

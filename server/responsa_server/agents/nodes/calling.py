@@ -73,8 +73,8 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
         return CallToolOutput(
             calls=(),
             results=results,
-            direct=sum(one.direct for one in results),
-            found=len(found_sources([one for one in results if not one.direct])),
+            direct=sum(result.direct for result in results),
+            found=len(found_sources([result for result in results if not result.direct])),
             failed=len(failed_calls(results)),
         )
 

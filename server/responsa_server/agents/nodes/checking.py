@@ -172,7 +172,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
 
 
 def _listed(sentences: Sequence[str]) -> str:
-    return " ".join(f"“{one}”" for one in dict.fromkeys(sentences[:_MOST_SHOWN]))
+    return " ".join(f"“{sentence}”" for sentence in dict.fromkeys(sentences[:_MOST_SHOWN]))
 
 
 def _without_source(text: str, found: Sequence[Claimed]) -> Sequence[str]:
@@ -180,16 +180,21 @@ def _without_source(text: str, found: Sequence[Claimed]) -> Sequence[str]:
     data = text.encode()
     return [
         sentence.strip()
-        for one in sentence_ranges(text)
-        if not any(claimed.source.start < one.end and one.start < claimed.source.end for claimed in found)
-        for sentence in (data[one.start : one.end].decode(),)
+        for sentence_range in sentence_ranges(text)
+        if not any(
+            claimed.source.start < sentence_range.end and sentence_range.start < claimed.source.end
+            for claimed in found
+        )
+        for sentence in (data[sentence_range.start : sentence_range.end].decode(),)
         if any(character.isdigit() for character in _ITEM.sub("", sentence))
     ]
 
 
 def _collections(quotes: Iterable[Quote]) -> tuple[str, ...]:
     """The collections of the quoted documents."""
-    return tuple(dict.fromkeys(one.passage.collection_id for one in quotes if one.passage.origin is None))
+    return tuple(
+        dict.fromkeys(quote.passage.collection_id for quote in quotes if quote.passage.origin is None)
+    )
 
 
 KIND: Final = NodeKind(

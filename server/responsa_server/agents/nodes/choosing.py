@@ -125,7 +125,7 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         chosen = await self._chosen(self._selector, candidates, given, run)
         arguments = await asyncio.gather(*(self._arguments(one, given, run) for one in chosen))
         calls = list[CallModel]()
-        made = {_key(one.call.tool, one.call.arguments) for one in given.results}
+        made = {_key(result.call.tool, result.call.arguments) for result in given.results}
         for candidate, values in zip(chosen, arguments, strict=True):
             if values is None:
                 continue
@@ -139,8 +139,8 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
     async def _chosen(
         self, asker: Asker, candidates: Sequence[Candidate], given: ChooserInput, run: Run
     ) -> Sequence[Candidate]:
-        by_id = {one.tool.card.id: one for one in candidates}
-        trusted = {"tools": [_shown(one.tool.card) for one in candidates]}
+        by_id = {candidate.tool.card.id: candidate for candidate in candidates}
+        trusted = {"tools": [_shown(candidate.tool.card) for candidate in candidates]}
         try:
             found = await self._asked(
                 asker, self._options.prompt, _selection(tuple(by_id)), trusted, given, run
@@ -148,7 +148,7 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         except FAILURES as error:
             tools_unused(self._parts, run, cause(error))
             return ()
-        return [by_id[one] for one in dict.fromkeys(found.tools)]
+        return [by_id[tool] for tool in dict.fromkeys(found.tools)]
 
     async def _arguments(self, one: Candidate, given: ChooserInput, run: Run) -> Arguments | None:
         """The arguments of the tool's call; None if the message does not have them."""

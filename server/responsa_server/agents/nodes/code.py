@@ -47,7 +47,7 @@ class CodeChecker(Node[CodeCheckerModel, CodeCheckerOutput]):
         note = ""
         if blocks and given.complete:
             shown = await self._source.passages(given.evidence, self._most_bytes) if given.evidence else ()
-            own = own_blocks([one.code for one in blocks], [one.text for one in shown])
+            own = own_blocks([block.code for block in blocks], [one.text for one in shown])
             note = code_note(len(blocks), own)
         if len((given.text + note).encode()) > MAX_ANSWER_BYTES:
             note = ""
@@ -57,7 +57,7 @@ class CodeChecker(Node[CodeCheckerModel, CodeCheckerOutput]):
 
 def own_blocks(blocks: Sequence[str], passages: Sequence[str]) -> Sequence[int]:
     """The numbers, from 1, of the blocks of code that are not word for word in a passage."""
-    known = [_lines(one) for one in passages]
+    known = [_lines(passage) for passage in passages]
     return [
         number
         for number, one in enumerate(blocks, 1)

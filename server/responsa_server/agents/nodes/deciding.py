@@ -116,10 +116,10 @@ def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answ
 def few(examples: Sequence[Example]) -> Sequence[Mapping[str, str]]:
     """The first examples of each label, for a prompt. The examples are trusted, because they are part of the agent."""
     shown: dict[str, list[str]] = {}
-    for one in examples:
-        texts = shown.setdefault(OUT_OF_SCOPE if one.label in NO_INTENT else one.label, [])
+    for example in examples:
+        texts = shown.setdefault(OUT_OF_SCOPE if example.label in NO_INTENT else example.label, [])
         if len(texts) < _SHOWN_EXAMPLES:
-            texts.append(one.text)
+            texts.append(example.text)
     return tuple({"text": text, "label": label} for label, texts in shown.items() for text in texts)
 
 
@@ -266,7 +266,7 @@ class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
         classifier: IntentClassifier | None = None,
         examples: Sequence[Example] = (),
     ) -> None:
-        found = {one.label for one in examples} | set(() if classifier is None else classifier.labels)
+        found = {example.label for example in examples} | set(() if classifier is None else classifier.labels)
         self._labels = tuple(sorted(found - NO_INTENT))
         # Without categories, the node asks no model.
         super().__init__(name, options, asker if self._labels else None, classifier, examples)

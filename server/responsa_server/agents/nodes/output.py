@@ -179,7 +179,7 @@ def _gaps(text: str) -> Iterator[Cut]:
         if (words := len(line.rstrip(" \t"))) < len(line):
             found.append((start + words, end))
         start = end + 1
-    found += [(one.start(1), one.end(1)) for one in _GAPS.finditer(text)]
+    found += [(match.start(1), match.end(1)) for match in _GAPS.finditer(text)]
     yield from sorted(found)
 
 

@@ -74,7 +74,7 @@ def shown(excerpts: Sequence[Excerpt], passages: int, run: Run) -> AnswerModel:
     emit_cited(text, citations, run)
     return AnswerModel(
         text=text,
-        citations=tuple(plain(one) for one in citations),
+        citations=tuple(plain(citation) for citation in citations),
         outcome=AnswerOutcome.COMPLETE,
         passages_used=passages,
         collections=tuple(dict.fromkeys(excerpt.collection_id for excerpt in excerpts)),
@@ -127,12 +127,12 @@ def done_without_model(
 
     name: the node that reports. results, fallbacks: those of the turn so far.
     """
-    failed = next((one.cause for one in fallbacks if one.kind is FallbackKind.PASSAGES), "")
+    failed = next((fallback.cause for fallback in fallbacks if fallback.kind is FallbackKind.PASSAGES), "")
     if parts.model is None and replaced and not parts.traits.model.asks_none:
         run.fell_back(Fallback(FallbackKind.PASSAGES, "model", name, NO_MODEL))
     if parts.model is not None and not failed:
         return
-    tools_unused(parts, run, failed or NO_MODEL, {one.call.tool for one in results})
+    tools_unused(parts, run, failed or NO_MODEL, {result.call.tool for result in results})
 
 
 KIND: Final = NodeKind(

@@ -323,7 +323,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
     async def _send_checked(self, text: AnswerWriter, model: str, given: PromptInput, run: Run) -> None:
         """Send a text that was held back. Raises Unavailable if no passage supports any part of the text."""
-        asked = [CitedSentence(one.text, one.passage) for one in claims(text.text, text.marks)]
+        asked = [CitedSentence(claim.text, claim.passage) for claim in claims(text.text, text.marks)]
         found: Sequence[object] = ()
         if asked and self._parts.judge is not None and given.evidence is not None:
             found = await self._parts.judge.judge(
@@ -345,7 +345,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """Whether the model must cite: it reads passages or sources."""
         if not self._options.cites or self._asker is None:
             return False
-        return bool(passages) or any(one.sources for one in given.results[given.gathered :])
+        return bool(passages) or any(result.sources for result in given.results[given.gathered :])
 
     def _no_answer(self, given: PromptInput, passages: Sequence[str]) -> str:
         """The mark that the model may write instead of an answer; "" if it must write a text."""
@@ -453,15 +453,15 @@ def done(given: PromptInput, mark: str = "", shown: int | None = None) -> Sequen
     results = [one for place, one in enumerate(given.results) if place >= given.gathered or not one.sources]
     if given.text or results:
         asked = [
-            ToolRequest(one.call.call_id, one.call.tool, one.call.arguments, one.call.signature)
-            for one in results
+            ToolRequest(result.call.call_id, result.call.tool, result.call.arguments, result.call.signature)
+            for result in results
         ]
         messages.append(PromptMessage(Role.ASSISTANT, given.text, asked, place=Provenance.MODEL))
     numbers = _numbers(results, shown)
-    for one in results:
-        content = _with_sources(one, numbers, mark)
-        content = content if one.outcome is ToolOutcome.OK else f"{one.outcome}: {content}"
-        messages.append(PromptMessage(Role.TOOL, content, answers=one.call.call_id, place=Provenance.TOOL))
+    for result in results:
+        content = _with_sources(result, numbers, mark)
+        content = content if result.outcome is ToolOutcome.OK else f"{result.outcome}: {content}"
+        messages.append(PromptMessage(Role.TOOL, content, answers=result.call.call_id, place=Provenance.TOOL))
     return messages
 
 
@@ -469,7 +469,7 @@ def _numbers(results: Sequence[ResultModel], shown: int | None) -> Mapping[tuple
     """The number of each source, by the id of its call and its position in the result. None of them has a number if the model does not cite."""
     if shown is None:
         return {}
-    origins = [one.origin for one in found_sources(results)]
+    origins = [source.origin for source in found_sources(results)]
     return {(one.call_id, one.source_index): number for number, one in enumerate(origins, shown + 1)}
 
 

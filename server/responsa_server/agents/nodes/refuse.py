@@ -93,7 +93,7 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))
         else:
             failed = failures_said(given.results)
-            lost = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in given.fallbacks)
+            lost = any(fallback.kind is FallbackKind.WITHOUT_RETRIEVAL for fallback in given.fallbacks)
             found = _LOST if lost else self._not_found(asked, given)
             reason = RefusalReason.NO_SUPPORT
             message = f"{failed} {found}" if failed else found
@@ -169,12 +169,18 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         """The agents whose samples the agent searches, with spaces between them; "" if the question names collections or a filter. The collection of an agent's samples has the agent's id."""
         if given.collections or given.document_filter:
             return ""
-        return " ".join(one for one in self._traits.retrieval.collections if one in SAMPLE_COLLECTIONS)
+        return " ".join(
+            collection
+            for collection in self._traits.retrieval.collections
+            if collection in SAMPLE_COLLECTIONS
+        )
 
 
 def _also_asked(results: Sequence[ResultModel]) -> str:
     """The sentence on the tools that answered; "" if there are no such tools."""
-    answered = [one for one in results if one.outcome is ToolOutcome.OK and one.call.tool != _DOCUMENTS]
+    answered = [
+        result for result in results if result.outcome is ToolOutcome.OK and result.call.tool != _DOCUMENTS
+    ]
     tools = list(dict.fromkeys(one.title or one.call.tool for one in answered))
     if not tools:
         return ""

@@ -162,7 +162,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         except FAILURES as error:
             run.fell_back(Fallback(FallbackKind.RULE, self.name, "question", cause(error)))
             return QueryExpanderOutput(expansions=())
-        found = [one for one in answer.queries if len(one.encode()) <= MAX_QUERY_BYTES]
+        found = [query for query in answer.queries if len(query.encode()) <= MAX_QUERY_BYTES]
         return QueryExpanderOutput(
             expansions=tuple(distinct(found, said=[question, given.question])[: self._options.most])
         )

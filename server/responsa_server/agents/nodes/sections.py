@@ -98,15 +98,15 @@ class RawSections(Node[RawSectionsInput, SectionsOutput]):
 
 def _sent(quotes: Sequence[Quote], evidence: Evidence, run: Run) -> AnswerModel:
     composed = compose(quotes)
-    run.read(one.passage.read for one in quotes)
+    run.read(quote.passage.read for quote in quotes)
     for event in composed.events:
         run.emit(event)
     return AnswerModel(
         text=composed.text,
-        citations=tuple(plain(one) for one in composed.citations),
+        citations=tuple(plain(citation) for citation in composed.citations),
         outcome=composed.outcome,
         passages_used=evidence.passages,
-        collections=tuple(dict.fromkeys(one.passage.collection_id for one in quotes)),
+        collections=tuple(dict.fromkeys(quote.passage.collection_id for quote in quotes)),
     )
 
 

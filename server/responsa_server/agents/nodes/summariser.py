@@ -123,8 +123,8 @@ def newest(messages: Sequence[Said]) -> Sequence[Said]:
     """The newest messages that together fit into 12 KiB, oldest first. Each message is cut to its first 2 KiB."""
     found: list[Said] = []
     left = MOST_READ_BYTES
-    for one in reversed(messages):
-        cut = one.model_copy(update={"text": _cut(one.text, _MESSAGE_BYTES)})
+    for message in reversed(messages):
+        cut = message.model_copy(update={"text": _cut(message.text, _MESSAGE_BYTES)})
         left -= len(cut.text.encode())
         if left < 0:
             break
@@ -136,9 +136,9 @@ def first_sentences(messages: Sequence[Said]) -> str:
     """The first sentences of the newest messages, as many as fit into 1 KiB."""
     found: list[str] = []
     left = _RULED_BYTES
-    for one in reversed(messages):
-        sentence = _cut(_SENTENCE.split(one.text.strip(), maxsplit=1)[0], _SENTENCE_BYTES)
-        line = f"{one.speaker.value}: {sentence}"
+    for message in reversed(messages):
+        sentence = _cut(_SENTENCE.split(message.text.strip(), maxsplit=1)[0], _SENTENCE_BYTES)
+        line = f"{message.speaker.value}: {sentence}"
         left -= len(line.encode()) + 1
         if left < 0:
             break

@@ -24,7 +24,7 @@ def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
         version=card.version,
         parameters_schema=structs.of(schema),
         examples=card.examples,
-        collections=[names.collection(one) for one in card.collections],
+        collections=[names.collection(collection) for collection in card.collections],
         models=card.models,
         history_messages=card.history_messages,
         is_default=card.is_default,

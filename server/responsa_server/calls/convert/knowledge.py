@@ -104,7 +104,7 @@ def collection(value: Collection) -> collection_pb2.Collection:
         etag=value.etag,
         kind=values.COLLECTION_KIND.number(value.kind),
         synonyms=value.synonyms,
-        readers=[_reader(one) for one in value.readers],
+        readers=[_reader(reader) for reader in value.readers],
         shared_name=names.collection(value.shared_id),
         owner_display_name=value.owner_display_name,
         chosen_id=value.chosen_id,
@@ -349,7 +349,7 @@ def search_query(request: knowledge_service_pb2.SearchRequest, field: str = "") 
 def search_queries(request: knowledge_service_pb2.BatchSearchRequest) -> Sequence[SearchQuery]:
     """Convert the searches of a batch. Raises InvalidRequest if they ask for too many passages together."""
     queries = [search_query(one, f"requests[{place}].") for place, one in enumerate(request.requests)]
-    asked = sum(one.top_k for one in queries)
+    asked = sum(query.top_k for query in queries)
     if asked > MAX_BATCH_PASSAGES:
         raise InvalidRequest.of_field(
             "requests",

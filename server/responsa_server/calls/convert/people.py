@@ -183,8 +183,8 @@ def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
         call_id=value.call_id,
         on_behalf_of=value.on_behalf_of,
         affected_user="" if value.affected_user is None else names.user(value.affected_user),
-        added_readers=[_reader(one) for one in value.added_readers],
-        removed_readers=[_reader(one) for one in value.removed_readers],
+        added_readers=[_reader(added_reader) for added_reader in value.added_readers],
+        removed_readers=[_reader(removed_reader) for removed_reader in value.removed_readers],
     )
 
 
@@ -311,6 +311,7 @@ def system_status(
         embedding_model=installation.embedding_model,
         answer_model=installation.answer_model,
         counters=[
-            system_status_pb2.Counter(name=one.name, labels=one.labels, value=one.value) for one in counts
+            system_status_pb2.Counter(name=count.name, labels=count.labels, value=count.value)
+            for count in counts
         ],
     )

@@ -14,7 +14,7 @@ def profile(value: Profile) -> subject_profile_pb2.SubjectProfile:
     return subject_profile_pb2.SubjectProfile(
         subject=person.subjects[0],
         user="" if person.user_id is None else names.user(person.user_id),
-        parts=[_part(one) for one in value.parts],
+        parts=[_part(part) for part in value.parts],
         document_count=value.document_count,
     )
 
@@ -24,8 +24,10 @@ def _part(value: ProfilePart) -> subject_profile_pb2.ProfilePart:
         source=names.source(value.source_id) if value.source_id else "",
         source_display_name=value.display_name,
         documents=[
-            subject_profile_pb2.ProfileDocument(kind=one.kind, document=knowledge.document(one.document))
-            for one in value.documents
+            subject_profile_pb2.ProfileDocument(
+                kind=document.kind, document=knowledge.document(document.document)
+            )
+            for document in value.documents
         ],
         failed_rows=value.failed_rows,
         newest_run="" if value.newest_run is None else names.operation(value.newest_run),

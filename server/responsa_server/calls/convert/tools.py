@@ -27,7 +27,7 @@ def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2
         parameters_schema=structs.of(card.parameters),
         returns_schema=None if card.returns is None else structs.of(card.returns),
         timeout=timeout,
-        agents=[names.agent(one) for one in agents],
+        agents=[names.agent(agent) for agent in agents],
         problems=[problem(one) for one in entry.problems] if problems else (),
     )
 

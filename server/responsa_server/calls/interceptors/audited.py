@@ -163,7 +163,10 @@ class Audited(Interceptor[None]):
                 error.metadata["user"] if error.reason is Reason.GRANT_REQUIRED else names.user(who.user_id)
             )
         resources = call.resources or [fixed if "/" in fixed else ""]
-        events = [AuditEvent.of(who, call.act or act, one, outcome=error.reason.value) for one in resources]
+        events = [
+            AuditEvent.of(who, call.act or act, resource, outcome=error.reason.value)
+            for resource in resources
+        ]
         # A call that names something outside the caller's own account is an act only if this belongs to another user.
         of_others = call.method in OF_OTHERS or (call.method in OF_ACCOUNT and isinstance(error, NotFound))
         # The caller gets the refusal also if the database has become unavailable.

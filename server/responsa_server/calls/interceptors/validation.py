@@ -51,8 +51,8 @@ class Validation(Interceptor[None]):
 
     def warm(self, types: Sequence[type[Message]]) -> None:
         """Compile the rules of these types in advance: otherwise, checking the first message of a type takes milliseconds."""
-        for one in types:
-            self._check(one(), b"")
+        for kind in types:
+            self._check(kind(), b"")
 
     async def on_start(self, call: Call) -> None:
         """Do nothing: there is no message yet."""
@@ -96,7 +96,7 @@ def _malformed(method: str, data: bytes) -> InvalidRequest:
 
 def request_types(service_methods: Sequence[str]) -> Sequence[type[Message]]:
     """The message classes of these methods' requests."""
-    found = [input_type(one) for one in service_methods]
+    found = [input_type(service_method) for service_method in service_methods]
     return [message_factory.GetMessageClass(one) for one in found if one is not None]
 
 

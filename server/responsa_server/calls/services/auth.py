@@ -56,7 +56,7 @@ class AuthService:
     async def ListSignInMethods(self, request: pb.ListSignInMethodsRequest) -> pb.ListSignInMethodsResponse:
         tenant, providers, registration, sends_mails = self._accounts.sign_in_methods(request.tenant)
         return pb.ListSignInMethodsResponse(
-            oidc_providers=[people.oidc_provider(one) for one in providers],
+            oidc_providers=[people.oidc_provider(provider) for provider in providers],
             registration=REGISTRATION.number(registration),
             sends_mails=sends_mails,
             tenant=names.tenant(tenant),
@@ -88,7 +88,7 @@ class AuthService:
         asked = Listing(lists.SESSIONS, caller(), request)
         page = await self._accounts.store.sessions(caller(), asked.query)
         return pb.ListSessionsResponse(
-            sessions=[people.session(one, caller().session_id) for one in page.items],
+            sessions=[people.session(item, caller().session_id) for item in page.items],
             next_page_token=asked.token(page),
         )
 
@@ -148,7 +148,7 @@ class AuthService:
         asked = Listing(lists.INVITATIONS, caller(), request)
         page = await self._accounts.store.invitations(caller().tenant_id, asked.query)
         return pb.ListInvitationsResponse(
-            invitations=[people.invitation(one) for one in page.items], next_page_token=asked.token(page)
+            invitations=[people.invitation(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def RevokeInvitation(self, request: pb.RevokeInvitationRequest) -> Empty:
@@ -211,7 +211,7 @@ class AuthService:
         asked = Listing(lists.API_KEYS, caller(), request)
         page = await self._identity.store.list_keys(caller(), asked.query)
         return pb.ListApiKeysResponse(
-            api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)
+            api_keys=[people.api_key(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest) -> api_key_pb2.ApiKey:

@@ -112,7 +112,7 @@ class ChatService:
         asked = Listing(lists.TURNS, caller(), request)
         page = await self._turns.store.list(caller(), asked.query)
         return pb.ListTurnsResponse(
-            turns=[chat.turn(one) for one in page.items], next_page_token=asked.token(page)
+            turns=[chat.turn(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def CreateConversation(
@@ -134,7 +134,7 @@ class ChatService:
         asked = Listing(lists.CONVERSATIONS, caller(), request)
         page = await self._conversations.store.list(caller(), asked.query)
         return pb.ListConversationsResponse(
-            conversations=[chat.conversation(one) for one in page.items], next_page_token=asked.token(page)
+            conversations=[chat.conversation(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateConversation(
@@ -163,7 +163,7 @@ class ChatService:
             caller(), named_uuid("parent", "conversations", request.parent), asked.query
         )
         return pb.ListMessagesResponse(
-            messages=[chat.message(one) for one in page.items], next_page_token=asked.token(page)
+            messages=[chat.message(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def GetMessage(self, request: pb.GetMessageRequest) -> message_pb2.Message:
@@ -199,13 +199,13 @@ class ChatService:
     async def ListAgents(self, request: pb.ListAgentsRequest) -> pb.ListAgentsResponse:
         asked = Listing(lists.AGENTS, caller(), request)
         found = [
-            one
-            for one in self._catalogue.cards()
-            if all(holds(wanted, partial(fits, one.display_name)) for wanted in asked.query.filters)
+            card
+            for card in self._catalogue.cards()
+            if all(holds(wanted, partial(fits, card.display_name)) for wanted in asked.query.filters)
         ]
         page = page_of(found, lambda one: one.id, asked.query)
         return pb.ListAgentsResponse(
-            agents=[agents.agent(one, one.schema) for one in page.items], next_page_token=asked.token(page)
+            agents=[agents.agent(item, item.schema) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def GetAgent(self, request: pb.GetAgentRequest) -> agent_pb2.Agent:

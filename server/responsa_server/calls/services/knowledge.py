@@ -65,7 +65,7 @@ class KnowledgeService:
         asked = Listing(lists.COLLECTIONS, caller(), request)
         page = await self._library.collections.list(caller(), asked.query)
         return pb.ListCollectionsResponse(
-            collections=[knowledge.collection(one) for one in page.items], next_page_token=asked.token(page)
+            collections=[knowledge.collection(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
@@ -204,7 +204,7 @@ class KnowledgeService:
             caller(), named_slug("parent", "collections", request.parent), asked.query
         )
         return pb.ListDocumentsResponse(
-            documents=[knowledge.document(one) for one in page.items], next_page_token=asked.token(page)
+            documents=[knowledge.document(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateDocument(self, request: pb.UpdateDocumentRequest) -> document_pb2.Document:
@@ -270,7 +270,7 @@ class KnowledgeService:
             caller(), named_uuid("parent", "documents", request.parent), asked.query
         )
         return pb.ListDocumentVersionsResponse(
-            versions=[knowledge.document_version(one) for one in page.items],
+            versions=[knowledge.document_version(item) for item in page.items],
             next_page_token=asked.token(page),
         )
 
@@ -325,12 +325,12 @@ class KnowledgeService:
 
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         hits = await self._library.search(caller(), knowledge.search_query(request))
-        return pb.SearchResponse(hits=[knowledge.hit(one) for one in hits])
+        return pb.SearchResponse(hits=[knowledge.hit(hit) for hit in hits])
 
     async def BatchSearch(self, request: pb.BatchSearchRequest) -> pb.BatchSearchResponse:
         found = await self._library.search_all(caller(), knowledge.search_queries(request))
         response = pb.BatchSearchResponse(
-            responses=[pb.SearchResponse(hits=[knowledge.hit(one) for one in hits]) for hits in found]
+            responses=[pb.SearchResponse(hits=[knowledge.hit(hit) for hit in hits]) for hits in found]
         )
         if (size := response.ByteSize()) > _MAX_BATCH_BYTES:
             raise InvalidRequest.of_field(
@@ -363,14 +363,14 @@ async def _chunks(
 ) -> AsyncIterator[bytes]:
     """The bytes of an upload up to its `finish`. announced: the size in `start`; None if `start` has no size. Raises InvalidRequest: UPLOAD_INCOMPLETE and others."""
     received, digest = 0, hashlib.sha256()
-    async for one in requests:
-        match one.WhichOneof("part"):
+    async for request in requests:
+        match request.WhichOneof("part"):
             case "chunk":
-                received += len(one.chunk)
-                digest.update(one.chunk)
-                yield one.chunk
+                received += len(request.chunk)
+                digest.update(request.chunk)
+                yield request.chunk
             case "finish":
-                size, sha256 = one.finish.size_bytes, one.finish.sha256
+                size, sha256 = request.finish.size_bytes, request.finish.sha256
                 if size != received:
                     raise _blamed("finish.size_bytes", incomplete(size, received))
                 if sha256 and sha256 != digest.digest():

@@ -33,7 +33,7 @@ async def _encoded(
     library: Library, who: Principal, operations: Sequence[Operation]
 ) -> Sequence[pb.Operation]:
     """Operations with their documents and generations. One query reads all documents, and one query all generations."""
-    successful = [one for one in operations if one.done and one.error is None]
+    successful = [operation for operation in operations if operation.done and operation.error is None]
     wanted = [one.document_id for one in successful if one.kind is OperationKind.INGEST]
     documents: Mapping[UUID, Document] = await library.documents.find(who, wanted) if wanted else {}
     reindexed = {one.collection_id for one in successful if one.kind is OperationKind.REINDEX}
@@ -41,15 +41,15 @@ async def _encoded(
         await library.generations.find(who, sorted(reindexed)) if reindexed else {}
     )
     found = list[pb.Operation]()
-    for one in operations:
-        match one.kind:
+    for operation in operations:
+        match operation.kind:
             case OperationKind.INGEST:
-                found.append(knowledge.ingest_operation(one, documents.get(one.document_id)))
+                found.append(knowledge.ingest_operation(operation, documents.get(operation.document_id)))
             case OperationKind.REINDEX:
-                generation = generations.get((one.collection_id, one.version))
-                found.append(knowledge.reindex_operation(one, generation))
+                generation = generations.get((operation.collection_id, operation.version))
+                found.append(knowledge.reindex_operation(operation, generation))
             case OperationKind.SYNC:
-                found.append(sources.sync_operation(one))
+                found.append(sources.sync_operation(operation))
     return found
 
 

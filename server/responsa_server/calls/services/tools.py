@@ -32,22 +32,22 @@ class ToolService:
         who = caller()
         asked = Listing(lists.TOOLS, who, request)
         found = [
-            one
-            for one in self._tools.entries()
-            if self._visible(one, who)
-            and all(holds(wanted, partial(fits, one.card.title)) for wanted in asked.query.filters)
+            entry
+            for entry in self._tools.entries()
+            if self._visible(entry, who)
+            and all(holds(wanted, partial(fits, entry.card.title)) for wanted in asked.query.filters)
         ]
         page = page_of(found, lambda one: one.card.id, asked.query)
         return pb.ListToolsResponse(
-            tools=[self._converted(one, who) for one in page.items], next_page_token=asked.token(page)
+            tools=[self._converted(item, who) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def GetTool(self, request: pb.GetToolRequest) -> tool_pb2.Tool:
         who = caller()
         wanted = request.name.removeprefix("tools/")
-        for one in self._tools.entries():
-            if one.card.id == wanted and self._visible(one, who):
-                return self._converted(one, who)
+        for entry in self._tools.entries():
+            if entry.card.id == wanted and self._visible(entry, who):
+                return self._converted(entry, who)
         raise NotFound.of("tool", request.name)
 
     def _visible(self, entry: ToolEntry, who: Principal) -> bool:

@@ -37,8 +37,10 @@ def check(named: str | None, *, json: bool) -> None:
         for folder in _all() if named is None else _folders(named):
             found = examine(folder, surroundings)
             wrong = wrong or bool(found.problems)
-            for one in found.problems:
-                typer.echo(dumps(_plain(folder, one), ensure_ascii=False) if json else _line(folder, one))
+            for problem in found.problems:
+                typer.echo(
+                    dumps(_plain(folder, problem), ensure_ascii=False) if json else _line(folder, problem)
+                )
             if not found.problems and not json:
                 typer.echo(f"{folder.resolve().name}: ok")
             if found.config is not None and not json:
@@ -60,8 +62,8 @@ def graph(named: str) -> None:
             raise typer.Exit(USAGE)
         found = examine(folder, _surroundings())
         if found.config is None:
-            for one in found.problems:
-                typer.echo(_line(folder, one), err=True)
+            for problem in found.problems:
+                typer.echo(_line(folder, problem), err=True)
             raise typer.Exit(USAGE)
         typer.echo(mermaid(found.config), nl=False)
 

@@ -43,14 +43,14 @@ def doctor(
     """
     with reporting():
         findings = examine(load())
-    for one in findings:
+    for finding in findings:
         if as_json:
-            typer.echo(json.dumps(asdict(one)))
+            typer.echo(json.dumps(asdict(finding)))
         else:
-            remedy = f" — {one.remedy}" if one.remedy else ""
-            said = ("warn " if one.remedy else "ok   ") if one.ok else "WRONG"
-            typer.echo(f"{said} {one.name}: {one.detail}{remedy}")
-    raise typer.Exit(0 if all(one.ok for one in findings) else FAILED)
+            remedy = f" — {finding.remedy}" if finding.remedy else ""
+            said = ("warn " if finding.remedy else "ok   ") if finding.ok else "WRONG"
+            typer.echo(f"{said} {finding.name}: {finding.detail}{remedy}")
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else FAILED)
 
 
 def remove(

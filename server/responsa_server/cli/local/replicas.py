@@ -46,7 +46,9 @@ def show(
     """
     with _replicas() as (replicas, layout):
         states = {
-            one.address: one.state for one in host_states(layout.envoy_admin_socket) if one.cluster == SERVER
+            host_state.address: host_state.state
+            for host_state in host_states(layout.envoy_admin_socket)
+            if host_state.cluster == SERVER
         }
         for one in replicas.all():
             state = _STATES[states.get(str(one.grpc))]

@@ -33,14 +33,14 @@ def check(files: Sequence[Path], *, json: bool) -> None:
             f"{one.name}.toml": [*one.problems, *_secret(one, folder)] for one in declared
         }
         webhooks = load().webhooks_folder
-        for one in read_webhooks(webhooks):
-            found[f"webhooks/{one.name}.toml"] = [*one.problems, *_key(one, webhooks)]
+        for webhook in read_webhooks(webhooks):
+            found[f"webhooks/{webhook.name}.toml"] = [*webhook.problems, *_key(webhook, webhooks)]
         known = [one.name for one in declared]
         for file in files:
             found[str(file)] = _mapping(file, known)
         for name, problems in found.items():
-            for one in problems:
-                typer.echo(dumps(_plain(one), ensure_ascii=False) if json else str(one))
+            for problem in problems:
+                typer.echo(dumps(_plain(problem), ensure_ascii=False) if json else str(problem))
             if not problems and not json:
                 typer.echo(f"{name}: ok")
         if not found and not json:

@@ -40,10 +40,10 @@ def check(folder: str | None, *, json: bool) -> None:
             raise typer.Exit(USAGE)
         found = checked_tools(path)
         problems = found.problems()
-        for one in problems:
-            typer.echo(dumps(asdict(one), ensure_ascii=False) if json else line(one))
+        for problem in problems:
+            typer.echo(dumps(asdict(problem), ensure_ascii=False) if json else line(problem))
         if not json:
-            broken = {one.file for one in problems}
+            broken = {problem.file for problem in problems}
             for entry in found.entries():
                 if not any(f"{name}.toml" in broken for name in entry.names):
                     typer.echo(f"{entry.card.id}: ok")
@@ -63,7 +63,7 @@ def trust(name: str, folder: str | None, *, yes: bool) -> None:
     """
     with reporting():
         path = Path(folder) if folder else load().tools_folder
-        declaration = next((one.declaration for one in read_tools(path, KINDS) if one.name == name), None)
+        declaration = next((tool.declaration for tool in read_tools(path, KINDS) if tool.name == name), None)
         if declaration is None or declaration.kind != "mcp":
             typer.echo(f"{path / name}.toml is not a valid declaration of the kind mcp.", err=True)
             raise typer.Exit(USAGE)
@@ -91,9 +91,9 @@ def _news(declaration: Declaration, tools: Sequence[Pinned]) -> Sequence[str]:
     except ToolUnfit:
         before = dict[str, Pinned]()
     found = list[str]()
-    for one in tools:
-        old = before.pop(one.name, None)
-        if old is None or old.digest != one.digest:
-            said = dumps(asdict(one), indent=2, ensure_ascii=True)
+    for tool in tools:
+        old = before.pop(tool.name, None)
+        if old is None or old.digest != tool.digest:
+            said = dumps(asdict(tool), indent=2, ensure_ascii=True)
             found.append(f"{'new' if old is None else 'changed'}: {said}")
     return [*found, *(f"gone: {dumps(gone)}" for gone in before)]

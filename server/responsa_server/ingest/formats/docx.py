@@ -78,7 +78,7 @@ def parse(original: Original) -> ParsedDocument:
     count_left_out(original, archive)
     part = main_part(archive)
     links = related(archive, part)
-    parts = {one.kind: one.part for one in links.values()}
+    parts = {link.kind: link.part for link in links.values()}
     said = stated(archive)
     reader = _Reader(
         original,
@@ -294,7 +294,7 @@ class _Numbering:
         counts = self.counts.setdefault(self.counted[numbering], {})
         start = self.restarts.get(numbering, {}).pop(level, None)
         counts[level] = start if start is not None else counts.get(level, own.start - 1) + 1
-        for deeper in [one for one in counts if one > level]:
+        for deeper in [count for count in counts if count > level]:
             del counts[deeper]
         if own.form == "-":
             return "-"
@@ -587,7 +587,7 @@ class _Reader:
             column = 0
             for node in row:
                 properties = node.find("w:tcPr")
-                text = tidy_cell("".join(f"{self.inline(one)}\n" for one in _paragraphs(node)))
+                text = tidy_cell("".join(f"{self.inline(paragraph)}\n" for paragraph in _paragraphs(node)))
                 span = whole(_value(properties, "w:gridSpan"), 1, _MAX_COLUMNS) if len(row) > 1 else 1
                 merge = first(properties, "w:vMerge")
                 if merge is not None and merge.get(_VAL) != "restart" and column in above:
@@ -604,11 +604,11 @@ class _Reader:
 
 def _paragraphs(cell: Element) -> Iterator[Element]:
     """The paragraphs of a cell, with those of the tables in it, in order."""
-    for one in _children(cell, "w:p", "w:tbl"):
-        if one.tag == "w:p":
-            yield one
+    for child in _children(cell, "w:p", "w:tbl"):
+        if child.tag == "w:p":
+            yield child
             continue
-        for row in _children(one, "w:tr"):
+        for row in _children(child, "w:tr"):
             for inner in _children(row, "w:tc"):
                 yield from _paragraphs(inner)
 

@@ -43,7 +43,7 @@ def _read(node: Element | None, depth: int = 0) -> str:
         return whole(node, [_read(child, depth + 1) for child in node])
     if (wanted := _READERS.get(node.tag)) is not None:
         write, *arguments = wanted
-        return write(*(_argument(node, one, depth + 1) for one in arguments))
+        return write(*(_argument(node, argument, depth + 1) for argument in arguments))
     return _joined(node, [_read(child, depth + 1) for child in node])
 
 
@@ -128,7 +128,7 @@ def _each(node: Element, parts: Iterable[str], tag: str) -> Iterator[str]:
 
 def _delimited(node: Element, parts: Iterable[str]) -> str:
     names = ("@m:dPr/m:begChr=(", "@m:dPr/m:endChr=)", "@m:dPr/m:sepChr=|")
-    begin, end, between = (_argument(node, one, 0) for one in names)
+    begin, end, between = (_argument(node, name, 0) for name in names)
     return begin + between.join(_each(node, parts, "m:e")) + end
 
 

@@ -69,8 +69,8 @@ def general(number: float) -> str:
 
 def compiled(code: str, *, since_1904: bool) -> Shown:
     """The function that shows numbers in the format `code`. since_1904: whether the workbook counts days from 1904."""
-    sections = [_tokens(one) for one in _sections(" ".join(code[:_MAX_CODE].split()))]
-    showing = [_shown(one, since_1904) for one in sections[:3]]
+    sections = [_tokens(section) for section in _sections(" ".join(code[:_MAX_CODE].split()))]
+    showing = [_shown(section, since_1904) for section in sections[:3]]
     if not showing or any("[" in text for kind, text in sections[0] if kind == "condition"):
         return general
 
@@ -123,9 +123,9 @@ def _shown(tokens: Sequence[_Token], since_1904: bool) -> Shown:
         before, after = _around(tokens, "general")
         return lambda number: f"{before}{general(number)}{after}".strip()
     digits = [text for kind, text in tokens if kind in ("digits", "fraction")]
-    if len(digits) > 1 and "/" not in _text(tokens) and all(set(one) <= set("0#?") for one in digits):
+    if len(digits) > 1 and "/" not in _text(tokens) and all(set(digit) <= set("0#?") for digit in digits):
         return lambda number: _grouped(number, tokens)
-    if len(digits) > 1 or any("E" in one.upper() for one in digits):
+    if len(digits) > 1 or any("E" in digit.upper() for digit in digits):
         return general
     if not digits:
         text = _text(tokens).strip()

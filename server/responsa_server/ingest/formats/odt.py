@@ -178,7 +178,7 @@ def _resolve(name: str, styles: Mapping[str, Element]) -> _Style:
     if position.endswith("%") and position.strip("-%0."):
         shift = -1 if position.startswith("-") else 1
     lines = (found.get(f"style:text-line-through-{kind}", "none") for kind in ("style", "type"))
-    return _Style(found.get("style:font-name", ""), Form(shift, any(one != "none" for one in lines)))
+    return _Style(found.get("style:font-name", ""), Form(shift, any(line != "none" for line in lines)))
 
 
 def _label(levels: Mapping[int, _Level], counts: Mapping[int, int], level: int) -> str:
@@ -434,7 +434,7 @@ class _Reader:
     def cells(self, row: Element, *, header: bool) -> Iterator[Cell]:
         """A row's cells, without those that a merged cell covers. header: whether the row names the columns."""
         for cell in row.findall("table:table-cell"):
-            text = tidy_cell("\n".join(self.inline(one) for one in self.paragraphs_in(cell)))
+            text = tidy_cell("\n".join(self.inline(paragraph) for paragraph in self.paragraphs_in(cell)))
             rows = whole(cell.get("table:number-rows-spanned"), 1, 9_999)
             columns = whole(cell.get("table:number-columns-spanned"), 1, 9_999)
             repeated = whole(cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED)
@@ -461,7 +461,7 @@ def _rows(table: Element) -> Iterator[Element]:
 def _count(counts: dict[int, int], level: int, start: int, stated: str | None) -> None:
     """Count one item of a level, and forget the deeper levels."""
     counts[level] = whole(stated, start, 999_999) if stated is not None else counts.get(level, start - 1) + 1
-    for deeper in [one for one in counts if one > level]:
+    for deeper in [count for count in counts if count > level]:
         del counts[deeper]
 
 

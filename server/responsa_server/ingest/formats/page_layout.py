@@ -559,7 +559,7 @@ def _joined(row: _Row) -> _Stack:
     lines = [one.lines[0] for one in row]
     return _Stack.of(
         Line(
-            " ".join(one.text for one in lines),
+            " ".join(line.text for line in lines),
             min(one.left for one in row),
             min(one.top for one in row),
             max(one.right for one in row),
@@ -581,7 +581,7 @@ def _is_prose(rows: Sequence[_Row]) -> bool:
         return False
     firsts = [row[0] for row in rows if len(row) > 1]
     edge = max(map(_stack_end, firsts))
-    full = sum(_stack_end(one) > edge - 4 * one.size for one in firsts)
+    full = sum(_stack_end(first) > edge - 4 * first.size for first in firsts)
     ended = sum(_ENDED.search(one.lines[-1].text) is not None for one in cells)
     return full > 0.6 * len(firsts) and ended < 0.4 * len(cells)
 

@@ -434,7 +434,11 @@ class _TextReader:
     def _logical(self, runs: Sequence[_Run]) -> Iterator[_Run]:
         """The runs, with the lines that have right-to-left letters put into logical order."""
         mostly = is_mostly_rtl(self._characters)
-        shown = {one for one in set(self._characters) if not (one.isspace() or _UNPRINTED.match(one))}
+        shown = {
+            character
+            for character in set(self._characters)
+            if not (character.isspace() or _UNPRINTED.match(character))
+        }
         start = 0
         while start < len(runs):
             base, size = runs[start].line.base, runs[start].line.size
@@ -586,9 +590,9 @@ def _cut(
         cells.update(one for one in doubtful if _agrees(one, line, around, needed))
     least = _SMALL_GAP * line.size
     spaces = [
-        one
-        for one in run.spaces
-        if one[1] - one[0] > least and (one in cells or _separates(one, line.size, near))
+        space
+        for space in run.spaces
+        if space[1] - space[0] > least and (space in cells or _separates(space, line.size, near))
     ]
     if not spaces or (not cells and len(spaces) < _crossed(line, near)):
         return

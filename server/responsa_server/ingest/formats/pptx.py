@@ -98,7 +98,7 @@ class _Slide:
                 self.shape(shape)
         if self.title:
             self.head()
-        notes = next((one.part for one in self.links.values() if one.kind == "notesSlide"), None)
+        notes = next((link.part for link in self.links.values() if link.kind == "notesSlide"), None)
         if notes is not None and notes in self.archive:
             self.place = Place(page=self.number, path=f"slide {self.number}, notes")
             for top in read_tree(self.archive, notes).iter("p:spTree"):
@@ -218,7 +218,7 @@ def _cells(row: Element) -> Iterator[Cell]:
 
 def _marker(properties: Element | None, level: int, counts: dict[int, int], *, bulleted: bool) -> str:
     """The marker of a paragraph, with a space; '' if the paragraph is not a list item. counts: the numbers of the open levels."""
-    for deeper in [one for one in counts if one > level]:
+    for deeper in [count for count in counts if count > level]:
         del counts[deeper]
     numbers = properties.find("a:buAutoNum") if properties is not None else None
     if numbers is None:

@@ -123,7 +123,7 @@ def _in_order(letters: str) -> str:
 
 def _distinct(glyphs: Sequence[Glyph]) -> bool:
     """Whether no two of the glyphs have the same left edge."""
-    return len({one[0] for one in glyphs}) == len(glyphs)
+    return len({glyph[0] for glyph in glyphs}) == len(glyphs)
 
 
 _Cell = tuple[float, float, list[str]]

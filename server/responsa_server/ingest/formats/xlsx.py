@@ -204,7 +204,7 @@ def _styles(tree: Element | None, *, since_1904: bool) -> tuple[list[Shown], set
     styles = [one for top in tree.findall("x:cellXfs") for one in top]
     fonts = [one.find("x:b") for top in tree.findall("x:fonts") for one in top]
     heavy = {str(n) for n, one in enumerate(fonts) if one is not None and is_on(one.get("val", "1"))}
-    shown = [of(codes.get(whole(one.get("numFmtId"), 0, 999_999))) for one in styles]
+    shown = [of(codes.get(whole(style.get("numFmtId"), 0, 999_999))) for style in styles]
     return shown, {str(n) for n, one in enumerate(styles) if one.get("fontId") in heavy}
 
 

@@ -79,7 +79,7 @@ class _Person:
     sittings: list[_Sitting] = field(default_factory=list[_Sitting])
 
     def newest(self, test: str) -> _Sitting | None:
-        found = [one for one in self.sittings if one.test == test and one.finished]
+        found = [sitting for sitting in self.sittings if sitting.test == test and sitting.finished]
         return max(found, key=lambda one: one.taken_on, default=None)
 
 
@@ -113,8 +113,13 @@ def write(file: Path) -> None:
 def people() -> Sequence[SamplePerson]:
     """The people, in the order of their ids."""
     return [
-        SamplePerson(one.id, one.name, one.address, one.consent_on is not None and one.withdrawn_on is None)
-        for one in _people(_table("scales.toml"))
+        SamplePerson(
+            person.id,
+            person.name,
+            person.address,
+            person.consent_on is not None and person.withdrawn_on is None,
+        )
+        for person in _people(_table("scales.toml"))
     ]
 
 
@@ -136,7 +141,7 @@ def _rows() -> Mapping[str, Sequence[Sequence[object]]]:
     tests, jobs, majors = _table("scales.toml"), _table("jobs.toml"), _table("majors.toml")
     scales = {name: test for test, one in tests.items() for name in one["scales"]}
     people = _people(tests)
-    sittings = [(person, one) for person in people for one in person.sittings]
+    sittings = [(person, sitting) for person in people for sitting in person.sittings]
     return {
         "person": [
             (one.id, one.name, one.address, one.born, one.stage, one.consent_on, one.withdrawn_on)
@@ -239,7 +244,7 @@ def _person(number: int, name: str, lot: _Lot, taken: set[str], address: str = "
 
 def _consent(person: _Person, how: str) -> None:
     """Consent is given on the day of the first test."""
-    first = min((one.taken_on for one in person.sittings), default=_FIRST_DAY)
+    first = min((sitting.taken_on for sitting in person.sittings), default=_FIRST_DAY)
     if how != "never":
         person.consent_on = first
     if how == "withdrawn":
@@ -272,7 +277,7 @@ def _matches(
     sittings = [person.newest(test) for test in tests]
     if not person.matched or None in sittings:
         return
-    taken = [one for one in sittings if one]
+    taken = [sitting for sitting in sittings if sitting]
     standing = {
         scale: (points - _USUAL[scales[scale]][0]) / _USUAL[scales[scale]][1]
         for one in taken

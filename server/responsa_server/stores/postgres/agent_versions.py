@@ -25,8 +25,8 @@ class PostgresAgentVersions:
         if not versions:
             return []
         known: dict[str, Any] = {
-            "agents": [one.agent for one in versions],
-            "hashes": [one.sha256 for one in versions],
+            "agents": [version.agent for version in versions],
+            "hashes": [version.sha256 for version in versions],
         }
         found = await self._registered(known, versions)
         if len(found) == len(versions):
@@ -34,8 +34,8 @@ class PostgresAgentVersions:
         async with self._database.no_tenant() as connection:
             await connection.execute(_QUERIES["register_lock"])
             more = {
-                "engines": [one.engine for one in versions],
-                "contents": [one.content for one in versions],
+                "engines": [version.engine for version in versions],
+                "contents": [version.content for version in versions],
             }
             await connection.execute(_QUERIES["register"], {**known, **more})
         return await self._registered(known, versions)
@@ -63,14 +63,14 @@ class PostgresAgentVersions:
         if not wanted:
             return []
         agents, numbers = zip(*wanted, strict=True)
-        params = {"agents": list(agents), "numbers": [int(one) for one in numbers], "engine": engine}
+        params = {"agents": list(agents), "numbers": [int(number) for number in numbers], "engine": engine}
         found = await self._rows(_QUERIES["named"], params)
         return [_stored(row) for row in found]
 
     async def _registered(
         self, known: dict[str, Any], versions: Sequence[NewVersion]
     ) -> Sequence[StoredVersion]:
-        contents = {(one.agent, one.sha256): one.content for one in versions}
+        contents = {(version.agent, version.sha256): version.content for version in versions}
         rows = await self._rows(_QUERIES["registered"], known)
         return [
             StoredVersion(

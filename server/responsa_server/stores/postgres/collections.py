@@ -154,18 +154,18 @@ class CollectionStore:
         reader. without: as in `CollectionChanges`. Raises InvalidRequest.
         """
         readers = await self._with_names(connection, values, readers, without)
-        named = {**values, "users": [one.user_id for one in readers]}
+        named = {**values, "users": [reader.user_id for reader in readers]}
         row = await (await connection.execute(self._queries["unknown_readers"], named)).fetchone()
         if row is not None:
             remedy = (
                 f"{names.user(row[1])} is not a user of this tenant; send the name of one, users/{{uuid}}"
             )
             raise InvalidRequest.of_field(f"collection.readers[{row[0]}].user", "readers.user", remedy)
-        others = [one for one in readers if one.user_id is None or one.user_id != values["owner"]]
+        others = [reader for reader in readers if reader.user_id is None or reader.user_id != values["owner"]]
         parameters = {
             **values,
-            "users": [one.user_id for one in others],
-            "roles": [None if one.role is None else one.role.value for one in others],
+            "users": [other.user_id for other in others],
+            "roles": [None if other.role is None else other.role.value for other in others],
         }
         added, removed = [
             [one for (one,) in await (await connection.execute(self._queries[name], parameters)).fetchall()]
@@ -181,7 +181,7 @@ class CollectionStore:
         without: Sequence[str],
     ) -> Sequence[CollectionReader]:
         """The readers without those with the addresses `without`, with the users' ids in place of their addresses. Raises InvalidRequest."""
-        addresses = [*(one.email for one in readers if one.email), *without]
+        addresses = [*(reader.email for reader in readers if reader.email), *without]
         if not addresses:
             return readers
         parameters = {**values, "addresses": addresses}
@@ -193,7 +193,7 @@ class CollectionStore:
             if address and address not in known:
                 remedy = "is unknown: nobody in this tenant has this address; check the spelling"
                 raise InvalidRequest.of_field(field, "readers.user", remedy)
-        named = (CollectionReader(known[one.email]) if one.email else one for one in readers)
+        named = (CollectionReader(known[reader.email]) if reader.email else reader for reader in readers)
         removed = {CollectionReader(known[one]) for one in without}
         return tuple(one for one in dict.fromkeys(named) if one not in removed)
 

@@ -258,10 +258,10 @@ class PostgresConversationStore:
             read = {row["id"]: versions_of(row) for row in readings}
             messages = await self._messages(connection, who, rows)
         return [
-            replace(one, read=read.get(one.turn_id, ()))
-            if one.speaker is Speaker.ASSISTANT and one.refusal is not RefusalReason.NOT_PERMITTED
-            else one
-            for one in messages
+            replace(message, read=read.get(message.turn_id, ()))
+            if message.speaker is Speaker.ASSISTANT and message.refusal is not RefusalReason.NOT_PERMITTED
+            else message
+            for message in messages
         ]
 
     async def _messages(

@@ -281,7 +281,7 @@ def build(kind: type[Item], row: Mapping[str, Any], **others: object) -> Item:
 def _fields(kind: type[Any]) -> Sequence[tuple[str, type[Enum] | None]]:
     """The fields of a dataclass, with the enum in each one's type."""
     types = get_type_hints(kind)
-    parts = {one.name: (types[one.name], *get_args(types[one.name])) for one in fields(kind)}
+    parts = {field.name: (types[field.name], *get_args(types[field.name])) for field in fields(kind)}
     return [
         (name, next((part for part in of if isinstance(part, type) and issubclass(part, Enum)), None))
         for name, of in parts.items()

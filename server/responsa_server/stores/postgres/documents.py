@@ -362,7 +362,7 @@ class DocumentStore:
                 "error_message": "The document was deleted before it was indexed.",
             },
         )
-        found = [one[0] for one in await ended.fetchall()]
+        found = [row[0] for row in await ended.fetchall()]
         await self._passages.delete(connection, tenant_id, collection_id, document_id)
         await connection.execute(self._queries["delete"], values)
         if self._external_vectors:

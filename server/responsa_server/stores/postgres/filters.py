@@ -81,7 +81,7 @@ class _Compiler:
     def __init__(
         self, rules: ListRules, columns: Mapping[str, LiteralString], params: dict[str, object]
     ) -> None:
-        self._kinds = {one.name: one.kind for one in rules.fields}
+        self._kinds = {field.name: field.kind for field in rules.fields}
         self._columns = columns
         self._params = params
 

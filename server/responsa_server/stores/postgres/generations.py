@@ -345,10 +345,10 @@ class GenerationBuildStore:
         """
         async with self._database.tenant(task.tenant_id) as connection:
             await operations.hold(self._operations, connection, _values(task))
-            ids = uuid_array([one.passage_id for one in passages])
+            ids = uuid_array([passage.passage_id for passage in passages])
             held = await connection.execute(self._queries["hold_passages"], {**_values(task), "ids": ids})
             there = {row[0] for row in await held.fetchall()}
-            kept = [one for one in passages if one.passage_id in there]
+            kept = [passage for passage in passages if passage.passage_id in there]
             await self._passages.write_vectors(
                 connection, task.tenant_id, task.collection_id, kept, task.generation_id
             )

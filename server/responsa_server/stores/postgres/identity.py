@@ -118,17 +118,26 @@ class PostgresIdentityStore:
         is an owner of the installation now or no longer, or the service may no longer act on behalf of the user.
         """
         # Another role of the user changes nothing for a caller whom a key keeps below it.
-        users = {(one.user_id, "NULL" if one.narrowed else one.role.value, one.owner) for one in callers}
-        pairs = {(one.acting, one.user_id) for one in callers if one.acting is not None}
+        users = {
+            (caller.user_id, "NULL" if caller.narrowed else caller.role.value, caller.owner)
+            for caller in callers
+        }
+        pairs = {(caller.acting, caller.user_id) for caller in callers if caller.acting is not None}
         values = {
             "users": uuid_array([user for user, _, _ in users]),
             "roles": "{" + ",".join([role for _, role, _ in users]) + "}",
             "owners": "{" + ",".join(["t" if owner else "f" for _, _, owner in users]) + "}",
             # A session ends with the key that began it, so such a key is not asked for.
             "keys": uuid_array(
-                {one.key_id for one in callers if one.session_id is None and one.key_id is not None}
+                {
+                    caller.key_id
+                    for caller in callers
+                    if caller.session_id is None and caller.key_id is not None
+                }
             ),
-            "sessions": uuid_array({one.session_id for one in callers if one.session_id is not None}),
+            "sessions": uuid_array(
+                {caller.session_id for caller in callers if caller.session_id is not None}
+            ),
             "services": uuid_array([service for service, _ in pairs]),
             "served": uuid_array([user for _, user in pairs]),
         }

@@ -119,7 +119,7 @@ class PassageTable:
         """Store vectors of passages of one collection. generation: as in `write`. Raises psycopg.errors.UniqueViolation if a passage has vectors in this generation."""
         rows = [
             {
-                "passage": one.passage_id,
+                "passage": passage.passage_id,
                 "generation": generation,
                 "ordinal": ordinal,
                 "tenant": tenant_id,
@@ -129,8 +129,8 @@ class PassageTable:
                 "byte_end": vector.source.end,
                 "embedding": HalfVector(vector.vector),
             }
-            for one in passages
-            for ordinal, vector in enumerate(one.vectors)
+            for passage in passages
+            for ordinal, vector in enumerate(passage.vectors)
         ]
         query = self._queries["insert_vector" if generation is None else "insert_generation_vector"]
         await execute_each(vector_cursor(connection), query, rows)

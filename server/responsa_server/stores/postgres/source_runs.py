@@ -131,14 +131,14 @@ class PostgresSourceRuns:
                     for row in await all_rows(database, self._queries["named"], values)
                 ]
             found = list[Operation]()
-            for one in sorted(sources):  # in one order, so that no two calls wait for each other
-                operation = await self._add(database, who, one, NewRun(subject, cause=cause))
+            for source in sorted(sources):  # in one order, so that no two calls wait for each other
+                operation = await self._add(database, who, source, NewRun(subject, cause=cause))
                 if operation is not None:
                     found.append(operation)
-                    event = AuditEvent.of(who, "source.notify", names.source(one))
+                    event = AuditEvent.of(who, "source.notify", names.source(source))
                     await self._audit.write(database, event)
                 elif named:
-                    raise NotFound.of("source", names.source(one))
+                    raise NotFound.of("source", names.source(source))
             made = " ".join(names.operation(one.id) for one in found)
             await self._requests.record(database, who, request_id, made)
             return found
@@ -533,8 +533,8 @@ class PostgresSourceRuns:
                 **run_values(claim),
                 **_columns(failures),
                 "ids": [self._new_id() for _ in failures],
-                "problems": [one.problem[:_MOST_PROBLEM_CHARACTERS] for one in failures],
-                "subjects": [one.subject for one in failures],
+                "problems": [failure.problem[:_MOST_PROBLEM_CHARACTERS] for failure in failures],
+                "subjects": [failure.subject for failure in failures],
             }
             for name in ("forget_failures", "insert_failures"):
                 await database.execute(self._queries[name], values)
@@ -546,7 +546,10 @@ class PostgresSourceRuns:
 
 
 def _columns(failures: Sequence[NewFailure]) -> dict[str, list[str]]:
-    return {"kinds": [one.at.kind for one in failures], "keys": [one.at.key for one in failures]}
+    return {
+        "kinds": [failure.at.kind for failure in failures],
+        "keys": [failure.at.key for failure in failures],
+    }
 
 
 def _rank(subject: str) -> JobRank:

@@ -279,12 +279,12 @@ class TurnLog:
         """See `TurnStore.renew`. If another session has locked a turn's row, the turn's lease is not extended."""
         if not claims:
             return []
-        parameters = {**held(claims), "leases": [one.lease_seconds for one in claims]}
+        parameters = {**held(claims), "leases": [claim.lease_seconds for claim in claims]}
         async with self._database.writer() as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["renew_leases"], parameters)
             renewed = {row[0] for row in await cursor.fetchall()}
-            missing = [one for one in claims if one.turn_id not in renewed]
+            missing = [claim for claim in claims if claim.turn_id not in renewed]
             if not missing:
                 return []
             positions = await self._positions(connection, missing)
@@ -295,7 +295,7 @@ class TurnLog:
     ) -> Mapping[UUID, Mapping[str, Any]]:
         """The positions of turns by id. Deleted turns are left out."""
         cursor = connection.cursor(binary=True, row_factory=dict_row)
-        await cursor.execute(self._queries["positions"], {"turns": [one.turn_id for one in claims]})
+        await cursor.execute(self._queries["positions"], {"turns": [claim.turn_id for claim in claims]})
         return {row["id"]: row for row in await cursor.fetchall()}
 
     @shielded
@@ -312,7 +312,7 @@ class TurnLog:
             (self._queries["finish_turns"], parameters),
             (self._queries["promote_after"], parameters),
         ]
-        if any(_counts(one) for one in ends):
+        if any(_counts(end) for end in ends):
             statements.append((self._queries["settle_turns"], parameters))
         finished, promoted, *_ = await self._database.together(tenant_id, statements)
         promoting = {row["conversation_id"] for row in promoted}
@@ -446,7 +446,7 @@ def log_rows(rows: Sequence[LogRow]) -> dict[str, object]:
 
 def held(claims: Sequence[Claim]) -> dict[str, object]:
     """Claims as parameters: a list of turn ids and a list of epochs."""
-    return {"turns": [one.turn_id for one in claims], "epochs": [one.epoch for one in claims]}
+    return {"turns": [claim.turn_id for claim in claims], "epochs": [claim.epoch for claim in claims]}
 
 
 def grant_of(row: Mapping[str, Any]) -> Grant | None:
@@ -470,7 +470,7 @@ def usage_columns(usage: Usage) -> dict[str, object]:
 
 def usage_lists(usages: Sequence[Usage]) -> dict[str, object]:
     """Usages as parameters: one list for each counter."""
-    return {name: [getattr(one, name) for one in usages] for name in USAGE}
+    return {name: [getattr(usage, name) for usage in usages] for name in USAGE}
 
 
 def turn_of(row: Mapping[str, Any], codec: FrameCodec, withheld: Collection[UUID]) -> Turn:
@@ -608,7 +608,7 @@ def _fault(tool: ToolReturned) -> str:
 
 def _sources(sources: Sequence[ToolSource]) -> str:
     """The sources as JSON; "" if there are none."""
-    return _json([_source(one) for one in sources]) if sources else ""
+    return _json([_source(source) for source in sources]) if sources else ""
 
 
 def _source(one: ToolSource) -> Mapping[str, object]:
@@ -669,13 +669,13 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
         "lasts": [one.rows[-1].last_seq for one in ends],
         "froms": [end - len(one.rows) + 1 for one, end in zip(ends, through, strict=True)],
         "tos": through,
-        "states": [one.state.value for one in conclusions],
-        "terminals": [one.terminal for one in conclusions],
-        **usage_lists([one.usage for one in conclusions]),
-        "titles": [one.title for one in conclusions],
-        "speaks": [bool(one.messages) for one in conclusions],
-        "documents": [uuid_array(read.document_id for read in one.read) for one in conclusions],
-        "versions": [_numbers(read.version for read in one.read) for one in conclusions],
+        "states": [conclusion.state.value for conclusion in conclusions],
+        "terminals": [conclusion.terminal for conclusion in conclusions],
+        **usage_lists([conclusion.usage for conclusion in conclusions]),
+        "titles": [conclusion.title for conclusion in conclusions],
+        "speaks": [bool(conclusion.messages) for conclusion in conclusions],
+        "documents": [uuid_array(read.document_id for read in conclusion.read) for conclusion in conclusions],
+        "versions": [_numbers(read.version for read in conclusion.read) for conclusion in conclusions],
         "messages": Jsonb(
             [_message(place, said) for place, one in enumerate(conclusions, 1) for said in one.messages]
         ),

@@ -179,8 +179,8 @@ class PostgresUsers:
             sessions = [one for (one,) in await cursor.fetchall()]
             keys = await revoke_keys_of(connection, tenant_id, user_id)
             await self._audit.write(connection, audit)
-            ended = [("session.revoke", names.session(one)) for one in sessions]
-            ended += [("api_key.revoke", names.api_key(one)) for one in keys]
+            ended = [("session.revoke", names.session(session)) for session in sessions]
+            ended += [("api_key.revoke", names.api_key(key)) for key in keys]
             for action, name in ended:
                 await self._audit.write(
                     connection, replace(audit, action=action, resource_name=name, about=user_id)

@@ -168,7 +168,7 @@ def _in_first(question: QuestionVector) -> bool:
 
 def _later(question: QuestionVector) -> list[UUID]:
     """The generations that are not in the first table."""
-    return [one for one in question.generations if one is not None]
+    return [generation for generation in question.generations if generation is not None]
 
 
 async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
@@ -246,7 +246,7 @@ _INDEXES: Final = (
         sql.SQL("passage_vector USING hnsw (embedding halfvec_cosine_ops)"),
         sql.SQL(""),
     ),
-    *(_index_of_generations(one) for one in INDEXED_DIMENSIONS),
+    *(_index_of_generations(indexed_dimension) for indexed_dimension in INDEXED_DIMENSIONS),
 )
 
 

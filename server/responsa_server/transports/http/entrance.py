@@ -30,7 +30,7 @@ def entrance(calls: Calls, method: str, path: str, endpoint: Endpoint, refused: 
     """A route that runs its endpoint as a call of the name `METHOD path`. The endpoint finds the call with `current()`. refused: makes the response to a request that failed."""
 
     async def serve(request: Request) -> Response:
-        headers = metadata_of(one for one in request.headers.items() if one[0] in _HEADERS)
+        headers = metadata_of(item for item in request.headers.items() if item[0] in _HEADERS)
         call = Call(f"{request.method} {path}", headers, f"http {peer_of(request.scope.get('client'))}")
         try:
             response = await calls.around(call, lambda: endpoint(request))

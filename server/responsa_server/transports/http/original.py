@@ -94,7 +94,7 @@ def _user(found: user_pb2.User) -> Json:
 
 
 def _users(found: admin.ListUsersResponse) -> Json:
-    return {"users": [_user(one) for one in found.users], "next_page_token": found.next_page_token or None}
+    return {"users": [_user(user) for user in found.users], "next_page_token": found.next_page_token or None}
 
 
 def _named(given: Given) -> str:
@@ -130,23 +130,23 @@ def _profile(found: subject_profile_pb2.SubjectProfile) -> Json:
         "document_count": found.document_count,
         "sources": [
             {
-                "source": _id(one.source) or None,
-                "name": one.source_display_name,
-                "documents": [_document(document) for document in one.documents],
-                "failed_rows": one.failed_rows,
-                "job_id": _id(one.newest_run) or None,
-                "synced_at": one.sync_time.ToJsonString() if one.HasField("sync_time") else None,
+                "source": _id(part.source) or None,
+                "name": part.source_display_name,
+                "documents": [_document(document) for document in part.documents],
+                "failed_rows": part.failed_rows,
+                "job_id": _id(part.newest_run) or None,
+                "synced_at": part.sync_time.ToJsonString() if part.HasField("sync_time") else None,
             }
-            for one in found.parts
+            for part in found.parts
         ],
     }
 
 
 def _documents(found: subject_profile_pb2.SubjectProfile) -> Json:
     documents = [
-        {**_document(document), "source": _id(one.source) or None}
-        for one in found.parts
-        for document in one.documents
+        {**_document(document), "source": _id(part.source) or None}
+        for part in found.parts
+        for document in part.documents
     ]
     return {"documents": documents, "document_count": found.document_count}
 
@@ -168,9 +168,13 @@ def _exchange(turn: turn_pb2.Turn) -> dict[str, object]:
         "answer": text.get(outcome or "", ""),
         "category": event.answer.category,
         "sources": [
-            {"title": one.title, "quote": one.quote, "document_id": one.document_version.split("/")[1]}
-            for one in event.answer.citations
-            if one.document_version
+            {
+                "title": citation.title,
+                "quote": citation.quote,
+                "document_id": citation.document_version.split("/")[1],
+            }
+            for citation in event.answer.citations
+            if citation.document_version
         ],
         "created_at": turn.create_time.ToJsonString(),
     }
@@ -178,7 +182,7 @@ def _exchange(turn: turn_pb2.Turn) -> dict[str, object]:
 
 def _history(found: chat.ListTurnsResponse) -> Json:
     return {
-        "history": [_exchange(one) for one in found.turns],
+        "history": [_exchange(turn) for turn in found.turns],
         "next_page_token": found.next_page_token or None,
     }
 
@@ -416,7 +420,7 @@ ROWS: Final[Sequence[Row]] = (
                 subject=given["subject"], cause=cause, request_id=given.get("request_id", "")
             ),
             admin.NotifySubjectChangedResponse,
-            lambda found, _: {"jobs": [_job(one) for one in found.operations]},
+            lambda found, _: {"jobs": [_job(operation) for operation in found.operations]},
             {"request_id": str},
             code=202,
             renamed=_NAMED,
@@ -529,7 +533,9 @@ class _Path:
                 call = Call(row.call, metadata, call.peer)
             found = await self._calls.answer(call, row.request(given), row.response)
         except ResponsaError as error:
-            return self._problem(error, call, [self._here(one, given) for one in error.violations])
+            return self._problem(
+                error, call, [self._here(violation, given) for violation in error.violations]
+            )
         body = row.shape(found, given)
         sent = {"cache-control": "no-store", CALL_ID: call.id}
         if body is None:
@@ -581,8 +587,8 @@ class _Path:
             if found.message.startswith(told):
                 body["detail"] = f"{here.field}: {here.description}{found.message.removeprefix(told)}"
             body["errors"] = [
-                {"field": one.field, "message": one.description}
-                for one in violations[: status.MAX_VIOLATIONS]
+                {"field": violation.field, "message": violation.description}
+                for violation in violations[: status.MAX_VIOLATIONS]
             ]
         headers = {"cache-control": "no-store", CALL_ID: call.id}
         if (seconds := status.retry_after(error)) is not None:

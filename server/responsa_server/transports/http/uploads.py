@@ -172,7 +172,7 @@ def _start_of(request: Request) -> UploadStart:
         )
     request_id = values.pop("request_id")
     labels, own = (_object(name, values.pop(name)) for name in ("labels", "metadata"))
-    if any(one.WhichOneof("kind") != "string_value" for one in labels.fields.values()):
+    if any(field.WhichOneof("kind") != "string_value" for field in labels.fields.values()):
         raise InvalidRequest.of_field(
             "labels", "labels.texts", 'must be a JSON object with texts as values, e.g. {"team": "legal"}'
         )

@@ -45,7 +45,7 @@ def handshake_of(socket: WebSocket, cookie_name: str) -> Handshake:
     user = socket.query_params.get("user", "")
     socket.scope["query_string"] = b""
     others = [one.removeprefix(_BEARER) for one in offered if one not in (PROTOCOL, "bearer")]
-    token = next((one for one in others if one), queried)
+    token = next((other for other in others if other), queried)
     found = metadata_of_headers(socket.headers.items())
     credentials = {name: found[name] for name in ("authorization", "cookie") if name in found}
     if "authorization" not in found and cookie_name not in socket.cookies:

@@ -432,7 +432,7 @@ class Session:
         """Create the follower for a message. Raises Exhausted (OVERLOADED) if the socket already follows the maximum number of turns."""
         self._asked = True
         most = self._bridge.settings.turns
-        if sum(not one.ended for one in self._followers.values()) >= most:
+        if sum(not follower.ended for follower in self._followers.values()) >= most:
             raise Exhausted(
                 Reason.OVERLOADED,
                 f"This socket follows {most} turns, the maximum; wait for one of them to end.",
@@ -492,7 +492,11 @@ class Session:
         """Cancel a turn. If this socket follows the turn, the follower sends the turn's last frame. If this socket has the last frame already, nothing is sent. Otherwise the frame is sent at once. Raises ResponsaError."""
         followed = self._follows(turn)
         ended = await self._signed_in.answer(_CANCEL, CancelTurnRequest(name=turn), Turn)
-        if followed or turn in self._ends or any(one.turn == turn for one in self._followers.values()):
+        if (
+            followed
+            or turn in self._ends
+            or any(follower.turn == turn for follower in self._followers.values())
+        ):
             return
         event = ended.terminal_event
         frame = await frames.of_event(turn, event, event.seq, ended.conversation, self._bridge.rendering)
@@ -507,7 +511,7 @@ class Session:
             del self._ends[next(iter(self._ends))]
 
     def _follows(self, turn: str) -> bool:
-        return any(one.turn == turn and not one.ended for one in self._followers.values())
+        return any(follower.turn == turn and not follower.ended for follower in self._followers.values())
 
     @property
     def _signed_in(self) -> Caller:

@@ -87,7 +87,7 @@ def error(found: Status, *, turn: str = "", seq: int = 0, request_id: str = "") 
     `turn`, the server refused a message. request_id: the id that the client gave its question.
     """
     info = ErrorInfo()
-    model = any(one.Unpack(info) for one in found.details) and info.reason == Reason.MODEL_UNAVAILABLE
+    model = any(detail.Unpack(info) for detail in found.details) and info.reason == Reason.MODEL_UNAVAILABLE
     content: dict[str, Json] = {
         "type": "error",
         "code": "LLM_ERROR" if model else _CODES.get(found.code, "INTERNAL"),
@@ -165,12 +165,12 @@ def _message(content: str, metadata: dict[str, Json], fallbacks: Sequence[Fallba
     if fallbacks:
         metadata["fallbacks"] = [
             {
-                "kind": _name(FallbackKind.DESCRIPTOR, one.kind),
-                "source": one.source,
-                "target": one.target,
-                "cause": one.cause,
+                "kind": _name(FallbackKind.DESCRIPTOR, fallback.kind),
+                "source": fallback.source,
+                "target": fallback.target,
+                "cause": fallback.cause,
             }
-            for one in fallbacks
+            for fallback in fallbacks
         ]
     return {"type": "message", "role": "assistant", "content": content, "metadata": metadata}
 
@@ -181,18 +181,18 @@ def _metadata(
     return {
         "intent": intent or None,
         "chunks_used": used,
-        "source_chunks": [*dict.fromkeys(one.passage for one in citations if one.passage)],
+        "source_chunks": [*dict.fromkeys(citation.passage for citation in citations if citation.passage)],
         "sources": [
             {
-                "passage": one.passage,
-                "document": one.document_version,
-                "title": one.title,
-                "uri": one.uri,
-                "quote": one.quote,
-                **_place(one),
-                **_tool(one),
+                "passage": citation.passage,
+                "document": citation.document_version,
+                "title": citation.title,
+                "uri": citation.uri,
+                "quote": citation.quote,
+                **_place(citation),
+                **_tool(citation),
             }
-            for one in citations
+            for citation in citations
         ],
         "conversation_id": conversation.removeprefix("conversations/"),
     }
@@ -211,13 +211,13 @@ def _tool_result(result: TurnToolResult) -> dict[str, Json]:
     if result.sources:
         content["sources"] = [
             {
-                "uri": one.uri,
-                "title": one.title,
-                "fetch_time": one.fetch_time.ToJsonString(),
-                "passage": one.passage,
-                "document": one.document_version,
+                "uri": source.uri,
+                "title": source.title,
+                "fetch_time": source.fetch_time.ToJsonString(),
+                "passage": source.passage,
+                "document": source.document_version,
             }
-            for one in result.sources
+            for source in result.sources
         ]
     return content
 
@@ -283,7 +283,7 @@ def _range(value: ByteRange) -> dict[str, Json]:
 
 def _suggested(suggestions: Sequence[Suggestion]) -> dict[str, Json]:
     """What turns of earlier releases have instead of excerpts."""
-    return {"suggestions": [_suggestion(one) for one in suggestions]} if suggestions else {}
+    return {"suggestions": [_suggestion(suggestion) for suggestion in suggestions]} if suggestions else {}
 
 
 def _suggestion(one: Suggestion) -> dict[str, Json]:

@@ -203,8 +203,8 @@ def _renamed(error: ResponsaError) -> ResponsaError:
     """The same error with its fields named as in the socket's messages."""
     message = error.message
     violations: list[FieldViolation] = []
-    for one in error.violations:
-        name = _FIELDS.get(one.field) or one.field.removeprefix("options.")
-        message = message.replace(f"{one.field}: ", f"{name}: ", 1)
-        violations.append(replace(one, field=name))
+    for violation in error.violations:
+        name = _FIELDS.get(violation.field) or violation.field.removeprefix("options.")
+        message = message.replace(f"{violation.field}: ", f"{name}: ", 1)
+        violations.append(replace(violation, field=name))
     return replace(error, message=message, violations=violations)

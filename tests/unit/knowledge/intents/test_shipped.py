@@ -27,7 +27,7 @@ def examples_of(file: Path) -> Sequence[Example]:
 
 
 def test_there_is_one_for_each_file_of_examples_and_no_other() -> None:
-    keys = {sha256(one.read_bytes()).hexdigest() for one in FILES}
+    keys = {sha256(file.read_bytes()).hexdigest() for file in FILES}
     with zipfile.ZipFile(stored.SHIPPED) as archive:
         assert {name.partition(".")[0] for name in archive.namelist()} == keys, "run `make generate`"
     assert stored.SHIPPED.stat().st_size <= MOST_BYTES

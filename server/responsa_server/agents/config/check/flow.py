@@ -543,7 +543,7 @@ def _plain(kind: Any) -> Any:
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) in (Union, types.UnionType):
-        inner = [one for one in get_args(kind) if one is not type(None)]
+        inner = [arg for arg in get_args(kind) if arg is not type(None)]
         return _plain(inner[0]) if len(inner) == 1 else kind
     return kind
 

@@ -115,16 +115,16 @@ def _used(
 
 def file_secrets(files: AgentFiles) -> Iterator[Problem]:
     """Keys and tokens in prompts, their front matter, partials and examples."""
-    texts = [(one.file, one.body, one.body_line) for one in files.prompts.values()]
-    texts += [(one.file, one.text, 1) for one in files.partials.values()]
+    texts = [(prompt.file, prompt.body, prompt.body_line) for prompt in files.prompts.values()]
+    texts += [(partial.file, partial.text, 1) for partial in files.partials.values()]
     texts += [(file, data.decode(errors="replace"), 1) for file, data in files.examples.items()]
     for file, text, first_line in texts:
         for found in SECRET.finditer(text) if may_hold_secret(text) else ():
             yield Problem(file, HELD, line=first_line + text.count("\n", 0, found.start()))
-    for one in files.prompts.values():
+    for prompt in files.prompts.values():
         # The names of keys are ignored here, because a variable may have any name.
-        for held in secrets(one.front.model_dump(exclude_unset=True), by_name=False):
-            yield replace(held, file=one.file)
+        for held in secrets(prompt.front.model_dump(exclude_unset=True), by_name=False):
+            yield replace(held, file=prompt.file)
 
 
 def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Problem]:
@@ -212,7 +212,10 @@ def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template:
     empty, because people read it.
     """
     variables = prompts.variables(name).all
-    full = {one: questions if one == "questions" else SAMPLES.get(one, _TEXT) for one in variables}
+    full = {
+        variable: questions if variable == "questions" else SAMPLES.get(variable, _TEXT)
+        for variable in variables
+    }
     optional = sorted(variables & set(EMPTY))
     for empty in ([], optional, *([one] for one in optional)):
         words = " and ".join(f"“{one}”" for one in empty)
@@ -235,7 +238,7 @@ def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequen
     """
     data = examples.get(path)
     if data is None:
-        stems = {PurePosixPath(one).stem: one for one in examples}
+        stems = {PurePosixPath(example).stem: example for example in examples}
         suggestion = closest(path, examples) or stems.get(closest(PurePosixPath(path).stem, stems), "")
         suggestion = suggestion or stems.get(PurePosixPath(path).stem, "")
         yield in_config(key, f"there is no file {path}", suggestion)
@@ -264,7 +267,7 @@ def _lines(path: str, data: bytes, labels: Sequence[str]) -> tuple[Sequence[Prob
     if found := list(_rows(path, rows, labels)):
         return found, ()
     used = {row["label"] for row in rows.values()}
-    return (), [one for one in labels if one not in used and one not in OUT_OF_SCOPE]
+    return (), [label for label in labels if label not in used and label not in OUT_OF_SCOPE]
 
 
 def _row(line: str) -> Mapping[str, str]:

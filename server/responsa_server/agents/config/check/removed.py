@@ -37,11 +37,11 @@ _OPTIONS: Final[Mapping[tuple[str, str], str]] = {
 
 def explained(problems: Iterable[Problem], kinds: Mapping[str, str]) -> Iterator[Problem]:
     """The problems. Those about unknown keys and options that an earlier release knew name the remedy. kinds: the kinds of the nodes, by the nodes' names."""
-    for one in problems:
-        remedy = _KEYS.get(one.key)
-        if remedy is None and len(one.key) == 3 and one.key[0] == "nodes":
-            remedy = _OPTIONS.get((kinds.get(str(one.key[1]), ""), str(one.key[2])))
+    for problem in problems:
+        remedy = _KEYS.get(problem.key)
+        if remedy is None and len(problem.key) == 3 and problem.key[0] == "nodes":
+            remedy = _OPTIONS.get((kinds.get(str(problem.key[1]), ""), str(problem.key[2])))
         if remedy is None:
-            yield one
+            yield problem
         else:
-            yield replace(one, message=f"“{one.key[-1]}” no longer exists; {remedy}", suggestion="")
+            yield replace(problem, message=f"“{problem.key[-1]}” no longer exists; {remedy}", suggestion="")

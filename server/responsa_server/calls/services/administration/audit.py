@@ -20,5 +20,5 @@ class AuditService:
         asked = Listing(lists.AUDIT_EVENTS, caller(), request)
         page = await self._audit.list(caller().tenant_id, asked.query)
         return pb.ListAuditEventsResponse(
-            audit_events=[people.audit_event(one) for one in page.items], next_page_token=asked.token(page)
+            audit_events=[people.audit_event(item) for item in page.items], next_page_token=asked.token(page)
         )

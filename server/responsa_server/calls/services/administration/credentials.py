@@ -45,7 +45,7 @@ class CredentialService:
         asked = Listing(lists.TENANT_API_KEYS, caller(), request)
         page = await self._identity.store.list_tenant_keys(caller().tenant_id, asked.query)
         return pb.ListTenantApiKeysResponse(
-            api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)
+            api_keys=[people.api_key(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def RevokeTenantApiKey(self, request: pb.RevokeTenantApiKeyRequest) -> api_key_pb2.ApiKey:
@@ -58,7 +58,7 @@ class CredentialService:
         asked = Listing(lists.TENANT_SESSIONS, caller(), request)
         page = await self._accounts.store.tenant_sessions(caller(), asked.query)
         return pb.ListTenantSessionsResponse(
-            sessions=[people.session(one, caller().session_id) for one in page.items],
+            sessions=[people.session(item, caller().session_id) for item in page.items],
             next_page_token=asked.token(page),
         )
 

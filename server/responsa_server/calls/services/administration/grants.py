@@ -32,7 +32,7 @@ class GrantService:
         asked = Listing(lists.SERVICE_GRANTS, caller(), request)
         page = await self._grants.store.list(caller().tenant_id, asked.query)
         return pb.ListServiceGrantsResponse(
-            service_grants=[tenants.service_grant(one) for one in page.items],
+            service_grants=[tenants.service_grant(item) for item in page.items],
             next_page_token=asked.token(page),
         )
 

@@ -36,7 +36,7 @@ class SourceService:
         asked = Listing(lists.SOURCES, caller(), request)
         page = await self._sources.list(caller(), asked.query)
         return pb.ListSourcesResponse(
-            sources=[sources.source(one) for one in page.items], next_page_token=asked.token(page)
+            sources=[sources.source(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest) -> source_pb2.Source:
@@ -87,7 +87,7 @@ class SourceService:
         asked = Listing(lists.DELIVERIES, caller(), request)
         page = await self._administration.deliveries.list(caller(), asked.query)
         return pb.ListDeliveriesResponse(
-            deliveries=[sources.delivery(one) for one in page.items], next_page_token=asked.token(page)
+            deliveries=[sources.delivery(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def RedeliverDelivery(self, request: pb.RedeliverDeliveryRequest) -> delivery_pb2.Delivery:
@@ -100,7 +100,7 @@ class SourceService:
             caller(), named_slug("parent", "sources", request.parent), asked.query
         )
         return pb.ListFailedRowsResponse(
-            failed_rows=[sources.failed_row(one) for one in page.items], next_page_token=asked.token(page)
+            failed_rows=[sources.failed_row(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def ListConnections(self, _: pb.ListConnectionsRequest) -> pb.ListConnectionsResponse:

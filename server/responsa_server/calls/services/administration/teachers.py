@@ -36,7 +36,7 @@ class TeacherService:
         asked = Listing(lists.TEACHERS, caller(), request)
         page = await self._teachers.list(caller(), asked.query)
         return pb.ListTeachersResponse(
-            teachers=[agents.teacher(one) for one in page.items], next_page_token=asked.token(page)
+            teachers=[agents.teacher(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateTeacher(self, request: pb.UpdateTeacherRequest) -> teacher_pb2.Teacher:

@@ -48,7 +48,7 @@ class TenantService:
         asked = Listing(lists.TENANTS, caller(), request)
         page = await self._tenants.store.list(asked.query)
         return pb.ListTenantsResponse(
-            tenants=[tenants.tenant(one) for one in page.items], next_page_token=asked.token(page)
+            tenants=[tenants.tenant(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def SuspendTenant(self, request: pb.SuspendTenantRequest) -> tenant_pb2.Tenant:

@@ -49,7 +49,7 @@ class UserService:
         asked = Listing(lists.USERS, caller(), request)
         page = await self._users.store.list(caller().tenant_id, asked.query)
         return pb.ListUsersResponse(
-            users=[people.user(one) for one in page.items], next_page_token=asked.token(page)
+            users=[people.user(item) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateUser(self, request: pb.UpdateUserRequest) -> user_pb2.User:
