@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from responsa_lab.scripted.broken import Broken, Kind
 from responsa_lab.scripted.calling import Calling
 from responsa_lab.scripted.obedient import Obedient
+from responsa_lab.scripted.readers import Eager, Labelled
 from responsa_lab.scripted.strong import Strong
 from responsa_server.domain.models import ChatModel
 
@@ -25,6 +26,8 @@ def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
         Obedient(),
         Obedient("heedless", inside=True),
         Calling(),
+        Labelled(),
+        Eager(),
         *(Broken(kind, idle_seconds) for kind in Kind),
     ]
-    return {f"{PROVIDER}:{model.name}": model for model in found}
+    return {f"{PROVIDER}:{one.name}": one for one in found}
