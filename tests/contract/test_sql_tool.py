@@ -24,7 +24,7 @@ from responsa_server.embedded.postgres import EmbeddedPostgres
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.sql_query import KIND, Query, SqlOptions
 from tests.conftest import DatabaseUrls
-from tests.unit.graph.evidence import WHO
+from tests.unit.agents.evidence import WHO
 
 MINE = Query(
     sql="SELECT id, total, placed FROM orders WHERE tenant = %(tenant)s AND person = %(subject)s AND item ILIKE %(item)s AND item NOT LIKE 'x%%' ORDER BY id",
