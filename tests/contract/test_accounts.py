@@ -76,7 +76,7 @@ async def login(people: People, email: str = "ann@example.org", password: str = 
 
 def execute(urls: DatabaseUrls, statement: str) -> None:
     with psycopg.connect(urls.superuser) as connection:
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)
 
 
 async def test_a_sign_in_makes_tokens_that_identify_the_user(people: People) -> None:
@@ -114,7 +114,7 @@ async def test_secrets_of_accounts_are_stored_as_hashes_alone(
             ).fetchall()
         ]
         for table in tables:
-            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())  # type: ignore[arg-type]
+            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())
             for secret in (GOOD, signed.refresh_token, signed.access_token, cookie, invitation, reset):
                 assert secret not in text, table
 

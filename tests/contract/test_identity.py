@@ -70,7 +70,7 @@ def key(secret: str) -> Credential:
 
 async def refusal(work: object) -> ResponsaError:
     with pytest.raises(ResponsaError) as caught:
-        await work  # type: ignore[misc]
+        await work
     return caught.value
 
 
@@ -85,7 +85,7 @@ def audited(urls: DatabaseUrls) -> list[tuple[str, str, str]]:
 def forget_time(urls: DatabaseUrls, table: str) -> None:
     """Set the expiry of all rows to the past."""
     with psycopg.connect(urls.superuser) as connection:
-        connection.execute(f"UPDATE responsa.{table} SET expire_time = now() - interval '1 second'")  # type: ignore[arg-type]
+        connection.execute(f"UPDATE responsa.{table} SET expire_time = now() - interval '1 second'")
 
 
 async def test_a_key_tells_whose_it_is(identity: Identity) -> None:
@@ -114,7 +114,7 @@ async def test_secrets_are_kept_as_digests_alone(identity: Identity, database_ur
     token, _ = await identity.exchange_code(code)
     with psycopg.connect(database_urls.superuser) as connection:
         for table in ("api_key", "session", "session_code", "audit_event"):
-            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())  # type: ignore[arg-type]
+            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())
             for one in (secret, token, code):
                 assert one not in text
 
@@ -366,7 +366,7 @@ async def test_the_app_role_sees_no_credential_without_its_tenant(
     _, secret = await person(identity)
     async with database.no_tenant() as connection:
         for table in ("api_key", "app_user", "session", "session_code", "audit_event", "tenant"):
-            cursor = await connection.execute(f"SELECT count(*) FROM responsa.{table}")  # type: ignore[arg-type]
+            cursor = await connection.execute(f"SELECT count(*) FROM responsa.{table}")
             assert await cursor.fetchone() == (0,)
         cursor = await connection.execute("SELECT count(*) FROM responsa.find_api_key(%s)", (digest(secret),))
         assert await cursor.fetchone() == (1,)

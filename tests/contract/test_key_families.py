@@ -68,7 +68,7 @@ async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(
     assert (made.parent_id, made.expire_time) == (parent.id, parent.expire_time)
     left, _ = await identity.create_session_code(who)
     forget_time(database_urls, "api_key")
-    fresh = identity_of(identity.store._database)  # pyright: ignore[reportPrivateUsage] -- the same connections
+    fresh = identity_of(identity.store._database)
     assert (await refusal(fresh.authenticate(session))).reason is Reason.CREDENTIAL_EXPIRED
     # A code that nobody's key made is good without one.
     assert (await fresh.exchange_code(left))[0]

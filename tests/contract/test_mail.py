@@ -124,7 +124,7 @@ def everything(urls: DatabaseUrls) -> str:
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('responsa', 'procrastinate')"
         ).fetchall()
         return "".join(
-            str(connection.execute(f"SELECT t::text FROM {schema}.{table} AS t").fetchall())  # type: ignore[arg-type]
+            str(connection.execute(f"SELECT t::text FROM {schema}.{table} AS t").fetchall())
             for schema, table in tables
         )
 

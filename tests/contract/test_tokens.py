@@ -255,7 +255,7 @@ async def test_unknown_kids_cause_one_query_a_second(database: Database) -> None
         calls += 1
         return await load()
 
-    people.store.signing_keys = counted  # type: ignore[method-assign]
+    people.store.signing_keys = counted
     await people.tokens.newest()
     calls = 0
     forged = _foreign(kid="unknown")("", "", "")

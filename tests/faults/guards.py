@@ -226,7 +226,7 @@ def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:
     return change
 
 
-_note = DocumentStore._note  # pyright: ignore[reportPrivateUsage]  # it is replaced below
+_note = DocumentStore._note
 
 
 async def _apart(self: DocumentStore, connection: Any, run: OfRun, operation: Any) -> None:

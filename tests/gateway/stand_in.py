@@ -55,7 +55,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 async def refuse(context: Context, status: Status) -> NoReturn:
-    await context.abort_with_status(rpc_status.to_status(status))  # pyright: ignore[reportUnknownMemberType]
+    await context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError
 
 
@@ -232,25 +232,25 @@ class Operations(operations_pb2_grpc.OperationsServicer):
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
 
-    async def ListOperations(  # pyright: ignore[reportIncompatibleMethodOverride]
+    async def ListOperations(
         self, request: operations_pb2.ListOperationsRequest, context: Context
     ) -> operations_pb2.ListOperationsResponse:
         operations = [operations_pb2.Operation(name=end) for end in self._knowledge.uploads]
         return operations_pb2.ListOperationsResponse(operations=operations, next_page_token=request.name)
 
-    async def GetOperation(  # pyright: ignore[reportIncompatibleMethodOverride]
+    async def GetOperation(
         self, request: operations_pb2.GetOperationRequest, context: Context
     ) -> operations_pb2.Operation:
         operation = operations_pb2.Operation(name=request.name)
         operation.metadata.Pack(document_pb2.IngestMetadata(document="documents/x", passages_done=3))
         return operation
 
-    async def CancelOperation(  # pyright: ignore[reportIncompatibleMethodOverride]
+    async def CancelOperation(
         self, request: operations_pb2.CancelOperationRequest, context: Context
     ) -> Empty:
         return Empty()
 
-    async def DeleteOperation(  # pyright: ignore[reportIncompatibleMethodOverride]
+    async def DeleteOperation(
         self, request: operations_pb2.DeleteOperationRequest, context: Context
     ) -> Empty:
         return Empty()
@@ -322,16 +322,14 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
         options=[("grpc.max_metadata_size", 24_576), ("grpc.absolute_max_metadata_size", 32_768)]
     )
     # Methods that the tests do not call stay unimplemented.
-    knowledge = Knowledge()  # pyright: ignore[reportAbstractUsage]
-    chat = Chat()  # pyright: ignore[reportAbstractUsage]
-    auth = Auth()  # pyright: ignore[reportAbstractUsage]
+    knowledge = Knowledge()
+    chat = Chat()
+    auth = Auth()
     healthy = health.aio.HealthServicer()
     chat_service_pb2_grpc.add_ChatServiceServicer_to_server(chat, server)
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
     knowledge_service_pb2_grpc.add_KnowledgeServiceServicer_to_server(knowledge, server)
-    operations_pb2_grpc.add_OperationsServicer_to_server(  # pyright: ignore[reportUnknownMemberType]
-        Operations(knowledge), server
-    )
+    operations_pb2_grpc.add_OperationsServicer_to_server(Operations(knowledge), server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection(["responsa.chat.v1.ChatService", reflection.SERVICE_NAME], server)
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)

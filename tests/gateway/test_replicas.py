@@ -1,9 +1,5 @@
 """The list of replicas, and a real Envoy that reads its changes while it runs."""
 
-# Calls without stubs have no type information.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
-# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false
-
 from __future__ import annotations
 
 import asyncio
@@ -95,9 +91,9 @@ class Named(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         if handler_call_details.method == WHO:
-            return grpc.unary_unary_rpc_method_handler(self._who)  # pyright: ignore
+            return grpc.unary_unary_rpc_method_handler(self._who)
         if handler_call_details.method == FOLLOW:
-            return grpc.unary_stream_rpc_method_handler(self._follow)  # pyright: ignore
+            return grpc.unary_stream_rpc_method_handler(self._follow)
         return None
 
     async def _who(self, request: bytes, context: object) -> bytes:

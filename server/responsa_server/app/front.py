@@ -22,9 +22,10 @@ from responsa_server.app.resources import Addresses, new_id, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.app.sources import source_administration
 from responsa_server.calls.call import caller
-from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
+from responsa_server.calls.contract import Services, calls_of, health_calls
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
 from responsa_server.calls.interceptors.lasting import CredentialWatch
+from responsa_server.calls.methods import SERVICES
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.parts import Installation, ReportedPart
