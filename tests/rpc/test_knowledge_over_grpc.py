@@ -108,6 +108,18 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
         ("a bad message in mid-stream", [start(), chunk(whole), chunk(b"")], "INVALID_FIELD"),
         ("a chunk too large", [start(), chunk(big + b"x")], "INVALID_FIELD"),
         ("no bytes", [start()], "DOCUMENT_EMPTY"),
+        ("spaces", [start(), chunk(b" \n\t ")], "DOCUMENT_EMPTY"),
+        ("a size of 0", [start(size=0), chunk(whole)], "UPLOAD_INCOMPLETE"),
+        (
+            "a program by another name",
+            [start(), chunk(b"MZ\x90\x00" + bytes(4000))],
+            "DOCUMENT_TYPE_MISMATCH",
+        ),
+        (
+            "a format that is not read",
+            [start(key="a.rtf"), chunk(b"{\\rtf1 hello}")],
+            "DOCUMENT_TYPE_UNSUPPORTED",
+        ),
         ("fewer bytes than announced", [start(size=1000), chunk(whole)], "UPLOAD_INCOMPLETE"),
         ("more bytes than announced", [start(size=10), chunk(whole)], "UPLOAD_INCOMPLETE"),
         ("announced over the limit", [start(size=65 * 1024 * 1024)], "DOCUMENT_TOO_LARGE"),
