@@ -40,7 +40,7 @@ from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.memory_vectors import MemoryVectors
 from tests.contract.shelf import lexical_of, vectors_of
-from tests.unit.knowledge.in_memory import InMemory
+from tests.unit.ingest.in_memory import InMemory
 
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 

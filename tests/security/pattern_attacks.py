@@ -52,9 +52,6 @@ BUILT: Final[dict[str, dict[str, object]]] = {
     "responsa_server.tools.endpoint": {"self": SimpleNamespace(hidden=("q7Vx-2k9",))},
 }
 """Values for the local names of patterns that functions build."""
-HANDED: Final = {"tools.openapi": {"match"}}
-"""How libraries use the patterns that a module hands to them: the methods."""
-
 CUT: Final = {"ingest.formats.number_formats:_TOKEN": 300, "search.citation_check:_BEGINS": 8}
 """The greatest length of a pattern's texts, where the line that uses it cuts them."""
 
@@ -127,7 +124,7 @@ def patterns() -> dict[re.Pattern[Any], tuple[str, set[str]]]:
             methods = {ast.unparse(node.func).removeprefix("re.")}
             if methods == {"compile"}:
                 uses = within if name.startswith("_") else everywhere
-                methods = uses.get(name) or HANDED.get(short, set())
+                methods = uses.get(name, set())
             for pattern in recorded.get((str(module.__file__), node.lineno)) or [evaluated(node, module)]:
                 place, before = found.get(pattern, (f"{short}:{name or node.lineno}", methods))
                 found[pattern] = place, (before | methods if before and methods else set())

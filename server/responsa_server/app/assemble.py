@@ -307,7 +307,7 @@ async def build_agents(
     evidence = knowledge.evidence
     connector = Connector()
     stack.push_async_callback(connector.close)
-    tools = live_tools(settings, database, evidence, connector, knowledge.parser)
+    tools = live_tools(settings, evidence, connector, knowledge.parser)
     stack.push_async_callback(tools.close)
     parts = NodeParts(
         source=evidence,
