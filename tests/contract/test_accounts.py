@@ -29,6 +29,7 @@ from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, U
 from responsa_server.identity import accounts
 from responsa_server.identity.accounts import ADDRESS_REPEAT_SECONDS, Accounts, SignedIn
 from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache, digest
+from responsa_server.identity.passwords import Verified
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import PasswordSettings, Registration, TokenSettings
 from responsa_server.identity.users import UserAdministration
@@ -119,8 +120,18 @@ async def test_secrets_of_accounts_are_stored_as_hashes_alone(
                 assert secret not in text, table
 
 
-async def test_every_failed_sign_in_gets_the_same_reply(people: People) -> None:
+async def test_every_failed_sign_in_gets_the_same_reply_after_one_check_of_a_password(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So neither the reply nor its time tells whether the account exists."""
     await user_of(people)
+    verify, checked = people.passwords.verify, list[str | None]()
+
+    async def counted(stored: str | None, password: str) -> Verified:
+        checked.append(stored)
+        return await verify(stored, password)
+
+    monkeypatch.setattr(people.passwords, "verify", counted)
     await people.identity.create_tenant("rival", "Rival")
     await people.identity.create_user("acme", "No password", "keyless@example.org", Role.USER)
     await people.identity.create_user("acme", "Robot", "robot@example.org", Role.SERVICE)
@@ -128,6 +139,8 @@ async def test_every_failed_sign_in_gets_the_same_reply(people: People) -> None:
         ("acme", "ann@example.org", OTHER),
         ("acme", "ann@example.org", ""),
         ("acme", "", GOOD),
+        ("acme", "nobody@example.org", GOOD),
+        ("no-tenant", "ann@example.org", GOOD),
         ("acme", "keyless@example.org", GOOD),
         ("acme", "robot@example.org", GOOD),
         ("rival", "ann@example.org", GOOD),
@@ -135,6 +148,8 @@ async def test_every_failed_sign_in_gets_the_same_reply(people: People) -> None:
         error = await refusal(people.accounts.login(tenant, email, password, HERE))
         assert (error.reason, error.metadata, error.violations) == (Reason.SIGN_IN_FAILED, {}, ())
         assert "wrong" in error.message
+        assert len(checked) == 1
+        checked.clear()
 
 
 async def test_failed_attempts_are_counted_whether_or_not_the_account_exists(database: Database) -> None:

@@ -95,7 +95,7 @@ async def stolen(program: Program, dice: random.Random, report: Report) -> None:
     report.count("thefts caught")
 
 
-@forms(long=10_000, short=200)
+@forms(long=10_000)
 async def test_refreshes(form: Form, database: Database, request: pytest.FixtureRequest) -> None:
     report = Report("refreshes", form)
     servers = people_of(database), people_of(database)
