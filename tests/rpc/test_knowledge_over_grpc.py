@@ -80,21 +80,6 @@ async def test_composed_and_decomposed_names_are_one_document(served: Served) ->
         await served.bob.CreateDocument(metadata=longer, text=TEXT)
 
 
-async def test_the_result_names_what_was_left_out(served: Served) -> None:
-    head = "Subject: S\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nThe ferry leaves.\n--b\n"
-    mail = f"{head}Content-Type: image/png\nContent-Disposition: attachment; filename=a.png\n\nx\n--b--\n"
-    async with served.house.working():
-        ended = await finished(
-            served,
-            await served.bob.CreateDocument(
-                metadata=document_pb2.DocumentMetadata(source_key="a.eml"), text=mail
-            ),
-        )
-    assert list(result(ended).left_out) == [
-        document_pb2.LeftOut(kind=document_pb2.LEFT_OUT_KIND_EMBEDDED_FILE, count=1)
-    ]
-
-
 async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
     whole = TEXT.encode()
     big = b"x" * 262_144
