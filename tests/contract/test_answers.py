@@ -62,7 +62,7 @@ OFF_TOPIC: Final = [
     "???",
     "Wie hoch ist der Eiffelturm?",
 ]
-UNRELATED: Final = 10_000
+UNRELATED: Final = 4_000
 
 
 @pytest.fixture
