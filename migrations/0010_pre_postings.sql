@@ -146,15 +146,21 @@ CREATE FUNCTION responsa.search_words(
                     SELECT w.hash | l.level FROM unnest(hashes[whole + 1:last], lower[whole + 1:last], floors[whole + 1:last]) AS w (hash, low, high),
                         generate_series(w.low, w.high - 1) AS l (level)) AS keys) AS k,
                 responsa.passages_with(tenant, collection, subjects, documents, k.keys, k.keys, '{}', '{}', queries, weights, mean_length, 1200) AS f;
+            -- If the step was too wide, which of the passages were read is a matter of chance.
+            IF cardinality(more_ids) = 1200 AND drop > 0.3 THEN
+                share := share + drop / 32;
+                drop := drop / 4;
+                CONTINUE;
+            END IF;
             ids := ids || more_ids;
             scores := scores || more_scores;
             floors := lower;
             IF cardinality(more_ids) >= 10 THEN
-                drop := 1;
+                drop := least(drop, 1);
             END IF;
         END LOOP;
         passed := cardinality(ids);
-        FOR round IN 1..6 LOOP
+        FOR round IN 1..8 LOOP
             EXIT WHEN last - whole < 2 OR share <= 0 OR reachable <= tenth OR cardinality(ids) - passed >= 120 * (last - whole);
             share := greatest(share - CASE WHEN cardinality(ids) - passed < 50 THEN 2 ELSE 1 END / 32.0::float8, 0);
             lower := ARRAY(
