@@ -208,8 +208,8 @@ class TermStatistics:
 class LexicalQuery:
     """A full-text query.
 
-    collections: the collections to search. terms, weights: distinct terms and the weight of each, the largest weight first.
-    gate: the number of leading terms that select passages. The remaining terms only rank the selected passages.
+    collections: the collections to search. terms, weights, frequencies: distinct terms, the weight of each, the largest weight first, and in how many
+    passages each occurs, itself or in an alternative. gate: if several collections are searched, the number of leading terms that select passages. The remaining terms only rank the selected passages.
     mean_length: the mean length of the passages, in terms. limit: the maximum number of passages to select.
     alternatives: for each term, the lists of terms of which each counts like the term where all its terms occur; empty
     if no term has alternatives. documents: the documents to search; None means all.
@@ -218,6 +218,7 @@ class LexicalQuery:
     collections: Sequence[str]
     terms: Sequence[str]
     weights: Sequence[float]
+    frequencies: Sequence[int]
     gate: int
     mean_length: float
     limit: int = 50

@@ -657,6 +657,7 @@ def _query(collections: Sequence[str], weights: Weights, documents: DocumentSet 
         collections,
         weights.terms,
         weights.weights,
+        weights.frequencies,
         gate(weights.frequencies),
         weights.mean_length,
         alternatives=[weights.alternatives.get(term, ()) for term in weights.terms]

@@ -56,6 +56,12 @@ _REMOVED_AT_ONCE: Final = 256
 # One statement publishes or deletes all passages of a document. For a large document, this statement may take longer
 # than the usual time limit of a statement.
 _BULK_TIMEOUT: Final = "10min"
+# If the documents of a filter have at most this number of passages, these are read instead of the index of the postings.
+_FEW: Final = 10_000
+# The number of passages of a word whose number is not known. Such a word counts as common.
+_UNKNOWN: Final = 2**31 - 1
+# Only one process may build the index of the postings at a time. No other advisory lock in this database has this number.
+_LOCK: Final = 0x7265_7372
 _UNUSED: Final = ("delete_unused_terms", "delete_unused_terms_of_subjects", "delete_unused_subjects")
 
 
@@ -386,6 +392,27 @@ class PostgresLexicalIndex:
         return await self._database.search(reader, TEXT_PART, statements, self._search_seconds)
 
 
+async def build_postings(url: str) -> bool:
+    """Build the index of the postings if it is missing, as in a database whose passages are older than the index. Returns whether it was built. Meanwhile, words are
+    searched by matches, and documents can be published.
+
+    url: the database's URL with the role that owns the tables. After an interrupted build, the next call starts over.
+    """
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        cursor = await connection.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('responsa.passage_postings')"
+        )
+        if await cursor.fetchone() == (True,):
+            return False
+        await connection.execute("DROP INDEX CONCURRENTLY IF EXISTS responsa.passage_postings")
+        await connection.execute(
+            "CREATE INDEX CONCURRENTLY passage_postings ON responsa.passage"
+            " USING gin (responsa.postings(tenant_id, collection_id, terms, length)) WHERE live"
+        )
+        return True
+
+
 def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[FoundPassage]:
     """The passages of these rows, without pieces, in the order of the ids."""
     found = {
@@ -421,9 +448,13 @@ def _places(rows: Sequence[Sequence[Any]] | None) -> tuple[PlacedBlock, ...]:
 
 def _values(query: LexicalQuery) -> Mapping[str, object]:
     quoted = [_quoted(term) for term in query.terms]
+    words = dict(zip(query.terms, zip(query.weights, query.frequencies, strict=True), strict=True))
     for place, options in enumerate(query.alternatives):
         phrases = ("(" + " & ".join(map(_quoted, option)) + ")" for option in options)
         quoted[place] = " | ".join((quoted[place], *phrases))
+        for option in options:
+            for term in option:
+                words.setdefault(term, (query.weights[place] / len(option), _UNKNOWN))
     return {
         "collections": list(query.collections),
         "wanted": " | ".join(quoted[: query.gate]),
@@ -432,6 +463,10 @@ def _values(query: LexicalQuery) -> Mapping[str, object]:
         "mean_length": max(query.mean_length, 1.0),
         "limit": query.limit,
         "documents": query.documents,
+        "few": query.documents is not None and query.documents.passages <= _FEW,
+        "words": list(words),
+        "word_weights": [weight for weight, _ in words.values()],
+        "frequencies": [frequency for _, frequency in words.values()],
     }
 
 

@@ -195,9 +195,9 @@ WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collectio
 GROUP BY collection_id, term;
 
 -- name: matching
-SELECT passage_id FROM responsa.search_lexical_within(
+SELECT passage_id FROM responsa.search_words(
     %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real, %(limit)s::int,
-    %(documents)b::uuid[]);
+    %(documents)b::uuid[], %(few)s::boolean, %(words)s::text[], %(word_weights)s::real[], %(frequencies)s::int[]);
 
 -- name: documents
 -- The ids, one after the other, and the number of their passages.
