@@ -1,6 +1,6 @@
 """The words of a passage in the compact form that is stored with it, so that a search splits no text into terms.
 
-A term is stored as its code, a checksum of 32 bits. In ten passages, a question meets a wrong term with the same code once in about a million searches.
+A term is stored as its code, a checksum of 32 bits. A question with ten terms meets another term with the same code about once in 25,000 searches.
 
 The form: its version (a byte), the number of sequences (16 bits), the number of different terms (32 bits). Then the codes of the different terms (32 bits each) and how often
 each occurs in the passage (a byte, at most 255). Then the place at which each sequence ends, and the codes of all sequences one after the other (32 bits each). The first sequence is
