@@ -13,8 +13,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.contract import SERVICES
 from responsa_server.calls.interceptors import limits
+from responsa_server.calls.methods import SERVICES
 from responsa_server.identity.credentials import SecretKind, new_secret
 from responsa_server.transports.grpc.handlers import DETAILS
 from responsa_server.transports.grpc.health import HEALTH

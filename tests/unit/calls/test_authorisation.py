@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
 import pytest
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
@@ -12,9 +9,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from responsa_server.calls import authorisation
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.contract import SERVICES
+from responsa_server.calls.methods import SERVICES
 from responsa_server.transports.grpc.health import HEALTH
 
 STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
@@ -34,12 +30,12 @@ def test_every_method_that_is_served_has_a_rule_and_no_other() -> None:
     assert served == set(RULES)
 
 
-def test_no_method_has_two_rules() -> None:
-    """A key that a dict literal repeats would silently get the last rule."""
-    tree = ast.parse(Path(authorisation.__file__).read_text(encoding="utf-8"))
-    (table,) = (one for one in ast.walk(tree) if isinstance(one, ast.Dict))
-    written = [ast.dump(key) for key in table.keys if key is not None]
-    assert len(written) == len(set(written)) == len(RULES)
+def test_administrative_methods_are_for_administrators() -> None:
+    rules = {method: rule for method, rule in RULES.items() if method.startswith("/responsa.admin.")}
+    assert {method.rpartition("/")[2] for method, rule in rules.items() if rule is Rule.SERVICE} == {
+        "NotifySubjectChanged"
+    }
+    assert set(rules.values()) == {Rule.ADMIN, Rule.OWNER, Rule.SERVICE}
 
 
 def test_only_sign_in_health_and_reflection_are_public() -> None:
