@@ -1,4 +1,4 @@
--- Words find passages by how strongly the passages have them, so that a search of common words reads a bounded number of passages (ADR 0066).
+-- Words find passages by how strongly the passages have them, so that a search of common words reads a bounded number of passages (ADR 0067).
 
 GRANT CREATE ON SCHEMA responsa TO responsa_search; -- a function's owner must be allowed to create in its schema
 
