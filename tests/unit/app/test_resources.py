@@ -23,7 +23,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("role", [ServeRole.ALL, ServeRole.RPC])
+@pytest.mark.parametrize("role", [ServeRole.ALL, ServeRole.ANSWERS, ServeRole.RPC])
 def test_without_a_word_it_is_the_sockets_in_the_data_folder(tmp_path: Path, role: ServeRole) -> None:
     layout = Layout.of(tmp_path)
     found = listens(tmp_path, role=role)
@@ -38,9 +38,10 @@ def test_who_names_a_place_for_calls_has_none_for_the_page_unless_it_names_that_
 
 
 def test_a_worker_listens_nowhere_unless_it_is_told_to(tmp_path: Path) -> None:
-    assert listens(tmp_path, role=ServeRole.WORKER) == Addresses(None, None)
-    health = listens(tmp_path, role=ServeRole.WORKER, grpc_listen="127.0.0.1:9001", http_listen="127.0.0.1:1")
-    assert health == Addresses(TcpAddress("127.0.0.1", 9001), None)
+    for role in (ServeRole.WORKER, ServeRole.JOBS):
+        assert listens(tmp_path, role=role) == Addresses(None, None)
+    health = listens(tmp_path, role=ServeRole.JOBS, grpc_listen="127.0.0.1:9001", http_listen="127.0.0.1:1")
+    assert health == Addresses(TcpAddress("127.0.0.1", 9001), TcpAddress("127.0.0.1", 1))
 
 
 @pytest.mark.parametrize("setting", ["grpc_listen", "http_listen"])
