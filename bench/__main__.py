@@ -15,6 +15,7 @@ from bench import (
     answering,
     engine,
     gateway,
+    growing,
     holding,
     ingestion,
     langgraph_server,
@@ -41,6 +42,7 @@ SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "sockets": sockets.measure,
     "ingestion": ingestion.measure,
     "search": searching.measure,
+    "growth": growing.measure,
     "held": holding.measure_held,
     "idle": holding.measure_idle,
 }
