@@ -235,7 +235,7 @@ async def _apart(self: DocumentStore, connection: Any, run: OfRun, operation: An
 
 
 def _relaxed() -> None:
-    for name in ("_APP", "_LOG", "_WRITER"):
+    for name in ("_APP", "_TURNS", "_LOG", "_WRITER"):
         setattr(database, name, f"{getattr(database, name)} -c synchronous_commit=off")
 
 

@@ -3,50 +3,10 @@
 from __future__ import annotations
 
 import grpc
-from google.protobuf import json_format
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa_server.domain.agents import AgentProblem
 from tests.rpc.served import Served, failed
-
-
-async def test_agents_are_listed_by_name(served: Served) -> None:
-    async def names(**asked: object) -> list[str]:
-        found = await served.bob.ListAgents(**asked)
-        return [agent.name for agent in found.agents]
-
-    assert await names() == ["agents/default", "agents/other"]
-    assert await names(order_by="name desc") == ["agents/other", "agents/default"]
-    for text, count in (
-        ("display_name = Rivers", 1),
-        ("display_name != Rivers", 1),
-        ("display_name : RIVERS", 2),
-        ("display_name : *", 2),
-        ("display_name < P", 1),
-        ("display_name <= Rivers", 2),
-        ("display_name > 'Other rivers'", 1),
-        ("display_name >= 'Other rivers' AND display_name != Rivers", 1),
-    ):
-        assert len(await names(filter=text)) == count, text
-
-
-async def test_an_agent_tells_what_it_can_be_asked_with(served: Served) -> None:
-    found = await served.bob.GetAgent(name="agents/other")
-    assert json_format.MessageToDict(found, preserving_proto_field_name=True) == {
-        "name": "agents/other",
-        "display_name": "Other rivers",
-        "description": "Longer ones.",
-        "version": "agents/other/versions/7",
-        # The server adds the caller's records to the schema. A list returns the schema without these records.
-        "parameters_schema": {"properties": {"level": {"enum": ["low", "high"]}}, "title": "acme"},
-        "examples": ["How long is it?"],
-        "collections": ["collections/atlas"],
-        "models": ["scripted:strong"],
-        "history_messages": 4,
-    }
-    listed = await served.bob.ListAgents()
-    assert [agent.is_default for agent in listed.agents] == [True, False]
-    assert "title" not in listed.agents[1].parameters_schema
 
 
 async def test_parameters_with_what_cannot_be_kept(served: Served) -> None:

@@ -80,21 +80,6 @@ async def test_composed_and_decomposed_names_are_one_document(served: Served) ->
         await served.bob.CreateDocument(metadata=longer, text=TEXT)
 
 
-async def test_the_result_names_what_was_left_out(served: Served) -> None:
-    head = "Subject: S\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nThe ferry leaves.\n--b\n"
-    mail = f"{head}Content-Type: image/png\nContent-Disposition: attachment; filename=a.png\n\nx\n--b--\n"
-    async with served.house.working():
-        ended = await finished(
-            served,
-            await served.bob.CreateDocument(
-                metadata=document_pb2.DocumentMetadata(source_key="a.eml"), text=mail
-            ),
-        )
-    assert list(result(ended).left_out) == [
-        document_pb2.LeftOut(kind=document_pb2.LEFT_OUT_KIND_EMBEDDED_FILE, count=1)
-    ]
-
-
 async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
     whole = TEXT.encode()
     big = b"x" * 262_144
@@ -108,6 +93,18 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
         ("a bad message in mid-stream", [start(), chunk(whole), chunk(b"")], "INVALID_FIELD"),
         ("a chunk too large", [start(), chunk(big + b"x")], "INVALID_FIELD"),
         ("no bytes", [start()], "DOCUMENT_EMPTY"),
+        ("spaces", [start(), chunk(b" \n\t ")], "DOCUMENT_EMPTY"),
+        ("a size of 0", [start(size=0), chunk(whole)], "UPLOAD_INCOMPLETE"),
+        (
+            "a program by another name",
+            [start(), chunk(b"MZ\x90\x00" + bytes(4000))],
+            "DOCUMENT_TYPE_MISMATCH",
+        ),
+        (
+            "a format that is not read",
+            [start(key="a.rtf"), chunk(b"{\\rtf1 hello}")],
+            "DOCUMENT_TYPE_UNSUPPORTED",
+        ),
         ("fewer bytes than announced", [start(size=1000), chunk(whole)], "UPLOAD_INCOMPLETE"),
         ("more bytes than announced", [start(size=10), chunk(whole)], "UPLOAD_INCOMPLETE"),
         ("announced over the limit", [start(size=65 * 1024 * 1024)], "DOCUMENT_TOO_LARGE"),

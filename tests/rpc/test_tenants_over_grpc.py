@@ -65,19 +65,6 @@ async def test_the_first_administrator_registers_with_the_code(served: Served) -
     assert [audit_event.actor for audit_event in own.audit_events] == [served.ann.name]
 
 
-async def test_the_first_administrator_has_a_key_at_once(served: Served) -> None:
-    made = await served.ann.CreateTenant(tenant_id="new", administrator_name="Ada")
-    signed_in = served.sending(bearer(made.api_key_secret))
-    me = await signed_in.GetMe()
-    assert (me.name, me.role, me.tenant) == (
-        made.administrator.name,
-        user_pb2.USER_ROLE_ADMIN,
-        "tenants/new",
-    )
-    error = await failed(signed_in.GetTenant(name="tenants/new"))
-    assert error.reason == "ROLE_REQUIRED"
-
-
 async def test_a_suspended_tenants_calls_and_streams_end_on_every_server(
     pair: tuple[Served, Served], database: Database
 ) -> None:

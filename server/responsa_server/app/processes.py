@@ -53,7 +53,7 @@ def processes(settings: Settings, machine: Machine, *, connections: int | None =
     wanted = 1 if cpus <= 2 else max(2, round(cpus * _SERVERS_PER_CPU))
 
     def needed(servers: int) -> int:
-        calls, jobs = 2 * settings.database_pool + 7, 2 * settings.ingestion.concurrency + 10
+        calls, jobs = 2 * settings.database_pool + 11, 2 * settings.ingestion.concurrency + 10
         every = calls + (0 if ingests else jobs)
         return servers * every + (calls + jobs if ingests else 0) + (calls + jobs) + _OTHER_CONNECTIONS
 

@@ -302,7 +302,7 @@ class Settings(BaseSettings):
         default=10,
         ge=2,
         le=200,
-        description="The maximum number of connections in each of the two large pools of a process. Each process opens up to seven further connections, four of them for checking credentials.",
+        description="The maximum number of connections in each of the two large pools of a process. Each process opens up to eleven further connections: four to check credentials, four for the beginnings and ends of turns.",
     )
     redis_url: RedisUrl | None = Field(
         default=None,

@@ -98,21 +98,6 @@ class Router(Node[RouterInput, RouterOutput]):
         return RouterOutput(intent="chat" if given.question.startswith("Hello") else "qa", confidence=1.0)
 
 
-class TextOfGrades(NodeModel):
-    ranking: str
-
-
-class Spoiler(Node[RouterInput, TextOfGrades]):
-    """Writes a field with a type that differs from the type that other nodes write to this field."""
-
-    name = "spoiler"
-    input_model = RouterInput
-    output_model = TextOfGrades
-
-    async def process(self, given: RouterInput, run: Run) -> TextOfGrades:
-        return TextOfGrades(ranking="")
-
-
 TEST_KINDS = {
     **KINDS,
     "router": NodeKind(
@@ -120,10 +105,8 @@ TEST_KINDS = {
         RouterInput,
         RouterOutput,
         RouterOptions,
-        values=lambda options: {"intent": [*options.intents, "out_of_scope"]},
         labels=lambda options: options.intents,
     ),
-    "spoiler": NodeKind(lambda _, __, ___: Spoiler(), RouterInput, TextOfGrades),
 }
 
 

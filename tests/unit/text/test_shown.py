@@ -22,7 +22,6 @@ from responsa_server.text.shown import (
     is_header,
     shown_blocks,
     shown_code,
-    shown_item,
     shown_prose,
     shown_row,
 )
@@ -101,19 +100,6 @@ def test_prose_keeps_its_markdown_and_loses_the_marks_of_its_site(source: str, s
 def test_the_beginning_of_a_sentence_begins_no_block() -> None:
     assert shown_prose("# of items", QuoteOrigin()) == "\\# of items"
     assert shown_prose("- 3 degrees<br>+ 4", QuoteOrigin()) == "\\- 3 degrees  \n\\+ 4"
-
-
-@pytest.mark.parametrize(
-    ("source", "indent", "shown"),
-    [
-        ("* one\n  *more*", 0, "- one *more*"),
-        ("3) do it\n   now", 0, "3. do it now"),
-        ("- [x] **done**: yes\n      indeed\n    - below", 2, "- **done**: yes indeed\n  - below"),
-        ("a later part of a long item", 2, "a later part of a long item"),
-    ],
-)
-def test_items_have_one_kind_of_mark(source: str, indent: int, shown: str) -> None:
-    assert shown_item(source, QuoteOrigin(indent=indent)) == shown
 
 
 @pytest.mark.parametrize(
@@ -210,7 +196,6 @@ HOSTILE = st.lists(
 def test_no_markdown_shows_html_or_an_image(text: str) -> None:
     for made in (
         shown_prose(text, QuoteOrigin()),
-        shown_item(f"- {text}", QuoteOrigin()),
         shown_blocks(text, QuoteOrigin()),
         shown_row(f"| {text.replace(chr(10), ' ')} |", QuoteOrigin(header=["<b>"])),
     ):
@@ -232,7 +217,7 @@ def test_no_markdown_shows_html_or_an_image(text: str) -> None:
 )
 def test_hostile_text_takes_bounded_time(text: str) -> None:
     begun = time.process_time()
-    for show in (shown_prose, shown_item, shown_blocks, shown_code, shown_row):
+    for show in (shown_prose, shown_blocks, shown_code, shown_row):
         check(show(text, QuoteOrigin()))
     assert time.process_time() - begun < 30
 
