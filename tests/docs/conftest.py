@@ -21,7 +21,7 @@ LOADED = ("overview.md", "python-client.md")
 
 @pytest.fixture(scope="session")
 def manual() -> Iterator[Instance]:
-    """An instance with a part of its docs, and with the settings that the pages give."""
+    """An instance as shipped, with a part of its docs, and with the settings that the pages give."""
     # The home is not in pytest's folder, because the paths of sockets must stay short.
     folder = Path(tempfile.mkdtemp(prefix="rsd-"))
     (folder / "docs").mkdir()
@@ -33,7 +33,7 @@ def manual() -> Iterator[Instance]:
         "RESPONSA_MODELS__SCRIPTED": "true",
     }
     try:
-        with running(Instance(folder / "home", free_port(), settings)) as one:
+        with running(Instance(folder / "home", free_port(), settings, new=True)) as one:
             yield one
     finally:
         shutil.rmtree(folder)
