@@ -29,6 +29,7 @@ from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
     as_json,
+    can_move_cursor,
     going_on,
     print_error,
     print_json,
@@ -49,7 +50,6 @@ from responsa_server.cli.rendering import (
     tool_line,
 )
 from responsa_server.cli.session import open_client
-from responsa_server.cli.terminal import can_move_cursor
 
 _MAX_STDIN = 1024 * 1024
 

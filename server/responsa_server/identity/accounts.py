@@ -36,7 +36,7 @@ from responsa_server.domain.errors import (
     Reason,
     Unauthenticated,
 )
-from responsa_server.domain.mail import Mail, MailKind
+from responsa_server.domain.notifications import Mail, MailKind
 from responsa_server.domain.people import (
     ANONYMOUS,
     AuditEvent,

@@ -25,7 +25,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.accounts import Invitation
+from responsa_server.domain.accounts import ExternalIdentity, Invitation
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -39,7 +39,6 @@ from responsa_server.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from responsa_server.domain.openid import ExternalIdentity
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange
 from responsa_server.identity.accounts import RECENT_SECONDS, SignedIn, begin_browser_session
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, well_formed

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.models import ModelError, ModelFault
-from responsa_server.domain.reranking import Reranked
+from responsa_server.domain.models import ModelError, ModelFault, Reranked
 from responsa_server.providers.http_model import shown
 from responsa_server.providers.minilm import silent_onnxruntime
 

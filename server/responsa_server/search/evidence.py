@@ -13,7 +13,7 @@ from itertools import chain, pairwise
 from sys import getsizeof
 from typing import Final
 
-from responsa_server.domain.lru import LruCache
+from responsa_server.domain.cache import LruCache
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
 from responsa_server.text.lexical import Analyzer

@@ -20,9 +20,8 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.agents.config.build import BuildContext, BuildFailed, Built, ConfiguredAgent, build
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
-from responsa_server.agents.config.content import ENGINE, ContentBroken, new_version, unpacked
+from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerVersion, new_version, unpacked
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
-from responsa_server.agents.config.former import FormerVersion
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.domain import names

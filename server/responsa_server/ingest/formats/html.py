@@ -18,11 +18,10 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
-from responsa_server.ingest.formats.html_content import Content, content_of
-from responsa_server.ingest.formats.html_tree import is_shown, steps
+from responsa_server.ingest.formats.html_content import Content, content_of, is_shown, steps
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
-from responsa_server.text.contents import contents_lines
+from responsa_server.text.headed import contents_lines
 from responsa_server.text.inline import Form, marked, settled, unmarked
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.

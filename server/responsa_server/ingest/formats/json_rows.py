@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.rows import MAX_NAME_CHARS, RowWriter, lines
+from responsa_server.ingest.formats.csv_rows import MAX_NAME_CHARS, RowWriter, lines
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import ParsedDocument
 

@@ -16,8 +16,7 @@ from typing import Any, Final, cast
 import olefile
 
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.eml import header, parsed_message
-from responsa_server.ingest.formats.mail import Mail, MailPart
+from responsa_server.ingest.formats.eml import Mail, MailPart, header, parsed_message
 from responsa_server.ingest.sniff import CHARSETS, Original
 from responsa_server.text.canonical import ParsedDocument, one_line
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from responsa_server.text.dates import DAYS, MONTHS
+from responsa_server.text.canonical import DAYS, MONTHS
 
 Shown = Callable[[float], str]
 

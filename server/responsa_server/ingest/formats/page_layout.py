@@ -17,7 +17,7 @@ from typing import cast
 
 from responsa_server.ingest.formats.blocks import line_of_cells
 from responsa_server.text.canonical import BlockKind
-from responsa_server.text.contents import contents_lines
+from responsa_server.text.headed import contents_lines
 from responsa_server.text.headers import SAMPLE_ROWS, header_rows
 
 HYPHEN = "\ufffe"
