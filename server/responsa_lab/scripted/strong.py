@@ -184,7 +184,6 @@ class Sentence:
 
     @property
     def cited(self) -> str:
-        """The sentence with its citation mark."""
         return f"{self.text} [{self.number}]"
 
 
@@ -337,7 +336,6 @@ class Calling:
 
 
 def _cited(result: str) -> str:
-    """The result without the numbers of its sources, followed by the last of them."""
     numbers = _NUMBER.findall(result)
     return _NUMBER.sub("", result) + (f" [{numbers[-1]}]" if numbers else "")
 

@@ -213,7 +213,6 @@ class Silent:
 
 
 def _answers(settings: Settings) -> str:
-    """Return the names of the models that answer by default."""
     return ", ".join((*settings.models.default, PASSAGES))
 
 

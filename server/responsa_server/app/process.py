@@ -162,21 +162,16 @@ def freeze() -> None:
 
 
 class _Lines:
-    """The output of one logger."""
-
     def __init__(self, name: str = "") -> None:
         self.name = name
 
     def msg(self, line: str) -> None:
-        """Have a line written."""
         LOG.put(line)
 
     debug = info = warning = error = critical = msg
 
 
 class _Records(logging.Handler):
-    """Sends the records of the standard library to the log."""
-
     def emit(self, record: logging.LogRecord) -> None:
         try:
             LOG.put(self.format(record))

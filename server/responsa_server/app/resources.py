@@ -255,7 +255,6 @@ class Disks:
         return self._full
 
     def holds_full(self, folder: Path) -> bool:
-        """Whether the disk of this one of the folders is full."""
         return folder in self.full()
 
     async def check(self) -> PartReport:

@@ -216,9 +216,7 @@ class Front(Protocol):
         """Refuse new calls, and wait at most `grace_seconds` for running calls to end."""
         ...
 
-    async def close(self) -> None:
-        """Stop serving. Repeatable."""
-        ...
+    async def close(self) -> None: ...
 
 
 @contextmanager

@@ -190,7 +190,6 @@ def search(
 
 
 def _lines(file: TextIO | None) -> list[list[str]]:
-    """The lines of a file with searches, without empty lines."""
     try:
         lines = [] if file is None else file.read().splitlines()
     except UnicodeDecodeError:

@@ -12,9 +12,7 @@ class Cache(Protocol):
     nothing.
     """
 
-    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        """Return the entries with these keys. Missing keys are left out."""
-        ...
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]: ...
 
     async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
         """Store entries for at most this many seconds, if possible."""
@@ -39,7 +37,6 @@ class LruCache(Generic[Key, Value]):
 
     @property
     def size_bytes(self) -> int:
-        """The sizes of all entries together."""
         return self._size
 
     def get(self, key: Key) -> Value | None:

@@ -301,7 +301,6 @@ class Operation:
 
     @property
     def done(self) -> bool:
-        """Whether the operation has ended."""
         return self.stage is IngestStage.DONE
 
     @property
@@ -319,9 +318,7 @@ class StoredBytes(Protocol):
     """Bytes that are read in pieces, because they may be too many to hold in memory. Reads may take time; use it in one thread at a time."""
 
     @property
-    def size(self) -> int:
-        """The number of bytes."""
-        ...
+    def size(self) -> int: ...
 
     @property
     def sha256(self) -> bytes:
@@ -520,9 +517,7 @@ class Ingestions(Protocol):
         """
         ...
 
-    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
-        """Store the canonical text and set the stage to EMBEDDING."""
-        ...
+    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None: ...
 
     async def write(
         self, claim: IngestClaim, passages: Sequence[NewPassage], passages_done: int | None

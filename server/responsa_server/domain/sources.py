@@ -59,7 +59,6 @@ class DatabaseConnection:
     columns: int = 100
 
     def granted(self, tenant_id: str) -> bool:
-        """Whether the tenant may use the connection."""
         return "*" in self.tenants or tenant_id in self.tenants
 
 
@@ -180,7 +179,6 @@ class SourceDocument:
     metadata: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def source_key(self, source_id: str) -> str:
-        """The key of the document in its collection."""
         return f"{source_id}/{self.kind}/{self.key}.md"
 
 

@@ -498,7 +498,6 @@ class Accounts:
             )
 
     def _new_mail(self, tenant_id: str, kind: MailKind, email: str) -> tuple[Mail, bytes]:
-        """Build a mail. Returns it and the digest of its code."""
         mail = Mail(self._identity.new_id(), tenant_id, kind, email)
         return mail, digest(code_of(self._tokens.secret, kind, mail.id))
 

@@ -62,7 +62,6 @@ class Hold:
         self._release = release
 
     def release(self) -> None:
-        """Stop counting."""
         self._release(self)
 
 
@@ -339,7 +338,6 @@ class Limiter:
                 await self._store.give_back_message(who, turn_id)
 
     async def close(self) -> None:
-        """Stop counting, and release what this process still holds."""
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)

@@ -182,13 +182,11 @@ class Mailing:
 
 
 def _runs(mail: Mail) -> str:
-    """The runs that a notice reports."""
     source = f"the source {mail.about}" if mail.about else "a source"
     return f"A run of {source}" if mail.events == 1 else f"{mail.events:,} runs of {source}"
 
 
 def _link(page: str) -> str:
-    """The page's address, to which a fragment is appended."""
     return page if "?" in page else f"{page}/"
 
 

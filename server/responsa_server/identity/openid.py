@@ -118,8 +118,6 @@ class OpenIdOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """The browser's session when the sign-in began."""
-
     tenant_id: str
     user_id: str
     session_id: str
@@ -579,7 +577,6 @@ class OpenId:
     async def _record(
         self, provider: OpenIdProvider, tenant_id: str, error: ResponsaError, origin: Origin
     ) -> None:
-        """Write a refused sign-in to the audit log."""
         actor = names.oidc_provider(provider.name)
         event = AuditEvent.of_origin(
             origin, tenant_id, actor, "session.create", actor, outcome=error.reason.value

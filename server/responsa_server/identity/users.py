@@ -190,7 +190,6 @@ class Erasing:
             return pause_after(attempts)
 
     async def _go_on(self, tenant_id: str, user_id: UUID) -> bool:
-        """Erase what is left. Returns whether the erasing has ended."""
         stage = await self._store.stage(tenant_id, user_id)
         if stage is None or stage.ended:
             return True

@@ -157,8 +157,6 @@ class Gist:
 
 @dataclass(slots=True)
 class _Words:
-    """The weight of each term of a text, and how often each word stands for it."""
-
     weights: Counter[str] = field(default_factory=Counter[str])
     forms: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
 
@@ -246,8 +244,6 @@ READ_BYTES: Final = 12 * 1024
 
 
 class _Entry(NodeModel):
-    """The form of the model's answer."""
-
     summary: str
     keywords: tuple[str, ...]
 
@@ -302,8 +298,6 @@ _CUT_BEFORE: Final = (BlockKind.HEADING, BlockKind.PARAGRAPH, BlockKind.QUOTE)
 
 
 class _Begins(NodeModel):
-    """The form of the model's answer."""
-
     begins: tuple[int, ...]
 
 

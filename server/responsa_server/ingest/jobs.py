@@ -218,7 +218,6 @@ class Ingest:
     async def _embed(
         self, task: IngestTask, indexer: Indexer, title: str, cut: CutDocument
     ) -> Sequence[NewPassage]:
-        """Store all passages but the last ones, and return these."""
         claim = task.claim
         identity = DocumentIdentity(
             claim.tenant_id,
@@ -284,7 +283,6 @@ class VectorPublishing:
         self._vectors = vectors
 
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Begin an attempt, and remove the vectors of earlier attempts."""
         task = await self._ingestions.begin(tenant_id, operation_id)
         if task is not None:
             claim = task.claim
@@ -292,15 +290,12 @@ class VectorPublishing:
         return task
 
     async def original(self, claim: IngestClaim, start: int, count: int) -> bytes:
-        """Pass bytes of the original on."""
         return await self._ingestions.original(claim, start, count)
 
     async def unchanged(self, claim: IngestClaim, parser: str) -> None:
-        """Pass the end of the operation on. The version has no vectors."""
         await self._ingestions.unchanged(claim, parser)
 
     async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
-        """Pass the parsed text on. This step has no vectors."""
         await self._ingestions.parsed(claim, text, passages_total)
 
     async def write(
@@ -334,7 +329,6 @@ class VectorPublishing:
         return searched
 
     async def fail(self, claim: IngestClaim, error: ResponsaError) -> None:
-        """End the operation with an error, and remove the vectors of its attempts."""
         await self._ingestions.fail(claim, error)
         await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, claim.epoch + 1)
 
@@ -422,11 +416,9 @@ class KnowledgeJobs:
 
     @property
     def alive(self) -> bool:
-        """Whether jobs are being taken."""
         return self._task is not None and not self._task.done()
 
     async def check(self) -> PartReport:
-        """Report whether uploaded documents are being read."""
         if self.alive:
             return PartReport(Health.OK)
         return PartReport(
@@ -514,7 +506,6 @@ class KnowledgeJobs:
 
 
 def _public(error: Exception, operation_id: UUID) -> ResponsaError:
-    """The error that callers see when every attempt has failed."""
     if isinstance(error, ParserUnavailable):
         return Unavailable(
             Reason.PART_UNAVAILABLE,

@@ -69,7 +69,7 @@ class HttpReranker(JsonServer, abc.ABC):
 
     @abc.abstractmethod
     def _request(self, model: str, query: str, texts: Sequence[str]) -> Mapping[str, object]:
-        """The body of a request."""
+        pass
 
     @abc.abstractmethod
     def _read(self, answer: Any) -> RerankAnswer:

@@ -92,7 +92,6 @@ class Provider:
 
     @property
     def tools(self) -> bool:
-        """Whether its models can request tools."""
         return self.server.tools and not self.small
 
     @cached_property
@@ -133,7 +132,6 @@ class ModelTable:
         self._chains: dict[Sequence[str], ModelChain] = {}
 
     async def close(self) -> None:
-        """Closes the connections of all adapters."""
         await asyncio.gather(*(adapter.close() for adapter in self._adapters.values()))
 
     def chain(self, names: Sequence[str]) -> ModelChain | None:

@@ -267,7 +267,6 @@ class SourceMapping:
         return f"{f'line {line}: ' if line else ''}queries.{query}.{field}"
 
     def bodies(self, kind: str) -> Sequence[str]:
-        """The templates of a kind of documents."""
         return [body for _, body in _bodies(kind, self._documents[kind])]
 
     def document(self, kind: str, row: Mapping[str, object]) -> SourceDocument:
@@ -421,7 +420,6 @@ def _of_document(
 
 
 def _bodies(kind: str, document: DocumentTable) -> Sequence[tuple[Key, str]]:
-    """The templates of a kind of documents, with their keys."""
     fields = [
         (("documents", kind, field), cast("str", getattr(document, field)))
         for field in ("key", "title", "subject", "uri", "text")

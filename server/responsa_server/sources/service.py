@@ -113,7 +113,6 @@ class SourceAdministration:
 
 
 def _reads_one_subject(text: str) -> bool:
-    """Whether a mapping has a query for one subject."""
     mapping, _ = read_mapping(text) if "one_subject" in text else (None, ())
     return mapping is not None and any(query.one_subject for query in mapping.queries)
 

@@ -144,7 +144,6 @@ class _Plan:
         )
 
     def documents(self, some: Sequence[DocumentKey]) -> Sequence[SourceDocument]:
-        """Read documents from the file."""
         made: list[SourceDocument] = []
         for at in some:
             self.file.seek(self.places[at])

@@ -68,10 +68,6 @@ IN_FILES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         ],
         ["prompts/hello.md: the template produces no text; write some."],
     ),
-    "22 unknown filter": (
-        [("prompts/write.md", "{{ question }}", "{{ question | uper }}")],
-        ["prompts/write.md:7: templates have no filter “uper”. Did you mean “upper”?"],
-    ),
     "22 unknown schema": (
         [("prompts/write.md", "variables = { question", 'schema = "intnt"\nvariables = { question')],
         [

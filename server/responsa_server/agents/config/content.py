@@ -64,13 +64,11 @@ class Content(BaseModel):
     examples: Annotated[dict[str, str], Field(default_factory=dict)]
 
     def sources(self) -> Mapping[str, PromptSource]:
-        """The prompts, by name."""
         return {
             name: PromptSource(one.file, one.front, one.body, one.line) for name, one in self.prompts.items()
         }
 
     def parts(self) -> Mapping[str, Partial]:
-        """The partials, by name."""
         return {name: Partial(file, text) for name, (file, text) in self.partials.items()}
 
 

@@ -186,7 +186,6 @@ class LiveAgents:
         self._warm(self._snapshot.configured.values())
 
     async def close(self) -> None:
-        """Stop polling and reloading."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -234,11 +233,9 @@ class LiveAgents:
 
     @property
     def versions(self) -> Sequence[str]:
-        """The names of all versions in memory."""
         return list(self._snapshot.versions)
 
     def cards(self) -> Sequence[AgentCard]:
-        """The cards of all agents, by id."""
         return [self._with_missing_tools(card) for card in self._snapshot.cards.values()]
 
     def card(self, identity: str) -> AgentCard:
@@ -249,7 +246,6 @@ class LiveAgents:
         return self._with_missing_tools(self._snapshot.cards[wanted])
 
     def _with_missing_tools(self, card: AgentCard) -> AgentCard:
-        """The card as the tools are declared now."""
         if self._options.tools is None or not card.tools:
             return card
         known = {*self._options.tools.names, EVERY_TOOL}
@@ -474,7 +470,6 @@ def problem_lines(one: Reloaded) -> Iterator[str]:
 
 
 def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
-    """The effect of a reload on each agent, sorted by id. Removed agents are included."""
     found: list[Reloaded] = []
     for name in sorted({*before.configured, *after.configured, *after.problems}):
         if name in after.problems:
@@ -529,7 +524,6 @@ def _built(scanned: Sequence[ScannedAgent], context: BuildContext) -> Mapping[st
 
 
 async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
-    """Train the agents' classifiers, one agent after the other."""
     for agent in agents:
         try:
             await agent.train()

@@ -58,7 +58,6 @@ class CitationCheckerOptions(NodeOptions):
 
     @property
     def stream(self) -> bool:
-        """Whether the node sends the text."""
         return self.hold
 
 
@@ -178,7 +177,6 @@ def _listed(sentences: Sequence[str]) -> str:
 
 
 def _without_source(text: str, found: Sequence[Claimed]) -> Sequence[str]:
-    """The sentences that have a figure and name no passage."""
     data = text.encode()
     return [
         sentence.strip()
@@ -193,7 +191,6 @@ def _without_source(text: str, found: Sequence[Claimed]) -> Sequence[str]:
 
 
 def _collections(quotes: Iterable[Quote]) -> tuple[str, ...]:
-    """The collections of the quoted documents."""
     return tuple(
         dict.fromkeys(quote.passage.collection_id for quote in quotes if quote.passage.origin is None)
     )
@@ -237,7 +234,6 @@ class CodeChecker(Node[CodeCheckerModel, CodeCheckerOutput]):
         self._most_bytes = table.context_bytes
 
     async def process(self, given: CodeCheckerModel, run: Run) -> CodeCheckerOutput:
-        """Compare each block of code with the passages, and send the note."""
         blocks = fenced_code(given.text)
         note = ""
         if blocks and given.complete:
@@ -273,12 +269,10 @@ def code_note(count: int, own: Sequence[int]) -> str:
 
 
 def _lines(text: str) -> Sequence[str]:
-    """The lines with a visible character, without white space around them."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _within(block: Sequence[str], text: Sequence[str]) -> bool:
-    """Whether the lines of a block follow each other in a text."""
     size = len(block)
     return any(list(text[place : place + size]) == list(block) for place in range(len(text) - size + 1))
 

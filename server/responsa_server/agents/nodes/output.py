@@ -46,7 +46,6 @@ class Output(Node[OutputModel, OutputModel]):
         self.name = name
 
     async def process(self, given: OutputModel, run: Run) -> OutputModel:
-        """Send the text."""
         emit_text(given.text, run)
         return given
 

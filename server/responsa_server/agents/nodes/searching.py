@@ -352,7 +352,6 @@ class Gather(Node[GatherInput, GatherOutput]):
         self._source = source
 
     async def process(self, given: GatherInput, run: Run) -> GatherOutput:
-        """Add the sources to the evidence."""
         question = given.standalone_question or given.question
         added = found_sources(given.results[given.gathered :])
         evidence = await self._source.with_sources(question, given.evidence, added)

@@ -182,7 +182,6 @@ class TextWriter:
         return BlockKind.QUOTE if self.quotes else BlockKind.PARAGRAPH
 
     def write(self, text: str, kind: BlockKind) -> None:
-        """Append a separator and a block."""
         if self.contents:
             text = "\n".join(line for line in text.split("\n") if line not in self.contents)
         if not text:
@@ -199,7 +198,6 @@ class TextWriter:
                 self.blocks.write(text, kind)
 
     def end_cell(self, table: OpenTable, cell: Cell) -> None:
-        """Add the cell, with its text on one line, to its row."""
         cell.text = self.take().replace("\n", " ")
         table.rows[-1].append(cell)
         table.cell = None
@@ -349,7 +347,6 @@ def _form(tag: str, node: LexborNode, above: Form) -> Form:
 
 
 def _math(top: LexborNode) -> Element:
-    """An equation as `linear` reads it."""
     builder = TreeBuilder()
     for node, entering in steps(top, lambda _: True):
         tag = node.tag or ""
@@ -446,6 +443,5 @@ def _leave(tag: str, writer: TextWriter) -> None:
 
 
 def _whole(node: LexborNode, name: str, default: int) -> int:
-    """An attribute as an integer."""
     value = node.attributes.get(name) or ""
     return int(value) if re.fullmatch(r"-?[0-9]{1,9}", value) else default

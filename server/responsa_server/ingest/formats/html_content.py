@@ -116,8 +116,6 @@ _CONSENT_ROLES: Final = frozenset({"dialog", "alertdialog", "alert", "region"})
 
 
 class _Role(Enum):
-    """What an element says it is."""
-
     MENU = auto()
     LINKS = auto()
     CONSENT = auto()

@@ -173,7 +173,6 @@ def _text(tokens: Sequence[_Token]) -> str:
 
 
 def _around(tokens: Sequence[_Token], *kinds: str) -> tuple[str, str]:
-    """The text before and after the first token of one of these kinds."""
     at = next(place for place, (kind, _) in enumerate(tokens) if kind in kinds)
     return _text(tokens[:at]), _text(tokens[at + 1 :])
 

@@ -78,7 +78,6 @@ def sheet_tables(rows: Sequence[Row], cuts: int = _MAX_CUTS) -> Iterator[list[Ro
 
 
 def _beside(rows: Sequence[Row], cuts: int) -> Iterator[list[Row]]:
-    """The tables that stand side by side in rows without a gap."""
     used = sorted({column for row in rows for column in row.cells})
     edge = _edge(rows, used) if cuts else 0
     if not edge:
@@ -194,7 +193,6 @@ def _write_text_boxes(
 
 
 def _shared_strings(archive: Archive, part: str) -> list[str]:
-    """The strings that cells refer to by number, without phonetic hints."""
     if part not in archive:
         return []
     strings: list[str] = []
@@ -318,7 +316,6 @@ class _Font:
                 pass
 
     def shown(self, text: str) -> str:
-        """A text in this font, for `settled`."""
         return marked(in_unicode(text, self.name), Form(self.shift, self.struck))
 
 
@@ -439,7 +436,6 @@ class _Sheet:
             above = row
 
     def content(self, value: str) -> str:
-        """The text that the open cell shows."""
         match self.kind:
             case "n":
                 try:
@@ -468,7 +464,6 @@ def _number(row: Row) -> int:
 
 
 def _ranges(references: Iterable[str]) -> Iterator[tuple[int, int, int, int]]:
-    """The first row, the first column, the last row and the last column of each range."""
     for found in filter(None, map(_RANGE.fullmatch, references)):
         left, top, right, bottom = found.groups()
         yield int(top), _column(left), int(bottom), _column(right)
