@@ -6,7 +6,7 @@ CLIENT := clients/python/responsa_client
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test ready packages programs check coverage soak fuzz generate baseline bench load embedded-model ocr clean
+.PHONY: up install test ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr clean
 
 up: install
 	@exec $(BIN)/responsa up
@@ -35,11 +35,21 @@ coverage: ready
 
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
 soak: .venv/.dev
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/system tests/embedded tests/security tests/contract tests/unit/tools tests/unit/knowledge/intents tests/docs)
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/system tests/embedded tests/security tests/contract tests/unit/tools tests/unit/routing tests/unit/evaluation tests/docs)
 
 # COUNT=100000 mutated documents of all formats; counts may be summed over runs (soak/*.jsonl).
 fuzz: .venv/.dev
 	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s tests/security/test_fuzzing.py
+
+# Compares a live provider with what its adapter assumes: PROVIDER=openai:gpt-…, with the key in the environment. It prints the most that it costs first.
+# EMBEDDINGS=1 verifies an embedding model.
+verify-provider: .venv/.runtime
+	@exec $(BIN)/python -m responsa_lab.verifying "$(PROVIDER)" $(if $(EMBEDDINGS),--embeddings)
+
+# Asks the questions of evals/reading with a model, and lets a model judge: MODEL=openai:gpt-…, with the key in the environment. It prints the most that it costs and asks first;
+# YES=1 goes on at once. JUDGE=… is another judge, FOLDER=… the documents of all sources. With QUESTIONS=…, FOLDER has one's own documents. RUNNING=1 asks a running instance.
+verify-answers: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/index.html
+	@exec $(BIN)/python -m responsa_lab.verifying.answers "$(MODEL)" $(FOLDER) $(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(PART),--part $(PART)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(RUNNING),--running) $(if $(YES),--yes)
 
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py

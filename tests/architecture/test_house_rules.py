@@ -45,7 +45,7 @@ def test_settings_alone_read_the_environment() -> None:
             attribute = (
                 isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
             )
-            if attribute and node.attr in ("environ", "getenv", "environb", "putenv"):  # pyright: ignore
+            if attribute and node.attr in ("environ", "getenv", "environb", "putenv"):
                 found.add(str(path.relative_to(SERVER) if path.is_relative_to(SERVER) else path))
             if isinstance(node, ast.ImportFrom) and node.module == "os":
                 assert not {name.name for name in node.names} & {"environ", "getenv"}, path

@@ -14,7 +14,7 @@ from responsa_server.ingest.formats.table import FORMATS
 from tests.callers import Credential, Tenant
 from tests.instance import Instance
 from tests.transports import Json, Ways
-from tests.unit.knowledge.printed_pages import pdf
+from tests.unit.ingest.printed_pages import pdf
 
 NOTES = 40
 """So many small files that a command which is killed after a file still has files to load."""

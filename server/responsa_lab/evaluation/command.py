@@ -1,4 +1,4 @@
-"""The commands `responsa eval retrieval | answers | intents | injection`."""
+"""The commands `responsa eval retrieval | answers | reading | intents | injection`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from responsa_lab.evaluation.measuring import (
     measure_retrieval,
 )
 from responsa_lab.evaluation.metrics import fraction
+from responsa_lab.evaluation.reading import eval_reading
 from responsa_server.cli.output import Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -55,6 +56,7 @@ def register(app: typer.Typer, name: str) -> None:
     )
     group.command("retrieval")(eval_retrieval)
     group.command("answers")(eval_answers)
+    group.command("reading")(eval_reading)
     group.command("intents")(eval_intents)
     group.command("injection")(eval_injection)
     app.add_typer(group, name=name)

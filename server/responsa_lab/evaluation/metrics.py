@@ -7,6 +7,7 @@ Kekäläinen, ACM TOIS 20(4), 2002.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,49 @@ def mean(values: Iterable[float]) -> float | None:
     return sum(kept) / len(kept) if kept else None
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A measured value and its 95 % confidence interval [low, high]."""
+
+    value: float
+    low: float
+    high: float
+
+
+_Z = 1.959964
+"""The number of standard deviations from the mean that contain 95 % of a normal distribution, in both directions together."""
+
+
+def share(yes: Iterable[bool]) -> Interval | None:
+    """The share of true values, with the interval of Wilson (JASA 22, 1927). None if there are no values."""
+    values = list(yes)
+    if not (n := len(values)):
+        return None
+    p = sum(values) / n
+    middle = (p + _Z * _Z / (2 * n)) / (1 + _Z * _Z / n)
+    half = _Z * math.sqrt(p * (1 - p) / n + _Z * _Z / (4 * n * n)) / (1 + _Z * _Z / n)
+    return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
+
+
+_RESAMPLES = 2000
+
+
+def ratio(pairs: Sequence[tuple[float, float]]) -> Interval | None:
+    """The sum of the first numbers divided by the sum of the second, with a percentile bootstrap over the pairs (Efron and Tibshirani, 1993). The resampling has a fixed seed. None if the second numbers sum to 0."""
+    below = sum(second for _, second in pairs)
+    if not below:
+        return None
+    dice = random.Random(0)  # noqa: S311 - resampling for statistics
+    drawn: list[float] = []
+    for _ in range(_RESAMPLES):
+        sample = dice.choices(pairs, k=len(pairs))
+        if divisor := sum(second for _, second in sample):
+            drawn.append(sum(first for first, _ in sample) / divisor)
+    drawn.sort()
+    low, high = drawn[int(0.025 * len(drawn))], drawn[math.ceil(0.975 * len(drawn)) - 1]
+    return Interval(sum(first for first, _ in pairs) / below, low, high)
+
+
 def rounded(value: float | None) -> float | None:
     """The value in the form that --json prints: with four decimal places."""
     return None if value is None else round(value, 4)
@@ -70,9 +114,20 @@ class Span:
     start: int
     end: int
 
+    @property
+    def length(self) -> int:
+        """The number of bytes."""
+        return self.end - self.start
+
     def covers(self, other: Span) -> bool:
         """Whether the other span lies within this span."""
         return self.document == other.document and self.start <= other.start and other.end <= self.end
+
+    def overlap(self, other: Span) -> int:
+        """The number of bytes that both spans have."""
+        if self.document != other.document:
+            return 0
+        return max(0, min(self.end, other.end) - max(self.start, other.start))
 
 
 def gold_in_text(answer: str, gold: Iterable[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from responsa_lab.scripted.obedient import Obedient
+from responsa_lab.scripted.readers import Eager, Labelled
 from responsa_lab.scripted.strong import Broken, Calling, Kind, Strong
 from responsa_server.domain.models import ChatModel
 
@@ -23,6 +24,8 @@ def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
         Obedient(),
         Obedient("heedless", inside=True),
         Calling(),
+        Labelled(),
+        Eager(),
         *(Broken(kind, idle_seconds) for kind in Kind),
     ]
-    return {f"{PROVIDER}:{model.name}": model for model in found}
+    return {f"{PROVIDER}:{one.name}": one for one in found}

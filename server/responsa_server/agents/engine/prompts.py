@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
@@ -217,6 +217,40 @@ _INCLUDE: Final = re.compile(
 )
 _FOREIGN: Final = re.compile(r"\{%[-+]?\s*(?P<tag>import|from|extends)\b")
 _QUOTED: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
+# What is not closed ends with the text, because a search would otherwise begin again at each opening.
+_STRING: Final = r"\"(?:\\.|[^\"\\])*+(?:\"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)"
+# Comments and raw text come first, so that nothing within them counts as a tag.
+_TAG: Final = re.compile(
+    r"\{#.*?(?:#\}|\Z)|\{%[-+]?\s*raw\s*[-+]?%\}.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\Z)"
+    + rf"|(?P<tag>\{{\{{(?:{_STRING}|[^\"'])*?(?:\}}\}}|\Z)|\{{%(?:{_STRING}|[^\"'])*?(?:%\}}|\Z))",
+    re.DOTALL,
+)
+_STRINGS: Final = re.compile(_STRING, re.DOTALL)
+_WORD: Final = re.compile(
+    r"(?:(?:\||^\{%[-+]?\s*filter\b)\s*(?P<filter>[A-Za-z_]\w*))|\bis\s+(?:not\s+)?(?P<test>[A-Za-z_]\w*)"
+)
+FILTERS: Final = (
+    *("abs", "attr", "batch", "bool", "capitalize", "chain", "default", "dictsort", "escape", "first"),
+    *("float", "format", "groupby", "indent", "int", "items", "join", "last", "length", "lines", "list"),
+    *("lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "safe"),
+    *("select", "selectattr", "slice", "sort", "split", "string", "sum", "title", "tojson", "trim"),
+    *("unique", "upper", "urlencode"),
+)
+"""The template engine's filters, from which suggestions are made."""
+TESTS: Final = (
+    *("boolean", "defined", "divisibleby", "endingwith", "even", "false", "float", "integer", "iterable"),
+    *("lower", "mapping", "none", "number", "odd", "safe", "sequence", "startingwith", "string", "true"),
+    *("undefined", "upper"),
+)
+"""The template engine's tests, from which suggestions are made."""
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "upcase": "upper",
+    "downcase": "lower",
+    "uppercase": "upper",
+    "lowercase": "lower",
+    "strip": "trim",
+    "size": "length",
+}
 
 
 class PromptError(Exception):
@@ -294,7 +328,33 @@ class Uses:
 
     @property
     def all(self) -> frozenset[str]:
+        """The variables of both parts."""
         return self.system | self.user
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownWord:
+    """A filter or a test that the template engine does not have. file, line: where a prompt or one of its partials first uses it. known: words of the same kind."""
+
+    file: str
+    line: int
+    kind: str
+    word: str
+
+    @property
+    def message(self) -> str:
+        """What is wrong, as a part of a sentence."""
+        return f"templates have no {self.kind} “{self.word}”"
+
+    @property
+    def synonym(self) -> str:
+        """The name of the engine's filter that other template engines call `word`; "" if there is no such filter."""
+        return _ELSEWHERE.get(self.word.lower(), "") if self.kind == "filter" else ""
+
+    @property
+    def known(self) -> Sequence[str]:
+        """The names from which another suggestion is made."""
+        return FILTERS if self.kind == "filter" else TESTS
 
 
 def included(text: str) -> Sequence[str]:
@@ -386,6 +446,21 @@ class PromptSet:
             )
         return self._uses[name]
 
+    def unknown_words(self, name: str) -> Sequence[UnknownWord]:
+        """The unknown filters and tests of a prompt's parts and of their partials, each once. The template engine itself finds one only when it comes to it.
+
+        Raises KeyError, PromptError.
+        """
+        found = dict[tuple[str, str], UnknownWord]()
+        parts = {one.template: one for one in self._sound(name) if one is not None}
+        for template in self._reached(list(parts)):
+            part = parts.get(template) or _Part(template, self._partials[template].file, 1)
+            for kind, word, line in _words(part, self._texts[template]):
+                # Both names are safe here, because they are words.
+                if not self._environment.eval_expr(f"'{word}' is {kind}"):
+                    found.setdefault((kind, word), UnknownWord(part.file, line, kind, word))
+        return list(found.values())
+
     def where(self, name: str, variable: str, *, system: bool) -> tuple[str, int | None]:
         """The file and the line where a part of a prompt, or a partial in that part, first uses a variable.
 
@@ -475,6 +550,7 @@ class PromptSet:
             self._broken_parts[part.template] = error
 
     def _reached(self, templates: Sequence[str]) -> Sequence[str]:
+        """The templates and all partials that they include, without repetitions."""
         found, left = list[str](), list(templates)
         while left:
             one = left.pop(0)
@@ -516,6 +592,15 @@ def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptErr
         if match["name"] not in partials:
             return PromptError(part.file, at(match.start()), f"there is no partial {match['name']}")
     return None
+
+
+def _words(part: _Part, text: str) -> Iterator[tuple[str, str, int]]:
+    """The filters and tests that a template uses: “filter” or “test”, the word, and its line."""
+    for tag in _TAG.finditer(text):
+        code = _STRINGS.sub(lambda one: " " * len(one.group()), tag["tag"] or "")
+        for match in _WORD.finditer(code):
+            kind = "filter" if match["filter"] else "test"
+            yield kind, match[kind], _line(part, text, tag.start() + match.start(kind))
 
 
 def _line(part: _Part, text: str, place: int) -> int:

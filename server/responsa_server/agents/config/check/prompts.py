@@ -110,6 +110,7 @@ def _used(
 
 
 def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Problem]:
+    """Problems of a prompt's file that do not depend on the node."""
     lines = source.body.split("\n")
     parted = [place for place, line in enumerate(lines) if line.rstrip() == USER_LINE]
     if not source.body.strip():
@@ -134,12 +135,19 @@ def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Probl
 def _variables(
     prompts: PromptSet, name: str, offers: Offered, questions: Sequence[str], *, template: bool
 ) -> Iterator[Problem]:
-    """Variables that the front matter does not declare. If there are none, the problems with filling in the prompt."""
+    """Unknown filters and tests, and variables that the front matter does not declare. If there are none, the problems with
+    filling in the prompt.
+    """
     source = prompts.source(name)
     if name in prompts.broken or not source.sound:  # this problem was already reported
         return
     uses, declared = prompts.variables(name), source.front.variables
-    if uses.all <= set(declared) & offers.all:
+    unknown = prompts.unknown_words(name)
+    for one in unknown:
+        yield Problem(
+            one.file, one.message, suggestion=one.synonym or closest(one.word, one.known), line=one.line
+        )
+    if not unknown and uses.all <= set(declared) & offers.all:
         yield from filled(prompts, name, questions, template=template)
     for variable in sorted(uses.all - set(declared)):
         file, line = prompts.where(name, variable, system=variable in uses.system)

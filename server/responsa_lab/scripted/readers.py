@@ -1,0 +1,182 @@
+"""Two readers that measure everything but a model: one that answers exactly if the labelled text stands in its prompt, and one that always answers and always invents something."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from responsa_lab.scripted.reading import Passage, Reading, sentences, words
+from responsa_lab.scripted.strong import Strong, ranked, written
+from responsa_server.domain.models import ModelError, ModelFault
+
+NO_ANSWER: Final = "[[no answer]]"
+"""What the engine's prompts ask for if the passages do not answer."""
+JUDGING: Final = "answer_verification"
+"""The purpose of a prompt that asks for a verdict on an answer."""
+LABELS: Final = "SCRIPTED_LABELS"
+"""The environment variable that names the file with the labels of `scripted:labelled`."""
+
+
+class Label(BaseModel):
+    """A question with the texts that answer it, each of them by itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str
+    texts: tuple[str, ...]
+
+
+_FILE: Final = TypeAdapter(list[Label])
+_LONGEST: Final = 400
+"""The most characters of a quotation."""
+_SPACE: Final = re.compile(r"\s+")
+_FENCES: Final = ("```", "~~~")
+_TAG: Final = re.compile(r"</?[a-zA-Z][^<>]*>")
+_LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
+_BULLET: Final = re.compile(r"^(?:[-*+#>]+|\d+[.)])\s+")
+
+
+class _Reader(Strong):
+    """Reads passages as its subclass does, and judges answers. Its other replies are those of the strong model."""
+
+    def says(self, reading: Reading) -> str:
+        if reading.prompt.purpose == JUDGING:
+            return json.dumps(_verdict(reading))
+        if reading.prompt.schema is not None or not reading.prompt.cites:
+            return super().says(reading)
+        return self.reads(reading)
+
+    def reads(self, reading: Reading) -> str:
+        """The answer from the passages."""
+        raise NotImplementedError
+
+
+class Labelled(_Reader):
+    """A `ChatModel` with the name `labelled`. Its other replies, such as those with a schema, are those of the strong model.
+
+    labels: the texts that answer each question. If None, they are read from the file that LABELS names: one JSON object {question, texts} a line. The file is read again
+    whenever it has changed.
+    """
+
+    def __init__(self, labels: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__("labelled")
+        self._labels = None if labels is None else {_plain(key): texts for key, texts in labels.items()}
+        self._read: tuple[float, Mapping[str, Sequence[str]]] | None = None
+
+    def reads(self, reading: Reading) -> str:
+        """The label's text and its mark, or the mark for no answer. Raises ModelError: there is no file of labels, or it cannot be read."""
+        for text in self._texts(reading.question):
+            for passage in reading.passages:
+                if part := common(text, passage):
+                    return f"{quotation(text, part)} [{passage.number}]"
+        return NO_ANSWER
+
+    def _texts(self, question: str) -> Sequence[str]:
+        labels = self._labels if self._labels is not None else self._kept()
+        return labels.get(_plain(question), ())
+
+    def _kept(self) -> Mapping[str, Sequence[str]]:
+        file = Path(os.environ.get(LABELS, ""))
+        try:
+            changed = file.stat().st_mtime
+            if self._read is None or self._read[0] != changed:
+                written = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+                found = {_plain(one.question): one.texts for one in _FILE.validate_python(written)}
+                self._read = changed, found
+        except (OSError, ValueError, ValidationError) as error:
+            raise ModelError(ModelFault.REFUSED, f"{LABELS} names no file with labels: {error}") from error
+        return self._read[1]
+
+
+class Eager(_Reader):
+    """A `ChatModel` with the name `eager`. It never declines: it takes the sentence of the passages that shares most with the question, puts another number or an
+    invented name in, and cites the passage. Its other replies are those of the strong model.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("eager")
+
+    def reads(self, reading: Reading) -> str:
+        """The altered sentence and its mark. Without passages, the strong model's reply."""
+        if not reading.passages:
+            return written(reading)
+        if best := ranked(reading):
+            text, number = best[0].text, best[0].number
+        else:
+            first = reading.passages[0]
+            text, number = next(iter(sentences(first.text)), first.text), first.number
+        return f"{invented(quotation(text, _plain(text)))} [{number}]"
+
+
+_FIGURE: Final = re.compile(r"(?<![\w.,])\d+(?![\w]|[.,]\d)")
+_NAME: Final = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{2,}\b")
+_END: Final = re.compile(r"[.!?:…]*$")
+
+
+def invented(sentence: str) -> str:
+    """The sentence with another number or name. A hash of the sentence decides which of them. A sentence without one gets one at its end."""
+    number = hashlib.sha256(sentence.encode()).digest()[0] % 2 == 0
+    if number:
+        if found := _FIGURE.search(sentence):
+            return f"{sentence[: found.start()]}{int(found[0]) * 3 + 4}{sentence[found.end() :]}"
+        return _END.sub(" in 4173 cases.", sentence, count=1)
+    if found := _NAME.search(sentence):
+        return f"{sentence[: found.start()]}Venninck{sentence[found.end() :]}"
+    return _END.sub(" at Venninck.", sentence, count=1)
+
+
+def common(text: str, passage: Passage) -> str:
+    """The longest run of words of the text that stands in the passage, if it has at least half of the text's characters; otherwise ""."""
+    words, shown = _plain(text).split(" "), f" {_plain(passage.text)} "
+    whole = len(" ".join(words))
+    best = ""
+    for start in range(len(words)):
+        end = start + best.count(" ") + 1
+        while end <= len(words) and (run := " ".join(words[start:end])) in shown:
+            best, end = max(best, run, key=len), end + 1
+    return best if 2 * len(best) >= whole else ""
+
+
+def _verdict(reading: Reading) -> Mapping[str, str]:
+    """Right if all words of the answer stand in one of the references, and partly right if most do."""
+    answer = set(words(reading.fenced("answer")))
+    references = [set(words(fence.text)) for fence in reading.fences if fence.kind == "reference"]
+    known = max((len(answer & reference) for reference in references), default=0)
+    verdict = "right" if known == len(answer) else "partly" if 2 * known > len(answer) else "wrong"
+    return {"reason": f"{known} of {len(answer)} words", "verdict": verdict}
+
+
+def _plain(text: str) -> str:
+    return _SPACE.sub(" ", text).strip()
+
+
+def quotation(text: str, part: str) -> str:
+    """A sentence as a model would write it from the text: its longest sentence or cell of a table, or its longest line of code, of what stands in `part`."""
+    found: list[str] = []
+    code = False
+    for line in text.splitlines():
+        if line.lstrip().startswith(_FENCES):
+            code = not code
+            continue
+        shown = _LINK.sub(r"\1", _TAG.sub("", line)).strip()
+        if code or "<pre" in line:
+            found += [f"`{shown}`"] if _plain(shown) in part or "<" in line else []
+            continue
+        for cell in shown.split(" | "):
+            found += [
+                sentence
+                for sentence in sentences(cell.strip(" |"))
+                if _plain(sentence) in _LINK.sub(r"\1", _TAG.sub("", part))
+            ]
+    longest = max(
+        (one for one in found if len(one) <= _LONGEST), key=len, default=part[:_LONGEST].rpartition(" ")[0]
+    )
+    flat = _BULLET.sub("", longest)
+    return flat if flat.endswith((".", "!", "?")) else f"{flat.rstrip(':…')}."
