@@ -48,6 +48,7 @@ from responsa_server.embedded.machine import visible
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.tenants import TenantKeeper
 from responsa_server.identity.users import Erasing
+from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.describing import Describer, IngestionModel, Topics
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexers
@@ -79,7 +80,7 @@ from responsa_server.stores.postgres.generations import GenerationBuildStore, Ge
 from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
-from responsa_server.stores.postgres.passages import PostgresLexicalIndex
+from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -193,7 +194,10 @@ async def build_knowledge(
             document_seconds=settings.ingestion.document_seconds,
         )
         reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
-        jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
+        analysing = Analysing(PassageWordsStore(database), lexical, vectors.index)
+        jobs = KnowledgeJobs(
+            queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex, analysing=analysing
+        )
     return Knowledge(
         embedder,
         embedders,
