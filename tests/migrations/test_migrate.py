@@ -35,7 +35,7 @@ MERGED = [
     ("0007_pre_sources", "4134785a6ed3ff1b66e214da9649533bc31e7f60007891f13f08ea9b77958b44"),
     ("0008_pre_audit", "4b56689c84cf159a3afbc84e9feffa237ad0fab8a763b0ef09795aa9d96a5f09"),
     ("0009_pre_citation_dates", "0c9f004a8382c438f5365a10acb813eab94086918ba15c6cd9176ebbf9e17bb2"),
-    ("0010_pre_postings", "00f337002c328973dd407b08bc2e5e880ddad7d64dfa4b2ec0a309c93b2ef074"),
+    ("0010_pre_postings", "dd1f5fd29bde2a830df9ab71b89ea7ec27029f9786bdafce6a115c35d0255b30"),
 ]
 
 
