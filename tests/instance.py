@@ -30,6 +30,7 @@ from pydantic import BaseModel
 from responsa_server.embedded import Layout, purge
 from responsa_server.identity.settings import LimitSettings
 from tests import seeds
+from tests.forked import responsa
 from tests.tied import tied
 from tests.wire.smtp import MailServer, serving
 
@@ -132,7 +133,8 @@ class Instance:
             RESPONSA_HOME=str(self.home),
             RESPONSA_PORT=str(self.port),
             XDG_STATE_HOME=str(self.home.parent / "state"),
-            **dict(self.settings),
+            # On every machine, the server is one process, unless a test wants more.
+            **{"RESPONSA_SERVERS": "1", "RESPONSA_INGESTION__OWN_PROCESS": "false", **self.settings},
         )
 
     @property
@@ -186,7 +188,7 @@ class Instance:
     ) -> subprocess.CompletedProcess[str]:
         """Run the `responsa` command line against this instance."""
         done = subprocess.run(
-            [*self.within, *self.command(*arguments)],
+            [*self.within, *self.command(*arguments)] if self.within else [*responsa(), *arguments],
             cwd=self.home.parent,
             env={**self.environment, **environment},
             input=stdin,

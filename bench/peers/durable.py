@@ -20,9 +20,10 @@ from responsa_server.app.accounts import AccountParts
 from responsa_server.app.process import freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.sources import source_administration
-from responsa_server.calls.contract import SERVICES, Services, calls_of
+from responsa_server.calls.contract import Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.interceptors.lasting import CredentialWatch
+from responsa_server.calls.methods import SERVICES
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation

@@ -1,7 +1,4 @@
-"""The wheel holds every file of the packages, and the data files that tests/architecture/wheel.txt lists.
-
-After you add, rename or remove data files on purpose, run: python -m tests.architecture.test_wheel
-"""
+"""The wheel holds every file of the packages that git knows, data files of known kinds alone, and what pyproject.toml adds."""
 
 from __future__ import annotations
 
@@ -9,21 +6,21 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
+import tomllib
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.instance import ROOT, plain_environment
 
-LIST = Path(__file__).with_name("wheel.txt")
 SOURCES = ("server", "clients/python", "generated/python")
+DATA = frozenset({".json", ".jsonl", ".md", ".pyi", ".sql", ".toml", ".typed", ".vectors", ".yaml", ".zip"})
+"""The suffixes of the data files in the packages. A file with another suffix may be there by mistake."""
 
 
-def build(folder: Path) -> Path:
-    """A newly built wheel, in the folder, with a source distribution. They are built in a copy without what git ignores, as in a fresh clone."""
+def known() -> list[str]:
+    """The files that git does not ignore."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -31,11 +28,15 @@ def build(folder: Path) -> Path:
         check=True,
         text=True,
     )
+    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def build(folder: Path) -> Path:
+    """A newly built wheel, in the folder, with a source distribution. They are built in a copy without what git ignores, as in a fresh clone."""
     clone = folder / "clone"
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, clone / name)
+    for name in known():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, clone / name)
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)],
         cwd=clone,
@@ -63,15 +64,27 @@ def packed(wheel: Path) -> list[str]:
     return files(wheel)
 
 
-def data(names: Iterable[str]) -> list[str]:
-    """The names of the files that are not Python."""
-    return [name for name in names if not name.endswith(".py")]
+def expected() -> set[str]:
+    """The data files that the wheel must hold: those in the packages, and what pyproject.toml adds."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    folders = {package: package.rpartition("/")[2] for package in wheel["packages"]} | wheel["force-include"]
+    return {
+        inside + name.removeprefix(folder)
+        for name in known()
+        for folder, inside in folders.items()
+        if name == folder or name.startswith(f"{folder}/")
+        if not name.endswith(".py")
+    }
 
 
-def test_the_list_names_the_data_files_of_the_wheel(packed: list[str]) -> None:
-    assert LIST.read_text(encoding="utf-8").splitlines() == data(packed), (
-        "python -m tests.architecture.test_wheel"
+def test_the_wheel_holds_the_data_files_of_the_packages(packed: list[str]) -> None:
+    held = {name for name in packed if not name.endswith(".py")}
+    assert held == expected()
+    added = tuple(
+        f"responsa_server/{name}" for name in ("envoy/", "migrations/", "descriptor.", "connection_limit.")
     )
+    assert {name for name in held if Path(name).suffix not in DATA and not name.startswith(added)} == set()
 
 
 def test_every_file_of_the_packages_is_packed(packed: list[str]) -> None:
@@ -132,9 +145,3 @@ print(len(render(EnvoyConfig(8080, Path("/replicas"), descriptor, "127.0.0.1", c
     descriptor, size = run.stdout.split()
     assert Path(descriptor) == tmp_path / "installed" / "responsa_server" / "descriptor.binpb"
     assert int(size) > 10_000
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as made:
-        names = files(build(Path(made)))
-    LIST.write_text("".join(f"{name}\n" for name in data(names)), encoding="utf-8")

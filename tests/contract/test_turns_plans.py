@@ -139,6 +139,11 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
             # `Database.together` runs its statements with this setting.
             await connection.execute("SET LOCAL enable_seqscan = off")
             plans |= await kept(connection)
+        async with alone._turns.connection() as connection:
+            # What `Database.turns` planned for empty tables, it soon plans again.
+            await connection.execute("DISCARD PLANS")
+            await connection.execute("SELECT set_config('responsa.tenant_id', 'acme', false)")
+            plans |= await kept(connection)
         assert len(plans) >= 11
         for statement, plan in plans.items():
             for index, table in _INDEX.findall(plan):
@@ -246,6 +251,22 @@ async def test_a_worker_finds_its_operation_by_its_key_though_thousands_wait(
             explained = await connection.execute(f"EXPLAIN (COSTS OFF) {statement}".encode(), values)
             plan = "\n".join(line for (line,) in await explained.fetchall())
             assert "Index Scan using operation_pkey on operation" in plan, plan
+
+
+async def test_a_list_by_a_rare_state_reads_no_other_turns(
+    alone: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    fill(database_urls, people)
+    statement = turn_queries()["list_turns"].format(
+        where="state = %(state)s", order="create_time DESC, id DESC"
+    )
+    values = {"tenant": "acme", "user": people.ann.user_id, "limit": 50}
+    for state in ("refused", "failed", "cancelled"):
+        async with alone.tenant("acme") as connection:
+            explain = f"EXPLAIN (COSTS OFF) {statement}".encode()
+            lines = await connection.execute(explain, {**values, "state": state})
+            plan = "\n".join(line for (line,) in await lines.fetchall())
+        assert _INDEX.findall(plan)[0] == ("turn_ended_unanswered", "turn"), plan
 
 
 async def test_without_its_guard_an_append_would_walk_all_turns_at_work(

@@ -1,4 +1,4 @@
-"""The passages that words find, compared with a scan of all passages (ADR 0066)."""
+"""The passages that words find, compared with a scan of all passages (ADR 0067)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from embedded_running import Running, Start, eventually
 
-from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, Layout, purge
+from responsa_server.embedded.restarting import request_restart
 from tests.instance import free_port
 
 PARTS = ("PostgreSQL", "Redis", "The server", "Envoy")
@@ -44,7 +45,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
 
 
 def test_it_serves_stops_on_ctrl_c_and_finds_its_data_again(start: Start, home: Path) -> None:
-    first = start().until_ready()
+    first = start(new=True).until_ready()
     assert first.get() == "ok"
     write(home, "one")
     assert first.stop() == 0
@@ -110,6 +111,27 @@ def test_a_server_that_is_alive_but_silent_is_started_again(start: Start) -> Non
         running.part("The server").send_signal(silencing)
         eventually(lambda times=times: running.said().splitlines() == lines * times, silencing.name)
     assert running.stop() == 0
+
+
+def test_a_restart_replaces_the_server_and_a_failed_one_does_not(start: Start, home: Path) -> None:
+    running = start("--alone").until_ready()
+    layout = Layout.of(home)
+    old = running.part("The server").pid
+    assert [*request_restart(layout.restart_socket)] == ["The server was replaced."]
+    new = running.part("The server").pid
+    (layout.run / "broken").touch()
+    with pytest.raises(EmbeddedError, match=r"The server was not replaced: .*no such setting"):
+        list(request_restart(layout.restart_socket))
+    assert running.part("The server").pid == new
+    calls = [line["calls"] for line in running.lines() if "calls" in line]
+    assert calls == [[old, new], [new], [new]]
+    (layout.run / "broken").unlink()
+    running.kill(new)
+    running.until_said("The server runs again.")
+    assert [*request_restart(layout.restart_socket)] == ["The server was replaced."]
+    assert running.stop() == 0
+    with pytest.raises(EmbeddedError, match="does not run on this data folder"):
+        list(request_restart(layout.restart_socket))
 
 
 def test_parts_are_supervised_during_an_errand(start: Start, home: Path) -> None:
@@ -203,7 +225,7 @@ def test_a_busy_port_is_told_before_anything_starts(start: Start, home: Path) ->
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen(1)
-        running = start(port=int(other.getsockname()[1]))
+        running = start(port=int(other.getsockname()[1]), new=True)
         assert running.process.wait(60) == 1
     assert running.said() == (
         f"responsa: Port {running.port} on 127.0.0.1 is in use by another program; "
@@ -279,7 +301,7 @@ def test_a_disk_that_fills_up_is_named_and_the_database_returns_when_there_is_ro
     Path("/var/lib/responsa").mkdir(exist_ok=True)
     if subprocess.run([*within, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("this machine lets root mount nothing, not even for itself")
-    running = start(within=within).until_ready()
+    running = start(within=within, new=True).until_ready()
     layout = Layout.of(home)
     inside = Path(f"/proc/{running.process.pid}/root")
     filler = inside / "var/lib/responsa/filler"

@@ -190,7 +190,7 @@ class Cluster:
         self._start_testing()
         self._start_nursery()
         # Envoy waits for these files, which are empty before the first replica starts.
-        self.endpoints.put(Endpoint("nobody", UnixAddress(self.layout.run / "nobody.sock")))
+        self.endpoints.add(Endpoint("nobody", UnixAddress(self.layout.run / "nobody.sock")))
         self.endpoints.remove("nobody")
         config = EnvoyConfig(
             port=self.port,
@@ -224,7 +224,7 @@ class Cluster:
 
     def ask_redis(self, *command: str) -> object:
         """Send a command to Redis. Returns its result."""
-        client: Any = redis.Redis.from_url(self.redis_url)  # pyright: ignore[reportUnknownMemberType]  # it has no types
+        client: Any = redis.Redis.from_url(self.redis_url)
         with client:
             return client.execute_command(*command)
 

@@ -2,9 +2,6 @@
 victim, and the same request with a name that does not exist.
 """
 
-# Descriptors and extensions are partly untyped, and the fast implementation has classes of another module.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from __future__ import annotations
 
 import itertools
@@ -20,7 +17,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from uuid_utils.compat import uuid7
 
-from responsa_server.calls.contract import SERVICES
+from responsa_server.calls.methods import SERVICES
 from tests.people import GOOD
 
 REFERENCE: Any = resource_pb2.resource_reference

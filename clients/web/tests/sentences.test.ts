@@ -69,6 +69,11 @@ describe("sentenceOf", () => {
     expect(sentenceOf(event("quota.set", "", "ROLE_REQUIRED"), NAMES)).toBe("Ada tried “quota.set”, but the server refused.");
   });
 
+  it("has words for every act of the contract", () => {
+    expect(ACTIONS.filter(([action, label]) => action === label)).toEqual([]);
+    expect(sentenceOf(event("teacher.update", "teachers/t"), NAMES)).toBe("Ada changed a teacher.");
+  });
+
   it("offers each act once, in the order of the labels", () => {
     const labels = ACTIONS.map(([, label]) => label);
     expect(new Set(labels).size).toBe(labels.length);

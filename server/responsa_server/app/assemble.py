@@ -31,7 +31,7 @@ from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import by_name, doubles, known_models, model_table
 from responsa_server.app.rerankers import open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
-from responsa_server.app.settings import ServeRole, Settings, SettingsError
+from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
 from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
@@ -45,9 +45,11 @@ from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
 from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.embedded.machine import visible
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.tenants import TenantKeeper
+from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.asking import IngestionModel
 from responsa_server.ingest.describing import Describer
 from responsa_server.ingest.formats.table import FORMATS
@@ -81,7 +83,7 @@ from responsa_server.stores.postgres.generations import GenerationBuildStore, Ge
 from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
-from responsa_server.stores.postgres.passages import PostgresLexicalIndex
+from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -123,10 +125,10 @@ async def build_knowledge(
 
     Raises SettingsError, and EmbeddedError if a model for ingestion is not available.
     """
-    threads = settings.retrieval.embedding_threads
+    threads = settings.retrieval.embedding_threads or visible().cpus
     parser = _parser(settings, stack, layout)
     loading = asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
-    if settings.role is ServeRole.RPC:
+    if not settings.role.runs_jobs:
         embedder = await loading  # this process only draws pages, so the parser starts with the first page
     else:
         embedder, _ = await asyncio.gather(loading, parser.start())
@@ -179,7 +181,7 @@ async def build_knowledge(
     )
     evidence = LibraryEvidence(retriever, reranking)
     jobs: KnowledgeJobs | None = None
-    if settings.role is not ServeRole.RPC:
+    if settings.role.runs_jobs:
         store = IngestionStore(database, queue, vectors=not external)
         ingestions = VectorPublishing(store, vectors.store) if vectors.store else store
         indexers = Indexers(embedders, ShippedVectors(store), new_id)
@@ -195,7 +197,10 @@ async def build_knowledge(
             document_seconds=settings.ingestion.document_seconds,
         )
         reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
-        jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
+        analysing = Analysing(PassageWordsStore(database), lexical, vectors.index)
+        jobs = KnowledgeJobs(
+            queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex, analysing=analysing
+        )
     return Knowledge(
         embedder,
         embedders,
@@ -216,7 +221,11 @@ async def _reranking(settings: Settings, models: ModelTable, stack: AsyncExitSta
     """Raises SettingsError if the settings name a reranking model that cannot be used."""
     retrieval = settings.retrieval
     model = await open_reranker(
-        retrieval.reranker, settings.language_models, models, retrieval.embedding_threads, stack
+        retrieval.reranker,
+        settings.language_models,
+        models,
+        retrieval.embedding_threads or visible().cpus,
+        stack,
     )
     if model is None:
         return None
@@ -307,7 +316,7 @@ async def build_agents(
     evidence = knowledge.evidence
     connector = Connector()
     stack.push_async_callback(connector.close)
-    tools = live_tools(settings, database, evidence, connector, knowledge.parser)
+    tools = live_tools(settings, evidence, connector, knowledge.parser)
     stack.push_async_callback(tools.close)
     parts = NodeParts(
         source=evidence,
@@ -339,7 +348,7 @@ async def build_agents(
             default=settings.agents.default,
             coded=await _testing_agent(settings, faults, stack),
             notify=announce_reload,
-            runs_turns=settings.role is not ServeRole.RPC,
+            runs_turns=settings.role.runs_turns,
             tools=tools,
         ),
     )
@@ -487,4 +496,4 @@ def _pruning_audit(trail: PostgresAuditTrail, days: int) -> Callable[[], Awaitab
 
 def options(settings: Settings) -> TurnOptions:
     """Return the options for the turns of a process with the configured role."""
-    return TurnOptions(**asdict(settings.turns), works=settings.role is not ServeRole.RPC)
+    return TurnOptions(**asdict(settings.turns), works=settings.role.runs_turns)

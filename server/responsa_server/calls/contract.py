@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from google.longrunning import operations_proto_pb2
-from google.protobuf.descriptor import ServiceDescriptor
 
-from responsa.admin.v1 import admin_service_pb2
-from responsa.auth.v1 import auth_service_pb2
-from responsa.chat.v1 import chat_service_pb2
-from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.calls.chain import Calls, Method, methods_of
 from responsa_server.calls.interceptors.access import (
@@ -29,6 +23,7 @@ from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.rates import AddressLimits, CallerLimits
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.calls.interceptors.validation import Validation
+from responsa_server.calls.methods import DESCRIPTORS
 from responsa_server.calls.services.administration.allowances import AllowanceService
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
@@ -65,18 +60,6 @@ from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
-_DESCRIPTORS: Final[Mapping[str, ServiceDescriptor]] = {
-    one.full_name: one
-    for one in (
-        chat_service_pb2.DESCRIPTOR.services_by_name["ChatService"],
-        knowledge_service_pb2.DESCRIPTOR.services_by_name["KnowledgeService"],
-        auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
-        admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
-        operations_proto_pb2.DESCRIPTOR.services_by_name["Operations"],
-    )
-}
-SERVICES: Final = tuple(_DESCRIPTORS)
-"""The full names of the services of the contract."""
 # These methods wait for other work to end, and write nothing meanwhile. If such a method does work before it waits, it shields that work from cancellation.
 _WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage")
 
@@ -204,5 +187,5 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
         ],
         [OperationsService(services.library)],
     )
-    for descriptor, of_service in zip(_DESCRIPTORS.values(), handlers, strict=True):
+    for descriptor, of_service in zip(DESCRIPTORS.values(), handlers, strict=True):
         yield from methods_of(descriptor, *of_service, waiting=_WAITING)

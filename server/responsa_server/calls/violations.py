@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,43 +24,39 @@ _MAX_KEY_CHARS = 64
 # A rule refuses 0 only for fields that have a default. A caller gets the default by leaving the field out.
 _OMIT = "; leave it out for the default"
 
-# The requirement of each regular expression of the contract, in words. A test checks that every expression
-# has an entry.
-PATTERNS: Mapping[str, str] = {
+# What stands in the regular expressions of names, as a reader sees it, and an example.
+_PARTS = (
+    (_UUID, "{uuid}", EXAMPLE),
+    (r"[a-z0-9][a-z0-9-]{0,62}", "{id}", "handbook"),
+    (r"[1-9][0-9]{0,8}", "{n}", "2"),
+)
+_UNKNOWN = "does not have the form that the contract requires"
+
+# The requirement of each regular expression of the contract other than that of a single form of names, in words.
+_PATTERNS: Mapping[str, str] = {
     r"[^\s]": "must contain at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
-    r"^collections/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a collection, collections/{{id}}, where the id is {_SLUG_FORM}; e.g. collections/handbook",
-    r"^collections/[a-z0-9][a-z0-9-]{0,62}/generations/[1-9][0-9]{0,8}$": "must be the name of a generation, collections/{id}/generations/{n}; "
-    "e.g. collections/handbook/generations/2",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
     "or of one of its versions; e.g. agents/default or agents/default/versions/1",
-    r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
     r"^tools/[a-z][a-z0-9_-]{0,126}$": "must be the name of a tool, tools/{id}, e.g. tools/calculator",
-    f"^conversations/{_UUID}$": f"must be the name of a conversation as returned by the server, e.g. conversations/{EXAMPLE}",
     f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{EXAMPLE}, or an e-mail address such as ada@example.org",
-    f"^turns/{_UUID}$": f"must be the name of a turn as returned by the server, e.g. turns/{EXAMPLE}",
-    f"^messages/{_UUID}$": f"must be the name of a message as returned by the server, e.g. messages/{EXAMPLE}",
-    f"^messages/{_UUID}/feedback$": f"must be the name of the feedback on a message, e.g. messages/{EXAMPLE}/feedback",
     f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{EXAMPLE}",
-    f"^documents/{_UUID}$": f"must be the name of a document as returned by the server, e.g. documents/{EXAMPLE}",
     f"^documents/{_UUID}(/versions/[1-9][0-9]{{0,8}})?$": "must be the name of a document or of one of its versions, "
     f"e.g. documents/{EXAMPLE}/versions/1",
-    f"^documents/{_UUID}/versions/[1-9][0-9]{{0,8}}$": "must be the name of a document's version as returned by the server, "
-    f"e.g. documents/{EXAMPLE}/versions/1",
-    f"^operations/{_UUID}$": f"must be the name of an operation as returned by the server, e.g. operations/{EXAMPLE}",
-    f"^passages/{_UUID}$": f"must be the name of a passage as returned by the server, e.g. passages/{EXAMPLE}",
-    f"^deliveries/{_UUID}$": f"must be the name of a delivery as returned by the server, e.g. deliveries/{EXAMPLE}",
-    r"^sources/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a source, sources/{{id}}, where the id is {_SLUG_FORM}; e.g. sources/people",
-    f"^teachers/{_UUID}$": f"must be the name of a teacher as returned by the server, e.g. teachers/{EXAMPLE}",
-    f"^users/{_UUID}$": f"must be the name of a user as returned by the server, e.g. users/{EXAMPLE}",
-    f"^users/{_UUID}/quota$": f"must be the name of a user's quota, users/{{uuid}}/quota, e.g. users/{EXAMPLE}/quota",
-    f"^users/{_UUID}/limits$": f"must be the name of a user's limits as returned by the server, e.g. users/{EXAMPLE}/limits",
-    f"^apiKeys/{_UUID}$": f"must be the name of an API key as returned by the server, e.g. apiKeys/{EXAMPLE}",
-    f"^identities/{_UUID}$": f"must be the name of an identity as returned by the server, e.g. identities/{EXAMPLE}",
-    f"^invitations/{_UUID}$": f"must be the name of an invitation as returned by the server, e.g. invitations/{EXAMPLE}",
-    f"^serviceGrants/{_UUID}$": f"must be the name of a service grant as returned by the server, e.g. serviceGrants/{EXAMPLE}",
-    r"^tenants/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a tenant, tenants/{{id}}, where the id is {_SLUG_FORM}; e.g. tenants/acme",
 }
+
+
+def in_words(pattern: str) -> str:
+    """The requirement of a regular expression of the contract, in words."""
+    if pattern in _PATTERNS:
+        return _PATTERNS[pattern]
+    form = example = pattern.removeprefix("^").removesuffix("$")
+    for expression, placeholder, value in _PARTS:
+        form, example = form.replace(expression, placeholder), example.replace(expression, value)
+    if re.escape(form) != re.sub(r"([{}])", r"\\\1", form):
+        return _UNKNOWN
+    whose_id = f", where the id is {_SLUG_FORM}" if "{id}" in form else " as returned by the server"
+    return f"must be a name of the form {form}{whose_id}; e.g. {example}"
 
 
 def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> InvalidRequest:
@@ -204,7 +201,7 @@ def _remedy(violation: Violation, descriptor: Descriptor) -> str:
     limit, value = violation.rule_value, violation.field_value
     match violation.proto.rule_id:
         case "string.pattern":
-            return PATTERNS.get(str(limit), "does not have the form that the contract requires")
+            return in_words(str(limit))
         case "string.uuid":
             return f"must be a UUID, e.g. {EXAMPLE}, or empty"
         case "string.min_bytes" | "bytes.min_len" if limit == 1:

@@ -5,7 +5,9 @@ can be reused.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -23,59 +25,38 @@ def etag(create_time: datetime, revision: int) -> str:
     return f"{(create_time - _EPOCH) // timedelta(microseconds=1):x}-{revision}"
 
 
-def session(identity: UUID) -> str:
-    """`sessions/{uuid}`"""
-    return f"sessions/{identity}"
+def _of_uuid(form: str) -> Callable[[UUID], str]:
+    return form.format
 
 
-def invitation(identity: UUID) -> str:
-    """`invitations/{uuid}`"""
-    return f"invitations/{identity}"
+def _of_id(form: str) -> Callable[[str], str]:
+    return form.format
 
 
-def limits(user_id: UUID) -> str:
-    """`users/{uuid}/limits`"""
-    return f"users/{user_id}/limits"
-
-
-def quota(user_id: UUID) -> str:
-    """`users/{uuid}/quota`"""
-    return f"users/{user_id}/quota"
-
-
-def external_identity(identity: UUID) -> str:
-    """`identities/{uuid}`"""
-    return f"identities/{identity}"
-
-
-def oidc_provider(identity: str) -> str:
-    """`oidcProviders/{id}`"""
-    return f"oidcProviders/{identity}"
-
-
-def conversation(identity: UUID) -> str:
-    """`conversations/{uuid}`"""
-    return f"conversations/{identity}"
-
-
-def turn(identity: UUID) -> str:
-    """`turns/{uuid}`"""
-    return f"turns/{identity}"
-
-
-def message(identity: UUID) -> str:
-    """`messages/{uuid}`"""
-    return f"messages/{identity}"
-
-
-def feedback(message_id: UUID) -> str:
-    """`messages/{uuid}/feedback`"""
-    return f"messages/{message_id}/feedback"
-
-
-def collection(identity: str) -> str:
-    """`collections/{id}`"""
-    return f"collections/{identity}"
+session: Final = _of_uuid("sessions/{}")
+invitation: Final = _of_uuid("invitations/{}")
+limits: Final = _of_uuid("users/{}/limits")
+quota: Final = _of_uuid("users/{}/quota")
+external_identity: Final = _of_uuid("identities/{}")
+oidc_provider: Final = _of_id("oidcProviders/{}")
+conversation: Final = _of_uuid("conversations/{}")
+turn: Final = _of_uuid("turns/{}")
+message: Final = _of_uuid("messages/{}")
+feedback: Final = _of_uuid("messages/{}/feedback")
+collection: Final = _of_id("collections/{}")
+document: Final = _of_uuid("documents/{}")
+passage: Final = _of_uuid("passages/{}")
+operation: Final = _of_uuid("operations/{}")
+user: Final = _of_uuid("users/{}")
+tenant: Final = _of_id("tenants/{}")
+agent: Final = _of_id("agents/{}")
+teacher: Final = _of_uuid("teachers/{}")
+source: Final = _of_id("sources/{}")
+delivery: Final = _of_uuid("deliveries/{}")
+tool: Final = _of_id("tools/{}")
+api_key: Final = _of_uuid("apiKeys/{}")
+audit_event: Final = _of_uuid("auditEvents/{}")
+service_grant: Final = _of_uuid("serviceGrants/{}")
 
 
 def generation(collection_id: str, number: int) -> str:
@@ -83,79 +64,14 @@ def generation(collection_id: str, number: int) -> str:
     return f"collections/{collection_id}/generations/{number}"
 
 
-def document(identity: UUID) -> str:
-    """`documents/{uuid}`"""
-    return f"documents/{identity}"
-
-
 def document_version(identity: UUID, version: int) -> str:
     """`documents/{uuid}/versions/{n}`"""
     return f"documents/{identity}/versions/{version}"
 
 
-def passage(identity: UUID) -> str:
-    """`passages/{uuid}`"""
-    return f"passages/{identity}"
-
-
-def operation(identity: UUID) -> str:
-    """`operations/{uuid}`"""
-    return f"operations/{identity}"
-
-
-def user(identity: UUID) -> str:
-    """`users/{uuid}`"""
-    return f"users/{identity}"
-
-
-def tenant(identity: str) -> str:
-    """`tenants/{id}`"""
-    return f"tenants/{identity}"
-
-
-def agent(identity: str) -> str:
-    """`agents/{id}`"""
-    return f"agents/{identity}"
-
-
 def agent_version(identity: str, version: int) -> str:
     """`agents/{id}/versions/{n}`"""
     return f"agents/{identity}/versions/{version}"
-
-
-def teacher(identity: UUID) -> str:
-    """`teachers/{uuid}`"""
-    return f"teachers/{identity}"
-
-
-def source(identity: str) -> str:
-    """`sources/{id}`"""
-    return f"sources/{identity}"
-
-
-def delivery(identity: UUID) -> str:
-    """`deliveries/{uuid}`"""
-    return f"deliveries/{identity}"
-
-
-def tool(identity: str) -> str:
-    """`tools/{id}`"""
-    return f"tools/{identity}"
-
-
-def api_key(identity: UUID) -> str:
-    """`apiKeys/{uuid}`"""
-    return f"apiKeys/{identity}"
-
-
-def audit_event(identity: UUID) -> str:
-    """`auditEvents/{uuid}`"""
-    return f"auditEvents/{identity}"
-
-
-def service_grant(identity: UUID) -> str:
-    """`serviceGrants/{uuid}`"""
-    return f"serviceGrants/{identity}"
 
 
 def parse_uuid(prefix: str, name: str) -> UUID:

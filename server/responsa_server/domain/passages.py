@@ -112,7 +112,7 @@ class NewPassage:
 
     ordinal: the passage's position in the version, from 0. language: an ISO 639-1 code, or '' if the language is
     unknown. tokens: the passage's length in tokens of the embedding model. terms: a tsvector literal in which title
-    terms have the label A. length: the number of terms in the literal.
+    terms have the label A. length: the number of terms in the literal. words: see `passage_words.py`; b"" if they are not made yet.
     """
 
     passage: Passage
@@ -122,6 +122,7 @@ class NewPassage:
     terms: str
     length: int
     vectors: Sequence[PassageVector]
+    words: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +285,7 @@ class FoundPassage:
     """A passage that was read for a question, with its pieces in order.
 
     media_type: the type of the passage's document; '' if it is not known. before: if the passage begins within a table, the table's header, or the text
-    before the passage, or the end of it; otherwise ''.
+    before the passage, or the end of it; otherwise ''. words: see `passage_words.py`, a character a byte (Latin-1), because checkpoints store no bytes; '' if they are not stored.
     """
 
     passage: Passage
@@ -292,6 +293,7 @@ class FoundPassage:
     pieces: Sequence[PassagePiece]
     media_type: str = ""
     before: str = ""
+    words: str = ""
 
 
 class LexicalIndex(Protocol):

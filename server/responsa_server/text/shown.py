@@ -181,17 +181,6 @@ def _shown_as_it_is(text: str) -> bool:
     return text.count("**") % 2 == 0 and text.count("`") % 2 == 0
 
 
-def shown_item(text: str, origin: QuoteOrigin) -> str:
-    """A list item, with `- ` or its number; '' if nothing is visible."""
-    text = _readable(text)
-    if not _is_parsed(text, origin):
-        words = _plain_lines(text)
-        return f"- {words}" if words else ""
-    if not _MARKER.match(text):
-        return shown_prose(text, origin)  # a later part of a long item
-    return _blocks(_tree(_dedented(text, origin.indent))).strip("\n")
-
-
 def shown_code(text: str, origin: QuoteOrigin) -> str:
     """A block of code in a fence, with its language if the document names it; '' if there is no code in it."""
     text = _readable(text)
@@ -306,6 +295,8 @@ _SPECIAL: Final = re.compile(
     r"\\(?=[!-/:-@\[-`{-~]|$)|`|(?<!\s)\*|\*(?!\s)|(?<![\w])_|_(?![\w])|<(?=[A-Za-z/!?])|&(?=#?\w{1,40};)|~(?=~)|(?<=~)~"
     r"|\](?=[(\[:])|(?<=!)\[|\[(?=\^|\[)"
 )
+_MARKUP: Final = re.compile(r"[\\`*_<&~\[\]\n\x00]")
+"""Without one of these characters, a paragraph of CommonMark with strikethrough is its own text."""
 _ANY_SPECIAL: Final = re.compile(r"[\\`*_<>&~\[\]{}()#+.!|:=-]")
 _LINE_SPECIAL: Final = re.compile(
     r"#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|(?:[-=*_][ \t]*)+$|\d{1,9}(?=[.)](?:\s|$))", re.MULTILINE
@@ -558,6 +549,8 @@ def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
     made = ""
     for wraps, escape in ((True, escaped), (False, escaped), (False, _all_escaped)):
         made = _joined(_written(children, wraps=wraps, escape=escape))
+        if _MARKUP.search(made) is None and "".join(made.split()) == wanted.words:
+            break  # a parser would find nothing but text
         read = _said(
             [child for token in _RENDERED.parseInline(made) for child in (token.children or ())], raw=_RAW
         )

@@ -1,8 +1,11 @@
 /** Writes events of the audit log as sentences. Nothing here touches the page. */
 
+import { getOption } from "@bufbuild/protobuf";
+import { AdminService } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import type { AuditEvent } from "@responsa/contract/responsa/admin/v1/audit_event_pb.js";
 import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
-import { oneOf } from "../common/people.js";
+import { audit_action } from "@responsa/contract/responsa/type/v1/method_pb.js";
+import { oneOf } from "../server/people.js";
 import { SHARED_ROLES } from "../documents/access.js";
 
 /** The verbs of an act: what the actor did, and what the actor tried. “{}” stands for the resource, “{of}” for “of” and the user whom the act was about, unless a service acted for this user, whom the sentence then names already. */
@@ -12,7 +15,7 @@ interface Verbs {
   readonly tried: string;
 }
 
-/** The acts that the page can put into words. The page shows other acts by their names. */
+/** The acts whose words do not follow from their names. */
 const ACTS: Readonly<Record<string, Verbs>> = {
   "session.create": { label: "Signed in", did: "signed in", tried: "sign in" },
   "session.end": { label: "Signed out", did: "signed out", tried: "sign out" },
@@ -40,16 +43,10 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "invitation.revoke": { label: "Revoked an invitation", did: "revoked an invitation{of}", tried: "revoke an invitation{of}" },
   "api_key.create": { label: "Made an API key", did: "made an API key{of}", tried: "make an API key{of}" },
   "api_key.revoke": { label: "Revoked an API key", did: "revoked an API key{of}", tried: "revoke an API key{of}" },
-  "teacher.create": { label: "Made a teacher", did: "made a teacher", tried: "make a teacher" },
-  "teacher.update": { label: "Changed a teacher", did: "changed a teacher", tried: "change a teacher" },
-  "teacher.delete": { label: "Deleted a teacher", did: "deleted a teacher", tried: "delete a teacher" },
-  "source.create": { label: "Made a source", did: "made a source", tried: "make a source" },
-  "source.update": { label: "Changed a source", did: "changed a source", tried: "change a source" },
   "source.sync": { label: "Ran a source", did: "ran a source", tried: "run a source" },
   "source.retry": { label: "Retried failed rows", did: "ran a source for its failed rows", tried: "run a source for its failed rows" },
   "source.notify": { label: "Reported a change", did: "reported a change to a source", tried: "report a change to a source" },
   "delivery.redeliver": { label: "Sent a notification again", did: "sent a notification again", tried: "send a notification again" },
-  "source.delete": { label: "Deleted a source", did: "deleted a source", tried: "delete a source" },
   "agents.reload": { label: "Read the agents again", did: "read the files of the agents again", tried: "read the files of the agents again" },
   "service_grant.create": { label: "Let a service act", did: "let a service act for users", tried: "let a service act for users" },
   "service_grant.delete": { label: "Took a grant back", did: "took a service’s grant back", tried: "take a service’s grant back" },
@@ -69,21 +66,30 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "tenant.resume": { label: "Resumed a tenant", did: "resumed {}", tried: "resume {}" },
   "tenant.erase": { label: "Erased a tenant", did: "began to erase {}", tried: "erase {}" },
   "status.read": { label: "Tried to see the state", did: "saw the state of the server", tried: "see the state of the server" },
-  "user.read": { label: "Tried to see users", did: "saw users", tried: "see users" },
-  "tenant.read": { label: "Tried to see tenants", did: "saw tenants", tried: "see tenants" },
-  "invitation.read": { label: "Tried to see invitations", did: "saw invitations", tried: "see invitations" },
   "api_key.read": { label: "Tried to see API keys of others", did: "saw API keys of others", tried: "see API keys of others" },
   "session.read": { label: "Tried to see sessions of others", did: "saw sessions of others", tried: "see sessions of others" },
   "service_grant.read": { label: "Tried to see grants of services", did: "saw grants of services", tried: "see grants of services" },
-  "teacher.read": { label: "Tried to see teachers", did: "saw teachers", tried: "see teachers" },
-  "source.read": { label: "Tried to see sources", did: "saw sources", tried: "see sources" },
   "delivery.read": { label: "Tried to see notifications", did: "saw notifications", tried: "see notifications" },
   "audit_event.read": { label: "Tried to see the audit log", did: "saw the audit log", tried: "see the audit log" },
 };
 
+/** The words of the other acts: `teacher.update` changed a teacher. */
+const REGULAR: Readonly<Record<string, (thing: string, things: string) => Verbs>> = {
+  create: (thing) => ({ label: `Made ${thing}`, did: `made ${thing}`, tried: `make ${thing}` }),
+  update: (thing) => ({ label: `Changed ${thing}`, did: `changed ${thing}`, tried: `change ${thing}` }),
+  delete: (thing) => ({ label: `Deleted ${thing}`, did: `deleted ${thing}`, tried: `delete ${thing}` }),
+  read: (_, things) => ({ label: `Tried to see ${things}`, did: `saw ${things}`, tried: `see ${things}` }),
+};
+
+/** The verbs of an act; undefined for acts that the page shows by their names. */
+function verbsOf(action: string): Verbs | undefined {
+  const [noun = "", verb = ""] = action.replaceAll("_", " ").split(".");
+  return ACTS[action] ?? REGULAR[verb]?.(`${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`, `${noun}s`);
+}
+
 /** The acts to filter by, with their labels, in the order of the labels. */
-export const ACTIONS: readonly (readonly [action: string, label: string])[] = Object.entries(ACTS)
-  .map(([action, { label }]) => [action, label] as const)
+export const ACTIONS: readonly (readonly [action: string, label: string])[] = [...new Set([...Object.keys(ACTS), ...AdminService.methods.map((method) => getOption(method, audit_action)).filter(Boolean)])]
+  .map((action) => [action, verbsOf(action)?.label ?? action] as const)
   .sort(([, one], [, other]) => one.localeCompare(other, "en"));
 
 export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome" | "onBehalfOf" | "affectedUser"> & Partial<Pick<AuditEvent, "addedReaders" | "removedReaders">>;
@@ -102,7 +108,7 @@ export function sentenceOf({ actor, action, resource, outcome, onBehalfOf, affec
   const called = (name: string) => OTHERS[name] ?? names.get(name) ?? name.replace(/^oidcProviders\//, "The sign-in provider ").replace(/^tenants\//, "the tenant ");
   const who = called(actor) + (onBehalfOf && `, for ${called(onBehalfOf)},`);
   const object = subject === actor ? "their own account" : called(subject) || "something";
-  const verbs = ACTS[action];
+  const verbs = verbsOf(action);
   // Functions, because a name may contain “$&”.
   const of = (others = "") => (!affectedUser ? others && ` of${others}` : affectedUser === onBehalfOf ? "" : ` of ${called(affectedUser)}`);
   const fill = (text: string) => text.replace("{}", () => object).replace(/\{of( [^}]*)?\}/, (_, others: string | undefined) => of(others));

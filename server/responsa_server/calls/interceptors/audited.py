@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, Final, TypeGuard
 
+from google.protobuf.descriptor import Descriptor
+
+from responsa.type.v1 import method_pb2
+from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call, Interceptor
+from responsa_server.calls.methods import METHODS
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -24,97 +29,51 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.people import AuditEvent, Role
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 
-_ADMIN: Final = "/responsa.admin.v1.AdminService/"
-_AUTH: Final = "/responsa.auth.v1.AuthService/"
-_CHAT: Final = "/responsa.chat.v1.ChatService/"
-_KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
 _OPERATIONS: Final = "/google.longrunning.Operations/"
-_UPDATE_COLLECTION: Final = _KNOWLEDGE + "UpdateCollection"
-_UPDATE_ME: Final = _AUTH + "UpdateMe"
+_UPDATE_COLLECTION: Final = "/responsa.knowledge.v1.KnowledgeService/UpdateCollection"
+_UPDATE_ME: Final = "/responsa.auth.v1.AuthService/UpdateMe"
 _ME: Final = "users/me"
-ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
-    _ADMIN + "ReloadAgents": ("agents.reload", "agents/-"),
-    _ADMIN + "CreateTeacher": ("teacher.create", ""),
-    _ADMIN + "UpdateTeacher": ("teacher.update", "teacher.name"),
-    _ADMIN + "DeleteTeacher": ("teacher.delete", "name"),
-    _ADMIN + "CreateSource": ("source.create", ""),
-    _ADMIN + "UpdateSource": ("source.update", "source.name"),
-    _ADMIN + "DeleteSource": ("source.delete", "name"),
-    _ADMIN + "SyncSource": ("source.sync", "name"),
-    _ADMIN + "RetryFailedRows": ("source.retry", "name"),
-    _ADMIN + "RedeliverDelivery": ("delivery.redeliver", "name"),
-    _ADMIN + "NotifySubjectChanged": ("source.notify", ""),
-    _ADMIN + "CreateUser": ("user.create", ""),
-    _ADMIN + "UpdateUser": ("user.update", "user.name"),
-    _ADMIN + "UpdateUserLimits": ("user.update_limits", "user_limits.name"),
-    _ADMIN + "DisableUser": ("user.disable", "name"),
-    _ADMIN + "EnableUser": ("user.enable", "name"),
-    _ADMIN + "RevokeCredentials": ("user.revoke_credentials", "name"),
-    _ADMIN + "GrantOwnership": ("user.grant_ownership", "name"),
-    _ADMIN + "RevokeOwnership": ("user.revoke_ownership", "name"),
-    _ADMIN + "CreateServiceGrant": ("service_grant.create", ""),
-    _ADMIN + "DeleteServiceGrant": ("service_grant.delete", "name"),
-    _ADMIN + "CreateTenant": ("tenant.create", ""),
-    _ADMIN + "InviteTenantAdministrator": ("invitation.create", "name"),
-    _ADMIN + "SuspendTenant": ("tenant.suspend", "name"),
-    _ADMIN + "ResumeTenant": ("tenant.resume", "name"),
-    _ADMIN + "EraseTenant": ("tenant.erase", "name"),
-    _ADMIN + "UpdateUserQuota": ("user.update_quota", "user_quota.name"),
-    _ADMIN + "DeleteUser": ("user.delete", "name"),
-    _ADMIN + "CreateServiceApiKey": ("api_key.create", "user"),
-    _ADMIN + "RevokeTenantApiKey": ("api_key.revoke", "name"),
-    _ADMIN + "RevokeTenantSessions": ("session.revoke", "names user"),
-    _AUTH + "CreateInvitation": ("invitation.create", ""),
-    _AUTH + "RevokeInvitation": ("invitation.revoke", "name"),
-    _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),
+
+
+def _of_contract() -> Mapping[str, tuple[str, Sequence[str]]]:
+    """The actions of the methods that have the option `audit_action`."""
+    options = {name: method.GetOptions().Extensions for name, method in METHODS.items()}
+    return {
+        name: (
+            of_method[method_pb2.audit_action],
+            tuple(of_method[method_pb2.audit_resources]) or _names_in(METHODS[name].input_type),
+        )
+        for name, of_method in options.items()
+        if of_method[method_pb2.audit_action]
+    }
+
+
+def _names_in(request: Descriptor) -> Sequence[str]:
+    """The path of the field that names the resource of a request; nothing if no resource exists yet."""
+    if "name" in request.fields_by_name:
+        return ("name",)
+    if "update_mask" not in request.fields_by_name:
+        return ()
+    return tuple(
+        f"{field.name}.name"
+        for field in request.fields
+        if field.message_type is not None and "name" in field.message_type.fields_by_name
+    )
+
+
+ACTS: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
+    **_of_contract(),
+    _OPERATIONS + "CancelOperation": ("operation.cancel", ("name",)),
+    _OPERATIONS + "DeleteOperation": ("operation.delete", ("name",)),
 }
-"""For each method that changes something as an administrator: the action in the audit log, and the paths of the request's fields that name the resources, or the name itself, which has a slash."""
-READS: Final[Mapping[str, tuple[str, str]]] = {
-    _ADMIN + "GetSystemStatus": ("status.read", ""),
-    _ADMIN + "GetTeacher": ("teacher.read", "name"),
-    _ADMIN + "ListTeachers": ("teacher.read", ""),
-    _ADMIN + "GetSource": ("source.read", "name"),
-    _ADMIN + "ListSources": ("source.read", ""),
-    _ADMIN + "PreviewSource": ("source.read", ""),
-    _ADMIN + "ListFailedRows": ("source.read", "parent"),
-    _ADMIN + "ListConnections": ("source.read", ""),
-    _ADMIN + "ListDeliveries": ("delivery.read", ""),
-    _ADMIN + "GetUser": ("user.read", "name"),
-    _ADMIN + "LookupUser": ("user.read", ""),
-    _ADMIN + "ListUsers": ("user.read", ""),
-    _ADMIN + "GetUserLimits": ("user.read", "name"),
-    _ADMIN + "GetUserQuota": ("user.read", "name"),
-    _ADMIN + "ListServiceGrants": ("service_grant.read", ""),
-    _ADMIN + "GetTenant": ("tenant.read", "name"),
-    _ADMIN + "ListTenants": ("tenant.read", ""),
-    _ADMIN + "ListTenantApiKeys": ("api_key.read", ""),
-    _ADMIN + "ListTenantSessions": ("session.read", ""),
-    _ADMIN + "ListAuditEvents": ("audit_event.read", ""),
-    _AUTH + "ListInvitations": ("invitation.read", ""),
-}
-"""The same for each administrative method that changes nothing. Only calls by callers without the right are in the audit log."""
-OF_ACCOUNT: Final[Mapping[str, tuple[str, str]]] = {
-    _UPDATE_ME: ("user.update", _ME),
-    _AUTH + "ChangePassword": ("user.change_password", _ME),
-    _AUTH + "RevokeSessions": ("session.revoke", "names"),
-    _AUTH + "DeleteMe": ("user.delete", _ME),
-    _AUTH + "UnlinkIdentity": ("user.unlink", _ME),
-    _AUTH + "CreateApiKey": ("api_key.create", ""),
-    _AUTH + "RevokeApiKey": ("api_key.revoke", "name"),
-}
-"""The same for each method with which users change their own account. `_ME` stands for the caller's name."""
-OF_OTHERS: Final[Mapping[str, tuple[str, str]]] = {
-    _CHAT + "CancelTurn": ("turn.cancel", "name"),
-    _UPDATE_COLLECTION: ("collection.update", "collection.name"),
-    _KNOWLEDGE + "DeleteCollection": ("collection.delete", "name"),
-    _KNOWLEDGE + "DeleteGeneration": ("generation.delete", "name"),
-    _KNOWLEDGE + "UpdateDocument": ("document.update", "document.name"),
-    _KNOWLEDGE + "DeleteDocument": ("document.delete", "name"),
-    _OPERATIONS + "CancelOperation": ("operation.cancel", "name"),
-    _OPERATIONS + "DeleteOperation": ("operation.delete", "name"),
-}
-"""The same for each method with which users change what is their own, and administrators also what belongs to others. Only the latter is in the audit log."""
-_NOTED: Final = {**ACTIONS, **READS, **OF_ACCOUNT, **OF_OTHERS}
+"""For each method whose refusals are in the audit log: the action, and the paths of the request's fields that name the resources, or the name itself, which has a slash. `_ME` stands for the caller's name."""
+
+
+def reads(method: str) -> bool:
+    """Whether an administrative method changes nothing. Only calls by callers without the right are in the audit log."""
+    return method in ACTS and ACTS[method][0].endswith(".read")
+
+
 # NotPermitted: the caller lacks the role or the grant, only owners of the installation may do this, or do it to an owner, or the caller has not signed in recently. Unauthenticated: the
 # present password is wrong.
 _REFUSALS: Final = (AlreadyExists, Conflict, NotFound, NotPermitted, Precondition, Unauthenticated)
@@ -137,10 +96,10 @@ class Audited(Interceptor[None]):
 
     def on_request(self, call: Call, message: Any) -> object:
         """Note the act and the names of the resources."""
-        known = _NOTED.get(call.method)
+        known = ACTS.get(call.method)
         if known is not None:
             call.act, paths = known
-            call.resources = [] if "/" in paths else _named(message, paths)
+            call.resources = [] if _fixed(paths) else _named(message, paths)
         if call.method == _UPDATE_COLLECTION and "readers" in message.update_mask.paths:
             call.act = "collection.share"
         if call.method == _UPDATE_ME and "email" in message.update_mask.paths:
@@ -149,26 +108,29 @@ class Audited(Interceptor[None]):
 
     async def on_end(self, call: Call, token: None, error: BaseException | None) -> BaseException | None:
         """Write the events of a refusal."""
-        who, known = call.principal, _NOTED.get(call.method)
+        who, known = call.principal, ACTS.get(call.method)
         if who is None or known is None or not _refused(error):
             return error
-        if call.method in READS and not isinstance(error, NotPermitted):
+        if reads(call.method) and not isinstance(error, NotPermitted):
             return error
-        if call.method in OF_OTHERS and who.role is not Role.ADMIN:
+        # Users change what is their own with these methods, and administrators also what belongs to others. Only the latter is in the audit log.
+        rule = RULES[call.method]
+        if rule is Rule.MEMBER and who.role is not Role.ADMIN:
             return error
-        act, fixed = known
+        act, paths = known
+        fixed = _fixed(paths)
         if fixed == _ME:
             # A service without a grant has named the account on which it meant to act.
             fixed = (
                 error.metadata["user"] if error.reason is Reason.GRANT_REQUIRED else names.user(who.user_id)
             )
-        resources = call.resources or [fixed if "/" in fixed else ""]
+        resources = call.resources or [fixed]
         events = [
             AuditEvent.of(who, call.act or act, resource, outcome=error.reason.value)
             for resource in resources
         ]
         # A call that names something outside the caller's own account is an act only if this belongs to another user.
-        of_others = call.method in OF_OTHERS or (call.method in OF_ACCOUNT and isinstance(error, NotFound))
+        of_others = rule is Rule.MEMBER or (rule is Rule.OWN and isinstance(error, NotFound))
         # The caller gets the refusal also if the database has become unavailable.
         with contextlib.suppress(Unavailable):
             await self._trail.record_refused(who, events, only_of_others=of_others)
@@ -179,10 +141,15 @@ def _refused(error: BaseException | None) -> TypeGuard[ResponsaError]:
     return isinstance(error, _REFUSALS) or (isinstance(error, Exhausted) and error.reason in _EXHAUSTED)
 
 
-def _named(message: object, paths: str) -> Sequence[str]:
+def _fixed(paths: Sequence[str]) -> str:
+    """The name that stands in place of paths; "" for paths."""
+    return next((path for path in paths if "/" in path), "")
+
+
+def _named(message: object, paths: Sequence[str]) -> Sequence[str]:
     """The names in these fields of a request. A field may have several."""
     found: list[str] = []
-    for path in paths.split():
+    for path in paths:
         value: Any = reduce(getattr, path.split("."), message)
         found.extend([value] if isinstance(value, str) else value)
-    return [one for one in found if one]
+    return [name for name in found if name]

@@ -1,0 +1,78 @@
+/** A list that the page reads from the server page by page. */
+
+import { button, element, replace } from "./dom.js";
+import { failureOf } from "../server/errors.js";
+
+export interface Batch<T> {
+  readonly items: readonly T[];
+  /** The token of the next page; "" on the last page. */
+  readonly next: string;
+}
+
+export interface Source<T> {
+  /** The list's name for screen readers. */
+  readonly label: string;
+  /** Read the page that the token names; "" names the first one. */
+  readonly read: (pageToken: string) => Promise<Batch<T>>;
+  readonly row: (item: T) => HTMLElement;
+  /** The text in place of an empty list. */
+  readonly empty: () => string;
+}
+
+export class Listing<T> {
+  readonly root: HTMLElement;
+  readonly #source: Source<T>;
+  readonly #list: HTMLElement;
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #more = button("Show more", () => void this.#further(), { hidden: true });
+  #reads = 0;
+  #next = "";
+
+  constructor(source: Source<T>) {
+    this.#source = source;
+    this.#list = element("ul", { class: "documents", "aria-label": source.label, "aria-busy": "true" }, element("li", { class: "note" }, "Loading…"));
+    this.root = element("div", { class: "listing" }, this.#problem, this.#list, this.#more);
+  }
+
+  /** Read the first page again. The present rows stay until the new ones are here. */
+  async refresh(): Promise<void> {
+    const read = (this.#reads += 1);
+    this.#list.setAttribute("aria-busy", "true");
+    try {
+      const { items, next } = await this.#source.read("");
+      if (read !== this.#reads) return; // a later call will show the newer result
+      this.#next = next;
+      this.#more.hidden = !next;
+      replace(this.#list, ...(items.length > 0 ? items.map(this.#source.row) : [element("li", { class: "note" }, this.#source.empty())]));
+      this.#problem.textContent = "";
+    } catch (error) {
+      if (read !== this.#reads) return;
+      this.refuse(failureOf(error).message);
+      this.#list.querySelector(":scope > .note")?.remove();
+    }
+    this.#list.setAttribute("aria-busy", "false");
+  }
+
+  /** Show a problem above the list. */
+  refuse(why: string): void {
+    this.#problem.textContent = why;
+  }
+
+  async #further(): Promise<void> {
+    const read = this.#reads;
+    this.#more.disabled = true;
+    try {
+      const { items, next } = await this.#source.read(this.#next);
+      if (read !== this.#reads) return;
+      this.#next = next;
+      const rows = items.map(this.#source.row);
+      this.#list.append(...rows);
+      this.#more.hidden = !next;
+      (rows[0]?.querySelector<HTMLElement>("button, a, summary") ?? this.#more).focus();
+    } catch (error) {
+      if (read === this.#reads) this.refuse(failureOf(error).message);
+    } finally {
+      this.#more.disabled = false;
+    }
+  }
+}

@@ -1,0 +1,60 @@
+"""Compares the authorisation table with the served methods."""
+
+from __future__ import annotations
+
+import pytest
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.calls.methods import SERVICES
+from responsa_server.transports.grpc.health import HEALTH
+
+STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
+
+
+def services() -> list[ServiceDescriptor]:
+    pool = descriptor_pool.Default()
+    assert all(file.services_by_name for file in STANDARD)
+    return [
+        pool.FindServiceByName(name)
+        for name in (*SERVICES, HEALTH, "grpc.reflection.v1alpha.ServerReflection")
+    ]
+
+
+def test_every_method_that_is_served_has_a_rule_and_no_other() -> None:
+    served = {f"/{service.full_name}/{method.name}" for service in services() for method in service.methods}
+    assert served == set(RULES)
+
+
+def test_administrative_methods_are_for_administrators() -> None:
+    rules = {method: rule for method, rule in RULES.items() if method.startswith("/responsa.admin.")}
+    assert {method.rpartition("/")[2] for method, rule in rules.items() if rule is Rule.SERVICE} == {
+        "NotifySubjectChanged"
+    }
+    assert set(rules.values()) == {Rule.ADMIN, Rule.OWNER, Rule.SERVICE}
+
+
+def test_only_sign_in_health_and_reflection_are_public() -> None:
+    public = {method for method, rule in RULES.items() if rule is Rule.PUBLIC}
+    assert {method.rpartition("/")[2] for method in public if not method.startswith("/grpc.")} == {
+        "ListSignInMethods", "Login", "RefreshToken", "Logout", "GetJwks", "Register", "ConfirmEmail", "RequestReset", "ResetPassword"
+    }  # fmt: skip
+
+
+def test_all_services_of_the_contract_are_served() -> None:
+    pool = descriptor_pool.Default()
+    for area in ("chat", "knowledge", "auth", "admin"):
+        file = pool.FindFileByName(f"responsa/{area}/v1/{area}_service.proto")
+        for service in file.services_by_name.values():
+            assert service.full_name in SERVICES
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name.startswith("responsa.")])
+def test_every_method_but_uploads_has_a_rest_binding(name: str) -> None:
+    for method in descriptor_pool.Default().FindServiceByName(name).methods:
+        bound = method.GetOptions().HasExtension(annotations_pb2.http)  # pyright: ignore[reportArgumentType]  # its stub is untyped
+        assert bound != method.client_streaming, method.full_name
