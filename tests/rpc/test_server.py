@@ -28,12 +28,11 @@ from responsa_server.domain.parts import Installation
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import TurnState
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.limits import LimitBook
-from responsa_server.identity.quotas import QuotaAdministration
+from responsa_server.identity.limits import LimitBook, QuotaAdministration
 from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
-from responsa_server.sources.profiles import SubjectProfiles
+from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.limits import PostgresLimits

@@ -28,8 +28,7 @@ from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
 from responsa_server.app.embedders import ConfiguredEmbedders
-from responsa_server.app.models import by_name, doubles, known_models, model_table
-from responsa_server.app.rerankers import open_reranker
+from responsa_server.app.models import by_name, doubles, known_models, model_table, open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
@@ -47,10 +46,10 @@ from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.embedded.machine import visible
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.tenants import TenantKeeper
-from responsa_server.ingest.asking import IngestionModel
-from responsa_server.ingest.describing import Describer
+from responsa_server.identity.users import Erasing
+from responsa_server.ingest.analysing import Analysing
+from responsa_server.ingest.describing import Describer, IngestionModel, Topics
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
@@ -58,7 +57,6 @@ from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.shipped_vectors import ShippedVectors
-from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
@@ -82,7 +80,7 @@ from responsa_server.stores.postgres.generations import GenerationBuildStore, Ge
 from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
-from responsa_server.stores.postgres.passages import PostgresLexicalIndex
+from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -196,7 +194,10 @@ async def build_knowledge(
             document_seconds=settings.ingestion.document_seconds,
         )
         reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
-        jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
+        analysing = Analysing(PassageWordsStore(database), lexical, vectors.index)
+        jobs = KnowledgeJobs(
+            queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex, analysing=analysing
+        )
     return Knowledge(
         embedder,
         embedders,

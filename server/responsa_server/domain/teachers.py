@@ -67,9 +67,7 @@ class Teachers(Protocol):
         """Return one teacher. Raises NotFound (TEACHER_NOT_FOUND)."""
         ...
 
-    async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
-        """Return a page of teachers."""
-        ...
+    async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]: ...
 
     async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
         """Update a teacher. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict

@@ -295,6 +295,8 @@ _SPECIAL: Final = re.compile(
     r"\\(?=[!-/:-@\[-`{-~]|$)|`|(?<!\s)\*|\*(?!\s)|(?<![\w])_|_(?![\w])|<(?=[A-Za-z/!?])|&(?=#?\w{1,40};)|~(?=~)|(?<=~)~"
     r"|\](?=[(\[:])|(?<=!)\[|\[(?=\^|\[)"
 )
+_MARKUP: Final = re.compile(r"[\\`*_<&~\[\]\n\x00]")
+"""Without one of these characters, a paragraph of CommonMark with strikethrough is its own text."""
 _ANY_SPECIAL: Final = re.compile(r"[\\`*_<>&~\[\]{}()#+.!|:=-]")
 _LINE_SPECIAL: Final = re.compile(
     r"#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|(?:[-=*_][ \t]*)+$|\d{1,9}(?=[.)](?:\s|$))", re.MULTILINE
@@ -327,13 +329,11 @@ def _indent(text: str) -> int:
 
 
 def _dedented(text: str, columns: int) -> str:
-    """The text without up to `columns` columns of white space before each line."""
     lines = text.expandtabs(4).split("\n") if "\t" in text[:1] or "\n\t" in text else text.split("\n")
     return "\n".join(line[min(columns, _indent(line)) :] for line in lines)
 
 
 def _begun(text: str) -> str:
-    """The text, escaped where the beginning of a line would begin a block."""
     return "\n".join(
         _line_start(found.group()) + line[found.end() :] if (found := _LINE_SPECIAL.match(line)) else line
         for line in text.lstrip().split("\n")
@@ -386,7 +386,6 @@ def _tree(text: str) -> SyntaxTreeNode:
 
 
 def _blocks(node: SyntaxTreeNode) -> str:
-    """The blocks of a node, with an empty line between them."""
     return "\n\n".join(made for child in node.children if (made := _block(child)))
 
 
@@ -547,6 +546,8 @@ def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
     made = ""
     for wraps, escape in ((True, escaped), (False, escaped), (False, _all_escaped)):
         made = _joined(_written(children, wraps=wraps, escape=escape))
+        if _MARKUP.search(made) is None and "".join(made.split()) == wanted.words:
+            break  # a parser would find nothing but text
         read = _said(
             [child for token in _RENDERED.parseInline(made) for child in (token.children or ())], raw=_RAW
         )
@@ -645,7 +646,6 @@ class _Open:
     parts: list[str]
 
     def closed(self) -> str:
-        """The whole as Markdown. White space at its ends stays outside."""
         inner = "".join(self.parts)
         words = inner.strip(f" \t\n{_SOFT_BREAK}")
         if not words or not (self.mark or self.address):

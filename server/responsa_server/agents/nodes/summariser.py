@@ -147,7 +147,6 @@ def first_sentences(messages: Sequence[Said]) -> str:
 
 
 def _covered(kept: Summary | None, older: Sequence[Said]) -> int:
-    """How many messages a summary covers, counted from the first message."""
     if kept is None:
         return 0
     through = str(kept.through)
