@@ -36,7 +36,7 @@ MERGED = [
     ("0008_pre_audit", "4b56689c84cf159a3afbc84e9feffa237ad0fab8a763b0ef09795aa9d96a5f09"),
     ("0009_pre_citation_dates", "0c9f004a8382c438f5365a10acb813eab94086918ba15c6cd9176ebbf9e17bb2"),
     ("0010_pre_unanswered_turns", "7aa4d5668ae7a5c06de841d030ce1bde7a2453f3d03195330a047acbdf5d9599"),
-    ("0011_pre_postings", "09f421acbe6dfe93e6e3d84828c6db5f683a132b7bab4ee0cb5edaca1494b698"),
+    ("0011_pre_postings", "0e02f339df01f9676cfe10d7ff6bd7b3e2b829d367ffc9b52dc6015cbf6346b5"),
     ("0012_pre_passage_words", "8802ae9914157a6ac8a32b591fd699c23b23262e708e5aa7c86502c9461f72ed"),
 ]
 
