@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from responsa_server.domain.errors import Reason
-from responsa_server.ingest.formats import rows
+from responsa_server.ingest.formats import csv_rows
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sniff import sniff
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
@@ -115,7 +115,7 @@ def test_a_long_cell_is_a_paragraph_and_a_wide_row_has_several_lines() -> None:
     assert len(wide) > 1
     for line in wide:
         assert line.startswith("id: Bonn | column")
-        assert len(line) <= rows.LINE_BYTES < MAX_PIECE_BYTES
+        assert len(line) <= csv_rows.LINE_BYTES < MAX_PIECE_BYTES
 
 
 def test_json_says_each_value_with_its_path_and_objects_of_an_array_as_rows() -> None:
@@ -188,7 +188,7 @@ def test_bad_data_gets_a_typed_error(data: str | bytes, name: str, reason: Reaso
 
 
 def test_repeated_names_do_not_make_endless_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "_MAX_CHARS", 10_000)
+    monkeypatch.setattr(csv_rows, "_MAX_CHARS", 10_000)
     with rejected(Reason.DOCUMENT_PARSER_LIMIT, match="expands"):
         parse(f"{'x' * 90},y\n" + "1,\n" * 1000, "a.csv")
 
