@@ -18,10 +18,10 @@ from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.lists import AUDIT_EVENTS
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.teachers import NewTeacher, TeacherChange
+from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -138,11 +138,12 @@ async def test_events_are_filtered_and_in_pages(trail: PostgresAuditTrail, peopl
 async def test_changes_of_teachers_are_recorded_with_the_call(
     trail: PostgresAuditTrail, database: Database, people: People
 ) -> None:
-    teachers, admin = PostgresTeachers(database, uuid7), admin_of(people.ann)
+    teachers, admin = ResourceTable(database, stored_teachers.KIND, uuid7), admin_of(people.ann)
     request = uuid7()
-    made = await teachers.create(admin, NewTeacher("Ada", "Patient.", {}), request)
-    await teachers.create(admin, NewTeacher("Ada", "Patient.", {}), request)
-    await teachers.update(admin, made.id, TeacherChange(persona="Stern."), "")
+    ada = {"display_name": "Ada", "persona": "Patient.", "parameters": {}}
+    made = await teachers.create(admin, ada, request_id=request)
+    await teachers.create(admin, ada, request_id=request)
+    await teachers.update(admin, made.id, {"persona": "Stern."}, "")
     await teachers.delete(admin, made.id, "")
     with pytest.raises(NotFound):
         await teachers.delete(admin, made.id, "")

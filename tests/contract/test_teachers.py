@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import psycopg
 import pytest
@@ -18,34 +17,37 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.listing import ListQuery, Order, Position
 from responsa_server.domain.teachers import (
     MAX_PERSONA_BYTES,
-    NewTeacher,
     Teacher,
-    TeacherChange,
 )
+from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.resources import ResourceTable
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import change, value
 
-ADA = NewTeacher("Ada", "Explains by examples.", {"subject": "Physics", "level": 2, "tags": ["a", None, 0.5]})
+ADA = {
+    "display_name": "Ada",
+    "persona": "Explains by examples.",
+    "parameters": {"subject": "Physics", "level": 2, "tags": ["a", None, 0.5]},
+}
 BY_TIME = Order("create_time")
 
 
 @pytest.fixture
-def teachers(database: Database) -> PostgresTeachers:
-    return PostgresTeachers(database, uuid7)
+def teachers(database: Database) -> ResourceTable[Teacher]:
+    return ResourceTable(database, stored_teachers.KIND, uuid7)
 
 
 async def test_an_etag_that_is_not_the_teachers_changes_nothing(
-    teachers: PostgresTeachers, people: People
+    teachers: ResourceTable[Teacher], people: People
 ) -> None:
-    made = await teachers.create(people.ann, replace(ADA, id=uuid7()), None)
-    current = await teachers.update(people.ann, made.id, TeacherChange(persona="Strict."), made.etag)
+    made = await teachers.create(people.ann, ADA, uuid7())
+    current = await teachers.update(people.ann, made.id, {"persona": "Strict."}, made.etag)
     for etag in (made.etag, "1", "no-etag"):
         for call in (
-            teachers.update(people.ann, made.id, TeacherChange("B"), etag),
+            teachers.update(people.ann, made.id, {"display_name": "B"}, etag),
             teachers.delete(people.ann, made.id, etag),
         ):
             with pytest.raises(Conflict) as caught:
@@ -55,17 +57,17 @@ async def test_an_etag_that_is_not_the_teachers_changes_nothing(
     assert await teachers.get(people.ann, made.id) == current
     # The etag of an earlier teacher with the same id is also refused.
     await teachers.delete(people.ann, made.id, "")
-    again = await teachers.create(people.ann, replace(ADA, id=made.id), None)
+    again = await teachers.create(people.ann, ADA, made.id)
     assert again.revision == made.revision
     with pytest.raises(Conflict):
         await teachers.delete(people.ann, again.id, made.etag)
 
 
 async def test_updates_that_race_all_count_and_with_one_etag_one_wins(
-    teachers: PostgresTeachers, people: People
+    teachers: ResourceTable[Teacher], people: People
 ) -> None:
-    made = await teachers.create(people.ann, ADA, None)
-    changes = [TeacherChange(display_name=f"Ada {number}") for number in range(6)]
+    made = await teachers.create(people.ann, ADA)
+    changes = [{"display_name": f"Ada {number}"} for number in range(6)]
     outcomes = await asyncio.gather(
         *(teachers.update(people.ann, made.id, one, made.etag) for one in changes), return_exceptions=True
     )
@@ -75,39 +77,39 @@ async def test_updates_that_race_all_count_and_with_one_etag_one_wins(
 
 
 async def test_other_tenants_see_change_and_delete_nothing_and_may_use_the_same_id(
-    teachers: PostgresTeachers, people: People
+    teachers: ResourceTable[Teacher], people: People
 ) -> None:
     identity = uuid7()
-    made = await teachers.create(people.ann, replace(ADA, id=identity), None)
+    made = await teachers.create(people.ann, ADA, identity)
     for call in (
         teachers.get(people.eve, identity),
-        teachers.update(people.eve, identity, TeacherChange("B"), ""),
+        teachers.update(people.eve, identity, {"display_name": "B"}, ""),
         teachers.delete(people.eve, identity, ""),
     ):
         with pytest.raises(NotFound):
             await call
     assert (await teachers.list(people.eve, ListQuery(10, BY_TIME))).items == []
-    theirs = await teachers.create(people.eve, replace(ADA, display_name="Eve", id=identity), None)
+    theirs = await teachers.create(people.eve, ADA | {"display_name": "Eve"}, identity)
     assert theirs.id == identity
     await teachers.delete(people.eve, identity, theirs.etag)
     assert (await teachers.list(people.bob, ListQuery(10, BY_TIME))).items == [made]
 
 
 async def test_a_request_id_makes_one_teacher_however_often_it_is_sent(
-    teachers: PostgresTeachers, people: People, database_urls: DatabaseUrls
+    teachers: ResourceTable[Teacher], people: People, database_urls: DatabaseUrls
 ) -> None:
     request_id = uuid7()
-    made = await asyncio.gather(*(teachers.create(people.ann, ADA, request_id) for _ in range(6)))
+    made = await asyncio.gather(*(teachers.create(people.ann, ADA, request_id=request_id) for _ in range(6)))
     assert len({one.id for one in made}) == 1
     others = {
-        "teacher_id": replace(ADA, id=uuid7()),
-        "display_name": replace(ADA, display_name="B"),
-        "persona": replace(ADA, persona="B"),
-        "parameters": replace(ADA, parameters={}),
+        "teacher_id": (ADA, uuid7()),
+        "display_name": (ADA | {"display_name": "B"}, None),
+        "persona": (ADA | {"persona": "B"}, None),
+        "parameters": (ADA | {"parameters": {}}, None),
     }
-    for difference, other in others.items():
+    for difference, (other, identity) in others.items():
         with pytest.raises(AlreadyExists) as caught:
-            await teachers.create(people.ann, other, request_id)
+            await teachers.create(people.ann, other, identity, request_id)
         assert caught.value.reason is Reason.REQUEST_ID_REUSED
         assert caught.value.metadata == {
             "request_id": str(request_id),
@@ -115,18 +117,18 @@ async def test_a_request_id_makes_one_teacher_however_often_it_is_sent(
             "difference": difference,
         }
     # A request_id belongs only to its user.
-    assert (await teachers.create(people.bob, ADA, request_id)).id != made[0].id
+    assert (await teachers.create(people.bob, ADA, request_id=request_id)).id != made[0].id
     assert value(database_urls, "SELECT count(*) FROM responsa.teacher") == 2
 
 
 async def test_a_create_whose_commit_was_not_heard_of_is_repeated_without_doubling(
     cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
 ) -> None:
-    teachers, request_id = PostgresTeachers(cut_database, uuid7), uuid7()
+    teachers, request_id = ResourceTable(cut_database, stored_teachers.KIND, uuid7), uuid7()
     cut_database.cut = 1
     with pytest.raises(Unavailable):
-        await teachers.create(people.ann, ADA, request_id)
-    made = await teachers.create(people.ann, ADA, request_id)
+        await teachers.create(people.ann, ADA, request_id=request_id)
+    made = await teachers.create(people.ann, ADA, request_id=request_id)
     assert value(database_urls, "SELECT array_agg(id) FROM responsa.teacher") == [made.id]
 
 
@@ -135,10 +137,10 @@ async def test_a_create_whose_commit_was_not_heard_of_is_repeated_without_doubli
     [BY_TIME, Order("create_time", descending=True), Order("display_name"), Order("display_name", True)],
 )
 async def test_pages_hold_every_teacher_once_in_order(
-    teachers: PostgresTeachers, people: People, database_urls: DatabaseUrls, order: Order
+    teachers: ResourceTable[Teacher], people: People, database_urls: DatabaseUrls, order: Order
 ) -> None:
     for name in ("b", "a", "ä", "B", "a", "c"):
-        await teachers.create(people.ann, replace(ADA, display_name=name), None)
+        await teachers.create(people.ann, ADA | {"display_name": name})
     # Two teachers have the same create_time. Their ids decide their order.
     change(
         database_urls,
@@ -160,15 +162,15 @@ async def test_pages_hold_every_teacher_once_in_order(
         assert keys == sorted(keys, reverse=order.descending)
 
 
-async def test_texts_are_bounded_in_bytes(teachers: PostgresTeachers, people: People) -> None:
+async def test_texts_are_bounded_in_bytes(teachers: ResourceTable[Teacher], people: People) -> None:
     """The contract already refuses such texts; this test checks the constraints of the database."""
-    largest = NewTeacher("ä" * 100, "ä" * (MAX_PERSONA_BYTES // 2), {})
-    assert (await teachers.create(people.ann, largest, None)).persona == largest.persona
+    largest = {"display_name": "ä" * 100, "persona": "ä" * (MAX_PERSONA_BYTES // 2), "parameters": {}}
+    assert (await teachers.create(people.ann, largest)).persona == largest["persona"]
     for broken in (
-        replace(largest, display_name=largest.display_name + "x"),
-        replace(largest, persona=largest.persona + "x"),
-        replace(largest, display_name=""),
-        replace(largest, persona=""),
+        largest | {"display_name": largest["display_name"] + "x"},
+        largest | {"persona": largest["persona"] + "x"},
+        largest | {"display_name": ""},
+        largest | {"persona": ""},
     ):
         with pytest.raises(psycopg.errors.CheckViolation):
-            await teachers.create(people.ann, broken, None)
+            await teachers.create(people.ann, broken)

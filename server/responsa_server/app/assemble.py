@@ -43,7 +43,7 @@ from responsa_server.domain.limits import MessageGate
 from responsa_server.domain.models import Models
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
-from responsa_server.domain.teachers import Teachers
+from responsa_server.domain.teachers import Teacher
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.erasing import Erasing
@@ -70,6 +70,7 @@ from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import cached_vectors
 from responsa_server.search.reranking import Reranking
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
+from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -82,7 +83,7 @@ from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
-from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -281,7 +282,7 @@ class AgentParts:
 
     agents: LiveAgents
     tools: LiveTools
-    teachers: Teachers
+    teachers: ResourceTable[Teacher]
     counters: Counters
     breakers: Breakers
 
@@ -303,7 +304,7 @@ async def build_agents(
 
     Raises EmbeddedError if a required agent is broken, and Unavailable if the database cannot be reached.
     """
-    teachers, counters = PostgresTeachers(database, new_id), Counters()
+    teachers, counters = ResourceTable(database, stored_teachers.KIND, new_id), Counters()
     evidence = knowledge.evidence
     connector = Connector()
     stack.push_async_callback(connector.close)

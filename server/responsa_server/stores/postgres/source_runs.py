@@ -44,6 +44,7 @@ from responsa_server.stores.postgres.database import (
     Database,
     Queries,
     all_rows,
+    build,
     one_row,
     shielded,
 )
@@ -51,7 +52,6 @@ from responsa_server.stores.postgres.documents import DocumentStore, run_values
 from responsa_server.stores.postgres.jobs import JobQueue, JobRank
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
-from responsa_server.stores.postgres.sources import source_of
 
 _LIST: Final[SqlList[FailedRow]] = SqlList(FAILED_ROWS)
 _MOST_PROBLEM_CHARACTERS: Final = 1000
@@ -149,7 +149,7 @@ class PostgresSourceRuns:
         values = {"tenant": tenant_id, "schedule": schedule_id}
         async with self._database.tenant(tenant_id) as database:
             row = await one_row(database, self._queries["scheduled"], values)
-        return None if row is None else source_of(row)
+        return None if row is None else build(Source, row)
 
     @shielded
     async def start_scheduled(
@@ -251,7 +251,7 @@ class PostgresSourceRuns:
                 await self._take_over(database, claim, every=True)
         return RunTask(
             claim,
-            source_of(source),
+            build(Source, source),
             None if maker is None else maker["id"],
             row["subject"],
             row["confirmed"],
