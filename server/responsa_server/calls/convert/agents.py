@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import agent_pb2
-from responsa_server.calls.convert import structs, tools
+from responsa_server.calls.convert import messages, structs, tools
 from responsa_server.domain import names
 from responsa_server.domain.agents import AgentCard, Reloaded
 from responsa_server.domain.tools import ToolProblem
@@ -14,18 +14,12 @@ from responsa_server.domain.tools import ToolProblem
 
 def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
     """Convert an agent. schema: the JSON Schema of the agent's parameters to show to this caller."""
-    return agent_pb2.Agent(
+    return messages.message(
+        agent_pb2.Agent,
+        card,
         name=names.agent(card.id),
-        display_name=card.display_name,
-        description=card.description,
-        version=card.version,
         parameters_schema=structs.of(schema),
-        examples=card.examples,
         collections=[names.collection(collection) for collection in card.collections],
-        models=card.models,
-        history_messages=card.history_messages,
-        is_default=card.is_default,
-        missing_tools=card.missing_tools,
     )
 
 

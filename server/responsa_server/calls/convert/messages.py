@@ -5,18 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa_server.calls.convert import structs
 from responsa_server.calls.convert.values import timestamp
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
-
-_STRUCT: Final = "google.protobuf.Struct"
-_TIME: Final = "google.protobuf.Timestamp"
 
 
 def message(kind: type[AnyMessage], value: object, **others: object) -> AnyMessage:
@@ -33,27 +32,27 @@ def message(kind: type[AnyMessage], value: object, **others: object) -> AnyMessa
 
 def columns(path: str, given: Message, wanted: Iterable[str]) -> dict[str, object]:
     """The values of these fields of a resource, which are texts, numbers or plain JSON. path: the resource's field in the request. Raises InvalidRequest for JSON that cannot be stored."""
-    fields = {name: given.DESCRIPTOR.fields_by_name[name] for name in wanted}
+    values = {name: getattr(given, name) for name in wanted}
     return {
-        name: structs.plain(f"{path}.{name}", getattr(given, name))
-        if _type(field) == _STRUCT
-        else getattr(given, name)
-        for name, field in fields.items()
+        name: structs.plain(f"{path}.{name}", value) if isinstance(value, Struct) else value
+        for name, value in values.items()
     }
 
 
 @functools.cache
 def _fields(descriptor: Descriptor) -> Sequence[tuple[str, Callable[[Any], object]]]:
     """The fields of a message, each with the function that converts an attribute."""
-    return [(field.name, _converter(field)) for field in descriptor.fields_by_name.values()]
+    fields: Any = descriptor.fields  # the fast implementation has classes of its own
+    return [(field.name, _converter(field)) for field in fields]
 
 
 def _converter(field: FieldDescriptor) -> Callable[[Any], object]:
     if field.enum_type is not None:
         return functools.partial(_number, field.enum_type)
-    if _type(field) == _TIME:
+    type_name = "" if field.message_type is None else field.message_type.full_name
+    if type_name == Timestamp.DESCRIPTOR.full_name:
         return timestamp
-    if _type(field) == _STRUCT:
+    if type_name == Struct.DESCRIPTOR.full_name:
         return lambda value: structs.of(value) if value else None
     return lambda value: value
 
@@ -61,7 +60,3 @@ def _converter(field: FieldDescriptor) -> Callable[[Any], object]:
 def _number(enum: EnumDescriptor, member: StrEnum) -> int:
     prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
     return enum.values_by_name[prefix + member.name].number
-
-
-def _type(field: FieldDescriptor) -> str:
-    return "" if field.message_type is None else field.message_type.full_name
