@@ -21,7 +21,7 @@ from responsa_server.embedded import (
     EmbeddedPostgres,
     EmbeddedRedis,
     Layout,
-    Part,
+    ManagedProcess,
     RestartPolicy,
     ServerProcess,
     Supervisor,
@@ -114,7 +114,7 @@ def main(home: Path, port: int, flags: set[str]) -> int:
             print(json.dumps({"hook": True}), flush=True)
             time.sleep(600)
 
-    parts: list[Part] = [postgres, redis, server, envoy]
+    parts: list[ManagedProcess] = [postgres, redis, server, envoy]
 
     children = [Child(postgres, migrate), Child(redis), Child(server), Child(envoy)]
     if "--llama" in flags:

@@ -32,7 +32,7 @@ OURS: Final = CHECKOUT / "evals" / "code" / "questions.jsonl"
 _DEPTH: Final = 5
 
 
-class Part(StrEnum):
+class SectionQuestions(StrEnum):
     """The questions to ask."""
 
     FIT = "fit"
@@ -83,7 +83,7 @@ def sections_of(citations: Sequence[citation_pb2.Citation], keys: Mapping[str, s
 def eval_sections(
     questions: Annotated[Path, typer.Argument(help="The file of questions.", show_default=False)] = OURS,
     agent: Annotated[str, typer.Option(help="The agent to ask.")] = "cairo",
-    part: Annotated[Part, typer.Option(help="The questions to ask.")] = Part.FIT,
+    part: Annotated[SectionQuestions, typer.Option(help="The questions to ask.")] = SectionQuestions.FIT,
     answers: Annotated[
         Path | None,
         typer.Option(help="Write each question and its results to this file, one JSON object per line."),
@@ -97,7 +97,7 @@ def eval_sections(
     """
     with reporting(json=json):
         given = [one for _, one in lines(questions, SectionQuestion, "question")]
-        asked = [one for one in given if part in (Part.ALL, one.part)]
+        asked = [one for one in given if part in (SectionQuestions.ALL, one.part)]
         if not asked:
             raise CommandFailed(f"{questions} holds no such questions.", "", EXIT_USAGE)
         found = asyncio.run(_run(asked, agent))

@@ -15,7 +15,7 @@ _KNOWN_SECONDS: Final = 1.0
 
 
 class Disks:
-    """The disks that receive an instance's data; implements `domain.parts.Part`."""
+    """The disks that receive an instance's data; implements `domain.parts.ReportedPart`."""
 
     name = "disk"
 

@@ -25,7 +25,7 @@ def _to_standard_error(data: bytes) -> int:
 
 
 class LogLines:
-    """The log of this process; implements `domain.parts.Part`. A line that cannot be written is dropped and counted, and the log itself says so once lines can be written again.
+    """The log of this process; implements `domain.parts.ReportedPart`. A line that cannot be written is dropped and counted, and the log itself says so once lines can be written again.
 
     write: writes some of the bytes and returns their number, or raises OSError, as `os.write` does.
     """

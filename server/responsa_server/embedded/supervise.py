@@ -31,7 +31,7 @@ import psutil
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
 from responsa_server.embedded.files import PlaceLock, free_space
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import NO_ROOM, Errand, Part, exit_text
+from responsa_server.embedded.part import NO_ROOM, Errand, ManagedProcess, exit_text
 from responsa_server.embedded.spawn import adopt_orphans, die_with_parent
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -69,7 +69,7 @@ class Child:
     error's message. No part is restarted while the hook runs. A stop signal interrupts the hook.
     """
 
-    part: Part
+    part: ManagedProcess
     on_ready: Callable[[], None] | None = None
 
 
@@ -131,7 +131,7 @@ class _Listener(threading.Thread):
     The thread only sets `silent`; the supervisor's own thread ends and restarts the process.
     """
 
-    def __init__(self, part: Part, patience: float) -> None:
+    def __init__(self, part: ManagedProcess, patience: float) -> None:
         super().__init__(name=f"listener of {part.name}", daemon=True)
         self._part = part
         self._patience = patience
@@ -169,7 +169,7 @@ class _Watched:
     listener: _Listener | None = None
 
     @property
-    def part(self) -> Part:
+    def part(self) -> ManagedProcess:
         return self.child.part
 
 
@@ -353,7 +353,7 @@ class Supervisor:
             self._hook(self._on_ready)
 
     @property
-    def _parts(self) -> Sequence[Part]:
+    def _parts(self) -> Sequence[ManagedProcess]:
         """The parts in the order of their starts."""
         errand = [] if self._errand is None else [self._errand]
         return [*(watched.part for watched in self._watched), *errand]

@@ -12,7 +12,7 @@ import pytest
 
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.ranking import Rank, RankInput
 from responsa_server.agents.nodes.refuse import Refuse, RefuseInput, RefuseOptions
 from responsa_server.agents.nodes.searching import (
@@ -37,8 +37,8 @@ from tests.unit.graph.evidence import Shelf, evidence, excerpt, retrieval
 from tests.unit.graph.speaking import Says, Turn
 
 HISTORY = (
-    Said(speaker=Speaker.USER, text="How long is the Nile?"),
-    Said(speaker=Speaker.ASSISTANT, text="The Nile is 6,650 km long.", titles=("Rivers",)),
+    StateMessage(speaker=Speaker.USER, text="How long is the Nile?"),
+    StateMessage(speaker=Speaker.ASSISTANT, text="The Nile is 6,650 km long.", titles=("Rivers",)),
 )
 FOLLOW_UP = RewriteInput(question="Where is it?", history=HISTORY, summary="They spoke of Africa.")
 BY_RULE = "Where is it? (How long is the Nile?)"

@@ -805,7 +805,7 @@ def _not_the_index(error: psycopg.Error) -> bool:
 
 
 class PostgresPart:
-    """Implements `domain.parts.Part`."""
+    """Implements `domain.parts.ReportedPart`."""
 
     name = "postgresql"
 

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Reason
-from responsa_server.domain.lists import TEACHERS
+from responsa_server.domain.listing import Field, ListRules, Order
+from responsa_server.domain.lists import CREATED, NEWEST, OLDEST
 from responsa_server.domain.teachers import Teacher
 from responsa_server.stores.postgres.resources import ResourceKind
 
@@ -20,6 +21,12 @@ def _missing(name: str) -> NotFound:
     )
 
 
+_RULES: Final = ListRules(
+    "teachers",
+    (Field("display_name"), CREATED),
+    (OLDEST, NEWEST, Order("display_name"), Order("display_name", descending=True)),
+)
+
 KIND: Final[ResourceKind[Teacher, UUID]] = ResourceKind(
-    "teachers.sql", Teacher, "teacher", names.teacher, TEACHERS, _missing
+    "teachers.sql", Teacher, "teacher", names.teacher, _RULES, _missing
 )
