@@ -20,6 +20,8 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import IO, Final, cast
 
+from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES
+
 SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 """The suffixes of the archives that are read, in lower case."""
 MAX_MEMBERS: Final = 10_000
@@ -27,7 +29,7 @@ MAX_BYTES: Final = 1024 * 1024 * 1024
 """The maximum size of an archive's files together."""
 MAX_RATIO: Final = 100
 """The maximum size of an archive's files together, as a multiple of the archive's size. Small archives may exceed it."""
-MAX_MEMBER_BYTES: Final = 64 * 1024 * 1024
+MAX_MEMBER_BYTES: Final = MAX_DOCUMENT_BYTES
 """The maximum size of a file, as of any document."""
 
 _RATIO_FROM_BYTES: Final = 16 * 1024 * 1024
