@@ -132,7 +132,8 @@ class Instance:
             RESPONSA_HOME=str(self.home),
             RESPONSA_PORT=str(self.port),
             XDG_STATE_HOME=str(self.home.parent / "state"),
-            **dict(self.settings),
+            # On every machine, the server is one process, unless a test wants more.
+            **{"RESPONSA_SERVERS": "1", "RESPONSA_INGESTION__OWN_PROCESS": "false", **self.settings},
         )
 
     @property

@@ -18,7 +18,7 @@ READS_THE_ENVIRONMENT: Mapping[str, str] = {
     "providers/minilm.py": "sets a variable that keeps onnxruntime silent, before onnxruntime is imported",
     "cli/main.py": "sets a variable that keeps gRPC's own messages off the terminal, before gRPC is imported, and reads the line that a shell completes",
     "cli/terminal.py": "reads the type of the user's terminal",
-    "cli/history.py": "reads where the user keeps the state of programs",
+    "cli/signed_in.py": "reads where the user keeps the state of programs",
 }
 """Modules of the server that use os.environ, and the reasons. The command line's client settings read the environment through
 pydantic-settings.
@@ -45,7 +45,7 @@ def test_settings_alone_read_the_environment() -> None:
             attribute = (
                 isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
             )
-            if attribute and node.attr in ("environ", "getenv", "environb", "putenv"):  # pyright: ignore
+            if attribute and node.attr in ("environ", "getenv", "environb", "putenv"):
                 found.add(str(path.relative_to(SERVER) if path.is_relative_to(SERVER) else path))
             if isinstance(node, ast.ImportFrom) and node.module == "os":
                 assert not {name.name for name in node.names} & {"environ", "getenv"}, path

@@ -459,5 +459,5 @@ async def test_help_names_every_command_without_loading_any(responsa: CommandLin
         "purge",
     ):
         assert f"\n  {command} " in done.out
-    for library in ("grpc", "markdown_it", "prompt_toolkit", "rich.console"):
+    for library in ("grpc", "markdown_it", "rich.console"):
         assert library not in done.err

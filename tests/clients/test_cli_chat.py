@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import stat
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,13 +16,11 @@ from tests.clients.scripted import (
     ASK,
     CHAT,
     CONVERSATION,
-    RESUME,
     TURN,
     Context,
     Scripted,
     abort,
     frame,
-    passages,
     refused,
     started,
     status,
@@ -35,8 +31,6 @@ from tests.clients.terminal import Terminal
 
 Frames = AsyncIterator[chat_service_pb2.AskResponse]
 CANCEL = f"{CHAT}/CancelTurn"
-PROMPT = "\x1b[?2004h"
-"""The prompt tells the terminal to mark pasted text."""
 GO_ON = f"responsa: `responsa chat -c {CONVERSATION}` continues this conversation."
 WRITTEN = (
     "Émile wrote it. [1] It was in 1898. [2]\n\nSources\n"
@@ -82,31 +76,18 @@ def plays(server: Scripted) -> asyncio.Event:
                 yield frame(0, 3, whole_turn())
                 await stopped.wait()
                 yield frame(3, 4, [cancelled(4)])
-            case "cut":
-                yield frame(0, 3, whole_turn())
-                await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
-            case "passages":
-                yield frame(0, 3, [started(), step(2), passages(3)])
             case "refuse":
                 yield frame(0, 3, [started(), step(2), refused(3)])
             case "busy":
                 await abort(context, status(grpc.StatusCode.ABORTED, "CONVERSATION_BUSY", "It is busy."))
-            case "gone":
-                about = {"resource_type": "conversation", "resource_name": request.conversation}
-                missing = status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "No.", metadata=about)
-                await abort(context, missing)
             case _:
                 yield frame(0, 6, whole_turn())
-
-    async def resume(request: Any, _: Context) -> Frames:
-        yield frame(request.after_seq, 6, whole_turn())
 
     async def cancel(_: Any, __: Context) -> turn_pb2.Turn:
         stopped.set()
         return turn_pb2.Turn(name=TURN, last_seq=4, terminal_event=cancelled(4))
 
     server.on(ASK, ask)
-    server.on(RESUME, resume)
     server.on(CANCEL, cancel)
     return stopped
 
@@ -115,152 +96,72 @@ def asked(server: Scripted) -> list[tuple[str, str]]:
     return [(request.text, request.conversation) for request in server.requests.get(ASK, [])]
 
 
-async def test_a_talk_on_a_terminal(server: Scripted, responsa: CommandLine, tmp_path: Path) -> None:
-    """The second talk goes on with the conversation of the first one and offers its questions."""
+async def test_a_talk_on_a_terminal(server: Scripted, responsa: CommandLine) -> None:
     plays(server)
     terminal = Terminal(responsa, "chat", whole=True)
-    await terminal.then("Responsa answers. Ctrl-C stops an answer, Ctrl-D ends the talk, /help says more.")
-    await terminal.then(PROMPT)
+    await terminal.then("Responsa answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")
+    await terminal.then("> ")
     terminal.types("Who?\r")
     await terminal.then("Émile wrote it. [1] It was in 1898. [2]")
     await terminal.then("[1] Letters (letters.md, bytes 100-116)")
-    await terminal.then(PROMPT)
+    await terminal.then("> ")
+    terminal.types("busy\r")
+    await terminal.then("responsa: It is busy.")
+    await terminal.then("> ")
     terminal.types("slow\r")
     await terminal.then("Émile")
     terminal.types("\x03")
     # The text that had arrived stays.
     await terminal.then("Émile\r\n")
     await terminal.then("responsa: The answer was stopped.")
-    await terminal.then(PROMPT)
-    # Ctrl-C clears a line, and Ctrl-D ends the talk.
-    terminal.types("half\x03\x04")
+    await terminal.then("> ")
+    terminal.types("\x04")
     assert await terminal.end() == (0, "")
     assert GO_ON in terminal.text
     assert [request.name for request in server.requests[CANCEL]] == [TURN]
-    kept = tmp_path / "state" / "responsa" / "chat-history"
-    assert kept.read_text() == '"Who?"\n"slow"\n'
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
-
-    terminal = Terminal(responsa, "chat", "-c", CONVERSATION.removeprefix("conversations/"), whole=True)
-    await terminal.then("Continuing the conversation “Letters \ufffd[2J”.")
-    await terminal.then(PROMPT)
-    terminal.types("\x1b[A\x1b[A\r")
-    await terminal.then("Sources")
-    await terminal.then(PROMPT)
-    terminal.types("\x03")
-    assert (await terminal.end())[0] == 0
-    assert GO_ON in terminal.text
-    assert asked(server) == [("Who?", ""), ("slow", CONVERSATION), ("Who?", CONVERSATION)]
+    assert asked(server) == [("Who?", ""), ("busy", CONVERSATION), ("slow", CONVERSATION)]
 
 
-async def test_a_talk_outlives_what_goes_wrong(
-    server: Scripted, responsa: CommandLine, tmp_path: Path
+async def test_a_talk_goes_on_with_a_conversation_and_writes_answers_to_a_file(
+    server: Scripted, responsa: CommandLine
 ) -> None:
-    stopped = plays(server)
-
-    async def silent(_: Any, __: Context) -> turn_pb2.Turn:
-        await asyncio.Event().wait()
-        return turn_pb2.Turn()
-
-    server.on(CANCEL, silent)
-    terminal = Terminal(responsa, "chat", "--no-history", whole=True)
-    for question, told in (
-        ("cut", "Émile wrote it. [1] It was in 1898. [2]"),
-        ("refuse", "Nothing in the documents supports an answer."),
-        ("busy", "responsa: It is busy."),
-        ("gone", "The next question begins a new conversation."),
-    ):
-        await terminal.then(PROMPT)
-        terminal.types(f"{question}\r")
-        await terminal.then(told)
-    # While the server does not cancel, a second Ctrl-C leaves the turn to it.
-    await terminal.then(PROMPT)
-    terminal.types("slow\r")
-    await terminal.then("Émile")
-    terminal.types("\x03")
-    await terminal.then("Stopping the answer...")
-    terminal.types("\x03")
-    await terminal.then(f"{TURN} continues: `responsa resume {TURN} --after 3` follows it")
-    await terminal.then(PROMPT)
-    # A pasted text of several lines is one question.
-    terminal.types("\x1b[200~two\nlines\x1b[201~\r")
-    await terminal.then("Sources")
-    await terminal.then(PROMPT)
-    await server.stop()
-    terminal.types("Still there?\r")
-    await terminal.then("Connecting again...")
-    terminal.types("\x03")
-    await terminal.then("Stopping the answer...")
-    terminal.types("\x03")
-    await terminal.then("Interrupted before the server had confirmed the question")
-    await terminal.then(PROMPT)
-    terminal.types("\x04")
-    assert await terminal.end() == (0, "")
-    assert "Traceback" not in terminal.text
-    stopped.set()
-    assert asked(server) == [
-        ("cut", ""),
-        ("refuse", CONVERSATION),
-        ("busy", CONVERSATION),
-        ("gone", CONVERSATION),
-        ("slow", ""),
-        ("two\nlines", CONVERSATION),
-    ]
-    assert [request.after_seq for request in server.requests[RESUME]] == [3]
-    assert not (tmp_path / "state").exists()
-
-
-async def test_a_plain_terminal_and_answers_to_a_file(server: Scripted, responsa: CommandLine) -> None:
-    """Without a line editor, the end of the talk begins on its own line. Answers in a file are apart."""
     plays(server)
-    terminal = Terminal(responsa, "chat", whole=True, piped=True, TERM="dumb")
-    for question in ("Who?\n", "And who?\n", "\x04"):
+    given = ("-c", CONVERSATION.removeprefix("conversations/"))
+    terminal = Terminal(responsa, "chat", *given, whole=True, piped=True)
+    await terminal.then("Continuing the conversation “Letters \ufffd[2J”.")
+    for question in ("Who?\n", "And who?\n", "\x03"):
         await terminal.then("> ")
         terminal.types(question)
     assert await terminal.end() == (0, f"{WRITTEN}\n{WRITTEN}")
-    assert f"> \r\n{GO_ON}" in terminal.text
+    assert GO_ON in terminal.text
+    assert asked(server) == [("Who?", CONVERSATION), ("And who?", CONVERSATION)]
 
 
 async def test_questions_from_a_pipe(server: Scripted, responsa: CommandLine) -> None:
     plays(server)
-    questions = b"Who?\n\n  \nbusy\nrefuse\n\xff\ngone\nAnd who?"
+    questions = b"Who?\n\n  \nbusy\nrefuse\n\xff\nAnd who?"
     options = ("--agent", "tutor", "--collection", "notes", "--filter", "labels.a = b")
     done = await responsa("chat", *options, stdin=questions)
     assert done.out == f"{WRITTEN}\nNothing in the documents supports an answer.\n\n{WRITTEN}"
     assert done.err.splitlines() == [
         "responsa: It is busy.",
         "responsa: The question is not valid UTF-8. Send it as UTF-8 text.",
-        "responsa: No.",
-        "The next question begins a new conversation.",
         f"responsa: `responsa chat -c {CONVERSATION} --agent tutor --collection notes --filter 'labels.a = b'` continues this conversation.",
     ]
     assert {one.options.scope.filter for one in server.requests[ASK]} == {"labels.a = b"}
-    # The exit code is the one of the last question that failed: a conversation that does not exist.
+    # The exit code is the one of the last question that failed, which is not a text.
     assert done.code == 2
     assert asked(server) == [
         ("Who?", ""),
         ("busy", CONVERSATION),
         ("refuse", CONVERSATION),
-        ("gone", CONVERSATION),
-        ("And who?", ""),
+        ("And who?", CONVERSATION),
     ]
     assert {request.agent for request in server.requests[ASK]} == {"agents/tutor"}
 
 
-async def test_the_words_of_the_talk_are_no_questions(server: Scripted, responsa: CommandLine) -> None:
-    plays(server)
-    done = await responsa("chat", stdin=b"/help\n/more\npassages\n/more\n/etc is what?\n/more\n/quit\nWho?\n")
-    assert done.code == 0
-    assert [text for text, _ in asked(server)] == ["passages", "/etc is what?"]
-    assert done.err.startswith("responsa: Enter sends a question,")
-    assert done.err.count("responsa: The last answer has no further passages.\n") == 2
-    assert "responsa: /more prints them whole.\n" in done.err
-    assert done.out.count("[1] Letters › Authors (post, more.md, bytes 0-13)\n  > Anna read it.\n") == 1
-
-
 async def test_ctrl_c_stops_an_answer_to_a_pipe_and_ends_the_command(
-    server: Scripted, responsa: CommandLine, tmp_path: Path
+    server: Scripted, responsa: CommandLine
 ) -> None:
     plays(server)
     terminal = Terminal(responsa, "chat", stdin=b"slow\nWho?\n")
@@ -290,15 +191,6 @@ async def test_without_hope_no_question_is_read(
     assert ASK not in server.requests
 
 
-async def test_what_every_question_would_meet_ends_the_talk(server: Scripted, responsa: CommandLine) -> None:
-    async def refuse(_: Any, context: Context) -> Frames:
-        wrong = status(grpc.StatusCode.INVALID_ARGUMENT, "PARAMETERS_INVALID", "teacher_id is missing.")
-        await abort(context, wrong)
-        yield frame(0, 1, whole_turn())
-
-    server.on(ASK, refuse)
-    done = await responsa("chat", "--agent", "tutor", stdin=b"Who?\nAnd who?\n")
-    assert (done.code, len(server.requests[ASK])) == (2, 1)
-    assert "--param teacher_id=…  Teacher, required:" in done.err
+async def test_a_lost_connection_ends_a_pipe(server: Scripted, responsa: CommandLine) -> None:
     await server.stop()
-    assert (await responsa("chat", stdin=b"Who?\n")).code == 3
+    assert (await responsa("chat", stdin=b"Who?\nAnd who?\n")).code == 3

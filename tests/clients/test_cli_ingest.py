@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -216,33 +215,29 @@ async def test_one_bad_file_does_not_stop_the_others(
     assert library.keys() == ["guide/intro.md", "guide/parts/one.HTML", "guide/parts/two.txt"]
 
 
-async def test_sync_deletes_what_is_gone_from_the_folder_and_an_archive(
+async def test_sync_deletes_what_is_gone_from_the_folder(
     responsa: CommandLine, server: Scripted, library: ScriptedLibrary, tmp_path: Path
 ) -> None:
     folder = guide(tmp_path)
-    with zipfile.ZipFile(folder / "old.zip", "w") as archive:
-        archive.writestr("a.md", "A")
-        archive.writestr("parts/b.txt", "B")
+    (folder / "old.md").write_text("B")
     (tmp_path / "guided.md").write_text("Another")
     await responsa("ingest", folder, tmp_path / "guided.md")
     before = library.keys()
     assert before == [
         "guide/intro.md",
-        "guide/old.zip/a.md",
-        "guide/old.zip/parts/b.txt",
+        "guide/old.md",
         "guide/parts/one.HTML",
         "guide/parts/two.txt",
         f"{tmp_path.name}/guided.md",
     ]
-    with zipfile.ZipFile(folder / "old.zip", "w") as archive:
-        archive.writestr("a.md", "A")
+    (folder / "old.md").unlink()
     (folder / "intro.md").unlink()
     (folder / "parts" / "two.txt").write_bytes(b"")
     (tmp_path / "guided.md").unlink()
     dry = await responsa("ingest", folder, "--sync", "--dry-run", "--json")
     # The rest of the collection is not read.
     assert [one.filter for one in server.requests[f"{KNOWLEDGE}/ListDocuments"]] == ['source_key = "guide/*"']
-    gone = ["guide/intro.md", "guide/old.zip/parts/b.txt"]
+    gone = ["guide/intro.md", "guide/old.md"]
     assert [(line["sourceKey"], line["outcome"]) for line in dry.lines] == [
         (key, "WOULD_DELETE") for key in gone
     ]
@@ -251,7 +246,7 @@ async def test_sync_deletes_what_is_gone_from_the_folder_and_an_archive(
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         *(f"deleted  {key}" for key in gone),
-        "2 documents: 0 new, 0 changed, 2 unchanged, 0 failed; 4 files skipped: 1 empty, 2 hidden, 1 with an unsupported suffix; 2 deleted",
+        "1 document: 0 new, 0 changed, 1 unchanged, 0 failed; 4 files skipped: 1 empty, 2 hidden, 1 with an unsupported suffix; 2 deleted",
     ]
     assert library.keys() == [key for key in before if key not in gone]
     refused = await responsa("ingest", folder / "parts" / "one.HTML", "--sync")

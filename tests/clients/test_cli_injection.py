@@ -33,7 +33,7 @@ from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
 from tests.clients.scripted import CHAT, TURN, Context, Scripted
 from tests.instance import ROOT
-from tests.unit.providers.asking import MARK, TRUSTED, shipped
+from tests.unit.scripted.asking import MARK, TRUSTED, shipped
 
 SAMPLES = ROOT / "evals" / "injection_samples"
 

@@ -26,8 +26,8 @@ from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.resources import ResourceTable
-from tests.unit.graph.configured import DEFAULTS
-from tests.unit.graph.evidence import Shelf
+from tests.unit.agents.configured import DEFAULTS
+from tests.unit.agents.evidence import Shelf
 
 GREETER = """\
 name = "{name}"

@@ -6,8 +6,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from psycopg.pq.abc import PGresult
+
 from responsa_server.domain.people import Reader
 from responsa_server.stores.postgres.database import Connection, Database, Statement, unavailable
+from responsa_server.stores.postgres.wire import Bound
 
 
 class CutDatabase(Database):
@@ -49,6 +52,13 @@ class CutDatabase(Database):
         rows = await super().together(reader, statements)
         self._maybe_cut()
         return rows
+
+    async def turns(
+        self, parts: Sequence[tuple[Reader | str, Sequence[Bound]]], *, patient: bool = False
+    ) -> Sequence[Sequence[PGresult]]:
+        results = await super().turns(parts, patient=patient)
+        self._maybe_cut()
+        return results
 
     def _maybe_cut(self) -> None:
         if self.cut and self.skip:

@@ -242,7 +242,7 @@ class House:
         self, who: Principal, text: str | bytes, key: str = "notes.md", **described: str
     ) -> Operation:
         """Upload, and run the operation in this task."""
-        operation = await self.upload(who, text, key, **described)  # type: ignore[arg-type]
+        operation = await self.upload(who, text, key, **described)
         if not operation.done:
             await self.ingest().run(who.tenant_id, operation.id)
         return await self.library.operations.get(who, operation.id)

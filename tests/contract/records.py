@@ -135,7 +135,7 @@ class Records:
         found = examine(SHIPPED / "personal", Surroundings())
         assert found.config is not None, found.problems
         texts = {path: data.decode() for path, data in read(SHIPPED / "personal").files.examples.items()}
-        trained = classifiers(texts, KeptClassifiers(self.house.spool, self.house.embedder))  # pyright: ignore[reportArgumentType] - the embedder of the tests blocks, too
+        trained = classifiers(texts, KeptClassifiers(self.house.spool, self.house.embedder))
         parts = NodeParts(
             evidence,
             evidence,

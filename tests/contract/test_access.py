@@ -48,7 +48,7 @@ async def put(
 ) -> UUID:
     """Upload a document and take it in."""
     metadata = DocumentMetadata(collection, key, subject=subject)
-    operation = await house.library.upload(who, metadata, chunks(text))  # pyright: ignore[reportArgumentType]
+    operation = await house.library.upload(who, metadata, chunks(text))
     await house.ingest().run(who.tenant_id, operation.id)
     return operation.document_id
 
@@ -123,8 +123,8 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
         """The replies to a stranger, without the names of what was asked for."""
 
         async def first(items: object) -> object:
-            async for item in items:  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
-                return item  # pyright: ignore[reportUnknownVariableType]
+            async for item in items:
+                return item
             return None
 
         calls: list[Callable[[], Awaitable[object]]] = [

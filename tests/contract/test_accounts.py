@@ -29,6 +29,7 @@ from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, U
 from responsa_server.identity import accounts
 from responsa_server.identity.accounts import ADDRESS_REPEAT_SECONDS, Accounts, SignedIn
 from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache, digest
+from responsa_server.identity.passwords import Verified
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import PasswordSettings, Registration, TokenSettings
 from responsa_server.identity.users import UserAdministration
@@ -76,7 +77,7 @@ async def login(people: People, email: str = "ann@example.org", password: str = 
 
 def execute(urls: DatabaseUrls, statement: str) -> None:
     with psycopg.connect(urls.superuser) as connection:
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)
 
 
 async def test_a_sign_in_makes_tokens_that_identify_the_user(people: People) -> None:
@@ -114,34 +115,41 @@ async def test_secrets_of_accounts_are_stored_as_hashes_alone(
             ).fetchall()
         ]
         for table in tables:
-            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())  # type: ignore[arg-type]
+            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())
             for secret in (GOOD, signed.refresh_token, signed.access_token, cookie, invitation, reset):
                 assert secret not in text, table
 
 
-@pytest.mark.parametrize(
-    ("tenant", "email", "password"),
-    [
-        ("acme", "ann@example.org", OTHER),
-        ("acme", "ann@example.org", ""),
-        ("acme", "nobody@example.org", GOOD),
-        ("acme", "", GOOD),
-        ("acme", "keyless@example.org", GOOD),
-        ("acme", "robot@example.org", GOOD),
-        ("rival", "ann@example.org", GOOD),
-        ("no-tenant", "ann@example.org", GOOD),
-    ],
-)
-async def test_every_failed_sign_in_gets_the_same_reply(
-    people: People, tenant: str, email: str, password: str
+async def test_every_failed_sign_in_gets_the_same_reply_after_one_check_of_a_password(
+    people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """So neither the reply nor its time tells whether the account exists."""
     await user_of(people)
+    verify, checked = people.passwords.verify, list[str | None]()
+
+    async def counted(stored: str | None, password: str) -> Verified:
+        checked.append(stored)
+        return await verify(stored, password)
+
+    monkeypatch.setattr(people.passwords, "verify", counted)
     await people.identity.create_tenant("rival", "Rival")
     await people.identity.create_user("acme", "No password", "keyless@example.org", Role.USER)
     await people.identity.create_user("acme", "Robot", "robot@example.org", Role.SERVICE)
-    error = await refusal(people.accounts.login(tenant, email, password, HERE))
-    assert (error.reason, error.metadata, error.violations) == (Reason.SIGN_IN_FAILED, {}, ())
-    assert "wrong" in error.message
+    for tenant, email, password in (
+        ("acme", "ann@example.org", OTHER),
+        ("acme", "ann@example.org", ""),
+        ("acme", "", GOOD),
+        ("acme", "nobody@example.org", GOOD),
+        ("no-tenant", "ann@example.org", GOOD),
+        ("acme", "keyless@example.org", GOOD),
+        ("acme", "robot@example.org", GOOD),
+        ("rival", "ann@example.org", GOOD),
+    ):
+        error = await refusal(people.accounts.login(tenant, email, password, HERE))
+        assert (error.reason, error.metadata, error.violations) == (Reason.SIGN_IN_FAILED, {}, ())
+        assert "wrong" in error.message
+        assert len(checked) == 1
+        checked.clear()
 
 
 async def test_failed_attempts_are_counted_whether_or_not_the_account_exists(database: Database) -> None:
@@ -306,17 +314,6 @@ async def test_a_password_hashed_by_bcrypt_is_upgraded_at_sign_in(
     await login(people)
 
 
-async def test_a_refresh_gives_new_tokens_and_the_same_session(people: People) -> None:
-    await user_of(people)
-    first = await login(people)
-    second = await people.accounts.refresh(first.refresh_token, uuid7())
-    assert second.refresh_token != first.refresh_token
-    before, after = [await people.identity.authenticate(token(one)) for one in (first, second)]
-    assert before.session_id == after.session_id
-    third = await people.accounts.refresh(second.refresh_token, None)
-    assert (await people.identity.authenticate(token(third))) == before
-
-
 async def test_a_lost_reply_is_repeated(database: Database) -> None:
     here, elsewhere = people_of(database), people_of(database)
     await user_of(here)
@@ -350,9 +347,7 @@ async def test_a_lost_reply_without_a_request_id_is_repeated_for_its_address(
         await servers[1].accounts.refresh(wanted.refresh_token, None, again)
 
 
-@pytest.mark.parametrize(
-    "how", ["another address", "unknown address", "a request_id", "late", "successor used"]
-)
+@pytest.mark.parametrize("how", ["another address", "unknown address", "a request_id", "late"])
 async def test_a_second_use_without_a_request_id_ends_the_session(
     people: People, database_urls: DatabaseUrls, how: str
 ) -> None:
@@ -360,22 +355,14 @@ async def test_a_second_use_without_a_request_id_ends_the_session(
     signed = await login(people)
     origin = Origin() if how == "unknown address" else HERE
     first = await people.accounts.refresh(signed.refresh_token, None, origin)
-    again, request = origin, None
-    if how == "another address":
-        again = Origin("192.0.2.8")
-    elif how == "a request_id":
-        request = uuid7()
-    elif how == "late":
-        seconds = ADDRESS_REPEAT_SECONDS
-        execute(
-            database_urls, f"UPDATE responsa.refresh_token SET use_time = use_time - interval '{seconds} s'"
-        )
-    elif how == "successor used":
-        await people.accounts.refresh(first.refresh_token, None, HERE)
+    if how == "late":
+        late = f"use_time = use_time - interval '{ADDRESS_REPEAT_SECONDS} s'"
+        execute(database_urls, f"UPDATE responsa.refresh_token SET {late}")
+    again = Origin("192.0.2.8") if how == "another address" else origin
+    request = uuid7() if how == "a request_id" else None
     error = await refusal(people.accounts.refresh(signed.refresh_token, request, again))
     assert error.reason is Reason.TOKEN_INVALID
     assert (await refusal(people.identity.authenticate(token(first)))).reason is Reason.TOKEN_INVALID
-    assert [one[1] for one in audited(database_urls)].count("session.token_reused") == 1
 
 
 @pytest.mark.parametrize("how", ["another request_id", "no request_id", "late", "successor used"])
@@ -389,14 +376,10 @@ async def test_a_second_use_ends_the_session_everywhere(
     signed, request = await login(here), uuid7()
     first = await here.accounts.refresh(signed.refresh_token, request)
     await elsewhere.identity.authenticate(token(first))
-    again: UUID | None = request
-    if how == "another request_id":
-        again = uuid7()
-    elif how == "no request_id":
-        again = None
-    elif how == "late":
+    again = {"another request_id": uuid7(), "no request_id": None}.get(how, request)
+    if how == "late":
         execute(database_urls, "UPDATE responsa.refresh_token SET use_time = use_time - interval '61 s'")
-    else:
+    elif how == "successor used":
         await here.accounts.refresh(first.refresh_token, uuid7())
     error = await refusal(here.accounts.refresh(signed.refresh_token, again))
     assert error.reason is Reason.TOKEN_INVALID
@@ -406,8 +389,8 @@ async def test_a_second_use_ends_the_session_everywhere(
     assert (await refusal(here.accounts.refresh(first.refresh_token, uuid7()))).reason is Reason.TOKEN_INVALID
     # Other sessions of the user go on.
     await here.identity.authenticate(token(other))
-    assert [one[1] for one in audited(database_urls)].count("session.token_reused") == 1
-    assert (f"users/{user.id}", "session.token_reused") in [one[:2] for one in audited(database_urls)]
+    acts = [one[:2] for one in audited(database_urls)]
+    assert acts.count((f"users/{user.id}", "session.token_reused")) == 1
 
 
 async def test_racing_refreshes_with_lost_replies_sign_nobody_out(database: Database) -> None:
@@ -456,12 +439,6 @@ async def test_racing_thieves_never_both_win(database: Database) -> None:
         assert (
             await refusal(servers[0].accounts.refresh(won[0].refresh_token, uuid7()))
         ).reason is Reason.TOKEN_INVALID
-
-
-@pytest.mark.parametrize("given", ["", "rst_", "rst_" + "x" * 43, "rsp_" + "x" * 43, "ä" * 47])
-async def test_refresh_tokens_that_never_were(people: People, given: str) -> None:
-    assert (await refusal(people.accounts.refresh(given, None))).reason is Reason.TOKEN_INVALID
-    await people.accounts.logout(given)
 
 
 async def test_a_session_expires_unless_it_is_refreshed(people: People, database_urls: DatabaseUrls) -> None:
@@ -580,44 +557,6 @@ async def test_sessions_are_revoked_by_name_or_all_others(people: People) -> Non
     await people.identity.authenticate(token(first))
     await people.identity.authenticate(token(theirs))
     assert [item.id for item in (await people.accounts.store.sessions(who, NEWEST)).items] == [who.session_id]
-
-
-async def test_administrators_end_sessions_of_others(people: People, database_urls: DatabaseUrls) -> None:
-    await people.identity.create_tenant("home", "Home")
-    ann, root = await user_of(people), await user_of(people, "root@example.org", Role.ADMIN)
-    signed, stays, own = await login(people), await login(people), await login(people, "root@example.org")
-    admin = await people.identity.authenticate(token(own))
-    stranger = replace(admin, tenant_id="home")
-    who = await people.identity.authenticate(token(signed))
-    assert who.session_id is not None
-    found = (await people.accounts.store.tenant_sessions(admin, NEWEST)).items
-    assert [one.user_id for one in found] == [root.id, ann.id, ann.id]
-    assert (await people.accounts.store.tenant_sessions(stranger, NEWEST)).items == []
-    assert await people.accounts.revoke_tenant_sessions(stranger, [who.session_id], ann.id) == 0
-    assert await people.accounts.revoke_tenant_sessions(admin, [who.session_id, uuid7()], None) == 1
-    assert (await refusal(people.identity.authenticate(token(signed)))).reason is Reason.TOKEN_INVALID
-    await people.identity.authenticate(token(stays))
-    assert await people.accounts.revoke_tenant_sessions(admin, [], ann.id) == 1
-    assert (await refusal(people.identity.authenticate(token(stays)))).reason is Reason.TOKEN_INVALID
-    await people.identity.authenticate(token(own))
-    acts = [one for one in audited(database_urls) if one[1] == "session.revoke"]
-    assert acts[0] == (f"users/{root.id}", "session.revoke", f"sessions/{who.session_id}")
-    assert len(acts) == 2
-
-
-async def test_only_owners_end_sessions_of_owners(people: People, database_urls: DatabaseUrls) -> None:
-    ann, root = await user_of(people), await user_of(people, "root@example.org", Role.ADMIN)
-    signed, own = await login(people), await login(people, "root@example.org")
-    owner = await people.identity.authenticate(token(own))
-    execute(database_urls, f"UPDATE responsa.app_user SET owner = true WHERE id = '{root.id}'")
-    who = await people.identity.authenticate(token(signed))
-    assert who.session_id is not None
-    assert owner.session_id is not None
-    wanted = [who.session_id, owner.session_id]
-    ending = people.accounts.revoke_tenant_sessions(replace(owner, owner=False), wanted, None)
-    assert (await refusal(ending)).reason is Reason.ROLE_REQUIRED
-    await people.identity.authenticate(token(signed))
-    assert await people.accounts.revoke_tenant_sessions(replace(owner, owner=True), wanted, ann.id) == 2
 
 
 class Overtaken(PostgresAccountStore):

@@ -62,7 +62,7 @@ OFF_TOPIC: Final = [
     "???",
     "Wie hoch ist der Eiffelturm?",
 ]
-UNRELATED: Final = 10_000
+UNRELATED: Final = 4_000
 
 
 @pytest.fixture
@@ -83,17 +83,14 @@ async def ranked(retriever: Retriever, question: str) -> Ranking:
     )
 
 
-@pytest.mark.parametrize(("question", "words"), ANSWERED)
-async def test_real_questions_are_answered(retriever: Retriever, question: str, words: str) -> None:
-    found = await ranked(retriever, question)
-    assert found.near, found.support
-    assert any(words in excerpt.text for excerpt in found.excerpts)
-
-
-@pytest.mark.parametrize("question", OFF_TOPIC)
-async def test_questions_about_other_things_are_refused(retriever: Retriever, question: str) -> None:
-    found = await ranked(retriever, question)
-    assert not found.near, (found.support, [excerpt.text for excerpt in found.excerpts])
+async def test_questions_are_answered_if_the_handbook_does(retriever: Retriever) -> None:
+    for question, words in ANSWERED:
+        found = await ranked(retriever, question)
+        assert found.near, (question, found.support)
+        assert any(words in excerpt.text for excerpt in found.excerpts), question
+    for question in OFF_TOPIC:
+        found = await ranked(retriever, question)
+        assert not found.near, (question, found.support, [excerpt.text for excerpt in found.excerpts])
 
 
 async def put_unrelated(shelf: Shelf, collection: str) -> None:

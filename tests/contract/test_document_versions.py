@@ -12,15 +12,11 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import (
     AlreadyExists,
-    Conflict,
     DocumentRejected,
     Exhausted,
-    NotFound,
-    NotPermitted,
-    Precondition,
     Reason,
 )
-from responsa_server.domain.knowledge import EVERYONE, DocumentState, DocumentVersion, IngestStage, Operation
+from responsa_server.domain.knowledge import DocumentState, DocumentVersion, IngestStage, Operation
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import DOCUMENT_VERSIONS
 from responsa_server.domain.people import Principal, Server
@@ -85,26 +81,6 @@ async def test_an_older_version_is_restored_as_a_new_one(house: House, people: P
     ]
     compared = await house.library.compare(people.ann, document_id, 1, None)
     assert [hunk.kind for hunk in compared.comparison.hunks] == [HunkKind.EQUAL]
-
-
-async def test_what_is_not_restored(house: House, people: People) -> None:
-    document_id = (await house.take_in(people.ann, TEXT)).document_id
-    again = await house.library.restore(people.ann, document_id, 1)
-    assert (again.done, again.unchanged, again.version) == (True, True, 1)
-    with pytest.raises(NotFound) as missing:
-        await house.library.restore(people.ann, document_id, 2)
-    assert missing.value.metadata["resource_name"] == f"documents/{document_id}/versions/2"
-    for who in (people.bob, people.eve):
-        with pytest.raises(NotFound):
-            await house.library.restore(who, document_id, 1)
-    await house.library.update_collection(people.ann, "default", readers=[EVERYONE])
-    with pytest.raises(NotPermitted):
-        await house.library.restore(people.bob, document_id, 1)
-    with pytest.raises(Conflict):
-        await house.library.restore(people.ann, document_id, 1, "0")
-    await house.upload(people.ann, CHANGED)
-    with pytest.raises(NotFound):  # its text is not read yet
-        await house.library.restore(people.ann, document_id, 2)
 
 
 async def test_the_same_text_is_unchanged(house: House, people: People) -> None:
@@ -176,17 +152,6 @@ async def test_a_failure_leaves_the_searchable_version(house: House, people: Peo
     # The searchable version can be read again and restored, and either makes the document ready.
     assert (await run(house, await house.library.reindex(people.ann, document_id))).unchanged
     assert (await house.documents.get(Server("acme"), document_id)).state is DocumentState.READY
-
-
-async def test_nothing_is_kept_of_a_document_that_could_not_be_read(house: House, people: People) -> None:
-    failed = await house.take_in(people.ann, b"{", "broken.json")
-    assert failed.error is not None
-    with pytest.raises(Precondition) as caught:
-        await house.library.reindex(people.ann, failed.document_id)
-    assert caught.value.reason is Reason.ORIGINAL_NOT_STORED
-    assert await stored(house, failed.document_id) == []
-    with pytest.raises(NotFound):
-        await house.documents.version(Server("acme"), failed.document_id, None)
 
 
 async def test_older_versions_are_kept_up_to_a_number(house: House, people: People) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import psycopg
 import pytest
@@ -18,7 +17,7 @@ from responsa_server.domain.errors import (
     Reason,
     ResponsaError,
 )
-from responsa_server.domain.listing import FilterComparison, ListQuery, Operator, Order
+from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Role
 from responsa_server.identity.credentials import (
     LIFETIME_SECONDS,
@@ -70,7 +69,7 @@ def key(secret: str) -> Credential:
 
 async def refusal(work: object) -> ResponsaError:
     with pytest.raises(ResponsaError) as caught:
-        await work  # type: ignore[misc]
+        await work
     return caught.value
 
 
@@ -85,15 +84,7 @@ def audited(urls: DatabaseUrls) -> list[tuple[str, str, str]]:
 def forget_time(urls: DatabaseUrls, table: str) -> None:
     """Set the expiry of all rows to the past."""
     with psycopg.connect(urls.superuser) as connection:
-        connection.execute(f"UPDATE responsa.{table} SET expire_time = now() - interval '1 second'")  # type: ignore[arg-type]
-
-
-async def test_a_key_tells_whose_it_is(identity: Identity) -> None:
-    who, secret = await person(identity, role=Role.ADMIN)
-    assert secret.startswith("rsp_")
-    assert len(secret) == 47
-    assert await identity.authenticate(key(secret)) == who
-    assert (await identity.me(who)).display_name == "Ann"
+        connection.execute(f"UPDATE responsa.{table} SET expire_time = now() - interval '1 second'")
 
 
 async def test_a_key_made_on_the_servers_machine_can_have_fewer_rights(identity: Identity) -> None:
@@ -114,18 +105,9 @@ async def test_secrets_are_kept_as_digests_alone(identity: Identity, database_ur
     token, _ = await identity.exchange_code(code)
     with psycopg.connect(database_urls.superuser) as connection:
         for table in ("api_key", "session", "session_code", "audit_event"):
-            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())  # type: ignore[arg-type]
+            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())
             for one in (secret, token, code):
                 assert one not in text
-
-
-@pytest.mark.parametrize(
-    "secret", ["", "rsp_", "rsp_short", "rss_" + "x" * 43, "rsp_" + "x" * 44, "rsp_" + "ä" * 43, "x" * 10_000]
-)
-async def test_a_malformed_key(identity: Identity, secret: str) -> None:
-    error = await refusal(identity.authenticate(key(secret)))
-    assert error.reason is Reason.CREDENTIAL_MALFORMED
-    assert "access token" in error.message
 
 
 async def test_a_session_token_is_no_key_and_a_key_no_session(identity: Identity) -> None:
@@ -136,17 +118,6 @@ async def test_a_session_token_is_no_key_and_a_key_no_session(identity: Identity
     assert (
         await refusal(identity.authenticate(Credential("session", secret)))
     ).reason is Reason.CREDENTIAL_MALFORMED
-
-
-async def test_a_revoked_key_is_refused_at_once(identity: Identity) -> None:
-    who, secret = await person(identity)
-    await identity.authenticate(key(secret))
-    (one,) = (await identity.store.list_keys(who, NEWEST)).items
-    revoked = await identity.revoke_api_key(who, one.id)
-    assert revoked.revoke_time is not None
-    error = await refusal(identity.authenticate(key(secret)))
-    assert error.reason is Reason.CREDENTIAL_REVOKED
-    assert error.metadata == {"api_key": f"apiKeys/{one.id}"}
 
 
 async def test_a_key_revoked_elsewhere_is_refused_within_a_second(database: Database) -> None:
@@ -180,32 +151,6 @@ async def test_an_expired_key(identity: Identity, database_urls: DatabaseUrls) -
     assert (await refusal(identity.authenticate(key(secret)))).reason is Reason.CREDENTIAL_EXPIRED
 
 
-async def test_a_key_is_made_once_for_a_request_id_and_its_secret_told_once(
-    identity: Identity, database_urls: DatabaseUrls
-) -> None:
-    who, _ = await person(identity)
-    request, ends = uuid7(), datetime.now(UTC) + timedelta(days=1)
-    made, secret = await identity.create_api_key(who, "laptop", ends, request)
-    before = audited(database_urls)
-    assert await identity.create_api_key(who, "laptop", ends, request) == (made, "")
-    assert audited(database_urls) == before
-    for name, end, difference in (("phone", ends, "display_name"), ("laptop", None, "expire_time")):
-        error = await refusal(identity.create_api_key(who, name, end, request))
-        assert error.reason is Reason.REQUEST_ID_REUSED
-        assert error.metadata["resource_name"] == f"apiKeys/{made.id}"
-        assert error.metadata["difference"] == difference
-    assert (await identity.authenticate(key(secret))).user_id == who.user_id
-    await identity.revoke_api_key(who, made.id)
-    again, none = await identity.create_api_key(who, "laptop", ends, request)
-    assert (again.id, again.revoke_time is not None, none) == (made.id, True, "")
-    other, _ = await person(identity)
-    # A request_id belongs to one user.
-    theirs, own = await identity.create_api_key(other, "laptop", ends, request)
-    assert theirs.id != made.id
-    assert own
-    assert len((await identity.store.list_keys(who, NEWEST)).items) == 2
-
-
 async def test_a_key_made_twice_at_once(identity: Identity) -> None:
     who, _ = await person(identity)
     request = uuid7()
@@ -225,17 +170,6 @@ async def test_a_key_that_was_refused_leaves_its_request_id_free(identity: Ident
     assert secret
 
 
-async def test_a_code_is_good_once(identity: Identity) -> None:
-    who, _ = await person(identity)
-    code, ends = await identity.create_session_code(who)
-    assert timedelta(minutes=9) < ends - datetime.now(UTC) <= timedelta(minutes=10, seconds=5)
-    token, session_ends = await identity.exchange_code(code)
-    assert timedelta(hours=11) < session_ends - datetime.now(UTC) <= timedelta(hours=12, seconds=5)
-    session = await identity.authenticate(Credential("session", token))
-    assert session == Principal(who.tenant_id, who.user_id, who.role, "session")
-    assert (await refusal(identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
-
-
 async def test_of_many_who_use_a_code_at_once_one_wins(identity: Identity) -> None:
     who, _ = await person(identity)
     code, _ = await identity.create_session_code(who)
@@ -246,11 +180,6 @@ async def test_of_many_who_use_a_code_at_once_one_wins(identity: Identity) -> No
         for result in results
         if isinstance(result, ResponsaError)
     )
-
-
-@pytest.mark.parametrize("code", ["", "rsc_short", "rsc_" + "x" * 43, "rsp_" + "x" * 43])
-async def test_codes_that_never_were(identity: Identity, code: str) -> None:
-    assert (await refusal(identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
 
 
 async def test_an_expired_code_begins_nothing(identity: Identity, database_urls: DatabaseUrls) -> None:
@@ -281,41 +210,6 @@ async def test_sessions_end(identity: Identity, database_urls: DatabaseUrls) -> 
     await identity.create_session_code(who)
     with psycopg.connect(database_urls.superuser) as connection:
         assert connection.execute("SELECT count(*) FROM responsa.session").fetchone() == (0,)
-
-
-async def test_keys_are_seen_and_revoked_by_their_user_alone(identity: Identity) -> None:
-    ann, ann_secret = await person(identity)
-    bob, _ = await person(identity)
-    eve, _ = await person(identity, "rival")
-    (one,) = (await identity.store.list_keys(ann, NEWEST)).items
-    for other in (bob, eve):
-        assert one.id not in {seen.id for seen in (await identity.store.list_keys(other, NEWEST)).items}
-        error = await refusal(identity.revoke_api_key(other, one.id))
-        assert isinstance(error, NotFound)
-    assert isinstance(await refusal(identity.revoke_api_key(ann, uuid7())), NotFound)
-    assert await identity.authenticate(key(ann_secret)) == ann
-
-
-async def test_keys_are_listed_in_pages(identity: Identity) -> None:
-    who, _ = await person(identity)
-    made = [(await identity.create_api_key(who, f"key {number}", None))[0] for number in range(6)]
-    names: list[UUID] = []
-    after = None
-    while True:
-        page = await identity.store.list_keys(who, ListQuery(3, Order("create_time", descending=True), after))
-        names.extend(item.id for item in page.items)
-        after = page.next_after
-        if after is None:
-            break
-    assert names[:6] == [one.id for one in reversed(made)]
-    assert len(names) == 7
-    found = await identity.store.list_keys(
-        who,
-        ListQuery(
-            3, Order("create_time"), filters=(FilterComparison("display_name", Operator.HAS, "KEY 4"),)
-        ),
-    )
-    assert [item.id for item in found.items] == [made[4].id]
 
 
 async def test_what_administrators_do_is_audited(identity: Identity, database_urls: DatabaseUrls) -> None:
@@ -353,11 +247,10 @@ async def test_users(identity: Identity) -> None:
     assert isinstance(await refusal(identity.create_key("rival", made.id, "")), NotFound)
 
 
-@pytest.mark.parametrize("address", ["a", "@b", "a@", "a b@c", "a@b@c", "a\n@b", "a@.", "é" * 200 + "@b.org"])
-async def test_addresses_that_are_none(identity: Identity, address: str) -> None:
-    await identity.create_tenant("acme", "Acme")
-    error = await refusal(identity.create_user("acme", "x", address, Role.USER))
-    assert error.violations[0].field == "email"
+async def test_addresses_that_are_none(identity: Identity) -> None:
+    for address in ("a", "@b", "a@", "a b@c", "a@b@c", "a\n@b", "a@.", "é" * 200 + "@b.org"):
+        error = await refusal(identity.create_user("acme", "x", address, Role.USER))
+        assert error.violations[0].field == "email"
 
 
 async def test_the_app_role_sees_no_credential_without_its_tenant(
@@ -366,7 +259,7 @@ async def test_the_app_role_sees_no_credential_without_its_tenant(
     _, secret = await person(identity)
     async with database.no_tenant() as connection:
         for table in ("api_key", "app_user", "session", "session_code", "audit_event", "tenant"):
-            cursor = await connection.execute(f"SELECT count(*) FROM responsa.{table}")  # type: ignore[arg-type]
+            cursor = await connection.execute(f"SELECT count(*) FROM responsa.{table}")
             assert await cursor.fetchone() == (0,)
         cursor = await connection.execute("SELECT count(*) FROM responsa.find_api_key(%s)", (digest(secret),))
         assert await cursor.fetchone() == (1,)

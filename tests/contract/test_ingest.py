@@ -27,8 +27,8 @@ from responsa_server.stores.postgres.jobs import PRESENCE
 from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
-from tests.unit.knowledge.in_memory import InMemory
-from tests.unit.knowledge.office_files import changed, docx
+from tests.unit.ingest.in_memory import InMemory
+from tests.unit.ingest.office_files import changed, docx
 
 SECTION = "## Section {0}\n\nThe river number {0} is {1} kilometres long. It rises in the mountains of region {0}.\n\n"
 # This text makes several batches of passages.

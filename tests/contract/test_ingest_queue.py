@@ -22,7 +22,7 @@ from responsa_server.ingest.jobs import KnowledgeJobs, Parser
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.database import Queries
-from responsa_server.stores.postgres.jobs import OPTIONS, SMALL_BYTES, JobQueue, JobRank
+from responsa_server.stores.postgres.jobs import OPTIONS, SMALL_BYTES, JobQueue, JobRank, OtherJobWorkers
 from tests.contract.conftest import People
 from tests.contract.library_house import PACE, Gate, House, pieces_of
 
@@ -59,6 +59,17 @@ async def test_a_large_document_does_not_hold_up_a_small_one_of_another_tenant(
         # The place for small documents takes no large one.
         await house.until(lambda: house.ask("SELECT count(*) FROM procrastinate_jobs") == [(3,)])
         assert house.ask("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == [(1,)]
+
+
+async def test_a_process_that_runs_no_jobs_tells_whether_another_does(house: House) -> None:
+    others = OtherJobWorkers(house.database)
+    assert (await others.check()).health is Health.DOWN
+
+    async def work(*_: object) -> None: ...
+
+    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
+        while (await others.check()).health is not Health.OK:  # noqa: ASYNC110  the queue sends no signal
+            await asyncio.sleep(0.02)
 
 
 async def test_tenants_take_turns(house: House) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import NotFound, Reason, ResponsaError
+from responsa_server.domain.errors import Reason, ResponsaError
 from responsa_server.domain.people import ApiKey, Principal, Role, UserChange
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity
@@ -68,7 +68,7 @@ async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(
     assert (made.parent_id, made.expire_time) == (parent.id, parent.expire_time)
     left, _ = await identity.create_session_code(who)
     forget_time(database_urls, "api_key")
-    fresh = identity_of(identity.store._database)  # pyright: ignore[reportPrivateUsage] -- the same connections
+    fresh = identity_of(identity.store._database)
     assert (await refusal(fresh.authenticate(session))).reason is Reason.CREDENTIAL_EXPIRED
     # A code that nobody's key made is good without one.
     assert (await fresh.exchange_code(left))[0]
@@ -172,24 +172,3 @@ async def test_no_key_of_a_service_outlives_the_role(identity: Identity, databas
             else:
                 assert isinstance(one, ResponsaError)
                 assert one.violations[0].field == "user"
-
-
-async def test_administrators_list_and_revoke_the_keys_of_their_tenant(
-    identity: Identity, database_urls: DatabaseUrls
-) -> None:
-    admin, _ = await person(identity, role=Role.ADMIN)
-    who, secret = await person(identity)
-    eve, _ = await person(identity, "rival", Role.ADMIN)
-    listed = (await identity.store.list_tenant_keys(admin.tenant_id, NEWEST)).items
-    assert [one.user_id for one in listed] == [who.user_id, admin.user_id]
-    with pytest.raises(NotFound):
-        await identity.revoke_api_key(eve, listed[0].id, of_any_user=True)
-    with pytest.raises(NotFound):
-        await identity.revoke_api_key(admin, listed[0].id)
-    await identity.revoke_api_key(admin, listed[0].id, of_any_user=True)
-    assert (await refusal(identity.authenticate(key(secret)))).reason is Reason.CREDENTIAL_REVOKED
-    assert audited(database_urls)[-1] == (
-        f"users/{admin.user_id}",
-        "api_key.revoke",
-        f"apiKeys/{listed[0].id}",
-    )

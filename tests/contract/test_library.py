@@ -34,7 +34,7 @@ from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
-from tests.unit.knowledge.in_memory import InMemory
+from tests.unit.ingest.in_memory import InMemory
 
 TEXT = (
     "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\n## Mouth\n\nIt flows into the North Sea at Cuxhaven.\n"
@@ -148,41 +148,6 @@ async def test_versions_never_go_backwards(house: House, people: People) -> None
     assert house.ask("SELECT version FROM responsa.document_version") == [(2,)]
 
 
-async def test_two_tenants_never_see_each_other(house: House, people: People) -> None:
-    operation = await house.take_in(people.ann, TEXT)
-    library, eve = house.library, people.eve
-    (hit,) = await library.search(people.ann, SearchQuery(("Elbe",), top_k=1))
-    with pytest.raises(NotFound):
-        await library.documents.get(eve, operation.document_id)
-    with pytest.raises(NotFound):
-        await library.delete_document(eve, operation.document_id)
-    with pytest.raises(NotFound):
-        await library.operations.get(eve, operation.id)
-    with pytest.raises(NotFound):
-        await library.wait_operation(eve, operation.id, 0)
-    with pytest.raises(NotFound):
-        await library.cancel_operation(eve, operation.id)
-    with pytest.raises(NotFound):
-        await library.delete_operation(eve, operation.id)
-    assert (await library.list_operations(replace(eve, role=Role.ADMIN), 10)).items == []
-    with pytest.raises(NotFound):
-        await library.documents.passage(eve, hit.passage.id)
-    with pytest.raises(NotFound):
-        await library.collections.get(eve, "default")
-    with pytest.raises(NotFound):
-        await library.search(eve, SearchQuery(("Elbe",), ("default",)))
-    assert await library.search(eve, SearchQuery(("Elbe",))) == []
-    (slice_,) = await house.documents.sources(
-        Server("rival"), [SourceRef(operation.document_id, 1, ByteRange(0, 8))]
-    )
-    assert (slice_.current_version, slice_.text) == (None, None)
-    own = await house.take_in(eve, CHANGED)
-    assert own.document_id != operation.document_id
-    assert (await library.collections.get(people.ann, "default")).document_count == 1
-    listed = await library.documents.list(eve, "default", ListQuery(10, Order("source_key")))
-    assert [document.id for document in listed.items] == [own.document_id]
-
-
 async def test_deleting_a_document_removes_all_of_it(house: House, people: People) -> None:
     kept = await house.take_in(people.ann, CHANGED, "kept.md")
     vectors = house.rows()["passage_vector"]
@@ -227,33 +192,6 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
             with pytest.raises(NotFound):
                 await act(who, operation.id)
     await library.delete_operation(people.bob, operation.id)
-
-
-async def test_who_may_replace_and_delete_documents(house: House, people: People) -> None:
-    library = house.library
-    await library.create_collection(people.bob, "rivers", "Rivers", Chunking(), readers=[EVERYONE])
-    operation = await house.upload(people.bob, TEXT, collection="rivers")
-    before = house.rows()
-    for text in (TEXT + "More.", TEXT):
-        with pytest.raises(NotPermitted) as caught:
-            await house.upload(people.ann, text, collection="rivers")
-        assert caught.value.reason is Reason.ROLE_REQUIRED
-    assert house.rows() == before
-    admin = replace(people.ann, role=Role.ADMIN)
-    for version, who in enumerate((people.bob, admin), start=2):
-        changed = await house.upload(who, TEXT + "More." * version, collection="rivers")
-        assert (changed.document_id, changed.version) == (operation.document_id, version)
-    for refused in (
-        lambda: library.delete_document(people.ann, operation.document_id),
-        lambda: library.cancel_operation(people.ann, operation.id),
-        lambda: library.delete_collection(people.ann, "rivers", force=True),
-        lambda: library.update_collection(people.ann, "rivers", display_name="Mine"),
-    ):
-        with pytest.raises(NotPermitted):
-            await refused()
-    await library.delete_document(people.bob, operation.document_id)
-    operation = await house.upload(people.bob, TEXT, collection="rivers")
-    await library.delete_document(admin, operation.document_id)
 
 
 async def test_an_etag_of_a_document_changes_with_it(house: House, people: People) -> None:

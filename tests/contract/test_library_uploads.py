@@ -9,39 +9,14 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import (
-    AlreadyExists,
-    DocumentRejected,
-    InvalidRequest,
-    Reason,
-    ResponsaError,
-)
 from responsa_server.domain.knowledge import (
-    Chunking,
     DocumentMetadata,
 )
 from tests.contract.conftest import People
-from tests.contract.library_house import House, pieces_of
+from tests.contract.library_house import House
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 CHANGED = TEXT.replace("1094", "1112")
-
-
-async def test_a_request_id_gives_back_what_it_made(house: House, people: People) -> None:
-    request_id = uuid7()
-    first = await house.upload(people.ann, TEXT, request_id=request_id)
-    again = await house.upload(people.ann, TEXT, request_id=request_id)
-    assert again.id == first.id
-    with pytest.raises(AlreadyExists) as caught:
-        await house.upload(people.ann, CHANGED, request_id=request_id)
-    assert caught.value.reason is Reason.REQUEST_ID_REUSED
-    assert caught.value.metadata["difference"] == "content"
-    assert caught.value.metadata["resource_name"] == f"operations/{first.id}"
-    with pytest.raises(AlreadyExists) as caught:
-        await house.library.create_collection(people.ann, "rivers", "", Chunking(), request_id)
-    assert caught.value.metadata["difference"] == "kind"
-    other = await house.upload(people.bob, CHANGED, "other.md", request_id=request_id)
-    assert other.id != first.id
 
 
 async def test_one_request_id_sent_at_once_makes_one_document(house: House, people: People) -> None:
@@ -55,38 +30,6 @@ async def ending_early() -> AsyncIterator[bytes]:
     for _ in range(40):
         yield b"x" * 65_536
     raise ConnectionResetError("the caller is gone")
-
-
-@pytest.mark.parametrize(
-    ("chunks", "size", "key", "reason"),
-    [
-        (pieces_of(b"abc"), 4, "a.md", Reason.UPLOAD_INCOMPLETE),
-        (pieces_of(b"abc"), 2, "a.md", Reason.UPLOAD_INCOMPLETE),
-        (pieces_of(b"abc"), 0, "a.md", Reason.UPLOAD_INCOMPLETE),
-        (pieces_of(b""), None, "a.md", Reason.DOCUMENT_EMPTY),
-        (pieces_of(b" \n\t "), None, "a.md", Reason.DOCUMENT_EMPTY),
-        (pieces_of(b"a" * 262_145, 262_145), None, "a.md", Reason.INVALID_FIELD),
-        (pieces_of(b"a" * (64 * 1024 * 1024 + 1), 262_144), None, "a.md", Reason.DOCUMENT_TOO_LARGE),
-        (pieces_of(b"abc"), 64 * 1024 * 1024 + 1, "a.md", Reason.DOCUMENT_TOO_LARGE),
-        (pieces_of(b"MZ\x90\x00\x03\x00\x00\x00" + bytes(4000)), None, "a.md", Reason.DOCUMENT_TYPE_MISMATCH),
-        (
-            pieces_of(b"MZ\x90\x00\x03\x00\x00\x00" + bytes(400_000)),
-            None,
-            "a.md",
-            Reason.DOCUMENT_TYPE_MISMATCH,
-        ),
-        (pieces_of(b"{\\rtf1 hello}"), None, "a.rtf", Reason.DOCUMENT_TYPE_UNSUPPORTED),
-    ],
-)
-async def test_a_bad_upload_is_refused_and_leaves_nothing(
-    house: House, people: People, chunks: AsyncIterator[bytes], size: int | None, key: str, reason: Reason
-) -> None:
-    with pytest.raises(ResponsaError) as caught:
-        await house.library.upload(people.ann, DocumentMetadata("", key), chunks, size)
-    assert caught.value.reason is reason
-    assert isinstance(caught.value, InvalidRequest | DocumentRejected)
-    assert house.rows() == {}
-    assert list(house.spool.iterdir()) == []
 
 
 async def test_an_upload_that_ends_early_leaves_nothing(house: House, people: People) -> None:
@@ -107,22 +50,6 @@ async def test_an_upload_has_no_name_while_it_comes(house: House, people: People
 
     await house.library.upload(people.ann, DocumentMetadata("", "a.txt"), looking(), None)
     assert seen == [[]]
-
-
-async def test_a_cancelled_upload_leaves_nothing(house: House, people: People) -> None:
-    started = asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        yield b"# Half\n" * 1000
-        started.set()
-        await asyncio.Event().wait()
-
-    task = asyncio.create_task(house.library.upload(people.ann, DocumentMetadata("", "a.md"), slow(), None))
-    await started.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert house.rows() == {}
 
 
 async def test_uploads_that_wait_for_a_document_do_not_hold_up_others(house: House, people: People) -> None:

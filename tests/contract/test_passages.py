@@ -282,10 +282,11 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
 ) -> None:
     own = unit_vectors(5, 1_000)
     document = uuid7()
-    ids = await fill(shelf, list(own), document)
     wanted = own[7]
-    # Only one searchable passage is nearer to the question than the passages of the new version.
-    await fill(shelf, list(wanted + 0.02 * unit_vectors(6, 1_000)), document, version=2, live=False)
+    with indexed_at_once(database_urls.superuser):
+        ids = await fill(shelf, list(own), document)
+        # Only one searchable passage is nearer to the question than the passages of the new version.
+        await fill(shelf, list(wanted + 0.02 * unit_vectors(6, 1_000)), document, version=2, live=False)
     other = "passage_vector_tenant" if index == "passage_vector_embedding" else "passage_vector_embedding"
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP INDEX responsa.{}").format(sql.Identifier(other)))

@@ -14,7 +14,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason, Unavailable
+from responsa_server.domain.errors import Conflict, Exhausted, Reason, Unavailable
 from responsa_server.domain.events import Usage
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.quotas import Demand, Grant, Metric, Quota, QuotaRules, Used, UserUsage
@@ -383,15 +383,6 @@ async def test_concurrent_first_changes_of_an_exception_all_remain(
     fields = ("tokens_per_day", "tokens_per_month", "cost_micros_per_day", "cost_micros_per_month")
     await asyncio.gather(*(set_limits(quotas, people.ann, {name: 5}) for name in fields))
     assert (await usage_of(database, people.ann)).quota == Quota(5, 5, 5, 5)
-
-
-async def test_another_tenants_user_is_not_found(database: Database, people: People) -> None:
-    quotas = PostgresQuotas(database, DAILY)
-    for stranger in (people.eve.user_id, uuid7()):
-        with pytest.raises(NotFound):
-            await quotas.usage("acme", stranger)
-        with pytest.raises(NotFound):
-            await set_limits(quotas, people.ann, {"tokens_per_day": 1}, user_id=stranger)
 
 
 async def test_two_processes_that_end_turns_of_many_users_do_not_block_each_other(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +15,9 @@ from responsa_server.agents.config.content import ENGINE
 from responsa_server.agents.config.files import SHIPPED, Folders, Watch
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
-from responsa_server.domain.errors import AlreadyExists, NotFound, Unavailable
+from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.parts import Health
 from responsa_server.domain.relay import Reload
-from responsa_server.domain.turns import Question
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
@@ -30,7 +28,7 @@ from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
 from tests.contract.agents_house import Folder, Town, said, served
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast, Script
+from tests.contract.turn_house import RELAY_KEY, Cast, Script
 from tests.contract.turn_steps import cancelled
 from tests.plain_codec import PlainCodec
 
@@ -114,53 +112,6 @@ async def test_a_version_that_is_asked_for_is_loaded_and_answers_as_it_did(
             "resource_name": "agents/own",
             "known": "default",
         }
-
-
-async def test_a_question_for_a_version_runs_with_it_after_a_restart(
-    town: Town, folder: Folder, people: People
-) -> None:
-    """The question goes through `Turns`. Another version is current, and only the database holds the requested
-    version.
-    """
-    folder.write("own", "One.")
-    async with town.process() as agents:
-        folder.write("own", "Two.")
-        await agents.reload()
-    async with town.process() as agents:
-        turns = Turns(
-            PostgresTurnStore(town.database, PlainCodec()),
-            PostgresConversationStore(town.database),
-            agents,
-            RedisRelay(NO_REDIS, RELAY_KEY),
-            Runtime(uuid7, PlainCodec()),
-        )
-        await turns.start()
-        try:
-            texts: dict[str, str] = {}
-            for question in (
-                Question("Hello!", agent="own"),
-                Question("Hello!", agent="own", agent_version=1),
-                Question("Hello!", agent="own", agent_version=2),
-            ):
-                accepted = await turns.accept(people.ann, question, uuid7())
-                ended = await turns.wait(people.ann, accepted.turn_id)
-                assert ended.terminal is not None
-                texts[f"{question.agent_version} {ended.agent_version}"] = json.loads(ended.terminal)["text"]
-            assert texts == {
-                "None agents/own/versions/2": "Two.",
-                "1 agents/own/versions/1": "One.",
-                "2 agents/own/versions/2": "Two.",
-            }
-            # Use the same request_id. The version is part of the question, so the second question differs.
-            request_id = uuid7()
-            await turns.accept(people.ann, Question("Hello!", agent="own", agent_version=1), request_id)
-            with pytest.raises(AlreadyExists) as caught:
-                await turns.accept(people.ann, Question("Hello!", agent="own"), request_id)
-            assert caught.value.metadata["difference"] == "agent"
-            with pytest.raises(NotFound):
-                await turns.accept(people.ann, Question("Hello!", agent="own", agent_version=3), None)
-        finally:
-            await turns.close()
 
 
 async def test_what_shapes_no_answer_makes_no_version(town: Town, folder: Folder) -> None:

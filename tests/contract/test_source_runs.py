@@ -442,7 +442,7 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
         await sources.update(office.who, "notes", SourceChange(mapping=mapping), ("staff", "people"), "", due)
         with psycopg.connect(house.urls.superuser) as connection:
             connection.execute(
-                f"UPDATE responsa.source SET next_run_time = now() + '{after}' WHERE next_run_time IS NOT NULL"  # pyright: ignore[reportArgumentType, reportCallIssue]  # the texts are below
+                f"UPDATE responsa.source SET next_run_time = now() + '{after}' WHERE next_run_time IS NOT NULL"
             )
         return UUID(str(house.ask("SELECT schedule_id FROM responsa.source")[0][0]))
 

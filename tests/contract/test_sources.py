@@ -73,7 +73,7 @@ def staff(postgres: EmbeddedPostgres) -> Iterator[DatabaseConnection]:
         connection.execute("CREATE DATABASE staff TEMPLATE template0")
         connection.execute("CREATE DATABASE legacy TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
         for role in ("source_reader", "source_writer", "source_member"):
-            connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'good'")  # pyright: ignore[reportArgumentType, reportCallIssue]  # the names are above
+            connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'good'")
         connection.execute("GRANT pg_read_server_files TO source_member")
     with psycopg.connect(postgres.dsn("superuser", database="staff")) as connection:
         connection.execute("CREATE TABLE employee (id int, name text, points numeric)")

@@ -11,8 +11,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import NotPermitted, Precondition, Reason
-from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.errors import Precondition, Reason
 from responsa_server.domain.people import Principal, Role, User, UserChange
 from responsa_server.domain.tenants import TenantState
 from responsa_server.identity.credentials import CredentialCache
@@ -307,39 +306,6 @@ async def test_the_cache_of_a_tenant_is_erased_and_no_other(
     await away.close()
 
 
-async def test_the_home_tenant_is_neither_suspended_nor_erased(
-    identity: Identity, database: Database, superuser: psycopg.Connection[Any]
-) -> None:
-    owner = await owner_of(identity)
-    tenants = tenants_of(database)
-    for work in (tenants.suspend(owner, "home"), tenants.erase(owner, "home", "home")):
-        error = await refusal(work)
-        assert (error.reason, dict(error.metadata)) == (
-            Reason.TENANT_STATE,
-            {"tenant": "tenants/home", "state": "home"},
-        )
-    with pytest.raises(psycopg.errors.CheckViolation):
-        superuser.execute("UPDATE responsa.tenant SET suspend_time = now() WHERE home")
-    assert (await tenants.store.get("home")).state is TenantState.ACTIVE
-
-
-async def test_an_erasure_cannot_be_stopped(identity: Identity, database: Database) -> None:
-    owner = await owner_of(identity)
-    await identity.create_tenant("acme", "acme")
-    tenants = tenants_of(database)
-    error = await refusal(tenants.erase(owner, "acme", "rival"))
-    assert error.violations[0].field == "confirm_tenant_id"
-    assert (await tenants.store.get("acme")).state is TenantState.ACTIVE
-    first = await tenants.erase(owner, "acme", "acme")
-    assert await tenants.erase(owner, "acme", "acme") == first
-    for work in (tenants.resume(owner, "acme"), tenants.invite(owner, "acme", "")):
-        error = await refusal(work)
-        assert (error.reason, error.metadata["state"]) == (Reason.TENANT_STATE, "erasing")
-    await erased(PostgresTenants(database), "acme")
-    assert (await refusal(tenants.resume(owner, "acme"))).metadata["state"] == "erased"
-    assert (await tenants.suspend(owner, "acme")).state is TenantState.ERASED
-
-
 async def test_a_tenant_settles_before_it_is_erased(identity: Identity, database: Database) -> None:
     """A call that was admitted just before may still write."""
     owner = await owner_of(identity)
@@ -349,48 +315,6 @@ async def test_a_tenant_settles_before_it_is_erased(identity: Identity, database
     await TenantKeeper(store, no_turn, nothing, settle_seconds=60.0).erase()
     assert not (await store.get("acme")).erased
     assert await erased(store, "acme")
-
-
-async def test_a_suspended_tenants_credentials_are_refused_here_at_once(
-    identity: Identity, database: Database, cache: CredentialCache
-) -> None:
-    owner = await owner_of(identity)
-    _, secret = await person(identity, "acme")
-    who = await identity.authenticate(key(secret))
-    code, _ = await identity.create_session_code(who)
-    tenants = tenants_of(database, cache)
-    await tenants.suspend(owner, "acme")
-    with pytest.raises(NotPermitted) as caught:
-        await identity.authenticate(key(secret))
-    assert (caught.value.reason, dict(caught.value.metadata)) == (
-        Reason.TENANT_SUSPENDED,
-        {"tenant": "tenants/acme"},
-    )
-    assert [one and one.reason for one in await identity.ended([who, owner])] == [
-        Reason.TENANT_SUSPENDED,
-        None,
-    ]
-    assert (await refusal(identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
-    assert (
-        await refusal(identity.create_user("acme", "x", "", Role.USER))
-    ).reason is Reason.RESOURCE_NOT_FOUND
-    await tenants.resume(owner, "acme")
-    assert await identity.authenticate(key(secret)) == who
-
-
-async def test_tenants_are_listed_with_their_states(identity: Identity, database: Database) -> None:
-    owner = await owner_of(identity)
-    tenants = tenants_of(database)
-    for name in ("b", "a", "c"):
-        await tenants.create(owner, name, f"Tenant {name}", "", "")
-    await tenants.suspend(owner, "c")
-    first = await tenants.store.list(ListQuery(2, Order("name")))
-    assert [item.id for item in first.items] == ["a", "b"]
-    rest = await tenants.store.list(ListQuery(2, Order("name"), first.next_after))
-    assert [(item.id, item.state, item.home) for item in rest.items] == [
-        ("c", TenantState.SUSPENDED, False),
-        ("home", TenantState.ACTIVE, True),
-    ]
 
 
 async def contest(identity: Identity, database: Database, rounds: int) -> None:
@@ -435,14 +359,3 @@ async def contest(identity: Identity, database: Database, rounds: int) -> None:
 
 async def test_one_owner_always_remains(identity: Identity, database: Database) -> None:
     await contest(identity, database, 50)
-
-
-async def test_owners_of_a_tenant_that_is_not_the_first_do_not_exist(
-    identity: Identity, database: Database
-) -> None:
-    who, secret = await person(identity, "acme", Role.ADMIN)
-    assert not (await identity.authenticate(key(secret))).owner
-    assert not await identity.own(who)
-    users = UserAdministration(PostgresUsers(database), uuid7, CredentialCache())
-    error = await refusal(users.set_owner(who, who.user_id, owner=True))
-    assert error.reason is Reason.INVALID_FIELD

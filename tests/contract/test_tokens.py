@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import jwt
@@ -159,26 +160,31 @@ BAD: Mapping[str, Forgery] = {
 }
 
 
-@pytest.mark.parametrize("how", BAD)
-async def test_a_forged_token_gets_one_reason(database: Database, how: str) -> None:
+async def test_a_forged_token_gets_one_reason(database: Database) -> None:
     tokens = people_of(database).tokens
     token = await good(tokens)
     ((kid, public),) = await tokens.public_keys()
-    forged = BAD[how](token, kid, public)
-    with pytest.raises(Unauthenticated) as caught:
-        await tokens.verify(forged)
-    await is_bare(caught.value)
+    for how, forge in BAD.items():
+        try:
+            await tokens.verify(forge(token, kid, public))
+        except Unauthenticated as error:
+            is_bare(error)
+        else:
+            pytest.fail(how)
     assert await tokens.verify(token) == WHO
 
 
-async def is_bare(error: Unauthenticated) -> None:
+def is_bare(error: Unauthenticated) -> None:
     assert (error.reason, error.metadata, error.violations) == (Reason.TOKEN_INVALID, {}, ())
     assert error.message == "This token is not valid, or its session has ended. Refresh it, or sign in again."
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
+async def test_claims_are_all_checked(database: Database) -> None:
+    tokens = people_of(database).tokens
+    key = await tokens.newest()
+    sign = partial(jwt.encode, key=key.private, algorithm="EdDSA", headers={"kid": key.kid, "typ": "at+jwt"})
+    assert await tokens.verify(sign(content())) == WHO
+    wrong: list[Mapping[str, object]] = [
         {"exp": int(time.time()) - 60},
         {"exp": "soon"},
         {"iat": int(time.time()) + 3600},
@@ -188,29 +194,11 @@ async def is_bare(error: Unauthenticated) -> None:
         {"sub": "not a uuid"},
         {"sid": 7},
         *({name: None} for name in ("iss", "aud", "sub", "sid", "tenant", "iat", "exp")),
-    ],
-    ids=[
-        "expired",
-        "exp is a text",
-        "of the future",
-        "another issuer",
-        "another audience",
-        "two audiences",
-        "no user",
-        "no session",
-        *(f"without {name}" for name in ("iss", "aud", "sub", "sid", "tenant", "iat", "exp")),
-    ],
-)
-async def test_claims_are_all_checked(database: Database, changed: Mapping[str, object]) -> None:
-    tokens = people_of(database).tokens
-    key = await tokens.newest()
-    sign: Callable[[dict[str, Any]], str] = lambda one: jwt.encode(  # noqa: E731
-        one, key.private, "EdDSA", {"kid": key.kid, "typ": "at+jwt"}
-    )
-    assert await tokens.verify(sign(content())) == WHO
-    with pytest.raises(Unauthenticated) as caught:
-        await tokens.verify(sign(content(**changed)))
-    await is_bare(caught.value)
+    ]
+    for changed in wrong:
+        with pytest.raises(Unauthenticated) as caught:
+            await tokens.verify(sign(content(**changed)))
+        is_bare(caught.value)
 
 
 async def test_a_rotation_signs_nobody_out(database: Database) -> None:
@@ -255,7 +243,7 @@ async def test_unknown_kids_cause_one_query_a_second(database: Database) -> None
         calls += 1
         return await load()
 
-    people.store.signing_keys = counted  # type: ignore[method-assign]
+    people.store.signing_keys = counted
     await people.tokens.newest()
     calls = 0
     forged = _foreign(kid="unknown")("", "", "")

@@ -141,8 +141,8 @@ async def test_it_comes_back_after_a_flush_and_a_restart(own_redis: EmbeddedRedi
     await asyncio.to_thread(own_redis.start)
     async with ears(own_redis.url) as (ann, bob):
         await told_until_heard(ann, bob)
-        client = Redis.from_url(own_redis.url)  # pyright: ignore[reportUnknownMemberType]
-        await cast("Awaitable[object]", client.flushall())  # pyright: ignore[reportUnknownMemberType]
+        client = Redis.from_url(own_redis.url)
+        await cast("Awaitable[object]", client.flushall())
         await client.aclose()
         await told_until_heard(ann, bob)
         for _ in range(2):
@@ -266,7 +266,7 @@ async def test_messages_of_other_programs_on_the_same_redis_are_dropped(redis_ur
         stranger = Ear(redis_url, b"another installation")
         await stranger.relay.start(stranger.process, stranger.hear)
         await stranger.relay.listening.wait()
-        client: Any = Redis.from_url(redis_url)  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+        client: Any = Redis.from_url(redis_url)
         async with client.pubsub() as spy:
             await spy.subscribe(f"responsa:turns:{ann.process}")
             bob.relay.tell(ann.process, Work())

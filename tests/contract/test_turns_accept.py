@@ -3,12 +3,23 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from dataclasses import replace
 
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import AlreadyExists, Conflict, Exhausted, NotFound, Reason, Unavailable
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    Conflict,
+    Exhausted,
+    NotFound,
+    Reason,
+    Unauthenticated,
+    Unavailable,
+)
+from responsa_server.domain.limits import AcceptLimits
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -315,3 +326,60 @@ async def test_a_lease_counts_from_when_the_turn_is_written_not_from_when_its_ac
         "SELECT lease_until - interval '6 s' >= %s AND begin_time >= %s FROM responsa.turn WHERE id = %s"
     )
     assert value(database_urls, counted, let_go, let_go, new.id)
+
+
+async def test_questions_that_arrive_at_once_share_a_transaction_and_each_is_its_users_own(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    asked = [(who, new_turn()) for who in (people.eve, people.bob, people.ann, people.bob)]
+    accepted = await asyncio.gather(*(turn_store.accept(who, new, cancelled) for who, new in asked))
+    assert [one.turn_id for one in accepted] == [new.id for _, new in asked]
+    assert value(database_urls, "SELECT count(DISTINCT xmin::text) FROM responsa.turn") == 1
+    for who, new in asked:
+        assert await rows_of(turn_store, who, new) == [STARTED]
+        for other in {people.ann, people.bob, people.eve} - {who}:
+            with pytest.raises(NotFound):
+                await turn_store.get(other, new.id)
+
+
+async def test_a_question_that_cannot_be_accepted_keeps_no_other_from_being_accepted(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    busy = new_turn()
+    await turn_store.accept(people.ann, busy, cancelled)
+    gone = Principal("acme", uuid7(), Role.USER, "api_key")
+    asked = [
+        (people.ann, new_turn(conversation=busy.conversation_id)),
+        (people.bob, new_turn()),
+        (people.eve, new_turn(collections=("no-such",))),
+        (people.ann, new_turn()),
+        (gone, new_turn()),
+    ]
+    outcomes = await asyncio.gather(
+        *(turn_store.accept(who, new, cancelled) for who, new in asked), return_exceptions=True
+    )
+    kinds = [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)]
+    assert kinds == [Conflict, NotFound, Unauthenticated]
+    for place in (1, 3):
+        who, new = asked[place]
+        assert (await turn_store.get(who, new.id)).state is TurnState.RUNNING
+
+
+async def test_a_user_for_whom_another_call_holds_a_lock_keeps_no_other_waiting(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    asked = [
+        (who, replace(new_turn(), limits=AcceptLimits(user=5)))
+        for who in (people.ann, people.bob, people.eve)
+    ]
+    with psycopg.connect(database_urls.superuser) as holder:
+        holder.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('responsa.turns ' || %s::uuid::text, 0))",
+            (people.ann.user_id,),
+        )
+        waiting, *others = (
+            asyncio.ensure_future(turn_store.accept(who, new, cancelled)) for who, new in asked
+        )
+        await asyncio.gather(*others)
+        await until_somebody_waits(database_urls, waiting)
+    assert (await waiting).turn_id == asked[0][1].id

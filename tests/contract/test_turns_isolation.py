@@ -34,7 +34,7 @@ from tests.contract.turn_steps import (
 )
 from tests.plain_codec import PlainCodec
 
-_CLAUSE = re.compile(r"\b(?:\w\.)?(?:tenant_id = %\(tenant\)s|user_id = %\(user\)s)")
+_CLAUSE = re.compile(r"\b(?:\w\.)?(?:tenant_id = %\(tenant\)s|user_id = %\(user\)s)(?:::\w+)?")
 _READS = re.compile(r"\b(?:SELECT|UPDATE|DELETE)\b")
 BY_TIME = Order("create_time")
 

@@ -40,7 +40,7 @@ from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.memory_vectors import MemoryVectors
 from tests.contract.shelf import lexical_of, vectors_of
-from tests.unit.knowledge.in_memory import InMemory
+from tests.unit.ingest.in_memory import InMemory
 
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -392,7 +392,7 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
 
     async def attempt(operation: UUID) -> None:
         indexed = house.ingest(ingestions=house.ingestions)
-        indexed._ingestions = store.ingestions  # pyright: ignore[reportPrivateUsage]  # the cache of vectors stays in the database
+        indexed._ingestions = store.ingestions
         await indexed.run("acme", operation)
 
     first = await house.upload(people.ann, FIRST, "a.md")

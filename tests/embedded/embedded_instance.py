@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -30,6 +31,16 @@ from responsa_server.embedded.part import Errand
 from responsa_server.embedded.spawn import die_with_parent, spawn
 
 STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
+
+
+class Caller:
+    """Says which processes get calls, instead of sending any."""
+
+    def send_to(self, parts: Sequence[ManagedProcess]) -> None:
+        print(json.dumps({"calls": [part.pid for part in parts]}), flush=True)
+
+    def reaches(self, part: ManagedProcess) -> bool:
+        return part.alive()
 
 
 class Waiting(Errand):
@@ -103,8 +114,12 @@ def main(home: Path, port: int, flags: set[str]) -> int:
     argv = [sys.executable, "-c", code] if "--broken-server" in flags else [sys.executable, str(STAND_IN)]
     # The server alone starts more slowly than the silence after which it is killed.
     alone = "--alone" in flags
-    environment = {**os.environ, "SOCKET": str(layout.server_socket), "START": "1.5" if alone else "0"}
-    server = ServerProcess(layout, argv, environment, layout.server_socket, drain_seconds=5.0)
+    environment = {**os.environ, "START": "1.5" if alone else "0"}
+
+    def server_on(path: Path) -> ServerProcess:
+        return ServerProcess(layout, argv, {**environment, "SOCKET": str(path)}, path, drain_seconds=5.0)
+
+    server, twin = server_on(layout.server_socket), server_on(layout.gateway_socket)
     envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=("127.0.0.1", port), concurrency=1)
 
     def migrate() -> None:
@@ -126,7 +141,7 @@ def main(home: Path, port: int, flags: set[str]) -> int:
         children.insert(0, Child(parts[-1]))
 
     if alone:
-        parts[:], children = [server], [Child(server)]
+        parts[:], children = [server], [Child(server, twin=twin)]
 
     def tell() -> None:
         pids = {part.name: part.pid for part in parts}
@@ -134,7 +149,7 @@ def main(home: Path, port: int, flags: set[str]) -> int:
 
     policy = RestartPolicy(longest_delay=0.2, most_failures=3, silence=1.0 if alone else 10.0)
     errand = Waiting(layout) if "--errand" in flags else None
-    return Supervisor(layout, children, on_ready=tell, errand=errand, policy=policy).run()
+    return Supervisor(layout, children, on_ready=tell, errand=errand, routing=Caller(), policy=policy).run()
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ def wedge(_: int, __: FrameType | None) -> None:
 
 def main() -> None:
     path = Path(os.environ["SOCKET"])
+    if path.with_name("broken").exists():
+        sys.exit("no such setting")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
     signal.signal(signal.SIGUSR1, wedge)

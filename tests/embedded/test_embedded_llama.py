@@ -58,7 +58,7 @@ CHOICE = {
 
 def asking(text: str = "What is the capital of France?", **options: object) -> ModelPrompt:
     messages = [PromptMessage(Role.SYSTEM, "Answer in one sentence."), PromptMessage(Role.USER, text)]
-    return ModelPrompt(messages, "turns/1", **{"max_tokens": 40, **options})  # pyright: ignore[reportArgumentType]  # as the test says
+    return ModelPrompt(messages, "turns/1", **{"max_tokens": 40, **options})
 
 
 ENDLESS = asking(schema={**NODE, "$defs": {"Node": NODE}}, max_tokens=4000)

@@ -235,10 +235,10 @@ def test_redis_speaks_to_its_password_alone_and_keeps_nothing(layout: Layout) ->
 
     redis = EmbeddedRedis(layout)
     redis.start()
-    with client.Redis.from_url(redis.url) as connection:  # pyright: ignore[reportUnknownMemberType]
+    with client.Redis.from_url(redis.url) as connection:
         connection.set("key", "value")
         assert connection.get("key") == b"value"
-        assert connection.execute_command("CONFIG GET", "port") == {"port": "0"}  # pyright: ignore
+        assert connection.execute_command("CONFIG GET", "port") == {"port": "0"}
     with (
         pytest.raises(client.AuthenticationError),
         client.Redis(unix_socket_path=str(layout.redis_socket)) as nobody,

@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from embedded_running import Running, Start, eventually
 
-from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, Layout, purge
+from responsa_server.embedded.restarting import request_restart
 from tests.instance import free_port
 
 PARTS = ("PostgreSQL", "Redis", "The server", "Envoy")
@@ -110,6 +111,27 @@ def test_a_server_that_is_alive_but_silent_is_started_again(start: Start) -> Non
         running.part("The server").send_signal(silencing)
         eventually(lambda times=times: running.said().splitlines() == lines * times, silencing.name)
     assert running.stop() == 0
+
+
+def test_a_restart_replaces_the_server_and_a_failed_one_does_not(start: Start, home: Path) -> None:
+    running = start("--alone").until_ready()
+    layout = Layout.of(home)
+    old = running.part("The server").pid
+    assert [*request_restart(layout.restart_socket)] == ["The server was replaced."]
+    new = running.part("The server").pid
+    (layout.run / "broken").touch()
+    with pytest.raises(EmbeddedError, match=r"The server was not replaced: .*no such setting"):
+        list(request_restart(layout.restart_socket))
+    assert running.part("The server").pid == new
+    calls = [line["calls"] for line in running.lines() if "calls" in line]
+    assert calls == [[old, new], [new], [new]]
+    (layout.run / "broken").unlink()
+    running.kill(new)
+    running.until_said("The server runs again.")
+    assert [*request_restart(layout.restart_socket)] == ["The server was replaced."]
+    assert running.stop() == 0
+    with pytest.raises(EmbeddedError, match="does not run on this data folder"):
+        list(request_restart(layout.restart_socket))
 
 
 def test_parts_are_supervised_during_an_errand(start: Start, home: Path) -> None:

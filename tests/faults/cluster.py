@@ -224,7 +224,7 @@ class Cluster:
 
     def ask_redis(self, *command: str) -> object:
         """Send a command to Redis. Returns its result."""
-        client: Any = redis.Redis.from_url(self.redis_url)  # pyright: ignore[reportUnknownMemberType]  # it has no types
+        client: Any = redis.Redis.from_url(self.redis_url)
         with client:
             return client.execute_command(*command)
 

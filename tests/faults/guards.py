@@ -226,7 +226,7 @@ def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:
     return change
 
 
-_note = DocumentStore._note  # pyright: ignore[reportPrivateUsage]  # it is replaced below
+_note = DocumentStore._note
 
 
 async def _apart(self: DocumentStore, connection: Any, run: OfRun, operation: Any) -> None:
@@ -235,7 +235,7 @@ async def _apart(self: DocumentStore, connection: Any, run: OfRun, operation: An
 
 
 def _relaxed() -> None:
-    for name in ("_APP", "_LOG", "_WRITER"):
+    for name in ("_APP", "_TURNS", "_LOG", "_WRITER"):
         setattr(database, name, f"{getattr(database, name)} -c synchronous_commit=off")
 
 

@@ -192,7 +192,7 @@ class History(RuleBasedStateMachine):
         self.count("ask in the same conversation")
         request = asking(f"tokens=4 pace_ms=0 seed={len(self.asked)}")
         request.conversation = other.conversation
-        request.options.on_busy = on_busy  # pyright: ignore[reportAttributeAccessIssue]  # one of the enum's numbers
+        request.options.on_busy = on_busy
         return self.begin_asking(request, place)
 
     @rule(question=questions, place=st.integers(0, 2))

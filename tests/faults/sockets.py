@@ -138,7 +138,7 @@ async def follow_on_sockets(
         try:
             async with connect(
                 f"ws://{target}/ws/chat",
-                subprotocols=["responsa.v1", f"bearer.{key}"],  # pyright: ignore[reportArgumentType]  # Subprotocol is a NewType of str
+                subprotocols=["responsa.v1", f"bearer.{key}"],
                 proxy=None,
                 open_timeout=PATIENCE,
                 close_timeout=1,

@@ -39,7 +39,7 @@ def play(stage: Stage, report: Report) -> None:
         phases=(Phase.generate,),
     )
     machine = Played if derandomize else seed(form.seed)(Played)
-    run_state_machine_as_test(machine, settings=options)  # pyright: ignore[reportUnknownMemberType]
+    run_state_machine_as_test(machine, settings=options)
 
 
 def campaign(stage: Stage, report: Report, request: pytest.FixtureRequest) -> None:

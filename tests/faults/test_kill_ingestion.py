@@ -104,7 +104,7 @@ class Books:
             WHERE p.tenant_id = %(tenant)s ORDER BY p.document_id, p.version, p.ordinal, p.live"""
         for of, source_key, *place in self.ask(query):
             if of == collection:
-                found.setdefault(str(source_key), []).append((*place,))  # pyright: ignore[reportArgumentType]  three numbers
+                found.setdefault(str(source_key), []).append((*place,))
         return found
 
 

@@ -70,17 +70,6 @@ async def test_a_request_sent_a_hundred_times_is_one_turn(
     assert set(calls) == {2}, sorted(calls)
 
 
-async def test_the_same_id_with_another_question_says_what_differs(cluster: Cluster) -> None:
-    caller = await cluster.caller()
-    replica = await cluster.soon()
-    async with GrpcWay(replica.address, caller.key) as way:
-        first = Seen(asking("tokens=4 seed=1"))
-        await follow(way, first)
-        other = Seen(asking("tokens=5 seed=1", request_id=first.request.request_id))
-        with pytest.raises(AssertionError, match=r"REQUEST_ID_REUSED.*text"):
-            await follow(way, other)
-
-
 @pytest.mark.soak
 async def test_without_uniqueness_the_campaign_finds_several_turns(cluster: Cluster) -> None:
     caller = await cluster.caller()

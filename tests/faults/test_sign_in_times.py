@@ -65,7 +65,7 @@ async def failed(people: People, tenant: str, email: str) -> float:
     return time.perf_counter() - begin
 
 
-@forms(long=1000, short=10)
+@forms(long=1000)
 async def test_times_do_not_tell_accounts_apart(
     form: Form, database: Database, request: pytest.FixtureRequest
 ) -> None:
@@ -90,7 +90,7 @@ async def test_times_do_not_tell_accounts_apart(
         assert max(found.values()) <= MOST_AUC, found
 
 
-@forms(long=1000, short=5)
+@forms(long=1000)
 async def test_times_of_calls_that_send_mails_do_not_tell_accounts_apart(
     form: Form, database: Database, database_urls: DatabaseUrls, request: pytest.FixtureRequest
 ) -> None:
@@ -121,7 +121,7 @@ async def test_times_of_calls_that_send_mails_do_not_tell_accounts_apart(
         assert max(found.values()) <= MOST_AUC, found
 
 
-@forms(long=20, short=1)
+@forms(long=20)
 async def test_fifty_sign_ins_at_once_do_not_hold_the_loop(
     form: Form, database: Database, request: pytest.FixtureRequest
 ) -> None:

@@ -21,9 +21,15 @@ from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
 from tests.faults.readers import GrpcWay, Seen, asking, follow
 from tests.faults.test_kill_workers import MANY_LOSSES
-from tests.faults.test_tools import AROUND
 
-PLACES = (None, *AROUND)
+PLACES = (
+    None,
+    Fault.BEFORE_TOOL,
+    Fault.INSIDE_TOOL,
+    Fault.AFTER_TOOL,
+    Fault.BEFORE_APPEND,
+    Fault.AFTER_APPEND,
+)
 """The places of the kills; None for a random moment."""
 SLOTS = 3
 AGENT = "agents/actor"

@@ -92,7 +92,7 @@ def delta(text: str) -> TurnEvent:
 
 def stepped(step: int, message: str) -> TurnEvent:
     event = TurnEvent()
-    event.status.step = step  # pyright: ignore[reportAttributeAccessIssue]  a number is what the wire has
+    event.status.step = step
     event.status.message = message
     return event
 
@@ -241,7 +241,7 @@ class ScriptedTurns:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
             if number == int(words.get("lost", "-1")):
                 lost = status.of(NotFound.of("turn", name))
-                await context.abort_with_status(rpc_status.to_status(lost))  # pyright: ignore[reportUnknownMemberType]
+                await context.abort_with_status(rpc_status.to_status(lost))
             if number == int(words.get("reconnect", "-1")):
                 yield AskResponse(turn=name, after_seq=sent, through_seq=sent, events=[other(reconnect={})])
                 return

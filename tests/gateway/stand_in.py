@@ -23,7 +23,6 @@ from uuid import NAMESPACE_OID, uuid5
 import grpc
 import structlog
 from google.longrunning import operations_pb2, operations_pb2_grpc
-from google.protobuf.empty_pb2 import Empty
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -55,7 +54,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 async def refuse(context: Context, status: Status) -> NoReturn:
-    await context.abort_with_status(rpc_status.to_status(status))  # pyright: ignore[reportUnknownMemberType]
+    await context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError
 
 
@@ -84,8 +83,6 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
     async def Answer(self, request: chat_service_pb2.AnswerRequest, context: Context) -> turn_pb2.Turn:
         if request.text == "busy":
             await refuse(context, busy())
-        if request.text == "plain":
-            await context.abort(grpc.StatusCode.NOT_FOUND, "no details")
         if request.text == "wait":
             await asyncio.Event().wait()
         remaining = cast("float | None", context.time_remaining())
@@ -136,8 +133,6 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
             yield chat_service_pb2.AskResponse(turn=TURN, after_seq=seq - 1, through_seq=seq, events=[event])
             if request.text == "hang" and seq == 1:
                 await asyncio.Event().wait()
-            if request.text == "busy later" and seq == 2:
-                await refuse(context, busy())
 
 
 class Auth(auth_service_pb2_grpc.AuthServiceServicer):
@@ -220,40 +215,16 @@ class Knowledge(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
     ) -> operations_pb2.Operation:
         return operations_pb2.Operation(name=f"operations/{len(request.text)}")
 
-    async def GetDocumentContent(
-        self, request: knowledge_service_pb2.GetDocumentContentRequest, context: Context
-    ) -> AsyncIterator[knowledge_service_pb2.GetDocumentContentResponse]:
-        for number in range(20):
-            text = "é" * 32_768
-            yield knowledge_service_pb2.GetDocumentContentResponse(byte_offset=number * 65_536, text=text)
-
 
 class Operations(operations_pb2_grpc.OperationsServicer):
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
 
-    async def ListOperations(  # pyright: ignore[reportIncompatibleMethodOverride]
+    async def ListOperations(
         self, request: operations_pb2.ListOperationsRequest, context: Context
     ) -> operations_pb2.ListOperationsResponse:
         operations = [operations_pb2.Operation(name=end) for end in self._knowledge.uploads]
         return operations_pb2.ListOperationsResponse(operations=operations, next_page_token=request.name)
-
-    async def GetOperation(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, request: operations_pb2.GetOperationRequest, context: Context
-    ) -> operations_pb2.Operation:
-        operation = operations_pb2.Operation(name=request.name)
-        operation.metadata.Pack(document_pb2.IngestMetadata(document="documents/x", passages_done=3))
-        return operation
-
-    async def CancelOperation(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, request: operations_pb2.CancelOperationRequest, context: Context
-    ) -> Empty:
-        return Empty()
-
-    async def DeleteOperation(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, request: operations_pb2.DeleteOperationRequest, context: Context
-    ) -> Empty:
-        return Empty()
 
 
 class Codes:
@@ -322,16 +293,14 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
         options=[("grpc.max_metadata_size", 24_576), ("grpc.absolute_max_metadata_size", 32_768)]
     )
     # Methods that the tests do not call stay unimplemented.
-    knowledge = Knowledge()  # pyright: ignore[reportAbstractUsage]
-    chat = Chat()  # pyright: ignore[reportAbstractUsage]
-    auth = Auth()  # pyright: ignore[reportAbstractUsage]
+    knowledge = Knowledge()
+    chat = Chat()
+    auth = Auth()
     healthy = health.aio.HealthServicer()
     chat_service_pb2_grpc.add_ChatServiceServicer_to_server(chat, server)
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
     knowledge_service_pb2_grpc.add_KnowledgeServiceServicer_to_server(knowledge, server)
-    operations_pb2_grpc.add_OperationsServicer_to_server(  # pyright: ignore[reportUnknownMemberType]
-        Operations(knowledge), server
-    )
+    operations_pb2_grpc.add_OperationsServicer_to_server(Operations(knowledge), server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection(["responsa.chat.v1.ChatService", reflection.SERVICE_NAME], server)
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)

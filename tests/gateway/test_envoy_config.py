@@ -126,7 +126,7 @@ def test_own_pages_are_allowed_origins_by_themselves() -> None:
 )
 def test_wrong_values_are_told(change: dict[str, object], words: str) -> None:
     with pytest.raises(EnvoyConfigError, match=words):
-        replace(CONFIG, **change)  # pyright: ignore[reportArgumentType]
+        replace(CONFIG, **change)
 
 
 def test_a_missing_or_broken_descriptor_is_told(tmp_path: Path) -> None:

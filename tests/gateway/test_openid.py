@@ -8,9 +8,11 @@ import hmac
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -126,7 +128,7 @@ class Site:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.urls.superuser) as connection:
-            return connection.execute(query).fetchall()  # type: ignore[call-overload]
+            return connection.execute(query).fetchall()
 
     def events(self) -> list[tuple[str, str, str]]:
         return self.rows("SELECT actor, action, outcome FROM responsa.audit_event ORDER BY create_time, id")
@@ -349,9 +351,8 @@ async def test_the_log_names_the_tenant_of_a_sign_in(site: Site) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "person",
-    [
+async def test_nobody_else_comes_in_without_an_invitation(site: Site) -> None:
+    persons: list[dict[str, Any]] = [
         {"email": "ann@example.org", "email_verified": False},
         {"email": "ann@example.org"},
         {"email": "ann@example.org", "email_verified": "true"},
@@ -362,12 +363,11 @@ async def test_the_log_names_the_tenant_of_a_sign_in(site: Site) -> None:
         {"email": "@example.org", "email_verified": True},
         {"email": ["ann@example.org"], "email_verified": True},
         {},
-    ],
-)
-async def test_nobody_else_comes_in_without_an_invitation(site: Site, person: dict[str, Any]) -> None:
-    site.provider.person = {"sub": "eve", **person}
-    reply = await site.sign_in()
-    assert (reply.status_code, reason(reply)) == (403, "OIDC_NOT_ADMITTED")
+    ]
+    for person in persons:
+        site.provider.person = {"sub": "eve", **person}
+        reply = await site.sign_in()
+        assert (reply.status_code, reason(reply)) == (403, "OIDC_NOT_ADMITTED"), person
     assert site.events()[-1] == ("oidcProviders/corp", "session.create", "OIDC_NOT_ADMITTED")
     assert site.rows("SELECT 1 FROM responsa.app_user") == []
 
@@ -432,7 +432,7 @@ async def test_disabled_users_and_services_are_refused(site: Site) -> None:
     site.http.cookies.clear()
     for change in ("disable_time = now()", "disable_time = NULL, role = 'service'"):
         with psycopg.connect(site.urls.superuser) as connection:
-            connection.execute(f"UPDATE responsa.app_user SET {change}")  # type: ignore[call-overload]
+            connection.execute(f"UPDATE responsa.app_user SET {change}")
         assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
         assert user.role is Role.USER
 
@@ -476,9 +476,9 @@ def _addressed(claims: dict[str, Any], header: dict[str, Any], provider: Provide
 NOW: Final = int(time.time())
 
 
-@pytest.mark.parametrize(
-    "mischief",
-    [
+async def test_a_bad_id_token_is_refused_without_a_hint(site_with: SiteOf) -> None:
+    site = site_with(passwords=PasswordSettings(attempts_per_address=1000))
+    mischiefs = [
         changed(nonce="another"),
         changed(nonce=None),
         changed(aud="another client"),
@@ -511,41 +511,37 @@ NOW: Final = int(time.time())
         forged(lambda claims, header, one: jwt.encode(claims, one.key.private, "RS256", {"kid": "unknown"})),
         forged(lambda _claims, _header, _one: "no.token"),
         forged(lambda _claims, _header, _one: "x" * 40_000),
-    ],
-)  # fmt: skip
-async def test_a_bad_id_token_is_refused_without_a_hint(
-    site: Site, mischief: Callable[[Provider], None]
-) -> None:
-    mischief(site.provider)
-    reply = await site.sign_in()
-    assert (reply.status_code, reason(reply), of_rest(reply).metadata) == (401, "OIDC_FAILED", {})
-    assert "Begin again" in of_rest(reply).message
-    assert site.events()[-1] == ("oidcProviders/corp", "session.create", "OIDC_FAILED")
+    ]  # fmt: skip
+    for place, mischief in enumerate(mischiefs):
+        mischief(site.provider)
+        reply = await site.sign_in()
+        assert (reply.status_code, reason(reply), of_rest(reply).metadata) == (401, "OIDC_FAILED", {}), place
+        assert "Begin again" in of_rest(reply).message
+        site.provider.sign = None
+        site.provider.id_claims.clear()
+        assert (await site.sign_in()).status_code == 200
+    assert ("oidcProviders/corp", "session.create", "OIDC_FAILED") in site.events()
     assert "/evil-keys" not in site.provider.seen
-    site.provider.sign = None
-    site.provider.id_claims.clear()
-    assert (await site.sign_in()).status_code == 200
 
 
-SHAPES: Final[Mapping[str, object]] = {
-    "a lone surrogate": "\ud800",
-    "a letter": "é",
-    "NUL": "\u0000",
-    "an integer of 401 digits": 10**400,
-    "its negative": -(10**400),
-    "digits": "9" * 5000,
-    "not a number": float("nan"),
-    "infinity": float("-inf"),
-    "a boolean": True,
-    "nothing": None,
-    "a list": ["\ud800", 7, None, [7]],
-    "an object": {"\ud800": ["x"]},
-    "a deep list": json.loads("[" * 500 + "]" * 500),
-}
+SHAPES: Final[Sequence[object]] = (
+    "\ud800",
+    "é",
+    "\u0000",
+    10**400,
+    -(10**400),
+    "9" * 5000,
+    float("nan"),
+    float("-inf"),
+    True,
+    None,
+    ["\ud800", 7, None, [7]],
+    {"\ud800": ["x"]},
+    json.loads("[" * 500 + "]" * 500),
+)
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-async def test_an_id_token_of_any_shape_is_refused_or_read(provider: Provider, shape: object) -> None:
+async def test_an_id_token_of_any_shape_is_refused_or_read(provider: Provider) -> None:
     """The provider signs the token, so every check of its claims is reached."""
     found = openid_provider.OpenIdProvider(
         "corp",
@@ -569,18 +565,19 @@ async def test_an_id_token_of_any_shape_is_refused_or_read(provider: Provider, s
             return str(error)
         return ""
 
-    for name in ("nonce", "iat", "sub", "iss", "aud"):
-        assert await fault(claims={name: shape}) or (name, shape) == ("sub", "é"), name
-    for name in ("exp", "nbf", "azp", "jti"):
-        await fault(claims={name: shape})
-    for name in ("alg", "kid", "typ", "crit", "b64", "zip"):
-        await fault(header={name: shape})
+    for shape in SHAPES:
+        for name in ("nonce", "iat", "sub", "iss", "aud"):
+            assert await fault(claims={name: shape}) or (name, shape) == ("sub", "é"), name
+        for name in ("exp", "nbf", "azp", "jti"):
+            await fault(claims={name: shape})
+        for name in ("alg", "kid", "typ", "crit", "b64", "zip"):
+            await fault(header={name: shape})
     assert not await fault()
 
 
 async def test_claims_of_any_shape_describe_a_person(site_with: SiteOf) -> None:
     site = site_with(role_claim="realm.roles", roles={"bosses": "admin"}, subject_claim="employee_number")
-    for number, shape in enumerate(SHAPES.values()):
+    for number, shape in enumerate(SHAPES):
         person = {**ANN, "sub": str(number), "email": f"{number}@example.org", "name": shape}
         site.provider.person = {
             **person,
@@ -610,33 +607,34 @@ async def test_good_tokens_of_other_forms(site: Site, other_key: Key) -> None:
     assert reason(await site.sign_in()) == "OIDC_FAILED"
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
-async def test_other_algorithms_if_the_settings_name_them(site_with: SiteOf, algorithm: str) -> None:
-    private = (
-        ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else Ed25519PrivateKey.generate()
-    )
-    named, other = site_with(algorithms=algorithm), site_with()
-    public = json.loads(jwt.get_algorithm_by_name(algorithm).to_jwk(private.public_key()))
-    named.provider.published.append({**public, "kid": "k9"})
-    named.provider.sign = lambda claims, _: jwt.encode(claims, private, algorithm, {"kid": "k9"})
-    assert (await named.sign_in()).status_code == 200
-    assert reason(await other.sign_in()) == "OIDC_FAILED"
-    named.provider.sign = None
-    assert reason(await named.sign_in()) == "OIDC_FAILED"
+async def test_other_algorithms_if_the_settings_name_them(site_with: SiteOf) -> None:
+    for algorithm, private in (
+        ("ES256", ec.generate_private_key(ec.SECP256R1())),
+        ("EdDSA", Ed25519PrivateKey.generate()),
+    ):
+        named, other = site_with(algorithms=algorithm), site_with()
+        public = json.loads(jwt.get_algorithm_by_name(algorithm).to_jwk(private.public_key()))
+        named.provider.published[1:] = [{**public, "kid": "k9"}]
+        encode = partial(jwt.encode, key=private, algorithm=algorithm, headers={"kid": "k9"})
+        named.provider.sign = lambda claims, _, encode=encode: encode(claims)
+        assert (await named.sign_in()).status_code == 200
+        assert reason(await other.sign_in()) == "OIDC_FAILED"
+        named.provider.sign = None
+        assert reason(await named.sign_in()) == "OIDC_FAILED"
 
 
-@pytest.mark.parametrize(
-    ("method", "settings"),
-    [("post", {"secret_in_body": True}), ("none", {"client_secret": ""}), ("basic", {})],
-)
-async def test_the_ways_in_which_a_client_proves_itself(
-    site_with: SiteOf, method: str, settings: dict[str, Any]
-) -> None:
-    site = site_with(**settings)
-    site.provider.method = method
-    assert (await site.sign_in()).status_code == 200
-    site.provider.method = "basic" if method != "basic" else "post"
-    assert reason(await site.sign_in()) == "OIDC_FAILED"
+async def test_the_ways_in_which_a_client_proves_itself(site_with: SiteOf) -> None:
+    ways: dict[str, dict[str, Any]] = {
+        "post": {"secret_in_body": True},
+        "none": {"client_secret": ""},
+        "basic": {},
+    }
+    for method, settings in ways.items():
+        site = site_with(**settings)
+        site.provider.method = method
+        assert (await site.sign_in()).status_code == 200
+        site.provider.method = "basic" if method != "basic" else "post"
+        assert reason(await site.sign_in()) == "OIDC_FAILED"
 
 
 async def test_a_swapped_key_id_is_refused(site: Site, other_key: Key) -> None:
@@ -707,23 +705,23 @@ async def broken(exchange: Exchange) -> None:
 BAD_REPLIES: Final = [slow, hanging, endless, redirect, not_json, a_list, deep, compressed, broken]
 
 
-@pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda one: one.__name__)
-async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf, reply: Any) -> None:
-    site = site_with(oidc={"answer_seconds": 2.0})
-    site.provider.replies[DISCOVERY] = reply
-    begun = time.monotonic()
-    found = await site.start()
-    assert time.monotonic() - begun < 30
-    assert (found.status_code, reason(found)) == (503, "PART_UNAVAILABLE")
-    assert "set-cookie" not in found.headers
-    assert "/elsewhere" not in site.provider.seen
-    # The provider rests for a while, and then works again.
-    asked = len(site.provider.seen)
-    assert (await site.start()).status_code == 503
-    assert len(site.provider.seen) == asked
-    site.provider.replies.clear()
-    site.clock.moved = openid_provider.FAILED_SECONDS + 1
-    assert (await site.start()).status_code == 200
+async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf) -> None:
+    for reply in BAD_REPLIES:
+        site = site_with(oidc={"answer_seconds": 1.0})
+        site.provider.replies[DISCOVERY] = reply
+        begun = time.monotonic()
+        found = await site.start()
+        assert time.monotonic() - begun < 30
+        assert (found.status_code, reason(found)) == (503, "PART_UNAVAILABLE"), reply
+        assert "set-cookie" not in found.headers
+        assert "/elsewhere" not in site.provider.seen
+        # The provider rests for a while, and then works again.
+        asked = len(site.provider.seen)
+        assert (await site.start()).status_code == 503
+        assert len(site.provider.seen) == asked
+        site.provider.replies.clear()
+        site.clock.moved = openid_provider.FAILED_SECONDS + 1
+        assert (await site.start()).status_code == 200
 
 
 async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf) -> None:
@@ -752,20 +750,18 @@ async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf)
     assert {(await one).status_code for one in held} == {200}
 
 
-@pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda one: one.__name__)
-@pytest.mark.parametrize("path", ["/keys", "/token"])
-async def test_a_provider_that_misbehaves_at_the_end(site_with: SiteOf, path: str, reply: Any) -> None:
-    site = site_with(oidc={"answer_seconds": 2.0})
-    site.provider.replies[path] = reply
-    found = await site.sign_in()
-    assert reason(found) in ("PART_UNAVAILABLE", "OIDC_FAILED")
-    assert "/elsewhere" not in site.provider.seen
+async def test_a_provider_that_misbehaves_at_the_end(site_with: SiteOf) -> None:
+    for path, reply in product(("/keys", "/token"), BAD_REPLIES):
+        site = site_with(oidc={"answer_seconds": 1.0})
+        site.provider.replies = {path: reply}
+        found = await site.sign_in()
+        assert reason(found) in ("PART_UNAVAILABLE", "OIDC_FAILED"), (path, reply)
+        assert "/elsewhere" not in site.provider.seen
     assert site.rows("SELECT 1 FROM responsa.session") == []
 
 
-@pytest.mark.parametrize(
-    "configuration",
-    [
+async def test_a_configuration_that_is_not_good(site_with: SiteOf) -> None:
+    configurations: list[dict[str, Any]] = [
         {"issuer": "https://evil.example"},
         {"issuer": None},
         {"token_endpoint": "http://192.0.2.1/token"},
@@ -775,11 +771,11 @@ async def test_a_provider_that_misbehaves_at_the_end(site_with: SiteOf, path: st
         {"authorization_endpoint": "javascript:alert(1)"},
         {"authorization_endpoint": "http://login.example/authorize"},
         {"code_challenge_methods_supported": ["plain"]},
-    ],
-)
-async def test_a_configuration_that_is_not_good(site: Site, configuration: dict[str, Any]) -> None:
-    site.provider.configuration = configuration
-    assert reason(await site.start()) == "PART_UNAVAILABLE"
+    ]
+    for configuration in configurations:
+        site = site_with()
+        site.provider.configuration = configuration
+        assert reason(await site.start()) == "PART_UNAVAILABLE", configuration
 
 
 async def test_good_replies_that_are_too_long_are_refused(site: Site) -> None:
@@ -819,7 +815,7 @@ def test_the_addresses_that_a_configuration_may_name(issuer: str, address: str, 
     """A provider outside cannot make the server ask something on this machine."""
     settings = OidcProviderSettings(issuer=issuer, client_id="x")
     provider = openid_provider.OpenIdProvider("corp", settings, OidcSettings())
-    read = provider._endpoint  # pyright: ignore[reportPrivateUsage]  # an address outside cannot be served here
+    read = provider._endpoint
     if good:
         assert read({"jwks_uri": address}, "jwks_uri") == address
     else:
@@ -833,13 +829,13 @@ async def test_a_provider_cannot_make_the_server_reach_the_organisations_own_net
         issuer="https://login.example", client_id="x", allow_private=("10.0.0.6",)
     )
     provider = openid_provider.OpenIdProvider("corp", settings, OidcSettings(connect_seconds=0.1))
-    reach = provider._reach.allowed  # pyright: ignore[reportPrivateUsage]  # nothing outside can be reached here
+    reach = provider._reach.allowed
     assert not reach.may_reach("keys.example", ip_address("10.0.0.5"))
     assert reach.may_reach("keys.example", ip_address("10.0.0.6"))
     assert reach.may_reach("login.example", ip_address("10.0.0.5"))
     assert not reach.may_reach("login.example", ip_address("169.254.169.254"))
     with pytest.raises(Unavailable):
-        await provider._read("https://10.0.0.5/keys", 100)  # pyright: ignore[reportPrivateUsage]  # as above
+        await provider._read("https://10.0.0.5/keys", 100)
 
 
 @pytest.mark.parametrize(
@@ -936,24 +932,19 @@ async def test_a_cookie_of_another_provider_or_server_or_time(site: Site) -> Non
     assert (await site.http.get(uri, headers={"cookie": f"responsa_oidc={cookie}"})).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("extra", "expected"),
-    [
+async def test_a_reply_that_is_not_good(site: Site) -> None:
+    extras: list[tuple[dict[str, str], str]] = [
         ({"iss": "https://evil.example"}, "OIDC_FAILED"),
         ({"error": "access_denied"}, "OIDC_FAILED"),
         ({"code": ""}, "OIDC_FAILED"),
         ({"state": ""}, "OIDC_FAILED"),
         ({"state": "ä"}, "OIDC_FAILED"),
         ({"code": "x" * 5000}, "INVALID_FIELD"),
-    ],
-)
-async def test_a_reply_that_is_not_good(site: Site, extra: dict[str, str], expected: str) -> None:
-    uri = await site.begin()
-    query = {**dict(parse_qsl(urlsplit(uri).query)), **extra}
-    assert reason(await site.back(f"{uri.partition('?')[0]}?{urlencode(query)}")) == expected
-
-
-async def test_a_parameter_given_twice(site: Site) -> None:
+    ]
+    for extra, expected in extras:
+        uri = await site.begin()
+        query = {**dict(parse_qsl(urlsplit(uri).query)), **extra}
+        assert reason(await site.back(f"{uri.partition('?')[0]}?{urlencode(query)}")) == expected, extra
     assert reason(await site.back(f"{await site.begin()}&state=x")) == "INVALID_FIELD"
 
 
@@ -964,20 +955,13 @@ async def test_a_provider_that_names_itself_must_do_so(site: Site) -> None:
     assert (await site.back(f"{uri}&{urlencode({'iss': site.provider.issuer})}")).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["https://evil.example", "//evil.example", "/\\evil.example", "/#a b", "/x", "", "/#x\"><script>", "/?x;y", "/?x'y", "/?x#y#z", "/..//evil.example", "/#" + "x" * 301],
-)  # fmt: skip
-async def test_no_open_redirect(site: Site, target: str) -> None:
-    reply = await site.start(returnTo=target)
-    assert (reply.status_code, reason(reply)) == (400, "INVALID_FIELD")
-
-
-@pytest.mark.parametrize(
-    "body", [{"link": "yes"}, {"returnTo": 7}, {"invitation": "rsi_short"}, {"unknown": 1}]
-)
-async def test_a_start_that_is_not_good(site: Site, body: dict[str, object]) -> None:
-    assert reason(await site.start(**body)) == "INVALID_FIELD"
+async def test_a_start_that_is_not_good(site: Site) -> None:
+    """No open redirect, either."""
+    targets = ("https://evil.example", "//evil.example", "/\\evil.example", "/#a b", "/x", "", "/#x\"><script>", "/?x;y", "/?x'y", "/?x#y#z", "/..//evil.example", "/#" + "x" * 301, 7)  # fmt: skip
+    bodies: list[dict[str, object]] = [{"link": "yes"}, {"invitation": "rsi_short"}, {"unknown": 1}]
+    for body in (*bodies, *({"returnTo": target} for target in targets)):
+        reply = await site.start(**body)
+        assert (reply.status_code, reason(reply)) == (400, "INVALID_FIELD"), body
 
 
 async def test_a_form_of_another_site_begins_nothing(site: Site) -> None:
@@ -1041,12 +1025,12 @@ async def test_roles_follow_the_claim_at_the_next_sign_in(site_with: SiteOf) -> 
     # The last administrator stays one, and signs in.
     site.provider.person = {**ANN, "realm": {"roles": ["bosses"]}}
     await site.sign_in()
-    await PostgresUsers(site.people.store._database).update(  # pyright: ignore[reportPrivateUsage]
+    await PostgresUsers(site.people.store._database).update(
         "acme",
         other.id,
         UserChange(role=Role.USER),
         "",
-        None,  # pyright: ignore[reportArgumentType]
+        None,
     )
     site.provider.person = dict(ANN)
     assert (await site.sign_in()).status_code == 200
@@ -1367,5 +1351,5 @@ async def test_a_tenant_that_does_not_exist(site_with: SiteOf) -> None:
 
 
 def test_secrets_do_not_show() -> None:
-    settings = OidcProviderSettings(issuer="https://a.example", client_id="x", client_secret=SECRET)  # type: ignore[arg-type]
+    settings = OidcProviderSettings(issuer="https://a.example", client_id="x", client_secret=SECRET)
     assert SECRET not in repr(settings)

@@ -1,9 +1,5 @@
 """The list of replicas, and a real Envoy that reads its changes while it runs."""
 
-# Calls without stubs have no type information.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
-# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false
-
 from __future__ import annotations
 
 import asyncio
@@ -24,7 +20,7 @@ from grpc_health.v1._async import HealthServicer
 from responsa_server.domain.addresses import UnixAddress, parse
 from responsa_server.embedded import HostState, host_states
 from responsa_server.envoy.envoy_config import EnvoyConfig
-from responsa_server.envoy.replicas import Replica, ReplicaError, Replicas
+from responsa_server.envoy.replicas import Replica, ReplicaError, Replicas, own_name
 from tests.gateway.conftest import DESCRIPTOR, start_envoy
 from tests.instance import free_port
 
@@ -35,19 +31,19 @@ UNIX = parse("unix:/run/a.sock")
 TCP = parse("10.0.0.5:9001")
 
 
-def test_replicas_are_kept_in_order_with_the_own_server_first(tmp_path: Path) -> None:
+def test_replicas_are_kept_in_order_with_those_of_up_first(tmp_path: Path) -> None:
     replicas = Replicas(tmp_path / "replicas")
     assert replicas.all() == ()
     two = Replica("rpc-2", TCP, parse("10.0.0.5:9002"))
     replicas.add(two)
-    own = Replica("up", UNIX)
-    replicas.put(own)
-    assert replicas.all() == (own, two)
-    moved = Replica("up", parse("unix:/run/b.sock"))
-    replicas.put(moved)
-    assert Replicas(tmp_path / "replicas").all() == (moved, two)
+    own = [Replica("up-1", UNIX), Replica("up-2", parse("unix:/run/b.sock"))]
+    replicas.put_own(own)
+    assert replicas.all() == (*own, two)
+    replaced = Replica(own_name(1, twin=True), parse("unix:/run/c.sock"))
+    replicas.put_own([replaced])
+    assert Replicas(tmp_path / "replicas").all() == (replaced, two)
     replicas.remove("rpc-2")
-    assert replicas.all() == (moved,)
+    assert replicas.all() == (replaced,)
 
 
 def test_wrong_replicas_are_told(tmp_path: Path) -> None:
@@ -95,9 +91,9 @@ class Named(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         if handler_call_details.method == WHO:
-            return grpc.unary_unary_rpc_method_handler(self._who)  # pyright: ignore
+            return grpc.unary_unary_rpc_method_handler(self._who)
         if handler_call_details.method == FOLLOW:
-            return grpc.unary_stream_rpc_method_handler(self._follow)  # pyright: ignore
+            return grpc.unary_stream_rpc_method_handler(self._follow)
         return None
 
     async def _who(self, request: bytes, context: object) -> bytes:
@@ -163,7 +159,7 @@ async def house() -> AsyncIterator[House]:
     folder = Path(tempfile.mkdtemp(prefix="rgr"))
     replicas = Replicas(folder / "replicas")
     # These tests do not use the gateway's HTTP side.
-    replicas.put(Replica("up", UnixAddress(folder / "up.sock"), UnixAddress(folder / "up-http.sock")))
+    replicas.add(Replica("up", UnixAddress(folder / "up.sock"), UnixAddress(folder / "up-http.sock")))
     own = await Named("up", folder).start()
     config = EnvoyConfig(
         free_port(), replicas.folder, DESCRIPTOR, "127.0.0.1", admin_socket=folder / "a.sock"

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+import grpc
+import grpc.aio
 import httpx2
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from starlette.types import Receive, Scope, Send
 
+from responsa_server.app.front import Silent
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
+from responsa_server.app.resources import Addresses
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.http.guard import Allowed
@@ -132,3 +137,25 @@ async def test_health_tells_whether_calls_are_to_be_sent_here(folder: Path) -> N
         (200, "SERVING"),
         (503, "NOT_SERVING"),
     ]
+
+
+async def test_a_process_without_calls_tells_its_health_where_it_is_asked_to(folder: Path) -> None:
+    grpc_address, http = UnixAddress(folder / "h.sock"), UnixAddress(folder / "g.sock")
+    silent = Silent(Addresses(grpc_address, http))
+    await silent.start()
+    channel = grpc.aio.insecure_channel(str(grpc_address), [("grpc.default_authority", "localhost")])
+    try:
+        async with channel, client(http.path) as browser:
+            health = health_pb2_grpc.HealthStub(channel)
+            told = await health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+            assert told.status == health_pb2.HealthCheckResponse.SERVING
+            # Envoy asks for this service, so it never sends calls here.
+            chat = health_pb2.HealthCheckRequest(service="responsa.chat.v1.ChatService")
+            with pytest.raises(grpc.RpcError) as raised:
+                await health.Check(chat, timeout=30)
+            assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+            assert (await browser.get("/health")).status_code == 200
+            await silent.retire()
+            assert (await browser.get("/health")).json() == {"status": "NOT_SERVING", "degraded": []}
+    finally:
+        await silent.close()

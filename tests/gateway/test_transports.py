@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import grpc
 import httpx2
 import pytest
-from google.longrunning.operations_pb2 import GetOperationRequest, Operation
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -15,10 +14,9 @@ from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
-from responsa.chat.v1.turn_pb2 import Turn
 from tests.gateway.conftest import Place
 from tests.gateway.stand_in import TURN
-from tests.gateway.wire import grpc_web, metadata_seen, of_grpc, of_rest
+from tests.gateway.wire import metadata_seen, of_rest
 
 ASK = "/responsa.chat.v1.ChatService/Ask"
 ANSWER = "/responsa.chat.v1.ChatService/Answer"
@@ -28,25 +26,6 @@ ANSWER = "/responsa.chat.v1.ChatService/Answer"
 async def channel(place: Place) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(place.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         yield channel
-
-
-async def test_grpc_unary_and_stream(channel: grpc.aio.Channel) -> None:
-    stub = ChatServiceStub(channel)
-    assert (await stub.Answer(AnswerRequest(text="why"))).text == "why"
-    frames = [frame async for frame in stub.Ask(AskRequest(text="why"))]
-    assert [(frame.after_seq, frame.through_seq) for frame in frames] == [(0, 1), (1, 2), (2, 3)]
-
-
-async def test_grpc_errors_keep_their_details_before_and_in_a_stream(channel: grpc.aio.Channel) -> None:
-    stub = ChatServiceStub(channel)
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await stub.Answer(AnswerRequest(text="busy"))
-    problem = of_grpc(raised.value)
-    assert (problem.reason, problem.metadata) == ("CONVERSATION_BUSY", {"active_turn": TURN})
-    frames: list[AskResponse] = []
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        frames.extend([frame async for frame in stub.Ask(AskRequest(text="busy later"))])
-    assert of_grpc(raised.value) == problem
 
 
 async def test_health_and_reflection(channel: grpc.aio.Channel) -> None:
@@ -67,14 +46,6 @@ async def test_health_and_reflection(channel: grpc.aio.Channel) -> None:
     ]
     services = answers[0].list_services_response.service
     assert "responsa.chat.v1.ChatService" in [service.name for service in services]
-
-
-async def test_operations_over_grpc(channel: grpc.aio.Channel) -> None:
-    get: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
-        "/google.longrunning.Operations/GetOperation"
-    )
-    request = GetOperationRequest(name="operations/x")
-    assert Operation.FromString(await get(request.SerializeToString())).name == "operations/x"
 
 
 async def test_the_deadline_of_a_grpc_client_arrives_and_holds(channel: grpc.aio.Channel) -> None:
@@ -130,20 +101,6 @@ async def test_credentials_arrive_on_every_way(channel: grpc.aio.Channel, http: 
         assert found["cookie"] == ["a=1; responsa_session=rss_y"]
 
 
-@pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
-def test_grpc_web(http: httpx2.Client, text: bool) -> None:
-    answer = grpc_web(http, ANSWER, AnswerRequest(text="wé"), text=text)
-    assert [Turn.FromString(message).text for message in answer.messages] == ["wé"]
-    assert answer.trailers["grpc-status"] == "0"
-    answer = grpc_web(http, ASK, AskRequest(text="why"), text=text)
-    assert [AskResponse.FromString(message).through_seq for message in answer.messages] == [1, 2, 3]
-    answer = grpc_web(http, ANSWER, AnswerRequest(text="busy"), text=text)
-    assert (answer.problem.code, answer.problem.reason) == (10, "CONVERSATION_BUSY")
-    answer = grpc_web(http, ASK, AskRequest(text="busy later"), text=text)
-    assert len(answer.messages) == 2
-    assert answer.problem.reason == "CONVERSATION_BUSY"
-
-
 def test_rest_unary(http: httpx2.Client) -> None:
     answer = http.post("/v1/turns:answer", json={"text": "wé", "conversation": ""})
     assert answer.status_code == 200
@@ -163,16 +120,6 @@ def test_rest_lists_take_both_spellings_of_a_field(http: httpx2.Client) -> None:
         assert [turn["text"] for turn in turns] == ['state = READY AND title = "a+b"'] * 2
 
 
-def test_rest_errors_are_the_status_with_its_details(http: httpx2.Client) -> None:
-    for path in ("/v1/turns:answer", "/v1/turns:ask"):
-        answer = http.post(path, json={"text": "busy"})
-        assert answer.status_code == 409
-        problem = of_rest(answer)
-        assert (problem.code, problem.reason) == (10, "CONVERSATION_BUSY")
-        assert problem.metadata == {"active_turn": TURN}
-        assert problem.message.endswith("100 % sure")
-
-
 def test_ask_over_rest_is_a_line_a_frame_as_they_come(http: httpx2.Client) -> None:
     with http.stream("POST", "/v1/turns:ask", json={"text": "hang"}) as answer:
         # The server sends one frame and then waits for ever: Envoy must not delay the frame.
@@ -181,27 +128,6 @@ def test_ask_over_rest_is_a_line_a_frame_as_they_come(http: httpx2.Client) -> No
     lines = [json.loads(line) for line in http.post("/v1/turns:ask", json={"text": "why"}).text.splitlines()]
     assert [line["throughSeq"] for line in lines] == ["1", "2", "3"]
     assert lines[0]["events"] == [{"seq": "1", "status": {"message": "why 1"}}]
-
-
-def test_document_content_over_rest_is_lines_too(http: httpx2.Client) -> None:
-    for path in ("/v1/documents/x:content", "/v1/documents/x/versions/2:content"):
-        answer = http.get(path)
-        text = "".join(json.loads(line)["text"] for line in answer.text.splitlines())
-        assert text == "é" * (20 * 32_768)
-
-
-def test_operations_over_rest(http: httpx2.Client) -> None:
-    assert http.get("/v1/operations/x").json() == {
-        "name": "operations/x",
-        "metadata": {
-            "@type": "type.googleapis.com/responsa.knowledge.v1.IngestMetadata",
-            "document": "documents/x",
-            "passagesDone": 3,
-        },
-    }
-    assert http.get("/v1/operations").json()["nextPageToken"] == "operations"
-    assert http.post("/v1/operations/x:cancel", json={}).json() == {}
-    assert http.delete("/v1/operations/x").json() == {}
 
 
 def test_unknown_fields_of_json_are_passed_over(http: httpx2.Client) -> None:

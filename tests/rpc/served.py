@@ -1,15 +1,11 @@
 """A whole gRPC server on real parts, for tests that call it."""
 
-# The standard services' stubs are untyped, and requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ import grpc
 import grpc.aio
 import pytest
 from google.longrunning import operations_pb2_grpc
+from google.protobuf import message_factory
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from uuid_utils.compat import uuid7
@@ -34,7 +31,7 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.interceptors.lasting import CredentialWatch
-from responsa_server.calls.methods import SERVICES
+from responsa_server.calls.methods import SERVICES as SERVED
 from responsa_server.domain import names
 from responsa_server.domain.agents import (
     AgentCard,
@@ -103,6 +100,7 @@ from tests.agent_streams import play
 from tests.contract.library_house import House
 from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast
 from tests.people import GOOD, people_of
+from tests.transports import SERVICES
 
 PIECES = ("The river ", "is seven ", "kilometres ", "long.")
 ANSWER = "".join(PIECES)
@@ -113,6 +111,7 @@ PAGE = ToolSource(
     f"Ü. {ANSWER} It is wide.",
 )
 """What the tool of the scripted agent returns."""
+Metadata = tuple[tuple[str, str], ...]
 SECRET_CAUSE = "password=hunter2 host=10.1.2.3"  # the text of a driver's error
 SOON = 8.0
 """The most seconds until every server knows that a credential has ended. Responsa promises one second, but a loaded machine may take longer. A server that neither hears of it nor
@@ -290,16 +289,33 @@ class SwitchedPart:
 
 
 @dataclass
-class Caller:
-    """A user with a key, and stubs of a channel that send this key."""
+class Sender:
+    """Whoever sends this metadata. Each RPC is a method, and its fields are arguments: `await sender.GetUser(name=…)`. It also takes a whole request."""
 
-    who: Principal
-    secret: str
     channel: grpc.aio.Channel
-    metadata: tuple[tuple[str, str], ...] = field(init=False)
+    metadata: Metadata
 
-    def __post_init__(self) -> None:
-        self.metadata = (("authorization", f"Bearer {self.secret}"),)
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        for service, stub in SERVICES.values():
+            if method in service.methods_by_name:
+                kind = message_factory.GetMessageClass(service.methods_by_name[method].input_type)
+                call = getattr(stub(self.channel), method)
+                return lambda *request, **fields: call(*request or (kind(**fields),), metadata=self.metadata)
+        raise AttributeError(method)
+
+
+class Caller(Sender):
+    """A user with a key."""
+
+    def __init__(self, who: Principal, secret: str, channel: grpc.aio.Channel) -> None:
+        super().__init__(channel, bearer(secret))
+        self.who = who
+        self.secret = secret
+        self.name = f"users/{who.user_id}"
+
+
+def bearer(secret: str) -> Metadata:
+    return (("authorization", f"Bearer {secret}"),)
 
 
 @dataclass
@@ -342,6 +358,15 @@ class Served:
     @property
     def operations(self) -> Any:
         return operations_pb2_grpc.OperationsStub(self.channel)
+
+    def sending(self, metadata: Metadata) -> Sender:
+        """Somebody who sends this metadata to this server."""
+        return Sender(self.channel, metadata)
+
+    @property
+    def nobody(self) -> Sender:
+        """Somebody without a credential."""
+        return self.sending(())
 
     async def raw(self, method: str, data: bytes, who: Caller | None = None, *, stream: bool = False) -> Any:
         """Send raw bytes to a unary method or to a method that streams its response. Stubs cannot send raw bytes."""
@@ -432,7 +457,7 @@ async def serving(
         max_calls=max_calls,
         logger=lines,
     )
-    server = RpcServer(calls, SERVICES, address)
+    server = RpcServer(calls, SERVED, address)
     await turns.start()
     await server.start()
     await server.ready()

@@ -1,33 +1,30 @@
 """Reads streams of turns."""
 
-# Requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportArgumentType=false
-
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
-from tests.rpc.served import Caller, Served
+from tests.rpc.served import Sender
 
 Frames = Sequence[pb.AskResponse] | Sequence[pb.ResumeTurnResponse]
 
 
 async def asked(
-    served: Served, who: Caller, text: str, *, include_deltas: bool = False, **fields: object
+    who: Sender, text: str, *, include_deltas: bool = False, **fields: object
 ) -> list[pb.AskResponse]:
     """All frames of a question."""
-    request = pb.AskRequest(text=text, include_deltas=include_deltas, **fields)
-    return [frame async for frame in served.chat.Ask(request, metadata=who.metadata)]
+    return [frame async for frame in who.Ask(text=text, include_deltas=include_deltas, **fields)]
 
 
 async def resumed(
-    served: Served, who: Caller, turn: str, after_seq: int = 0, *, include_deltas: bool = False
+    who: Sender, turn: str, after_seq: int = 0, *, include_deltas: bool = False
 ) -> list[pb.ResumeTurnResponse]:
     """All frames of a turn after a seq."""
-    request = pb.ResumeTurnRequest(turn=turn, after_seq=after_seq, include_deltas=include_deltas)
-    return [frame async for frame in served.chat.ResumeTurn(request, metadata=who.metadata)]
+    return [
+        frame async for frame in who.ResumeTurn(turn=turn, after_seq=after_seq, include_deltas=include_deltas)
+    ]
 
 
 def events(found: Frames, after_seq: int = 0) -> list[turn_pb2.TurnEvent]:

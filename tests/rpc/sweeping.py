@@ -2,9 +2,6 @@
 victim, and the same request with a name that does not exist.
 """
 
-# Descriptors and extensions are partly untyped, and the fast implementation has classes of another module.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from __future__ import annotations
 
 import itertools

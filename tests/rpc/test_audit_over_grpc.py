@@ -1,13 +1,9 @@
 """The audit log over the wire: the caller's address and call id, and refused acts."""
 
-# Requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportArgumentType=false
-
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import psycopg
@@ -16,9 +12,6 @@ from uuid_utils.compat import uuid7
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1.audit_event_pb2 import AuditEvent
-from responsa.auth.v1 import auth_service_pb2 as auth
-from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call
 from responsa_server.calls.interceptors.audited import ACTS
@@ -29,44 +22,39 @@ from responsa_server.domain.people import Origin, Role
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.people import GOOD
-from tests.rpc.served import Caller, Served, caller, failed
+from tests.rpc.served import Caller, Sender, Served, bearer, caller, failed
 
 
-async def events(served: Served, who: Caller, filter_by: str) -> list[AuditEvent]:
-    request = pb.ListAuditEventsRequest(filter=f"actor != local AND {filter_by}")
-    return list((await served.admin.ListAuditEvents(request, metadata=who.metadata)).audit_events)
+async def events(who: Sender, filter_by: str) -> list[AuditEvent]:
+    return list((await who.ListAuditEvents(filter=f"actor != local AND {filter_by}")).audit_events)
 
 
 async def test_an_event_names_the_caller_the_address_and_the_call(served: Served) -> None:
     metadata = (*served.ann.metadata, ("x-request-id", "call-7"), ("x-forwarded-for", "203.0.113.9"))
-    made = await served.admin.CreateUser(pb.CreateUserRequest(user={"display_name": "Bo"}), metadata=metadata)
-    (event,) = await events(served, served.ann, f'resource = "{made.name}"')
-    assert event.actor == f"users/{served.ann.who.user_id}"
+    made = await served.sending(metadata).CreateUser(user={"display_name": "Bo"})
+    (event,) = await events(served.ann, f'resource = "{made.name}"')
+    assert event.actor == served.ann.name
     assert (event.action, event.outcome, event.address, event.call_id) == (
         "user.create",
         "OK",
         "203.0.113.9",
         "call-7",
     )
-    assert await events(served, served.eve, 'action = "user.create"') == []
+    assert await events(served.eve, 'action = "user.create"') == []
 
 
 async def test_refused_acts_of_administrators_are_recorded_with_the_reason(served: Served) -> None:
-    own = f"users/{served.ann.who.user_id}"
-    assert (
-        await failed(served.admin.DisableUser(pb.DisableUserRequest(name=own), metadata=served.ann.metadata))
-    ).reason == "LAST_ADMINISTRATOR"
-    stale = pb.UpdateUserRequest(
-        user={"name": own, "etag": "old", "display_name": "x"}, update_mask={"paths": ["display_name"]}
+    own = served.ann.name
+    assert (await failed(served.ann.DisableUser(name=own))).reason == "LAST_ADMINISTRATOR"
+    await failed(
+        served.ann.UpdateUser(
+            user={"name": own, "etag": "old", "display_name": "x"}, update_mask={"paths": ["display_name"]}
+        )
     )
-    await failed(served.admin.UpdateUser(stale, metadata=served.ann.metadata))
     # An invalid request is not an act, and neither is a look at what does not exist.
-    await failed(served.admin.DisableUser(pb.DisableUserRequest(name="x"), metadata=served.ann.metadata))
-    unknown = pb.GetUserRequest(name=f"users/{uuid7()}")
-    assert (await failed(served.admin.GetUser(unknown, metadata=served.ann.metadata))).reason == (
-        "RESOURCE_NOT_FOUND"
-    )
-    found = await events(served, served.ann, "outcome != OK")
+    await failed(served.ann.DisableUser(name="x"))
+    assert (await failed(served.ann.GetUser(name=f"users/{uuid7()}"))).reason == ("RESOURCE_NOT_FOUND")
+    found = await events(served.ann, "outcome != OK")
     assert [(one.action, one.resource, one.outcome) for one in reversed(found)] == [
         ("user.disable", own, "LAST_ADMINISTRATOR"),
         ("user.update", own, "ETAG_MISMATCH"),
@@ -75,9 +63,8 @@ async def test_refused_acts_of_administrators_are_recorded_with_the_reason(serve
 
 async def narrower_key(served: Served) -> Caller:
     """Ann, who is an owner, with a key that has the rights of a user."""
-    request = auth.CreateApiKeyRequest(api_key={"role": "USER_ROLE_USER"})
-    made = await served.auth.CreateApiKey(request, metadata=served.ann.metadata)
-    return replace(served.ann, secret=made.secret)
+    made = await served.ann.CreateApiKey(api_key={"role": "USER_ROLE_USER"})
+    return Caller(served.ann.who, made.secret, served.channel)
 
 
 @pytest.mark.parametrize("kind", ["narrower key", "user", "service"])
@@ -90,14 +77,12 @@ async def test_each_administrative_call_without_the_role_is_recorded_once(served
     rules = {Rule.ADMIN, Rule.OWNER} if kind == "service" else {Rule.ADMIN, Rule.OWNER, Rule.SERVICE}
     expected: list[tuple[str, str]] = []
     for method in (one for one, rule in RULES.items() if rule in rules):
-        stub, module = (served.admin, pb) if "AdminService" in method else (served.auth, auth)
-        name = method.rpartition("/")[2]
-        call, request = getattr(stub, name), getattr(module, f"{name}Request")()
-        assert (await failed(call(request, metadata=who.metadata))).reason == "ROLE_REQUIRED", method
+        call = getattr(who, method.rpartition("/")[2])
+        assert (await failed(call())).reason == "ROLE_REQUIRED", method
         expected.append((ACTS[method][0], "ROLE_REQUIRED"))
     assert len(expected) > 50
-    own, pages = f"users/{who.who.user_id}", pb.ListAuditEventsRequest(page_size=200, filter="outcome != OK")
-    found = (await served.admin.ListAuditEvents(pages, metadata=served.ann.metadata)).audit_events
+    own, pages = who.name, pb.ListAuditEventsRequest(page_size=200, filter="outcome != OK")
+    found = (await served.ann.ListAuditEvents(pages)).audit_events
     assert [(one.action, one.outcome) for one in reversed(found)] == expected
     assert {(one.actor, one.affected_user) for one in found} == {(own, "")}
     assert all(one.call_id for one in found)
@@ -107,20 +92,13 @@ async def test_each_administrative_call_without_the_role_is_recorded_once(served
 
 async def test_a_service_without_a_grant_is_recorded(served: Served) -> None:
     service = await caller(served.identity, served.channel, "acme", Role.SERVICE)
-    bob = f"users/{served.bob.who.user_id}"
-    metadata = (*service.metadata, ("responsa-on-behalf-of", bob))
-    listing, naming = pb.ListUsersRequest(), auth.ChangePasswordRequest(new_password=GOOD)
-    assert (await failed(served.admin.ListUsers(listing, metadata=metadata))).reason == "GRANT_REQUIRED"
-    assert (await failed(served.auth.ChangePassword(naming, metadata=metadata))).reason == "GRANT_REQUIRED"
-    grant = pb.CreateServiceGrantRequest(
-        service_grant={"service": f"users/{service.who.user_id}", "user": bob}
-    )
-    await served.admin.CreateServiceGrant(grant, metadata=served.ann.metadata)
-    assert (await failed(served.admin.ListUsers(listing, metadata=metadata))).reason == "ROLE_REQUIRED"
-    assert (await failed(served.auth.ChangePassword(naming, metadata=metadata))).reason == (
-        "ON_BEHALF_NOT_ALLOWED"
-    )
-    found = await events(served, served.ann, f'actor = "users/{service.who.user_id}"')
+    bob = served.bob.name
+    acting = served.sending((*service.metadata, ("responsa-on-behalf-of", bob)))
+    for listing, naming in (("GRANT_REQUIRED", "GRANT_REQUIRED"), ("ROLE_REQUIRED", "ON_BEHALF_NOT_ALLOWED")):
+        assert (await failed(acting.ListUsers())).reason == listing
+        assert (await failed(acting.ChangePassword(new_password=GOOD))).reason == naming
+        await served.ann.CreateServiceGrant(service_grant={"service": service.name, "user": bob})
+    found = await events(served.ann, f'actor = "{service.name}"')
     assert [(one.action, one.outcome, one.on_behalf_of, one.affected_user) for one in reversed(found)] == [
         ("user.read", "GRANT_REQUIRED", "", ""),
         ("user.change_password", "GRANT_REQUIRED", "", bob),
@@ -131,28 +109,23 @@ async def test_a_service_without_a_grant_is_recorded(served: Served) -> None:
 
 async def test_nobody_fills_the_log_with_refused_calls(served: Served, database_urls: DatabaseUrls) -> None:
     """Neither a user without the role, nor an administrator whose acts are refused."""
-    own = f"users/{served.ann.who.user_id}"
+    own = served.ann.name
     disable, enable = pb.DisableUserRequest(name=own), pb.EnableUserRequest(name=own)
 
     async def refuse(who: Caller, times: int) -> None:
-        await asyncio.gather(
-            *(failed(served.admin.DisableUser(disable, metadata=who.metadata)) for _ in range(times))
-        )
+        await asyncio.gather(*(failed(who.DisableUser(disable)) for _ in range(times)))
 
     await refuse(served.bob, MOST_REFUSED + 3)
     await refuse(served.ann, MOST_REFUSED + 3)
     # Other acts, other reasons and other callers have their own places.
-    await failed(served.admin.EnableUser(enable, metadata=served.bob.metadata))
-    await failed(
-        served.admin.DisableUser(pb.DisableUserRequest(name=own, etag="old"), metadata=served.ann.metadata)
-    )
+    await failed(served.bob.EnableUser(enable))
+    await failed(served.ann.DisableUser(name=own, etag="old"))
 
     async def counted() -> Counter[tuple[str, str, str]]:
-        request = pb.ListAuditEventsRequest(page_size=100, filter="outcome != OK")
-        found = (await served.admin.ListAuditEvents(request, metadata=served.ann.metadata)).audit_events
+        found = (await served.ann.ListAuditEvents(page_size=100, filter="outcome != OK")).audit_events
         return Counter((one.actor, one.action, one.outcome) for one in found)
 
-    bob = f"users/{served.bob.who.user_id}"
+    bob = served.bob.name
     expected = Counter(
         {
             (bob, "user.disable", "ROLE_REQUIRED"): MOST_REFUSED,
@@ -172,17 +145,15 @@ async def test_nobody_fills_the_log_with_refused_calls(served: Served, database_
 async def test_a_refused_deletion_of_oneself_is_recorded_as_that_of_another_administrator_is(
     served: Served,
 ) -> None:
-    own = f"users/{served.ann.who.user_id}"
-    await failed(served.admin.DeleteUser(pb.DeleteUserRequest(name=own), metadata=served.ann.metadata))
+    own = served.ann.name
+    await failed(served.ann.DeleteUser(name=own))
     # A key is not a sign-in.
-    await failed(served.auth.DeleteMe(auth.DeleteMeRequest(), metadata=served.ann.metadata))
-    code = await served.auth.CreateSessionCode(auth.CreateSessionCodeRequest(), metadata=served.ann.metadata)
+    await failed(served.ann.DeleteMe())
+    code = await served.ann.CreateSessionCode()
     token, _ = await served.identity.exchange_code(code.code)
     browser = (("cookie", f"responsa_session={token}"),)
-    assert (await failed(served.auth.DeleteMe(auth.DeleteMeRequest(), metadata=browser))).reason == (
-        "LAST_ADMINISTRATOR"
-    )
-    found = await events(served, served.ann, "outcome != OK")
+    assert (await failed(served.sending(browser).DeleteMe())).reason == ("LAST_ADMINISTRATOR")
+    found = await events(served.ann, "outcome != OK")
     assert [(one.actor, one.action, one.resource, one.outcome) for one in reversed(found)] == [
         (own, "user.delete", own, reason)
         for reason in ("LAST_ADMINISTRATOR", "SIGN_IN_REQUIRED", "LAST_ADMINISTRATOR")
@@ -193,45 +164,36 @@ async def test_a_refused_deletion_of_oneself_is_recorded_as_that_of_another_admi
 async def test_refused_acts_on_ones_own_account_are_recorded_once(
     served: Served, database_urls: DatabaseUrls, role: Role
 ) -> None:
-    ann, user = (
-        served.ann.who.user_id,
-        await served.identity.create_user("acme", "Zoe", "zoe@example.org", role),
-    )
+    user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", role)
     zoe = f"users/{user.id}"
     reset, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
     await served.accounts.reset_password(reset, GOOD)
     signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
-    metadata = (("authorization", f"Bearer {signed.access_token}"),)
-    key = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.ann.metadata)
+    signed_in = served.sending(bearer(signed.access_token))
+    key = await served.ann.CreateApiKey()
     with psycopg.connect(database_urls.superuser) as connection:
         connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
 
-    def guess(new: str) -> auth.ChangePasswordRequest:
-        return auth.ChangePasswordRequest(current_password="wrong", new_password=new)
-
-    def change(**fields: str) -> auth.UpdateMeRequest:
-        paths = [field for field in fields if field != "etag"]
-        return auth.UpdateMeRequest(user=fields, update_mask={"paths": paths})
-
-    stub, new = served.auth, "six other marmots whistle"
-    acts: list[tuple[Any, Any, str]] = [
-        (stub.ChangePassword, guess("marmots"), "INVALID_FIELD"),
-        (stub.ChangePassword, guess(new), "SIGN_IN_FAILED"),
-        (stub.CreateApiKey, auth.CreateApiKeyRequest(), "SIGN_IN_REQUIRED"),
-        (stub.DeleteMe, auth.DeleteMeRequest(), "SIGN_IN_REQUIRED"),
+    guess = {"current_password": "wrong", "new_password": "six other marmots whistle"}
+    paths = {"paths": ["display_name"]}
+    acts: list[tuple[str, dict[str, Any], str]] = [
+        ("ChangePassword", {**guess, "new_password": "marmots"}, "INVALID_FIELD"),
+        ("ChangePassword", guess, "SIGN_IN_FAILED"),
+        ("CreateApiKey", {}, "SIGN_IN_REQUIRED"),
+        ("DeleteMe", {}, "SIGN_IN_REQUIRED"),
+        ("UnlinkIdentity", {"name": f"identities/{uuid7()}"}, "SIGN_IN_REQUIRED"),
+        ("UpdateMe", {"user": {"display_name": "Z", "etag": "old"}, "update_mask": paths}, "ETAG_MISMATCH"),
         (
-            stub.UnlinkIdentity,
-            auth.UnlinkIdentityRequest(name=f"identities/{uuid7()}"),
-            "SIGN_IN_REQUIRED",
+            "UpdateMe",
+            {"user": {"email": "z@example.org"}, "update_mask": {"paths": ["email"]}},
+            "MAIL_NOT_CONFIGURED",
         ),
-        (stub.UpdateMe, change(display_name="Z", etag="old"), "ETAG_MISMATCH"),
-        (stub.UpdateMe, change(email="z@example.org"), "MAIL_NOT_CONFIGURED"),
-        (stub.RevokeApiKey, auth.RevokeApiKeyRequest(name=key.api_key.name), "RESOURCE_NOT_FOUND"),
-        (stub.RevokeApiKey, auth.RevokeApiKeyRequest(name=f"apiKeys/{uuid7()}"), "RESOURCE_NOT_FOUND"),
+        ("RevokeApiKey", {"name": key.api_key.name}, "RESOURCE_NOT_FOUND"),
+        ("RevokeApiKey", {"name": f"apiKeys/{uuid7()}"}, "RESOURCE_NOT_FOUND"),
     ]
-    for method, request, reason in acts:
-        assert (await failed(method(request, metadata=metadata))).reason == reason
-    found = await events(served, served.ann, "outcome != OK")
+    for method, fields, reason in acts:
+        assert (await failed(getattr(signed_in, method)(**fields))).reason == reason
+    found = await events(served.ann, "outcome != OK")
     assert {one.actor for one in found} == {zoe}
     assert [(one.action, one.resource, one.outcome, one.affected_user) for one in reversed(found)] == [
         ("user.change_password", zoe, "SIGN_IN_FAILED", ""),
@@ -240,35 +202,32 @@ async def test_refused_acts_on_ones_own_account_are_recorded_once(
         ("user.unlink", zoe, "SIGN_IN_REQUIRED", ""),
         ("user.update", zoe, "ETAG_MISMATCH", ""),
         ("user.request_email", zoe, "MAIL_NOT_CONFIGURED", ""),
-        ("api_key.revoke", key.api_key.name, "RESOURCE_NOT_FOUND", f"users/{ann}"),
+        ("api_key.revoke", key.api_key.name, "RESOURCE_NOT_FOUND", served.ann.name),
     ]
-    while (await failed(stub.ChangePassword(guess(new), metadata=metadata))).reason != "TOO_MANY_ATTEMPTS":
+    while (await failed(signed_in.ChangePassword(**guess))).reason != "TOO_MANY_ATTEMPTS":
         pass
-    (ended,) = await events(served, served.ann, "outcome = TOO_MANY_ATTEMPTS")
+    (ended,) = await events(served.ann, "outcome = TOO_MANY_ATTEMPTS")
     assert (ended.actor, ended.action, ended.resource) == (zoe, "user.change_password", zoe)
 
 
 async def test_a_user_with_all_allowed_keys_is_in_the_log_if_the_next_one_is_refused(served: Served) -> None:
-    bob = f"users/{served.bob.who.user_id}"
-    await served.admin.UpdateUserLimits(
-        pb.UpdateUserLimitsRequest(
-            user_limits={"name": f"{bob}/limits", "exceptions": {"api_keys": 1}},
-            update_mask={"paths": ["exceptions.api_keys"]},
-        ),
-        metadata=served.ann.metadata,
+    bob = served.bob.name
+    await served.ann.UpdateUserLimits(
+        user_limits={"name": f"{bob}/limits", "exceptions": {"api_keys": 1}},
+        update_mask={"paths": ["exceptions.api_keys"]},
     )
-    await failed(served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.bob.metadata))
-    found = await events(served, served.ann, f'actor = "{bob}"')
+    await failed(served.bob.CreateApiKey())
+    found = await events(served.ann, f'actor = "{bob}"')
     assert [(one.action, one.outcome) for one in found] == [("api_key.create", "LIMIT_REACHED")]
 
 
 async def test_reloads_and_cancellations_of_anothers_turn(served: Served) -> None:
-    await served.admin.ReloadAgents(pb.ReloadAgentsRequest(), metadata=served.ann.metadata)
-    turn = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=served.bob.metadata)
-    own = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=served.ann.metadata)
+    await served.ann.ReloadAgents()
+    turn = await served.bob.StartTurn(text="wait")
+    own = await served.ann.StartTurn(text="wait")
     for one in (turn, own):
-        await served.chat.CancelTurn(chat.CancelTurnRequest(name=one.name), metadata=served.ann.metadata)
-    found = await events(served, served.ann, "outcome = OK")
+        await served.ann.CancelTurn(name=one.name)
+    found = await events(served.ann, "outcome = OK")
     assert [(one.action, one.resource) for one in reversed(found)] == [
         ("agents.reload", "agents/-"),
         ("turn.cancel", turn.name),
@@ -277,38 +236,25 @@ async def test_reloads_and_cancellations_of_anothers_turn(served: Served) -> Non
 
 async def test_the_log_finds_what_was_done_to_a_user(served: Served) -> None:
     """Also the acts on what belongs to the user, whose resource is not the user. What users do to themselves is not among them."""
-    ann, bob = (f"users/{one.who.user_id}" for one in (served.ann, served.bob))
-    key = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.bob.metadata)
-    await served.auth.RevokeApiKey(
-        auth.RevokeApiKeyRequest(name=key.api_key.name), metadata=served.bob.metadata
+    ann, bob = (one.name for one in (served.ann, served.bob))
+    key = await served.bob.CreateApiKey()
+    await served.bob.RevokeApiKey(name=key.api_key.name)
+    turn = await served.bob.StartTurn(text="wait")
+    owned = await served.bob.CreateApiKey()
+    service = await served.ann.CreateUser(user={"display_name": "Sync", "role": "USER_ROLE_SERVICE"})
+    grant = await served.ann.CreateServiceGrant(service_grant={"service": service.name, "user": bob})
+    await served.ann.DeleteServiceGrant(name=grant.name)
+    await served.ann.CreateServiceApiKey(user=service.name)
+    await served.ann.CancelTurn(name=turn.name)
+    await served.ann.RevokeTenantApiKey(name=owned.api_key.name)
+    await failed(
+        served.ann.UpdateUser(
+            user={"name": bob, "etag": "old", "display_name": "x"}, update_mask={"paths": ["display_name"]}
+        )
     )
-    turn = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=served.bob.metadata)
-    owned = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.bob.metadata)
-    service = await served.admin.CreateUser(
-        pb.CreateUserRequest(user={"display_name": "Sync", "role": "USER_ROLE_SERVICE"}),
-        metadata=served.ann.metadata,
-    )
-    grant = await served.admin.CreateServiceGrant(
-        pb.CreateServiceGrantRequest(service_grant={"service": service.name, "user": bob}),
-        metadata=served.ann.metadata,
-    )
-    await served.admin.DeleteServiceGrant(
-        pb.DeleteServiceGrantRequest(name=grant.name), metadata=served.ann.metadata
-    )
-    await served.admin.CreateServiceApiKey(
-        pb.CreateServiceApiKeyRequest(user=service.name), metadata=served.ann.metadata
-    )
-    await served.chat.CancelTurn(chat.CancelTurnRequest(name=turn.name), metadata=served.ann.metadata)
-    await served.admin.RevokeTenantApiKey(
-        pb.RevokeTenantApiKeyRequest(name=owned.api_key.name), metadata=served.ann.metadata
-    )
-    stale = pb.UpdateUserRequest(
-        user={"name": bob, "etag": "old", "display_name": "x"}, update_mask={"paths": ["display_name"]}
-    )
-    await failed(served.admin.UpdateUser(stale, metadata=served.ann.metadata))
-    await served.admin.DeleteUser(pb.DeleteUserRequest(name=bob), metadata=served.ann.metadata)
+    await served.ann.DeleteUser(name=bob)
 
-    found = await events(served, served.ann, f'affected_user = "{bob}"')
+    found = await events(served.ann, f'affected_user = "{bob}"')
     assert [(one.action, one.actor, one.affected_user) for one in reversed(found)] == [
         (action, ann, bob)
         for action in (
@@ -320,11 +266,10 @@ async def test_the_log_finds_what_was_done_to_a_user(served: Served) -> None:
             "user.delete",
         )
     ]
-    made = await events(served, served.ann, f'affected_user = "{service.name}"')
+    made = await events(served.ann, f'affected_user = "{service.name}"')
     assert [one.action for one in reversed(made)] == ["user.create", "api_key.create"]
-    assert await events(served, served.ann, f'affected_user = "{ann}"') == []
-    request = pb.ListAuditEventsRequest(filter='affected_user = "Bob"')
-    assert (await failed(served.admin.ListAuditEvents(request, metadata=served.ann.metadata))).reason == (
+    assert await events(served.ann, f'affected_user = "{ann}"') == []
+    assert (await failed(served.ann.ListAuditEvents(filter='affected_user = "Bob"'))).reason == (
         "FILTER_INVALID"
     )
 
@@ -333,14 +278,14 @@ async def test_a_refused_act_names_the_user_to_whom_the_resource_belongs(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if the request does not name the user. Another tenant's administrator gets the reply for what does not exist, and no name."""
-    ann, bob = (f"users/{one.who.user_id}" for one in (served.ann, served.bob))
+    ann, bob = (one.name for one in (served.ann, served.bob))
     second = await caller(served.identity, served.channel, "acme", Role.ADMIN)
-    key = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.ann.metadata)
-    code = await served.auth.CreateSessionCode(auth.CreateSessionCodeRequest(), metadata=served.ann.metadata)
+    key = await served.ann.CreateApiKey()
+    code = await served.ann.CreateSessionCode()
     await served.identity.exchange_code(code.code)
-    sessions = await served.admin.ListTenantSessions(pb.ListTenantSessionsRequest(), metadata=second.metadata)
+    sessions = await second.ListTenantSessions()
     (session,) = sessions.sessions
-    turn = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=served.bob.metadata)
+    turn = await served.bob.StartTurn(text="wait")
     rivers = await served.house.library.create_collection(served.bob.who, "rivers", "", Chunking())
     await served.house.upload(served.bob.who, "The Elbe is long.", collection="rivers")
     collection = f"collections/{rivers.shared_id}"
@@ -349,32 +294,20 @@ async def test_a_refused_act_names_the_user_to_whom_the_resource_belongs(
         raise NotFound.of("turn", turn.name)
 
     monkeypatch.setattr(PostgresTurnStore, "cancel", gone)  # as if the turn was deleted meanwhile
-    stub, of_sessions = served.admin, [session.name, f"sessions/{uuid7()}"]
-    acts: list[tuple[Any, Any, str]] = [
-        (stub.RevokeTenantApiKey, pb.RevokeTenantApiKeyRequest(name=key.api_key.name), "RESOURCE_NOT_FOUND"),
-        (served.chat.CancelTurn, chat.CancelTurnRequest(name=turn.name), "RESOURCE_NOT_FOUND"),
-        (
-            served.knowledge.DeleteCollection,
-            knowledge.DeleteCollectionRequest(name=collection),
-            "RESOURCE_NOT_FOUND",
-        ),
-        (
-            served.knowledge.UpdateCollection,
-            knowledge.UpdateCollectionRequest(
-                collection={"name": collection, "etag": "old"}, update_mask={"paths": ["readers"]}
-            ),
-            "RESOURCE_NOT_FOUND",
-        ),
+    of_sessions = [session.name, f"sessions/{uuid7()}"]
+    shared = {"collection": {"name": collection, "etag": "old"}, "update_mask": {"paths": ["readers"]}}
+    acts: list[tuple[str, dict[str, Any]]] = [
+        ("RevokeTenantApiKey", {"name": key.api_key.name}),
+        ("CancelTurn", {"name": turn.name}),
+        ("DeleteCollection", {"name": collection}),
+        ("UpdateCollection", shared),
     ]
-    for method, request, reason in acts:
-        assert (await failed(method(request, metadata=served.eve.metadata))).reason == reason
-        await failed(method(request, metadata=second.metadata))
-    ending = pb.RevokeTenantSessionsRequest(names=of_sessions)
-    assert (
-        await failed(stub.RevokeTenantSessions(ending, metadata=second.metadata))
-    ).reason == "ROLE_REQUIRED"
+    for method, fields in acts:
+        assert (await failed(getattr(served.eve, method)(**fields))).reason == "RESOURCE_NOT_FOUND"
+        await failed(getattr(second, method)(**fields))
+    assert (await failed(second.RevokeTenantSessions(names=of_sessions))).reason == "ROLE_REQUIRED"
 
-    found = await events(served, second, "outcome != OK")
+    found = await events(second, "outcome != OK")
     assert [(one.action, one.resource, one.outcome, one.affected_user) for one in reversed(found)] == [
         ("api_key.revoke", key.api_key.name, "ROLE_REQUIRED", ann),
         ("turn.cancel", turn.name, "RESOURCE_NOT_FOUND", bob),
@@ -383,39 +316,29 @@ async def test_a_refused_act_names_the_user_to_whom_the_resource_belongs(
         ("session.revoke", session.name, "ROLE_REQUIRED", ann),
         ("session.revoke", of_sessions[1], "ROLE_REQUIRED", ""),
     ]
-    elsewhere = await events(served, served.eve, "outcome != OK")
+    elsewhere = await events(served.eve, "outcome != OK")
     assert [(one.action, one.affected_user) for one in elsewhere] == [("api_key.revoke", "")]
 
 
 async def test_refusals_about_ones_own_and_of_users_are_no_acts_of_administrators(served: Served) -> None:
     for who in (served.ann, served.bob):
-        made = await served.knowledge.CreateCollection(
-            knowledge.CreateCollectionRequest(collection_id="lakes"), metadata=who.metadata
-        )
-        stale = knowledge.DeleteCollectionRequest(name=made.name, etag="old")
-        assert (await failed(served.knowledge.DeleteCollection(stale, metadata=who.metadata))).reason == (
-            "ETAG_MISMATCH"
-        )
-    theirs = knowledge.DeleteCollectionRequest(name=f"collections/{uuid7()}")
+        made = await who.CreateCollection(collection_id="lakes")
+        assert (await failed(who.DeleteCollection(name=made.name, etag="old"))).reason == ("ETAG_MISMATCH")
     for who in (served.ann, served.bob):
-        await failed(served.knowledge.DeleteCollection(theirs, metadata=who.metadata))
-    assert await events(served, served.ann, "outcome != OK") == []
+        await failed(who.DeleteCollection(name=f"collections/{uuid7()}"))
+    assert await events(served.ann, "outcome != OK") == []
 
 
 async def test_an_administrator_who_cancels_a_turn_does_not_read_it(served: Served) -> None:
     """Otherwise the cancellation of a turn that has ended would return the answer, and leave no event."""
-    running = await served.chat.StartTurn(
-        chat.StartTurnRequest(text="wait", request_id=str(uuid7())), metadata=served.bob.metadata
-    )
-    answered = await served.chat.Answer(
-        chat.AnswerRequest(text="How long is the river?"), metadata=served.bob.metadata
-    )
+    running = await served.bob.StartTurn(text="wait", request_id=str(uuid7()))
+    answered = await served.bob.Answer(text="How long is the river?")
     for name in (running.name, answered.name):
-        found = await served.chat.CancelTurn(chat.CancelTurnRequest(name=name), metadata=served.ann.metadata)
-        assert (found.name, found.owner) == (name, f"users/{served.bob.who.user_id}")
+        found = await served.ann.CancelTurn(name=name)
+        assert (found.name, found.owner) == (name, served.bob.name)
         assert (found.text, found.request_id) == ("", "")
         assert found.terminal_event.WhichOneof("event") in (None, "cancelled")
-    read = await served.chat.GetTurn(chat.GetTurnRequest(name=answered.name), metadata=served.bob.metadata)
+    read = await served.bob.GetTurn(name=answered.name)
     assert read.terminal_event.answer.text
 
 

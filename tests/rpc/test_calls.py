@@ -1,9 +1,5 @@
 """The steps of every call, observed from outside."""
 
-# The standard services' stubs are untyped, and requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-
 from __future__ import annotations
 
 import asyncio
@@ -15,8 +11,6 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from responsa.admin.v1 import admin_service_pb2 as admin
-from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.interceptors import limits
@@ -25,47 +19,43 @@ from responsa_server.identity.credentials import SecretKind, new_secret
 from responsa_server.transports.grpc.handlers import DETAILS
 from responsa_server.transports.grpc.health import HEALTH
 from tests.instance import PATIENCE
-from tests.rpc.served import SECRET_CAUSE, Served, failed
+from tests.rpc.served import SECRET_CAUSE, Served, bearer, failed
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
 ASK = "/responsa.chat.v1.ChatService/Ask"
 
 
-def bearer(secret: str) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {secret}"),)
-
-
 async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
-    me = await served.auth.GetMe(auth.GetMeRequest(), metadata=served.ann.metadata)
-    assert me.name == f"users/{served.ann.who.user_id}"
-    code = await served.auth.CreateSessionCode(auth.CreateSessionCodeRequest(), metadata=served.ann.metadata)
+    me = await served.ann.GetMe()
+    assert me.name == served.ann.name
+    code = await served.ann.CreateSessionCode()
     token, _ = await served.identity.exchange_code(code.code)
     # The link was a sign-in.
-    me = await served.auth.GetMe(auth.GetMeRequest(), metadata=served.ann.metadata)
+    me = await served.ann.GetMe()
     assert me.HasField("last_sign_in_time")
     for cookie in (f"responsa_session={token}", f"theme=dark; responsa_session={token}; x=y"):
-        same = await served.auth.GetMe(auth.GetMeRequest(), metadata=(("cookie", cookie),))
+        same = await served.sending((("cookie", cookie),)).GetMe()
         assert same == me
     two = (("cookie", "theme={dark"), ("cookie", f"responsa_session={token}"))
-    assert await served.auth.GetMe(auth.GetMeRequest(), metadata=two) == me
+    assert await served.sending(two).GetMe() == me
     # Other instances on the same machine have left cookies, too. They are not tried, even if they have no other use than to work in somebody else's session.
     others = "; ".join(
         f"{name}={new_secret(SecretKind.SESSION)}"
         for name in ("responsa_session_8081", "__Host-responsa_session")
     )
     both = (("cookie", f"{others}; responsa_session={token}"),)
-    assert await served.auth.GetMe(auth.GetMeRequest(), metadata=both) == me
+    assert await served.sending(both).GetMe() == me
     tossed = (
         (
             "cookie",
             f"responsa_session_8081={token}; responsa_session_={token}; __Host-responsa_session={token}",
         ),
     )
-    error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=tossed))
+    error = await failed(served.sending(tossed).GetMe())
     assert error.reason == "CREDENTIAL_MISSING"
     # A page of another port may set a cookie of the same name for a longer path, which browsers send first.
     twice = (("cookie", f"responsa_session={new_secret(SecretKind.SESSION)}; responsa_session={token}"),)
-    error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=twice))
+    error = await failed(served.sending(twice).GetMe())
     assert error.reason == "CREDENTIAL_MALFORMED"
     assert "Delete the cookies" in error.message
 
@@ -87,6 +77,7 @@ REFUSED: tuple[tuple[tuple[tuple[str, str], ...], str], ...] = (
     (bearer("nonsense"), "CREDENTIAL_MALFORMED"),
     (bearer("rsp_" + "x" * 43) * 2, "CREDENTIAL_MALFORMED"),
     (bearer("rsp_" + "x" * 43), "CREDENTIAL_UNKNOWN"),
+    *((bearer(like_a_token), "TOKEN_INVALID") for like_a_token in ("a.b.c", "..", "eyJ.eyJ.", "rsp_.x")),
     ((("cookie", "responsa_session=rss_short"),), "CREDENTIAL_MALFORMED"),
     ((("cookie", f"responsa_session={new_secret(SecretKind.SESSION)}"),), "CREDENTIAL_UNKNOWN"),
 )
@@ -94,10 +85,10 @@ REFUSED: tuple[tuple[tuple[tuple[str, str], ...], str], ...] = (
 
 async def test_credentials_that_are_refused(served: Served) -> None:
     for metadata, reason in REFUSED:
-        error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=metadata))
+        error = await failed(served.sending(metadata).GetMe())
         assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason), metadata
         # A stream is refused in the same way.
-        error = await failed(served.chat.Ask(chat.AskRequest(text="Why?"), metadata=metadata))
+        error = await failed(served.sending(metadata).Ask(text="Why?"))
         assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason), metadata
 
 
@@ -126,8 +117,7 @@ async def test_bytes_that_are_no_request(served: Served) -> None:
 
 async def test_a_hundred_violations_arrive_as_sixteen(served: Served) -> None:
     scope = {"collections": [f"Bad {number}" for number in range(64)]}
-    request = chat.AskRequest(text="", conversation="x", request_id="y", options={"scope": scope})
-    error = await failed(served.chat.Ask(request, metadata=served.bob.metadata))
+    error = await failed(served.bob.Ask(text="", conversation="x", request_id="y", options={"scope": scope}))
     assert error.reason == "INVALID_FIELD"
     assert 1 < len(error.violations) <= 16
     assert error.metadata == {"violations": "67"}
@@ -176,14 +166,12 @@ async def test_a_call_has_an_id(served: Served) -> None:
     for given, kept in (("abc-1.X_2", True), ("a b", False), ("x" * 65, False), ('"}\n', False)):
         if "\n" in given:
             given = given.replace("\n", "")
-        call = served.auth.GetMe(
-            auth.GetMeRequest(), metadata=(*served.bob.metadata, ("x-request-id", given))
-        )
+        call = served.sending((*served.bob.metadata, ("x-request-id", given))).GetMe()
         await call
         returned = dict(await call.trailing_metadata())["x-request-id"]
         assert (returned == given) is kept
         assert served.lines.of("call")[-1]["call_id"] == returned
-    call = served.auth.GetMe(auth.GetMeRequest())
+    call = served.nobody.GetMe()
     with pytest.raises(grpc.aio.AioRpcError):
         await call
     # An error must come in trailers only. Otherwise the transcoder would first send 200 OK.
@@ -194,10 +182,10 @@ async def test_a_call_has_an_id(served: Served) -> None:
 async def test_one_line_a_call_and_never_a_secret_or_a_text(served: Served) -> None:
     secret_text = "Is my sister Agathe ill?"
     served.lines.kept.clear()
-    await served.chat.Answer(chat.AnswerRequest(text=secret_text), metadata=served.bob.metadata)
-    async for _ in served.chat.Ask(chat.AskRequest(text=secret_text), metadata=served.bob.metadata):
+    await served.bob.Answer(text=secret_text)
+    async for _ in served.bob.Ask(text=secret_text):
         pass
-    await failed(served.chat.Answer(chat.AnswerRequest(text=secret_text), metadata=bearer("rsp_" + "x" * 43)))
+    await failed(served.sending(bearer("rsp_" + "x" * 43)).Answer(text=secret_text))
     lines = served.lines.of("call")
     assert [(line["method"].rsplit("/", 1)[1], line["code"], line["reason"]) for line in lines] == [
         ("Answer", "OK", ""),
@@ -227,7 +215,7 @@ async def test_a_deadline_ends_the_call_and_says_so(served: Served, monkeypatch:
     assert error.reason == "DEADLINE_EXCEEDED"
     # The turn continues, and can be read after its end.
     served.agent.gate.set()
-    page = await served.chat.ListTurns(chat.ListTurnsRequest(), metadata=served.bob.metadata)
+    page = await served.bob.ListTurns()
     assert len(page.turns) == 1
 
 
@@ -251,7 +239,7 @@ async def test_work_is_not_cut_off_when_its_caller_leaves(
         return None
 
     monkeypatch.setattr(served.identity, "me", slow)
-    call = served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)
+    call = served.bob.GetMe()
     asking = asyncio.ensure_future(call)
     await begun.wait()
     call.cancel()
@@ -305,9 +293,7 @@ async def test_compressed_requests_are_read(served: Served) -> None:
 
 async def test_the_system_tells_of_its_parts(served: Served) -> None:
     async def ask() -> dict[str, tuple[int, str]]:
-        found = await served.admin.GetSystemStatus(
-            admin.GetSystemStatusRequest(), metadata=served.ann.metadata
-        )
+        found = await served.ann.GetSystemStatus()
         assert found.migration.startswith("00")
         assert not found.migrations_pending
         return {part.part: (part.health, part.detail) for part in found.parts}

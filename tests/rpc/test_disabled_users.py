@@ -1,8 +1,5 @@
 """A disabled user's calls end: on the server that disabled the user, and on another one."""
 
-# Requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportArgumentType=false
-
 from __future__ import annotations
 
 import asyncio
@@ -14,21 +11,21 @@ from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.calls.interceptors.lasting import INTERVAL_SECONDS
-from tests.rpc.served import SOON, Caller, Served, failed
+from tests.rpc.served import SOON, Caller, Served, bearer, failed
 
 
 def disabling(who: Caller) -> admin.DisableUserRequest:
-    return admin.DisableUserRequest(name=f"users/{who.who.user_id}")
+    return admin.DisableUserRequest(name=who.name)
 
 
 async def test_streams_on_every_server_end_within_a_second(pair: tuple[Served, Served]) -> None:
     first, second = pair
     request = chat.AskRequest(text="wait")
     streams = [aiter(one.chat.Ask(request, metadata=first.bob.metadata)) for one in (first, second)]
-    staying = first.chat.Ask(request, metadata=first.ann.metadata)
+    staying = first.ann.Ask(request)
     for stream in (*streams, aiter(staying)):
         await anext(stream)
-    await first.admin.DisableUser(disabling(first.bob), metadata=first.ann.metadata)
+    await first.ann.DisableUser(disabling(first.bob))
     begun = time.monotonic()
     for stream in streams:
         error = await failed(stream)
@@ -41,31 +38,30 @@ async def test_streams_on_every_server_end_within_a_second(pair: tuple[Served, S
 
 async def test_calls_that_wait_end_too(pair: tuple[Served, Served]) -> None:
     first, second = pair
-    answer = second.chat.Answer(chat.AnswerRequest(text="wait"), metadata=first.bob.metadata)
+    answer = second.sending(first.bob.metadata).Answer(text="wait")
     async with asyncio.timeout(10):
-        while not (await first.chat.ListTurns(chat.ListTurnsRequest(), metadata=first.bob.metadata)).turns:  # noqa: ASYNC110  the database does not report changes by itself
+        while not (await first.bob.ListTurns()).turns:  # noqa: ASYNC110  the database does not report changes by itself
             await asyncio.sleep(0.01)
-    await first.admin.DisableUser(disabling(first.bob), metadata=first.ann.metadata)
+    await first.ann.DisableUser(disabling(first.bob))
     assert (await failed(answer)).reason == "USER_DISABLED"
 
 
 async def test_a_stream_ends_when_its_caller_gets_another_role(pair: tuple[Served, Served]) -> None:
     """An administrator sees more than a user, so a stream that an administrator began must not go on."""
     first, second = pair
-    stream = aiter(second.chat.Ask(chat.AskRequest(text="wait"), metadata=first.bob.metadata))
-    staying = second.chat.Ask(chat.AskRequest(text="wait"), metadata=first.ann.metadata)
+    stream = aiter(second.sending(first.bob.metadata).Ask(text="wait"))
+    staying = second.sending(first.ann.metadata).Ask(text="wait")
     asked = await anext(stream)
     await anext(aiter(staying))
-    promotion = admin.UpdateUserRequest(
-        user={"name": f"users/{first.bob.who.user_id}", "role": "USER_ROLE_ADMIN"},
+    await first.ann.UpdateUser(
+        user={"name": first.bob.name, "role": "USER_ROLE_ADMIN"},
         update_mask={"paths": ["role"]},
     )
-    await first.admin.UpdateUser(promotion, metadata=first.ann.metadata)
     error = await failed(stream)
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "ROLE_CHANGED")
     assert not staying.done()
     staying.cancel()
-    again = second.chat.ResumeTurn(chat.ResumeTurnRequest(turn=asked.turn), metadata=first.bob.metadata)
+    again = second.sending(first.bob.metadata).ResumeTurn(turn=asked.turn)
     assert (await anext(aiter(again))).turn == asked.turn
     again.cancel()
 
@@ -75,8 +71,8 @@ async def test_the_next_call_is_refused_and_works_again_when_enabled(pair: tuple
     me = auth.GetMeRequest()
     for one in pair:
         await one.auth.GetMe(me, metadata=first.bob.metadata)
-    await first.admin.DisableUser(disabling(first.bob), metadata=first.ann.metadata)
-    error = await failed(first.auth.GetMe(me, metadata=first.bob.metadata))
+    await first.ann.DisableUser(disabling(first.bob))
+    error = await failed(first.bob.GetMe(me))
     assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "USER_DISABLED")
     begun = time.monotonic()
     while True:
@@ -86,19 +82,16 @@ async def test_the_next_call_is_refused_and_works_again_when_enabled(pair: tuple
             break
         assert time.monotonic() - begun < SOON
         await asyncio.sleep(0.02)
-    enabling = admin.EnableUserRequest(name=f"users/{first.bob.who.user_id}")
-    await first.admin.EnableUser(enabling, metadata=first.ann.metadata)
+    await first.ann.EnableUser(name=first.bob.name)
     for one in pair:
         await one.auth.GetMe(me, metadata=first.bob.metadata)
 
 
 async def test_a_stream_of_a_revoked_key_ends(pair: tuple[Served, Served]) -> None:
     first, second = pair
-    made = await first.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=first.bob.metadata)
-    key = (("authorization", f"Bearer {made.secret}"),)
-    stream = aiter(second.chat.Ask(chat.AskRequest(text="wait"), metadata=key))
+    made = await first.bob.CreateApiKey()
+    key = bearer(made.secret)
+    stream = aiter(second.sending(key).Ask(text="wait"))
     await anext(stream)
-    await first.auth.RevokeApiKey(
-        auth.RevokeApiKeyRequest(name=made.api_key.name), metadata=first.bob.metadata
-    )
+    await first.bob.RevokeApiKey(name=made.api_key.name)
     assert (await failed(stream)).reason == "CREDENTIAL_REVOKED"

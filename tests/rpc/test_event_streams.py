@@ -1,9 +1,5 @@
 """Event streams over HTTP on a real server. A reader leaves, is sent to another server, waits, or comes back."""
 
-# The standard services' stubs are untyped, and requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
-
 from __future__ import annotations
 
 import asyncio
@@ -18,7 +14,6 @@ import httpx2
 import pytest
 from google.protobuf import json_format
 
-from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
@@ -156,7 +151,7 @@ async def quick(opening: Opening) -> AsyncGenerator[Replica]:
 
 async def started(on: Replica, text: str = "wait") -> str:
     who = on.served.bob
-    turn = await on.served.chat.StartTurn(pb.StartTurnRequest(text=text), metadata=who.metadata)
+    turn = await who.StartTurn(text=text)
     return turn.name
 
 
@@ -181,7 +176,7 @@ async def test_a_reader_that_disconnects_ends_its_call_and_leaves_the_turn(
     assert await left.get() == turn
     # The turn itself continues.
     served.agent.gate.set()
-    assert kinds(await resumed(served, served.bob, turn))[-1] == "answer"
+    assert kinds(await resumed(served.bob, turn))[-1] == "answer"
     assert left.empty()
 
 
@@ -191,8 +186,7 @@ async def test_a_reader_that_disconnects_cancels_a_turn_that_asked_for_it(quick:
         frame = await reading.frame()
         assert frame is not None
     await served.agent.ended.wait()
-    request = pb.GetTurnRequest(name=frame.turn)
-    turn = await served.chat.GetTurn(request, metadata=served.bob.metadata)
+    turn = await served.bob.GetTurn(name=frame.turn)
     assert turn.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_DISCONNECT
 
 
@@ -335,6 +329,5 @@ async def test_a_stream_that_is_silent_ends_when_its_caller_is_disabled(quick: R
     served = quick.served
     async with quick.asking("wait") as stream:
         assert await stream.frame() is not None
-        request = admin.DisableUserRequest(name=f"users/{served.bob.who.user_id}")
-        await served.admin.DisableUser(request, metadata=served.ann.metadata)
+        await served.ann.DisableUser(name=served.bob.name)
         assert "USER_DISABLED" in await stream.error()

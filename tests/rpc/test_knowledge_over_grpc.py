@@ -1,9 +1,5 @@
 """Documents over gRPC, and the operations of uploads. An upload is stored completely or not at all."""
 
-# The standard services' stubs are untyped, and requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-
 from __future__ import annotations
 
 import asyncio
@@ -71,11 +67,7 @@ def documents(served: Served) -> int:
 async def test_composed_and_decomposed_names_are_one_document(served: Served) -> None:
     async with served.house.working():
         found = [
-            result(
-                await finished(
-                    served, await served.knowledge.CreateDocument(request, metadata=served.bob.metadata)
-                )
-            )
+            result(await finished(served, await served.bob.CreateDocument(request)))
             for key in ("Geb\u00fchren.md", "Gebu\u0308hren.md")
             for request in [
                 pb.CreateDocumentRequest(metadata=document_pb2.DocumentMetadata(source_key=key), text=TEXT)
@@ -85,22 +77,7 @@ async def test_composed_and_decomposed_names_are_one_document(served: Served) ->
     assert [one.unchanged for one in found] == [False, True]
     longer = document_pb2.DocumentMetadata(source_key="\u0344" * 512)  # twice as long in NFC
     with pytest.raises(grpc.aio.AioRpcError, match="NFC"):
-        await served.knowledge.CreateDocument(
-            pb.CreateDocumentRequest(metadata=longer, text=TEXT), metadata=served.bob.metadata
-        )
-
-
-async def test_the_result_names_what_was_left_out(served: Served) -> None:
-    head = "Subject: S\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nThe ferry leaves.\n--b\n"
-    mail = f"{head}Content-Type: image/png\nContent-Disposition: attachment; filename=a.png\n\nx\n--b--\n"
-    request = pb.CreateDocumentRequest(metadata=document_pb2.DocumentMetadata(source_key="a.eml"), text=mail)
-    async with served.house.working():
-        ended = await finished(
-            served, await served.knowledge.CreateDocument(request, metadata=served.bob.metadata)
-        )
-    assert list(result(ended).left_out) == [
-        document_pb2.LeftOut(kind=document_pb2.LEFT_OUT_KIND_EMBEDDED_FILE, count=1)
-    ]
+        await served.bob.CreateDocument(metadata=longer, text=TEXT)
 
 
 async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
@@ -116,6 +93,18 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
         ("a bad message in mid-stream", [start(), chunk(whole), chunk(b"")], "INVALID_FIELD"),
         ("a chunk too large", [start(), chunk(big + b"x")], "INVALID_FIELD"),
         ("no bytes", [start()], "DOCUMENT_EMPTY"),
+        ("spaces", [start(), chunk(b" \n\t ")], "DOCUMENT_EMPTY"),
+        ("a size of 0", [start(size=0), chunk(whole)], "UPLOAD_INCOMPLETE"),
+        (
+            "a program by another name",
+            [start(), chunk(b"MZ\x90\x00" + bytes(4000))],
+            "DOCUMENT_TYPE_MISMATCH",
+        ),
+        (
+            "a format that is not read",
+            [start(key="a.rtf"), chunk(b"{\\rtf1 hello}")],
+            "DOCUMENT_TYPE_UNSUPPORTED",
+        ),
         ("fewer bytes than announced", [start(size=1000), chunk(whole)], "UPLOAD_INCOMPLETE"),
         ("more bytes than announced", [start(size=10), chunk(whole)], "UPLOAD_INCOMPLETE"),
         ("announced over the limit", [start(size=65 * 1024 * 1024)], "DOCUMENT_TOO_LARGE"),
@@ -132,7 +121,7 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
         ),
     ]
     for what, messages, reason in cases:
-        error = await failed(served.knowledge.UploadDocument(each(messages), metadata=served.bob.metadata))
+        error = await failed(served.bob.UploadDocument(each(messages)))
         assert error.reason == reason, what
         assert error.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND), what
     assert documents(served) == 0
@@ -140,7 +129,7 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
 
 
 async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
-    who, data = served.bob.metadata, TEXT.encode()
+    who, data = served.bob, TEXT.encode()
     digest = hashlib.sha256(data).digest()
 
     async def cut(*messages: pb.UploadDocumentRequest) -> AsyncIterator[pb.UploadDocumentRequest]:
@@ -153,20 +142,18 @@ async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
         "finish.sha256": cut(start(), chunk(data), finish(len(data), digest[::-1])),
     }
     for field, messages in wrong.items():
-        error = await failed(served.knowledge.UploadDocument(messages, metadata=who))
+        error = await failed(who.UploadDocument(messages))
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UPLOAD_INCOMPLETE")
         assert list(error.violations) == [field]
         assert "Send the document again" in error.message
         assert error.metadata["received_bytes"] == str(len(data))
     # The announced size alone does not make an upload complete: without `finish`, it counts as interrupted.
-    error = await failed(
-        served.knowledge.UploadDocument(cut(start(size=len(data)), chunk(data)), metadata=who)
-    )
+    error = await failed(who.UploadDocument(cut(start(size=len(data)), chunk(data))))
     assert (error.reason, list(error.violations)) == ("UPLOAD_INCOMPLETE", ["finish"])
     assert documents(served) == 0
     assert list(served.house.spool.iterdir()) == []
     whole = cut(start(), chunk(data), finish(len(data), digest))
-    assert (await served.knowledge.UploadDocument(whole, metadata=who)).name
+    assert (await who.UploadDocument(whole)).name
 
 
 async def test_an_upload_whose_sender_leaves_keeps_nothing(
@@ -195,7 +182,7 @@ async def test_an_upload_whose_sender_leaves_keeps_nothing(
     for _ in range(5):
         read.clear()
         served.lines.kept.clear()
-        call = served.knowledge.UploadDocument(half(), metadata=served.bob.metadata)
+        call = served.bob.UploadDocument(half())
         await read.wait()
         call.cancel()
         line = await served.lines.call()
@@ -207,13 +194,9 @@ async def test_an_upload_whose_sender_leaves_keeps_nothing(
 
 
 async def test_the_longest_source_key_can_be_asked_for(served: Served) -> None:
-    who = served.bob.metadata
+    who = served.bob
     key = "*" * 1024
-    request = pb.CreateDocumentRequest(metadata=document_pb2.DocumentMetadata(source_key=key), text=TEXT)
-    await served.knowledge.CreateDocument(request, metadata=who)
+    await who.CreateDocument(metadata=document_pb2.DocumentMetadata(source_key=key), text=TEXT)
     escaped = key.replace("*", "\\*")
-    listed = await served.knowledge.ListDocuments(
-        pb.ListDocumentsRequest(parent="collections/default", filter=f'source_key = "{escaped}"'),
-        metadata=who,
-    )
+    listed = await who.ListDocuments(parent="collections/default", filter=f'source_key = "{escaped}"')
     assert [document.source_key for document in listed.documents] == [key]

@@ -2,9 +2,6 @@
 disconnects from a deadline that has passed.
 """
 
-# Requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportArgumentType=false
-
 from __future__ import annotations
 
 import base64

@@ -1,8 +1,5 @@
 """Limits over gRPC, on two servers with one Redis: addresses, streams, and Redis that is away in the midst."""
 
-# Requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportArgumentType=false
-
 from __future__ import annotations
 
 import asyncio
@@ -73,16 +70,16 @@ async def test_an_address_is_limited_whatever_its_credentials(
         # All addresses of a household's network count together.
         address = ("x-forwarded-for", f"2001:db8::{place + 1:x}")
         metadata = (("authorization", f"Bearer rsp_{place:043}"), address)
-        reasons.append((await failed(server.auth.GetMe(auth.GetMeRequest(), metadata=metadata))).reason)
+        reasons.append((await failed(server.sending(metadata).GetMe())).reason)
     assert reasons == ["CREDENTIAL_UNKNOWN"] * 20 + ["RATE_LIMIT"] * 10
     # A good credential does not help, a sign-in neither; other addresses are not concerned.
     good = (*first.bob.metadata, *ADDRESS)
-    error = await failed(second.auth.GetMe(auth.GetMeRequest(), metadata=good))
+    error = await failed(second.sending(good).GetMe())
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMIT")
     assert error.metadata["scope"] == "address"
     login = auth.LoginRequest(tenant="acme", email="a@example.org", password="x" * 12)
     assert (await failed(first.auth.Login(login, metadata=ADDRESS))).reason == "RATE_LIMIT"
-    await second.auth.GetMe(auth.GetMeRequest(), metadata=first.bob.metadata)
+    await second.sending(first.bob.metadata).GetMe()
     # The sign-ins of browsers are not methods of the contract, but they count, too.
     settings = GatewaySettings(folder, Allowed(("localhost",), ()), secure_cookie=False)
     transport = httpx2.ASGITransport(app=build_app(settings, second.calls, second.identity))
@@ -101,20 +98,17 @@ async def test_an_address_is_limited_whatever_its_credentials(
 
 async def test_streams_of_all_servers_count_together(pair: tuple[Served, Served]) -> None:
     first, second = pair
-    streams = [
-        one.chat.Ask(chat.AskRequest(text="wait"), metadata=first.bob.metadata)
-        for one in (first, second, first)
-    ]
+    streams = [one.sending(first.bob.metadata).Ask(text="wait") for one in (first, second, first)]
     for stream in streams:
         await anext(aiter(stream))
-    error = await failed(second.chat.Ask(chat.AskRequest(text="wait"), metadata=first.bob.metadata))
+    error = await failed(second.sending(first.bob.metadata).Ask(text="wait"))
     assert (error.reason, error.metadata) == (
         "LIMIT_REACHED",
         {"limit": "streams", "scope": "user", "value": "3"},
     )
     # Calls that do not last go on, and so do other users.
-    await second.auth.GetMe(auth.GetMeRequest(), metadata=first.bob.metadata)
-    other = second.chat.Ask(chat.AskRequest(text="wait"), metadata=first.ann.metadata)
+    await second.sending(first.bob.metadata).GetMe()
+    other = second.sending(first.ann.metadata).Ask(text="wait")
     await anext(aiter(other))
     for stream in (*streams, other):
         stream.cancel()
@@ -141,7 +135,7 @@ async def test_redis_that_dies_makes_the_limit_stricter_and_never_opens_it(
         await start(place)
     # Without Redis, PostgreSQL allows half of ten, and knows the three of before.
     assert reasons == [""] * 5 + ["refused"] * 15
-    turns = await second.chat.ListTurns(chat.ListTurnsRequest(page_size=100), metadata=first.bob.metadata)
+    turns = await second.sending(first.bob.metadata).ListTurns(page_size=100)
     assert len(turns.turns) == 5
 
 
@@ -155,9 +149,8 @@ async def test_parallel_uploads_share_the_limit_of_stored_bytes(
     ):
 
         async def upload(place: int) -> str:
-            request = knowledge.CreateDocumentRequest(metadata={"source_key": f"{place}.md"}, text=text)
             try:
-                await served.knowledge.CreateDocument(request, metadata=served.bob.metadata)
+                await served.bob.CreateDocument(metadata={"source_key": f"{place}.md"}, text=text)
             except grpc.aio.AioRpcError:
                 return "refused"
             return "accepted"
@@ -183,20 +176,19 @@ async def test_copies_of_versions_count_as_stored(
         rename = knowledge.UpdateDocumentRequest(
             document={"name": name, "title": "Rivers"}, update_mask={"paths": ["title"]}
         )
-        reread = knowledge.ReindexDocumentRequest(name=name)
-        await served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata)
-        await served.knowledge.UpdateDocument(rename, metadata=served.bob.metadata)
+        await served.bob.RestoreDocumentVersion(restore)
+        await served.bob.UpdateDocument(rename)
         rename.document.title = "Long rivers"
         for refused in (
-            served.knowledge.UpdateDocument(rename, metadata=served.bob.metadata),
-            served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata),
-            served.knowledge.ReindexDocument(reread, metadata=served.bob.metadata),
+            served.bob.UpdateDocument(rename),
+            served.bob.RestoreDocumentVersion(restore),
+            served.bob.ReindexDocument(name=name),
         ):
             error = await failed(refused)
             assert (error.reason, error.metadata["limit"]) == ("LIMIT_REACHED", "storage_bytes")
         # What stores nothing is not refused.
         rename.document.title = "Rivers"
-        await served.knowledge.UpdateDocument(rename, metadata=served.bob.metadata)
+        await served.bob.UpdateDocument(rename)
 
 
 async def test_copies_of_versions_count_as_uploads_of_the_day(
@@ -212,11 +204,10 @@ async def test_copies_of_versions_count_as_uploads_of_the_day(
         name = f"documents/{done.document_id}"
         restore = knowledge.RestoreDocumentVersionRequest(name=f"{name}/versions/1")
         for _ in range(2):
-            await served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata)
-        reread = knowledge.ReindexDocumentRequest(name=name)
+            await served.bob.RestoreDocumentVersion(restore)
         for refused in (
-            served.knowledge.RestoreDocumentVersion(restore, metadata=served.bob.metadata),
-            served.knowledge.ReindexDocument(reread, metadata=served.bob.metadata),
+            served.bob.RestoreDocumentVersion(restore),
+            served.bob.ReindexDocument(name=name),
         ):
             error = await failed(refused)
             assert (error.reason, error.metadata["limit"]) == ("RATE_LIMIT", "upload_bytes_per_day")
@@ -232,7 +223,7 @@ async def test_a_service_asks_a_hundred_questions_at_once_under_the_default_limi
         service = await caller(served.identity, served.channel, "acme", Role.SERVICE)
 
         async def ask(place: int) -> str | None:
-            stream = served.chat.Ask(chat.AskRequest(text=f"question {place}"), metadata=service.metadata)
+            stream = service.Ask(text=f"question {place}")
             kinds = [event.WhichOneof("event") async for frame in stream for event in frame.events]
             return kinds[-1]
 
@@ -240,6 +231,6 @@ async def test_a_service_asks_a_hundred_questions_at_once_under_the_default_limi
         # A person is still limited.
         start = chat.StartTurnRequest(text="How long is the river?")
         for _ in range(10):
-            await served.chat.StartTurn(start, metadata=served.bob.metadata)
-        refused = await failed(served.chat.StartTurn(start, metadata=served.bob.metadata))
+            await served.bob.StartTurn(start)
+        refused = await failed(served.bob.StartTurn(start))
         assert (refused.reason, refused.metadata["limit"]) == ("RATE_LIMIT", "messages_per_minute")

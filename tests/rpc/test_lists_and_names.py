@@ -1,9 +1,5 @@
 """Lists, names and keys: the names, pages, filters and sort orders that callers may use."""
 
-# The standard services' stubs are untyped, and requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-
 from __future__ import annotations
 
 import re

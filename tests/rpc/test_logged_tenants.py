@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
-from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.domain.people import Role
 from tests.people import GOOD
-from tests.rpc.served import Served, failed, zoe
+from tests.rpc.served import Served, bearer, failed, zoe
 
 OTHER = "seven purple walruses hum"
 AUTH = "/responsa.auth.v1.AuthService/"
@@ -22,8 +21,7 @@ WITHOUT = frozenset({"ListSignInMethods", "GetJwks", "RequestReset"})
 
 
 async def login(served: Served, password: str = GOOD) -> auth.LoginResponse:
-    request = auth.LoginRequest(tenant="acme", email="zoe@example.org", password=password)
-    return await served.auth.Login(request)
+    return await served.nobody.Login(tenant="acme", email="zoe@example.org", password=password)
 
 
 async def signs_in(served: Served) -> None:
@@ -40,14 +38,13 @@ async def refreshes(served: Served) -> None:
     assert (await failed(served.auth.RefreshToken(request))).reason == "TOKEN_INVALID"
     token = (await login(served)).tokens.refresh_token
     served.house.ask("UPDATE responsa.app_user SET disable_time = now() WHERE id = %s RETURNING 1", user.id)
-    request = auth.RefreshTokenRequest(refresh_token=token)
-    assert (await failed(served.auth.RefreshToken(request))).reason == "TOKEN_INVALID"
+    assert (await failed(served.nobody.RefreshToken(refresh_token=token))).reason == "TOKEN_INVALID"
 
 
 async def signs_out(served: Served) -> None:
     await zoe(served)
     token = (await login(served)).tokens.refresh_token
-    await served.auth.Logout(auth.LogoutRequest(refresh_token=token))
+    await served.nobody.Logout(refresh_token=token)
 
 
 async def registers(served: Served) -> None:
@@ -64,9 +61,10 @@ async def registers(served: Served) -> None:
 async def resets(served: Served) -> None:
     user = await zoe(served)
     code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
-    weak = auth.ResetPasswordRequest(code=code, new_password="weak")
-    assert (await failed(served.auth.ResetPassword(weak))).reason == "INVALID_FIELD"
-    await served.auth.ResetPassword(auth.ResetPasswordRequest(code=code, new_password=OTHER))
+    assert (
+        await failed(served.nobody.ResetPassword(code=code, new_password="weak"))
+    ).reason == "INVALID_FIELD"
+    await served.nobody.ResetPassword(code=code, new_password=OTHER)
 
 
 CALLS: Mapping[str, Callable[[Served], Awaitable[None]]] = {
@@ -106,15 +104,12 @@ async def expired(served: Served) -> str:
 
 
 async def disabled(served: Served) -> str:
-    await served.admin.DisableUser(
-        admin.DisableUserRequest(name=f"users/{served.bob.who.user_id}"), metadata=served.ann.metadata
-    )
+    await served.ann.DisableUser(name=served.bob.name)
     return served.bob.secret
 
 
 async def suspended(served: Served) -> str:
-    request = admin.SuspendTenantRequest(name="tenants/rival")
-    await served.admin.SuspendTenant(request, metadata=served.ann.metadata)
+    await served.ann.SuspendTenant(name="tenants/rival")
     return served.eve.secret
 
 
@@ -122,7 +117,7 @@ async def ended(served: Served) -> str:
     """The access token of a session that has ended."""
     await zoe(served)
     tokens = (await login(served)).tokens
-    await served.auth.Logout(auth.LogoutRequest(refresh_token=tokens.refresh_token))
+    await served.nobody.Logout(refresh_token=tokens.refresh_token)
     return tokens.access_token
 
 
@@ -139,8 +134,8 @@ async def ended(served: Served) -> str:
 async def test_a_refused_credential_logs_its_tenant(
     served: Served, given: Callable[[Served], Awaitable[str]], reason: str
 ) -> None:
-    metadata = (("authorization", f"Bearer {await given(served)}"),)
-    assert (await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=metadata))).reason == reason
+    signed_in = served.sending(bearer(await given(served)))
+    assert (await failed(signed_in.GetMe())).reason == reason
     (line,) = [one for one in served.lines.of("call") if one["method"] == AUTH + "GetMe"]
     tenant = "rival" if given is suspended else "acme"
     assert (line["reason"], line["tenant"], line["user"]) == (reason, tenant, "")
@@ -148,9 +143,6 @@ async def test_a_refused_credential_logs_its_tenant(
 
 async def test_the_log_names_no_tenant_that_the_server_has_not_found(served: Served) -> None:
     """Somebody who calls without a credential could otherwise fill the log of any tenant."""
-    request = auth.LoginRequest(tenant="acme", email="nobody@example.org", password=GOOD)
-    await failed(served.auth.Login(request))
-    await failed(
-        served.auth.GetMe(auth.GetMeRequest(), metadata=(("authorization", f"Bearer rsp_{'A' * 43}"),))
-    )
+    await failed(served.nobody.Login(tenant="acme", email="nobody@example.org", password=GOOD))
+    await failed(served.sending((("authorization", f"Bearer rsp_{'A' * 43}"),)).GetMe())
     assert {one["tenant"] for one in served.lines.of("call")} == {""}

@@ -1,11 +1,6 @@
 """API keys of administrators with the role USER, over gRPC: no call, no key and no session that begins with such a key has more rights."""
 
-# Requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportArgumentType=false
-
 from __future__ import annotations
-
-from typing import Any
 
 import psycopg
 import pytest
@@ -13,35 +8,28 @@ import pytest
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1 import user_pb2
-from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.domain.errors import NotPermitted
 from responsa_server.domain.people import Role
 from responsa_server.identity.service import Credential
 from tests.conftest import DatabaseUrls
-from tests.rpc.served import Served, failed
+from tests.rpc.served import Metadata, Served, bearer, failed
 
 USER = user_pb2.USER_ROLE_USER
-Metadata = tuple[tuple[str, str], ...]
-
-
-def bearer(secret: str) -> Metadata:
-    return (("authorization", f"Bearer {secret}"),)
 
 
 async def narrow(served: Served) -> tuple[str, Metadata]:
     """A key of Ann, who is an owner. Returns its name and its metadata."""
-    request = auth.CreateApiKeyRequest(api_key={"display_name": "backup", "role": "USER_ROLE_USER"})
-    made = await served.auth.CreateApiKey(request, metadata=served.ann.metadata)
+    made = await served.ann.CreateApiKey(api_key={"display_name": "backup", "role": "USER_ROLE_USER"})
     assert made.api_key.role == USER
     return made.api_key.name, bearer(made.secret)
 
 
 async def test_a_narrower_key_does_not_administer(served: Served) -> None:
     _, metadata = await narrow(served)
-    me = await served.auth.GetMe(auth.GetMeRequest(), metadata=metadata)
-    assert (me.name, me.role) == (f"users/{served.ann.who.user_id}", USER)
+    me = await served.sending(metadata).GetMe()
+    assert (me.name, me.role) == (served.ann.name, USER)
     assert not me.owns_installation
     renamed = auth.UpdateMeRequest(user={"display_name": "Ann B."}, update_mask={"paths": ["display_name"]})
     now = await served.auth.UpdateMe(renamed, metadata=metadata)
@@ -49,24 +37,18 @@ async def test_a_narrower_key_does_not_administer(served: Served) -> None:
     for method, rule in RULES.items():
         if rule not in (Rule.ADMIN, Rule.OWNER, Rule.SERVICE):
             continue
-        stub: Any = served.admin if "AdminService" in method else served.auth
-        call = getattr(stub, method.rpartition("/")[2])
         # The role is checked before the request.
-        assert (await failed(call(_empty(method), metadata=metadata))).reason == "ROLE_REQUIRED", method
-
-
-def _empty(method: str) -> Any:
-    module = admin if "AdminService" in method else auth
-    return getattr(module, f"{method.rpartition('/')[2]}Request")()
+        call = getattr(served.sending(metadata), method.rpartition("/")[2])
+        assert (await failed(call())).reason == "ROLE_REQUIRED", method
 
 
 async def test_what_begins_with_a_narrower_key_is_as_narrow(
     served: Served, database_urls: DatabaseUrls
 ) -> None:
     name, metadata = await narrow(served)
-    child = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=metadata)
+    child = await served.sending(metadata).CreateApiKey()
     assert (child.api_key.role, child.api_key.parent_key) == (USER, name)
-    code = await served.auth.CreateSessionCode(auth.CreateSessionCodeRequest(), metadata=metadata)
+    code = await served.sending(metadata).CreateSessionCode()
     cookie, _ = await served.identity.exchange_code(code.code)
     browser = await served.identity.signed_in(cookie)
     assert browser is not None
@@ -89,23 +71,18 @@ async def test_what_begins_with_a_narrower_key_is_as_narrow(
 
 async def test_a_narrower_key_reads_what_users_may_read(served: Served) -> None:
     shared = {"readers": [{"role": "USER_ROLE_ADMIN"}]}
-    made = await served.knowledge.CreateCollection(
-        knowledge.CreateCollectionRequest(collection_id="admins", collection=shared),
-        metadata=served.bob.metadata,
-    )
+    made = await served.bob.CreateCollection(collection_id="admins", collection=shared)
     _, metadata = await narrow(served)
     read = knowledge.GetCollectionRequest(name=made.name)
-    full = await served.knowledge.ListCollections(
-        knowledge.ListCollectionsRequest(), metadata=served.ann.metadata
-    )
-    less = await served.knowledge.ListCollections(knowledge.ListCollectionsRequest(), metadata=metadata)
+    full = await served.ann.ListCollections()
+    less = await served.sending(metadata).ListCollections()
     assert len(full.collections) == len(less.collections) + 1
     assert (await failed(served.knowledge.GetCollection(read, metadata=metadata))).reason == (
         "RESOURCE_NOT_FOUND"
     )
     # The turn runs with the rights of the key, on whichever server.
-    turn = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=metadata)
-    assert turn.owner == f"users/{served.ann.who.user_id}"
+    turn = await served.sending(metadata).StartTurn(text="wait")
+    assert turn.owner == served.ann.name
 
 
 async def test_a_narrower_key_stays_good_whatever_role_its_owner_gets(served: Served) -> None:
@@ -116,28 +93,22 @@ async def test_a_narrower_key_stays_good_whatever_role_its_owner_gets(served: Se
     who = await served.identity.authenticate(Credential("api_key", made.secret))
     assert who.narrowed
     assert await served.identity.ended([who]) == [None]
-    demotion = admin.UpdateUserRequest(
+    await served.ann.UpdateUser(
         user={"name": f"users/{user.id}", "role": USER}, update_mask={"paths": ["role"]}
     )
-    await served.admin.UpdateUser(demotion, metadata=served.ann.metadata)
     assert await served.identity.ended([who]) == [None]
-    await served.auth.RevokeApiKey(
-        auth.RevokeApiKeyRequest(name=made.api_key.name), metadata=bearer(made.secret)
-    )
+    await served.sending(bearer(made.secret)).RevokeApiKey(name=made.api_key.name)
     (ended,) = await served.identity.ended([who])
     assert ended is not None
     assert ended.reason == "CREDENTIAL_REVOKED"
 
 
 async def test_a_key_has_no_other_role(served: Served) -> None:
-    request = auth.CreateApiKeyRequest(api_key={"role": "USER_ROLE_ADMIN"})
-    error = await failed(served.auth.CreateApiKey(request, metadata=served.bob.metadata))
+    error = await failed(served.bob.CreateApiKey(api_key={"role": "USER_ROLE_ADMIN"}))
     assert error.reason == "INVALID_FIELD"
     assert set(error.violations) == {"api_key.role"}
-    service = await served.admin.CreateUser(
-        admin.CreateUserRequest(user={"display_name": "Sync", "role": "USER_ROLE_SERVICE"}),
-        metadata=served.ann.metadata,
+    service = await served.ann.CreateUser(user={"display_name": "Sync", "role": "USER_ROLE_SERVICE"})
+    error = await failed(
+        served.ann.CreateServiceApiKey(user=service.name, api_key={"role": "USER_ROLE_USER"})
     )
-    of_service = admin.CreateServiceApiKeyRequest(user=service.name, api_key={"role": "USER_ROLE_USER"})
-    error = await failed(served.admin.CreateServiceApiKey(of_service, metadata=served.ann.metadata))
     assert set(error.violations) == {"api_key.role"}

@@ -1,9 +1,5 @@
 """Streams that are resumed, cancelled, left and redirected."""
 
-# The standard services' stubs are untyped, and requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-
 from __future__ import annotations
 
 import asyncio
@@ -22,7 +18,7 @@ from responsa.chat.v1 import turn_pb2
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.settings import TurnOptions
 from tests.contract.library_house import House
-from tests.rpc.served import ANSWER, Caller, Served, failed, serving, spied
+from tests.rpc.served import ANSWER, Sender, Served, failed, serving, spied
 from tests.rpc.streams import asked, events, kinds, resumed
 
 # The intervals are short, because these tests do not check times, and longer intervals would only slow them down.
@@ -50,16 +46,16 @@ async def quick(opening: Opening) -> AsyncGenerator[Served]:
         yield made
 
 
-async def started(served: Served, who: Caller, text: str = "wait", **fields: object) -> turn_pb2.Turn:
-    return await served.chat.StartTurn(pb.StartTurnRequest(text=text, **fields), metadata=who.metadata)
+async def started(who: Sender, text: str = "wait", **fields: object) -> turn_pb2.Turn:
+    return await who.StartTurn(text=text, **fields)
 
 
-async def cancelled(served: Served, who: Caller, turn: str) -> turn_pb2.Turn:
-    return await served.chat.CancelTurn(pb.CancelTurnRequest(name=turn), metadata=who.metadata)
+async def cancelled(who: Sender, turn: str) -> turn_pb2.Turn:
+    return await who.CancelTurn(name=turn)
 
 
-async def got(served: Served, who: Caller, turn: str) -> turn_pb2.Turn:
-    return await served.chat.GetTurn(pb.GetTurnRequest(name=turn), metadata=who.metadata)
+async def got(who: Sender, turn: str) -> turn_pb2.Turn:
+    return await who.GetTurn(name=turn)
 
 
 # Resuming.
@@ -67,23 +63,25 @@ async def got(served: Served, who: Caller, turn: str) -> turn_pb2.Turn:
 
 @pytest.mark.parametrize("deltas", [True, False])
 async def test_whoever_resumes_sees_what_the_first_saw(served: Served, deltas: bool) -> None:
-    whole = await asked(served, served.bob, "How long is it?", include_deltas=deltas)
+    whole = await asked(served.bob, "How long is it?", include_deltas=deltas)
     told = events(whole)
     end = whole[-1].through_seq
     for after_seq in range(end):
-        again = await resumed(served, served.bob, whole[0].turn, after_seq, include_deltas=deltas)
+        again = await resumed(served.bob, whole[0].turn, after_seq, include_deltas=deltas)
         assert events(again, after_seq) == [one for one in told if one.seq > after_seq]
         assert again[-1].through_seq == end
     # At the end there are no more events, and this is not an error.
-    assert await resumed(served, served.bob, whole[0].turn, end, include_deltas=deltas) == []
+    assert await resumed(served.bob, whole[0].turn, end, include_deltas=deltas) == []
 
 
 async def test_a_stream_is_taken_up_while_the_turn_runs_and_on_another_replica(opening: Opening) -> None:
     async with opening() as one, opening("t") as other:
-        turn = await started(one, one.bob)
+        turn = await started(one.bob)
         places = [(replica, after_seq) for replica in (one, other) for after_seq in (0, 1)]
         following = [
-            asyncio.create_task(resumed(replica, one.bob, turn.name, after_seq, include_deltas=True))
+            asyncio.create_task(
+                resumed(replica.sending(one.bob.metadata), turn.name, after_seq, include_deltas=True)
+            )
             for replica, after_seq in places
         ]
         await one.agent.begun.wait()
@@ -98,9 +96,9 @@ async def test_a_stream_is_taken_up_while_the_turn_runs_and_on_another_replica(o
 
 
 async def test_what_cannot_be_resumed(served: Served) -> None:
-    found = await asked(served, served.bob, "How long is it?")
+    found = await asked(served.bob, "How long is it?")
     turn, end = found[0].turn, found[-1].through_seq
-    error = await failed(resumed(served, served.bob, turn, end + 1))
+    error = await failed(resumed(served.bob, turn, end + 1))
     assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "AFTER_SEQ_BEYOND_END")
     assert error.metadata == {"turn": turn, "last_seq": str(end)}
     for request, field in (
@@ -108,14 +106,14 @@ async def test_what_cannot_be_resumed(served: Served) -> None:
         (pb.ResumeTurnRequest(turn="turns/last"), "turn"),
         (pb.ResumeTurnRequest(), "turn"),
     ):
-        error = await failed(served.chat.ResumeTurn(request, metadata=served.bob.metadata))
+        error = await failed(served.bob.ResumeTurn(request))
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
         assert list(error.violations) == [field]
     # The error is the same for an administrator of the owner's tenant, for an administrator of another tenant,
     # and for a turn that does not exist.
     hidden = [(served.ann, turn), (served.eve, turn), (served.bob, f"turns/{uuid4()}")]
     for who, name in hidden:
-        error = await failed(resumed(served, who, name))
+        error = await failed(resumed(who, name))
         assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
         assert error.metadata == {"resource_type": "turn", "resource_name": name}
 
@@ -124,7 +122,7 @@ async def test_a_deadline_ends_the_following_and_not_the_turn(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = spied(served, monkeypatch)
-    turn = await started(served, served.bob)
+    turn = await started(served.bob)
     call = served.chat.ResumeTurn(
         pb.ResumeTurnRequest(turn=turn.name), metadata=served.bob.metadata, timeout=0.4
     )
@@ -135,43 +133,42 @@ async def test_a_deadline_ends_the_following_and_not_the_turn(
     await served.lines.call("DEADLINE_EXCEEDED")
     assert left.empty()
     served.agent.gate.set()
-    assert kinds(await resumed(served, served.bob, turn.name))[-1] == "answer"
+    assert kinds(await resumed(served.bob, turn.name))[-1] == "answer"
 
 
 # Cancelling.
 
 
 async def test_a_cancel_ends_the_turn_its_work_and_its_streams(quick: Served) -> None:
-    following = asyncio.create_task(asked(quick, quick.bob, "wait", request_id=(request_id := str(uuid4()))))
+    following = asyncio.create_task(asked(quick.bob, "wait", request_id=(request_id := str(uuid4()))))
     await quick.agent.begun.wait()
-    turn = await started(quick, quick.bob, request_id=request_id)
-    done = await cancelled(quick, quick.bob, turn.name)
+    turn = await started(quick.bob, request_id=request_id)
+    done = await cancelled(quick.bob, turn.name)
     assert (done.name, done.state) == (turn.name, turn_pb2.TURN_STATE_CANCELLED)
     assert done.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_OWNER
     assert events(await following)[-1] == done.terminal_event
     await quick.agent.ended.wait()
     # A repeated cancel, also by another caller, does not change the outcome.
-    assert (await cancelled(quick, quick.bob, turn.name)).terminal_event == done.terminal_event
-    assert (await cancelled(quick, quick.ann, turn.name)).terminal_event == done.terminal_event
-    messages = pb.ListMessagesRequest(parent=turn.conversation)
-    assert not (await quick.chat.ListMessages(messages, metadata=quick.bob.metadata)).messages
+    assert (await cancelled(quick.bob, turn.name)).terminal_event == done.terminal_event
+    assert (await cancelled(quick.ann, turn.name)).terminal_event == done.terminal_event
+    assert not (await quick.bob.ListMessages(parent=turn.conversation)).messages
 
 
 async def test_an_administrator_may_cancel_and_strangers_may_not(quick: Served) -> None:
-    turn = await started(quick, quick.bob)
-    mine = await started(quick, quick.ann)
+    turn = await started(quick.bob)
+    mine = await started(quick.ann)
     for who, name in ((quick.eve, turn.name), (quick.bob, mine.name), (quick.bob, f"turns/{uuid4()}")):
-        error = await failed(cancelled(quick, who, name))
+        error = await failed(cancelled(who, name))
         assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
-    error = await failed(cancelled(quick, quick.bob, "turns/"))
+    error = await failed(cancelled(quick.bob, "turns/"))
     assert list(error.violations) == ["name"]
-    done = await cancelled(quick, quick.ann, turn.name)
+    done = await cancelled(quick.ann, turn.name)
     assert done.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_ADMINISTRATOR
 
 
 async def test_a_cancel_that_comes_late_returns_the_answer(quick: Served) -> None:
-    found = await asked(quick, quick.bob, "How long is it?")
-    done = await cancelled(quick, quick.bob, found[0].turn)
+    found = await asked(quick.bob, "How long is it?")
+    done = await cancelled(quick.bob, found[0].turn)
     assert done.state == turn_pb2.TURN_STATE_ANSWERED
     assert done.terminal_event == events(found)[-1]
 
@@ -181,10 +178,9 @@ async def test_a_cancel_that_comes_late_returns_the_answer(quick: Served) -> Non
 
 async def test_a_reader_without_deltas_gets_heartbeats_while_the_agent_writes(opening: Opening) -> None:
     async with opening(heartbeat_seconds=0.3) as served, asyncio.timeout(30):
-        asking = aiter(served.chat.Ask(pb.AskRequest(text="write"), metadata=served.bob.metadata))
+        asking = aiter(served.bob.Ask(text="write"))
         first = await anext(asking)
-        request = pb.ResumeTurnRequest(turn=first.turn)
-        resuming = aiter(served.chat.ResumeTurn(request, metadata=served.bob.metadata))
+        resuming = aiter(served.bob.ResumeTurn(turn=first.turn))
         for frames, found in ((asking, [first]), (resuming, [])):
             while sum(event.HasField("heartbeat") for frame in found for event in frame.events) < 3:
                 found.append(await anext(frames))
@@ -198,13 +194,11 @@ async def test_a_reader_without_deltas_gets_heartbeats_while_the_agent_writes(op
 
 async def test_a_question_waits_for_the_one_before_it(opening: Opening) -> None:
     async with opening(max_queued=1) as served:
-        first = await started(served, served.bob)
+        first = await started(served.bob)
         queue = pb.AskOptions(on_busy=pb.ON_BUSY_QUEUE)
-        second = await started(
-            served, served.bob, "And then?", conversation=first.conversation, options=queue
-        )
+        second = await started(served.bob, "And then?", conversation=first.conversation, options=queue)
         assert second.state == turn_pb2.TURN_STATE_QUEUED
-        call = served.chat.ResumeTurn(pb.ResumeTurnRequest(turn=second.name), metadata=served.bob.metadata)
+        call = served.bob.ResumeTurn(turn=second.name)
         frames = aiter(call)
         found: list[pb.ResumeTurnResponse] = []
         while not any(event.heartbeat.queue_place for frame in found for event in frame.events):
@@ -212,8 +206,7 @@ async def test_a_question_waits_for_the_one_before_it(opening: Opening) -> None:
         assert found[-1].events[0].heartbeat.queue_place == 1
         assert found[-1].after_seq == found[-1].through_seq
 
-        third = pb.AskRequest(text="And now?", conversation=first.conversation, options=queue)
-        error = await failed(served.chat.Ask(third, metadata=served.bob.metadata))
+        error = await failed(served.bob.Ask(text="And now?", conversation=first.conversation, options=queue))
         assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
         assert error.metadata == {"conversation": first.conversation, "limit": "1"}
         assert error.retry_after is not None
@@ -225,30 +218,24 @@ async def test_a_question_waits_for_the_one_before_it(opening: Opening) -> None:
 
 
 async def test_a_newer_question_takes_the_place(quick: Served) -> None:
-    first = await started(quick, quick.bob)
-    following = asyncio.create_task(resumed(quick, quick.bob, first.name))
+    first = await started(quick.bob)
+    following = asyncio.create_task(resumed(quick.bob, first.name))
     await quick.agent.begun.wait()
     interrupt = pb.AskOptions(on_busy=pb.ON_BUSY_INTERRUPT)
-    found = await asked(
-        quick, quick.bob, "How long is it?", conversation=first.conversation, options=interrupt
-    )
+    found = await asked(quick.bob, "How long is it?", conversation=first.conversation, options=interrupt)
     assert kinds(found)[-1] == "answer"
     last = events(await following)[-1]
     assert last.cancelled.by == turn_pb2.CANCEL_CAUSE_INTERRUPT
 
 
 async def test_an_agent_is_named(served: Served) -> None:
-    found = await asked(served, served.bob, "How long is it?", agent="agents/other")
+    found = await asked(served.bob, "How long is it?", agent="agents/other")
     assert events(found)[0].started.agent_version == "agents/other/versions/7"
-    unknown = pb.AnswerRequest(text="Why?", agent="agents/nobody")
-    error = await failed(served.chat.Answer(unknown, metadata=served.bob.metadata))
+    error = await failed(served.bob.Answer(text="Why?", agent="agents/nobody"))
     assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
-    error = await failed(
-        served.chat.Answer(pb.AnswerRequest(text="Why?", agent="nobody"), metadata=served.bob.metadata)
-    )
+    error = await failed(served.bob.Answer(text="Why?", agent="nobody"))
     assert list(error.violations) == ["agent"]
-    odd = pb.AnswerRequest(text="Why?", options=pb.AskOptions(on_busy=77))
-    error = await failed(served.chat.Answer(odd, metadata=served.bob.metadata))
+    error = await failed(served.bob.Answer(text="Why?", options=pb.AskOptions(on_busy=77)))
     assert list(error.violations) == ["options.on_busy"]
 
 
@@ -256,13 +243,12 @@ async def test_an_agent_is_named(served: Served) -> None:
 
 
 async def test_a_turn_ends_when_its_only_client_has_left_for_good(quick: Served) -> None:
-    request = pb.AskRequest(text="wait", cancel_on_disconnect=True)
-    call = quick.chat.Ask(request, metadata=quick.bob.metadata)
+    call = quick.bob.Ask(text="wait", cancel_on_disconnect=True)
     frame = await call.read()
     assert isinstance(frame, pb.AskResponse)
     call.cancel()
     await quick.agent.ended.wait()
-    turn = await got(quick, quick.bob, frame.turn)
+    turn = await got(quick.bob, frame.turn)
     assert turn.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_DISCONNECT
 
 
@@ -271,7 +257,7 @@ async def test_it_is_known_whose_client_has_left(
     served: Served, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     left = spied(served, monkeypatch)
-    turn = await started(served, served.bob, request_id=(request_id := str(uuid4())))
+    turn = await started(served.bob, request_id=(request_id := str(uuid4())))
     request = (
         pb.AskRequest(text="wait", request_id=request_id)
         if method == "Ask"
@@ -305,7 +291,7 @@ async def test_a_client_that_leaves_before_its_turn_is_known_has_left_it(
 
     monkeypatch.setattr(served.turns, "accept", slow)
     request = pb.AskRequest(text="wait", request_id=str(uuid4()), cancel_on_disconnect=True)
-    call = served.chat.Ask(request, metadata=served.bob.metadata)
+    call = served.bob.Ask(request)
     reading = asyncio.ensure_future(call.read())
     await begun.wait()
     call.cancel()
@@ -313,7 +299,7 @@ async def test_a_client_that_leaves_before_its_turn_is_known_has_left_it(
     await served.lines.call("CANCELLED")
     gate.set()
     name = await left.get()
-    assert (await got(served, served.bob, name)).request_id == request.request_id
+    assert (await got(served.bob, name)).request_id == request.request_id
 
 
 # A server that shuts down.
@@ -325,18 +311,16 @@ async def test_a_drain_sends_readers_to_another_replica(
     async with opening() as one, opening("t") as other:
         left = spied(one, monkeypatch)
         other.agent.gate.set()
-        turn = await started(one, one.bob)
+        turn = await started(one.bob)
         calls = [
-            one.chat.ResumeTurn(pb.ResumeTurnRequest(turn=turn.name), metadata=one.bob.metadata),
-            one.chat.Ask(pb.AskRequest(text="wait for it"), metadata=one.bob.metadata),
+            one.bob.ResumeTurn(turn=turn.name),
+            one.bob.Ask(text="wait for it"),
         ]
         streams = [aiter(call) for call in calls]
         for stream in streams:
             await anext(stream)
         one.agent.begun.clear()
-        waiting = asyncio.create_task(
-            failed(one.chat.Answer(pb.AnswerRequest(text="wait"), metadata=one.ann.metadata))
-        )
+        waiting = asyncio.create_task(failed(one.ann.Answer(text="wait")))
         await one.agent.begun.wait()
         draining = asyncio.gather(one.server.drain(3.0), one.turns.drain(1.5))
         for call, stream in zip(calls, streams, strict=True):
@@ -347,7 +331,7 @@ async def test_a_drain_sends_readers_to_another_replica(
             assert [event.WhichOneof("event") for event in last.events] == ["reconnect"]
             assert last.after_seq == last.through_seq
             # Turns that did not end within the grace period are taken over by the remaining servers.
-            found = await resumed(other, one.bob, last.turn, last.through_seq)
+            found = await resumed(other.sending(one.bob.metadata), last.turn, last.through_seq)
             assert kinds(found, last.through_seq)[-1] == "answer"
         error = await waiting
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
@@ -359,7 +343,7 @@ async def test_a_stream_that_does_not_end_is_cut_within_the_grace(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = spied(served, monkeypatch)
-    call = served.chat.Ask(pb.AskRequest(text="wait"), metadata=served.bob.metadata)
+    call = served.bob.Ask(text="wait")
     stream = aiter(call)
     await anext(stream)
     # Only the server is drained, not its turns, so the reader gets no reconnect event.

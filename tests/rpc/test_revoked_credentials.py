@@ -1,8 +1,5 @@
 """All sessions and keys of a user, ended by an administrator with one call."""
 
-# Requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportArgumentType=false
-
 from __future__ import annotations
 
 import asyncio
@@ -11,23 +8,15 @@ import grpc
 import pytest
 
 from responsa.admin.v1 import admin_service_pb2 as admin
-from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.domain.errors import Unauthenticated
 from responsa_server.domain.people import Origin, Role
 from responsa_server.identity.service import Credential
 from tests.people import GOOD
-from tests.rpc.served import Caller, Served, caller, failed, zoe
-
-Metadata = tuple[tuple[str, str], ...]
-
-
-def bearer(secret: str) -> Metadata:
-    return (("authorization", f"Bearer {secret}"),)
+from tests.rpc.served import Caller, Metadata, Served, bearer, caller, failed, zoe
 
 
 async def revoke(served: Served, name: str, who: Caller) -> tuple[int, int]:
-    request = admin.RevokeCredentialsRequest(name=name)
-    found = await served.admin.RevokeCredentials(request, metadata=who.metadata)
+    found = await who.RevokeCredentials(name=name)
     return found.session_count, found.api_key_count
 
 
@@ -38,27 +27,24 @@ async def test_every_session_and_key_of_the_user_ends_and_no_other(served: Serve
     for _ in range(2):
         signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
         credentials.append(bearer(signed.access_token))
-    key = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=credentials[0])
-    child = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=bearer(key.secret))
+    key = await served.sending(credentials[0]).CreateApiKey()
+    child = await served.sending(bearer(key.secret)).CreateApiKey()
     credentials += [bearer(key.secret), bearer(child.secret)]
     for credential in credentials:
-        assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=credential)).name == name
+        assert (await served.sending(credential).GetMe()).name == name
 
     assert await revoke(served, name, served.ann) == (2, 2)
     for credential in credentials:
-        error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=credential))
+        error = await failed(served.sending(credential).GetMe())
         assert error.code is grpc.StatusCode.UNAUTHENTICATED
     assert await revoke(served, name, served.ann) == (0, 0)
     for who in (served.ann, served.bob):
-        await served.auth.GetMe(auth.GetMeRequest(), metadata=who.metadata)
+        await who.GetMe()
     # The user is not disabled.
     await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
 
-    log = await served.admin.ListAuditEvents(
-        admin.ListAuditEventsRequest(
-            filter=f'affected_user = "{name}" AND action != user.create_reset_code AND actor != local'
-        ),
-        metadata=served.ann.metadata,
+    log = await served.ann.ListAuditEvents(
+        filter=f'affected_user = "{name}" AND action != user.create_reset_code AND actor != local'
     )
     assert sorted((audit_event.action, audit_event.outcome) for audit_event in log.audit_events) == [
         *[("api_key.revoke", "OK")] * 2,
@@ -69,13 +55,13 @@ async def test_every_session_and_key_of_the_user_ends_and_no_other(served: Serve
 
 async def test_only_owners_revoke_the_credentials_of_an_owner(served: Served) -> None:
     second = await caller(served.identity, served.channel, "acme", Role.ADMIN)
-    request = admin.RevokeCredentialsRequest(name=f"users/{served.ann.who.user_id}")
-    error = await failed(served.admin.RevokeCredentials(request, metadata=second.metadata))
+    request = admin.RevokeCredentialsRequest(name=served.ann.name)
+    error = await failed(second.RevokeCredentials(request))
     assert (error.reason, error.metadata) == ("ROLE_REQUIRED", {"required_role": "OWNER"})
-    await served.auth.GetMe(auth.GetMeRequest(), metadata=served.ann.metadata)
+    await served.ann.GetMe()
     # This holds for oneself too.
     assert await revoke(served, request.name, served.ann) == (0, 1)
-    error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=served.ann.metadata))
+    error = await failed(served.ann.GetMe())
     assert error.reason == "CREDENTIAL_REVOKED"
 
 
@@ -99,7 +85,5 @@ async def test_a_key_that_a_session_creates_meanwhile_is_not_left(served: Served
         return_exceptions=True,
     )
     assert not isinstance(results[1], BaseException)
-    keys = await served.admin.ListTenantApiKeys(
-        admin.ListTenantApiKeysRequest(filter=f'owner = "{name}"'), metadata=served.ann.metadata
-    )
+    keys = await served.ann.ListTenantApiKeys(filter=f'owner = "{name}"')
     assert all(api_key.HasField("revoke_time") for api_key in keys.api_keys)

@@ -39,7 +39,7 @@ async def test_one_that_leaves_while_a_frame_waits_for_it_has_left(
     turn_id = await left.get()
     assert (await served.lines.call())["code"] == "CANCELLED"
     # The reader missed all hints, but loses no event.
-    assert events(await resumed(served, served.bob, f"turns/{turn_id}"))[-1].answer.text
+    assert events(await resumed(served.bob, f"turns/{turn_id}"))[-1].answer.text
     assert not served.lines.of("unexpected error")
 
 
@@ -59,7 +59,7 @@ async def test_one_holds_up_neither_its_turn_nor_others_nor_a_drain(
         for _ in range(50):
             reader.ask(ASK, pb.AskRequest(text="How long is it?"), served.bob.secret)
         await served.agent.ended.wait()
-        assert events(await asked(served, served.bob, "How long is it?"))[-1].answer.text
+        assert events(await asked(served.bob, "How long is it?"))[-1].answer.text
         async with asyncio.timeout(60):
             await asyncio.gather(served.server.drain(2.0), served.turns.drain(1.0))
     assert left.empty()

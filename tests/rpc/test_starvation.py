@@ -1,8 +1,5 @@
 """Slow work of some callers does not keep the others out."""
 
-# Requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportArgumentType=false
-
 from __future__ import annotations
 
 import asyncio
@@ -11,8 +8,6 @@ from uuid import UUID
 import grpc
 import psycopg
 
-from responsa.auth.v1 import auth_service_pb2 as auth
-from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.domain import names
 from tests.contract.turn_steps import until_somebody_waits
@@ -29,9 +24,8 @@ async def test_deletions_that_wait_for_a_lock_delay_no_other_call(served: Served
     late = [await caller(served.identity, served.channel, "acme", served.bob.who.role) for _ in range(10)]
 
     async def delete(one: UUID) -> None:
-        request = knowledge.DeleteDocumentRequest(name=names.document(one))
         while True:
-            call = served.knowledge.DeleteDocument(request, metadata=served.ann.metadata)
+            call = served.ann.DeleteDocument(name=names.document(one))
             if await call.code() is grpc.StatusCode.OK:
                 return
             assert (await failed(call)).reason == "RESOURCE_LOCKED"
@@ -42,8 +36,8 @@ async def test_deletions_that_wait_for_a_lock_delay_no_other_call(served: Served
         await until_somebody_waits(served.house.urls, deletions[-1], 3)
         async with asyncio.timeout(5):
             for one in late:
-                await served.auth.GetMe(auth.GetMeRequest(), metadata=one.metadata)
-                await served.chat.ListConversations(chat.ListConversationsRequest(), metadata=one.metadata)
+                await one.GetMe()
+                await one.ListConversations()
         await until_somebody_waits(served.house.urls, deletions[-1], 3)
         await holder.rollback()
     await asyncio.gather(*deletions)
@@ -67,7 +61,7 @@ async def test_calls_with_credentials_do_not_wait_for_the_pool_that_all_other_wo
         await held.acquire()
     try:
         async with asyncio.timeout(5):
-            await served.auth.GetMe(auth.GetMeRequest(), metadata=late.metadata)
+            await late.GetMe()
     finally:
         gate.set()
         await asyncio.gather(*holders)
@@ -80,11 +74,11 @@ async def test_a_deletion_does_not_wait_for_a_lock_without_an_end(served: Served
     async with await psycopg.AsyncConnection.connect(served.house.urls.superuser) as holder:
         await holder.execute("SELECT FROM responsa.document FOR UPDATE")
         async with asyncio.timeout(8):
-            error = await failed(served.knowledge.DeleteDocument(request, metadata=served.ann.metadata))
+            error = await failed(served.ann.DeleteDocument(request))
         assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "RESOURCE_LOCKED")
         assert error.metadata == {"resource_name": name}
         await holder.rollback()
-    await served.knowledge.DeleteDocument(request, metadata=served.ann.metadata)
+    await served.ann.DeleteDocument(request)
 
 
 async def test_a_session_that_is_locked_still_authenticates(served: Served) -> None:
@@ -96,7 +90,7 @@ async def test_a_session_that_is_locked_still_authenticates(served: Served) -> N
         await holder.commit()
         await holder.execute("SELECT FROM responsa.session FOR UPDATE")
         cookie = (("cookie", f"responsa_session={token}"),)
-        calling = asyncio.ensure_future(served.auth.GetMe(auth.GetMeRequest(), metadata=cookie))
+        calling = asyncio.ensure_future(served.sending(cookie).GetMe())
         while not calling.done():
             waiting = await holder.execute(
                 "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"

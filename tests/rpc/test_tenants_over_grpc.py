@@ -1,8 +1,5 @@
 """Tenants over gRPC: their first administrator, suspension on every server, and erasure of what was really stored."""
 
-# Requests are written as plain literals here.
-# pyright: reportUnknownMemberType=false, reportArgumentType=false
-
 from __future__ import annotations
 
 import asyncio
@@ -10,20 +7,17 @@ import time
 
 import grpc
 
-from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.admin.v1 import tenant_pb2
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1 import user_pb2
-from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import turn_pb2
-from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.domain.people import Origin, Role
 from responsa_server.identity.tenants import TenantKeeper
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from tests.contract.library_house import Gate, GatedParser, House
 from tests.people import GOOD
-from tests.rpc.served import SOON, Served, caller, failed
+from tests.rpc.served import SOON, Served, bearer, caller, failed
 
 
 async def nothing(tenant_id: str) -> int:
@@ -35,39 +29,29 @@ def keeper_of(served: Served, database: Database) -> TenantKeeper:
 
 
 async def suspend(served: Served, tenant: str = "rival") -> tenant_pb2.Tenant:
-    return await served.admin.SuspendTenant(
-        admin.SuspendTenantRequest(name=f"tenants/{tenant}"), metadata=served.ann.metadata
-    )
+    return await served.ann.SuspendTenant(name=f"tenants/{tenant}")
 
 
 async def resume(served: Served, tenant: str = "rival") -> tenant_pb2.Tenant:
-    return await served.admin.ResumeTenant(
-        admin.ResumeTenantRequest(name=f"tenants/{tenant}"), metadata=served.ann.metadata
-    )
+    return await served.ann.ResumeTenant(name=f"tenants/{tenant}")
 
 
 async def test_the_first_administrator_registers_with_the_code(served: Served) -> None:
-    made = await served.admin.CreateTenant(
-        admin.CreateTenantRequest(tenant_id="new", display_name="New"), metadata=served.ann.metadata
-    )
-    another = await served.admin.InviteTenantAdministrator(
-        admin.InviteTenantAdministratorRequest(name="tenants/new"), metadata=served.ann.metadata
-    )
+    made = await served.ann.CreateTenant(tenant_id="new", display_name="New")
+    another = await served.ann.InviteTenantAdministrator(name="tenants/new")
     for code, email in (
         (made.invitation_code, "ada@example.org"),
         (another.invitation_code, "bo@example.org"),
     ):
-        await served.auth.Register(auth.RegisterRequest(invitation=code, email=email, password=GOOD))
-        signed = await served.auth.Login(auth.LoginRequest(tenant="tenants/new", email=email, password=GOOD))
+        await served.nobody.Register(invitation=code, email=email, password=GOOD)
+        signed = await served.nobody.Login(tenant="tenants/new", email=email, password=GOOD)
         assert (signed.user.role, signed.user.tenant, signed.user.owns_installation) == (
             user_pb2.USER_ROLE_ADMIN,
             "tenants/new",
             False,
         )
-    metadata = (("authorization", f"Bearer {signed.tokens.access_token}"),)
-    events = await served.admin.ListAuditEvents(
-        admin.ListAuditEventsRequest(order_by="create_time"), metadata=metadata
-    )
+    signed_in = served.sending(bearer(signed.tokens.access_token))
+    events = await signed_in.ListAuditEvents(order_by="create_time")
     assert [audit_event.action for audit_event in events.audit_events] == [
         "tenant.create",
         "invitation.create",
@@ -77,43 +61,23 @@ async def test_the_first_administrator_registers_with_the_code(served: Served) -
         "user.register",
         "session.create",
     ]
-    own = await served.admin.ListAuditEvents(
-        admin.ListAuditEventsRequest(filter='action = "tenant.create" AND resource = "tenants/new"'),
-        metadata=served.ann.metadata,
-    )
-    assert [audit_event.actor for audit_event in own.audit_events] == [f"users/{served.ann.who.user_id}"]
-
-
-async def test_the_first_administrator_has_a_key_at_once(served: Served) -> None:
-    made = await served.admin.CreateTenant(
-        admin.CreateTenantRequest(tenant_id="new", administrator_name="Ada"), metadata=served.ann.metadata
-    )
-    metadata = (("authorization", f"Bearer {made.api_key_secret}"),)
-    me = await served.auth.GetMe(auth.GetMeRequest(), metadata=metadata)
-    assert (me.name, me.role, me.tenant) == (
-        made.administrator.name,
-        user_pb2.USER_ROLE_ADMIN,
-        "tenants/new",
-    )
-    error = await failed(
-        served.admin.GetTenant(admin.GetTenantRequest(name="tenants/new"), metadata=metadata)
-    )
-    assert error.reason == "ROLE_REQUIRED"
+    own = await served.ann.ListAuditEvents(filter='action = "tenant.create" AND resource = "tenants/new"')
+    assert [audit_event.actor for audit_event in own.audit_events] == [served.ann.name]
 
 
 async def test_a_suspended_tenants_calls_and_streams_end_on_every_server(
     pair: tuple[Served, Served], database: Database
 ) -> None:
     first, second = pair
-    streams = [aiter(one.chat.Ask(chat.AskRequest(text="wait"), metadata=first.eve.metadata)) for one in pair]
-    staying = first.chat.Ask(chat.AskRequest(text="wait"), metadata=first.bob.metadata)
+    streams = [aiter(one.sending(first.eve.metadata).Ask(text="wait")) for one in pair]
+    staying = first.bob.Ask(text="wait")
     for stream in (*streams, aiter(staying)):
         await anext(stream)
     suspended = await suspend(first)
     assert suspended.state == tenant_pb2.TENANT_STATE_SUSPENDED
     begun = time.monotonic()
     me = auth.GetMeRequest()
-    error = await failed(first.auth.GetMe(me, metadata=first.eve.metadata))
+    error = await failed(first.eve.GetMe(me))
     assert (error.code, error.reason, error.metadata) == (
         grpc.StatusCode.PERMISSION_DENIED,
         "TENANT_SUSPENDED",
@@ -130,7 +94,7 @@ async def test_a_suspended_tenants_calls_and_streams_end_on_every_server(
     for one in pair:
         await one.agent.ended.wait()
     await resume(first)
-    await first.auth.GetMe(me, metadata=first.eve.metadata)
+    await first.eve.GetMe(me)
     async with asyncio.timeout(SOON):
         while True:
             try:
@@ -138,7 +102,7 @@ async def test_a_suspended_tenants_calls_and_streams_end_on_every_server(
                 break
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(0.02)
-    turns = await first.chat.ListTurns(chat.ListTurnsRequest(), metadata=first.eve.metadata)
+    turns = await first.eve.ListTurns()
     assert [turn.state for turn in turns.turns] == [turn_pb2.TURN_STATE_CANCELLED] * 2
 
 
@@ -153,9 +117,10 @@ async def test_nobody_signs_in_to_a_suspended_tenant_and_sessions_survive(served
     assert await served.identity.signed_in(cookie) is not None
     await suspend(served)
     assert await served.identity.signed_in(cookie) is None, "the browser is free for another tenant's user"
-    login = auth.LoginRequest(tenant="tenants/rival", email="zoe@example.org", password=GOOD)
-    nowhere = auth.LoginRequest(tenant="tenants/nowhere", email="zoe@example.org", password=GOOD)
-    error, unknown = await failed(served.auth.Login(login)), await failed(served.auth.Login(nowhere))
+    error, unknown = (
+        await failed(served.nobody.Login(tenant="tenants/rival", email="zoe@example.org", password=GOOD)),
+        await failed(served.nobody.Login(tenant="tenants/nowhere", email="zoe@example.org", password=GOOD)),
+    )
     assert (error.reason, error.message, error.metadata) == (
         "SIGN_IN_FAILED",
         unknown.message,
@@ -167,10 +132,8 @@ async def test_nobody_signs_in_to_a_suspended_tenant_and_sessions_survive(served
     assert (await failed(served.auth.Register(registering))).reason == "CODE_INVALID"
     resetting = auth.ResetPasswordRequest(code=again, new_password=f"{GOOD} again")
     assert (await failed(served.auth.ResetPassword(resetting))).reason == "CODE_INVALID"
-    metadata = (("authorization", f"Bearer {signed.access_token}"),)
-    assert (
-        await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=metadata))
-    ).reason == "TENANT_SUSPENDED"
+    metadata = bearer(signed.access_token)
+    assert (await failed(served.sending(metadata).GetMe())).reason == "TENANT_SUSPENDED"
     await resume(served)
     # The refused calls used nothing up.
     await served.auth.RefreshToken(refreshing)
@@ -217,20 +180,18 @@ async def test_what_was_really_stored_is_erased_while_the_tenant_works(
         kept = await house.upload(served.bob.who, "# Rivers\n\nThe Nile is long.")
         await house.ended(served.bob.who, kept)
         for _ in range(2):
-            await served.chat.Answer(chat.AnswerRequest(text="How long is it?"), metadata=served.eve.metadata)
-        stream = aiter(served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.eve.metadata))
+            await served.eve.Answer(text="How long is it?")
+        stream = aiter(served.eve.Ask(text="wait"))
         await anext(stream)
         await house.upload(served.eve.who, "# Late\n\nThis one is still in the queue.", "late.md")
-        erasing = admin.EraseTenantRequest(name="tenants/rival", confirm_tenant_id="rival")
-        begun = await served.admin.EraseTenant(erasing, metadata=served.ann.metadata)
+        begun = await served.ann.EraseTenant(name="tenants/rival", confirm_tenant_id="rival")
         assert begun.state == tenant_pb2.TENANT_STATE_ERASING
         assert (await failed(stream)).reason == "TENANT_SUSPENDED"
         keeper = keeper_of(served, database)
-        naming = admin.GetTenantRequest(name="tenants/rival")
         async with asyncio.timeout(30):
             while True:
                 await keeper.erase()
-                found = await served.admin.GetTenant(naming, metadata=served.ann.metadata)
+                found = await served.ann.GetTenant(name="tenants/rival")
                 if found.state == tenant_pb2.TENANT_STATE_ERASED:
                     break
                 await asyncio.sleep(0.1)
@@ -240,21 +201,13 @@ async def test_what_was_really_stored_is_erased_while_the_tenant_works(
     assert counts["turn_event"] >= 3
     assert counts["passage"] >= 3
     assert counts["citation"] == 2
-    error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=served.eve.metadata))
+    error = await failed(served.eve.GetMe())
     assert error.reason == "CREDENTIAL_UNKNOWN"
     # Nothing of the other tenant is gone.
-    (parent,) = (
-        await served.knowledge.ListCollections(
-            knowledge.ListCollectionsRequest(), metadata=served.bob.metadata
-        )
-    ).collections
-    listed = await served.knowledge.ListDocuments(
-        knowledge.ListDocumentsRequest(parent=parent.name), metadata=served.bob.metadata
-    )
+    (parent,) = (await served.bob.ListCollections()).collections
+    listed = await served.bob.ListDocuments(parent=parent.name)
     assert len(listed.documents) == 1
-    events = await served.admin.ListAuditEvents(
-        admin.ListAuditEventsRequest(filter='resource = "tenants/rival"'), metadata=served.ann.metadata
-    )
+    events = await served.ann.ListAuditEvents(filter='resource = "tenants/rival"')
     assert [audit_event.action for audit_event in events.audit_events] == ["tenant.erase"]
     left = house.ask("SELECT DISTINCT address FROM responsa.audit_event WHERE tenant_id = 'rival'")
     assert left == [("",)]
@@ -262,9 +215,9 @@ async def test_what_was_really_stored_is_erased_while_the_tenant_works(
 
 async def test_the_tenant_is_in_every_line_of_a_call(served: Served) -> None:
     for who in (served.ann, served.eve):
-        await served.auth.GetMe(auth.GetMeRequest(), metadata=who.metadata)
+        await who.GetMe()
     await caller(served.identity, served.channel, "rival", Role.USER)
-    await failed(served.admin.ListUsers(admin.ListUsersRequest(), metadata=served.bob.metadata))
+    await failed(served.bob.ListUsers())
     lines = served.lines.of("call")
     assert [line["tenant"] for line in lines if line["method"].endswith(("/GetMe", "/ListUsers"))] == [
         "acme",

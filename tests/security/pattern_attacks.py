@@ -37,7 +37,8 @@ QUICK: Final = 0.0005
 NOISE: Final = 0.005
 """Seconds at 16 KiB below which the quotient says nothing."""
 MOST_GROWTH: Final = 8.0
-GUARD: Final = 2.0
+GUARD: Final = 0.5
+"""Seconds that no text may take at all."""
 MOST_WHOLE: Final = 0.05
 """Seconds at 16 KiB that no text may take with --whole."""
 MOST_ATTACKS: Final = 45
@@ -51,9 +52,6 @@ BUILT: Final[dict[str, dict[str, object]]] = {
     "responsa_server.tools.endpoint": {"self": SimpleNamespace(hidden=("q7Vx-2k9",))},
 }
 """Values for the local names of patterns that functions build."""
-HANDED: Final = {"tools.openapi": {"match"}}
-"""How libraries use the patterns that a module hands to them: the methods."""
-
 CUT: Final = {"ingest.formats.number_formats:_TOKEN": 300, "search.citation_check:_BEGINS": 8}
 """The greatest length of a pattern's texts, where the line that uses it cuts them."""
 
@@ -103,25 +101,30 @@ def patterns() -> dict[re.Pattern[Any], tuple[str, set[str]]]:
         modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
     finally:
         re.compile = original
-    trees = [(module, ast.parse(Path(str(module.__file__)).read_text())) for module in modules]
+    trees = [
+        (module, list(ast.walk(ast.parse(Path(str(module.__file__)).read_text())))) for module in modules
+    ]
     everywhere: dict[str, set[str]] = {}
-    for _, tree in trees:
-        for name, methods in used(tree).items():
+    for _, nodes in trees:
+        for name, methods in used(nodes).items():
             everywhere.setdefault(name, set()).update(methods)
     found: dict[re.Pattern[Any], tuple[str, set[str]]] = {}
-    for module, tree in trees:
-        within = used(tree)
+    for module, nodes in trees:
+        within, names_of = used(nodes), assigned(nodes)
         short = module.__name__.removeprefix("responsa_server.")
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.Call) or not re.fullmatch(
-                rf"re\.({'|'.join(CALLS)})", ast.unparse(node.func)
+        for node in nodes:
+            if (
+                not isinstance(node, ast.Call)
+                or not isinstance(node.func, ast.Attribute)
+                or node.func.attr not in CALLS
+                or ast.unparse(node.func.value) != "re"
             ):
                 continue
-            name = assigned(tree, node)
+            name = names_of.get(node, "")
             methods = {ast.unparse(node.func).removeprefix("re.")}
             if methods == {"compile"}:
                 uses = within if name.startswith("_") else everywhere
-                methods = uses.get(name) or HANDED.get(short, set())
+                methods = uses.get(name, set())
             for pattern in recorded.get((str(module.__file__), node.lineno)) or [evaluated(node, module)]:
                 place, before = found.get(pattern, (f"{short}:{name or node.lineno}", methods))
                 found[pattern] = place, (before | methods if before and methods else set())
@@ -140,10 +143,10 @@ def evaluated(call: ast.Call, module: ModuleType) -> re.Pattern[Any]:
     return re.compile(value(call.args[0]), flags)
 
 
-def used(tree: ast.AST) -> dict[str, set[str]]:
+def used(nodes: Sequence[ast.AST]) -> dict[str, set[str]]:
     """The methods of patterns that a module uses, by the pattern's name."""
     uses: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr in CALLS:
             value = node.value
             if isinstance(value, ast.Call) and ast.unparse(value.func) == "cast":
@@ -152,14 +155,15 @@ def used(tree: ast.AST) -> dict[str, set[str]]:
     return uses
 
 
-def assigned(tree: ast.AST, call: ast.Call) -> str:
-    """The name to which a call is assigned as it is, or as which it is given, or ""."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is call:
-            return ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
-        if isinstance(node, ast.keyword) and node.value is call:
-            return node.arg or ""
-    return ""
+def assigned(nodes: Sequence[ast.AST]) -> dict[ast.AST, str]:
+    """The names to which values are assigned as they are, or as which they are given."""
+    found: dict[ast.AST, str] = {}
+    for node in reversed(nodes):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            found[node.value] = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+        elif isinstance(node, ast.keyword):
+            found[node.value] = node.arg or ""
+    return found
 
 
 # What makes them slow

@@ -23,7 +23,7 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.models import ModelError
 from responsa_server.providers.settings import ModelSettings
 from tests.agent_streams import stream
-from tests.unit.graph.evidence import task
+from tests.unit.agents.evidence import task
 from tests.wire.speaking import KEY
 
 OTHER = "AIzaSyTest-4f3e2d1c0b9a8g7h"

@@ -17,7 +17,7 @@ from responsa_client import Responsa
 from tests.faults.forms import Form, Report, forms
 from tests.instance import Instance, instance_in
 from tests.transports import stub_of
-from tests.unit.knowledge.office_files import docx
+from tests.unit.ingest.office_files import docx
 
 MB: Final = 1_000_000
 MOST_AFTER_SEARCHES: Final = 20 * MB

@@ -134,7 +134,7 @@ async def test_a_process_that_ends_in_the_midst_of_a_query_is_told(declared: Dat
 )
 def test_functions_of_mysql_that_act_are_refused(sql: str, name: str) -> None:
     def checked() -> None:
-        SERVERS[DatabaseKind.MYSQL].check(None, sql)  # pyright: ignore[reportArgumentType] # it asks the database nothing
+        SERVERS[DatabaseKind.MYSQL].check(None, sql)
 
     if not name:
         return checked()

@@ -31,7 +31,7 @@ if DROP:
     from responsa_server.app.settings import drop_foreign_tracers
     drop_foreign_tracers(os.environ)
 
-from tests.unit.graph.evidence import Shelf, excerpt, task
+from tests.unit.agents.evidence import Shelf, excerpt, task
 from bench.agents import GraphAgent
 
 async def main():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from responsa_server.ingest.formats.table import FORMATS
 from tests.callers import Credential, Tenant
 from tests.instance import Instance
 from tests.transports import Json, Ways
-from tests.unit.knowledge.printed_pages import pdf
+from tests.unit.ingest.printed_pages import pdf
 
 NOTES = 40
 """So many small files that a command which is killed after a file still has files to load."""
@@ -38,8 +37,7 @@ def mixed(folder: Path) -> dict[str, str]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        if not name.endswith(".zip"):
-            found[f"{folder.name}/{name}"] = outcome
+        found[f"{folder.name}/{name}"] = outcome
 
     for row in FORMATS:
         write(f"formats/{row.name.lower()}.{row.suffixes[0]}", row.sample)
@@ -56,14 +54,7 @@ def mixed(folder: Path) -> dict[str, str]:
     write(".hidden.md", b"hidden", "HIDDEN")
     (folder / "out.md").symlink_to("/etc/hostname")
     found[f"{folder.name}/out.md"] = "LINK"
-    with zipfile.ZipFile(folder / "old.zip", "w") as archive:
-        for name, data, outcome in (
-            ("a.md", b"# A", READ),
-            ("cut.docx", DOCX[:200], "DOCUMENT_MALFORMED"),
-            ("more.zip", b"PK", "NESTED_ARCHIVE"),
-        ):
-            archive.writestr(name, data)
-            found[f"{folder.name}/old.zip/{name}"] = outcome
+    write("old.zip", b"PK", "UNSUPPORTED_SUFFIX")
     return found
 
 

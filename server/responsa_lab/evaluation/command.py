@@ -1,4 +1,4 @@
-"""The commands `responsa eval retrieval | answers | reading | intents | injection | sections`."""
+"""The commands `responsa eval retrieval | answers | reading | intents | injection`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from responsa_lab.evaluation.measuring import (
 )
 from responsa_lab.evaluation.metrics import fraction
 from responsa_lab.evaluation.reading import eval_reading
-from responsa_lab.evaluation.sections import eval_sections
 from responsa_server.cli.output import Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -60,7 +59,6 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("reading")(eval_reading)
     group.command("intents")(eval_intents)
     group.command("injection")(eval_injection)
-    group.command("sections")(eval_sections)
     app.add_typer(group, name=name)
 
 

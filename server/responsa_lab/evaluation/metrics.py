@@ -14,8 +14,6 @@ from typing import Final
 
 from markdown_it import MarkdownIt
 
-from responsa_server.cli.output import Json
-
 
 def recall(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
     """The share of the relevant ids that are among the first k. `relevant` must not be empty."""
@@ -106,18 +104,6 @@ def camel(name: str) -> str:
 def fraction(value: float | None) -> str:
     """The value as text with three decimal places; "-" if it is None."""
     return "-" if value is None else f"{value:.3f}"
-
-
-def interval_text(one: Interval | None) -> str:
-    """The value with its interval as text; "-" if it is None."""
-    return "-" if one is None else f"{fraction(one.value)} [{fraction(one.low)}, {fraction(one.high)}]"
-
-
-def interval_json(one: Interval | None) -> Json:
-    """The value with its interval in the form that --json prints."""
-    if one is None:
-        return None
-    return {"value": rounded(one.value), "low": rounded(one.low), "high": rounded(one.high)}
 
 
 @dataclass(frozen=True, slots=True)

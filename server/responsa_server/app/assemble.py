@@ -31,7 +31,7 @@ from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import by_name, doubles, known_models, model_table
 from responsa_server.app.rerankers import open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
-from responsa_server.app.settings import ServeRole, Settings, SettingsError
+from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
 from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
@@ -45,6 +45,7 @@ from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
 from responsa_server.domain.teachers import Teacher
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.embedded.machine import visible
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.tenants import TenantKeeper
@@ -124,10 +125,10 @@ async def build_knowledge(
 
     Raises SettingsError, and EmbeddedError if a model for ingestion is not available.
     """
-    threads = settings.retrieval.embedding_threads
+    threads = settings.retrieval.embedding_threads or visible().cpus
     parser = _parser(settings, stack, layout)
     loading = asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
-    if settings.role is ServeRole.RPC:
+    if not settings.role.runs_jobs:
         embedder = await loading  # this process only draws pages, so the parser starts with the first page
     else:
         embedder, _ = await asyncio.gather(loading, parser.start())
@@ -180,7 +181,7 @@ async def build_knowledge(
     )
     evidence = LibraryEvidence(retriever, reranking)
     jobs: KnowledgeJobs | None = None
-    if settings.role is not ServeRole.RPC:
+    if settings.role.runs_jobs:
         store = IngestionStore(database, queue, vectors=not external)
         ingestions = VectorPublishing(store, vectors.store) if vectors.store else store
         indexers = Indexers(embedders, ShippedVectors(store), new_id)
@@ -217,7 +218,11 @@ async def _reranking(settings: Settings, models: ModelTable, stack: AsyncExitSta
     """Raises SettingsError if the settings name a reranking model that cannot be used."""
     retrieval = settings.retrieval
     model = await open_reranker(
-        retrieval.reranker, settings.language_models, models, retrieval.embedding_threads, stack
+        retrieval.reranker,
+        settings.language_models,
+        models,
+        retrieval.embedding_threads or visible().cpus,
+        stack,
     )
     if model is None:
         return None
@@ -308,7 +313,7 @@ async def build_agents(
     evidence = knowledge.evidence
     connector = Connector()
     stack.push_async_callback(connector.close)
-    tools = live_tools(settings, database, evidence, connector, knowledge.parser)
+    tools = live_tools(settings, evidence, connector, knowledge.parser)
     stack.push_async_callback(tools.close)
     parts = NodeParts(
         source=evidence,
@@ -340,7 +345,7 @@ async def build_agents(
             default=settings.agents.default,
             coded=await _testing_agent(settings, faults, stack),
             notify=announce_reload,
-            runs_turns=settings.role is not ServeRole.RPC,
+            runs_turns=settings.role.runs_turns,
             tools=tools,
         ),
     )
@@ -488,4 +493,4 @@ def _pruning_audit(trail: PostgresAuditTrail, days: int) -> Callable[[], Awaitab
 
 def options(settings: Settings) -> TurnOptions:
     """Return the options for the turns of a process with the configured role."""
-    return TurnOptions(**asdict(settings.turns), works=settings.role is not ServeRole.RPC)
+    return TurnOptions(**asdict(settings.turns), works=settings.role.runs_turns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
+from starlette.applications import Starlette
 
 from responsa_server import __version__
 from responsa_server.agents.engine.config import PASSAGES
@@ -14,7 +15,7 @@ from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
 from responsa_server.app.disks import Disks
-from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
+from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app, health_route
 from responsa_server.app.listening import AddressTaken
 from responsa_server.app.log_lines import LOG
 from responsa_server.app.resources import Addresses, new_id, redis_url
@@ -39,6 +40,7 @@ from responsa_server.search.reranking import RerankerPart
 from responsa_server.sources.profiles import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.jobs import OtherJobWorkers
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
@@ -80,7 +82,7 @@ class Callers:
             RedisPart(redis_url(settings, layout)),
             EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),
             *([] if knowledge.reranking is None else [RerankerPart(knowledge.reranking, agents.breakers)]),
-            *([] if knowledge.jobs is None else [knowledge.jobs]),
+            knowledge.jobs or OtherJobWorkers(database),
             agents.agents,
             CircuitsPart(
                 "models", agents.breakers, {"model:": "The model {}".format, "key:": "The provider {}".format}
@@ -190,6 +192,11 @@ class Silent:
     def __init__(self, listens: Addresses) -> None:
         self._grpc = listens.grpc
         self._server: RpcServer | None = None
+        self._serving = True
+        self._gateway: GatewayServer | None = None
+        if listens.http is not None:
+            app = Starlette(routes=[health_route(lambda: self._serving)])
+            self._gateway = GatewayServer(app, listens.http)
         if listens.grpc is not None:
             calls = health_calls(structlog.get_logger("calls"))
             self._server = RpcServer(calls, (), str(listens.grpc), reflects=False)
@@ -198,8 +205,11 @@ class Silent:
         if self._server is not None and self._grpc is not None:
             await _bound(self._grpc, self._server.start)
             await self._server.ready()
+        if self._gateway is not None:
+            await self._gateway.start()
 
     async def retire(self) -> None:
+        self._serving = False
         if self._server is not None:
             await self._server.retire()
 
@@ -208,6 +218,8 @@ class Silent:
         await self.retire()
 
     async def close(self) -> None:
+        if self._gateway is not None:
+            await self._gateway.stop()
         if self._server is not None:
             await self._server.drain(0.0)
 

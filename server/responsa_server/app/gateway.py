@@ -94,14 +94,6 @@ def build_app(
     turns = TurnEvents(calls)
     originals = Originals(calls)
 
-    async def health(_: Request) -> Response:
-        here = serving()
-        return JSONResponse(
-            {"status": "SERVING" if here else "NOT_SERVING", "degraded": [*degraded()]},
-            status_code=200 if here else 503,
-            headers={"cache-control": "no-store"},
-        )
-
     routes: list[BaseRoute] = [
         entrance(calls, "POST", "/v1/sessions", browser_sessions.create),
         entrance(calls, "DELETE", "/v1/sessions", browser_sessions.end),
@@ -113,7 +105,7 @@ def build_app(
         WebSocketRoute(PATH, (bridge or Bridge(calls, cookie_name=settings.cookie_name)).serve),
         *original_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
-        Route("/health", health, methods=["GET"]),
+        health_route(serving, degraded),
         Route("/{path:path}", StaticPage(settings.web_root).get, methods=["GET"]),
     ]
     return Starlette(
@@ -121,6 +113,20 @@ def build_app(
         middleware=[Middleware(SecurityHeaders), Middleware(Guard, allowed=settings.allowed)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
+
+
+def health_route(serving: Callable[[], bool], degraded: Callable[[], Sequence[str]] = tuple) -> Route:
+    """`GET /health`; see `build_app`."""
+
+    async def health(_: Request) -> Response:
+        here = serving()
+        return JSONResponse(
+            {"status": "SERVING" if here else "NOT_SERVING", "degraded": [*degraded()]},
+            status_code=200 if here else 503,
+            headers={"cache-control": "no-store"},
+        )
+
+    return Route("/health", health, methods=["GET"])
 
 
 def _openid_routes(

@@ -38,7 +38,7 @@ async def declared_tools(folder: Path, tenant: str = "default") -> AsyncGenerato
 
     Args:
         folder: the folder with the files `NAME.toml`.
-        tenant: the tenant that `sql_query` gives to its queries. The user is nobody, so queries that need a subject are refused.
+        tenant: the tenant of the calls. Their user is nobody.
 
     Raises:
         ValueError: a declaration has a mistake, or a tool lacks something.

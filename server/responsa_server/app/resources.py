@@ -19,11 +19,13 @@ import psycopg
 import uuid_utils.compat
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from responsa_server.app.settings import ServeRole, Settings
+from responsa_server.app.processes import Processes, processes
+from responsa_server.app.settings import Settings
 from responsa_server.domain.addresses import Address, AddressError, UnixAddress, parse
 from responsa_server.domain.errors import AlreadyExists, Unauthenticated
 from responsa_server.domain.people import Principal, Role
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, Layout
+from responsa_server.embedded.machine import visible
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity, TokenCheck
 from responsa_server.identity.settings import MIN_SECRET_BYTES
@@ -105,6 +107,20 @@ async def build_index(settings: Settings, layout: Layout) -> bool:
     return await fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction)
 
 
+def processes_of(settings: Settings) -> Processes:
+    """Return what `responsa up` starts on this machine. It asks the database of DATABASE_URL how many connections it allows."""
+    connections: int | None = None
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            psycopg.connect(url, connect_timeout=5) as connection,
+        ):
+            row = connection.execute("SELECT current_setting('max_connections')::int").fetchone()
+            connections = None if row is None else int(row[0])
+    return processes(settings, visible(), connections=connections)
+
+
 def refusal(url: str) -> str:
     """Connect to the database at this URL within five seconds. Returns the reason why that failed; empty if it worked."""
     try:
@@ -177,9 +193,9 @@ class Addresses:
 def addresses(settings: Settings, layout: Layout) -> Addresses:
     """Return the addresses on which this process listens. Raises EmbeddedError for a setting that is not an address."""
     grpc = _address("grpc_listen", settings.grpc_listen)
-    if settings.role is ServeRole.WORKER:
-        return Addresses(grpc, None)
     http = _address("http_listen", settings.http_listen)
+    if not settings.role.accepts_calls:
+        return Addresses(grpc, http)
     if grpc is None:
         return Addresses(UnixAddress(layout.server_socket), http or UnixAddress(layout.gateway_socket))
     # If an address for gRPC is set, this process is one of several, and the sockets in the data folder belong to the

@@ -113,9 +113,7 @@ async def running(
         stack.push_async_callback(cache.close)
         models = open_models(settings, layout, stack)
         knowledge = await build_knowledge(settings, layout, database, cache, models, stack)
-        limiter = (
-            None if settings.role is ServeRole.WORKER else build_limiter(settings, layout, database, stack)
-        )
+        limiter = build_limiter(settings, layout, database, stack) if settings.role.accepts_calls else None
         turns, agents = await build_turns(
             settings,
             layout,
@@ -159,6 +157,7 @@ async def running(
                 {JobKind.SYNC: sync.give_up},
             )
             stack.push_async_callback(knowledge.jobs.close)
+        if settings.role is not ServeRole.RPC:
             tenants = keeper(database, turns, knowledge, cache)
             await tenants.start()
             stack.push_async_callback(tenants.close)

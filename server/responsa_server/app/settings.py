@@ -145,11 +145,25 @@ class Environment(StrEnum):
 
 
 class ServeRole(StrEnum):
-    """The tasks of a server process."""
+    """The tasks of a server process: whether it accepts calls, runs turns, and runs jobs, which ingest documents, run sources and send mails."""
 
     ALL = "all"
+    ANSWERS = "answers"
     RPC = "rpc"
     WORKER = "worker"
+    JOBS = "jobs"
+
+    @property
+    def accepts_calls(self) -> bool:
+        return self in (ServeRole.ALL, ServeRole.ANSWERS, ServeRole.RPC)
+
+    @property
+    def runs_turns(self) -> bool:
+        return self in (ServeRole.ALL, ServeRole.ANSWERS, ServeRole.WORKER)
+
+    @property
+    def runs_jobs(self) -> bool:
+        return self in (ServeRole.ALL, ServeRole.WORKER, ServeRole.JOBS)
 
 
 class LogLevel(StrEnum):
@@ -245,7 +259,7 @@ class Settings(BaseSettings):
     )
     role: ServeRole = Field(
         default=ServeRole.ALL,
-        description="What `serve` does: `rpc` accepts calls, `worker` runs turns and ingests documents, `all` does both. `--role` overrides this setting.",
+        description="What `serve` does: `rpc` accepts calls, `worker` runs turns and ingests documents, `all` does both; `answers` accepts calls and runs turns, `jobs` ingests documents. `--role` overrides this setting.",
     )
     grpc_listen: str = Field(
         default="",
@@ -253,7 +267,13 @@ class Settings(BaseSettings):
     )
     http_listen: str = Field(
         default="",
-        description="The address where `serve` listens for the gateway's HTTP, in the form `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. `--http-listen` overrides this setting.",
+        description="The address where `serve` listens for the gateway's HTTP, in the form `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. A process that accepts no calls serves only `/health` there. `--http-listen` overrides this setting.",
+    )
+    servers: int | None = Field(
+        default=None,
+        ge=1,
+        le=128,
+        description="The number of processes with which `responsa up` accepts calls and runs turns. Empty: one on one or two cores, otherwise 0.55 for each core, and never more than the memory and the connections of DATABASE_URL allow.",
     )
     page: Path = Field(
         default=CHECKOUT / "clients" / "web" / "dist", description="The folder of the built page."
@@ -282,7 +302,7 @@ class Settings(BaseSettings):
         default=10,
         ge=2,
         le=200,
-        description="The maximum number of connections in each of the two large pools of a process. Each process opens up to seven further connections, four of them for checking credentials.",
+        description="The maximum number of connections in each of the two large pools of a process. Each process opens up to eleven further connections: four to check credentials, four for the beginnings and ends of turns.",
     )
     redis_url: RedisUrl | None = Field(
         default=None,

@@ -19,15 +19,13 @@ from responsa_server.domain.answers import (
     SearchOptions,
     ShownPassage,
 )
-from responsa_server.domain.errors import DocumentRejected, ResponsaError
+from responsa_server.domain.errors import DocumentRejected
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
 from responsa_server.ingest.formats.table import HTML
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.outbound.connector import Connector
-from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.table import KINDS
 
@@ -36,19 +34,11 @@ _MOST_SECRET_BYTES = 16 * 1024
 
 def live_tools(
     settings: Settings,
-    database: Database,
     evidence: EvidenceSource,
     connector: Connector,
     parser: ParserPool,
 ) -> LiveTools:
     """Return the tools, which `reload` reads. evidence: the search in the documents. parser: reads HTML pages in a sandbox."""
-    users = PostgresUsers(database)
-
-    async def subject(who: Principal) -> str:
-        try:
-            return (await users.get(who.tenant_id, who.user_id)).subject
-        except ResponsaError:
-            return ""
 
     async def read_html(data: bytes) -> str:
         try:
@@ -60,7 +50,6 @@ def live_tools(
     parts = ToolParts(
         evidence,
         secret=lambda place: read_secret(place, folder),
-        subject=subject,
         connector=connector,
         read_html=read_html,
     )

@@ -8,7 +8,7 @@ import typer
 
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import agent_pb2
-from responsa_server.cli import completion, tools
+from responsa_server.cli import tools
 from responsa_server.cli.output import EXIT_USAGE, one_line, print_json, print_text, reporting
 from responsa_server.cli.parameters import described, parameters
 from responsa_server.cli.session import open_client
@@ -42,7 +42,7 @@ def list_agents(json: _AsJson = False) -> None:
 
 
 def show_agent(
-    agent: Annotated[str, typer.Argument(help="The agent's id.", autocompletion=completion.agents)],
+    agent: Annotated[str, typer.Argument(help="The agent's id.")],
     json: Annotated[bool, typer.Option("--json", help="Print the Agent, as proto-JSON.")] = False,
 ) -> None:
     """Show one agent: its version, models, documents, parameters and sample questions."""

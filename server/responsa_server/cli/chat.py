@@ -1,41 +1,28 @@
-"""The command `responsa chat`: a talk, which is one conversation of many questions.
-
-On a terminal, Ctrl-C stops the answer that is coming, and the talk goes on. Questions may also come from a pipe, one per
-line.
-"""
+"""The command `responsa chat`: a talk, which is one conversation of many questions."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import termios
-import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from types import FrameType
-from typing import Annotated, Final
+from importlib import import_module
 
 import typer
 
-from responsa.chat.v1 import excerpt_pb2, turn_pb2
 from responsa_client import Responsa, TurnStream
-from responsa_client.errors import InvalidRequest, NotFound, ResponsaError, Unauthenticated
-from responsa_server.cli.excerpts import print_cards
+from responsa_client.errors import InvalidRequest, ResponsaError
 from responsa_server.cli.labels import FilterOption
 from responsa_server.cli.output import (
+    EXIT_CANCELLED,
     EXIT_CONNECT,
     EXIT_INTERRUPTED,
-    exit_code_of,
     one_line,
     print_error,
     print_text,
     reporting,
-    sentence_of,
     valid_text,
 )
 from responsa_server.cli.parameters import typed
-from responsa_server.cli.prompt import is_interactive, open_reader
 from responsa_server.cli.session import open_client
 from responsa_server.cli.turns import (
     ON_BUSY,
@@ -57,9 +44,6 @@ from responsa_server.cli.turns import (
     print_next,
 )
 
-_WORDS: Final = ("/help", "/more", "/quit")
-_HELP: Final = "Enter sends a question, Alt-Enter begins a new line. Ctrl-C stops an answer. /more prints the further passages of the last answer. /quit or Ctrl-D ends the talk."
-
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the command."""
@@ -74,24 +58,11 @@ def chat(
     matching: FilterOption = "",
     max_cost: MaxCostOption = "",
     on_busy: OnBusyOption = OnBusy.REJECT,
-    no_history: Annotated[
-        bool,
-        typer.Option(
-            "--no-history",
-            help="Do not offer questions of earlier talks, and do not keep the questions of this talk.",
-        ),
-    ] = False,
 ) -> None:
-    """Ask questions one after the other in one conversation.
+    """Ask questions one after the other in one conversation. Each line of standard input is a question.
 
-    On a terminal: Enter sends a question, and Alt-Enter begins a new line. Ctrl-C stops the answer that is coming; a second
-    Ctrl-C does not wait for the server. Ctrl-D, or Ctrl-C at an empty prompt, ends the talk; the command then prints how to
-    continue it. The questions are kept in ~/.local/state/responsa/chat-history (or below XDG_STATE_HOME), which only you
-    can read.
-
-    /help says this in short, /more prints the further passages of the last answer, and /quit ends the talk.
-
-    Without a terminal, each line of standard input is a question. Ctrl-C then stops the answer and ends the command.
+    On a terminal, Ctrl-C stops the answer that is coming, and the talk goes on; Ctrl-D, or Ctrl-C at the prompt, ends the
+    talk. The command then prints how to continue it. Without a terminal, Ctrl-C stops the answer and ends the command.
 
     Exit codes: 0 the talk was ended, 2 bad usage, 3 cannot connect or sign in. Without a terminal: 0 if every question was
     answered or refused, 130 after Ctrl-C, and otherwise the exit code that `ask` would have for the last question that failed
@@ -118,74 +89,58 @@ def chat(
             print_error(f"Continuing the conversation “{one_line(title, 80)}”.")
         else:
             note_missing_tools(found)
-        if is_interactive():
+        talk = _Talk(client, ask, agent, name)
+        if talk.interactive:
             speaker = one_line(found.display_name or found.name, 80)
-            print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk, /help says more.")
-        talk = Talk(client, ask, agent, name)
-        code = talk.run(keep=not no_history)
+            print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")
+        code = talk.run()
         print_next(going_on_with("chat", talk.conversation, agent, param, collection, max_cost, matching))
     raise typer.Exit(code)
 
 
-class Talk:
-    """A talk. conversation: its conversation; "" until the server has accepted a question."""
-
+class _Talk:
     def __init__(
         self, client: Responsa, ask: Callable[..., TurnStream], agent: str, conversation: str
     ) -> None:
-        """ask: asks a question with the options of the talk."""
         self.conversation = conversation
+        self.interactive = sys.stdin.isatty() and sys.stderr.isatty()
         self._client = client
         self._question = ask
         self._agent = agent
-        self._interactive = is_interactive()
-        self._accepted = False
         self._printed = False
-        self._interrupted = False
-        self._over = False
-        self._further: Sequence[excerpt_pb2.Excerpt] = ()
 
-    def run(self, *, keep: bool) -> int:
-        """Ask all questions, and return the exit code. keep: whether a terminal's questions are kept in a file."""
-        reader = open_reader(keep=keep)
-        code = 0
+    def run(self) -> int:
+        """Ask all questions, and return the exit code."""
+        failed = 0
+        while (question := self._read()) is not None:
+            if not question:
+                continue
+            try:
+                with reporting():
+                    code = self._ask(valid_text(question, "The question"))
+            except typer.Exit as ended:
+                code = ended.exit_code
+            # A user can wait for the server, but the next lines of a pipe would fail at once.
+            if code in (EXIT_CONNECT, EXIT_INTERRUPTED) and not self.interactive:
+                return code
+            failed = code or failed
+        return 0 if self.interactive else failed
+
+    def _read(self) -> str | None:
+        """The next question, or None at the end. Bytes that are not UTF-8 become lone surrogates."""
         try:
-            while not self._over and (question := reader.read()) is not None:
-                if question in _WORDS:
-                    self._told(question)
-                elif question:
-                    code = self._asked(question) or code
-                if self._interactive:
-                    sys.stderr.write("\n")
-        except KeyboardInterrupt:
-            # At the prompt, Ctrl-C ends the talk like Ctrl-D.
-            self._interrupted = True
-        if self._interrupted and not self._interactive:
-            return EXIT_INTERRUPTED
-        return code if self._over or not self._interactive else 0
-
-    def _told(self, word: str) -> None:
-        """Do what a word of the talk itself says."""
-        if word == "/quit":
-            self._over = True
-        elif word == "/help":
-            print_error(_HELP)
-        elif self._further:
-            print_cards(self._further)
-        else:
-            print_error("The last answer has no further passages.")
-
-    def _asked(self, question: str) -> int:
-        """Ask one question. Returns the exit code that `ask` would have."""
-        try:
-            with reporting():
-                return self._ask(valid_text(question, "The question"))
-        except typer.Exit as ended:
-            self._interrupted = self._interrupted or ended.exit_code == EXIT_INTERRUPTED
-            return ended.exit_code
-        finally:
-            # Without a terminal, Ctrl-C ends the command, even while a result is being printed.
-            self._over = self._over or (self._interrupted and not self._interactive)
+            if self.interactive and sys.stdout.isatty():
+                import_module("readline")  # `input` then edits lines
+                return input("> ").strip()
+            if self.interactive:
+                sys.stderr.write("> ")
+                sys.stderr.flush()
+            line = sys.stdin.buffer.readline().decode(errors="surrogateescape")
+        except (EOFError, KeyboardInterrupt):
+            line = ""
+        if self.interactive and not line:
+            sys.stderr.write("\n")
+        return line.strip() if line else None
 
     def _ask(self, question: str) -> int:
         printer = TurnPrinter(json=False, begin="Asking...")
@@ -195,113 +150,26 @@ class Talk:
             include_deltas=printer.wants_deltas,
             on_notice=printer.notice,
         )
-        stopping = _Stopping(stream, printer)
         try:
-            with _echo_off(), stopping.on_ctrl_c():
-                terminal = printer.watch(stream)
+            terminal = printer.watch(stream)
         except KeyboardInterrupt:
-            unknown = "Interrupted before the server had confirmed the question; it may still answer."
-            print_error(printer.left(stream) if stream.turn else unknown)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            return self._stopped(printer, stream)
         except ResponsaError as error:
             explain(self._client, self._agent, error)
-            self._consider(error)
             raise
         finally:
             self.conversation = printer.conversation or self.conversation
-            self._accepted = self._accepted or stream.turn != ""
-            self._interrupted = self._interrupted or stopping.pressed
-        return self._print(printer, terminal, stream.text, stopped=stopping.pressed)
+        if self._printed and not sys.stdout.isatty():
+            print_text("")
+        self._printed = True
+        return printer.finish(terminal, stream.turn)
 
-    def _print(self, printer: TurnPrinter, terminal: turn_pb2.TurnEvent, text: str, *, stopped: bool) -> int:
-        kept = text if terminal.WhichOneof("event") == "cancelled" else ""
-        if terminal.WhichOneof("event") in ("answer", "refused") or kept:
-            if self._printed and not (self._interactive and sys.stdout.isatty()):
-                print_text("")
-            self._printed = True
-        if kept:
+    def _stopped(self, printer: TurnPrinter, stream: TurnStream) -> int:
+        if stream.turn:
+            self._client.cancel(stream.turn)
             # The display of the progress has disappeared, but the user has begun to read this text.
-            print_answer(kept)
-        code = printer.end(terminal, stopped=stopped)
-        self._further = printer.further
-        if self._further:
-            print_error("/more prints them whole.")
-        return code
-
-    def _consider(self, error: ResponsaError) -> None:
-        """Decide whether the talk can go on after an error."""
-        about_text = any(violation.field == "text" for violation in error.violations)
-        if isinstance(error, NotFound) and error.metadata.get("resource_type") == "conversation":
-            self.conversation = ""
-            error.add_note("The next question begins a new conversation.")
-        elif isinstance(error, Unauthenticated):
-            self._over = True
-        elif isinstance(error, NotFound | InvalidRequest) and not about_text:
-            # The options are the same for all questions. If they were right once, an administrator may correct them.
-            self._over = not self._accepted
-        elif exit_code_of(error) == EXIT_CONNECT:
-            # A user can wait for the server, but the next lines of a pipe would fail at once.
-            self._over = not self._interactive
-
-
-class _Stopping:
-    """Stops an answer on Ctrl-C.
-
-    The stream is not interrupted. It goes on to the turn's terminal event, which says how the turn ended. A second Ctrl-C
-    raises KeyboardInterrupt.
-
-    pressed: whether Ctrl-C was pressed.
-    """
-
-    def __init__(self, stream: TurnStream, printer: TurnPrinter) -> None:
-        self.pressed = False
-        self._stream = stream
-        self._printer = printer
-
-    @contextmanager
-    def on_ctrl_c(self) -> Generator[None]:
-        """Stop the answer if Ctrl-C is pressed within this context."""
-        before = signal.getsignal(signal.SIGINT)
-        if before is signal.SIG_IGN:
-            yield
-            return
-        signal.signal(signal.SIGINT, self._on_signal)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    def _on_signal(self, _: int, __: FrameType | None) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
-        # An exception raised here could leave gRPC's locks held, and the signal interrupts the thread that follows the stream, so the call is made by another thread.
-        threading.Thread(target=self._stop, name="responsa-stop", daemon=True).start()
-
-    def _stop(self) -> None:
-        self._printer.say("Stopping the answer...")
-        try:
-            self._stream.stop()
-        except ResponsaError as error:
-            self._printer.say(
-                f"The answer cannot be stopped now. {sentence_of(error)} Ctrl-C stops the waiting."
-            )
-
-
-@contextmanager
-def _echo_off() -> Generator[None]:
-    """Hide the characters that the user types, which would mix with the display of the progress. The prompt shows them
-    afterwards.
-    """
-    if not is_interactive():
-        yield
-        return
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    hidden = [*before]
-    hidden[3] &= ~termios.ECHO
-    termios.tcsetattr(descriptor, termios.TCSANOW, hidden)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+            print_answer(stream.text)
+            print_error("The answer was stopped.")
+        else:
+            print_error(printer.left(stream))
+        return EXIT_CANCELLED if self.interactive else EXIT_INTERRUPTED

@@ -12,7 +12,6 @@ import typer
 from responsa.auth.v1 import user_pb2
 from responsa.knowledge.v1 import collection_pb2, reader_pb2
 from responsa_client.errors import FailedPrecondition
-from responsa_server.cli import completion
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -28,9 +27,7 @@ from responsa_server.domain.words import counted
 
 Collection = Annotated[
     str,
-    typer.Argument(
-        help="The collection, as collections/{id} or as the id alone.", autocompletion=completion.collections
-    ),
+    typer.Argument(help="The collection, as collections/{id} or as the id alone."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Collection as proto-JSON.")]
 

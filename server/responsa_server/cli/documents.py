@@ -10,7 +10,6 @@ import typer
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import SearchHit, search_request
-from responsa_server.cli import completion
 from responsa_server.cli.labels import (
     FilterOption,
 )
@@ -81,7 +80,6 @@ def search(
             "--collection",
             "-c",
             help="Search this collection; repeatable. Default: all collections that you may read.",
-            autocompletion=completion.collections,
         ),
     ] = None,
     matching: FilterOption = "",

@@ -1,11 +1,8 @@
-"""Prints the passages that an answer or a refusal shows, as numbered cards: rendered on a terminal, with the likeliest sentence in bold; in a pipe as Markdown, with ">" before the
-sentence.
-"""
+"""Prints the passages that an answer or a refusal shows, as numbered cards, with ">" before the likeliest sentence."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -13,7 +10,6 @@ from responsa.chat.v1 import excerpt_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_server.cli.output import one_line, print_text
 from responsa_server.cli.rendering import dated, place_within
-from responsa_server.cli.terminal import can_move_cursor
 
 _INDENT: Final = 4
 _GLANCE: Final = 120
@@ -58,15 +54,8 @@ def print_cards(excerpts: Sequence[excerpt_pb2.Excerpt], first: int = 1, *, of_r
         grade = "" if of_refusal else _GRADES.get(excerpt.grade, "")
         heading = f"[{number}] {grade}{path(excerpt)} ({_place(excerpt)})"
         print_text("")
-        if sys.stdout.isatty() and can_move_cursor():
-            # Imported late, because it loads the renderer, which only a terminal needs.
-            from responsa_server.cli.markdown import print_heading, print_markdown
-
-            print_heading(heading)
-            print_markdown(excerpt.markdown, indent=_INDENT, mark=_marked(excerpt))
-        else:
-            print_text(heading)
-            print_text("\n".join(_lines(excerpt.markdown, _marked(excerpt))))
+        print_text(heading)
+        print_text("\n".join(_lines(excerpt.markdown, _marked(excerpt))))
 
 
 def glances(excerpts: Sequence[excerpt_pb2.Excerpt]) -> str:

@@ -21,9 +21,9 @@ import watchfiles
 
 from responsa.knowledge.v1 import document_pb2
 from responsa_client.aio import AsyncResponsa
-from responsa_server.cli.history import state_folder
 from responsa_server.cli.labels import escaped
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
+from responsa_server.cli.signed_in import state_folder
 from responsa_server.cli.sources import Target, absolute, composed, keys
 
 _DEBOUNCE_MS: Final = 500
@@ -115,7 +115,7 @@ async def gone(
 ) -> Sequence[document_pb2.Document]:
     """The documents of the collection that came from the folders, and whose file is gone. targets: all files of the folders.
 
-    A document stays if its file, or an archive or folder around it, is still there but cannot be read or is skipped. Raises ResponsaError.
+    A document stays if its file, or a folder around it, is still there but cannot be read or is skipped. Raises ResponsaError.
     """
     present = set(await asyncio.to_thread(lambda: list(keys(targets))))
     around = tuple(composed(f"{target.key}/") for target in targets if target.problem or target.skipped)

@@ -24,7 +24,6 @@ from responsa_client.errors import (
     Unauthenticated,
     Unavailable,
 )
-from responsa_server.cli import completion
 from responsa_server.cli.folders import Folder, Loaded, changes, folders_of, followed, gone
 from responsa_server.cli.labels import LabelsOption, MetadataOption, given_labels, given_metadata
 from responsa_server.cli.output import (
@@ -75,7 +74,7 @@ def ingest_paths(
     paths: Annotated[
         list[str],
         typer.Argument(
-            help="Files, folders, quoted globs, archives (.zip, .tar, .tar.gz, .tgz), or .jsonl files whose lines have an id, a text and optionally a title."
+            help="Files, folders, quoted globs, or .jsonl files whose lines have an id, a text and optionally a title."
         ),
     ],
     collection: Annotated[
@@ -84,7 +83,6 @@ def ingest_paths(
             "--collection",
             "-c",
             help="The collection to load into; created if it does not exist.",
-            autocompletion=completion.collections,
         ),
     ] = "default",
     label: LabelsOption = None,
@@ -128,14 +126,9 @@ def ingest_paths(
     leave behind (~$ files of Word, .~lock files of LibreOffice, .DS_Store, Thumbs.db, desktop.ini; also if you name them), files with other
     suffixes, empty files, files of more than 64 MiB, and links out of the folder. The last line counts the skipped files.
 
-    The files of an archive are loaded like those of a folder. Archives in archives are skipped. An archive is refused
-    if it has more than 10,000 files, if its files have more than 1 GiB together, or if it expands to more than 100 times its size.
-
     Each document has a source key, which does not depend on where the command runs. The source key of a file is the
     name of its folder and its own name (guide/intro.md). If you name a folder, the source key of each file in it is the
-    folder's root and the path below the folder (guide/parts/one.md). The root is the folder's name, or what --root gives. The source key of a file in an archive is the
-    archive's source key and the path in the archive (guide/old.zip/one.md). The source key of a line of a .jsonl file is
-    the line's id. Unchanged documents are not read again, and changed documents are replaced.
+    folder's root and the path below the folder (guide/parts/one.md). The root is the folder's name, or what --root gives. The source key of a line of a .jsonl file is the line's id. Unchanged documents are not read again, and changed documents are replaced.
 
     If a line of a .jsonl file is not a JSON object with an id and a text, the command reports the line and loads the
     others. If none of the file's first lines is such an object, the whole file is one document.
@@ -543,7 +536,7 @@ async def _take_in(
 async def _send(
     client: AsyncResponsa, entry: Document, collection: str, said: DocumentValues
 ) -> operations_pb2.Operation:
-    source = entry.data if entry.path is None else entry.path
+    source = entry.path
     text = entry.text.encode()
     if source is None and len(text) <= _INLINE_BYTES:
         return await client.create_document(

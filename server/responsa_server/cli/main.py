@@ -76,6 +76,11 @@ COMMANDS: tuple[Command, ...] = (
         "Run one server process. Several processes can share a database.",
     ),
     Command(
+        "restart",
+        "responsa_server.cli.local.restart",
+        "Replace the servers of a running `up`, one after the other.",
+    ),
+    Command(
         "replicas", "responsa_server.cli.local.replicas", "Show and change the server processes behind Envoy."
     ),
     Command("migrate", "responsa_server.cli.local.admin", "Bring the database's schema up to date."),

@@ -8,17 +8,15 @@ in a bounded time, is printed as it is.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from markdown_it.token import Token
 from rich import markdown
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import MarkdownContext, MarkdownElement
 from rich.segment import Segment, Segments
-from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
@@ -50,76 +48,20 @@ _THEME = Theme(
 )
 
 
-_MARKS: Final = (("\u1dc0", "\u1dc1"), ("\u1dc8", "\u1dc9"), ("\u20e1", "\u20e8"))
-"""Pairs of characters for the ends of a mark while its text is rendered. They have no width and are letters for Markdown."""
-
-
-def print_markdown(text: str, *, indent: int = 0, mark: tuple[int, int] | None = None) -> None:
-    """Print Markdown on stdout, rendered for the terminal there. indent: the number of spaces before each line. mark: the characters to print in bold."""
-    console = _console()
-    lines = rendered(text, console, indent=indent, mark=mark)
+def print_markdown(text: str) -> None:
+    """Print Markdown on stdout, rendered for the terminal there."""
+    console = Console(file=sys.stdout, theme=_THEME, highlight=False, markup=False, emoji=False)
+    lines = rendered(text, console)
     if lines is None:
-        print_text("\n".join(" " * indent + line for line in text.rstrip("\n").split("\n")))
+        print_text(text.rstrip("\n"))
         return
     console.print(Segments(lines), soft_wrap=True, end="")
     sys.stdout.flush()
 
 
-def print_heading(text: str) -> None:
-    """Print a line in bold on stdout."""
-    _console().print(Text(shown(text), style="bold"), soft_wrap=True)
-
-
-def _console() -> Console:
-    return Console(file=sys.stdout, theme=_THEME, highlight=False, markup=False, emoji=False)
-
-
-def rendered(
-    text: str, console: Console, *, indent: int = 0, mark: tuple[int, int] | None = None
-) -> Sequence[Segment] | None:
-    """Return the rendered text in the console's width, or None if the text must be printed as it is. The other arguments are those of `print_markdown`."""
-    if mark is not None and (marked := _marked(text, *mark)) is not None:
-        bracketed, brackets = marked
-        lines = _rendered(bracketed, console, indent)
-        emphasised = None if lines is None else _emphasised(lines, brackets)
-        # The ends of a mark may have disappeared, for example in the address of a link.
-        if emphasised is not None:
-            return emphasised
-    return _rendered(text, console, indent)
-
-
-def _marked(text: str, start: int, end: int) -> tuple[str, tuple[str, str]] | None:
-    """Return the text with a pair of characters round the words of a part, so that the Markdown around them keeps its meaning; None if that is not possible."""
-    pair = next((pair for pair in _MARKS if not any(character in text for character in pair)), None)
-    words = [place for place in range(start, min(end, len(text))) if text[place].isalnum()]
-    if pair is None or not words:
-        return None
-    last = words[-1] + 1
-    while last < end and text[last] in ".!?…。":
-        last += 1
-    return f"{text[: words[0]]}{pair[0]}{text[words[0] : last]}{pair[1]}{text[last:]}", pair
-
-
-def _emphasised(lines: Sequence[Segment], brackets: tuple[str, str]) -> Sequence[Segment] | None:
-    """Return the segments without the two characters and with the text between them in bold; None if one of the two is missing."""
-    if [sum(segment.text.count(bracket) for segment in lines) for bracket in brackets] != [1, 1]:
-        return None
-    found: list[Segment] = []
-    bold = False
-    for segment in lines:
-        for text in re.split(f"([{''.join(brackets)}])", segment.text):
-            if text in brackets:
-                bold = text == brackets[0]
-            elif text:
-                style = (
-                    (segment.style or Style()) + Style(bold=True) if bold and text.strip() else segment.style
-                )
-                found.append(Segment(text, style))
-    return found
-
-
-def _rendered(text: str, console: Console, indent: int) -> Sequence[Segment] | None:
-    width = console.width - indent
+def rendered(text: str, console: Console) -> Sequence[Segment] | None:
+    """Return the rendered text in the console's width, or None if the text must be printed as it is."""
+    width = console.width
     if len(text) > _MAX_CHARACTERS:
         return None
     tokens = parse(text)
@@ -129,14 +71,12 @@ def _rendered(text: str, console: Console, indent: int) -> Sequence[Segment] | N
     if level > _MAX_LEVEL or width < 4 * level + _MIN_WIDTH or _columns(tokens) * _MIN_COLUMN > width:
         return None
     # Trailing spaces would be copied with the text.
-    options = console.options.update(width=width)
-    lines = [_trimmed(line) for line in Segment.split_lines(console.render(_Answer(tokens), options))]
+    lines = [_trimmed(line) for line in Segment.split_lines(console.render(_Answer(tokens)))]
     full = [place for place, line in enumerate(lines) if line]
     if not full:
         return None
     lines = lines[full[0] : full[-1] + 1]
-    margin = [Segment(" " * indent)] if indent else []
-    return [segment for line in lines for segment in (*(margin if line else ()), *line, Segment.line())]
+    return [segment for line in lines for segment in (*line, Segment.line())]
 
 
 def _columns(tokens: Sequence[Token]) -> int:

@@ -9,7 +9,6 @@ import typer
 
 from responsa.knowledge.v1 import document_pb2
 from responsa_client import Responsa
-from responsa_server.cli import completion
 from responsa_server.cli.labels import escaped
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, valid_text
 
@@ -17,20 +16,18 @@ _NAME: Final = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 Collection = Annotated[
     str,
-    typer.Option("--collection", "-c", help="The collection.", autocompletion=completion.collections),
+    typer.Option("--collection", "-c", help="The collection."),
 ]
 Named = Annotated[
     str,
     typer.Argument(
         help="The document, as documents/{uuid} or as a source key of the collection.",
-        autocompletion=completion.documents,
     ),
 ]
 SeveralNamed = Annotated[
     list[str],
     typer.Argument(
         help="Each document as documents/{uuid} or as a source key of the collection.",
-        autocompletion=completion.documents,
     ),
 ]
 

@@ -132,7 +132,6 @@ class LiveAnswer:
         self.visible = wanted and console.is_terminal
         self._console = console
         self._step = begin
-        self._said = ""
         self._text = ""
         self._spinner = Spinner("dots", begin)
         self._live = Live(
@@ -181,11 +180,6 @@ class LiveAnswer:
         else:
             print_error(sentence)
 
-    def say(self, step: str) -> None:
-        """Show what the command does instead of the turn's steps and notices, which may come at any time."""
-        self._said = step
-        self._draw(step)
-
     def __enter__(self) -> LiveAnswer:
         if self.visible:
             self._live.start()
@@ -199,7 +193,7 @@ class LiveAnswer:
 
     def _draw(self, step: str) -> None:
         if self.visible:
-            self._spinner.update(text=Text(shown(self._said or step)))
+            self._spinner.update(text=Text(shown(step)))
             self._live.update(self._view())
 
     def _view(self) -> RenderableType:

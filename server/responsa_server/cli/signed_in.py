@@ -25,7 +25,6 @@ from responsa.auth.v1 import session_pb2
 from responsa_client import Responsa
 from responsa_client.errors import Unauthenticated
 from responsa_client.requests import new_request_id
-from responsa_server.cli.history import state_folder
 from responsa_server.cli.output import EXIT_CONNECT, CommandFailed
 from responsa_server.private_files import write_private
 
@@ -147,3 +146,17 @@ class SessionFile:
 
 def _ended() -> CommandFailed:
     return CommandFailed("Your session has ended.", _ENDED, EXIT_CONNECT)
+
+
+def state_folder() -> Path:
+    """Return this program's folder in the folder for state of the XDG Base Directory Specification.
+
+    Raises:
+        OSError: this user has no home folder.
+    """
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    try:
+        folder = given if given.is_absolute() else Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise OSError(str(error)) from None
+    return folder / "responsa"

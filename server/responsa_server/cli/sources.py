@@ -5,9 +5,8 @@
 - If the user names a folder, the key of a file below it is the folder's name (or the root that the user gives instead) and the path below the
   folder, such as `guide/parts/one.md`. For a glob, the folder is the part before the first wildcard.
 - The key of a line of a .jsonl file is the line's id. A .jsonl file without ids and texts is one document, like any other file.
-- The key of a file in an archive is the archive's key and the path in the archive, such as `guide/old.zip/parts/one.md`.
 
-Each file of a folder or an archive becomes a document, a problem, or a skipped file. A named rule gives the reason for each skipped file.
+Each file of a folder becomes a document, a problem, or a skipped file. A named rule gives the reason for each skipped file.
 """
 
 from __future__ import annotations
@@ -25,26 +24,24 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from responsa_client.aio import AsyncResponsa
-from responsa_server.cli import archives
-from responsa_server.cli.archives import ArchiveRefused, Member, is_archive
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 
 MAX_LINE_BYTES = 80 * 1024 * 1024
 """The maximum length of a line in a .jsonl file: the largest document (64 MiB), with room for escape sequences."""
+MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
 _LINES_LOOKED_AT: Final = 10
 _MARK: Final = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
 
 
 class Rule(StrEnum):
-    """Why a file of a folder or an archive is skipped. The values complete the sentence "1 skipped: 1 ..."."""
+    """Why a file of a folder is skipped. The values complete the sentence "1 skipped: 1 ..."."""
 
     HIDDEN = "hidden"
     UNSUPPORTED_SUFFIX = "with an unsupported suffix"
     TOO_LARGE = "too large"
     EMPTY = "empty"
     LINK = "linked"
-    NESTED_ARCHIVE = "in nested archives"
     LEFT_BEHIND = "left behind by programs"
 
 
@@ -54,13 +51,12 @@ _LEFT_BEHIND: Final = re.compile(r"~\$.*|\.~lock\..*#|\.DS_Store|Thumbs\.db|desk
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document to send: a file, the bytes of a file in an archive, or a text."""
+    """A document to send: a file or a text."""
 
     source_key: str
     where: str
     """The document's origin for messages: the path, or the path and the line."""
     path: Path | None = None
-    data: bytes | None = None
     text: str = ""
     title: str = ""
 
@@ -90,8 +86,7 @@ Entry = Document | Problem | Skipped
 class Target:
     """A file that was found. key: its source key. problem: why the file cannot be loaded, or "". skipped: why it is skipped, or None.
 
-    is_lines: whether the file holds one document per line. members: the files of an archive, in order, each with the rule for skipping it or
-    None; None if the file is not an archive.
+    is_lines: whether the file holds one document per line.
     """
 
     path: Path
@@ -99,7 +94,6 @@ class Target:
     problem: str = ""
     skipped: Rule | None = None
     is_lines: bool = False
-    members: Sequence[tuple[Member, Rule | None]] | None = None
 
     @property
     def absolute(self) -> Path:
@@ -131,16 +125,16 @@ def find(arguments: Sequence[str], suffixes: Sequence[str], root: str = "") -> l
         if path.is_dir():
             targets = _below(path, suffixes, root)
             if all(target.skipped for target in targets):
-                loaded = ", ".join((*suffixes, *archives.SUFFIXES))
+                loaded = ", ".join(suffixes)
                 raise CommandFailed(
                     f"The folder {argument} holds no documents.",
                     f"In folders, only files that end in {loaded} are loaded; name other files explicitly.",
                     EXIT_USAGE,
                 )
         elif path.exists() or path.is_symlink():
-            targets = [_named(path, suffixes)]
+            targets = [_named(path)]
         elif glob.has_magic(argument):
-            targets = _matching(argument, suffixes)
+            targets = _matching(argument)
             if not targets:
                 raise CommandFailed(f"Nothing matches {argument!r}.", "Check the pattern.", EXIT_USAGE)
         else:
@@ -169,11 +163,9 @@ def entries(targets: Sequence[Target]) -> Iterator[Entry]:
 
 
 def keys(targets: Sequence[Target]) -> Iterator[str]:
-    """Yield the keys of all entries of the targets, without reading the contents of archives."""
+    """Yield the keys of all entries of the targets."""
     for target in targets:
-        if target.members is not None:
-            yield from (composed(f"{target.key}/{member.name}") for member, _ in target.members)
-        elif target.is_lines:
+        if target.is_lines:
             yield from (composed(entry.source_key) for entry in _entries_of(target))
         else:
             yield composed(target.key)
@@ -185,45 +177,15 @@ def composed(key: str) -> str:
 
 
 def count(targets: Sequence[Target]) -> int:
-    """Return the approximate number of entries: one per line of a .jsonl file, one per file of an archive, and one per other file."""
-    return sum(
-        _count_lines(target.path)
-        if target.is_lines
-        else len(target.members)
-        if target.members is not None
-        else 1
-        for target in targets
-    )
+    """Return the approximate number of entries: one per line of a .jsonl file and one per other file."""
+    return sum(_count_lines(target.path) if target.is_lines else 1 for target in targets)
 
 
-def _target(path: Path, key: str, suffixes: Sequence[str]) -> Target:
-    """A file to load: one document, one document per line, or an archive. What programs leave behind is skipped."""
+def _target(path: Path, key: str) -> Target:
+    """A file to load: one document, or one document per line. What programs leave behind is skipped."""
     if (rule := _rule_of_name(path.name)) is Rule.LEFT_BEHIND:
         return Target(path, key, skipped=rule)
-    if is_archive(path.name):
-        try:
-            found = archives.members(path)
-        except ArchiveRefused as refused:
-            return Target(path, key, refused.why)
-        except OSError as error:
-            return Target(path, key, f"cannot be read ({error.strerror})")
-        return Target(path, key, members=[(one, _rule_of_member(one, suffixes)) for one in found])
     return Target(path, key, is_lines=path.suffix.lower() == ".jsonl" and _holds_documents(path))
-
-
-def _rule_of_member(member: Member, suffixes: Sequence[str]) -> Rule | None:
-    *folders, name = member.name.split("/")
-    if (rule := _rule_of_name(name)) is not None:
-        return rule
-    if any(part.startswith(".") or part == "__MACOSX" for part in folders):
-        return Rule.HIDDEN
-    if is_archive(member.name):
-        return Rule.NESTED_ARCHIVE
-    if Path(member.name).suffix.lower() not in suffixes:
-        return Rule.UNSUPPORTED_SUFFIX
-    if member.is_link:
-        return Rule.LINK
-    return None if member.why else _rule_of_size(member.size)
 
 
 def _rule_of_name(name: str) -> Rule | None:
@@ -233,19 +195,19 @@ def _rule_of_name(name: str) -> Rule | None:
 
 
 def _rule_of_size(size: int) -> Rule | None:
-    if size > archives.MAX_MEMBER_BYTES:
+    if size > MAX_DOCUMENT_BYTES:
         return Rule.TOO_LARGE
     return None if size else Rule.EMPTY
 
 
-def _named(path: Path, suffixes: Sequence[str]) -> Target:
+def _named(path: Path) -> Target:
     whole = absolute(path)
     key = f"{whole.parent.name}/{whole.name}".lstrip("/")
     if not path.exists():
         return Target(path, key, "is a link to nothing")
     if not path.is_file():
         return Target(path, key, "is neither a file nor a folder")
-    return _target(path, key, suffixes)
+    return _target(path, key)
 
 
 def _below(folder: Path, suffixes: Sequence[str], root: str) -> list[Target]:
@@ -280,19 +242,19 @@ def _in_folder(path: Path, key: str, suffixes: Sequence[str], inside: Path) -> T
     """A file of a folder. inside: the real path of the folder, out of which no link may lead."""
     if (rule := _rule_of_name(path.name)) is not None:
         return Target(path, key, skipped=rule)
-    if path.suffix.lower() not in suffixes and not is_archive(path.name):
+    if path.suffix.lower() not in suffixes:
         return Target(path, key, skipped=Rule.UNSUPPORTED_SUFFIX)
     if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
         return Target(path, key, skipped=Rule.LINK)
     if not path.is_file():
         return Target(path, key, "is a link to nothing" if path.is_symlink() else "is not a file")
     size = path.stat().st_size
-    made = _target(path, key, suffixes) if size else Target(path, key)
-    rule = _rule_of_size(size) if made.members is None and not (made.is_lines or made.problem) else None
+    made = _target(path, key) if size else Target(path, key)
+    rule = _rule_of_size(size) if not (made.is_lines or made.problem) else None
     return Target(path, key, skipped=rule) if rule else made
 
 
-def _matching(pattern: str, suffixes: Sequence[str]) -> list[Target]:
+def _matching(pattern: str) -> list[Target]:
     """Return the files that match a glob, in which ** descends into folders. Folders that match are skipped."""
     parts = Path(pattern).parts
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
@@ -302,7 +264,7 @@ def _matching(pattern: str, suffixes: Sequence[str]) -> list[Target]:
         path = Path(match)
         if path.is_file():
             key = f"{base.name}/{absolute(path).relative_to(base).as_posix()}".lstrip("/")
-            targets.append(_target(path, key, suffixes))
+            targets.append(_target(path, key))
     return targets
 
 
@@ -314,8 +276,6 @@ def _entries_of(target: Target) -> Iterator[Entry]:
         yield Problem(where, target.problem, _sendable(target.key))
     elif not _is_text(target.key):
         yield Problem(where, "has a name that is not valid UTF-8")
-    elif target.members is not None:
-        yield from _of_archive(target, target.members)
     elif not target.is_lines:
         yield Document(target.key, where, path=target.path)
     else:
@@ -324,41 +284,6 @@ def _entries_of(target: Target) -> Iterator[Entry]:
                 yield from _lines(file, where)
         except OSError as error:
             yield Problem(where, f"cannot be read ({error.strerror})", target.key)
-
-
-def _of_archive(target: Target, found: Sequence[tuple[Member, Rule | None]]) -> Iterator[Entry]:
-    """Yield an entry for each file of an archive. If the archive breaks off, the files that are left are problems."""
-    wanted = {member for member, rule in found if rule is None}
-    done = 0
-    why = "is no longer in the archive"
-    if not found:
-        yield Problem(str(target.path), "holds no files", target.key)
-    try:
-        for member, data in archives.contents(target.path, lambda one: one in wanted):
-            if done < len(found):
-                yield _entry_of_member(target, member, found[done][1], data)
-                done += 1
-    except ArchiveRefused as refused:
-        why = refused.why
-    except OSError as error:
-        why = f"cannot be read ({error.strerror})"
-    for member, rule in found[done:]:
-        yield _entry_of_member(target, member, rule, None, why)
-
-
-def _entry_of_member(
-    target: Target, member: Member, rule: Rule | None, data: bytes | None, why: str = ""
-) -> Entry:
-    where, key = f"{target.path}/{member.name}", f"{target.key}/{member.name}"
-    if member.why:
-        return Problem(where, member.why, _sendable(key))
-    if rule is not None:
-        return Skipped(where, _sendable(key), rule)
-    if not _is_text(key):
-        return Problem(where, "has a name that is not valid UTF-8")
-    if data is None:
-        return Problem(where, why or "cannot be read", key)
-    return Document(key, where, data=data)
 
 
 def _holds_documents(path: Path) -> bool:

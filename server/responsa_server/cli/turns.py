@@ -15,12 +15,12 @@ from typing import Annotated
 
 import typer
 
-from responsa.chat.v1 import agent_pb2, chat_service_pb2, excerpt_pb2, turn_pb2
+from responsa.chat.v1 import agent_pb2, chat_service_pb2, turn_pb2
 from responsa_client import Responsa, TurnStream
 from responsa_client.errors import InvalidRequest, NotFound, ResponsaError
 from responsa_client.following import Notice
 from responsa_client.results import outcome, turn_error
-from responsa_server.cli import completion, excerpts
+from responsa_server.cli import excerpts
 from responsa_server.cli.labels import FilterOption
 from responsa_server.cli.output import (
     EXIT_CANCELLED,
@@ -96,7 +96,6 @@ ConversationOption = Annotated[
         "--conversation",
         "-c",
         help="Continue this conversation, as conversations/{uuid} or as the UUID alone. Default: a new conversation.",
-        autocompletion=completion.conversations,
     ),
 ]
 CollectionsOption = Annotated[
@@ -104,14 +103,12 @@ CollectionsOption = Annotated[
     typer.Option(
         "--collection",
         help="Answer from this collection; repeatable. Default: all collections that you may read.",
-        autocompletion=completion.collections,
     ),
 ]
 AgentOption = Annotated[
     str,
     typer.Option(
         help="The id of the agent that answers. Default: the server's default agent.",
-        autocompletion=completion.agents,
     ),
 ]
 ParametersOption = Annotated[
@@ -395,13 +392,13 @@ class TurnPrinter:
     With `json`, each event is printed as a line when it arrives. Without `json`, the progress is shown on a terminal,
     and the result is printed at the end; then the agent and model, each fallback, and the cost are printed on stderr.
 
-    conversation: the turn's conversation; "" until the turn's first event has arrived. further: the further passages of the answer that were not printed whole. more: whether they are printed whole.
+    conversation: the turn's conversation; "" until the turn's first event has arrived. more: whether the further passages are printed whole.
     """
 
     def __init__(self, *, json: bool, begin: str, more: bool = False) -> None:
         self._json = json
         self._more = more
-        self.further: Sequence[excerpt_pb2.Excerpt] = ()
+        self._further = False
         self._live = LiveAnswer(wanted=not json, begin=begin)
         self._agent_version = ""
         # The seq of the last event that was printed completely. If Ctrl-C interrupts the printing of an event, that
@@ -419,10 +416,6 @@ class TurnPrinter:
         """Show a notice. Pass this method to the client as `on_notice`."""
         self._live.notice(notice)
 
-    def say(self, step: str) -> None:
-        """Show what the command does instead of the turn's steps and notices. Any thread may call this method."""
-        self._live.say(step)
-
     def follow(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> int:
         """Print the turn to its end, and return the exit code.
 
@@ -434,10 +427,7 @@ class TurnPrinter:
         except KeyboardInterrupt:
             print_error(self.left(stream, cancel_on_disconnect=cancel_on_disconnect))
             raise typer.Exit(EXIT_INTERRUPTED) from None
-        code = self.end(terminal)
-        if self.further:
-            print_error(f"`responsa resume {stream.turn} --more` prints them whole.")
-        return code
+        return self.finish(terminal, stream.turn)
 
     def watch(self, stream: TurnStream) -> turn_pb2.TurnEvent:
         """Print the turn's events as they arrive, and return the terminal event."""
@@ -470,17 +460,18 @@ class TurnPrinter:
             line = tool_line(began.tool_call, event.tool_result, max(0.0, took.total_seconds()))
             self._live.print_error(line)
 
-    def end(self, terminal: turn_pb2.TurnEvent, *, stopped: bool = False) -> int:
-        """Print the result of the turn, and return the exit code. stopped: whether this command has cancelled the turn."""
+    def finish(self, terminal: turn_pb2.TurnEvent, turn: str) -> int:
+        """Print the result of the turn, and return the exit code."""
         if not self._json:
             self._print_end(terminal)
             for sentence in remarks(outcome(terminal), self._agent_version):
                 print_error(sentence)
+            if self._further:
+                print_error(f"`responsa resume {turn} --more` prints them whole.")
         error = turn_error(terminal)
         if error is None:
             return 0
-        by_owner = terminal.cancelled.by == turn_pb2.CANCEL_CAUSE_OWNER
-        sentence = "The answer was stopped." if stopped and by_owner else sentence_of(error)
+        sentence = sentence_of(error)
         said = any(one in sentence.casefold() for one in ("ask again", "try again"))
         print_error(sentence + (" Ask again." if terminal.failed.retriable and not said else ""))
         return EXIT_CANCELLED if terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
@@ -509,7 +500,7 @@ class TurnPrinter:
         if self._more:
             excerpts.print_cards(answer.more_excerpts, len(answer.excerpts) + 1)
         elif answer.more_excerpts:
-            self.further = answer.more_excerpts
+            self._further = True
             print_text(f"\nMore passages\n{excerpts.glances(answer.more_excerpts)}")
 
     def left(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> str:

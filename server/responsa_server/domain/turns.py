@@ -488,6 +488,12 @@ class TurnStore(Protocol):
     of its user's quota with what it has used.
     """
 
+    def gather(self, window: Callable[[], float]) -> None:
+        """Let questions that arrive, and turns that end, wait for others to share their transaction. window: the minimum time in seconds between the starts of two such
+        transactions, asked before each; 0 if this is not called.
+        """
+        ...
+
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
         """Write a turn with its first event in one transaction. If the question names no conversation, the transaction
         also creates one.

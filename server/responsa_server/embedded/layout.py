@@ -253,6 +253,11 @@ class Layout:
         return self.run / "gateway.sock"
 
     @property
+    def restart_socket(self) -> Path:
+        """The socket on which `responsa up` takes the requests of `responsa restart`."""
+        return self.run / "restart.sock"
+
+    @property
     def envoy_admin_socket(self) -> Path:
         """The socket of Envoy's admin interface, which `EmbeddedEnvoy.ready` queries."""
         return self.run / "envoy-admin.sock"

@@ -7,7 +7,6 @@ uses only one of its files.
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Final, Protocol
 
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.machine import visible
 from responsa_server.embedded.part import HEALTH, ManagedProcess, StopStep, http_get
 from responsa_server.embedded.spawn import installed, spawn
 
@@ -75,7 +75,7 @@ class EmbeddedLlama(ManagedProcess):
 
     def _argv(self) -> list[str]:
         one = self._settings
-        threads = one.threads or max(1, (os.cpu_count() or 2) - 1)
+        threads = one.threads or max(1, visible().cpus - 1)
         return [
             *(sys.executable, "-m", "responsa_server.embedded.llama_child"),
             *(str(weights()), str(self.socket), str(threads), str(one.window), str(one.concurrent)),

@@ -289,11 +289,9 @@ class ServerProcess(ManagedProcess):
     """One of our own programs. `argv` starts it, and `env` is its whole environment. When it is ready, it answers `GET /health` with 200 on
     the unix socket `health`. It reads stdin to the end before it uses other parts, so `preload` can start it before them. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has
     CLOSING_SECONDS to close everything else. (After a SIGTERM, the program would first wait until Envoy notices the shutdown. SIGINT is used
-    because Envoy has already been stopped.)
+    because Envoy has already been stopped.) `leave` sends SIGTERM, while Envoy runs.
     """
 
-    name = "The server"
-    log_name = "server.log"
     # The first start after an installation compiles all modules and builds the embedding model's file. That takes 15 s on two free cores, and has taken
     # more than 60 s on busy ones.
     start_timeout = 240.0
@@ -306,8 +304,15 @@ class ServerProcess(ManagedProcess):
         health: Path,
         *,
         drain_seconds: float,
+        notice_seconds: float = 0.0,
+        name: str = "The server",
+        log_name: str = "server.log",
     ) -> None:
         super().__init__(layout)
+        self.name = name
+        self.log_name = log_name
+        self.leaving_seconds = notice_seconds + drain_seconds + CLOSING_SECONDS
+        """The maximum number of seconds from `leave` to the end of the process."""
         self.stop_steps = (
             StopStep(signal.SIGINT, drain_seconds + CLOSING_SECONDS),
             StopStep(signal.SIGKILL, 0.5),
@@ -336,6 +341,11 @@ class ServerProcess(ManagedProcess):
         if self._held is not None:
             os.close(self._held)
             self._held = None
+
+    def leave(self) -> None:
+        """Let the process send its clients elsewhere, finish its work and end. Returns at once."""
+        if self.process is not None and self.alive():
+            self.process.terminate()
 
     def ready(self) -> bool:
         """Whether the process runs and reports that it serves."""

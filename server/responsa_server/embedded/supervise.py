@@ -22,16 +22,18 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import psutil
 
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
 from responsa_server.embedded.files import PlaceLock, free_space
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import NO_ROOM, Errand, ManagedProcess, exit_text
+from responsa_server.embedded.part import NO_ROOM, Errand, ManagedProcess, ServerProcess, exit_text
+from responsa_server.embedded.restarting import Requests, RestartFailed
 from responsa_server.embedded.spawn import adopt_orphans, die_with_parent
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -62,7 +64,10 @@ class RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A part and its hook `on_ready`.
+    """A part, its hook `on_ready`, and its twin.
+
+    twin: the part that replaces `part` at a restart, and that `part` replaces at the next one; None if a restart leaves the part alone. alongside: whether the
+    part starts together with the part before it, not after it.
 
     The hook runs once, in the supervisor, when the part is ready for the first time, before the next part is started. (For example, the
     migrations run after PostgreSQL is ready.) If the hook raises EmbeddedError, all parts stop, and the supervisor reports the
@@ -71,6 +76,20 @@ class Child:
 
     part: ManagedProcess
     on_ready: Callable[[], None] | None = None
+    twin: ServerProcess | None = None
+    alongside: bool = False
+
+
+class Routing(Protocol):
+    """Who sends calls to the parts that have twins."""
+
+    def send_to(self, parts: Sequence[ManagedProcess]) -> None:
+        """From now on, send new calls to these parts alone. Raises EmbeddedError."""
+        ...
+
+    def reaches(self, part: ManagedProcess) -> bool:
+        """Whether calls are sent to this part, or need not be."""
+        ...
 
 
 def check_disk(path: Path, least: int = LEAST_FREE) -> None:
@@ -158,9 +177,14 @@ class _Stopped(BaseException):
     """A stop signal came while a hook ran. This is not a subclass of Exception, so that no hook handles it as an error."""
 
 
+class _GaveUp(EmbeddedError):
+    """A needed part ended again and again, so everything must stop."""
+
+
 @dataclass(slots=True)
 class _Watched:
     child: Child
+    part: ManagedProcess
     prepared: bool = False
     started_before: bool = False
     spawned_at: float = 0.0
@@ -168,16 +192,12 @@ class _Watched:
     restart_at: float | None = None
     listener: _Listener | None = None
 
-    @property
-    def part(self) -> ManagedProcess:
-        return self.child.part
-
 
 class Supervisor:
     """Starts `children` in order and runs them until SIGINT, SIGTERM or SIGHUP. A second signal stops them faster.
 
     When all parts are ready, `errand` begins. `on_ready` runs once when it has ended; for example, it can print the URL. `say` receives one line for each
-    event that the user should know; by default it writes the line to stderr.
+    event that the user should know; by default it writes the line to stderr. routing: needed if a part has a twin.
     """
 
     def __init__(
@@ -187,13 +207,17 @@ class Supervisor:
         *,
         on_ready: Callable[[], None] | None = None,
         errand: Errand | None = None,
+        routing: Routing | None = None,
         say: Callable[[str], None] | None = None,
         policy: RestartPolicy | None = None,
     ) -> None:
         self._layout = layout
-        self._watched = [_Watched(child) for child in children]
+        self._watched = [_Watched(child, child.part) for child in children]
+        self._beside: list[ManagedProcess] = []
+        """The parts that a restart has started and not yet let in, or is stopping."""
         self._on_ready = on_ready
         self._errand = errand
+        self._routing = routing
         self._say = _never_failing(say or _to_stderr)
         self._policy = policy or RestartPolicy()
 
@@ -285,46 +309,120 @@ class Supervisor:
     def _run(self) -> int:
         for watched in self._watched:
             watched.part.preload()
+        starting: list[_Watched] = []
         for watched in self._watched:
+            if not watched.child.alongside:
+                self._until_prepared(starting)
+                starting = []
             if self._stopping():
                 return 0
-            self._first_start(watched)
+            watched.spawned_at = time.monotonic()
+            watched.part.launch()
+            starting.append(watched)
+        self._until_prepared(starting)
         if self._stopping():
             return 0
         if self._errand is not None:
             self._errand.launch()
         if self._errand is None or self._errand.process is None:
             self._all_ready()
-        while not self._stopping():
-            self._tick()
-            self._wait(STARTING_TICK if self._busy() else TICK)
+        requests = Requests(self._layout.restart_socket)
+        try:
+            while not self._stopping():
+                self._tick()
+                with requests.next() as tell:
+                    if tell is not None:
+                        self._restart(tell)
+                self._wait(STARTING_TICK if self._busy() else TICK)
+        finally:
+            requests.close()
         return 0
 
-    def _first_start(self, watched: _Watched) -> None:
-        part = watched.part
-        watched.spawned_at = time.monotonic()
-        part.launch()
-        while not part.ready():
-            if self._stopping():
-                return
-            part.check_starting(watched.spawned_at + part.start_timeout)
+    def _until_prepared(self, starting: Sequence[_Watched]) -> None:
+        """Waits for parts that were launched for the first time. Returns early if a stop signal comes."""
+        while waiting := [watched for watched in starting if not watched.started_before]:
+            for watched in waiting:
+                if self._stopping():
+                    return
+                part = watched.part
+                if part.ready():
+                    self._prepare(watched)
+                else:
+                    part.check_starting(watched.spawned_at + part.start_timeout)
             for other in self._watched:
                 if other.started_before:
                     self._attend(other)
             self._wait(STARTING_TICK)
-        self._prepare(watched)
+
+    def _restart(self, tell: Callable[[str], None]) -> None:
+        """Replaces the parts that have twins, one after the other. Each is stopped when its twin takes calls. Raises RestartFailed if a twin does not."""
+        for watched in self._watched:
+            if watched.child.twin is not None and not self._stopping():
+                self._replace(watched, watched.child.twin)
+                line = f"{watched.part.name} was replaced."
+                self._say(line)
+                tell(line)
+
+    def _replace(self, watched: _Watched, twin: ServerProcess) -> None:
+        old, deadline = watched.part, time.monotonic() + twin.start_timeout
+        assert isinstance(old, ServerProcess), "a part that has a twin"
+        routing = self._routing
+        assert routing is not None, "the caller of a part that has a twin"
+        others = [other.part for other in self._watched if other.child.twin is not None]
+        spawned_at = time.monotonic()
+        self._beside = [twin]
+        try:
+            twin.launch()
+            self._until(twin.ready, lambda: twin.check_starting(deadline))
+            routing.send_to([*others, twin])
+            self._until(lambda: routing.reaches(twin), lambda: twin.check_starting(deadline))
+        except _GaveUp:
+            raise
+        except EmbeddedError as error:
+            self._remove(twin)
+            routing.send_to(others)
+            raise RestartFailed(f"{twin.name} was not replaced: {error.message}", error.remedy) from error
+        if watched.listener is not None:
+            watched.listener.over.set()
+        watched.child = replace(watched.child, twin=old)
+        watched.part, watched.spawned_at, watched.restart_at, watched.failures = twin, spawned_at, None, 0
+        self._listen(watched)
+        self._beside = [old]
+        routing.send_to([twin if part is old else part for part in others])
+        old.leave()
+        deadline = time.monotonic() + old.leaving_seconds
+        self._until(lambda: not old.alive() or time.monotonic() > deadline)
+        self._remove(old)
+
+    def _remove(self, part: ManagedProcess) -> None:
+        """Ends a part that a restart has started or replaced, with the processes that it leaves."""
+        part.stop(urgent=lambda: True)
+        self._beside = []
+        self._kill_orphans()
+
+    def _until(self, condition: Callable[[], bool], check: Callable[[], None] = lambda: None) -> None:
+        """Waits for a condition while the parts are watched. `check` may raise. Raises _Stopped if a stop signal comes."""
+        while not condition():
+            if self._stopping():
+                raise _Stopped
+            check()
+            self._tick()
+            self._wait(STARTING_TICK)
 
     def _prepare(self, watched: _Watched) -> None:
         watched.part.prepare()
-        watched.prepared = True
-        watched.listener = _Listener(watched.part, self._policy.silence)
-        watched.listener.start()
+        self._listen(watched)
         first = not watched.started_before
         watched.started_before = True
         if not first:
             self._say(f"{watched.part.name} runs again.")
         elif watched.child.on_ready is not None:
             self._hook(watched.child.on_ready)
+
+    def _listen(self, watched: _Watched) -> None:
+        watched.prepared = True
+        watched.listener = _Listener(watched.part, self._policy.silence)
+        watched.listener.start()
 
     def _hook(self, hook: Callable[[], None]) -> None:
         """Runs a hook. A stop signal may interrupt it."""
@@ -356,7 +454,7 @@ class Supervisor:
     def _parts(self) -> Sequence[ManagedProcess]:
         """The parts in the order of their starts."""
         errand = [] if self._errand is None else [self._errand]
-        return [*(watched.part for watched in self._watched), *errand]
+        return [*(watched.part for watched in self._watched), *self._beside, *errand]
 
     def _busy(self) -> bool:
         return any(not watched.prepared and watched.restart_at is None for watched in self._watched)
@@ -400,7 +498,7 @@ class Supervisor:
             self._say(str(part.death("while running")))
             return
         if part.needed and watched.failures >= self._policy.most_failures:
-            raise EmbeddedError(
+            raise _GaveUp(
                 f"{part.name} ended {watched.failures} times in a row ({exit_text(code)}), so everything was stopped",
                 f"see {part.log}",
             )

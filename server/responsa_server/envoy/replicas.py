@@ -22,8 +22,7 @@ from responsa_server.envoy.templates import Tree
 
 SERVER = "server"
 GATEWAY = "gateway"
-OWN = "up"
-"""The name of the server that `responsa up` itself runs."""
+_OWN = re.compile(r"up(-[0-9]+b?)?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LIST = "replicas.json"
 
@@ -49,6 +48,16 @@ class Replica:
             raise ReplicaError(f"{self.grpc} cannot be both the gRPC and the HTTP address")
 
 
+def own_name(number: int, *, twin: bool) -> str:
+    """The name of a server that `responsa up` runs. number: from 1 on. twin: whether it is the second of the two that replace each other at restarts."""
+    return f"up-{number}{'b' if twin else ''}"
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is one that `responsa up` gives. In earlier releases, `up` was the only one."""
+    return _OWN.fullmatch(name) is not None
+
+
 class Replicas:
     """The replicas in `folder`. The folder is created when the first replica is added. Several processes may edit the list at the same time."""
 
@@ -56,7 +65,7 @@ class Replicas:
         self.folder = folder
 
     def all(self) -> Sequence[Replica]:
-        """All replicas in the order in which they were added; the replica of `responsa up` comes first.
+        """All replicas in the order in which they were added; those of `responsa up` come first.
 
         Raises:
             ReplicaError: the list cannot be read.
@@ -88,10 +97,10 @@ class Replicas:
                     )
             replicas.append(replica)
 
-    def put(self, replica: Replica) -> None:
-        """Put a replica first in the list, in place of any replica with the same name."""
+    def put_own(self, own: Sequence[Replica]) -> None:
+        """Put the replicas of `responsa up` first in the list, in place of its earlier ones."""
         with self._edited() as replicas:
-            replicas[:] = [replica, *(other for other in replicas if other.name != replica.name)]
+            replicas[:] = [*own, *(other for other in replicas if not is_own(other.name))]
 
     def remove(self, name: str) -> None:
         """Remove a replica from the rotation. Its running calls continue.

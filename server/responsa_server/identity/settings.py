@@ -390,5 +390,5 @@ class LimitSettings(BaseModel, extra="forbid"):
         default=4,
         ge=2,
         le=1000,
-        description="While Redis cannot be reached, each process divides its limits on calls, uploads, streams and sockets by this value. Each process then counts on its own, so the value should be at least the number of servers. Meanwhile, messages are counted in PostgreSQL, and half of `messages_per_minute` is allowed.",
+        description="While Redis cannot be reached, each process divides its limits on calls, uploads, streams and sockets by this value. Each process then counts on its own, so the value should be at least the number of servers; `responsa up` raises it to the number of its own. Meanwhile, messages are counted in PostgreSQL, and half of `messages_per_minute` is allowed.",
     )

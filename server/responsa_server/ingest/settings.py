@@ -41,6 +41,10 @@ class IngestionSettings(BaseModel, extra="forbid"):
         le=64,
         description="The maximum number of documents that are parsed and embedded at the same time. In addition, the server may ingest up to the same number of small documents (at most 1 MiB each) of users who have no other document in progress, and one small document of a tenant that has none in progress.",
     )
+    own_process: bool | None = Field(
+        default=None,
+        description="Whether `responsa up` ingests documents in a process of its own, so that this does not slow down answers. Empty: from four cores on.",
+    )
     max_losses: int = Field(
         default=1,
         ge=0,

@@ -60,7 +60,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         default=0,
         ge=0,
         le=64,
-        description="The number of threads of the embedding model that runs in the server, and of a reranking model in a folder. 0 means one thread per core.",
+        description="The number of threads of the embedding model that runs in the server, and of a reranking model in a folder. 0 means one thread per core; `responsa up` divides the cores among its processes.",
     )
 
     reranker: str = Field(

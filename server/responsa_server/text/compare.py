@@ -1,15 +1,15 @@
 """Compares two texts by lines, in bounded time and memory.
 
 The method is the patience difference: lines that occur once in each text, in the same order, are anchors, and the texts between two anchors are compared in
-the same way. Texts without anchors are compared by the greedy algorithm of Myers ("An O(ND) Difference Algorithm", 1986) up to a number of differences.
-Where both give up, the lines count as replaced: the comparison is then coarse, and never wrong.
+the same way. Short stretches without anchors are compared by difflib. Long ones count as replaced: the comparison is then coarse, and never wrong.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from enum import StrEnum
 from itertools import accumulate
 from typing import Final
@@ -24,9 +24,8 @@ MAX_HUNKS: Final = 500
 """The maximum number of hunks of a comparison."""
 
 _BLOCK: Final = 1024 * 1024
-_MAX_DIFFERENCES: Final = 200
-# The number of steps of both methods together, for all parts of the texts. A step takes one or two microseconds.
-_MAX_STEPS: Final = 1_000_000
+_MAX_STRETCH: Final = 256
+"""The maximum number of lines of a text that difflib compares, because its time grows with their square."""
 
 
 class HunkKind(StrEnum):
@@ -167,7 +166,6 @@ class _Pairs:
         numbers: dict[bytes, int] = {}
         self._base = [numbers.setdefault(line, len(numbers)) for line in base]
         self._other = [numbers.setdefault(line, len(numbers)) for line in other]
-        self._steps = 0
 
     def matches(self) -> Sequence[_Match]:
         """The matches in order."""
@@ -178,18 +176,18 @@ class _Pairs:
             start, end = self._trimmed(first, last, other_first, other_last)
             found += [(first, other_first, start), (last - end, other_last - end, end)]
             part = (first + start, last - end, other_first + start, other_last - end)
-            if part[0] == part[1] or part[2] == part[3] or self._steps >= _MAX_STEPS:
+            if part[0] == part[1] or part[2] == part[3]:
                 continue
             anchors = self._anchors(part)
             if not anchors:
-                found += self._greedy(part)
+                found += self._stretch(part)
                 continue
             at = (part[0], part[2])
             for anchor in anchors:
                 parts.append((at[0], anchor[0] + 1, at[1], anchor[1] + 1))
                 at = (anchor[0] + 1, anchor[1] + 1)
             parts.append((at[0], part[1], at[1], part[3]))
-        return sorted(one for one in found if one[2])
+        return sorted(match for match in found if match[2])
 
     def _trimmed(self, first: int, last: int, other_first: int, other_last: int) -> tuple[int, int]:
         """The number of equal lines at the beginning and at the end of a part."""
@@ -200,12 +198,10 @@ class _Pairs:
         end = 0
         while end < most - start and self._base[last - 1 - end] == self._other[other_last - 1 - end]:
             end += 1
-        self._steps += start + end
         return start, end
 
     def _anchors(self, part: _Part) -> Sequence[tuple[int, int]]:
         """The lines that occur once on each side of a part: as many as are in the same order on both sides."""
-        self._steps += part[1] - part[0] + part[3] - part[2]
         once = self._once(self._base, part[0], part[1])
         other_once = self._once(self._other, part[2], part[3])
         pairs = [(i, other_once[line]) for line, i in once.items() if line in other_once]
@@ -235,53 +231,11 @@ class _Pairs:
             found[lines[i]] = -1 if lines[i] in found else i
         return {line: i for line, i in found.items() if i >= 0}
 
-    def _greedy(self, part: _Part) -> Iterator[_Match]:
-        """The matches of a part that has no anchors; none if it has too many differences."""
+    def _stretch(self, part: _Part) -> Iterator[_Match]:
+        """The matches of a part that has no anchors; none if it is long."""
         first, last, other_first, other_last = part
-        rows, columns = last - first, other_last - other_first
-        # For each number of differences: how far each diagonal (x - y) was reached.
-        levels: list[dict[int, int]] = []
-        for differences in range(min(rows + columns, _MAX_DIFFERENCES) + 1):
-            level: dict[int, int] = {}
-            for diagonal in range(-differences, differences + 1, 2):
-                entered = _entered(levels[-1], diagonal, rows, columns) if levels else (0, 0)
-                if entered is None:
-                    continue
-                begun = x = entered[0]
-                y = x - diagonal
-                while x < rows and y < columns and self._base[first + x] == self._other[other_first + y]:
-                    x, y = x + 1, y + 1
-                level[diagonal] = x
-                self._steps += x - begun + 1
-                if x == rows and y == columns:
-                    for i, j, count in _traced([*levels, level], rows, columns):
-                        yield first + i, other_first + j, count
-                    return
-            levels.append(level)
-            if self._steps >= _MAX_STEPS:
-                return
-
-
-def _entered(reached: Mapping[int, int], diagonal: int, rows: int, columns: int) -> tuple[int, int] | None:
-    """The furthest x at which one more difference enters a diagonal, and the diagonal from which it comes; None if it cannot be entered."""
-    found: tuple[int, int] | None = None
-    above = reached.get(diagonal + 1)
-    if above is not None and above - diagonal <= columns:
-        found = (above, diagonal + 1)
-    left = reached.get(diagonal - 1)
-    if left is not None and left < rows and (found is None or left >= found[0]):
-        found = (left + 1, diagonal - 1)
-    return found
-
-
-def _traced(levels: Sequence[Mapping[int, int]], rows: int, columns: int) -> Iterator[_Match]:
-    """The matches on the path to the end of a part, the last one first."""
-    x, diagonal = rows, rows - columns
-    for differences in range(len(levels) - 1, -1, -1):
-        entered = _entered(levels[differences - 1], diagonal, rows, columns) if differences else (0, 0)
-        assert entered is not None, "the path to the end must have entered this diagonal"
-        if x > entered[0]:
-            yield entered[0], entered[0] - diagonal, x - entered[0]
-        if differences:
-            diagonal = entered[1]
-            x = levels[differences - 1][diagonal]
+        if max(last - first, other_last - other_first) > _MAX_STRETCH:
+            return
+        lines, others = self._base[first:last], self._other[other_first:other_last]
+        for match in SequenceMatcher(None, lines, others).get_matching_blocks():
+            yield first + match.a, other_first + match.b, match.size

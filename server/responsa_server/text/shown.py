@@ -181,17 +181,6 @@ def _shown_as_it_is(text: str) -> bool:
     return text.count("**") % 2 == 0 and text.count("`") % 2 == 0
 
 
-def shown_item(text: str, origin: QuoteOrigin) -> str:
-    """A list item, with `- ` or its number; '' if nothing is visible."""
-    text = _readable(text)
-    if not _is_parsed(text, origin):
-        words = _plain_lines(text)
-        return f"- {words}" if words else ""
-    if not _MARKER.match(text):
-        return shown_prose(text, origin)  # a later part of a long item
-    return _blocks(_tree(_dedented(text, origin.indent))).strip("\n")
-
-
 def shown_code(text: str, origin: QuoteOrigin) -> str:
     """A block of code in a fence, with its language if the document names it; '' if there is no code in it."""
     text = _readable(text)

@@ -211,9 +211,8 @@ def endpoint_of(
     auth: Auth | None,
     allow_private: Sequence[str],
     effect: Effect,
-    key: str = "url",
 ) -> Endpoint:
-    """Return the endpoint of a declaration. key: the declaration's key with the URL. Raises ToolUnfit."""
+    """Return the endpoint of a declaration. Raises ToolUnfit."""
     return Endpoint(
         parts.connector,
         url,
@@ -221,25 +220,24 @@ def endpoint_of(
         credential=credential_of(auth, declaration, parts),
         effect=effect,
         most=declaration.max_bytes,
-        key=key,
     )
 
 
-def reach_of(url: str, allow_private: Sequence[str], credential: Credential, key: str = "url") -> Reach:
-    """Return what a declaration may reach: the origin of its URL. key: the declaration's key with the URL. Raises ToolUnfit, also if no call could reach the address."""
+def reach_of(url: str, allow_private: Sequence[str], credential: Credential) -> Reach:
+    """Return what a declaration may reach: the origin of its URL. Raises ToolUnfit, also if no call could reach the address."""
     try:
         origin = origin_of(url)
         allowed = read_allowed(allow_private)
     except OutboundError as error:
-        raise ToolUnfit(str(error), (key,)) from error
-    _check_address(origin, allowed, key)
+        raise ToolUnfit(str(error), ("url",)) from error
+    _check_address(origin, allowed)
     if credential.headers and origin.scheme == "http" and not allow_private:
         message = "a secret needs an https address, unless the host is named in allow_private"
-        raise ToolUnfit(message, (key,))
+        raise ToolUnfit(message, ("url",))
     return Reach(frozenset([origin]), allowed)
 
 
-def _check_address(origin: UrlOrigin, allowed: Allowed, key: str) -> None:
+def _check_address(origin: UrlOrigin, allowed: Allowed) -> None:
     """Raises ToolUnfit if the address in a URL is one that the rules refuse, so that the calls would be refused. The addresses of names are checked with each call."""
     host = "127.0.0.1" if origin.host == "localhost" else origin.host
     try:
@@ -248,10 +246,10 @@ def _check_address(origin: UrlOrigin, allowed: Allowed, key: str) -> None:
         return
     if is_never(address):
         message = f"calls to {origin.host} are never allowed: it is a link-local, multicast or metadata address; name another host"
-        raise ToolUnfit(message, (key,))
+        raise ToolUnfit(message, ("url",))
     if not allowed.may_reach(origin.host, address):
         message = f'calls to {origin.host} would be refused, because its address is not public; if it is the organisation\'s own, write allow_private = ["{origin.host}"]'
-        raise ToolUnfit(message, (key,))
+        raise ToolUnfit(message, ("url",))
 
 
 class Endpoint:
@@ -266,11 +264,10 @@ class Endpoint:
         credential: Credential = _ANYBODY,
         effect: Effect,
         most: int,
-        key: str = "url",
     ) -> None:
-        """url: any URL of the origin that calls may go to. most: the largest response, in bytes. key: the declaration's key with the URL. Raises ToolUnfit."""
+        """url: any URL of the origin that calls may go to. most: the largest response, in bytes. Raises ToolUnfit."""
         self._connector = connector
-        self._reach = reach_of(url, allow_private, credential, key)
+        self._reach = reach_of(url, allow_private, credential)
         self._credential = credential
         self._effect = effect
         self._most = most

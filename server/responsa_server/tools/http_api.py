@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, cast
 from urllib.parse import quote, urlencode
 
 from pydantic import Field
@@ -142,12 +142,6 @@ class Request:
         return Outgoing(self.method, url, headers, json.dumps(value, ensure_ascii=False).encode())
 
 
-class Fills(Protocol):
-    """Makes requests of arguments."""
-
-    def fill(self, arguments: Mapping[str, object]) -> Outgoing: ...
-
-
 class HttpApiTool:
     """Implements `Tool`. Responses with a status of 2xx are results; redirects are not followed."""
 
@@ -155,7 +149,7 @@ class HttpApiTool:
         self,
         card: ToolCard,
         endpoint: Endpoint,
-        request: Fills,
+        request: Request,
         *,
         effect: Effect,
         timeout_seconds: float,

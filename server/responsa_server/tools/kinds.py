@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from responsa_server.domain.answers import EvidenceSource
-from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, Effect, SecretPlace, Tool, ToolUnfit
 from responsa_server.outbound.connector import Connector
 
@@ -35,14 +34,12 @@ class ToolParts:
     """The parts that tools are made of.
 
     evidence: the search in the documents, or None. clock: the current time, with its zone. secret: reads a secret; raises ToolUnfit if it is missing or empty.
-    subject: the subject of a user, or ""; None if the server has no users.
     connector: makes all connections to declared hosts. read_html: reads the text of an HTML page, as an uploaded page is read; it raises ValueError. None: pages stay as they are.
     """
 
     evidence: EvidenceSource | None = None
     clock: Callable[[], datetime] = now
     secret: Callable[[SecretPlace], str] = _no_secret
-    subject: Callable[[Principal], Awaitable[str]] | None = None
     connector: Connector = field(default_factory=Connector)
     read_html: Callable[[bytes], Awaitable[str]] | None = None
 

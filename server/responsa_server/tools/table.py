@@ -12,8 +12,6 @@ from responsa_server.tools import (
     knowledge_search,
     langchain,
     mcp,
-    openapi,
-    sql_query,
     web_search,
 )
 from responsa_server.tools.kinds import ToolKind
@@ -22,9 +20,7 @@ KINDS: Final[Mapping[str, ToolKind]] = {
     "calculator": calculator.KIND,
     "time": clock.KIND,
     "knowledge_search": knowledge_search.KIND,
-    "sql_query": sql_query.KIND,
     "http_api": http_api.KIND,
-    "openapi": openapi.KIND,
     "web_search": web_search.KIND,
     "mcp": mcp.KIND,
     "langchain": langchain.KIND,

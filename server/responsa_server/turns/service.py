@@ -92,6 +92,7 @@ class Turns:
         self._process = process or runtime.new_id()
         self._hub = Hub(self._process, relay, runtime.options.poll_seconds, loop_time)
         self._writer = LogWriter(store, runtime)
+        store.gather(self._writer.window)
         self._claiming = Claiming(
             WorkerParts(store, conversations, self._hub, self._writer, runtime), agents, relay
         )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from rich.console import Console
 
 from responsa.chat.v1 import excerpt_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_server.cli.excerpts import glances, introduction, print_cards
-from responsa_server.cli.markdown import rendered
 
 
 def excerpt(markdown: str, sentence: str = "", **fields: object) -> excerpt_pb2.Excerpt:
@@ -117,34 +113,3 @@ def test_further_passages_are_a_line_each() -> None:
     first, second = lines.splitlines()
     assert first == '- Trips: "Low water."'
     assert len(second) < 150
-
-
-def bold(markdown: str, sentence: str) -> tuple[str, str]:
-    """The rendered text, and the part of it that is bold."""
-    start = markdown.index(sentence)
-    console = Console(file=io.StringIO(), width=40, force_terminal=True)
-    lines = rendered(markdown, console, indent=2, mark=(start, start + len(sentence)))
-    assert lines is not None
-    # Without a mark, the header of a table and the bullets of a list are bold, too.
-    plain = rendered(markdown, console, indent=2)
-    assert plain is not None
-    heavy, usual = (
-        [one.text for one in found if one.style is not None and one.style.bold] for found in (lines, plain)
-    )
-    return "".join(line.text for line in lines), "".join(heavy).replace("".join(usual), "", 1)
-
-
-@pytest.mark.parametrize(
-    ("markdown", "sentence", "text", "heavy"),
-    [
-        ("One. Two *is* it. Three.", "Two *is* it.", "  One. Two is it. Three.\n", "Two is it."),
-        ("- one\n- two", "- two", "   • one\n   • two\n", "two"),
-        ("| a | b |\n|---|---|\n| 1 | 2 |", "| 1 | 2 |", "   a  b\n   ────\n   1  2\n", "12"),
-        ("```\nmake up\nmake down\n```", "make down", "  make up\n  make down\n", "make down"),
-        ("\u1dc0One. Two.", "Two.", "  \u1dc0One. Two.\n", "Two."),
-        # The address of a link is only shown behind the link, so the mark in it is lost, and nothing else.
-        ("[One](http://a.example/two).", "two", "  One (http://a.example/two).\n", ""),
-    ],
-)  # fmt: skip
-def test_the_sentence_is_bold_on_a_terminal(markdown: str, sentence: str, text: str, heavy: str) -> None:
-    assert bold(markdown, sentence) == (text, heavy)

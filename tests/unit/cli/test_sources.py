@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.cli import archives
+from responsa_server.cli import sources
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.sources import Document, Problem, Rule, Skipped, entries, find, keys
 
@@ -15,7 +15,7 @@ SUFFIXES = (".md", ".json", ".jsonl")
 
 
 def test_every_file_has_a_rule_or_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 100)
+    monkeypatch.setattr(sources, "MAX_DOCUMENT_BYTES", 100)
     folder = tmp_path / "guide"
     (folder / ".git").mkdir(parents=True)
     for name, text in {
@@ -53,7 +53,7 @@ def test_every_file_has_a_rule_or_is_taken(tmp_path: Path, monkeypatch: pytest.M
         "guide/.hidden.md": Rule.HIDDEN,
         "guide/a.md": None,
         "guide/big.md": Rule.TOO_LARGE,
-        "guide/broken.zip": "problem",
+        "guide/broken.zip": Rule.UNSUPPORTED_SUFFIX,
         "guide/data.jsonl": None,
         "guide/empty.jsonl": Rule.EMPTY,
         "guide/empty.md": Rule.EMPTY,
@@ -88,7 +88,7 @@ def test_a_folder_in_which_all_is_skipped_holds_no_documents(tmp_path: Path) -> 
     (tmp_path / "picture.png").write_bytes(b"x")
     with pytest.raises(CommandFailed, match="holds no documents") as caught:
         find([str(tmp_path)], SUFFIXES)
-    assert ".tgz" in caught.value.remedy
+    assert ".jsonl" in caught.value.remedy
 
 
 def test_a_root_takes_the_place_of_the_folders_name(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from responsa_server.domain.breakers import OPEN_SECONDS, PROBE_SECONDS, BarredC
 from responsa_server.domain.models import Ended, ModelFault, ModelPiece, ModelPrompt, TextPiece
 from responsa_server.domain.relay import Circuit, CircuitState
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain
-from tests.unit.graph.test_bad_models import Free
+from tests.unit.agents.test_bad_models import Free
 from tests.unit.providers.test_chain import WHOLE, Clock
 from tests.unit.providers.told import Told, failing, gathered
 

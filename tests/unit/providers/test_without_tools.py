@@ -20,7 +20,7 @@ from responsa_server.domain.models import ModelPrompt, PromptMessage, Role
 from responsa_server.domain.tools import ToolCard
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.providers.table import ModelTable
-from tests.unit.graph.speaking import Turn
+from tests.unit.agents.speaking import Turn
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Scene, telling
 

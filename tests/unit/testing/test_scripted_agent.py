@@ -28,8 +28,8 @@ from responsa_server.domain.faults import Fault
 from responsa_server.domain.tools import Effect
 from responsa_server.domain.turns import Question
 from tests.agent_streams import stream
-from tests.unit.graph.evidence import WHO
-from tests.unit.graph.speaking import Places, ledger, told_by
+from tests.unit.agents.evidence import WHO
+from tests.unit.agents.speaking import Places, ledger, told_by
 
 
 @dataclass

@@ -13,7 +13,7 @@ from responsa_server.agents.engine.calling import CallModel, argument_problem
 from responsa_server.domain.tools import SecretPlace, Sent, Tool, ToolCall, ToolUnfit, unnoticed
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.table import KINDS
-from tests.unit.graph.evidence import WHO
+from tests.unit.agents.evidence import WHO
 
 Handler = Callable[[Exchange], Awaitable[None]]
 

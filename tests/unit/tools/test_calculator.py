@@ -7,7 +7,7 @@ import pytest
 from responsa_server.domain.tools import Declaration, ToolCall, ToolFault, ToolOutcome, ToolResult
 from responsa_server.tools.calculator import KIND, computed
 from responsa_server.tools.kinds import ToolOptions, ToolParts
-from tests.unit.graph.evidence import WHO
+from tests.unit.agents.evidence import WHO
 
 DECLARED = Declaration("calculator", "calculator", "the calculator", "Computes.", ToolOptions())
 

@@ -11,7 +11,7 @@ import pytest
 from responsa_server.domain.tools import Declaration, ToolCall, ToolFault, ToolOutcome, ToolResult
 from responsa_server.tools.clock import KIND
 from responsa_server.tools.kinds import ToolOptions, ToolParts
-from tests.unit.graph.evidence import WHO
+from tests.unit.agents.evidence import WHO
 
 NOW = datetime(2026, 3, 28, 23, 30, tzinfo=UTC)
 DECLARED = Declaration("time", "time", "the clock", "Tells the time.", ToolOptions())

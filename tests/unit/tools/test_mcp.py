@@ -32,7 +32,7 @@ from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.mcp import offered
 from responsa_server.tools.mcp_target import pinned_path, write_pinned
 from responsa_server.tools.table import KINDS
-from tests.unit.graph.evidence import WHO
+from tests.unit.agents.evidence import WHO
 from tests.unit.tools.declaring import SECRET, made, request, secret, served
 from tests.wire import mcp
 

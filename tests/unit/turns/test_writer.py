@@ -368,9 +368,9 @@ async def test_another_end_can_be_written_when_the_first_could_not_be_stored() -
 
 
 def test_commits_follow_each_other_at_once_until_many_turns_are_open() -> None:
-    assert [window(open_turns) for open_turns in (0, 1, 199)] == [0.0, 0.0, 0.0]
-    assert [window(open_turns) for open_turns in (200, 500, 800, 9000)] == pytest.approx(  # pyright: ignore[reportUnknownMemberType]
-        [0.005, 0.0275, 0.05, 0.05]
+    assert [window(open_turns) for open_turns in (0, 1, 7)] == [0.0, 0.0, 0.0]
+    assert [window(open_turns) for open_turns in (8, 200, 500, 800, 9000)] == pytest.approx(  # pyright: ignore[reportUnknownMemberType]
+        [0.003, 0.003, 0.0265, 0.05, 0.05]
     )
 
 

@@ -82,14 +82,10 @@ class NodeKind:
     """A kind of node.
 
     make: the function that makes a node from parts, validated options and the node's name. offers: the variables for
-    prompts and templates. needs_model: whether a node cannot be made without a model. streams: whether the node sends
-    the answer's text, unless its option `stream` is false. repeats_text: whether the node sends text that earlier nodes
-    wrote. The earlier nodes must not have sent this text. fallback: the kind of fallback that an edge `on =
-    "unavailable"` from the node reports; None if the node is never unavailable. values: for given options, returns the possible
-    values of each output whose type does not list its values. labels: for given options, returns the labels that
+    prompts and templates. needs_model: whether a node cannot be made without a model. fallback: the kind of fallback that an edge `on =
+    "unavailable"` from the node reports; None if the node is never unavailable. labels: for given options, returns the labels that
     examples may have, each of which needs an example; None if every label is allowed. needs_test: an input that may be
-    an empty result and that an edge on every path must test; "" if no input needs a test. rejects_text: whether the node is unavailable if the text that earlier nodes wrote must
-    not be sent, so that its edge `on = "unavailable"` leads to a replacement. uses: for given options, a further
+    an empty result and that an edge on every path must test; "" if no input needs a test. uses: for given options, a further
     kind that the node may use, with its options, whose files belong to the agent's version; None if it uses none.
     """
 
@@ -97,15 +93,11 @@ class NodeKind:
     input_model: type[NodeModel]
     output_model: type[NodeModel]
     options: type[NodeOptions] = NodeOptions
-    streams: bool = False
     fallback: FallbackKind | None = None
     offers: Offered = field(default_factory=Offered)
-    values: Callable[[Any], Mapping[str, Sequence[str]]] | None = None
     needs_model: bool = False
-    repeats_text: bool = False
     labels: Callable[[Any], Sequence[str]] | None = None
     needs_test: str = ""
-    rejects_text: bool = False
     uses: Callable[[Any], tuple[NodeKind, NodeOptions] | None] | None = None
 
     def used(self, options: NodeOptions | None) -> Sequence[tuple[NodeKind, NodeOptions]]:

@@ -204,8 +204,5 @@ KIND: Final = NodeKind(
     CitationCheckerInput,
     CitationCheckerOutput,
     CitationCheckerOptions,
-    streams=True,
-    repeats_text=True,
     fallback=FallbackKind.PASSAGES,
-    rejects_text=True,
 )

@@ -92,5 +92,4 @@ CODE_CHECKER: Final = NodeKind(
     lambda parts, _, __: CodeChecker(required(parts.source, "source of evidence"), parts.traits.retrieval),
     CodeCheckerModel,
     CodeCheckerOutput,
-    streams=True,
 )

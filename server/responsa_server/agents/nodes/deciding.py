@@ -212,18 +212,12 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
         return found.label if found.in_scope and found.label in self._intents else OUT_OF_SCOPE
 
 
-def values(options: IntentOptions) -> Mapping[str, Sequence[str]]:
-    """The possible values of the node's outputs."""
-    return {"intent": [*options.intents, OUT_OF_SCOPE]}
-
-
 INTENT_ROUTER: Final = NodeKind(
     from_examples(IntentRouter),
     IntentInput,
     IntentOutput,
     IntentOptions,
     offers=OFFERED,
-    values=values,
     labels=lambda options: options.intents,
 )
 

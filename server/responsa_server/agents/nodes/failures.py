@@ -48,5 +48,4 @@ FAILURE_REPORTER: Final = NodeKind(
     lambda _, __, ___: FailureReporter(),
     FailureReporterInput,
     FailureReporterOutput,
-    streams=True,
 )

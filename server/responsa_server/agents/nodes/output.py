@@ -44,8 +44,6 @@ OUTPUT: Final = NodeKind(
     lambda _, __, name: Output(name),
     OutputModel,
     OutputModel,
-    streams=True,
-    repeats_text=True,
 )
 
 
@@ -197,7 +195,5 @@ POST_PROCESSOR: Final = NodeKind(
     PostInput,
     PostOutput,
     PostOptions,
-    streams=True,
     fallback=FallbackKind.PASSAGES,
-    repeats_text=True,
 )

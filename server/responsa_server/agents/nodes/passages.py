@@ -139,6 +139,5 @@ KIND: Final = NodeKind(
     lambda parts, _, name: Passages(parts, name),
     PassagesInput,
     PassagesOutput,
-    streams=True,
     needs_test="ranking",
 )

@@ -501,7 +501,6 @@ PROMPT: Final = NodeKind(
     PromptInput,
     PromptOutput,
     PromptOptions,
-    streams=True,
     fallback=FallbackKind.PASSAGES,
     offers=OFFERED,
     needs_model=True,

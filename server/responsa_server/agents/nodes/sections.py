@@ -115,7 +115,6 @@ SECTION_ANSWER: Final = NodeKind(
     SectionAnswerInput,
     SectionsOutput,
     SectionAnswerOptions,
-    streams=True,
     needs_test="ranking",
 )
 
@@ -126,6 +125,5 @@ RAW_SECTIONS: Final = NodeKind(
     RawSectionsInput,
     SectionsOutput,
     RawSectionsOptions,
-    streams=True,
     needs_test="evidence",
 )

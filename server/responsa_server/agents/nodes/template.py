@@ -128,6 +128,5 @@ KIND: Final = NodeKind(
     TemplateInput,
     TemplateOutput,
     TemplateOptions,
-    streams=True,
     offers=OFFERED,
 )

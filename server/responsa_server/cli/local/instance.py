@@ -16,7 +16,7 @@ import typer
 
 from responsa_server.app.models import model_table, unlimited_spending
 from responsa_server.app.rerankers import open_reranker
-from responsa_server.app.resources import reason_of
+from responsa_server.app.resources import processes_of, reason_of
 from responsa_server.app.settings import Settings, SettingsError, load
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.confinement import SandboxCapabilities, capabilities
@@ -24,6 +24,7 @@ from responsa_server.domain.parts import Health
 from responsa_server.embedded import EmbeddedError, Layout, check_port, purge
 from responsa_server.embedded.doctor import Finding, diagnose
 from responsa_server.embedded.files import PlaceLock
+from responsa_server.embedded.machine import visible
 from responsa_server.embedded.purge import places
 from responsa_server.instance import OLDEST_POSTGRES
 from responsa_server.stores.redis import RedisPart
@@ -87,6 +88,14 @@ def examine(settings: Settings) -> Sequence[Finding]:
         findings.extend(_database(name, url.get_secret_value()) for name, url in own.items() if url)
     if settings.redis_url is not None:
         findings.append(_redis(settings.redis_url.get_secret_value()))
+    machine = visible()
+    findings.append(
+        Finding(
+            "processes",
+            True,
+            f"`responsa up` starts {processes_of(settings)} for {machine.cpus} processors and {machine.memory_bytes >> 20} MB of memory",
+        )
+    )
     findings.append(_port(settings, layout))
     findings.append(sandbox_finding(capabilities(), allow_unconfined=settings.allows_unconfined_parsing))
     built = (settings.page / "index.html").is_file()

@@ -14,7 +14,7 @@ from responsa_server.cli.local.failures import FAILED, USAGE, reporting
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.addresses import AddressError, parse
 from responsa_server.embedded import EmbeddedError, HostState, Layout, host_states
-from responsa_server.envoy.replicas import OWN, SERVER, Replica, ReplicaError, Replicas
+from responsa_server.envoy.replicas import SERVER, Replica, ReplicaError, Replicas, is_own
 
 _STATES: Mapping[HostState | None, str] = {
     HostState.SERVING: "serving",
@@ -77,9 +77,9 @@ def add(
 ) -> None:
     """Add a replica. Envoy sends calls to the replica as soon as its health checks pass."""
     with _replicas() as (replicas, _):
-        if name == OWN:
+        if is_own(name):
             raise CommandFailed(
-                f"{OWN} is the name of the server that `responsa up` runs.", "Choose another name.", USAGE
+                f"{name} is a name for a server that `responsa up` runs.", "Choose another name.", USAGE
             )
         replicas.add(Replica(name, parse(address), parse(http) if http else None))
 

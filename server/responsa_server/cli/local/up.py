@@ -5,8 +5,6 @@ Envoy.
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Sequence
 
 import psycopg
 import typer
@@ -17,12 +15,14 @@ from responsa_server.app.resources import (
     database_urls,
     ensure_administrator,
     identity_of,
+    processes_of,
     reason_of,
 )
 from responsa_server.app.settings import Settings, environment, load, unknown_variables
 from responsa_server.cli.local.failures import reporting
 from responsa_server.cli.local.own_docs import OwnDocs
-from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress
+from responsa_server.cli.local.servers import Servers
+from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.domain.errors import Unavailable
 from responsa_server.embedded import (
     Child,
@@ -31,11 +31,9 @@ from responsa_server.embedded import (
     EmbeddedPostgres,
     EmbeddedRedis,
     Layout,
-    ServerProcess,
     Supervisor,
 )
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
-from responsa_server.envoy.replicas import OWN, Replica, ReplicaError, Replicas
 from responsa_server.instance import generated
 from responsa_server.stores.postgres.migrate import MigrationError
 from responsa_server.stores.postgres.vectors import drop_unused_index
@@ -67,7 +65,6 @@ def run(settings: Settings) -> int:
         if (spending := unlimited_spending(settings)) is not None:
             print(f"Warning: {': '.join(spending)}.", flush=True)
     layout = Layout.of(settings.home)
-    postgres = EmbeddedPostgres(layout)
     listen = (settings.listen, settings.port)
     config = _envoy_config(settings, layout)
 
@@ -86,17 +83,14 @@ def run(settings: Settings) -> int:
                 f"The database cannot be reached{told}", "check DATABASE_URL, and that PostgreSQL runs"
             ) from error
 
-    envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=listen)
-    server = ServerProcess(
-        layout,
-        [sys.executable, "-m", "responsa_server", "serve", *_arguments(layout)],
-        dict(environment()),
-        layout.gateway_socket,
-        drain_seconds=settings.drain_seconds,
-    )
+    layout.prepare()
+    if settings.database_url is not None:
+        prepare_database()
+    plan = processes_of(settings)
     children: list[Child] = []
     if settings.database_url is None:
-        children.append(Child(postgres, on_ready=prepare_database))
+        sizes = [("max_connections", str(plan.connections)), ("shared_buffers", f"{plan.buffers_mib}MB")]
+        children.append(Child(EmbeddedPostgres(layout, settings=sizes), on_ready=prepare_database))
     if settings.redis_url is None:
         children.append(Child(EmbeddedRedis(layout)))
     if settings.models.wants_embedded:
@@ -107,16 +101,17 @@ def run(settings: Settings) -> int:
             children.append(Child(llama))
 
     def write_files() -> None:
+        servers.send_to([child.part for child in servers.children])
         _configure_envoy(config, layout)
         layout.port.write_text(f"{settings.port}\n", encoding="ascii")
 
     # The files are written under the supervisor's lock, because a second start on the same folder must not change the
     # files that the first start uses.
-    children.append(Child(server, on_ready=write_files))
-    children.append(Child(envoy))
-    layout.prepare()
-    if settings.database_url is not None:
-        prepare_database()
+    servers = Servers(settings, layout, plan, write_files)
+    children.extend(servers.children)
+    children.append(
+        Child(EmbeddedEnvoy(layout, layout.envoy_config, listen=listen, concurrency=plan.envoy_threads))
+    )
 
     def announce() -> None:
         asyncio.run(build_index(settings, layout))
@@ -127,12 +122,13 @@ def run(settings: Settings) -> int:
             flush=True,
         )
 
-    print(f"Starting Responsa; its data is in {layout.home}", flush=True)
+    print(f"Starting Responsa with {plan}; its data is in {layout.home}", flush=True)
     return Supervisor(
         layout,
         children,
         on_ready=announce,
         errand=OwnDocs(layout, settings.docs, _url(settings)),
+        routing=servers,
         say=lambda line: print(line, flush=True),
     ).run()
 
@@ -146,15 +142,6 @@ async def _session_code(settings: Settings, layout: Layout) -> str:
     async with identity_of(settings, layout) as identity:
         code, _ = await identity.create_session_code(await ensure_administrator(identity, layout.api_key))
         return code
-
-
-def _arguments(layout: Layout) -> Sequence[str]:
-    """Return the arguments that set the role and the addresses of the server that `up` starts.
-
-    These arguments take precedence over other values of the same settings, which may be meant for other processes.
-    """
-    listens = f"unix:{layout.server_socket}", f"unix:{layout.gateway_socket}"
-    return "--held", "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
 
 
 def _envoy_config(settings: Settings, layout: Layout) -> EnvoyConfig:
@@ -177,17 +164,10 @@ def _envoy_config(settings: Settings, layout: Layout) -> EnvoyConfig:
 
 
 def _configure_envoy(config: EnvoyConfig, layout: Layout) -> None:
-    """Write Envoy's configuration with this instance's server as the first endpoint. Replicas that were added earlier
-    stay.
-    """
-    own = Replica(OWN, UnixAddress(layout.server_socket), UnixAddress(layout.gateway_socket))
     try:
-        Replicas(layout.replicas).put(own)
         layout.envoy_config.write_text(render(config), encoding="utf-8")
     except EnvoyConfigError as error:
         raise EmbeddedError(str(error), "see docs/operations.md") from error
-    except ReplicaError as error:
-        raise EmbeddedError(str(error), "see docs/operations.md, Several replicas") from error
 
 
 def _url(settings: Settings) -> str:

@@ -79,4 +79,4 @@ MSG: Final = zlib.decompress(
         "l*J$R!7pM>xa6Ob*_S-$ulV2>v0l0GYmQ%<7yhUZ{+P%7(?0G$=7T>@OMdhH$9?c8<h}rZ0dI?Dbyf"
     )
 )
-"""A message with a body and an attachment. `tests/unit/knowledge/outlook_files.py` writes such files."""
+"""A message with a body and an attachment. `tests/unit/ingest/outlook_files.py` writes such files."""

@@ -1,5 +1,5 @@
-"""Connections to PostgreSQL: a pool for the role that serves tenants, a small one for the same role's checks of credentials, a pool for the role that
-writes the log, and a single connection for the appends of workers.
+"""Connections to PostgreSQL: a pool for the role that serves tenants, small ones for the same role's checks of credentials and for the beginnings and ends of turns, a pool for the role
+that writes the log, and a single connection for the appends of workers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import re
 import select
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import fields
@@ -38,6 +38,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq.abc import PGresult
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -56,6 +57,7 @@ from responsa_server.domain.passages import VECTORS_PART
 from responsa_server.domain.people import Reader, Server
 from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.presence import Presence
+from responsa_server.stores.postgres.wire import Bound, prepared, send
 
 # Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results on stdout. In a server,
 # `configure_logs` sends these records through structlog's chain.
@@ -65,6 +67,8 @@ _RECONNECT_SECONDS: Final = 0.5
 
 # The number of connections for credentials. A check takes one or two milliseconds.
 _CREDENTIAL_CONNECTIONS: Final = 4
+# The number of connections for the beginnings and ends of turns. Most of the time, two of them are in use.
+_TURN_CONNECTIONS: Final = 4
 # Deletions may use this share of the connections at a time, and wait for a lock as long as this.
 _DELETING_SHARE: Final = 0.3
 _LOCK_SECONDS: Final = 5
@@ -78,7 +82,6 @@ _TOO_SLOW: Final = (errors.QueryCanceled, errors.LockNotAvailable)
 Result = TypeVar("Result")
 Args = ParamSpec("Args")
 Store = TypeVar("Store", bound="_Store")
-Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Statement = tuple[LiteralString | sql.Composed, Mapping[str, object]]
@@ -89,6 +92,11 @@ Statement = tuple[LiteralString | sql.Composed, Mapping[str, object]]
 _APP = "-c responsa.role=none -c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
 # Every call waits for the check of its credential, so this check never waits long for a lock.
 _CREDENTIALS = f"{_APP} -c statement_timeout=5000 -c lock_timeout=1000 -c transaction_timeout=10000"
+# The statements that accept and end turns find their rows by keys, so one plan suits all tenants. Many turns share a transaction, so none waits long for a lock.
+_TURNS = (
+    "-c responsa.role=none -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
+    " -c lock_timeout=100ms -c statement_timeout=30000 -c transaction_timeout=5000"
+)
 # Statements over all turns are planned every time as well, because the tables grow and shrink. If a process is
 # stopped in the middle of a transaction, other processes cannot claim the turns that it has locked.
 # transaction_timeout limits this time.
@@ -122,12 +130,12 @@ _INDENTATION: Final = re.compile(r"\n\s+")
 _BEGIN_AS: Final = sql.SQL(
     "BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true), set_config('responsa.user_id', {user}, true), set_config('responsa.role', {role}, true)"
 )
-AS_READER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('responsa.user_id', %(user)s, true),
-    set_config('responsa.role', %(role)s, true)"""
+AS_READER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s::text, true), set_config('responsa.user_id', %(user)s::text, true),
+    set_config('responsa.role', %(role)s::text, true)"""
 _AS_READER_WITHIN: Final = f"{AS_READER}, set_config('statement_timeout', %(bound)s, true)"
 _KEYED: Final = f"{AS_READER}, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
 _PLANS_LAST_SECONDS: Final = 10.0
-"""For how long a connection keeps the plans of `Database.keyed`. While a table is nearly empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan
+"""For how long a connection keeps the plans of `Database.keyed` and `Database.turns`. While a table is nearly empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan
 again only when it has analysed the table, which may have many rows by then.
 """
 _CREDENTIAL_PLANS_LAST_SECONDS: Final = 60.0
@@ -339,6 +347,7 @@ class Database:
         self._planned: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._app = self._pool(app_url, _APP, size)
         self._credentials = self._pool(app_url, _CREDENTIALS, min(size, _CREDENTIAL_CONNECTIONS))
+        self._turns = self._pool(app_url, _TURNS, min(size, _TURN_CONNECTIONS))
         self._deleting = asyncio.Semaphore(max(1, int(size * _DELETING_SHARE)))
         self._log = self._pool(log_url, _LOG, size)
         self.presence = Presence()
@@ -373,7 +382,7 @@ class Database:
     async def open(self) -> None:
         """Open all pools and wait for their first connections. Raises Unavailable."""
         try:
-            for pool in (self._app, self._credentials, self._log, self._writer):
+            for pool in (self._app, self._credentials, self._turns, self._log, self._writer):
                 await pool.open(wait=True, timeout=30)
         except PoolTimeout as error:
             raise unavailable() from error
@@ -383,9 +392,8 @@ class Database:
         await self.background.drain(_CLOSE_SECONDS)
         for task in self._knocking.values():
             task.cancel()
-        await asyncio.gather(
-            self._app.close(), self._credentials.close(), self._log.close(), self._writer.close()
-        )
+        pools = (self._app, self._credentials, self._turns, self._log, self._writer)
+        await asyncio.gather(*(pool.close() for pool in pools))
 
     async def _lost(self, pool: AsyncConnectionPool[Any]) -> None:
         """Called when a pool has given up on a connection. By itself, the pool would try again only when a new caller asks for a connection, or after
@@ -574,6 +582,24 @@ class Database:
                     await cursor.execute(query, parameters)
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
+    async def turns(
+        self, parts: Sequence[tuple[Reader | str, Sequence[Bound]]], *, patient: bool = False
+    ) -> Sequence[Sequence[PGresult]]:
+        """Run statements as the app role in one transaction, sent in one message. The statements of each part see what the part's reader may read; a tenant's id stands for the server itself.
+        Returns the results of each part's statements.
+
+        An error in one statement rolls all statements back. patient: whether statements wait long for locks; otherwise, Unavailable is raised after a tenth of a second, with LockNotAvailable
+        as its cause.
+        """
+        as_reader = prepared(_SET_TOGETHER if patient else AS_READER)
+        bound: list[Bound] = []
+        for reader, statements in parts:
+            bound += (as_reader.bind(acting(_reader_of(reader))), *statements)
+        async with self._checked_out(self._app if patient else self._turns) as connection:
+            await self._discard_plans(connection, _PLANS_LAST_SECONDS)
+            results = iter(await send(connection, bound))
+        return [[next(results) for _ in (as_reader, *statements)][1:] for _, statements in parts]
+
     async def _discard_plans(self, connection: Connection, seconds: float) -> None:
         """Let PostgreSQL make the plans of this connection again if it did so `seconds` ago or earlier."""
         now = time.monotonic()
@@ -681,9 +707,9 @@ def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-class Gathered(Generic[Key, Item, Result]):
-    """Writes items in batches. Each key has at most one write at a time. A write takes all items that have arrived since the
-    previous write began. If no write is running, an item is written at once.
+class Gathered(Generic[Item, Result]):
+    """Writes items in batches, one batch after the other. A write takes all items that have arrived since the previous write began. If no write is running, an item is written at once, unless
+    the window has not passed.
 
     A write that has begun continues even if its caller is cancelled. `background` holds it. If its owner cancels the write, the callers that still
     wait are cancelled as well.
@@ -691,51 +717,59 @@ class Gathered(Generic[Key, Item, Result]):
 
     def __init__(
         self,
-        write: Callable[[Key, Sequence[Item]], Awaitable[Sequence[Result]]],
+        write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         most: int,
         background: Background,
+        window: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """write: a function that writes items of one key in one transaction and returns their results in order. If a write of
+        """write: a function that writes items in one transaction and returns their results in order. If a write of
         several items raises an error other than a ResponsaError, one item may be the cause. The function is then called again for
-        each item separately. most: the maximum number of items in one write.
+        each item separately. most: the maximum number of items in one write. window: the minimum time in seconds between the starts of two writes.
         """
         self._write = write
         self._most = most
         self._background = background
-        self._waiting: dict[Key, list[tuple[Item, asyncio.Future[Result]]]] = {}
+        self._window = window
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._started_at = -math.inf
 
-    async def put(self, key: Key, item: Item) -> Result:
+    async def put(self, item: Item) -> Result:
         """Write an item together with items that arrive at the same time. Raises the errors of the write."""
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            waiting.append((item, outcome))
-        else:
-            self._waiting[key] = [(item, outcome)]
-            writer = self._background.start(self._write_waiting(key), name=f"writes for {key}")
-            writer.add_done_callback(functools.partial(self._cancel_waiting, key))
+        self._waiting.append((item, outcome))
+        if self._writer is None:
+            self._writer = self._background.start(self._write_waiting())
+            self._writer.add_done_callback(self._ended)
         return await outcome
 
-    async def _write_waiting(self, key: Key) -> None:
-        waiting = self._waiting[key]
-        while batch := waiting[: self._most]:
-            await self._write_batch(key, batch)
-            del waiting[: len(batch)]
-        del self._waiting[key]
+    async def _write_waiting(self) -> None:
+        now = asyncio.get_running_loop().time
+        while self._waiting:
+            pause = self._started_at + self._window() - now()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            self._started_at = now()
+            batch = self._waiting[: self._most]
+            await self._write_batch(batch)
+            del self._waiting[: len(batch)]
+        self._writer = None
 
-    def _cancel_waiting(self, key: Key, writer: asyncio.Task[None]) -> None:
+    def _ended(self, writer: asyncio.Task[None]) -> None:
         if writer.cancelled():
-            for _, outcome in self._waiting.pop(key):
+            self._writer = None
+            for _, outcome in self._waiting:
                 outcome.cancel()
+            self._waiting.clear()
 
-    async def _write_batch(self, key: Key, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _write_batch(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
-            results = await self._write(key, [item for item, _ in batch])
+            results = await self._write([item for item, _ in batch])
             settled = list(zip(batch, results, strict=True))
         except Exception as error:  # every waiting caller gets the error, whatever it is
             if len(batch) > 1 and not isinstance(error, ResponsaError):
                 for one in batch:
-                    await self._write_batch(key, [one])
+                    await self._write_batch([one])
                 return
             for _, outcome in batch:
                 if not outcome.done():

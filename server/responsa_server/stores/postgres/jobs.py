@@ -28,7 +28,15 @@ from psycopg_pool import PoolTimeout
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.knowledge import GiveUp, JobKind, Look, Work, pause_after
-from responsa_server.stores.postgres.database import Connection, Queries, check_idle, conninfo
+from responsa_server.domain.parts import Health, PartReport
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    check_idle,
+    conninfo,
+    shielded,
+)
 from responsa_server.stores.postgres.pool import Pool
 
 _QUEUE: Final = "knowledge"
@@ -569,6 +577,27 @@ class _Jobs(JobManager):
             if ended in queues:
                 # Whatever the notification says, procrastinate looks for jobs.
                 await notify(channel=_QUEUE, notification={"type": "job_inserted", "job_id": 0})
+
+
+class OtherJobWorkers:
+    """Whether other processes run jobs. A process that runs none reports this. Implements `domain.parts.Part`."""
+
+    name = "jobs"
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("jobs.sql")
+
+    @shielded
+    async def check(self) -> PartReport:
+        """Look for a holder of the lock `PRESENCE`."""
+        async with self._database.log() as connection:
+            cursor = await connection.execute(self._queries["present"], {"presence": PRESENCE})
+            row = await cursor.fetchone()
+        if row is not None and row[0]:
+            return PartReport(Health.OK)
+        detail = "No process reads uploaded documents. Start one: `responsa serve --role jobs`."
+        return PartReport(Health.DOWN, detail=detail)
 
 
 def _job(row: dict[str, Any]) -> jobs.Job:

@@ -97,3 +97,9 @@ SELECT responsa.suspended_tenants() AS tenants;
 SELECT objid::bigint FROM pg_locks
 WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND classid = %(presence)s AND objsubid = 1 AND granted;
+
+-- name: present
+-- Whether a process holds the lock of all processes that run jobs.
+SELECT EXISTS (SELECT FROM pg_locks
+WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND classid = 0 AND objid = %(presence)s AND objsubid = 1 AND granted);

@@ -55,11 +55,11 @@ SELECT (SELECT count(*) FROM responsa.document WHERE tenant_id = %(tenant)s AND 
 -- Follows `accept_turn` in the same message. If that statement accepted the turn, this one reserves the most that the turn can use, or undoes the transaction if the
 -- limits of the user's role do not allow it; then the call tries again with `hold_usage` and `reserve`. A user with an exception is not accepted that way.
 WITH mine AS MATERIALIZED (
-    SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(id)s AND xmin = pg_current_xact_id()::xid
+    SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s::text AND id = %(id)s::uuid AND xmin = pg_current_xact_id()::xid
 ), held AS (
     UPDATE responsa.user_usage SET reserved_tokens = reserved_tokens + coalesce(%(reserved_tokens)s::bigint, 0),
         reserved_micros = reserved_micros + coalesce(%(reserved_micros)s::bigint, 0)
-    WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND EXISTS (SELECT FROM mine)
+    WHERE tenant_id = %(tenant)s AND user_id = %(user)s::uuid AND EXISTS (SELECT FROM mine)
         AND (%(tokens_per_day)s::bigint IS NULL OR reserved_tokens + %(reserved_tokens)s::bigint
             + CASE WHEN day >= (clock_timestamp() AT TIME ZONE 'UTC')::date THEN day_tokens ELSE 0 END <= %(tokens_per_day)s::bigint)
         AND (%(tokens_per_month)s::bigint IS NULL OR reserved_tokens + %(reserved_tokens)s::bigint

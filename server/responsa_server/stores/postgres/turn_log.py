@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -14,8 +14,8 @@ from typing import Any, Final, LiteralString, Protocol
 from uuid import UUID
 
 from psycopg import errors
+from psycopg.pq.abc import PGresult
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Unavailable
@@ -58,12 +58,12 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Gathered,
-    Statement,
     changed_meanwhile,
     one_row,
     shielded,
     uuid_array,
 )
+from responsa_server.stores.postgres.wire import Bound, prepared, send
 
 USAGE: Final = ("embedding_tokens", "input_tokens", "output_tokens", "cost_micros", "unpriced_tokens")
 """The counters of a usage. The columns have the same names as the fields of `Usage`."""
@@ -75,8 +75,8 @@ class NamedQueries(Protocol):
     def __getitem__(self, name: str, /) -> LiteralString: ...
 
 
-# The maximum number of turns in one transaction. With no more rows than this, joins are cheap under every plan.
-_MOST_TURNS: Final = 32
+MOST_TURNS: Final = 32
+"""The maximum number of turns that begin or end in one transaction. With no more rows than this, joins are cheap under every plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,17 @@ class TurnLog:
         self._codec = codec
         self._queries = queries
         self._audit = AuditLog()
-        self._finishing: Gathered[str, _End, bool | None] = Gathered(
-            self._finish_together, _MOST_TURNS, database.background
+        self._window: Callable[[], float] = lambda: 0.0
+        self._finishing: Gathered[_End, bool | None] = Gathered(
+            self._finish_together, MOST_TURNS, database.background, lambda: self._window()
         )
         # The claims whose commit was not confirmed, by owner. The owner's next call of `claim` checks whether these
         # claims were committed.
         self._unsure: dict[UUID, Sequence[ClaimedTurn]] = {}
+
+    def gather(self, window: Callable[[], float]) -> None:
+        """See `TurnStore.gather`."""
+        self._window = window
 
     @shielded
     async def claim(
@@ -264,9 +269,11 @@ class TurnLog:
             parameters |= _tools(batch)
         # All parts are one statement in one transaction, so that either all rows of a turn are written or none.
         statement = ",\n".join(self._queries[part] for part in parts)
-        cursor = connection.cursor(binary=True)
-        await cursor.execute(f"WITH {statement}\nSELECT id FROM fenced", parameters)
-        written = {row[0] for row in await cursor.fetchall()}
+        append = prepared(f"WITH {statement}\nSELECT id FROM fenced")
+        (result,) = await send(connection, [append.bind(parameters)])
+        if result.ntuples == len(batch):
+            return {}
+        written = {_id_in(result, row, 0) for row in range(result.ntuples)}
         missing = [one for one in batch if one.claim.turn_id not in written]
         if not missing:
             return {}
@@ -302,40 +309,52 @@ class TurnLog:
     async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
         """See `TurnStore.finish`."""
         end = _End(claim, rows, conclusion)
-        promoted = await self._finishing.put(claim.tenant_id, end)
+        promoted = await self._finishing.put(end)
         return await self._finish_alone(end) if promoted is None else promoted
 
-    async def _finish_together(self, tenant_id: str, ends: Sequence[_End]) -> Sequence[bool | None]:
+    async def _finish_together(self, ends: Sequence[_End]) -> Sequence[bool | None]:
         """For each end, whether it has promoted a queued turn; None if the turn was skipped."""
+        tenants: dict[str, list[tuple[int, _End]]] = {}
+        for place, end in enumerate(ends):
+            tenants.setdefault(end.claim.tenant_id, []).append((place, end))
+        # Every transaction takes the tenants, and in each the users, in the same order, because it keeps its locks to its end.
+        parts = [(tenant, [end for _, end in tenants[tenant]]) for tenant in sorted(tenants)]
+        try:
+            done = await self._database.turns(
+                [(tenant, self._finishes(tenant, theirs)) for tenant, theirs in parts]
+            )
+        except Unavailable as error:
+            if waits_for_a_lock(error):
+                return [None] * len(ends)
+            raise
+        outcomes: list[bool | None] = [None] * len(ends)
+        for (tenant, _), (finished, promoted, *_) in zip(parts, done, strict=True):
+            promoting = {promoted.get_value(row, 0) for row in range(promoted.ntuples)}
+            for row in range(finished.ntuples):
+                finish = int.from_bytes(finished.get_value(row, 0) or b"")
+                place, _ = tenants[tenant][finish - 1]
+                outcomes[place] = finished.get_value(row, 1) in promoting
+        return outcomes
+
+    def _finishes(self, tenant_id: str, ends: Sequence[_End], *, settle: bool = False) -> list[Bound]:
+        """The statements that end turns of a tenant."""
         parameters = _ends(tenant_id, ends)
-        statements: list[Statement] = [
-            (self._queries["finish_turns"], parameters),
-            (self._queries["promote_after"], parameters),
-        ]
-        if any(_counts(end) for end in ends):
-            statements.append((self._queries["settle_turns"], parameters))
-        finished, promoted, *_ = await self._database.together(tenant_id, statements)
-        promoting = {row["conversation_id"] for row in promoted}
-        outcomes = {row["finish"]: row["conversation_id"] in promoting for row in finished}
-        return [outcomes.get(place) for place, _ in enumerate(ends, start=1)]
+        names = ["finish_turns", "promote_after"]
+        if settle or any(_counts(end) for end in ends):
+            names.append("settle_turns")
+        return [prepared(self._queries[name]).bind(parameters) for name in names]
 
     async def _finish_alone(self, end: _End) -> bool:
         """End a turn that was skipped: wait for the locks on its conversation and row, then try again."""
         claim = end.claim
         place = {"tenant": claim.tenant_id, "turn": claim.turn_id}
-        parameters = _ends(claim.tenant_id, [end])
-        _, _, finished, promoted, _ = await self._database.together(
-            claim.tenant_id,
-            [
-                (self._queries["hold_conversation"], place),
-                (self._queries["hold_turn"], place),
-                (self._queries["finish_turns"], parameters),
-                (self._queries["promote_after"], parameters),
-                (self._queries["settle_turns"], parameters),
-            ],
+        locks = [prepared(self._queries[name]).bind(place) for name in ("hold_conversation", "hold_turn")]
+        finish = self._finishes(claim.tenant_id, [end], settle=True)
+        [[_, _, finished, promoted, _]] = await self._database.turns(
+            [(claim.tenant_id, [*locks, *finish])], patient=True
         )
-        if finished:
-            return bool(promoted)
+        if finished.ntuples:
+            return promoted.ntuples > 0
         [found] = await self._database.together(claim.tenant_id, [(self._queries["position"], place)])
         return _finished_before(found[0] if found else None, claim, end.rows)
 
@@ -502,6 +521,16 @@ def _counts(end: _End) -> bool:
     usage = end.conclusion.usage
     used = usage.input_tokens + usage.output_tokens + usage.cost_micros > 0
     return used or end.claim.grant is not None or end.claim.epoch > 1
+
+
+def waits_for_a_lock(error: Unavailable) -> bool:
+    """Whether a transaction was rolled back because of the locks of others."""
+    return isinstance(error.__cause__, (errors.LockNotAvailable, errors.DeadlockDetected))
+
+
+def _id_in(result: PGresult, row: int, column: int) -> UUID:
+    """The id in a column of a result in binary format."""
+    return UUID(bytes=result.get_value(row, column))
 
 
 def _lost(position: Mapping[str, Any] | None, claim: Claim) -> bool:
@@ -676,17 +705,15 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
         "speaks": [bool(conclusion.messages) for conclusion in conclusions],
         "documents": [uuid_array(read.document_id for read in conclusion.read) for conclusion in conclusions],
         "versions": [_numbers(read.version for read in conclusion.read) for conclusion in conclusions],
-        "messages": Jsonb(
-            [_message(place, said) for place, one in enumerate(conclusions, 1) for said in one.messages]
-        ),
-        "citations": Jsonb(
-            [
-                row
-                for place, one in enumerate(conclusions, 1)
-                for said in one.messages
-                for row in _citations(place, said)
-            ]
-        ),
+        "messages": [
+            _message(place, said) for place, one in enumerate(conclusions, 1) for said in one.messages
+        ],
+        "citations": [
+            row
+            for place, one in enumerate(conclusions, 1)
+            for said in one.messages
+            for row in _citations(place, said)
+        ],
     }
 
 

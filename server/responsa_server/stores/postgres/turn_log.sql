@@ -203,7 +203,7 @@ WITH fence AS MATERIALIZED (
             stop, docs, versions, finish)
 ), held AS MATERIALIZED (
     SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id JOIN responsa.conversation AS c ON c.id = (SELECT t.conversation_id)
-    WHERE t.tenant_id = %(tenant)s AND t.id = ANY (%(turns)b::uuid[]) AND c.tenant_id = %(tenant)s
+    WHERE t.tenant_id = %(tenant)s::text AND t.id = ANY (%(turns)b::uuid[]) AND c.tenant_id = %(tenant)s
         AND c.id = ANY (ARRAY(SELECT conversation_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = ANY (%(turns)b::uuid[])))
         AND t.epoch = f.epoch AND t.state || '' = 'running' AND t.last_seq = f.first - 1
     FOR NO KEY UPDATE OF c, t SKIP LOCKED
@@ -222,14 +222,14 @@ WITH fence AS MATERIALIZED (
 ), spoken AS (
     INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content, refusal)
     SELECT m.id, f.tenant_id, f.conversation_id, f.id, speaker, content, refusal
-    FROM fenced AS f JOIN jsonb_to_recordset(%(messages)s) AS m (finish int8, id uuid, speaker text, content text, refusal text) USING (finish)
+    FROM fenced AS f JOIN jsonb_to_recordset(%(messages)s::jsonb) AS m (finish int8, id uuid, speaker text, content text, refusal text) USING (finish)
 ), cited AS (
     INSERT INTO responsa.citation (
         message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page,
         box, path, date, call_id, tool, source_index, fetch_time)
     SELECT message_id, place, f.tenant_id, passage_id, document_id, version, c.title, uri, source_start, source_end, quote,
         decode(sha256, 'hex'), answer_start, answer_end, score, page, box, path, date, call_id, tool, source_index, fetch_time
-    FROM fenced AS f JOIN jsonb_to_recordset(%(citations)s) AS c (finish int8, message_id uuid, place int2, passage_id uuid, document_id uuid, version int,
+    FROM fenced AS f JOIN jsonb_to_recordset(%(citations)s::jsonb) AS c (finish int8, message_id uuid, place int2, passage_id uuid, document_id uuid, version int,
         title text, uri text, source_start int8, source_end int8, quote text, sha256 text, answer_start int, answer_end int, score float8,
         page int, box int2[], path text, date text, call_id text, tool text, source_index int2, fetch_time timestamptz)
         USING (finish)
@@ -246,14 +246,14 @@ SELECT finish, conversation_id FROM fenced;
 
 -- name: hold_turn
 -- Runs before `finish_turns` is tried again for a turn that it has skipped.
-SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
+SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s::text AND id = %(turn)s::uuid
 FOR NO KEY UPDATE;
 
 -- name: promote_after
 -- Promotes the next turn of each conversation. Runs after turns were ended, in the same transaction, so that now() identifies the turns that
 -- the transaction ended. It is a separate statement, because it must see questions that were queued before the conversation was locked.
 UPDATE responsa.turn SET state = 'pending'
-WHERE tenant_id = %(tenant)s AND id IN (
+WHERE tenant_id = %(tenant)s::text AND id IN (
     SELECT n.id FROM responsa.turn AS f, LATERAL (
         SELECT q.id FROM responsa.turn AS q
         WHERE q.tenant_id = %(tenant)s AND q.conversation_id = f.conversation_id AND q.state = 'queued'
@@ -271,7 +271,7 @@ FROM responsa.turn AS t WHERE t.tenant_id = %(tenant)s AND t.id = %(turn)s;
 -- name: hold_conversation
 -- Runs before a turn is ended. It needs only the turn's id.
 SELECT id FROM responsa.conversation
-WHERE tenant_id = %(tenant)s AND id = (SELECT conversation_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s)
+WHERE tenant_id = %(tenant)s::text AND id = (SELECT conversation_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s::uuid)
 FOR NO KEY UPDATE;
 
 -- name: find_cancelled
@@ -327,9 +327,9 @@ SELECT epoch FROM ended;
 -- except for checkpoints that were pruned (negative epochs). The turns are read first: otherwise the planner may walk a whole index for the order of the users.
 WITH ended AS MATERIALIZED (
     SELECT id, user_id, input_tokens, output_tokens, cost_micros, reserved_tokens, reserved_micros FROM responsa.turn
-    WHERE tenant_id = %(tenant)s AND id = ANY (%(turns)b::uuid[]) AND terminal IS NOT NULL AND xmin = pg_current_xact_id()::xid
+    WHERE tenant_id = %(tenant)s::text AND id = ANY (%(turns)b::uuid[]) AND terminal IS NOT NULL AND xmin = pg_current_xact_id()::xid
 )
-SELECT responsa.add_usage(%(tenant)s, s.user_id, s.tokens, s.micros, s.released_tokens, s.released_micros)
+SELECT responsa.add_usage(%(tenant)s::text, s.user_id, s.tokens, s.micros, s.released_tokens, s.released_micros)
 FROM (
     SELECT t.user_id, sum(t.input_tokens + t.output_tokens + p.tokens)::bigint AS tokens, sum(t.cost_micros + p.micros)::bigint AS micros,
         coalesce(sum(t.reserved_tokens), 0)::bigint AS released_tokens, coalesce(sum(t.reserved_micros), 0)::bigint AS released_micros

@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason
+from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason, Unavailable
 from responsa_server.domain.limits import NO_LIMIT, AcceptLimits, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TURNS
@@ -40,8 +40,8 @@ from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
+    Gathered,
     Queries,
-    Statement,
     changed_meanwhile,
     shielded,
 )
@@ -49,13 +49,16 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.quotas import exception_of, usage_row
 from responsa_server.stores.postgres.requests import request_id_reused
 from responsa_server.stores.postgres.turn_log import (
+    MOST_TURNS,
     NamedQueries,
     TurnLog,
     caller,
     grant_of,
     turn_of,
+    waits_for_a_lock,
     withheld_turns,
 )
+from responsa_server.stores.postgres.wire import prepared
 
 # The maximum number of attempts at an accept. An accept is tried again if the row that conflicts with it is gone before
 # the accept can read that row.
@@ -87,13 +90,20 @@ class PostgresTurnStore(TurnLog):
     ) -> None:
         super().__init__(database, codec, queries or turn_queries())
         self._rules = rules or QuotaRules()
+        self._accepting: Gathered[tuple[Principal, Mapping[str, object]], bool] = Gathered(
+            self._accept_together, MOST_TURNS, database.background, lambda: self._window()
+        )
 
     @shielded
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
         parameters = self._parameters(who, new)
         whole = self._whole(who, new)
         # Usually there is no conflict, and one round trip is enough.
-        if await self._accept_at_once(who, {**parameters, **_reserved(whole)}, whole):
+        if whole is None:
+            accepted = await self._accepting.put((who, parameters))
+        else:
+            accepted = await self._accept_and_reserve(who, {**parameters, **_reserved(whole)})
+        if accepted:
             return Accepted(new.id, new.conversation_id, attached=False, state=_state(new), grant=whole)
         async with self._database.locking(who) as connection:
             return await self._accept_after_a_look(connection, who, new, parameters, interrupt)
@@ -109,19 +119,36 @@ class PostgresTurnStore(TurnLog):
         )
         return None if tokens is None and micros is None else Grant(tokens, micros)
 
-    async def _accept_at_once(
-        self, who: Principal, parameters: Mapping[str, object], whole: Grant | None
-    ) -> bool:
-        """Accept a question that conflicts with nothing, and reserve `whole`. Returns False, and changes nothing, if something is in the way."""
-        statements: list[Statement] = [(self._queries["accept_turn"], parameters)]
-        if whole is not None:
-            limits = {**parameters, **asdict(self._rules.of(who.role))}
-            statements.append((self._queries["reserve_all"], limits))
+    async def _accept_together(
+        self, questions: Sequence[tuple[Principal, Mapping[str, object]]]
+    ) -> Sequence[bool]:
+        """Accept the questions that conflict with nothing. For each question, returns whether it was accepted; nothing is changed for the others."""
+        accept = prepared(self._queries["accept_turn"])
+        # Every transaction takes the users in the same order, because it keeps their locks to its end.
+        order = sorted(range(len(questions)), key=lambda place: _user_of(questions[place][0]))
+        parts = [(questions[place][0], [accept.bind(questions[place][1])]) for place in order]
         try:
-            [written, *_] = await self._database.together(who, statements)
+            done = await self._database.turns(parts)
+        except Unavailable as error:
+            if waits_for_a_lock(error):
+                return [False] * len(questions)
+            raise
+        accepted = {place: written.ntuples > 0 for place, (written,) in zip(order, done, strict=True)}
+        return [accepted[place] for place in range(len(questions))]
+
+    async def _accept_and_reserve(self, who: Principal, parameters: Mapping[str, object]) -> bool:
+        """Like `_accept_together`, for a question that must also reserve what its user's role limits. It is accepted alone, because a quota that has too little left rolls the transaction back."""
+        limits = {**parameters, **asdict(self._rules.of(who.role))}
+        statements = [prepared(self._queries[name]).bind(limits) for name in ("accept_turn", "reserve_all")]
+        try:
+            [[written, _]] = await self._database.turns([(who, statements)])
         except errors.RaiseException:  # the quota has too little left
             return False
-        return bool(written)
+        except Unavailable as error:
+            if waits_for_a_lock(error):
+                return False
+            raise
+        return written.ntuples > 0
 
     async def _accept_after_a_look(
         self,
@@ -415,6 +442,10 @@ def _log_row(row: Mapping[str, Any]) -> LogRow:
 def _state(new: NewTurn) -> TurnState:
     """The state of a new turn that does not have to wait."""
     return TurnState.PENDING if new.owner is None else TurnState.RUNNING
+
+
+def _user_of(who: Principal) -> tuple[str, UUID]:
+    return who.tenant_id, who.user_id
 
 
 def _held(new: NewTurn, state: TurnState) -> dict[str, object]:

@@ -9,29 +9,29 @@
 -- nothing for a user with an exception; the call tries again in a transaction that also reserves.
 WITH place AS (
     SELECT id FROM responsa.conversation
-    WHERE tenant_id = %(tenant)s AND (user_id = %(user)s) IS TRUE AND id = %(conversation)s AND NOT %(create)s
+    WHERE tenant_id = %(tenant)s::text AND (user_id = %(user)s::uuid) IS TRUE AND id = %(conversation)s::uuid AND NOT %(create)s::bool
     FOR KEY SHARE
 ), accepted AS (
     INSERT INTO responsa.turn (id, tenant_id, user_id, role, conversation_id, request_id, request, request_sha256, agent_version, state, owner, lease_until,
         begin_time, last_seq, watched, reserved_tokens, reserved_micros)
-    SELECT %(id)s, %(tenant)s, %(user)s, %(role)s, target.id, %(request_id)s::uuid, %(request)b, %(request_sha256)b, %(agent_version)s, %(state)s::text,
-        %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s,
+    SELECT %(id)s::uuid, %(tenant)s::text, %(user)s::uuid, %(role)s::text, target.id, %(request_id)s::uuid, %(request)b::bytea, %(request_sha256)b::bytea, %(agent_version)s::text, %(state)s::text,
+        %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s::bool,
         %(reserved_tokens)s::bigint, %(reserved_micros)s::bigint
-    FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s WHERE %(create)s) AS target
-    WHERE responsa.has_room_for_turn(%(tenant)s, %(user)s, %(most_open)s, %(most_open_of_tenant)s)
-        AND responsa.has_room_for_conversation(%(tenant)s, %(user)s, %(most_conversations)s)
+    FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s::uuid WHERE %(create)s) AS target
+    WHERE responsa.has_room_for_turn(%(tenant)s::text, %(user)s::uuid, %(most_open)s::bigint, %(most_open_of_tenant)s::bigint)
+        AND responsa.has_room_for_conversation(%(tenant)s::text, %(user)s::uuid, %(most_conversations)s::bigint)
         AND (%(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int)
         AND NOT EXISTS (SELECT FROM unnest(%(collections)s::text[]) AS named (name) WHERE responsa.readable_collection(named.name) IS NULL)
-        AND (%(may_use)s OR NOT EXISTS (SELECT FROM responsa.user_quota AS q WHERE q.tenant_id = %(tenant)s AND q.user_id = %(user)s))
+        AND (%(may_use)s::bool OR NOT EXISTS (SELECT FROM responsa.user_quota AS q WHERE q.tenant_id = %(tenant)s AND q.user_id = %(user)s))
     ON CONFLICT DO NOTHING
     RETURNING id
 ), created AS (
     INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)
-    SELECT %(conversation)s, %(tenant)s, %(user)s, 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), false
+    SELECT %(conversation)s::uuid, %(tenant)s::text, %(user)s::uuid, 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), false
     FROM accepted WHERE %(create)s
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
-    SELECT id, 1, 1, %(tenant)s, false, %(frame)b FROM accepted
+    SELECT id, 1, 1, %(tenant)s::text, false, %(frame)b::bytea FROM accepted
 )
 SELECT id FROM accepted;
 

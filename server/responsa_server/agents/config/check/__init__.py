@@ -17,7 +17,7 @@ from responsa_server.agents.config.check.inputs import (
     NamedModels,
     Surroundings,
 )
-from responsa_server.agents.config.check.prompts import file_secrets, prompt_files
+from responsa_server.agents.config.check.prompts import prompt_files
 from responsa_server.agents.config.check.shape import shape, without_model
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.agents.engine.config import AgentConfig
@@ -43,7 +43,7 @@ def check(
             )
         )
     agent, wrong = _configuration(text, surroundings)
-    found += [*wrong, *file_secrets(files)]
+    found += wrong
     if agent is None:
         return None, found
     found += tables.models(agent, surroundings)
@@ -60,7 +60,6 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
     config: Mapping[str, object] = rtoml.loads(text)
     agent, wrong = tables.tables(config)
     found = [
-        *tables.secrets(config),
         *removed.explained([*wrong, *tables.node_tables(config, surroundings)], tables.kinds_of(config)),
     ]
     if agent is None:

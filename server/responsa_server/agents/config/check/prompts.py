@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Final, cast
@@ -12,14 +11,11 @@ from pydantic_core import from_json
 
 from responsa_server.agents.config.check.flow import options_of
 from responsa_server.agents.config.check.inputs import AgentFiles, Surroundings
-from responsa_server.agents.config.check.tables import HELD, secrets
 from responsa_server.agents.config.problems import (
-    SECRET,
     Key,
     Problem,
     closest,
     in_config,
-    may_hold_secret,
     quoted,
 )
 from responsa_server.agents.engine.config import AgentConfig
@@ -111,20 +107,6 @@ def _used(
         for _, role, name in named(type(options), options.model_dump())
         if role is not Names.EXAMPLES and name in given.prompts
     ]
-
-
-def file_secrets(files: AgentFiles) -> Iterator[Problem]:
-    """Keys and tokens in prompts, their front matter, partials and examples."""
-    texts = [(prompt.file, prompt.body, prompt.body_line) for prompt in files.prompts.values()]
-    texts += [(partial.file, partial.text, 1) for partial in files.partials.values()]
-    texts += [(file, data.decode(errors="replace"), 1) for file, data in files.examples.items()]
-    for file, text, first_line in texts:
-        for found in SECRET.finditer(text) if may_hold_secret(text) else ():
-            yield Problem(file, HELD, line=first_line + text.count("\n", 0, found.start()))
-    for prompt in files.prompts.values():
-        # The names of keys are ignored here, because a variable may have any name.
-        for held in secrets(prompt.front.model_dump(exclude_unset=True), by_name=False):
-            yield replace(held, file=prompt.file)
 
 
 def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Checks each table of `agent.toml` alone: keys and values, node options, models, parameters, collections, secrets. Pure."""
+"""Checks each table of `agent.toml` alone: keys and values, node options, models, parameters, collections. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError, model_validator
 from responsa_server.agents.config.check import removed
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.problems import (
-    SECRET,
     Key,
     Problem,
     clause,
@@ -35,10 +34,8 @@ from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.tools import EVERY_TOOL
 
-HELD: Final = "contains a key or token; put secrets into the environment or into secret files"
 _COLLECTION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PARAMETER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_SECRET_KEY: Final = re.compile(r"(?:^|[_-])(?:key|token|secret|password)$")
 
 
 def tables(config: Mapping[str, object]) -> tuple[AgentConfig | None, Sequence[Problem]]:
@@ -206,26 +203,6 @@ def sources(config: AgentConfig) -> Iterator[Problem]:
                 ("retrieval", "sources", name, "filter"),
                 f"is not a valid filter: {error.message.removeprefix('filter: ')}",
             )
-
-
-def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[Problem]:
-    """Keys and tokens among the values; messages never repeat them. by_name: whether to also report texts under keys
-    whose names suggest secrets.
-    """
-    if isinstance(value, Mapping):
-        for name, one in cast("Mapping[str, object]", value).items():
-            if by_name and isinstance(one, str) and one and _SECRET_KEY.search(name.lower()):
-                yield in_config(
-                    (*key, name),
-                    "has the name of a secret; put secrets into the environment or into secret files",
-                )
-            else:
-                yield from secrets(one, (*key, name), by_name=by_name)
-    elif isinstance(value, list | tuple):
-        for place, one in enumerate(cast("Sequence[object]", value)):
-            yield from secrets(one, (*key, place), by_name=by_name)
-    elif isinstance(value, str) and SECRET.search(value):
-        yield in_config(key, HELD)
 
 
 class ParameterSchema(Table):

@@ -1,0 +1,75 @@
+"""The processes that `responsa up` starts, and what each of them gets of the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from responsa_server.app.settings import Settings
+from responsa_server.embedded.machine import Machine
+
+_MIB: Final = 1 << 20
+_SERVERS_PER_CPU: Final = 0.55
+"""PostgreSQL and Envoy need the rest of the processors."""
+_INGESTING_CPUS: Final = 4
+"""From this number of processors on, a process of its own ingests documents."""
+_SERVER_BYTES: Final = 350 * _MIB
+_BUFFER_BYTES: Final = 128 * _MIB
+"""PostgreSQL's shared buffers for each server."""
+_OTHER_BYTES: Final = 700 * _MIB
+"""The rest of PostgreSQL, the other parts, and the process that a restart starts before it stops another one."""
+_OTHER_CONNECTIONS: Final = 20
+"""The connections of commands, and those that PostgreSQL keeps for superusers."""
+_LEAST_CONNECTIONS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """servers: the number of processes that accept calls and run turns. ingests: whether a further process ingests documents; otherwise the servers do.
+    embedding_threads: the threads of the embedding model in each server. ingesting_threads: the same in the process that ingests. envoy_threads: the
+    threads of Envoy. connections: how many connections to PostgreSQL all processes can have at a time. buffers_mib: PostgreSQL's shared buffers.
+    """
+
+    servers: int
+    ingests: bool
+    embedding_threads: int
+    ingesting_threads: int
+    envoy_threads: int
+    connections: int
+    buffers_mib: int
+
+    def __str__(self) -> str:
+        servers = "1 server" if self.servers == 1 else f"{self.servers} servers"
+        return f"{servers} and a process that ingests documents" if self.ingests else servers
+
+
+def processes(settings: Settings, machine: Machine, *, connections: int | None = None) -> Processes:
+    """Divide the machine. connections: the maximum number of connections that somebody else's PostgreSQL allows; None for the embedded one, which allows what is needed."""
+    cpus, memory = machine.cpus, machine.memory_bytes - _OTHER_BYTES
+    ingests = settings.ingestion.own_process
+    if ingests is None:
+        ingests = cpus >= _INGESTING_CPUS and memory >= 2 * _SERVER_BYTES + _BUFFER_BYTES
+    room = (memory - ingests * _SERVER_BYTES) // (_SERVER_BYTES + _BUFFER_BYTES)
+    wanted = 1 if cpus <= 2 else max(2, round(cpus * _SERVERS_PER_CPU))
+
+    def needed(servers: int) -> int:
+        calls, jobs = 2 * settings.database_pool + 11, 2 * settings.ingestion.concurrency + 10
+        every = calls + (0 if ingests else jobs)
+        return servers * every + (calls + jobs if ingests else 0) + (calls + jobs) + _OTHER_CONNECTIONS
+
+    servers = settings.servers or max(1, min(wanted, room))
+    while (
+        settings.servers is None and connections is not None and servers > 1 and needed(servers) > connections
+    ):
+        servers -= 1
+    given = settings.retrieval.embedding_threads
+    ingesting = max(1, cpus // 2)
+    return Processes(
+        servers,
+        ingests,
+        given or max(1, (cpus - ingests * ingesting) // servers),
+        given or ingesting,
+        min(cpus, max(2, cpus // 4)),
+        max(_LEAST_CONNECTIONS, needed(servers)),
+        _BUFFER_BYTES // _MIB * servers,
+    )

@@ -1,0 +1,141 @@
+"""A version's bytes: equal content gives equal bytes, other content gives other bytes, and the database returns them unchanged."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from responsa_server.agents.config import content as content_module
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.content import (
+    ENGINE,
+    MOST_BYTES,
+    Content,
+    ContentBroken,
+    Defaults,
+    content_of,
+    new_version,
+    packed,
+    unpacked,
+)
+from responsa_server.agents.config.files import SHIPPED, checked, examine, read
+from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
+
+DEFAULTS = Defaults(("openai:gpt", "lab:small"), history_messages=10, seconds=60.0)
+
+
+def content(folder: Path, defaults: Defaults = DEFAULTS) -> Content:
+    files = read(folder, folder / "none")
+    config, problems = checked(files, SURROUNDINGS)
+    assert config is not None, problems
+    assert files.config is not None
+    return content_of(files.config, config, files.files, defaults, TEST_KINDS)
+
+
+def changed(tmp_path: Path, *changes: tuple[str, str, str]) -> bool:
+    """Whether a change of the files gives a new version."""
+    before = packed(content(write(tmp_path / "before")))
+    return packed(content(write(tmp_path / "after", *changes))) != before
+
+
+def test_all_that_nodes_use_is_in_it_and_nothing_else(tmp_path: Path) -> None:
+    unused = [
+        ("prompts/unused.md", "", "x"),
+        ("prompts/parts/unused.md", "", "x"),
+        ("examples/unused.jsonl", "", "{}"),
+    ]
+    found = content(write(tmp_path, *unused))
+    assert set(found.prompts) == {"write", "hello"}
+    assert set(found.partials) == {"parts/tone.md"}
+    assert set(found.examples) == {"examples/intents.jsonl"}
+    assert found.chain == ("openai:gpt", "lab:small")
+
+
+FETCHER = Path(__file__).parents[3] / "cases" / "agents" / "fetcher"
+
+
+def test_an_agents_own_prompt_that_chooses_tools_is_checked(tmp_path: Path) -> None:
+    folder = shutil.copytree(FETCHER, tmp_path / "fetcher")
+    (folder / "prompts" / "tool_selection.md").write_text("Choose: {{ tols }}\n", encoding="utf-8")
+    problems = examine(folder, Surroundings(), SHIPPED / "shared").problems
+    assert any(problem.file == "prompts/tool_selection.md" for problem in problems)
+
+
+def test_it_comes_whole_out_of_its_bytes(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    found = unpacked(packed(content(folder)))
+    assert found == content(folder)
+    files = read(folder, folder / "none").files
+    assert found.sources() == dict(files.prompts)
+    assert found.parts() == dict(files.partials)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("agent.toml", "steps = 20", "steps = 21"),
+        ("agent.toml", 'description = "For tests."', 'description = "For trials."'),
+        ("prompts/write.md", "one sentence", "two sentences"),
+        ("prompts/parts/tone.md", "kind", "brief"),
+        ("examples/intents.jsonl", "Hello!", "Hello there!"),
+    ],
+    ids=lambda change: change[2],
+)
+def test_what_shapes_answers_makes_another_version(change: tuple[str, str, str], tmp_path: Path) -> None:
+    assert changed(tmp_path, change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("agent.toml", 'name = "Test"', '# A remark.\nname   =   "Test"'),
+        (
+            "agent.toml",
+            'name = "Test"\ndescription = "For tests."',
+            'description = "For tests."\nname = "Test"',
+        ),
+        ("prompts/unused.md", "", "Nobody reads this."),
+        ("agent.toml", 'start = "route"', 'start = "route"\nhistory = { messages = 10 }'),
+    ],
+    ids=["remark", "order", "unused", "default"],
+)
+def test_what_shapes_none_makes_none(change: tuple[str, str, str], tmp_path: Path) -> None:
+    assert not changed(tmp_path, change)
+
+
+def test_what_the_server_says_where_the_agent_does_not(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    plain = packed(content(folder))
+    # The defaults for models and history shape answers, so they are part of a version. The time limit does not shape answers.
+    assert packed(content(folder, replace(DEFAULTS, models=("openai:gpt",)))) != plain
+    assert packed(content(folder, replace(DEFAULTS, history_messages=3))) != plain
+    assert packed(content(folder, replace(DEFAULTS, seconds=5.0))) == plain
+
+
+def test_another_engine_makes_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If new code runs the same files differently, the files must become a new version."""
+    made = content(write(tmp_path))
+    before = new_version(made)
+    assert new_version(made) == before
+    monkeypatch.setattr(content_module, "ENGINE", ENGINE + 1)
+    after = new_version(made)
+    assert after.engine == before.engine + 1
+    assert after.sha256 != before.sha256
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_version_are_told(data: bytes) -> None:
+    with pytest.raises(ContentBroken):
+        unpacked(data)
+
+
+def test_what_is_too_large_is_told(tmp_path: Path) -> None:
+    found = content(write(tmp_path))
+    large = found.model_copy(update={"examples": {"examples/intents.jsonl": "x" * MOST_BYTES}})
+    with pytest.raises(ContentBroken, match=r"at most 4,194,304"):
+        new_version(large)

@@ -1,0 +1,189 @@
+"""The server removes the marks around data from a model's output, however the output is cut into pieces. Other text stays."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from responsa_server.agents.engine.answer_text import AnswerWriter
+from responsa_server.agents.engine.asking import Shape, ask_typed
+from responsa_server.agents.engine.node import Run
+from responsa_server.agents.engine.prompts import MOST_FENCE, FenceFilter, Untrusted, fenced, unfenced
+from responsa_server.domain.events import Delta
+from responsa_server.domain.models import Ended, ModelError, ModelPrompt, TextPiece
+from tests.unit.agents.asking import asker
+from tests.unit.agents.speaking import Says, Turn
+
+MARK = "0aa0e948be65"
+PLAIN = st.lists(
+    st.sampled_from([*"aeé水 .,[]()`\n⟧0", "Water ", "boils", " [1]", " [2, 3]", "```\n", "] (", "⟦e⟧"]),
+    max_size=12,
+).map("".join)
+NASTY = st.lists(
+    st.sampled_from(
+        [
+            *"⟦⟧ \na0",
+            MARK,
+            MARK[:1],
+            MARK[:5],
+            MARK[5:],
+            f"⟦end {MARK}⟧",
+            "⟦data question ",
+            "⟦end 5a48",
+            "x" * 40,
+            " [1]",
+        ]
+    ),
+    max_size=14,
+).map("".join)
+GONE = st.sampled_from(
+    [
+        f"⟦end {MARK}⟧",
+        f"⟦data question {MARK}⟧",
+        f"⟦{MARK}⟧",
+        "⟦end 5a48fb804ea9⟧",
+        "⟦data passage 88bfbbccb6b6⟧",
+        MARK,
+    ]
+)
+CUTS = st.lists(st.integers(0, 200), max_size=10)
+
+
+def pieces(text: str, cuts: Sequence[int]) -> list[str]:
+    places = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
+    return [text[start:end] for start, end in itertools.pairwise(places)]
+
+
+def cleaned(*texts: str, before: str = "") -> str:
+    fences = FenceFilter(MARK, before)
+    return "".join([*(fences.feed(text) for text in texts), fences.end()])
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (
+            f"⟦data question {MARK}⟧\nWhat does it cost?\n⟦end {MARK}⟧\nIt costs 3 euros.",
+            "What does it cost?\nIt costs 3 euros.",
+        ),
+        (f"The answer to that question is: {MARK}.", "The answer to that question is: ."),
+        (f"a ⟦end {MARK}⟧ b ⟦end {MARK}⟧", "a b "),
+        # Words on both sides of a mark stay apart.
+        (f"a⟦end {MARK}⟧ b", "a b"),
+        # A model may copy marks wrongly: with another number, without an end, or with an end on another line.
+        ("So. ⟦end 568f780e952f⟧", "So. "),
+        (f"So. ⟦end {MARK}", "So. "),
+        (f"So. ⟦data answer {MARK}\nIt", "So. \nIt"),
+        (f"⟦⟦end {MARK}⟧⟧", "⟦⟧"),
+        # These texts have no marks.
+        ("⟦e⟧ is what e means, ⟦end⟧ too, and ⟦", "⟦e⟧ is what e means, ⟦end⟧ too, and ⟦"),
+        ("⟦" + "x" * MOST_FENCE + "⟧", "⟦" + "x" * MOST_FENCE + "⟧"),
+        (f"{MARK[:-1]} and {MARK[:3]}", f"{MARK[:-1]} and {MARK[:3]}"),
+    ],
+)
+def test_marks_and_the_number_are_taken_out(given: str, text: str) -> None:
+    assert cleaned(given) == text
+    assert cleaned(*given) == text
+    assert unfenced(given, MARK) == text
+
+
+def test_what_stands_before_counts_as_the_texts_own() -> None:
+    assert cleaned(f"⟦end {MARK}⟧ b", before="a") == " b"
+    assert cleaned(f"⟦end {MARK}⟧ b", before="a ") == "b"
+
+
+@given(NASTY, CUTS)
+def test_however_a_text_is_cut_the_outcome_is_the_same(text: str, cuts: list[int]) -> None:
+    assert cleaned(*pieces(text, cuts)) == cleaned(text) == cleaned(*text)
+
+
+@given(st.lists(st.tuples(PLAIN, GONE), max_size=6), PLAIN, CUTS)
+def test_nothing_but_marks_and_a_white_space_behind_each_goes(
+    parts: list[tuple[str, str]], last: str, cuts: list[int]
+) -> None:
+    given = "".join([*itertools.chain.from_iterable(parts), last])
+    found = cleaned(*pieces(given, cuts))
+    assert MARK not in found
+    kept = "".join([*(plain for plain, _ in parts), last])
+    assert "".join(found.split()) == "".join(kept.split())
+    assert 0 <= len(kept) - len(found) <= len(parts)
+
+
+@given(PLAIN, CUTS)
+def test_a_text_without_marks_passes_and_little_of_it_is_held_back(text: str, cuts: list[int]) -> None:
+    fences, fed, out = FenceFilter(MARK), "", ""
+    for piece in pieces(text, cuts):
+        fed += piece
+        out += fences.feed(piece)
+        assert fed.startswith(out)
+        assert len(fed) - len(out) <= MOST_FENCE + 1
+        if "⟦" not in fed and not fed.endswith(tuple(MARK[:size] for size in range(1, len(MARK)))):
+            assert fed == out
+    assert out + fences.end() == text
+
+
+@given(st.lists(st.tuples(PLAIN, GONE), max_size=6), PLAIN, CUTS)
+def test_deltas_are_the_text_and_passages_are_named_where_they_are_without_marks(
+    parts: list[tuple[str, str]], last: str, cuts: list[int]
+) -> None:
+    given = "".join([*itertools.chain.from_iterable(parts), last])
+    turn = Turn()
+    told, clean = AnswerWriter(_run(turn), cites=True), AnswerWriter(Turn().run, cites=True)
+    for piece in pieces(given, cuts):
+        told.add(piece)
+    told.finish()
+    clean.add(cleaned(given))
+    clean.finish()
+    assert (told.text, told.marks) == (clean.text, clean.marks)
+    end = 0
+    for event in turn.events:
+        assert isinstance(event, Delta)
+        assert event.byte_offset == end
+        end += len(event.text.encode())
+    assert "".join(event.text for event in turn.events if isinstance(event, Delta)) == (
+        told.text if told.end else ""
+    )
+
+
+def _run(turn: Turn) -> Run:
+    return replace(turn.run, nonce=MARK)
+
+
+class Line(BaseModel):
+    """A line."""
+
+    line: str
+    more: tuple[str, ...] = ()
+
+
+async def test_what_is_kept_or_searched_for_is_without_marks() -> None:
+    run = _run(Turn())
+    ends = Ended(complete=True)
+    written = Says([TextPiece(fenced("answer", "They spoke of Rome.", MARK)), ends])
+    text = await asker(written).text(ModelPrompt([], ""), run)
+    assert text == "They spoke of Rome."
+    # Marks may also be escaped as in JSON.
+    said = json.dumps({"line": f"Why {MARK}?", "more": [f"⟦end {MARK}⟧ So?"]})
+    answer = await ask_typed(
+        asker(Says([TextPiece(said), ends])),
+        run,
+        "query_expansion",
+        Shape(Line),
+        {"most": 3},
+        Untrusted("Why?"),
+    )
+    assert answer == Line(line="Why ?", more=("So?",))
+
+
+async def test_nothing_but_marks_is_no_text() -> None:
+    with pytest.raises(ModelError, match="no text"):
+        await asker(Says([TextPiece(f"⟦end {MARK}⟧"), Ended(complete=True)])).text(
+            ModelPrompt([], ""), _run(Turn())
+        )

@@ -1,0 +1,191 @@
+"""Asking a model for an object with a schema: replies that are accepted, that lead to a second request, or that end the
+attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from responsa_server.agents.engine import asking as nodes_asking
+from responsa_server.agents.engine.asking import Shape, StructuredInvalid, ask_typed, cause
+from responsa_server.agents.engine.node import Limits, OverBudget
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.domain.events import ModelUsed, ProviderSwitched, Usage
+from responsa_server.domain.models import (
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    Provenance,
+    Role,
+    Spent,
+    Stop,
+    Switched,
+    TextPiece,
+)
+from tests.unit.agents.asking import DEAR, asker
+from tests.unit.agents.speaking import TURN, Says, Turn
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field(min_length=1, max_length=50)
+    certain: bool
+
+
+SHAPE = Shape(Query)
+GOOD = '{"query": "length of the Nile", "certain": true}'
+FOUND = Query(query="length of the Nile", certain=True)
+END = Ended(complete=True)
+
+
+class Answers(Says):
+    """A model that returns the next text at each call."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__()
+        self.texts = list(texts)
+
+    def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.pieces = [TextPiece(self.texts.pop(0)), END]
+        return super().stream(prompt)
+
+
+async def found(model: Says, turn: Turn | None = None) -> Query:
+    return await ask_typed(
+        asker(model),
+        (turn or Turn()).run,
+        "kb_search_query",
+        SHAPE,
+        {},
+        Untrusted("And it?", others={"summary": ""}),
+    )
+
+
+@pytest.mark.parametrize(
+    "text", [GOOD, f"```json\n{GOOD}\n```", f"Here it is: {GOOD} – is there more?", f"\n {GOOD}\x00"]
+)
+async def test_an_object_is_found_whatever_stands_round_it(text: str) -> None:
+    model = Answers(text)
+    assert await found(model) == FOUND
+    (prompt,) = model.asked
+    assert (prompt.purpose, prompt.label, prompt.schema) == ("kb_search_query", f"turns/{TURN}", SHAPE.schema)
+    # The prompt's own hints take precedence over the agent's.
+    assert (prompt.max_tokens, prompt.temperature) == (120, 0.0)
+    assert SHAPE.text in prompt.messages[0].text
+
+
+BAD = [
+    "Sure!",
+    '{"query": [nothing, ',
+    "[]",
+    '{"query": "x"}',
+    '{"query": "", "certain": true}',
+    '{"query": "x", "certain": "yes"}',
+    '{"query": "x", "certain": true, "more": 1}',
+    '{"query": "' + "x" * 51 + '", "certain": true}',
+    '{"query": ' * 1200 + "}" * 1200,
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+async def test_what_does_not_fit_is_asked_for_once_more_with_what_was_wrong(bad: str) -> None:
+    model = Answers(bad, GOOD)
+    assert await found(model) == FOUND
+    first, second = model.asked
+    assert list(second.messages[: len(first.messages)]) == list(first.messages)
+    said, complaint = second.messages[len(first.messages) :]
+    assert (said.role, said.place) == (Role.ASSISTANT, Provenance.MODEL)
+    assert complaint.place is Provenance.USER
+    assert "not what was asked for" in complaint.text
+    assert len(complaint.text) < 500
+    assert second.schema == SHAPE.schema
+
+
+def test_an_answer_with_too_many_levels_does_not_fit() -> None:
+    """Python reads 900 levels of JSON, and then fails to write them or to walk through them."""
+    with pytest.raises(StructuredInvalid):
+        SHAPE.read('{"query": ' + "[" * 900 + "]" * 900 + "}")
+
+
+@pytest.mark.parametrize("bad", BAD)
+async def test_what_does_not_fit_twice_is_given_up(bad: str) -> None:
+    model = Answers(bad, bad)
+    with pytest.raises(StructuredInvalid) as caught:
+        await found(model)
+    assert (len(model.asked), cause(caught.value)) == (2, "structured_invalid")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "fault"),
+    [
+        ([END], ModelFault.EMPTY),
+        ([TextPiece(" \n"), END], ModelFault.EMPTY),
+        ([TextPiece("x" * 20_000), END], ModelFault.MALFORMED),
+        ([TextPiece(GOOD), Ended(complete=False, stop=Stop.UNSAFE)], ModelFault.REFUSED),
+        ([TextPiece("{"), ModelError(ModelFault.CUT, "gone")], ModelFault.CUT),
+        ([ModelError(ModelFault.CREDENTIAL, "no")], ModelFault.CREDENTIAL),
+    ],
+)
+async def test_a_model_that_fails_is_not_asked_again(
+    pieces: Sequence[ModelPiece | Exception], fault: ModelFault
+) -> None:
+    model = Says(pieces)
+    with pytest.raises(ModelError) as caught:
+        await found(model)
+    assert (caught.value.fault, len(model.asked), model.closed) == (fault, 1, True)
+    assert cause(caught.value) == f"model_unavailable:{fault.value}"
+
+
+async def test_a_model_that_takes_its_time_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes_asking, "PATIENCE_SECONDS", 0.01)
+    model = Says([TextPiece("{"), asyncio.Event()])
+    with pytest.raises(ModelError) as caught:
+        await found(model)
+    assert (caught.value.fault, model.closed) == (ModelFault.TIMEOUT, True)
+
+
+async def test_what_it_costs_is_counted_and_told() -> None:
+    turn = Turn()
+    model = Says(
+        [Switched("a:x", "b:y", ModelFault.EMPTY), TextPiece(GOOD), Spent(Usage(0, 30, 9, 5), "b:y"), END]
+    )
+    await found(model, turn)
+    assert turn.meter.usage == Usage(0, 30, 9, 5)
+    assert turn.events == [
+        ProviderSwitched("a:x", "b:y", "empty"),
+        ModelUsed("b:y", Usage(0, 30, 9, 5)),
+    ]
+
+
+async def test_a_call_may_only_write_what_the_turn_has_left() -> None:
+    turn = Turn()
+    untrusted = Untrusted("And it?", others={"summary": ""})
+    model = Answers(GOOD)
+    free = asker(model).prompt(turn.run, "kb_search_query", {}, untrusted)
+    read = -(-sum(len(message.text.encode()) for message in free.messages) // 4)
+    few = replace(turn.run, limits=Limits(cost_micros=read + 40))
+    assert asker(model, DEAR).prompt(few, "kb_search_query", {}, untrusted).max_tokens == 10
+    for limits in (Limits(cost_micros=read), Limits(tokens=read)):
+        with pytest.raises(OverBudget) as caught:
+            asker(model, DEAR).prompt(replace(turn.run, limits=limits), "kb_search_query", {}, untrusted)
+        assert caught.value.limit == ("tokens" if limits.tokens else "cost_micros")
+
+
+def test_a_schema_is_whole_and_without_made_up_titles() -> None:
+    assert SHAPE.schema == {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "query": {"type": "string", "minLength": 1, "maxLength": 50},
+            "certain": {"type": "boolean"},
+        },
+        "required": ["query", "certain"],
+    }

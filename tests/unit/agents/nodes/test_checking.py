@@ -1,0 +1,188 @@
+"""Only sentences that the passages support get citations. The text stays as it was, or is held back until its citations passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from responsa_server.agents.engine.calling import CallModel, ResultModel
+from responsa_server.agents.engine.citations import AnswerModel, MarkFilter, of_plain
+from responsa_server.agents.nodes.checking import CitationChecker, CitationCheckerInput, CitationCheckerOutput
+from responsa_server.domain.answers import CitedSentence, Evidence, FoundSource, Quote
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import (
+    MAX_CITATIONS,
+    AnswerOutcome,
+    ByteRange,
+    Cited,
+    Delta,
+    ToolCitation,
+    ToolOrigin,
+    ToolOutcome,
+    ToolSource,
+)
+from tests.unit.agents.evidence import evidence, quote, retrieval
+from tests.unit.agents.speaking import Turn
+
+
+class Believes:
+    """A judge with fixed verdicts by claim."""
+
+    def __init__(self, quotes: Mapping[str, Quote]) -> None:
+        self.quotes = quotes
+        self.asked: list[tuple[Sequence[CitedSentence], int]] = []
+        self.fetched: list[tuple[Sequence[CitedSentence], Sequence[FoundSource]]] = []
+
+    async def judge(
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
+    ) -> Sequence[Quote | None]:
+        self.asked.append((claims, most_bytes))
+        return [self.quotes.get(claim.text) for claim in claims]
+
+    async def judge_sources(
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
+    ) -> Sequence[Quote | None]:
+        self.fetched.append((claims, sources))
+        return [self.quotes.get(claim.text) for claim in claims]
+
+
+FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
+
+
+def written(marked: str, *, complete: bool = True, found: Evidence | None = None) -> CitationCheckerInput:
+    marks = MarkFilter()
+    text = marks.feed(marked) + marks.end()
+    given = {"text": text, "complete": complete, "marks": marks.marks, "shown": 2 if found else 0}
+    return CitationChecker(Believes({})).validate_input(
+        given | ({"evidence": found} if found is not None else {})
+    )
+
+
+def answer_of(output: CitationCheckerOutput) -> AnswerModel:
+    assert output.answer is not None
+    return output.answer
+
+
+async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
+    judge = Believes({"It boils.": quote("Water boils."), "It freezes.": quote("Water freezes.", score=0.5)})
+    node = CitationChecker(judge, retrieval(context_tokens=175))
+    turn = Turn()
+    given = written("It boils. [1] It sings. [2] It freezes. [2] So it is.", found=evidence(3))
+    output = await node.process(given, turn.run)
+    assert judge.asked == [
+        ([CitedSentence("It boils.", 1), CitedSentence("It sings.", 2), CitedSentence("It freezes.", 2)], 700)
+    ]
+    answer = answer_of(output)
+    assert answer.text == "It boils. It sings. It freezes. So it is."
+    assert [(citation.quote, citation.answer, citation.score) for citation in answer.citations] == [
+        ("Water boils.", ByteRange(0, 9), 0.8),
+        ("Water freezes.", ByteRange(20, 31), 0.5),
+    ]
+    assert answer.unsupported == 1
+    assert (answer.outcome, answer.passages_used) == (AnswerOutcome.COMPLETE, 2)
+    assert [event.citation.quote for event in turn.events if isinstance(event, Cited)] == [
+        "Water boils.",
+        "Water freezes.",
+    ]
+    assert len(turn.events) == 2
+    node.validate_output(output)
+
+
+async def test_a_text_without_marks_or_without_documents_is_an_answer_without_citations() -> None:
+    judge = Believes({})
+    node = CitationChecker(judge)
+    for given, used in (
+        (written("Hello.", complete=False), 0),
+        (written("It boils. [1]"), 0),
+        (written("Hello.", found=evidence()), 2),
+    ):
+        turn = Turn()
+        output = await node.process(given, turn.run)
+        answer = answer_of(output)
+        assert (answer.citations, answer.passages_used, turn.events) == ((), used, [])
+        assert answer.outcome is (AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT)
+    assert len(judge.asked) == 1
+
+
+async def test_an_answer_has_no_more_citations_than_it_may() -> None:
+    sentences = [f"Sentence {number} stands here." for number in range(MAX_CITATIONS + 3)]
+    node = CitationChecker(Believes({sentence: quote("Yes.") for sentence in sentences}))
+    output = await node.process(written(" ".join(f"{sentence} [1]" for sentence in sentences)), Turn().run)
+    assert len(answer_of(output).citations) == MAX_CITATIONS
+    assert answer_of(output).unsupported == 0
+
+
+def result(call_id: str, *texts: str) -> ResultModel:
+    return ResultModel(
+        call=CallModel(call_id=f"model-{call_id}", tool="web_search", arguments={}),
+        outcome=ToolOutcome.OK,
+        content="found",
+        id=call_id,
+        sources=tuple(ToolSource("https://example.org/", "Example", FETCHED, text) for text in texts),
+    )
+
+
+async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() -> None:
+    origin = ToolOrigin("tool-2", "web_search", 0, FETCHED)
+    whole = quote("It sings loudly.")
+    fetched = replace(whole, passage=replace(whole.passage, origin=origin))
+    judge = Believes({"It boils.": quote("Water boils."), "It sings.": fetched})
+    node = CitationChecker(judge)
+    # The call that is repeated has the id of the first one, and its sources have the numbers of the first one.
+    results = (result("tool-1", "a", "b"), result("tool-1", "a", "b"), result("tool-2", "c"))
+    given = written("It boils. [1] It sings. [5] It freezes. [3]", found=evidence(2))
+    output = await node.process(given.model_copy(update={"results": results}), Turn().run)
+    assert judge.asked[0][0] == [CitedSentence("It boils.", 1)]
+    ((claims, sources),) = judge.fetched
+    assert claims == [CitedSentence("It sings.", 3), CitedSentence("It freezes.", 1)]
+    assert [source.source.text for source in sources] == ["a", "b", "c"]
+    assert sources[2].origin == origin
+    answer = answer_of(output)
+    assert [of_plain(citation).answer for citation in answer.citations] == [
+        ByteRange(0, 9),
+        ByteRange(10, 19),
+    ]
+    cited = of_plain(answer.citations[1])
+    assert isinstance(cited, ToolCitation)
+    assert (cited.origin, cited.quote) == (origin, "It sings loudly.")
+    assert answer.unsupported == 1
+    # As state, and read back from it.
+    plain = node.validate_output(output)
+    assert AnswerModel.model_validate(plain["answer"]) == output.answer
+
+
+async def test_results_that_the_evidence_contains_have_no_numbers_of_their_own() -> None:
+    judge = Believes({})
+    given = written("It sings. [3]", found=evidence(2))
+    update = {"results": (result("tool-1", "a"),), "gathered": 1}
+    await CitationChecker(judge).process(given.model_copy(update=update), Turn().run)
+    assert (judge.asked[0][0], judge.fetched) == ([CitedSentence("It sings.", 3)], [])
+
+
+async def test_a_text_that_is_held_is_sent_with_its_citations_if_all_of_them_pass() -> None:
+    node = CitationChecker(Believes({"It boils.": quote("Water boils.")}), hold=True)
+    turn = Turn()
+    output = await node.process(written("It boils. [1] So it is.", found=evidence()), turn.run)
+    assert (answer_of(output).text, output.problem) == ("It boils. So it is.", "")
+    assert [type(event) for event in turn.events] == [Delta, Cited]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("It boils. [1] It sings. [2]", "do not support them: “It sings.”"),
+        ("It boils.", "No sentence names a passage"),
+    ],
+)
+async def test_a_text_that_is_held_is_dropped_once_and_then_given_up(text: str, problem: str) -> None:
+    node = CitationChecker(Believes({"It boils.": quote("Water boils.")}), hold=True)
+    given, turn = written(text, found=evidence()), Turn()
+    output = await node.process(given, turn.run)
+    assert (output.answer, output.text, turn.events) == (None, "", [])
+    assert problem in output.problem
+    with pytest.raises(Unavailable) as caught:
+        await node.process(given.model_copy(update={"problem": output.problem}), turn.run)
+    assert (caught.value.metadata["cause"], turn.events) == ("uncited", [])

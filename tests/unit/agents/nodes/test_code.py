@@ -1,0 +1,146 @@
+"""The shipped code assistants, with and without a model, and their note on the code in a model's text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from responsa_lab.scripted.strong import Strong
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.nodes.code import code_note, own_blocks
+from responsa_server.domain.agents import AgentEvent, AnswerTask
+from responsa_server.domain.events import Answered, Delta, Refused, Usage
+from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.lists import SEARCHED
+from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
+from tests.unit.agents.evidence import Shelf, evidence, excerpt, quote, task
+from tests.unit.agents.shipping import Judge, Knows, shipped
+from tests.unit.agents.speaking import told_by
+
+CODE = "```cairo\nfn area(width: u64, height: u64) -> u64 {\n    width * height\n}\n```"
+SECTION = f"The function area multiplies.\n\n{CODE}"
+CLASSIFIERS = {
+    "examples/categories.jsonl": Knows({"Write a contract": "contract"}, "explanation"),
+    "examples/small_talk.jsonl": Knows({"Thanks": "direct"}, "retrieve"),
+}
+
+
+class Writes(Strong):
+    """Writes this text where a text is asked for, and records the prompts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+        self.prompts: list[ModelPrompt] = []
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.prompts.append(prompt)
+        if prompt.schema is not None:
+            async for piece in super().stream(prompt):
+                yield piece
+            return
+        yield TextPiece(self.text)
+        yield Spent(Usage(input_tokens=1, output_tokens=1))
+        yield Ended(complete=True)
+
+
+def parts(shelf: Shelf, model: Strong | None = None) -> NodeParts:
+    judge = Judge(shelf.quotes)
+    return NodeParts(shelf, judge, model=model, classifiers=CLASSIFIERS, sections=shelf)
+
+
+def books() -> Shelf:
+    found = replace(quote(SECTION), text=SECTION, shown=SECTION)
+    return Shelf(excerpt(found.text), quotes=[found])
+
+
+def asked(text: str, **parameters: object) -> AnswerTask:
+    one = task(text)
+    return replace(one, question=replace(one.question, parameters=json.dumps(parameters)))
+
+
+def ended(told: Sequence[AgentEvent]) -> Answered:
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert "".join(one.text for one in told if isinstance(one, Delta)) == end.text
+    return end
+
+
+@pytest.mark.parametrize("agent", ["cairo", "scarb", "knowledge"])
+async def test_small_talk_gets_a_fixed_text_and_searches_nothing(agent: str) -> None:
+    for model in (None, Writes("Never.")):
+        shelf = books()
+        end = ended(await told_by(shipped(agent, parts(shelf, model)), asked("Thanks!")))
+        assert end.text.startswith("This is ")
+        assert (end.model, end.citations, list(end.fallbacks), shelf.asked) == ("template", [], [], [])
+        assert model is None or model.prompts == []
+
+
+@pytest.mark.parametrize(("agent", "samples"), [("cairo", "cairo scarb"), ("scarb", "scarb")])
+async def test_an_agent_without_documents_names_its_samples(agent: str, samples: str) -> None:
+    (*_, end) = await told_by(
+        shipped(agent, parts(Shelf(found=evidence(0), near=False))), asked("What is a snapshot?")
+    )
+    assert isinstance(end, Refused)
+    assert f"`responsa samples load {samples}`" in end.message
+
+
+@pytest.mark.parametrize("agent", ["cairo", "scarb"])
+async def test_raw_shows_what_was_found_and_asks_no_model(agent: str) -> None:
+    model = Writes("Never.")
+    end = ended(await told_by(shipped(agent, parts(books(), model)), asked("area", raw=True)))
+    assert (end.text, end.model, model.prompts) == (SECTION, "passages", [])
+
+
+async def test_a_source_decides_where_is_searched() -> None:
+    shelf = books()
+    agent = shipped("cairo", parts(shelf))
+    for source, collections, keys in (
+        ("cairo_book", ("cairo",), 'source_key = "cairo_book/*"'),
+        ("scarb_docs", ("scarb",), ""),
+        (None, ("cairo", "scarb"), ""),
+    ):
+        await told_by(agent, asked("area", **({"source": source} if source else {})))
+        assert shelf.asked[-1][1] == collections
+        assert shelf.options[-1].filters == tuple(parse_filter(SEARCHED, keys))
+    # The question's own filter holds as well.
+    one = asked("area", source="cairo_book")
+    one = replace(one, question=replace(one.question, document_filter='title = "x"'))
+    await told_by(agent, one)
+    assert len(shelf.options[-1].filters) == 2
+
+
+OWN = "```cairo\nfn volume() -> u64 {\n    1\n}\n```"
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (f"Use this. [1]\n\n{CODE}", "The code in this answer is word for word from the passages."),
+        (
+            f"Use this. [1]\n\n{OWN}",
+            "The code in this answer was written by the model, and is unchecked.",
+        ),
+        (
+            f"Use this. [1]\n\n{CODE}\n\nOr this:\n\n{OWN}",
+            "Of the 2 blocks of code, number 2 was written by the model, and unchecked. The others are word for word from the passages.",
+        ),
+        ("Multiply both. [1]", ""),
+    ],
+)
+async def test_a_models_text_says_where_its_code_is_from(text: str, note: str) -> None:
+    model = Writes(text)
+    end = ended(await told_by(shipped("scarb", parts(books(), model)), asked("How do I compute an area?")))
+    sent = text.replace(" [1]", "")
+    assert end.text == (f"{sent}\n\n*{note}*" if note else sent)
+    assert len(end.citations) == 1
+
+
+def test_white_space_around_lines_makes_no_other_code() -> None:
+    passage = "fn main() {\n        let a = 1;\n\n}\nfn other() {}"
+    assert own_blocks(["fn main() {\n    let a = 1;\n}"], [passage]) == []
+    assert own_blocks(["let b = 1;", "let a = 1;", "let c"], [passage]) == [1, 3]
+    assert "numbers 1, 3 were" in code_note(3, [1, 3])

@@ -1,0 +1,179 @@
+"""The nodes that classify a message: intent, category, whether it needs documents."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from responsa_server.agents.engine.state import StateMessage
+from responsa_server.agents.nodes.deciding import (
+    CategoryInput,
+    CategoryOptions,
+    IntentInput,
+    IntentOptions,
+    IntentOutput,
+    IntentRouter,
+    NeedInput,
+    NeedOptions,
+    NeedOutput,
+    QuestionCategoriser,
+    RetrievalNeed,
+)
+from responsa_server.domain.events import Fallback, FallbackKind
+from responsa_server.domain.intents import Example
+from responsa_server.domain.models import ModelError, ModelFault
+from tests.unit.agents.asking import asker
+from tests.unit.agents.shipping import Knows
+from tests.unit.agents.speaking import Says, Turn, says
+
+OPTIONS = IntentOptions(examples="e", prompt="intent_classification")
+KNOWS = Knows({"Hello": "chitchat", "Why": "qa"})
+TALK = tuple(
+    StateMessage.model_validate({"speaker": who, "text": text})
+    for who, text in (("user", "How long is the river Nile?"), ("assistant", "The Nile is long."))
+)
+EXAMPLES = [
+    *(Example(f"text {number}", "qa" if number % 2 else "post") for number in range(20)),
+    Example("Book a train", "oos"),
+]
+
+
+# Intent
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("qa", "qa"), ("chitchat", "chitchat"), ("post", "post"), ("linkedin", "post")],
+)
+async def test_a_chosen_intent_goes_before_all_else(given: str, expected: str) -> None:
+    model = says('{"intent": "qa", "follow_up": false}')
+    node = IntentRouter("intent", OPTIONS, asker(model), KNOWS)
+    turn = Turn()
+    found = await node.process(IntentInput(question="Hello", parameters={"intent": given}), turn.run)
+    assert found == IntentOutput(intent=expected, follow_up=False)
+    assert model.asked == []
+
+
+@pytest.mark.parametrize("given", ["out_of_scope", "tool", 7, None, ["qa"]])
+async def test_what_is_no_intent_to_choose_chooses_nothing(given: object) -> None:
+    node = IntentRouter("intent", OPTIONS, None, KNOWS)
+    asked = IntentInput.model_validate({"question": "Hello", "parameters": {"intent": given}})
+    assert (await node.process(asked, Turn().run)).intent == "chitchat"
+
+
+async def test_a_model_goes_before_the_classifier() -> None:
+    model = says('{"intent": "post", "follow_up": true}')
+    node = IntentRouter("intent", OPTIONS, asker(model), KNOWS, EXAMPLES)
+    assert node.calls_model
+    found = await node.process(IntentInput(question="Hello", history=TALK), Turn().run)
+    assert found == IntentOutput(intent="post", follow_up=True)
+    (prompt,) = model.asked
+    instructions = prompt.messages[0].text
+    assert "exactly one of: chitchat, qa, post, out_of_scope" in instructions
+    assert instructions.count(" => qa") == instructions.count(" => post") == 4
+    assert "- Book a train => out_of_scope" in instructions
+    assert '"enum":["chitchat","qa","post","out_of_scope"]' in instructions
+    # The first message is not a follow-up.
+    found = await node.process(IntentInput(question="Hello"), Turn().run)
+    assert found.follow_up is False
+
+
+@pytest.mark.parametrize(
+    "answer", ["no json", '{"intent": "shopping", "follow_up": false}', '{"intent": "qa"}']
+)
+async def test_a_model_that_answers_something_else_gives_way_to_the_classifier(answer: str) -> None:
+    turn = Turn()
+    run = turn.run
+    node = IntentRouter("intent", OPTIONS, asker(says(answer)), KNOWS)
+    assert (await node.process(IntentInput(question="Hello"), run)).intent == "chitchat"
+    assert run.fallen == [Fallback(FallbackKind.CLASSIFIER, "m", "intent", "structured_invalid")]
+
+
+async def test_without_model_and_classifier_a_question_is_a_question() -> None:
+    run = Turn().run
+    node = IntentRouter("intent", OPTIONS, asker(Says([ModelError(ModelFault.TIMEOUT, "")])))
+    assert (await node.process(IntentInput(question="Hello"), run)).intent == "qa"
+    assert run.fallen == [Fallback(FallbackKind.RULE, "m", "intent", "model_unavailable:timeout")]
+    other = IntentRouter("intent", IntentOptions(examples="e", intents=("buy", "sell")))
+    assert (await other.process(IntentInput(question="Hello"), Turn().run)).intent == "buy"
+
+
+async def test_what_the_classifier_does_not_know_is_out_of_scope() -> None:
+    node = IntentRouter("intent", OPTIONS, None, KNOWS)
+    assert not node.calls_model
+    assert (await node.process(IntentInput(question="Book a train"), Turn().run)).intent == "out_of_scope"
+    # A label that the classifier knows but the agent lacks is also out of scope.
+    other = IntentRouter("intent", IntentOptions(examples="e", intents=("qa",)), None, KNOWS)
+    assert (await other.process(IntentInput(question="Hello"), Turn().run)).intent == "out_of_scope"
+
+
+def test_the_options_need_examples_and_an_intent() -> None:
+    with pytest.raises(ValidationError):
+        IntentOptions.model_validate({})
+    with pytest.raises(ValidationError):
+        IntentOptions.model_validate({"examples": "e", "intents": []})
+
+
+# Category
+
+
+async def test_the_classifier_tells_the_category_or_none() -> None:
+    node = QuestionCategoriser("category", CategoryOptions(examples="e"), None, KNOWS)
+    assert (await node.process(CategoryInput(question="Why?"), Turn().run)).category == "qa"
+    assert (await node.process(CategoryInput(question="Thus?"), Turn().run)).category == ""
+    # The node uses the rewritten question.
+    asked = CategoryInput(question="Thus?", standalone_question="Why thus?")
+    assert (await node.process(asked, Turn().run)).category == "qa"
+    nothing = QuestionCategoriser("category", CategoryOptions(examples="e"))
+    assert (await nothing.process(CategoryInput(question="Why?"), Turn().run)).category == ""
+
+
+async def test_a_model_tells_the_category_by_the_labels_of_the_examples() -> None:
+    options = CategoryOptions(examples="e", prompt="intent_classification")
+    model = says('{"category": "post"}')
+    node = QuestionCategoriser("category", options, asker(model), None, EXAMPLES)
+    assert (await node.process(CategoryInput(question="Why?"), Turn().run)).category == "post"
+    assert "exactly one of: post, qa, out_of_scope" in model.asked[0].messages[0].text
+    run = Turn().run
+    node = QuestionCategoriser("category", options, asker(says('{"category": "x"}')), KNOWS, EXAMPLES)
+    assert (await node.process(CategoryInput(question="Why?"), run)).category == "qa"
+    assert [one.kind for one in run.fallen] == [FallbackKind.CLASSIFIER]
+    # Without labels the node asks no model.
+    assert not QuestionCategoriser("category", options, asker(model)).calls_model
+
+
+# Need
+
+
+NEEDS = Knows({"Hello": "direct", "Thanks": "direct", "What": "retrieve"})
+
+
+@pytest.mark.parametrize(
+    ("question", "needs", "follow_up"),
+    [
+        ("Hello to all teachers and pupils and guests!", False, False),
+        ("What is a river delta made of in general?", True, False),
+        ("Something that nobody has ever asked about?", True, False),
+        ("What is it?", True, True),
+        ("I have just bought a lamp for the desk in my room.", True, False),
+        ("Light travels through empty space at any speed.", True, False),
+    ],
+)
+async def test_what_is_not_known_to_need_nothing_is_looked_for(
+    question: str, needs: bool, follow_up: bool
+) -> None:
+    node = RetrievalNeed("need", NeedOptions(examples="e"), None, NEEDS)
+    found = await node.process(NeedInput(question=question, history=TALK), Turn().run)
+    assert found == NeedOutput(needs_retrieval=needs, follow_up=follow_up)
+
+
+async def test_a_model_decides_and_the_classifier_when_it_does_not() -> None:
+    options = NeedOptions(examples="e", prompt="intent_classification")
+    model = says('{"needs_retrieval": false, "follow_up": true}')
+    node = RetrievalNeed("need", options, asker(model), NEEDS)
+    found = await node.process(NeedInput(question="What is it?", history=TALK), Turn().run)
+    assert found == NeedOutput(needs_retrieval=False, follow_up=True)
+    run = Turn().run
+    node = RetrievalNeed("need", options, asker(says("?")), NEEDS)
+    assert (await node.process(NeedInput(question="What is it?"), run)).needs_retrieval
+    assert [one.kind for one in run.fallen] == [FallbackKind.CLASSIFIER]

@@ -1,0 +1,253 @@
+"""Nodes that make search queries from a question and order the results: with a model, without a model, and with a model
+that fails.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.state import StateMessage
+from responsa_server.agents.nodes.ranking import Rank, RankInput
+from responsa_server.agents.nodes.refuse import Refuse, RefuseInput, RefuseOptions
+from responsa_server.agents.nodes.searching import (
+    MAX_QUERY_BYTES,
+    QueryExpander,
+    QueryExpanderInput,
+    QueryExpanderOptions,
+    Retrieve,
+    RetrieveInput,
+    Rewrite,
+    RewriteInput,
+    distinct,
+    wordings,
+)
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, Usage
+from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
+from responsa_server.domain.turns import MAX_QUESTION_BYTES
+from tests.unit.agents.asking import asker
+from tests.unit.agents.evidence import Shelf, evidence, excerpt, retrieval
+from tests.unit.agents.speaking import Says, Turn
+
+HISTORY = (
+    StateMessage(speaker=Speaker.USER, text="How long is the Nile?"),
+    StateMessage(speaker=Speaker.ASSISTANT, text="The Nile is 6,650 km long.", titles=("Rivers",)),
+)
+FOLLOW_UP = RewriteInput(question="Where is it?", history=HISTORY, summary="They spoke of Africa.")
+BY_RULE = "Where is it? (How long is the Nile?)"
+GONE: Sequence[ModelPiece | Exception] = [ModelError(ModelFault.OVERLOADED, "busy")]
+
+
+def says(value: object) -> Says:
+    return Says([TextPiece(value if isinstance(value, str) else json.dumps(value)), Ended(complete=True)])
+
+
+# Rewriting
+
+
+async def test_a_model_rewrites_from_what_was_said_before() -> None:
+    model = says({"query": "Where is  the river\nNile?"})
+    node = Rewrite(asker(model), "kb_search_query")
+    turn = Turn()
+    assert (await node.process(FOLLOW_UP, turn.run)).standalone_question == "Where is the river Nile?"
+    asked = "\n".join(message.text for message in model.asked[0].messages)
+    assert all(
+        part in asked for part in ("Where is it?", "The Nile is 6,650 km long.", "They spoke of Africa.")
+    )
+    assert model.asked[0].purpose == "kb_search_query"
+    assert node.calls_model
+    assert not Rewrite().calls_model
+
+
+@pytest.mark.parametrize(
+    "answer", [{"query": "where is it?"}, {"query": "x " * MAX_QUESTION_BYTES}], ids=["same", "too long"]
+)
+async def test_what_is_no_rewriting_counts_as_none(answer: object) -> None:
+    run = Turn().run
+    node = Rewrite(asker(says(answer)), "kb_search_query")
+    found = (await node.process(FOLLOW_UP, run)).standalone_question
+    assert found in ("", BY_RULE)  # a reply that is too long does not fit the schema, so the rule applies
+    assert (found == BY_RULE) is bool(run.fallen)
+
+
+@pytest.mark.parametrize(
+    ("model", "cause"),
+    [(Says(GONE), "model_unavailable:overloaded"), (says("I would rather not."), "structured_invalid")],
+)
+async def test_where_the_model_fails_the_rule_rewrites_and_that_is_told(model: Says, cause: str) -> None:
+    run = Turn().run
+    node = Rewrite(asker(model), "kb_search_query")
+    assert (await node.process(FOLLOW_UP, run)).standalone_question == BY_RULE
+    assert run.fallen == [Fallback(FallbackKind.RULE, "rewrite", "rule", cause)]
+
+
+async def test_without_anything_said_before_no_model_is_asked() -> None:
+    model = says({"query": "x"})
+    node = Rewrite(asker(model), "kb_search_query")
+    assert (await node.process(RewriteInput(question="Where is it?"), Turn().run)).standalone_question == ""
+    assert model.asked == []
+
+
+# Expansions
+
+
+async def test_other_wordings_are_as_many_as_asked_for_and_none_is_the_question() -> None:
+    queries = [
+        "Why does ice  float",
+        "density of ice",
+        "Density of ice?",
+        "",
+        "x" * (MAX_QUERY_BYTES + 1),
+        "b",
+        "c",
+    ]
+    model = says({"queries": queries})
+    node = QueryExpander(asker(model), QueryExpanderOptions(most=2))
+    given = QueryExpanderInput(question="And why?", standalone_question="Why does ice float?")
+    output = await node.process(given, Turn().run)
+    assert output.expansions == ("density of ice", "b")
+    asked = "\n".join(message.text for message in model.asked[0].messages)
+    assert "up to 2" in asked
+    assert "Why does ice float?" in asked
+
+
+async def test_without_other_wordings_the_question_is_searched_for_as_it_is() -> None:
+    given = QueryExpanderInput(question="Why?")
+    run = Turn().run
+    node = QueryExpander(asker(Says(GONE)), QueryExpanderOptions())
+    assert (await node.process(given, run)).expansions == ()
+    assert run.fallen == [Fallback(FallbackKind.RULE, "expand", "question", "model_unavailable:overloaded")]
+    alone = QueryExpander(None, QueryExpanderOptions())
+    assert (await alone.process(given, Turn().run)).expansions == ()
+    assert not alone.calls_model
+
+
+def test_distinct_keeps_the_first_of_each() -> None:
+    assert distinct(["A  b?", "a b", "c", "C.", " "], said=["c?"]) == ["A b?"]
+
+
+# Retrieving
+
+
+@pytest.mark.parametrize(
+    ("question", "standalone", "expected"),
+    [
+        ("Where?", "", ("Where?",)),
+        ("Where is it?", "Where is it? (Nile)", ("Where is it? (Nile)", "Where is it?")),
+        # The original question comes last, because passages found with other queries must be near the last query.
+        ("Founded when?", "Founded when? (Nile)", ("Founded when? (Nile)", "Founded when?")),
+    ],
+)
+def test_what_is_searched_for(question: str, standalone: str, expected: tuple[str, ...]) -> None:
+    assert wordings(RetrieveInput(question=question, standalone_question=standalone)) == expected
+
+
+async def test_expansions_are_searched_for_besides_and_none_is_what_was_asked() -> None:
+    shelf = Shelf()
+    given = RetrieveInput(question="Why?", expansions=("a", "why", "b", "A"))
+    await Retrieve(shelf).process(given, Turn().run)
+    assert [questions for questions, _ in shelf.asked] == [("Why?",)]
+    assert shelf.options[0].expansions == ("a", "b")
+
+
+async def test_the_agent_says_where_and_how_unless_the_request_says_where() -> None:
+    shelf = Shelf()
+    table = retrieval(collections=("own",), top_k=3, threshold=0.2, rerank=False)
+    node = Retrieve(shelf, table)
+    await node.process(RetrieveInput(question="Why?"), Turn().run)
+    await node.process(RetrieveInput(question="Why?", collections=("asked",)), Turn().run)
+    assert [collections for _, collections in shelf.asked] == [("own",), ("asked",)]
+    found = shelf.options[0]
+    assert (found.top_k, found.threshold, found.rerank) == (3, 0.2, False)
+
+
+async def test_a_search_by_words_alone_is_told() -> None:
+    shelf = Shelf(found=Evidence(1, 0, {}, "text_only"))
+    run = Turn().run
+    await Retrieve(shelf).process(RetrieveInput(question="Why?"), run)
+    assert run.fallen == [
+        Fallback(FallbackKind.TEXT_ONLY, "retrieve", "text_only", "part_unavailable:vectors")
+    ]
+
+
+# Ranking
+
+
+async def test_the_question_that_was_searched_for_is_ranked_for_and_the_cost_is_the_turns() -> None:
+    failed = Fallback(FallbackKind.WITHOUT_RERANKER, "cohere:r", "search", "timeout")
+    shelf = Shelf(excerpt("Yes."), fallback=failed, usage=Usage(cost_micros=3))
+    turn = Turn()
+    run = turn.run
+    node = Rank(shelf)
+    given = RankInput(question="And why?", standalone_question="Why is it so?", evidence=evidence())
+    output = await node.process(given, run)
+    assert (shelf.ranked, output.ranking) == (["Why is it so?"], shelf.ranking)
+    assert (run.fallen, turn.meter.usage.cost_micros) == ([failed], 3)
+    assert json.loads(json.dumps(plain := node.validate_output(output))) == plain
+
+
+# Refusing
+
+
+@pytest.mark.parametrize(
+    ("intent", "always", "reason"),
+    [
+        ("out_of_scope", False, RefusalReason.OUT_OF_SCOPE),
+        ("qa", False, RefusalReason.NO_SUPPORT),
+        ("", True, RefusalReason.OUT_OF_SCOPE),
+        ("", False, RefusalReason.NO_SUPPORT),
+    ],
+)
+async def test_a_refusal_says_why(intent: str, always: bool, reason: RefusalReason) -> None:
+    traits = Traits("Tutor", ("Why is the sky blue?",))
+    given = RefuseInput(question="Set an alarm.", intent=intent)
+    output = await Refuse(NodeParts(traits=traits), options=RefuseOptions(out_of_scope=always)).process(
+        given, Turn().run
+    )
+    assert output.refusal.reason is reason
+    out = reason is RefusalReason.OUT_OF_SCOPE
+    assert ("Tutor" in output.refusal.message) is out
+    assert ("Why is the sky blue?" in output.refusal.message) is out
+    assert ("I searched" in output.refusal.message) is not out
+
+
+async def test_a_refusal_names_the_agents_own_collections_where_the_request_names_none() -> None:
+    traits = replace(Traits(), retrieval=retrieval(collections=("own",)))
+    for asked, named in (((), "own"), (("theirs",), "theirs")):
+        given = RefuseInput(question="Why?", collections=asked, evidence=evidence())
+        assert (
+            f"the collection {named} "
+            in (await Refuse(NodeParts(traits=traits)).process(given, Turn().run)).refusal.message
+        )
+
+
+@pytest.mark.parametrize(
+    ("collections", "passages", "says"),
+    [
+        (
+            (),
+            0,
+            "I searched the documents that match the filter “labels.team = legal” for “Why?” and found nothing about it.",
+        ),
+        (
+            ("law",),
+            1,
+            "I searched the documents of the collection law that match the filter “labels.team = legal” for “Why?”, and no",
+        ),
+    ],
+)
+async def test_a_refusal_names_the_filter(collections: tuple[str, ...], passages: int, says: str) -> None:
+    found = replace(evidence(), passages=passages)
+    given = RefuseInput(
+        question="Why?", collections=collections, document_filter="labels.team = legal", evidence=found
+    )
+    message = (await Refuse(NodeParts()).process(given, Turn().run)).refusal.message
+    assert message.startswith(says)
+    assert ("ask without the filter" in message) is (passages == 0)

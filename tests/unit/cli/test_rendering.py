@@ -1,0 +1,326 @@
+"""Answers as text. The marks of citations are at the right places, whatever ranges the citations have."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
+from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
+from responsa_client.results import outcome
+from responsa_server.cli.layout import parse
+from responsa_server.cli.output import one_line, shown, shown_name
+from responsa_server.cli.rendering import (
+    answer_body,
+    answer_notes,
+    dollars,
+    origin,
+    other_passages,
+    refusal_text,
+    remarks,
+    tool_line,
+)
+
+
+def answer_text(answer: turn_pb2.TurnAnswer) -> str:
+    """The answer as a pipe gets it."""
+    return "\n\n".join(part for part in (answer_body(answer), answer_notes(answer)) if part)
+
+
+def cited(end: int, source: int, quote: str = "q", title: str = "T") -> citation_pb2.Citation:
+    return citation_pb2.Citation(
+        document_version="documents/d/versions/1",
+        title=title,
+        quote=quote,
+        source_range=byte_range_pb2.ByteRange(start=source, end=source + 1),
+        answer_range=byte_range_pb2.ByteRange(start=0, end=end),
+    )
+
+
+def test_marks_share_numbers_and_stand_before_white_space() -> None:
+    answer = turn_pb2.TurnAnswer(
+        text="Is é. Was b.\n\nEnd.", citations=[cited(8, 5), cited(14, 9), cited(8, 9), cited(8, 9)]
+    )
+    text = answer_text(answer)
+    # Byte 8 is behind "W" of "Was", because é has two bytes. The mark stays there, and no character is split.
+    assert text.startswith("Is é. W [1][2]as b. [2]\n\nEnd.")
+    assert text.splitlines()[-4:] == [
+        "[1] T (documents/d/versions/1, bytes 5-6)",
+        '    "q"',
+        "[2] T (documents/d/versions/1, bytes 9-10)",
+        '    "q"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "note"), [(1, "(1 sentence of this answer has no source:"), (2, "(2 sentences of")]
+)
+def test_sentences_without_support_are_named(number: int, note: str) -> None:
+    answer = turn_pb2.TurnAnswer(text="A. B.", citations=[cited(2, 0)], unsupported_sentences=number)
+    assert note in answer_text(answer)
+
+
+def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
+    assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(1, 0)])).startswith("é [1]!")
+    assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(99, 0)])).startswith("é! [1]\n")
+    assert answer_text(turn_pb2.TurnAnswer(text="No citations.")) == "No citations."
+
+
+def test_a_source_names_its_page_or_cell() -> None:
+    paged, cell = cited(3, 0), cited(6, 9)
+    paged.page = 3
+    cell.page, cell.path = 2, "Sheet2!A4:C4"
+    text = answer_text(turn_pb2.TurnAnswer(text="One. Two.", citations=[paged, cell]))
+    assert "[1] T (documents/d/versions/1, page 3, bytes 0-1)" in text
+    assert "[2] T (documents/d/versions/1, Sheet2!A4:C4, bytes 9-10)" in text
+
+
+def test_a_source_of_a_tool_names_its_address_and_when_it_was_fetched() -> None:
+    page, other = cited(4, 5, "q", "A page"), cited(9, 5, "r", "")
+    for index, one in enumerate((page, other)):
+        one.document_version, one.uri = "", "https://example.org/\x1b[2J\npage"
+        one.tool_result.call_id, one.tool_result.tool = "tool-1", "tools/web_search"
+        one.tool_result.source_index = index
+        one.tool_result.fetch_time.FromDatetime(datetime(2026, 11, 22, 23, 40, tzinfo=UTC))
+    text = answer_text(turn_pb2.TurnAnswer(text="One. Two.", citations=[page, other]))
+    where = "fetched by web_search on 2026-11-22 at 23:40 UTC, bytes 5-6"
+    assert f"[1] A page (https://example.org/\x1b[2J page, {where})" in text
+    assert f"[2] (untitled) (https://example.org/\x1b[2J page, {where})" in text
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        (
+            {"outcome": 1, "content": "found", "sources": [{"title": "A"}, {"title": "B"}]},
+            'Called Web with {"query": "nile"}: done in 1.2 s, 2 sources',
+        ),
+        (
+            {"outcome": 2, "content": "HTTP 500:\n…"},
+            'Called Web with {"query": "nile"}: failed in 1.2 s: HTTP 500: …',
+        ),
+        (
+            {"outcome": 3},
+            'Called Web with {"query": "nile"}: ended in 1.2 s, and it is not known whether the call took effect',
+        ),
+    ],
+)
+def test_a_call_of_a_tool_is_one_line(result: dict[str, Any], line: str) -> None:
+    call = turn_pb2.TurnToolCall(call_id="tool-1", tool="tools/web_search", title="Web")
+    call.arguments["query"] = "nile"
+    assert tool_line(call, turn_pb2.TurnToolResult(**result), 1.23) == line
+
+
+def test_a_result_without_its_call_names_the_call() -> None:
+    result = turn_pb2.TurnToolResult(call_id="tool-1", outcome=turn_pb2.TOOL_OUTCOME_OK)
+    assert tool_line(turn_pb2.TurnToolCall(), result, 0.0) == "Called tool-1: done in 0.0 s"
+
+
+def test_a_cut_answer_says_so() -> None:
+    made = turn_pb2.TurnAnswer(text="Long.", outcome=turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT)
+    assert answer_text(made) == "Long.\n\n(The answer was cut off at its length limit.)"
+
+
+def test_text_for_terminals() -> None:
+    assert shown("a\r\nb\rc\t\x9b") == "a\nb\ufffdc\t\ufffd"
+    assert one_line("a\n b  c", 10) == "a b c"
+    assert one_line("abcdef", 4) == "abc…"
+
+
+def test_a_name_stays_on_its_line() -> None:
+    assert shown_name("notes.md\r\ndocuments/1  ready\tb.md") == "notes.md\ufffddocuments/1  ready\ufffdb.md"
+
+
+def spans(*ranges: tuple[int, int]) -> list[citation_pb2.Citation]:
+    return [
+        citation_pb2.Citation(
+            document_version="documents/d/versions/1",
+            source_range=byte_range_pb2.ByteRange(start=start, end=end),
+            answer_range=byte_range_pb2.ByteRange(start=start, end=end),
+        )
+        for start, end in ranges
+    ]
+
+
+def test_marks_follow_their_quotes_and_the_text_stays() -> None:
+    first, second = "The server does not\nstart a second turn.", "It attaches\nto é."
+    between = len(first.encode()) + 1
+    text = f"{first}\n{second}\n\nNot\nquoted."
+    cited = spans((0, between - 1), (between, between + len(second.encode())))
+    shown_text = answer_text(turn_pb2.TurnAnswer(text=text, citations=cited)).partition("\n\nSources")[0]
+    assert shown_text == f"{first} [1]\n{second} [2]\n\nNot\nquoted."
+
+
+TEXT = """Lead.
+
+```sh
+make up
+make   down
+```
+After it.
+
+| a | b |
+|---|---|
+| 1 | 2 |
+| 3 | \\| |
+
+- item:
+
+      indented
+
+  rest
+- > ~~~
+  > quoted
+  > ~~~
+
+1. x
+   ```
+   y
+   ```
+2. z
+
+***
+"""
+"""An answer whose blocks leave no room for a mark at the end of their last lines."""
+
+
+@pytest.mark.parametrize(
+    ("cited_text", "marked"),
+    [
+        ("Lead.", "Lead. [1]\n\n```sh"),
+        ("make up\nmake   down", "make   down\n```\n[1]\n\nAfter it."),
+        ("```sh\nmake up\nmake   down\n```\n", "make   down\n```\n[1]\n\nAfter it."),
+        ("| 1 | 2 |", "| 1 | 2 [1] |\n"),
+        ("| 1", "| 1 [1] | 2 |\n"),
+        ("| a | b |\n|---|---|", "| a | b [1] |\n|---|---|\n"),
+        ("\\| |", "| 3 | \\| [1] |\n"),
+        ("      indented", "      indented\n  [1]\n\n  rest"),
+        ("  > quoted", "  > ~~~\n  > [1]\n\n1. x"),
+        ("   y\n   ```", "   y\n   ```\n   [1]\n\n2. z"),
+        ("2. z", "2. z [1]\n\n***"),
+        ("***", "***\n[1]\n"),
+    ],
+)
+def test_a_mark_does_not_change_the_blocks_around_it(cited_text: str, marked: str) -> None:
+    start = TEXT.index(cited_text)
+    answer = turn_pb2.TurnAnswer(text=TEXT, citations=spans((start, start + len(cited_text))))
+    body = answer_body(answer)
+    assert marked in body
+    without = body.replace(" [1]", "").replace("[1]", "")
+    assert "".join(without.replace(">", "").split()) == "".join(TEXT.replace(">", "").split())
+    kinds = [token.type for token in parse(TEXT)]
+    left = iter(token.type for token in parse(body))
+    # Each block is still there. A mark below a block adds a paragraph.
+    assert all(kind in left for kind in kinds)
+
+
+def test_code_keeps_its_lines_even_if_only_the_code_is_quoted() -> None:
+    text = "Run:\n\n```\nmake up\nmake down\n```"
+    start = text.index("make up")
+    answer = turn_pb2.TurnAnswer(text=text, citations=spans((start, start + len("make up\nmake down"))))
+    assert answer_body(answer) == f"{text}\n[1]"
+
+
+def test_a_refusal_of_an_earlier_release_is_followed_by_what_comes_closest() -> None:
+    refused = turn_pb2.TurnRefused(message="I found nothing.")
+    assert refusal_text(refused) == "I found nothing."
+    refused.suggestions.append(
+        suggestion_pb2.Suggestion(
+            title="Tides",
+            uri="tides.md",
+            quote="Low\nwater is at noon.",
+            source_range=byte_range_pb2.ByteRange(start=3, end=24),
+            page=2,
+        )
+    )
+    assert refusal_text(refused) == (
+        'I found nothing.\n\nClosest in the documents\n- Tides (tides.md, page 2, bytes 3-24)\n    "Low water is at noon."'
+    )
+
+
+def test_an_answer_of_an_earlier_release_is_followed_by_other_passages_in_a_line_each() -> None:
+    assert other_passages(turn_pb2.TurnAnswer(text="Noon.")) == ""
+    answer = turn_pb2.TurnAnswer(
+        text="Noon.",
+        suggestions=[
+            suggestion_pb2.Suggestion(title="Tides", quote="Low\nwater is at noon."),
+            suggestion_pb2.Suggestion(uri="long.md", quote="High water " * 40),
+        ],
+    )
+    heading, first, second = other_passages(answer).splitlines()
+    assert (heading, first) == ("Other passages", '- Tides: "Low water is at noon."')
+    assert second.startswith('- long.md: "High water ')
+    assert len(second) < 150
+
+
+def test_an_answer_says_if_it_is_not_from_peoples_own_documents() -> None:
+    own = turn_pb2.TurnAnswer(
+        collection="collections/mine", collection_kind=collection_kind_pb2.COLLECTION_KIND_OWN
+    )
+    assert origin(own) == ""
+    sample = turn_pb2.TurnAnswer(
+        collection="collections/tutor",
+        collection_kind=collection_kind_pb2.COLLECTION_KIND_SAMPLE,
+    )
+    assert origin(sample) == "This answer comes from sample documents, not from your own (collection tutor)."
+
+
+# The notes that accompany an answer.
+VERSION = "agents/tutor/versions/3"
+
+
+def told(version: str = VERSION, **answer: object) -> list[str]:
+    made = turn_pb2.TurnAnswer(**answer)  # pyright: ignore[reportArgumentType] - the names are fields of the message
+    return list(remarks(outcome(turn_pb2.TurnEvent(answer=made)), version))
+
+
+def test_who_answered() -> None:
+    assert told(model="extractive") == ["tutor answered with sentences from the documents."]
+    assert told(model="template") == ["tutor answered with a template."]
+    assert told("", model="openai:x\n") == ["answered with openai:x."]
+    # An older server reports nothing, so the client prints nothing.
+    assert told() == []
+    assert told(intent="post", model="a:b") == ["tutor answered with a:b; classified as post."]
+
+
+def test_what_it_cost() -> None:
+    usage = turn_pb2.Usage(input_tokens=1, cost_usd_micros=0)
+    assert told(usage=usage) == ["tutor; 1 token, 0.00 USD."]
+    usage = turn_pb2.Usage(
+        input_tokens=1_000, output_tokens=500, cost_usd_micros=120_000, unpriced_tokens=900
+    )
+    assert told(model="a:b", usage=usage) == [
+        "tutor answered with a:b; 1,500 tokens, 0.12 USD (the price of 900 tokens is not known)."
+    ]
+    usage = turn_pb2.Usage(input_tokens=5, unpriced_tokens=5)
+    assert told("", model="a:b", usage=usage) == [
+        "answered with a:b; 5 tokens (the price of 5 tokens is not known)."
+    ]
+
+
+def test_every_kind_of_fallback_has_its_sentence() -> None:
+    said = {
+        kind: told(fallbacks=[turn_pb2.Fallback(kind=kind, source="write", cause="empty")])[0]
+        for kind in turn_pb2.FallbackKind.values()
+        if kind
+    }
+    assert len(set(said.values())) == len(said) >= 8
+    assert all(one.endswith(" (write: empty).") for one in said.values())
+    (unknown,) = told(fallbacks=[turn_pb2.Fallback(kind=99)])  # pyright: ignore[reportArgumentType] - a newer server may send this kind
+    assert unknown not in {one.replace(" (write: empty)", "") for one in said.values()}
+
+
+@pytest.mark.parametrize(
+    ("micros", "shown"),
+    [
+        (0, "0.00 USD"),
+        (1, "0.000001 USD"),
+        (2_100, "0.0021 USD"),
+        (500_000, "0.50 USD"),
+        (1_234_000_000, "1,234.00 USD"),
+    ],
+)
+def test_money(micros: int, shown: str) -> None:
+    assert dollars(micros) == shown

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from responsa_server.domain.errors import Reason
+from responsa_server.text.canonical import BlockKind, Place
+from tests.unit.ingest.office_files import P, core, parse, paths, pptx, shape, slide, spans
+from tests.unit.ingest.originals import rejected
+
+
+def paragraph(text: str, properties: str = "") -> str:
+    return f"<a:p><a:pPr {properties}</a:pPr><a:r><a:t>{text}</a:t></a:r></a:p>"
+
+
+def text_of(*shapes: str) -> str:
+    return parse(pptx({"a": {"slide": slide("".join(shapes))}}), "a.pptx").canonical_text
+
+
+def test_slides_have_their_titles_as_headings_and_their_numbers_as_places() -> None:
+    slides = {
+        "b": {"slide": slide(shape("Second shape.") + shape("The mill", "ctrTitle"))},
+        "c": {"slide": slide(shape("Never shown.", "title"), 'show="0"')},
+        "a": {
+            "slide": slide(shape("Rye.")),
+            "notesSlide": slide(shape("7", "sldNum") + shape("Say it loud.", "body"), root="notes"),
+        },
+    }
+    document = parse(pptx(slides, core("PowerPoint Presentation")), "a.pptx")
+    assert spans(document) == [
+        (BlockKind.HEADING, 1, "The mill"),
+        (BlockKind.PARAGRAPH, 0, "Second shape."),
+        (BlockKind.HEADING, 1, "Slide 3"),
+        (BlockKind.PARAGRAPH, 0, "Rye."),
+        (BlockKind.PARAGRAPH, 0, "Say it loud."),
+    ]
+    assert document.title == "The mill"
+    assert document.blocks[0].place == Place(page=1, path="slide 1")
+    assert document.blocks[4].place == Place(page=3, path="slide 3, notes")
+    assert parse(pptx(slides, core("Deck", "de")), "a.pptx").title == "Deck"
+
+
+def test_a_slide_with_a_title_alone_is_kept() -> None:
+    assert (
+        text_of(shape("<a:p><a:r><a:t>The</a:t></a:r><a:br/><a:r><a:t>mill</a:t></a:r></a:p>", "title"))
+        == "The mill"
+    )
+
+
+def test_body_paragraphs_are_list_items_with_levels() -> None:
+    body = (
+        paragraph("one", ">")
+        + paragraph("deeper", 'lvl="1">')
+        + paragraph("plain", "><a:buNone/>")
+        + paragraph("first", '><a:buAutoNum type="alphaLcParenR" startAt="2"/>')
+        + paragraph("second", '><a:buAutoNum type="alphaLcParenR" startAt="2"/>')
+        + paragraph("third", '><a:buAutoNum type="romanUcParenBoth"/>')
+    )
+    found = text_of(
+        shape("T", "title"),
+        shape(body, ""),
+        shape(paragraph("box", ">") + paragraph("dot", '><a:buChar char="x"/>')),
+    )
+    assert found == "T\n\n- one\n  - deeper\n\nplain\n\nb) first\nc) second\n(IV) third\n\nbox\n\n- dot"
+
+
+def test_tables_groups_and_diagrams_are_read() -> None:
+    cell = "<a:tc {}><a:txBody>" + paragraph("{}", ">") + "</a:txBody></a:tc>"
+    row = (
+        "<a:tr>"
+        + cell.format('gridSpan="2"', "Mill")
+        + cell.format('hMerge="1"', "gone")
+        + cell.format("", "Grain")
+        + "</a:tr>"
+    )
+    frame = f"<p:graphicFrame><a:graphic><a:graphicData><a:tbl>{row}</a:tbl></a:graphicData></a:graphic></p:graphicFrame>"
+    hidden = shape("Hidden.", attributes='hidden="1"')
+    group = f"<p:grpSp><p:nvGrpSpPr><p:cNvPr/></p:nvGrpSpPr>{shape('In a group.')}{hidden}</p:grpSp>"
+    smart = '<p:graphicFrame><a:graphic><a:graphicData><dgm:relIds r:dm="r1"/></a:graphicData></a:graphic></p:graphicFrame>'
+    data = f"<dgm:dataModel {P}><dgm:ptLst><dgm:pt><dgm:t>{paragraph('Step', '>')}</dgm:t></dgm:pt></dgm:ptLst></dgm:dataModel>"
+    furniture = shape("1 May", "dt") + shape("Footer", "ftr") + shape("3", "sldNum")
+    made = pptx({"a": {"slide": slide(frame + group + smart + furniture), "diagramData": data}})
+    document = parse(made, "a.pptx")
+    assert document.canonical_text == "Slide 1\n\nMill | Mill | Grain\n\nIn a group.\n\n- Step"
+    assert paths(document) == ["slide 1"] * 4
+
+
+def test_runs_keep_what_their_form_says() -> None:
+    def run(text: str, attributes: str = "", fonts: str = "") -> str:
+        return f"<a:r><a:rPr {attributes}>{fonts}</a:rPr><a:t>{text}</a:t></a:r>"
+
+    runs = (
+        run("10") + run("6", 'baseline="30000"') + run(" H") + run("2", 'baseline="-25000"') + run("O ", 'baseline="0"')
+        + run("80 ", 'strike="sngStrike"') + run("euros", 'strike="dblStrike"') + run(" 65 ", 'strike="noStrike"')
+        + run("\uf0fc ok", fonts='<a:latin typeface="Arial"/><a:sym typeface="Wingdings"/>')
+        + run("m", fonts='<a:latin typeface="Symbol"/>')
+    )  # fmt: skip
+    body = f"<p:sp><p:txBody><a:p>{runs}</a:p></p:txBody></p:sp>"
+    assert text_of(body) == "Slide 1\n\n10⁶ H₂O ~~80 euros~~ 65 ✓ okμ"
+
+
+def test_a_presentation_without_text_is_empty() -> None:
+    with rejected(Reason.DOCUMENT_EMPTY, match="no text on visible slides"):
+        parse(pptx({"a": {"slide": slide("")}}), "a.pptx")
+    with rejected(Reason.DOCUMENT_EMPTY):
+        parse(pptx({"a": {"slide": slide(shape("x"), 'show="0"')}}), "a.pptx")

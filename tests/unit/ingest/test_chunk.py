@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.ingest.chunk import PIECE_CHARS, Chunk, TokenOffsets, chunk_document
+from responsa_server.ingest.formats.table import FORMATS
+from responsa_server.text.canonical import ParsedDocument
+from tests.unit.ingest.originals import original_of
+
+PARSERS = {row.name: row.load() for row in FORMATS}
+TEXTS = st.text(
+    st.one_of(
+        st.sampled_from("#>- \n\r\t.!?|`a漢字\u0301\u200d😀🇩🇪👨👩🏽\u1100\u1161\u11a8\x01"),
+        st.characters(exclude_categories=["Cs"], exclude_characters="\x00"),
+    ),
+    min_size=1,
+    max_size=300,
+)
+
+
+def words(text: str) -> list[tuple[int, int]]:
+    """Words and punctuation marks, as a WordPiece pre-tokenizer cuts a text."""
+    return [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
+
+
+def spaced(text: str) -> list[tuple[int, int]]:
+    """Words, each with the space before it, as SentencePiece reports them."""
+    return [match.span() for match in re.finditer(r"\s*\S+", text)]
+
+
+def bytewise(text: str) -> list[tuple[int, int]]:
+    """One token for each byte. A character beyond ASCII has several tokens with the same offsets."""
+    return [(i, i + 1) for i, character in enumerate(text) for _ in character.encode()]
+
+
+def forgetful(text: str) -> list[tuple[int, int]]:
+    """A tokenizer that skips everything except ASCII letters, and reports an empty token."""
+    return [(0, 0), *(match.span() for match in re.finditer(r"[a-z]+", text))]
+
+
+TOKENIZERS = [words, spaced, bytewise, forgetful]
+
+
+def parse(text: str, kind: str = "MARKDOWN") -> ParsedDocument:
+    return PARSERS[kind](original_of(text, kind))
+
+
+def check(document: ParsedDocument, chunks: Sequence[Chunk]) -> None:
+    data = document.canonical_text.encode()
+    covered = bytearray(len(data))
+    start = end = -1
+    for ordinal, chunk in enumerate(chunks):
+        assert chunk.ordinal == ordinal
+        assert data[chunk.byte_start : chunk.byte_end].decode() == chunk.text
+        assert chunk.text == chunk.text.strip() != ""
+        assert chunk.byte_start > start
+        assert chunk.byte_end > end
+        start, end = chunk.byte_start, chunk.byte_end
+        covered[start:end] = b"\x01" * (end - start)
+    rest = "".join(
+        c
+        for c, place in zip(document.canonical_text, _places(document.canonical_text), strict=True)
+        if not covered[place]
+    )
+    assert not rest.strip()
+
+
+def _places(text: str) -> list[int]:
+    places: list[int] = []
+    at = 0
+    for character in text:
+        places.append(at)
+        at += len(character.encode())
+    return places
+
+
+@settings(max_examples=300)
+@given(
+    TEXTS,
+    st.sampled_from(TOKENIZERS),
+    st.integers(1, 40),
+    st.integers(0, 39),
+    st.sampled_from(["MARKDOWN", "TEXT"]),
+)
+def test_passages_are_exact_and_cover_all_that_is_visible(
+    text: str, tokenizer: TokenOffsets, most: int, overlap: int, kind: str
+) -> None:
+    document = parse(text, kind) if text.strip() else ParsedDocument("t", text, (), None, "TEXT")
+    bounds = Chunking(most, min(overlap, most - 1))
+    chunks = chunk_document(document, tokenizer, bounds)
+    check(document, chunks)
+    if tokenizer is words:
+        # A user-perceived character is never split, even if it has many tokens.
+        assert all(chunk.tokens <= max(most, 64) for chunk in chunks)
+
+
+@pytest.mark.parametrize("tokenizer", [words, spaced])
+def test_sizes_and_overlap_of_plain_prose(tokenizer: TokenOffsets) -> None:
+    text = " ".join(f"Sentence {n} says that water boils at {n} degrees." for n in range(1000))
+    document = parse(text, "TEXT")
+    chunks = chunk_document(document, tokenizer, Chunking())
+    check(document, chunks)
+    for chunk in chunks:
+        assert chunk.tokens == len(tokenizer(chunk.text)) <= 500
+        assert chunk.text.startswith("Sentence")
+        assert chunk.text.endswith("degrees.")
+    for chunk, following in pairwise(chunks):
+        assert chunk.tokens > 300
+        shared = document.canonical_text.encode()[following.byte_start : chunk.byte_end].decode()
+        assert 25 <= len(tokenizer(shared)) <= 50
+
+
+def test_short_documents_are_one_passage() -> None:
+    (chunk,) = chunk_document(parse("# A\n\nb\n\n## C\n\nd\n"), words, Chunking())
+    assert chunk == Chunk(0, 0, 15, "# A\n\nb\n\n## C\n\nd", 7, ("A",))
+
+
+def test_headings_stay_with_what_follows_and_give_the_path() -> None:
+    section = "\n\n".join(" ".join(f"w{n}x{m}" for m in range(12)) + "." for n in range(3))
+    text = "# Top\n\n" + "\n\n".join(f"## Part {n}\n\n### Detail {n}\n\n{section}" for n in range(20))
+    document = parse(text)
+    chunks = chunk_document(document, words, Chunking(60, 10))
+    check(document, chunks)
+    assert len(chunks) > 10
+    for chunk in chunks:
+        assert not chunk.text.splitlines()[-1].startswith("#")
+        assert chunk.heading_path[0] == "Top"
+    assert any(
+        chunk.heading_path == ("Top", "Part 7") or chunk.heading_path[1:2] == ("Part 7",) for chunk in chunks
+    )
+
+
+def test_breaks_are_at_sentences_rather_than_words() -> None:
+    text = " ".join("one two three four five six seven." for _ in range(200))
+    for chunk in chunk_document(parse(text, "TEXT"), words, Chunking(30, 0)):
+        assert chunk.text.startswith("one")
+        assert chunk.text.endswith("seven.")
+
+
+@pytest.mark.parametrize("cluster", ["e\u0301", "👨‍👩‍👧", "🇩🇪", "👍🏽", "각", "नि", "\r\n."])
+def test_perceived_characters_are_whole(cluster: str) -> None:
+    text = cluster * 400
+    chunks = chunk_document(parse(text, "TEXT"), bytewise, Chunking(50, 10))
+    assert len(chunks) > 5
+    for chunk in chunks:
+        assert chunk.text.strip() == chunk.text
+        assert re.fullmatch(f"(?:{cluster})+", chunk.text) or "\r" in cluster
+
+
+def test_one_word_a_hundred_thousand_times_is_cut_in_pieces() -> None:
+    longest = 0
+
+    def watched(text: str) -> list[tuple[int, int]]:
+        nonlocal longest
+        longest = max(longest, len(text))
+        return words(text)
+
+    chunks = chunk_document(parse("word " * 100_000, "TEXT"), watched, Chunking())
+    assert longest <= PIECE_CHARS
+    assert {chunk.tokens for chunk in chunks[:-1]} == {500}
+    assert len(chunks) == 223
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 300_000, "x" + " " * 300_000 + "y", "漢" * 100_000, "a\u0301" * 100_000, "\x01" * 50_000]
+)
+@pytest.mark.parametrize("tokenizer", [words, forgetful])
+def test_passages_stay_small_whatever_the_tokenizer_says(text: str, tokenizer: TokenOffsets) -> None:
+    document = parse(text, "TEXT")
+    chunks = chunk_document(document, tokenizer, Chunking())
+    check(document, chunks)
+    assert max(len(chunk.text) for chunk in chunks) <= 500 * 64
+
+
+@pytest.mark.parametrize(("most", "overlap"), [(0, 0), (10, 10), (10, -1)])
+def test_settings_are_checked(most: int, overlap: int) -> None:
+    with pytest.raises(ValueError, match="overlap"):
+        chunk_document(parse("Words.", "TEXT"), words, Chunking(most, overlap))

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import codecs
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
+from responsa_server.ingest.sandbox.protocol import pack_rejection
+from responsa_server.ingest.sniff import CHARSETS, sniff
+from tests.unit.ingest.originals import rejected, unpacked
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+ELF = b"\x7fELF\x02\x01\x01\x00" + bytes(300)
+WINDOWS = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00" + bytes(300)
+PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
+ZIP = b"PK\x03\x04\x14\x00\x00\x00" + bytes(300)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(300)
+OLE = codecs.decode("d0cf11e0a1b11ae1", "hex") + bytes(300)
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "data", "expected"),
+    [
+        ("a.md", "", b"x", "MARKDOWN"),
+        ("docs/A.MARKDOWN", "", b"x", "MARKDOWN"),
+        ("a.txt", "", b"x", "TEXT"),
+        ("a.htm", "", b"x", "HTML"),
+        ("a.md", "text/html", b"x", "MARKDOWN"),
+        ("", "text/markdown; charset=utf-8", b"x", "MARKDOWN"),
+        ("", "Text/HTML", b"x", "HTML"),
+        ("About St. Louis", "text/plain", b"x", "TEXT"),
+        ("notes.rst", "text/plain", b"x", "TEXT"),
+        ("", "", b"plain words", "TEXT"),
+        ("", "application/octet-stream", b"<!-- c --><!DOCTYPE html><p>x", "HTML"),
+        ("README", "", b"<p>not a whole page", "TEXT"),
+        ("a.tsv", "", b"x", "CSV"),
+        ("", "text/csv; charset=utf-8", b"x", "CSV"),
+        ("a.json", "text/plain", b"x", "JSON"),
+        ("a.ndjson", "", b"x", "JSON_LINES"),
+        ("", "", b"[1, 2]", "TEXT"),
+    ],
+)
+def test_name_then_content_type_then_content_decide(
+    name: str, content_type: str, data: bytes, expected: str
+) -> None:
+    assert sniff(data, name, content_type).format == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (WINDOWS, "Windows program"),
+        (ELF, "ELF"),
+        (PDF, "PDF"),
+        (ZIP, "ZIP"),
+        (PNG, "image/png"),
+        (OLE, "Office"),
+        (b"{\\rtf1 hello}", "RTF"),
+        (b"\x01\x02\x03\x04" * 50 + b"text", "binary"),
+        (b"text\x00text with a single NUL in it", "binary"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.md", "a.txt", "a.html"])
+def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: str, name: str) -> None:
+    with rejected(Reason.DOCUMENT_TYPE_MISMATCH) as caught:
+        sniff(data, name)
+    assert words in caught.value.message
+    assert "Markdown" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "content_type"),
+    [
+        (b"{\\rtf1 hello}", "a.rtf", "application/rtf"),
+        (b"a: b", "a.yaml", ""),
+        (b"x", "", "application/yaml"),
+    ],
+)
+def test_what_is_said_truly_but_not_taken_is_unsupported(data: bytes, name: str, content_type: str) -> None:
+    with rejected(Reason.DOCUMENT_TYPE_UNSUPPORTED):
+        sniff(data, name, content_type)
+
+
+@pytest.mark.parametrize(
+    "text", ["BMW builds cars.", "MZ was a maker of motorcycles.", "GIF is a format.", "ID3 tags"]
+)
+def test_sentences_that_begin_like_magic_numbers_are_text(text: str) -> None:
+    assert sniff(text.encode(), "a.txt").text == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b" \t\r\n\x0c",
+        codecs.BOM_UTF8,
+        codecs.BOM_UTF8 + b"\n",
+        "\u200b\u00a0\ufeff".encode(),
+        codecs.BOM_UTF16_LE,
+    ],
+)
+def test_nothing_visible_is_empty(data: bytes) -> None:
+    with rejected(Reason.DOCUMENT_EMPTY):
+        sniff(data, "a.md")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_marks_decide_and_are_no_text(encoding: str) -> None:
+    assert sniff("Grüße 漢字 😀\r\nx\ry".encode(encoding), "a.txt").text == "Grüße 漢字 😀\r\nx\ry"
+
+
+def test_utf16_without_a_mark_is_named() -> None:
+    with rejected(Reason.DOCUMENT_MALFORMED, match="UTF-16"):
+        sniff("Plain words.".encode("utf-16-le"), "a.txt")
+
+
+def test_broken_utf16_and_lone_surrogates_are_malformed() -> None:
+    with rejected(Reason.DOCUMENT_MALFORMED):
+        sniff(codecs.BOM_UTF16_LE + b"x\x00\x00\xd8y\x00", "a.txt")
+    with rejected(Reason.DOCUMENT_MALFORMED):
+        sniff(b"caf\xed\xa0\x80", "a.txt", "text/plain; charset=utf-8")
+
+
+def test_invalid_utf8_declared_as_utf8_tells_the_byte() -> None:
+    with rejected(Reason.DOCUMENT_MALFORMED, match="Byte 3 "):
+        sniff(b"caf\xe9", "a.txt", "text/plain; charset=UTF-8")
+    with rejected(Reason.DOCUMENT_MALFORMED):
+        sniff(b"<meta charset=utf-8>caf\xe9", "a.html")
+
+
+def test_undeclared_legacy_encodings_are_detected() -> None:
+    german = (
+        "Über allen Gipfeln ist Ruh, in allen Wipfeln spürest du kaum einen Hauch. Die Vögel schweigen. " * 4
+    )
+    assert sniff(german.encode("cp1252"), "a.txt").text == german
+    late = ("The mill by the river grinds rye and wheat for the whole valley.\n") * 5000 + german
+    assert sniff(late.encode("cp1252"), "a.txt").text == late
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Müller ging.",
+        "Les œufs à la coque",
+        "São Paulo",
+        "Die Größe: 5 m²",
+        "It costs 5 £ or 6 €.",
+        "Het is één dag",
+    ],
+)
+def test_a_few_letters_of_an_undeclared_legacy_encoding_are_western(text: str) -> None:
+    assert sniff(text.encode("cp1252"), "a.txt").text == text
+
+
+CODE_PAGES = {
+    **dict.fromkeys(("fr", "pt", "sv", "da", "es", "de"), ("windows-1252",)),
+    **dict.fromkeys(("pl", "cs"), ("windows-1250", "iso-8859-2")),
+    "ru": ("windows-1251", "koi8-r"),
+    "tr": ("windows-1254",),
+}
+
+
+def test_short_texts_in_the_code_pages_of_ten_languages_are_never_wrong_in_silence() -> None:
+    sentences = json.loads((FIXTURES / "sentences.json").read_text(encoding="utf-8"))
+    chosen = random.Random(38)
+    right = doubtful = count = 0
+    for language, charsets in CODE_PAGES.items():
+        for number in range(30):
+            text = " ".join(chosen.sample(sentences[language], chosen.randint(1, 6)))
+            data = text.encode(CHARSETS[charsets[number % len(charsets)]])
+            original = sniff(data, "a.txt")
+            count += 1
+            right += original.text == text
+            doubtful += bool(original.guessed_charset)
+            assert original.text == text or original.guessed_charset, (language, text, original.text)
+    assert right >= 0.98 * count
+    assert doubtful <= 0.1 * count
+
+
+def test_a_guess_that_another_could_replace_is_named() -> None:
+    original = sniff("½ cup".encode("cp1252"), "a.txt")
+    assert (original.text, original.guessed_charset) == ("½ cup", "windows-1252")
+    assert sniff("½ cup".encode("cp1252"), "a.txt", "text/plain; charset=windows-1252").guessed_charset == ""
+    assert sniff("½ cup".encode(), "a.txt").guessed_charset == ""
+
+
+def test_damaged_utf8_is_refused_and_not_read_as_another_encoding() -> None:
+    with rejected(Reason.DOCUMENT_MALFORMED, match="Byte 22 "):
+        sniff("Grüße aus München, ".encode() + b"\xff" + " schöne Größe".encode(), "a.txt")
+
+
+def test_declared_encodings_are_followed_unless_the_bytes_are_utf8() -> None:
+    assert sniff("żółw".encode("iso8859_2"), "a.txt", "text/plain; charset=ISO-8859-2").text == "żółw"
+    assert sniff(
+        b'<meta http-equiv=x content="text/html; charset=windows-1251">' + "мир".encode("cp1251"), "a.html"
+    ).text.endswith("мир")
+    assert sniff("日本".encode("iso2022_jp"), "a.txt", "text/plain; charset=iso-2022-jp").text == "日本"
+    assert sniff("naïve".encode(), "a.txt", "text/plain; charset=iso-8859-1").text == "naïve"
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "rot13", "hex", "nonsense"])
+def test_only_known_character_sets_are_followed(charset: str) -> None:
+    with rejected(Reason.DOCUMENT_MALFORMED, match="not known"):
+        sniff(b"+ADw-script+AD4-", "a.txt", f"text/plain; charset={charset}")
+
+
+@pytest.mark.parametrize("reason", sorted(DOCUMENT_REASONS))
+def test_every_reason_of_a_rejection_leaves_the_sandbox(reason: Reason) -> None:
+    with rejected(reason) as caught:
+        unpacked(pack_rejection(DocumentRejected(reason, "What. Remedy.")))
+    assert caught.value.message == "What. Remedy."

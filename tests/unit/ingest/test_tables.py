@@ -1,0 +1,137 @@
+"""The places of blocks on their way from the sandbox to the passages."""
+
+from __future__ import annotations
+
+import pytest
+
+from responsa_server.domain.errors import Reason
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.passages import PlacedBlock
+from responsa_server.ingest.formats.table import FORMATS
+from responsa_server.ingest.indexing import OpenSection, lexical_form
+from responsa_server.ingest.sandbox.protocol import pack_result
+from responsa_server.ingest.sniff import sniff
+from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, section_headers
+from responsa_server.text.canonical import MAX_PATH_CHARS, Block, BlockKind, ParsedDocument, Place
+from responsa_server.text.lexical import Analyzer
+from responsa_server.text.sections import Section
+from tests.unit.ingest.originals import rejected, unpacked
+
+
+def document(*places: Place | None) -> ParsedDocument:
+    blocks = tuple(
+        Block(BlockKind.PARAGRAPH, 5 * n, 5 * n + 4, place=place) for n, place in enumerate(places)
+    )
+    return ParsedDocument("t", "text " * len(places), blocks, None, "PDF")
+
+
+def test_places_survive_the_wire() -> None:
+    given = document(
+        None,
+        Place(),
+        Place(3),
+        Place(7, (0, 10, 990, 1000)),
+        Place(path="Sheet2!Ä4:C4"),
+        Place(2, (1, 1, 1, 1), "x"),
+    )
+    assert unpacked(pack_result(given)) == given
+
+
+def test_a_long_path_is_cut() -> None:
+    (block,) = unpacked(pack_result(document(Place(path="a" * 5000)))).blocks
+    assert block.place == Place(path="a" * MAX_PATH_CHARS)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 1001, 10), (20, 0, 10, 10), (0, 30, 10, 20)])
+def test_a_forged_box_is_refused(box: tuple[int, int, int, int]) -> None:
+    frame = pack_result(document(Place(1, box)))
+    with rejected(Reason.DOCUMENT_MALFORMED):
+        unpacked(frame)
+
+
+def test_a_passage_keeps_the_places_of_its_own_bytes() -> None:
+    blocks = document(Place(1), None, Place(2, (1, 2, 3, 4)), Place(3)).blocks
+    section = OpenSection(b"", (), (), (), (), [block for block in blocks if block.place is not None])
+    assert section.places(ByteRange(2, 12)) == [
+        PlacedBlock(2, 4, 1, None, ""),
+        PlacedBlock(10, 12, 2, (1, 2, 3, 4), ""),
+    ]
+    assert section.places(ByteRange(4, 10)) == []
+    header = Header(0, 1, Place(1, path="Sheet1!A1:B1"), ("a", "b"))
+    assert section.places(ByteRange(10, 12), header) == [
+        PlacedBlock(0, 1, 1, None, "Sheet1!A1:B1"),
+        PlacedBlock(10, 12, 2, (1, 2, 3, 4), ""),
+    ]
+
+
+# Tables that are longer than a passage: each later passage has the names of the columns.
+ROWS = "\n".join(f"| Wren {number} | {number} volts |" for number in range(200))
+MARKDOWN = f"# Lamps\n\n| Lamp | Voltage |\n|---|---|\n{ROWS}\n\nNo other lamps.\n\n| Fuse | Colour |\n|---|---|\n| A | red |\n| B | blue |\n"
+HTML = (
+    "<h1>Lamps</h1><p>All our lamps and their voltages.</p><table><tr><th>Lamp<th>Voltage"
+    + "".join(f"<tr><td>Wren {number}<td>{number} volts" for number in range(200))
+    + "</table>"
+)
+CSV = "Lamp,Voltage\n" + "".join(f"Wren {number},{number} volts\n" for number in range(200))
+
+
+def found(text: str, name: str, *words: str) -> tuple[str, list[Header | None]]:
+    """The canonical text of a file, and the header for the place of each of the words."""
+    row = FORMATS.named(sniff(text.encode(), name).format)
+    assert row is not None
+    parsed = row.load()(sniff(text.encode(), name))
+    raw = parsed.canonical_text.encode()
+    places = [raw.index(word.encode()) for word in words]
+    return parsed.canonical_text, list(section_headers(Section(0, parsed), row.media_type, places)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "line"),
+    [
+        (MARKDOWN, "lamps.md", "| Lamp | Voltage |\n|---|---|"),
+        (HTML, "lamps.html", "Lamp | Voltage\n---|---"),
+    ],
+)
+def test_a_place_within_a_table_has_the_tables_header(text: str, name: str, line: str) -> None:
+    canonical, (first, later, outside) = found(text, name, "Wren 0 ", "Wren 150 ", "Lamps")
+    assert first == later
+    assert later is not None
+    assert canonical.encode()[later.start : later.end].decode() == line
+    assert (later.names, outside) == (("Lamp", "Voltage"), None)
+
+
+def test_each_table_has_its_own_header() -> None:
+    _, (first, second, between, header) = found(
+        MARKDOWN, "lamps.md", "Wren 9 ", "| B |", "No other", "| Colour"
+    )
+    assert first is not None
+    assert second is not None
+    assert (first.names, second.names) == (("Lamp", "Voltage"), ("Fuse", "Colour"))
+    assert (between, header) == (None, None)
+
+
+def test_rows_that_say_the_names_of_their_columns_have_no_header() -> None:
+    assert found(CSV, "lamps.csv", "Wren 150")[1] == [None]
+
+
+def test_a_first_line_of_values_names_no_columns() -> None:
+    text = "<p>All the values that we have measured.</p><table><tr><td>1<td>2<tr><td>3<td>4<tr><td>5<td>6</table>"
+    _, (header,) = found(text, "values.html", "5 | 6")
+    assert header is not None
+    assert header.names == ()
+
+
+def test_a_long_header_is_not_repeated() -> None:
+    names = " | ".join("x" * 40 for _ in range(MAX_HEADER_BYTES // 40))
+    text = f"| {names} |\n|{'---|' * (names.count('|') + 1)}\n| row |\n"
+    assert found(text, "wide.md", "| row |")[1] == [None]
+
+
+def test_the_names_of_the_columns_are_found_like_words_of_the_passage() -> None:
+    def form(text: str, columns: str = "") -> tuple[str, int]:
+        made = lexical_form(Analyzer(), "Lamps", (), text, "en", columns)
+        return made.terms, made.length
+
+    row = "Wren 150 | 150 volts"
+    assert form(row, "Lamp | Voltage") == form(f"Lamp | Voltage\n{row}")
+    assert form(row, "Lamp | Voltage") != form(row)

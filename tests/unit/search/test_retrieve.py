@@ -1,0 +1,332 @@
+"""Expansions of a question. They add passages, and the question never has less support than without expansions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
+from time import monotonic
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.knowledge import SearchMode
+from responsa_server.domain.listing import Filter
+from responsa_server.domain.passages import (
+    DocumentSet,
+    FoundPassage,
+    LexicalCandidate,
+    LexicalQuery,
+    PassageCosines,
+    PassagePiece,
+    QuestionVector,
+    SearchScope,
+    TermStatistics,
+)
+from responsa_server.domain.people import Reader, Server
+from responsa_server.search import retrieve
+from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
+from responsa_server.search.evidence import CALIBRATED
+from responsa_server.search.retrieve import MOST_GUESSED_CHARACTERS, Retrieval, Retriever
+from responsa_server.text.lexical import UNKNOWN, Analyzer, language_of
+from tests.unit.search.test_excerpts import found
+
+ASKED: Final = "How do plants make sugar?"
+OTHER: Final = "photosynthesis definition"
+LEAVES: Final = found("Plants make sugar in their leaves.", title="Leaves", number=1, cosine=None)
+ROOTS: Final = found("Plants take up water by their roots.", title="Roots", number=2, cosine=None)
+TERM: Final = found(
+    "Photosynthesis, a definition: light is put to work.", title="Words", number=3, cosine=None
+)
+NEAR: Final[Mapping[str, Mapping[int, float]]] = {
+    ASKED: {1: 0.7, 2: 0.6, 3: 0.3},
+    OTHER: {1: 0.4, 2: 0.1, 3: 0.95},
+    "light is put to work": {1: 0.2, 2: 0.1, 3: 0.9},
+    "roots take up water": {1: 0.2, 2: 0.95, 3: 0.1},
+}
+"""The cosine between each string and each passage."""
+
+
+class Numbered:
+    """An embedder whose vector for a string is the string's index in NEAR."""
+
+    name = f"{CALIBRATED}numbered"
+    dimensions = 1
+    max_tokens = 254
+    languages: frozenset[str] | None = None
+    texts_a_call = 16
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        return np.array([[list(NEAR).index(text)] for text in texts], np.float32)
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return []
+
+
+class Three:
+    """Both indexes over LEAVES, ROOTS and TERM."""
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[UUID, bytes | None]] = []
+        self.named: set[UUID] = set()
+        self._passages = {one.passage.id.int: one for one in (LEAVES, ROOTS, TERM)}
+        self._terms = {
+            number: Analyzer().terms(f"{one.passage.title} {one.passage.text}", "en")
+            for number, one in self._passages.items()
+        }
+
+    def session(self, reader: Reader) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+    async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
+        return DocumentSet.of([one.passage.document_id for one in (LEAVES, ROOTS, TERM)], 3)
+
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
+        counts = {term: sum(term in one for one in self._terms.values()) for term in terms}
+        return {"default": TermStatistics(3, sum(map(len, self._terms.values())), counts)}
+
+    async def meant(self, reader: Reader, collections: Sequence[str]) -> Sequence[str]:
+        return collections
+
+    async def hides(self, scope: SearchScope) -> bool:
+        return False
+
+    async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
+    async def matching(self, reader: Reader, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
+        return [UUID(int=number) for number in self._passages]
+
+    async def candidates(
+        self, scope: SearchScope, terms: Sequence[str], ids: Collection[UUID]
+    ) -> Sequence[LexicalCandidate]:
+        held = {
+            id_: [place for place, term in enumerate(terms) if term in self._terms[id_.int]] for id_ in ids
+        }
+        return [
+            LexicalCandidate(id_, "default", "en", len(self._terms[id_.int]), places, [1] * len(places))
+            for id_, places in held.items()
+        ]
+
+    async def nearest(
+        self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
+    ) -> Mapping[UUID, PassageCosines]:
+        self.named |= {*named}
+        near = self._near(question.data)
+        return {UUID(int=number): PassageCosines(near[number], near[number]) for number in self._passages}
+
+    async def pieces(
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
+    ) -> Mapping[UUID, Sequence[PassagePiece]]:
+        vector = None if question is None else question.data
+        self.reads += [(id_, vector) for id_ in ids]
+        near = self._near(vector)
+        return {
+            id_: [replace(piece, cosine=near.get(id_.int)) for piece in self._passages[id_.int].pieces]
+            for id_ in ids
+        }
+
+    async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+        return [replace(self._passages[id_.int], pieces=[]) for id_ in ids]
+
+    async def around(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, tuple[int, bytes]]:
+        raise NotImplementedError
+
+    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
+        return {}
+
+    @staticmethod
+    def _near(vector: bytes | None) -> Mapping[int, float]:
+        return {} if vector is None else NEAR[list(NEAR)[int(np.frombuffer(vector, "<f4")[0])]]
+
+
+def retriever_of(index: Three) -> Retriever:
+    return Retriever(index, index, OneEmbedder(Numbered()))
+
+
+async def searched(expansions: Sequence[str] = (), *, top_k: int = 2, rerank: bool = True) -> Retrieval:
+    retriever = retriever_of(Three())
+    return await retriever.search(Server("acme"), [ASKED], top_k=top_k, rerank=rerank, expansions=expansions)
+
+
+def numbers(retrieval: Retrieval) -> list[int]:
+    return [passage.found.passage.id.int for passage in retrieval.passages]
+
+
+async def test_without_expansions_there_is_one_list() -> None:
+    alone = await searched()
+    assert numbers(alone) == [1, 2]
+
+
+@pytest.mark.parametrize("rerank", [True, False])
+async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> None:
+    one = await searched([OTHER], rerank=rerank)
+    assert sorted(numbers(one)) == [1, 3]
+    assert (one.terms, len(one.weights), len(one.languages)) == ((OTHER, ASKED), 2, 2)
+    # The question's own passages keep half of the places, even if all other passages fit an expansion better than any
+    # passage fits the question.
+    several = await searched([OTHER, "roots take up water"], rerank=rerank)
+    assert 1 in numbers(several)
+    assert numbers(await searched([OTHER], top_k=1, rerank=rerank)) == [1]
+
+
+async def test_passages_that_words_select_get_their_cosines() -> None:
+    index = Three()
+    await retriever_of(index).search(Server("acme"), [ASKED], top_k=2)
+    assert index.named == {one.passage.id for one in (LEAVES, ROOTS, TERM)}
+
+
+async def test_what_stands_in_both_lists_is_read_once() -> None:
+    index = Three()
+    await retriever_of(index).search(Server("acme"), [ASKED], top_k=2, expansions=[OTHER])
+    assert len(index.reads) == len(set(index.reads))
+
+
+async def test_each_passage_is_found_once_and_the_best_comes_first() -> None:
+    every = await searched([OTHER, "light is put to work"], top_k=3)
+    assert sorted(numbers(every)) == [1, 2, 3]
+    scores = [passage.score.total for passage in every.passages]
+    assert scores == sorted(scores, reverse=True)
+
+
+# If the language of a searched string is unknown or doubtful, it is guessed from the words that the passages contain.
+class Asked(Three):
+    """Records how many terms each query for statistics has. No passage contains any of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
+        self.asked.append(len(terms))
+        return {"default": TermStatistics(3, 30, {})}
+
+
+@pytest.mark.parametrize(
+    ("times", "queries"), [(1, 2), (MOST_GUESSED_CHARACTERS // 4, 2), (MOST_GUESSED_CHARACTERS // 4 + 1, 1)]
+)
+async def test_the_language_of_a_long_string_is_not_guessed(times: int, queries: int) -> None:
+    index = Asked()
+    text = "zqx " * times
+    assert language_of(text) == UNKNOWN
+    found = await Retriever(index, index, OneEmbedder(Numbered())).search(
+        Server("acme"), [text], mode=SearchMode.TEXT
+    )
+    assert (found.passages, len(index.asked)) == ([], queries)
+    assert UUID(int=1) not in index.named
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "queries"),
+    [
+        ("salary Dan crowns", "id", 2),
+        ("salary Dan yang crowns", "id", 1),  # two words show the language
+        ("who earns crowns", "en", 1),
+        ("зарплата", "ru", 1),
+    ],
+)
+async def test_a_language_that_a_single_word_shows_is_doubtful(
+    text: str, language: str, queries: int
+) -> None:
+    index = Asked()
+    assert language_of(text) == language
+    await Retriever(index, index, OneEmbedder(Numbered())).search(
+        Server("acme"), [text], mode=SearchMode.TEXT
+    )
+    assert len(index.asked) == queries
+
+
+# Searches in collections whose vectors come from several embedding models, or from one that fails or is not declared.
+class Shelves(Three):
+    """The indexes of several collections, each with the model of its vectors."""
+
+    def __init__(self, **models: str) -> None:
+        super().__init__()
+        self.models = models
+
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
+        [found] = (await super().statistics(scope, terms)).values()
+        return {name: replace(found, embedding=model) for name, model in self.models.items()}
+
+
+class Model(Numbered):
+    """A model that does something before it answers."""
+
+    def __init__(self, name: str, before: Callable[[], Awaitable[object]] | None = None) -> None:
+        self.name = name
+        self.asked = 0
+        self._before = before
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        self.asked += 1
+        if self._before is not None:
+            await self._before()
+        return await super().embed(texts)
+
+
+class Declared:
+    """The models that the settings declare."""
+
+    configured = "lab:words"
+
+    def __init__(self, *models: Model) -> None:
+        self._models = {model.name: model for model in models}
+
+    async def declared(self, called: str = "") -> Embedder:
+        raise AssertionError("every collection has a model")
+
+    async def named(self, name: str) -> Embedder | None:
+        return self._models.get(name)
+
+
+async def refuse() -> None:
+    raise Unavailable(Reason.PART_UNAVAILABLE, "The model is away.", {"part": "embedding"})
+
+
+async def test_several_models_embed_a_question_at_the_same_time() -> None:
+    both = asyncio.Barrier(2)
+    models = [Model(name, both.wait) for name in ("lab:one/1", "lab:two/1")]
+    index = Shelves(default="lab:one/1", other="lab:two/1")
+    found = await Retriever(index, index, Declared(*models), embedding_seconds=10).search(
+        Server("acme"), [ASKED]
+    )
+    assert found.passages
+    assert [model.asked for model in models] == [1, 1]
+
+
+async def test_a_failing_model_is_asked_once_for_each_search() -> None:
+    model = Model("lab:one/1", refuse)
+    index = Shelves(default=model.name)
+    retriever = Retriever(index, index, Declared(model))
+    for searches in (1, 2, 3):
+        with pytest.raises(Unavailable, match="The model is away"):
+            await retriever.search(Server("acme"), [ASKED])
+        assert model.asked == searches
+    # Another model does not fail, although the search before needed this one.
+    index.models["default"] = "gone/1"
+    assert (await retriever.search(Server("acme"), [ASKED])).text_only
+    assert model.asked == 4
+
+
+async def test_an_undeclared_model_is_reported_while_searches_need_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Model("lab:one/1")
+    index = Shelves(default="gone/1", other=model.name)
+    retriever = Retriever(index, index, Declared(model))
+    with capture_logs() as logs:
+        for mode in (SearchMode.HYBRID, SearchMode.VECTOR):
+            await retriever.search(Server("acme"), [ASKED], mode=mode)
+    assert [log["model"] for log in logs] == ["gone/1"]
+    assert retriever.missed() == {"gone/1"}
+    index.models["default"] = model.name
+    monkeypatch.setattr(retrieve, "monotonic", lambda: monotonic() + 301)
+    await retriever.search(Server("acme"), [ASKED])
+    assert not retriever.missed()
