@@ -30,6 +30,7 @@ from pydantic import BaseModel
 from responsa_server.embedded import Layout, purge
 from responsa_server.identity.settings import LimitSettings
 from tests import seeds
+from tests.forked import responsa
 from tests.tied import tied
 from tests.wire.smtp import MailServer, serving
 
@@ -187,7 +188,7 @@ class Instance:
     ) -> subprocess.CompletedProcess[str]:
         """Run the `responsa` command line against this instance."""
         done = subprocess.run(
-            [*self.within, *self.command(*arguments)],
+            [*self.within, *self.command(*arguments)] if self.within else [*responsa(), *arguments],
             cwd=self.home.parent,
             env={**self.environment, **environment},
             input=stdin,

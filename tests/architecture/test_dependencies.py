@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -31,19 +30,18 @@ NOT_IMPORTED: Mapping[str, str] = {
 }
 """The dependencies that no module imports, and why they are needed. Distributions with only types (`types-…`) are for pyright and need no reason."""
 
+IMPORT = re.compile(r"^ *(?:import|from) ([\w.]+)(?: import \(?(\w+))?", re.MULTILINE)
+owners_of = cache(packages_distributions)
+
 
 @cache
 def imported(folder: Path) -> frozenset[str]:
     """The top-level names of all modules that the sources import, and their two-level names such as `google.rpc`."""
     found: set[str] = set()
     for path in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
-            for name in names:
-                parts = name.split(".")
-                found |= {parts[0], ".".join(parts[:2])}
+        for module, name in IMPORT.findall(path.read_text(encoding="utf-8")):
+            parts = f"{module}.{name}".split(".")
+            found |= {parts[0], ".".join(parts[:2])}
     return frozenset(found)
 
 
@@ -68,14 +66,14 @@ TRIALS = [ROOT / "tests", ROOT / "tools", ROOT / "bench"]
 def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) -> None:
     used = frozenset[str]().union(*map(imported, folders))
     # For namespace packages such as google, the second name identifies the package.
-    shared = {name for name, owners in packages_distributions().items() if len(set(owners)) > 1}
+    shared = {name for name, owners in owners_of().items() if len(set(owners)) > 1}
     second = {
         "googleapis-common-protos": "google.rpc",
         "protobuf": "google.protobuf",
         "langgraph": "langgraph.graph",
     }
     modules: dict[str, set[str]] = {}
-    for module, owners in packages_distributions().items():
+    for module, owners in owners_of().items():
         for owner in owners:
             if module not in shared:
                 modules.setdefault(normalised(owner), set()).add(module)

@@ -12,11 +12,33 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
+NARROW: dict[str, Any] = {
+    "color_scheme": "dark",
+    "viewport": {"width": 360, "height": 700},
+    "has_touch": True,
+}
+"""A phone with dark colours."""
+
+
 async def flaws(page: Page) -> list[str]:
     """The violations that the rules of axe-core (Deque) find, including contrast."""
-    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    return await _run(page, RULES)
+
+
+async def flaws_in_all_colours(page: Page) -> list[str]:
+    """The violations in dark colours, and of the contrast in light ones. The page stays dark."""
+    dark = await _run(page, RULES)
+    await page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    light = await _run(page, {"type": "rule", "values": ["color-contrast"]})
+    await page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    return dark + light
+
+
+async def _run(page: Page, rules: object) -> list[str]:
+    if not await page.evaluate("'axe' in globalThis"):
+        await page.evaluate(AXE.read_text(encoding="utf-8"))
     found: dict[str, Any] = await page.evaluate(
-        "(rules) => axe.run(document, { runOnly: rules, resultTypes: ['violations'] })", RULES
+        "(rules) => axe.run(document, { runOnly: rules, resultTypes: ['violations'] })", rules
     )
     return [
         f"{one['id']}: {node['html']} {node['failureSummary']}"

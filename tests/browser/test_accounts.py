@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
-import shutil
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -16,19 +12,16 @@ import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
-from playwright.async_api import Browser, BrowserContext, Page, Route, expect
+from playwright.async_api import BrowserContext, Page, Route, expect
 
 from responsa.knowledge.v1.reader_pb2 import Reader
 from responsa_client import Responsa
 from responsa_client.errors import Unauthenticated
 from tests.browser.accounts import OTHER_PASSWORD, account, button, enter, fill
-from tests.browser.conftest import at_browser
-from tests.browser.person import Person, Tab
+from tests.browser.person import Person
 from tests.browser.rules import flaws
 from tests.browser.texts import BAKERY, RYE_BREAD
-from tests.callers import PASSWORD, Registry
-from tests.instance import Instance, instance_in
-from tests.wire.smtp import MailServer, serving
+from tests.callers import PASSWORD
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -84,111 +77,6 @@ async def test_a_user_signs_in_with_a_password_and_the_page_never_sees_a_token(p
     assert "#/profile" not in page.url
     with httpx2.Client(base_url=person.url, cookies=stolen) as thief:
         assert thief.get("/v1/users/me").status_code == 401
-
-
-@pytest.fixture
-def mailing() -> Iterator[tuple[Instance, MailServer]]:
-    """An instance where anyone may register, and the server to which it sends mails."""
-    # The home is not in pytest's folder, because the paths of sockets must stay short.
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    try:
-        with (
-            serving() as mails,
-            instance_in(
-                folder,
-                RESPONSA_DOCS="none",
-                RESPONSA_ACCOUNTS__REGISTRATION="open",
-                RESPONSA_MAIL__HOST="127.0.0.1",
-                RESPONSA_MAIL__PORT=str(mails.port),
-                RESPONSA_MAIL__TLS="none",
-                RESPONSA_MAIL__SENDER="responsa@example.org",
-            ) as one,
-        ):
-            yield one, mails
-    finally:
-        shutil.rmtree(folder)
-
-
-def _link(mails: MailServer, email: str, kind: str) -> str:
-    """The link of this kind in the mails to an address. Waits for the mail."""
-    for number in range(1, 10):
-        for mail in mails.to(email, number):
-            if (found := re.search(rf"^http\S+#/?{kind}=\S+$", mail.text, re.MULTILINE)) is not None:
-                return found.group()
-    raise AssertionError(f"no mail to {email} has a link to {kind}")
-
-
-async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change_the_address(
-    mailing: tuple[Instance, MailServer], browser: Browser
-) -> None:
-    instance, mails = mailing
-    with Responsa(instance.url, api_key=instance.key) as client:
-        async for person in at_browser(instance, browser, client):
-            tab = await person.open(await person.profile(), person.url)
-            page, alert = tab.page, tab.page.get_by_role("alert").first
-            await button(tab, "Register").click()
-            await page.get_by_label("E-mail address").fill("dora@example.org")
-            await page.get_by_label("New password", exact=True).fill(PASSWORD)
-            await page.get_by_role("button", name="Register", exact=True).click()
-            await expect(alert).to_contain_text("a mail to dora@example.org is on its way")
-            await expect(page.get_by_label("E-mail address")).to_have_value("dora@example.org")
-            # A sign-in before the confirmation would count as an attempt with a wrong password.
-            assert not any(request.url.endswith("/v1/sessions") for request in person.requests)
-            link = await asyncio.to_thread(_link, mails, "dora@example.org", "confirm")
-            for expected in ("Your e-mail address is confirmed. Sign in with it.", ""):
-                await page.evaluate("(link) => { location.href = link }", link)
-                await expect(page.get_by_label("Code of the mail")).to_have_value(link.partition("=")[2])
-                assert "confirm" not in page.url
-                password = page.get_by_label("Your password", exact=True)
-                if expected:
-                    await button(tab, "Confirm").click()
-                    await expect(password).to_be_focused()
-                    await password.fill(OTHER_PASSWORD)
-                    await button(tab, "Confirm").click()
-                    await expect(
-                        page.locator(".problem", has_text="not the password of the registration")
-                    ).to_be_visible()
-                await password.fill(PASSWORD)
-                await button(tab, "Confirm").click()
-                if expected:
-                    await expect(alert).to_have_text(expected)
-                else:
-                    await expect(
-                        page.locator(".problem", has_text="If you used the code yourself, sign in")
-                    ).to_be_visible()
-
-            await button(tab, "Forgot your password?").click()
-            await page.get_by_label("E-mail address").fill("dora@example.org")
-            await button(tab, "Send a mail").click()
-            await expect(alert).to_contain_text("If an account has this e-mail address")
-            await expect(page.get_by_label("Reset code")).to_be_focused()
-            link = await asyncio.to_thread(_link, mails, "dora@example.org", "reset")
-            await page.evaluate("(link) => { location.href = link }", link)
-            await expect(page.get_by_label("Reset code")).to_have_value(link.partition("=")[2])
-            await page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
-            await button(tab, "Set the password").click()
-            await expect(alert).to_contain_text("Your new password is set")
-            await page.get_by_label("E-mail address").fill("dora@example.org")
-            await page.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
-            await button(tab, "Sign in").click()
-            await tab.account.click()
-            await page.get_by_role("link", name="Profile").click()
-
-            await page.get_by_label("New e-mail address").fill("dora@example.net")
-            await page.route("**/UpdateMe", _once_sign_in_required())
-            await button(tab, "Change the address").click()
-            again = page.get_by_role("dialog", name="Sign in again")
-            await again.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
-            await again.get_by_role("button", name="Sign in").click()
-            await expect(page.get_by_text("A mail to dora@example.net is on its way.")).to_be_visible()
-            link = await asyncio.to_thread(_link, mails, "dora@example.net", "confirm")
-            await page.evaluate("(link) => { location.href = link }", link)
-            await page.get_by_label("Your password", exact=True).fill(OTHER_PASSWORD)
-            await button(tab, "Confirm").click()
-            await expect(alert).to_contain_text("The e-mail address of your account is now dora@example.net.")
-            await button(tab, "Go on").click()
-            await expect(tab.account).to_be_visible()
-            assert client.lookup_user("dora@example.net").email == "dora@example.net"
 
 
 async def test_a_link_of_another_user_asks_before_it_ends_the_present_session(person: Person) -> None:
@@ -390,7 +278,7 @@ async def test_api_keys_are_made_shown_once_and_revoked(person: Person) -> None:
     await expect(row).to_contain_text("revoked")
 
 
-def _once_sign_in_required() -> Callable[[Route], Awaitable[None]]:
+def once_sign_in_required() -> Callable[[Route], Awaitable[None]]:
     """Refuses the first call as the server does if the sign-in is not recent, and lets the further calls through."""
     info = AnyMessage()
     info.Pack(ErrorInfo(domain="responsa", reason="SIGN_IN_REQUIRED"))
@@ -414,39 +302,6 @@ def _once_sign_in_required() -> Callable[[Route], Awaitable[None]]:
     return once
 
 
-async def test_an_act_that_needs_a_recent_sign_in_asks_for_the_password_and_goes_on(
-    person: Person, registry: Registry
-) -> None:
-    ada = account(person.client, "Ada")
-    context = await person.profile()
-    tab = await enter(person, ada, context, place="#/profile/keys")
-    before = await session_of(context)
-    await tab.page.route("**/CreateApiKey", _once_sign_in_required())
-    await button(tab, "New API key").click()
-    await tab.page.get_by_role("dialog").get_by_label("Name").fill("backup")
-    await button(tab, "Create").click()
-    again = tab.page.get_by_role("dialog", name="Sign in again")
-    await expect(again.get_by_label("Password", exact=True)).to_be_focused()
-    await again.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
-    await again.get_by_role("button", name="Sign in").click()
-    await expect(again.locator(".problem", has_text="The password is wrong.")).to_be_visible()
-    await again.get_by_label("Password", exact=True).fill(PASSWORD)
-    await again.get_by_role("button", name="Sign in").click()
-    assert (await tab.page.get_by_label("Secret", exact=True).input_value()).startswith("rsp_")
-    # The new session has replaced the one before, and the page goes on.
-    assert await session_of(context) != before
-    with httpx2.Client(base_url=person.url, cookies=before) as thief:
-        assert thief.get("/v1/users/me").status_code == 401
-    await button(tab, "Done").click()
-    await expect(tab.account).to_have_text("Ada")
-    with registry.database() as connection:
-        row = connection.execute(
-            "select count(*) from responsa.session where user_id = %s",
-            (ada.user.name.removeprefix("users/"),),
-        ).fetchone()
-    assert row == (1,)
-
-
 async def test_an_account_is_deleted_with_its_shared_collections_handed_over(person: Person) -> None:
     ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
     token = person.client.login(ada.user.email, PASSWORD, ada.tenant).tokens.access_token
@@ -455,7 +310,7 @@ async def test_an_account_is_deleted_with_its_shared_collections_handed_over(per
     context = await person.profile()
     tab = await enter(person, ada, context, place="#/profile")
     page, dialog = tab.page, tab.page.get_by_role("dialog", name="Delete your account?")
-    await page.route("**/DeleteMe", _once_sign_in_required())
+    await page.route("**/DeleteMe", once_sign_in_required())
     await button(tab, "Delete the account").click()
     await expect(dialog).to_contain_text("Collections that you share: “Ada’s papers”")
     assert await flaws(page) == []
@@ -469,6 +324,10 @@ async def test_an_account_is_deleted_with_its_shared_collections_handed_over(per
     await dialog.get_by_label("The new owner").fill(bob.user.email)
     await act.click()
     again = page.get_by_role("dialog", name="Sign in again")
+    await expect(again.get_by_label("Password", exact=True)).to_be_focused()
+    await again.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
+    await again.get_by_role("button", name="Sign in").click()
+    await expect(again.locator(".problem", has_text="The password is wrong.")).to_be_visible()
     await again.get_by_label("Password", exact=True).fill(PASSWORD)
     await again.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("heading", name="Your account is deleted")).to_be_focused()
@@ -486,30 +345,3 @@ async def test_an_account_is_deleted_with_its_shared_collections_handed_over(per
     await button(tab, "Go to the sign-in page").click()
     await expect(page.get_by_label("E-mail address")).to_be_visible()
     assert await context.cookies() == []
-
-
-async def test_the_menu_is_closed_by_escape_and_by_leaving_it(person: Person) -> None:
-    tab = await person.sign_in()
-    menu = tab.page.get_by_role("link", name="Profile")
-    await tab.account.click()
-    await expect(menu).to_be_visible()
-    await tab.page.keyboard.press("Escape")
-    await expect(menu).to_be_hidden()
-    await expect(tab.account).to_be_focused()
-    await tab.account.click()
-    await tab.question.click()
-    await expect(menu).to_be_hidden()
-    await tab.account.click()
-    await menu.click()
-    await expect(tab.page.get_by_role("heading", name="Profile")).to_be_focused()
-    await expect(menu).to_be_hidden()
-
-
-async def test_a_sign_out_that_fails_says_so(person: Person) -> None:
-    tab: Tab = await person.sign_in()
-    await tab.page.route("**/v1/sessions", lambda route: route.abort("connectionrefused"))
-    await tab.sign_out()
-    await expect(tab.page.get_by_role("alert").filter(has_text="still signed in")).to_be_visible()
-    await tab.page.unroute_all()
-    await tab.sign_out()
-    await expect(tab.page.get_by_role("alert")).to_have_text("You are signed out.")

@@ -42,18 +42,6 @@ def row_of(tab: Tab, name: str) -> Locator:
     return rows(tab, "Users").filter(has=tab.page.get_by_text(name, exact=True))
 
 
-async def test_going_back_closes_a_dialog(person: Person) -> None:
-    tab = await administer(person)
-    page, dialog = tab.page, tab.page.get_by_role("dialog")
-    await page.get_by_role("tab", name="API keys").click()
-    await page.get_by_role("tab", name="Users").click()
-    await button(tab, "New user").click()
-    await dialog.get_by_label("Name").fill("Eve")
-    await page.go_back()
-    await expect(page.get_by_role("tab", name="API keys")).to_have_attribute("aria-selected", "true")
-    await expect(dialog).to_have_count(0)
-
-
 async def test_users_are_made_found_and_changed(person: Person) -> None:
     taken = account(person.client, "Ada")
     tab = await administer(person)
@@ -106,10 +94,7 @@ async def test_users_are_made_found_and_changed(person: Person) -> None:
     await page.reload()
     await expect(rows(tab, "Users")).to_have_count(1)
     await expect(page.get_by_label("Name or e-mail address")).to_have_value("BOB@")
-    await page.get_by_label("Role").select_option(label="Service (a program)")
-    await expect(rows(tab, "Users")).to_have_text(["No user matches."])
     await page.get_by_label("Name or e-mail address").fill('*" OR role = ADMIN')
-    await page.get_by_label("Role").select_option(label="All")
     await page.keyboard.press("Enter")
     await expect(rows(tab, "Users")).to_have_text(["No user matches."])
 
@@ -132,35 +117,9 @@ async def test_a_disabled_user_is_cut_off_until_enabled(person: Person) -> None:
     await expect(tab.live).to_have_class("unseen")
     await theirs.page.get_by_role("link", name="Documents", exact=True).click()
     await expect(theirs.page.get_by_role("alert")).to_contain_text("This account is disabled.")
-    await tab.page.get_by_label("State").select_option(label="Disabled")
-    await expect(rows(tab, "Users")).to_have_count(1)
     await tab.page.get_by_role("button", name="Enable Ada").click()
-    await expect(rows(tab, "Users")).to_have_text(["No user matches."])
+    await expect(tab.page.get_by_role("button", name="Disable Ada")).to_be_focused()
     assert person.client.login(ada.user.email, PASSWORD, ada.tenant).user.name == ada.user.name
-
-
-async def test_changes_by_somebody_else_are_shown_before_they_are_replaced(person: Person) -> None:
-    ada = account(person.client, "Ada").user
-    tab = await administer(person)
-    dialog = tab.page.get_by_role("dialog")
-    await tab.page.get_by_role("button", name="Edit Ada").click()
-    person.client.update_user(ada.name, display_name="Ada Lovelace")
-    await dialog.get_by_label("Role").select_option(label="Administrator")
-    await dialog.get_by_role("button", name="Save").click()
-    await expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this user")
-    await expect(dialog).to_contain_text("As it is now: Ada Lovelace")
-    await dialog.get_by_label("Name").fill("Ada Lovelace")
-    await dialog.get_by_role("button", name="Save").click()
-    await expect(row_of(tab, "Ada Lovelace")).to_contain_text("administrator")
-
-    person.client.update_user(ada.name, display_name="Countess Lovelace")
-    await tab.page.get_by_role("button", name="Disable Ada Lovelace").click()
-    await dialog.get_by_role("button", name="Disable").click()
-    await expect(tab.alert).to_contain_text(
-        "Somebody else changed Ada Lovelace meanwhile, so nothing has happened."
-    )
-    await expect(row_of(tab, "Countess Lovelace")).to_be_visible()
-    assert not person.client.user(ada.name).HasField("disable_time")
 
 
 async def test_a_user_is_deleted_and_the_collections_are_handed_over(person: Person) -> None:
@@ -308,21 +267,6 @@ async def test_the_audit_log_reads_as_sentences_and_is_filtered(person: Person) 
     for raw in ("user.disable", "LAST_ADMINISTRATOR", me.name):
         await expect(events.nth(0).locator("dd", has_text=raw).first).to_be_visible()
 
-    await tab.page.get_by_label("Outcome").select_option(label="Refused")
-    await expect(events).to_have_count(1)
-    await tab.page.get_by_label("Outcome").select_option(label="All")
-    await tab.page.get_by_label("Action").select_option(label="Disabled a user")
-    await expect(events).to_have_count(2)
-    await tab.page.get_by_label("Who").fill("ada")
-    await tab.page.keyboard.press("Enter")
-    await expect(events).to_have_text(["No event matches."])
-    await tab.page.get_by_label("Who").fill("")
-    await tab.page.get_by_label("Done to").fill("ada")
-    await tab.page.get_by_label("Action").select_option(label="All")
-    await expect(events).to_have_text(
-        [re.compile("admin made a reset code for Ada"), re.compile("admin made an account for Ada")]
-    )
-    await tab.page.get_by_label("Done to").fill("")
     await tab.page.get_by_label("Who").fill("ada")
     await tab.page.get_by_label("Action").select_option(label="Signed in")
     await expect(events).to_have_count(1)
@@ -369,6 +313,18 @@ async def test_errors_and_waiting_are_shown_where_the_list_belongs(person: Perso
     await button(tab, "Find").click()
     await expect(rows(tab, "API keys of all users")).to_have_count(1)
     await expect(tab.alert).to_have_count(0)
+    # A list that is read again moves nothing.
+    before = await rows(tab, "API keys of all users").bounding_box()
+    await button(tab, "Find").click()
+    await tab.page.wait_for_load_state("networkidle")
+    assert await rows(tab, "API keys of all users").bounding_box() == before
+    # Going back closes a dialog.
+    await tab.page.get_by_role("tab", name="Users").click()
+    await button(tab, "New user").click()
+    await tab.page.get_by_role("dialog").get_by_label("Name").fill("Eve")
+    await tab.page.go_back()
+    await expect(tab.page.get_by_role("tab", name="API keys")).to_have_attribute("aria-selected", "true")
+    await expect(tab.page.get_by_role("dialog")).to_have_count(0)
     # The browser loads the code of a tab when the tab is first shown.
     await tab.page.route("**/assets/audit-*.js", lambda route: route.abort("connectionrefused"))
     await tab.page.get_by_role("tab", name="Audit log").click()
@@ -495,22 +451,3 @@ async def test_the_administration_by_keyboard_alone(person: Person) -> None:
     await keyboard.type("Grace")
     await keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Edit Grace")).to_be_focused()
-
-
-async def test_lists_that_are_read_again_move_nothing(person: Person) -> None:
-    for number in range(8):
-        person.client.create_user(f"User {number}")
-    tab = await administer(person)
-    await expect(rows(tab, "Users")).to_have_count(9)
-    before = await tab.page.get_by_role("list", name="Users").bounding_box()
-    await tab.page.evaluate(
-        """() => {
-            globalThis.shifts = [];
-            new PerformanceObserver((list) => globalThis.shifts.push(...list.getEntries().map((one) => one.value))).observe({ type: "layout-shift" });
-        }"""
-    )
-    await button(tab, "Find").click()
-    await tab.page.wait_for_load_state("networkidle")
-    await expect(rows(tab, "Users")).to_have_count(9)
-    assert await tab.page.get_by_role("list", name="Users").bounding_box() == before
-    assert sum(await tab.page.evaluate("globalThis.shifts")) == 0

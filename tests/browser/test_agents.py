@@ -11,11 +11,10 @@ from google.protobuf.json_format import MessageToDict
 from playwright.async_api import expect
 
 from responsa_lab.testing.loopback import LoopbackServer
-from tests.browser.person import Person, Tab, until
+from tests.browser.person import Person, until
 from tests.browser.rules import flaws
 from tests.browser.texts import (
     BAKERY,
-    HOSTILE_TITLE,
     LAST_KEEPER,
     LIGHTHOUSE,
     RYE_BREAD,
@@ -35,18 +34,14 @@ def asked(person: Person) -> list[tuple[str, dict[str, object]]]:
     ]
 
 
-async def at_the_tutor(person: Person) -> tuple[Tab, str]:
-    """A tab in which the tutor is chosen, and the name of a teacher. The tenant has this teacher and documents for the tutor."""
+async def test_the_tutor_is_asked_as_a_teacher_and_its_conversation_goes_on_in_another_tab(
+    person: Person,
+) -> None:
     person.client.create_collection("tutor")
     person.add(LIGHTHOUSE, "lighthouse.md", collection="tutor")
     teacher = person.client.create_teacher("Ms Ashdown", "You teach calmly.").name
     tab = await person.sign_in()
     await tab.choose("Tutor")
-    return tab, teacher
-
-
-async def test_the_tutor_is_asked_as_a_teacher_and_answers_with_citations(person: Person) -> None:
-    tab, teacher = await at_the_tutor(person)
     teachers = tab.page.get_by_label("Teacher", exact=True)
     await expect(teachers.get_by_role("option")).to_have_text(["Choose…", "Ms Ashdown"])
     await expect(tab.page.get_by_label("Level")).to_have_value("1")  # the default: intermediate
@@ -73,28 +68,18 @@ async def test_the_tutor_is_asked_as_a_teacher_and_answers_with_citations(person
     await expect(tab.answers).to_contain_text("No language model is configured.")
     await expect(teachers.locator("option:checked")).to_have_text("Ms Ashdown")
 
-
-async def test_a_conversation_goes_on_with_the_agent_and_parameters_it_was_asked_with(person: Person) -> None:
-    first, _ = await at_the_tutor(person)
-    await first.page.get_by_label("Teacher", exact=True).select_option(label="Ms Ashdown")
-    await first.page.get_by_label("Level").select_option(label="advanced")
-    await first.ask(WHO_BUILT)
-
-    # This tab's choice does not affect another tab.
-    tab = await person.open(first.page.context, person.url)
-    await expect(tab.agent.locator("option:checked")).to_have_text("Responsa")
-    await tab.page.get_by_role("navigation", name="Conversations").get_by_role("link").nth(1).click()
-    await expect(tab.agent.locator("option:checked")).to_have_text("Tutor")
-    await expect(tab.page.get_by_label("Level").locator("option:checked")).to_have_text("advanced")
-    await tab.ask(LAST_KEEPER)
-    turns = asked(person)
-    assert len(turns) == 2
-    assert turns[0] == turns[1]
-
-    # A new conversation keeps this tab's choice.
-    await tab.page.get_by_role("link", name="New conversation").click()
-    await expect(tab.agent.locator("option:checked")).to_have_text("Responsa")
-    await expect(tab.page.get_by_label("Level")).to_have_count(0)
+    # This tab's choice does not affect another tab, where the conversation goes on with its own agent and parameters.
+    other = await person.open(tab.page.context, person.url)
+    await expect(other.agent.locator("option:checked")).to_have_text("Responsa")
+    await other.page.get_by_role("navigation", name="Conversations").get_by_role("link").nth(1).click()
+    await expect(other.agent.locator("option:checked")).to_have_text("Tutor")
+    await expect(other.page.get_by_label("Level").locator("option:checked")).to_have_text("beginner")
+    await other.ask(LAST_KEEPER)
+    assert asked(person) == [("agents/tutor", parameters)] * 2
+    # A new conversation keeps the tab's choice.
+    await other.page.get_by_role("link", name="New conversation").click()
+    await expect(other.agent.locator("option:checked")).to_have_text("Responsa")
+    await expect(other.page.get_by_label("Level")).to_have_count(0)
 
 
 async def test_parameters_are_a_form_made_from_the_schema(person: Person) -> None:
@@ -104,11 +89,10 @@ async def test_parameters_are_a_form_made_from_the_schema(person: Person) -> Non
     words, topic = tab.page.get_by_label("Words"), tab.page.get_by_label("Topic")
     await expect(words).to_have_accessible_description("How long it may be.")
     await expect(tab.page.get_by_label("Tone").get_by_role("option")).to_have_text(["Dry as dust", "Warm"])
-    for wrong in ("", "5", "12.5", "501"):
-        await words.fill(wrong)
-        await tab.send(RYE_BREAD)
-        await expect(words).to_be_focused()
-        await expect(words).to_have_attribute("aria-invalid", "true")
+    await words.fill("12.5")
+    await tab.send(RYE_BREAD)
+    await expect(words).to_be_focused()
+    await expect(words).to_have_attribute("aria-invalid", "true")
     await words.fill("40")
     await topic.fill("far too long")
     await tab.question.press("Enter")
@@ -127,19 +111,6 @@ async def test_parameters_are_a_form_made_from_the_schema(person: Person) -> Non
     assert asked(person) == [
         ("agents/helper", {"words": 40.0, "tone": "warm", "brief": True, "topic": "bread"})
     ]
-
-
-async def test_a_teachers_name_is_text_whatever_it_holds(person: Person) -> None:
-    person.client.create_teacher(HOSTILE_TITLE, HOSTILE_TITLE)
-    tab = await person.sign_in()
-    await tab.choose("Tutor")
-    options = tab.page.get_by_label("Teacher", exact=True).get_by_role("option")
-    await expect(options.nth(1)).to_have_text(HOSTILE_TITLE)
-    await tab.page.get_by_role("link", name="Teachers").click()
-    await expect(tab.page.locator(".teachers .name")).to_have_text(HOSTILE_TITLE)
-    await tab.page.get_by_role("button", name="Delete").click()
-    await expect(tab.page.get_by_role("dialog")).to_contain_text(HOSTILE_TITLE)
-    assert await tab.page.evaluate("globalThis.pwned") is None
 
 
 async def test_a_call_of_a_tool_is_shown_with_its_sources_and_what_it_found_is_cited(person: Person) -> None:

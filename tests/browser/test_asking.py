@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.person import Person
-from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, UNANSWERABLE, WHO_BUILT
+from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, WHO_BUILT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -56,17 +56,6 @@ async def test_a_question_shows_its_steps_and_passages_that_open_at_their_marked
         await tab.page.reload()
 
 
-async def test_a_question_without_support_is_refused_and_says_so(person: Person) -> None:
-    person.add(LIGHTHOUSE, "lighthouse.md")
-    tab = await person.sign_in()
-    await tab.ask(UNANSWERABLE)
-    await expect(tab.answers.locator(".refusal")).to_contain_text("No answer")
-    await expect(tab.chips).to_have_count(0)
-    await expect(tab.live).to_have_text(re.compile("^No answer. "))
-    await tab.page.reload()
-    await expect(tab.answers.locator(".refusal")).to_contain_text("No answer")
-
-
 async def test_further_passages_are_folded_below_the_others_and_name_their_collection(
     person: Person,
 ) -> None:
@@ -74,6 +63,10 @@ async def test_further_passages_are_folded_below_the_others_and_name_their_colle
     for number, where in enumerate(("Pharos", "an island", "the coast", "a rock", "a reef", "a cape")):
         text = f"# Lighthouse {number}\n\nThe lighthouse of Alexandria number {number} stood on {where} off Egypt."
         person.add(text, f"{number}.md", collection="sea")
+    rows = [f"| Isle {number} | pier {number} | every {number + 2} hours |" for number in range(40)]
+    person.add(
+        "\n".join(["# Ferries", "", "| isle | pier | how often |", "|---|---|---|", *rows]), "ferries.md"
+    )
     tab = await person.sign_in()
     await tab.ask("Where did the lighthouse of Alexandria stand?")
     (turn,) = person.client.turns()
@@ -93,13 +86,8 @@ async def test_further_passages_are_folded_below_the_others_and_name_their_colle
         await expect(title).to_be_focused()
         await tab.page.reload()
 
-
-async def test_a_long_passage_scrolls_in_its_card_with_the_marked_sentence_in_sight(person: Person) -> None:
-    rows = [f"| Isle {number} | pier {number} | every {number + 2} hours |" for number in range(40)]
-    person.add(
-        "\n".join(["# Ferries", "", "| isle | pier | how often |", "|---|---|---|", *rows]), "ferries.md"
-    )
-    tab = await person.sign_in()
+    # A long passage scrolls in its card, and the marked sentence is in sight.
+    await tab.page.get_by_role("link", name="New conversation").click()
     await tab.ask("How often does the ferry go to Isle 27?")
     text = tab.answers.locator(".excerpt > .prose").first
     assert await text.evaluate("(one) => one.scrollHeight > one.clientHeight")
@@ -111,23 +99,6 @@ async def test_a_long_passage_scrolls_in_its_card_with_the_marked_sentence_in_si
             return mark.top >= view.top && mark.bottom <= view.bottom;
         }"""
     )
-
-
-async def test_a_question_goes_to_the_chosen_collections_alone(person: Person) -> None:
-    person.client.create_collection("sea", display_name="The sea")
-    person.add(LIGHTHOUSE, "lighthouse.md", collection="sea")
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in()
-    await expect(tab.page.get_by_text("Asking all collections")).to_be_visible()
-    await tab.page.get_by_text("Asking all collections").click()
-    await tab.page.get_by_label("The sea").check()
-    await expect(tab.page.get_by_text("Asking The sea")).to_be_visible()
-    await tab.ask(RYE_BREAD)
-    await expect(tab.answers.nth(0).locator(".refusal")).to_be_visible()
-    await tab.ask(WHO_BUILT)
-    await expect(tab.answers.nth(1)).to_contain_text("Axel Hampus Dalström")
-    await tab.page.reload()
-    await expect(tab.page.get_by_text("Asking The sea")).to_be_visible()
 
 
 async def test_a_collection_that_is_gone_is_no_longer_asked_and_the_page_says_so_first(

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_markup_in_documents_titles_and_questions_is_shown_as_text(person: Person) -> None:
     person.add(HOSTILE, "<b>ferry</b>.md", title=HOSTILE_TITLE)
     person.client.create_collection("odd", display_name="<i onmouseover=alert(1)>odd</i>")
+    person.client.create_teacher(HOSTILE_TITLE, HOSTILE_TITLE)
+    html = "<!doctype html><title>Ferries</title><p>Pay to \u202egro.live now.<script>globalThis.pwned = true</script></p><img src=x onerror='globalThis.pwned = true'>"
+    page = person.client.wait(person.client.upload(html.encode(), source_key="ferries.html")).document.name
     tab = await person.sign_in()
     await tab.ask(f'{FERRY_PRICE} <img src=x onerror="globalThis.pwned = true">')
     await expect(tab.answers).to_contain_text("<script>globalThis.pwned = true</script>")
@@ -36,6 +39,16 @@ async def test_markup_in_documents_titles_and_questions_is_shown_as_text(person:
     await tab.page.get_by_role("button", name=re.compile("^Delete <script>")).click()
     await expect(tab.page.get_by_role("dialog")).to_contain_text(HOSTILE_TITLE)
     await tab.page.keyboard.press("Escape")
+    await tab.page.goto(f"{person.url}/#/{page}")
+    await expect(tab.source.locator(".control")).to_have_attribute("data-name", "U+202E")
+    assert "pwned" not in (await tab.source.locator(".document-text").text_content() or "")
+    await tab.source.get_by_role("button", name="Close the document").click()
+    await tab.page.get_by_role("link", name="Ask", exact=True).click()
+    await tab.choose("Tutor")
+    options = tab.page.get_by_label("Teacher", exact=True).get_by_role("option")
+    await expect(options.nth(1)).to_have_text(HOSTILE_TITLE)
+    await tab.page.get_by_role("link", name="Teachers").click()
+    await expect(tab.page.locator(".teachers .name")).to_have_text(HOSTILE_TITLE)
 
     assert await tab.page.evaluate("globalThis.pwned") is None
     made = await tab.page.evaluate(
@@ -43,18 +56,6 @@ async def test_markup_in_documents_titles_and_questions_is_shown_as_text(person:
     )
     assert made == 0
     assert all(request.url.startswith(person.url) for request in person.requests)
-
-
-async def test_html_documents_are_shown_as_their_text(person: Person) -> None:
-    html = "<!doctype html><title>Ferries</title><p>The Vexholm ferry costs <b>12</b> crowns.</p><p>Pay to \u202egro.live now.<script>globalThis.pwned = true</script></p><img src=x onerror='globalThis.pwned = true'>"
-    person.client.wait(person.client.upload(html.encode(), source_key="ferries.html"))
-    tab = await person.sign_in()
-    await tab.ask(FERRY_PRICE)
-    await tab.chips.first.click()
-    await expect(tab.mark).to_contain_text("12 crowns")
-    assert "pwned" not in (await tab.source.locator(".document-text").text_content() or "")
-    await expect(tab.source.locator(".control")).to_have_attribute("data-name", "U+202E")
-    assert await tab.page.evaluate("globalThis.pwned") is None
 
 
 REORDERED = """() => {

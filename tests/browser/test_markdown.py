@@ -91,25 +91,9 @@ async def test_an_answer_is_shown_as_markdown_and_copied_as_markdown(person: Per
     assert await answer.inner_html() == shown
 
 
-async def test_an_answer_is_copied_with_its_sources_as_footnotes(person: Person) -> None:
+async def test_a_chip_shows_its_quote_and_an_answer_is_copied_with_its_sources(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await copying(person, "reader")
-    await tab.ask(WHO_BUILT)
-    (turn,) = person.client.turns()
-    citations = turn.terminal_event.answer.citations
-    assert citations
-    await tab.page.get_by_role("button", name="Copy with sources").click()
-    await expect(tab.page.get_by_role("button", name="Copy with sources")).to_have_text("Copied")
-    copied = await clipboard(tab)
-    for number, one in enumerate(citations, 1):
-        assert copied.count(f"[^{number}]") == 2
-        assert f"[^{number}]: {one.title}, lighthouse.md: “" in copied
-
-
-async def test_a_chip_shows_its_quote_to_the_pointer_and_to_the_keyboard(person: Person) -> None:
-    person.add(LIGHTHOUSE, "lighthouse.md")
-    person.agent = "reader"
-    tab = await person.sign_in()
     await tab.ask(WHO_BUILT)
     tip = tab.page.get_by_role("tooltip")
     await tab.chips.first.hover()
@@ -128,20 +112,32 @@ async def test_a_chip_shows_its_quote_to_the_pointer_and_to_the_keyboard(person:
     await expect(tab.chips.first).to_be_focused()
     assert await tab.chips.first.evaluate(ALONE) == []
 
+    (turn,) = person.client.turns()
+    citations = turn.terminal_event.answer.citations
+    assert citations
+    await tab.page.get_by_role("button", name="Copy with sources").click()
+    await expect(tab.page.get_by_role("button", name="Copy with sources")).to_have_text("Copied")
+    copied = await clipboard(tab)
+    for number, one in enumerate(citations, 1):
+        assert copied.count(f"[^{number}]") == 2
+        assert f"[^{number}]: {one.title}, lighthouse.md: “" in copied
 
-@pytest.mark.parametrize("question", [BATTERY, INSTALL], ids=["table and emphasis", "code"])
-async def test_the_cited_bytes_are_marked_in_the_rendered_document(person: Person, question: str) -> None:
+
+async def test_the_cited_bytes_are_marked_in_the_rendered_document(person: Person) -> None:
     person.add(SENSOR, "sensor.md")
     tab = await person.sign_in()
-    await tab.ask(question)
-    (turn,) = person.client.turns()
     text = tab.source.locator(".document-text")
-    for number, citation in enumerate(turn.terminal_event.answer.citations):
-        await tab.chips.nth(number).click()
-        await expect(tab.mark).to_be_in_viewport()
-        await expect(tab.source.locator(".badge")).to_contain_text("Verified")
-        await expect(text.get_by_role("table").locator("td")).to_have_count(4)
-        assert letters("".join(await tab.marks.all_text_contents())) == letters_of(citation.quote)
+    for question in (BATTERY, INSTALL):
+        await tab.page.get_by_role("link", name="Ask", exact=True).click()
+        await expect(tab.asked).to_have_count(0)
+        await tab.ask(question)
+        turn = next(iter(person.client.turns()))
+        for number, citation in enumerate(turn.terminal_event.answer.citations):
+            await tab.chips.nth(number).click()
+            await expect(tab.mark).to_be_in_viewport()
+            await expect(tab.source.locator(".badge")).to_contain_text("Verified")
+            await expect(text.get_by_role("table").locator("td")).to_have_count(4)
+            assert letters("".join(await tab.marks.all_text_contents())) == letters_of(citation.quote)
     shown = await text.text_content() or ""
     assert "|" not in shown
     assert "**" not in shown

@@ -1,9 +1,10 @@
-"""Sign-in with OpenID Connect on a whole instance, behind Envoy, in a real browser. The provider is another site (127.0.0.1) than the page (localhost)."""
+"""Sign-in with OpenID Connect, and the links of mails, on a whole instance, behind Envoy, in a real browser. The provider is another site (127.0.0.1) than the page (localhost)."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -19,11 +20,15 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, Request, expect
 
 from responsa_client import Responsa
-from tests.browser.accounts import account, fill
+from tests.browser.accounts import OTHER_PASSWORD, account, button, fill
+from tests.browser.conftest import at_browser
 from tests.browser.person import Tab
 from tests.browser.rules import flaws
+from tests.browser.test_accounts import once_sign_in_required
+from tests.callers import PASSWORD
 from tests.instance import Instance, instance_in
 from tests.wire.openid import CLIENT, SECRET, Key, Provider
+from tests.wire.smtp import MailServer, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 BEGIN = """async (body) => {
@@ -36,6 +41,7 @@ BEGIN = """async (body) => {
 class Site:
     instance: Instance
     provider: Provider
+    mails: MailServer
 
     @property
     def url(self) -> str:
@@ -44,7 +50,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """An instance with a provider."""
+    """An instance with a provider and a mail server, where anyone may register."""
     loop, provider = asyncio.new_event_loop(), Provider(Key("k1"))
     thread = threading.Thread(target=loop.run_forever, name="provider")
     thread.start()
@@ -63,10 +69,17 @@ def site() -> Iterator[Site]:
         "RESPONSA_SECRETS_DIR": str(secrets),
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__SCRIPTED": "true",
+        "RESPONSA_ACCOUNTS__REGISTRATION": "open",
+        "RESPONSA_MAIL__HOST": "127.0.0.1",
+        "RESPONSA_MAIL__TLS": "none",
+        "RESPONSA_MAIL__SENDER": "responsa@example.org",
     }
     try:
-        with instance_in(folder, **settings) as instance:
-            yield Site(instance, provider)
+        with (
+            serving() as mails,
+            instance_in(folder, **settings, RESPONSA_MAIL__PORT=str(mails.port)) as instance,
+        ):
+            yield Site(instance, provider, mails)
     finally:
         shutil.rmtree(folder)
         asyncio.run_coroutine_threadsafe(provider.server.close(), loop).result(30)
@@ -111,7 +124,12 @@ async def test_a_person_signs_in_and_out(site: Site, page: Page) -> None:
     assert set(cookies) == {f"responsa_session_{site.instance.port}"}
     session = cookies[f"responsa_session_{site.instance.port}"]
     assert (session.get("sameSite"), session.get("httpOnly")) == ("Strict", True)
-    # Neither the address nor the history keeps the code.
+    # Neither the address, nor the history, nor a log keeps the code.
+    code = callback.url.partition("code=")[2].partition("&")[0]
+    for name in ("server", "envoy", "postgres"):
+        text = site.instance.log(name)
+        assert code not in text
+        assert SECRET not in text
     assert "code=" not in page.url
     await page.go_back()
     assert "code=" not in page.url
@@ -193,32 +211,6 @@ async def test_a_planted_sign_in_links_the_visitor_to_nobody(site: Site, page: P
             assert http.get("/v1/users/me/identities").json() == {}
 
 
-async def test_a_refused_person_reads_why(site: Site, page: Page) -> None:
-    site.provider.person = {"sub": "eve"}
-    await page.goto(site.url)
-    await page.evaluate(BEGIN, {})
-    await expect(page.get_by_role("heading", name="Not signed in")).to_be_visible()
-    await expect(page.get_by_text("Ask an administrator for an invitation")).to_be_visible()
-    await page.get_by_role("link", name="Back to Responsa").click()
-    await expect(page.get_by_role("alert")).to_have_text("You are not signed in.")
-
-
-async def test_neither_codes_nor_secrets_are_in_the_logs(site: Site, page: Page) -> None:
-    site.provider.person = person("dora")
-    seen: list[str] = []
-    page.on("request", lambda one: seen.append(one.url))
-    await page.goto(site.url)
-    await page.evaluate(BEGIN, {})
-    await page.get_by_label("Your question").wait_for()
-    (callback,) = [one for one in seen if "/callback?" in one]
-    code = callback.partition("code=")[2].partition("&")[0]
-    assert code
-    for name in ("server", "envoy", "postgres"):
-        text = site.instance.log(name)
-        assert code not in text
-        assert SECRET not in text
-
-
 async def test_a_command_signs_in_with_the_provider(site: Site, tmp_path: Path) -> None:
     site.provider.person = person("cleo")
     passed = {name: value for name, value in os.environ.items() if not name.startswith("RESPONSA_")}
@@ -244,3 +236,85 @@ async def test_a_command_signs_in_with_the_provider(site: Site, tmp_path: Path) 
     )
     out, _ = await known.communicate()
     assert b"cleo@example.org" in out
+
+
+def _link(mails: MailServer, email: str, kind: str) -> str:
+    """The link of this kind in the mails to an address. Waits for the mail."""
+    for number in range(1, 10):
+        for mail in mails.to(email, number):
+            if (found := re.search(rf"^http\S+#/?{kind}=\S+$", mail.text, re.MULTILINE)) is not None:
+                return found.group()
+    raise AssertionError(f"no mail to {email} has a link to {kind}")
+
+
+async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change_the_address(
+    site: Site, browser: Browser
+) -> None:
+    instance, mails = site.instance, site.mails
+    with Responsa(instance.url, api_key=instance.key) as client:
+        async for person in at_browser(instance, browser, client):
+            tab = await person.open(await person.profile(), person.url)
+            page, alert = tab.page, tab.page.get_by_role("alert").first
+            await button(tab, "Register").click()
+            await page.get_by_label("E-mail address").fill("dora@example.org")
+            await page.get_by_label("New password", exact=True).fill(PASSWORD)
+            await page.get_by_role("button", name="Register", exact=True).click()
+            await expect(alert).to_contain_text("a mail to dora@example.org is on its way")
+            await expect(page.get_by_label("E-mail address")).to_have_value("dora@example.org")
+            # A sign-in before the confirmation would count as an attempt with a wrong password.
+            assert not any(request.url.endswith("/v1/sessions") for request in person.requests)
+            link = await asyncio.to_thread(_link, mails, "dora@example.org", "confirm")
+            for expected in ("Your e-mail address is confirmed. Sign in with it.", ""):
+                await page.evaluate("(link) => { location.href = link }", link)
+                await expect(page.get_by_label("Code of the mail")).to_have_value(link.partition("=")[2])
+                assert "confirm" not in page.url
+                password = page.get_by_label("Your password", exact=True)
+                if expected:
+                    await button(tab, "Confirm").click()
+                    await expect(password).to_be_focused()
+                    await password.fill(OTHER_PASSWORD)
+                    await button(tab, "Confirm").click()
+                    await expect(
+                        page.locator(".problem", has_text="not the password of the registration")
+                    ).to_be_visible()
+                await password.fill(PASSWORD)
+                await button(tab, "Confirm").click()
+                if expected:
+                    await expect(alert).to_have_text(expected)
+                else:
+                    await expect(
+                        page.locator(".problem", has_text="If you used the code yourself, sign in")
+                    ).to_be_visible()
+
+            await button(tab, "Forgot your password?").click()
+            await page.get_by_label("E-mail address").fill("dora@example.org")
+            await button(tab, "Send a mail").click()
+            await expect(alert).to_contain_text("If an account has this e-mail address")
+            await expect(page.get_by_label("Reset code")).to_be_focused()
+            link = await asyncio.to_thread(_link, mails, "dora@example.org", "reset")
+            await page.evaluate("(link) => { location.href = link }", link)
+            await expect(page.get_by_label("Reset code")).to_have_value(link.partition("=")[2])
+            await page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
+            await button(tab, "Set the password").click()
+            await expect(alert).to_contain_text("Your new password is set")
+            await page.get_by_label("E-mail address").fill("dora@example.org")
+            await page.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
+            await button(tab, "Sign in").click()
+            await tab.account.click()
+            await page.get_by_role("link", name="Profile").click()
+
+            await page.get_by_label("New e-mail address").fill("dora@example.net")
+            await page.route("**/UpdateMe", once_sign_in_required())
+            await button(tab, "Change the address").click()
+            again = page.get_by_role("dialog", name="Sign in again")
+            await again.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
+            await again.get_by_role("button", name="Sign in", exact=True).click()
+            await expect(page.get_by_text("A mail to dora@example.net is on its way.")).to_be_visible()
+            link = await asyncio.to_thread(_link, mails, "dora@example.net", "confirm")
+            await page.evaluate("(link) => { location.href = link }", link)
+            await page.get_by_label("Your password", exact=True).fill(OTHER_PASSWORD)
+            await button(tab, "Confirm").click()
+            await expect(alert).to_contain_text("The e-mail address of your account is now dora@example.net.")
+            await button(tab, "Go on").click()
+            await expect(tab.account).to_be_visible()
+            assert client.lookup_user("dora@example.net").email == "dora@example.net"

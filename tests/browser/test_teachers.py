@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
 from tests.browser.person import Person, Tab
-from tests.browser.rules import flaws
+from tests.browser.rules import NARROW, flaws_in_all_colours
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.instance import Instance
 
@@ -28,8 +27,8 @@ def broken(instance: Instance) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def open_teachers(person: Person, **options: Any) -> Tab:
-    tab = await person.sign_in(**options)
+async def open_teachers(person: Person) -> Tab:
+    tab = await person.sign_in()
     await tab.page.get_by_role("link", name="Teachers").click()
     await expect(tab.page.get_by_role("heading", name="Teachers")).to_be_focused()
     return tab
@@ -92,26 +91,14 @@ async def test_owners_see_what_is_wrong_with_the_files_of_agents(owner: Person, 
     await expect(part).to_contain_text("All files are valid.")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param({"color_scheme": "light"}, id="light"),
-        pytest.param(
-            {"color_scheme": "dark", "viewport": {"width": 360, "height": 700}, "has_touch": True},
-            id="dark_narrow",
-        ),
-    ],
-)
-async def test_agents_and_teachers_keep_the_accessibility_rules(
-    person: Person, options: dict[str, Any]
-) -> None:
+async def test_agents_and_teachers_keep_the_accessibility_rules(person: Person) -> None:
     person.add(BAKERY, "bakery.md")
     made = person.client.create_teacher("Ms Ashdown", "You teach calmly.")
-    tab = await person.sign_in(**options)
+    tab = await person.sign_in(**NARROW)
     found: dict[str, list[str]] = {}
 
     async def look(state: str) -> None:
-        found[state] = await flaws(tab.page)
+        found[state] = await flaws_in_all_colours(tab.page)
         wide = await tab.page.evaluate("document.documentElement.scrollWidth > innerWidth")
         assert not wide, f"the page is wider than the screen: {state}"
 

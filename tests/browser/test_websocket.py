@@ -40,12 +40,3 @@ async def test_a_page_that_is_signed_in_asks_and_goes_on(asker: Person) -> None:
     assert again["frames"][-1] == frames[-1]
     text = "".join(frame["text"] for frame in frames if frame["type"] == "delta")
     assert "".join(frame["text"] for frame in again["frames"] if frame["type"] == "delta") == text
-
-
-async def test_a_key_among_the_subprotocols_counts_more_than_the_cookie(asker: Person) -> None:
-    page = (await asker.sign_in()).page
-    found: dict[str, Any] = await page.evaluate(
-        TALK, [[{"type": "ping"}, {"type": "ping"}], ["responsa.v1", "bearer.rsp_none"], ["pong"]]
-    )
-    assert [frame["code"] for frame in found["frames"]] == ["UNAUTHENTICATED"]
-    assert (found["code"], found["protocol"]) == (1008, "responsa.v1")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.clients.scripted import KEY, Scripted
+from tests.forked import responsa
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class CommandLine:
     async def __call__(
         self, *arguments: str | bytes | Path, stdin: bytes = b"", cwd: Path | None = None, **environment: str
     ) -> Done:
+        # A fork has its modules already, so what a command imports is seen in a new process.
+        new = "PYTHONPROFILEIMPORTTIME" in environment
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "responsa_server",
+            *((sys.executable, "-m", "responsa_server") if new else responsa()),
             *arguments,
             env=self.environment(**environment),
             cwd=cwd or self.folder,

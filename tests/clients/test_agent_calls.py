@@ -1,4 +1,4 @@
-"""Agents, parameters, limits and teachers through both clients, and the outcome of a turn."""
+"""How a question names its agent, parameters and limits through both clients, and the outcome of a turn."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
-from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
-from responsa_client import Conflict, NotFound, PermissionDenied, Responsa, outcome
+from responsa_client import Responsa, outcome
 from responsa_client.requests import agent_name
-from tests.clients.agents_served import NOWHERE, ServedAgents
 from tests.clients.conftest import Driver
 from tests.clients.scripted import (
     ASK,
@@ -30,13 +28,6 @@ from tests.clients.scripted import (
 )
 
 PARAMETERS = {"level": "beginner", "length": 3, "polite": True, "deep": {"a": [1.5, None, "x"]}}
-
-
-@pytest.fixture
-def served(server: Scripted) -> ServedAgents:
-    agents = ServedAgents()
-    agents.serve(server)
-    return agents
 
 
 async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Scripted, driver: Driver) -> None:
@@ -106,38 +97,6 @@ def test_an_agent_is_named_by_its_id_or_a_version(given: str, name: str) -> None
 def test_parameters_that_are_no_json_are_refused_at_once(value: Any) -> None:
     with Responsa("127.0.0.1:1") as client, pytest.raises((ValueError, TypeError)):
         client.ask("Who?", parameters={"x": value})
-
-
-async def test_agents_are_listed_and_looked_up(served: ServedAgents, driver: Driver) -> None:
-    assert [one.name for one in await driver.call("agents")] == ["agents/default", "agents/tutor"]
-    assert (await driver.call("agent", "tutor")).version == "agents/tutor/versions/3"
-    with pytest.raises(NotFound) as caught:
-        await driver.call("agent", "agents/nobody")
-    assert caught.value.metadata["known"] == "default,tutor"
-
-
-async def test_teachers_are_made_changed_and_deleted(served: ServedAgents, driver: Driver) -> None:
-    made = await driver.call("create_teacher", "Ms Ray", "You are calm.", {"subject": "biology"}, NOWHERE)
-    assert (made.name, made.persona) == (f"teachers/{NOWHERE}", "You are calm.")
-    changed = await driver.call("update_teacher", NOWHERE, display_name="Mr Ray", parameters={}, etag="1")
-    assert (changed.display_name, changed.persona) == ("Mr Ray", "You are calm.")
-    assert not changed.parameters.fields
-    with pytest.raises(Conflict):
-        await driver.call("update_teacher", NOWHERE, persona="x", etag="1")
-    assert await driver.call("teacher", f"teachers/{NOWHERE}") == changed
-    assert await driver.call("teachers") == [changed]
-    await driver.call("delete_teacher", NOWHERE)
-    with pytest.raises(NotFound) as caught:
-        await driver.call("teacher", NOWHERE)
-    assert caught.value.reason == "TEACHER_NOT_FOUND"
-
-
-async def test_agents_are_reloaded(served: ServedAgents, driver: Driver) -> None:
-    served.reloads = [admin_service_pb2.AgentReload(agent="agents/tutor", version="agents/tutor/versions/4")]
-    assert await driver.call("reload_agents") == served.reloads
-    served.admin = False
-    with pytest.raises(PermissionDenied):
-        await driver.call("reload_agents")
 
 
 def test_an_end_tells_who_answered_and_what_it_cost() -> None:

@@ -14,15 +14,13 @@ from uuid import UUID
 import grpc
 import pytest
 from google.longrunning import operations_pb2
-from google.protobuf import empty_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 import responsa_client
 from responsa.auth.v1 import auth_service_pb2, user_pb2
-from responsa.chat.v1 import chat_service_pb2, citation_pb2, conversation_pb2, turn_pb2
+from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
 from responsa.knowledge.v1 import (
-    collection_pb2,
     document_pb2,
     document_version_pb2,
     generation_pb2,
@@ -42,7 +40,6 @@ from responsa_client import (
     NotFound,
     PermissionDenied,
     ResourceExhausted,
-    Responsa,
     ResponsaError,
     ServerFault,
     Unauthenticated,
@@ -542,51 +539,6 @@ async def test_an_original_is_put_together_and_holes_are_seen(server: Scripted, 
     del pieces[1]
     with pytest.raises(BrokenAnswer, match="2 of 4 bytes"):
         await driver.call("document_original", DOCUMENT)
-
-
-async def test_changes_say_what_changes(server: Scripted, driver: Driver) -> None:
-    async def conversation(_: Any, __: Context) -> conversation_pb2.Conversation:
-        return conversation_pb2.Conversation(name=CONVERSATION)
-
-    async def collection(_: Any, __: Context) -> collection_pb2.Collection:
-        return collection_pb2.Collection(name="collections/notes")
-
-    async def nothing(_: Any, __: Context) -> empty_pb2.Empty:
-        return empty_pb2.Empty()
-
-    for method in ("UpdateConversation", "CreateConversation"):
-        server.on(f"{CHAT}/{method}", conversation)
-    for method in ("CreateCollection", "UpdateCollection"):
-        server.on(f"{KNOWLEDGE}/{method}", collection)
-    server.on(f"{KNOWLEDGE}/DeleteCollection", nothing)
-    server.on(f"{KNOWLEDGE}/DeleteDocument", nothing)
-    await driver.call("update_conversation", CONVERSATION, title="New", etag="e")
-    asked = server.requests[f"{CHAT}/UpdateConversation"][0]
-    assert list(asked.update_mask.paths) == ["title"]
-    assert (asked.conversation.title, asked.conversation.etag) == ("New", "e")
-    await driver.call("create_conversation", "Title", {"a": "b"})
-    assert server.requests[f"{CHAT}/CreateConversation"][0].request_id
-    await driver.call("create_collection", "collections/notes", "Notes")
-    assert server.requests[f"{KNOWLEDGE}/CreateCollection"][0].collection_id == "notes"
-    await driver.call("update_collection", "notes", "Others")
-    assert list(server.requests[f"{KNOWLEDGE}/UpdateCollection"][0].update_mask.paths) == ["display_name"]
-    await driver.call("delete_collection", "notes", force=True)
-    assert server.requests[f"{KNOWLEDGE}/DeleteCollection"][0].force
-    await driver.call("delete_document", DOCUMENT)
-
-
-def test_both_clients_have_the_same_names_and_parameters() -> None:
-    def shape(kind: type) -> dict[str, list[tuple[str, Any]]]:
-        return {
-            name: [
-                (parameter.name, parameter.default)
-                for parameter in inspect.signature(member).parameters.values()
-            ]
-            for name, member in vars(kind).items()
-            if inspect.isfunction(member) and not name.startswith("_")
-        }
-
-    assert shape(Responsa) == shape(AsyncResponsa)
 
 
 def test_all_that_is_exported_is_there() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -304,34 +302,3 @@ async def test_agents_are_reloaded(served: ServedAgents, responsa: CommandLine) 
     assert (done.code, done.lines[0]["problems"][0]["line"]) == (2, 4)
     served.admin = False
     assert (await responsa("agents", "reload")).code == 1
-
-
-async def test_files_are_checked_and_drawn_without_a_server(
-    server: Scripted, responsa: CommandLine, tmp_path: Path
-) -> None:
-    await server.stop()
-    own = tmp_path / "home" / "agents" / "mine"
-    own.mkdir(parents=True)
-    (own / "agent.toml").write_text(BROKEN)
-    line = "mine/agent.toml:4:7: nodes.a.kind: there is no kind of node “refus”. Did you mean “refuse”?"
-    for named in ("mine", str(own), str(own / "agent.toml"), str(own.parent)):
-        done = await responsa("agents", "check", named, RESPONSA_API_KEY="")
-        assert (done.code, done.out.splitlines()) == (2, [line])
-    # All agents on this machine: the shipped ones and the user's.
-    done = await responsa("agents", "check")
-    assert done.code == 2
-    assert line in done.out.splitlines()
-    assert "default: ok" in done.out.splitlines()
-    done = await responsa("agents", "check", "--json", "mine")
-    assert (done.code, json.loads(done.out)["suggestion"]) == (2, "refuse")
-    done = await responsa("agents", "graph", "default")
-    assert (done.code, done.out.splitlines()[0]) == (0, "flowchart TD")
-    done = await responsa("agents", "graph", "mine")
-    assert (done.code, done.out) == (2, "")
-    assert line in done.err
-    # A user's agent replaces a shipped agent with the same id.
-    own.rename(own.with_name("default"))
-    assert (await responsa("agents", "check", "default")).code == 2
-    done = await responsa("agents", "check", "nobody")
-    assert done.code == 2
-    assert "cairo, chat, default, knowledge, personal, scarb, tutor" in done.err

@@ -1,4 +1,4 @@
-"""Nearest vectors for users who may read little of a tenant: nothing that they may read is lost among what they may not read."""
+"""Searches of users who may read little of a tenant: nothing that they may read is lost among what they may not read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.passages import QuestionVector, SearchScope
+from responsa_server.domain.passages import LexicalQuery, QuestionVector, SearchScope
 from responsa_server.domain.people import Principal, Server
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import indexed_at_once, vectors_of
+from tests.contract.shelf import indexed_at_once, lexical_of, vectors_of
 
 ALL = 4_000
 MINE = 4  # 0.1 % of all
@@ -23,7 +23,7 @@ MINE = 4  # 0.1 % of all
 _FILL = """
 WITH made AS (
     INSERT INTO responsa.passage (id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, text, language, tokens, length, terms, live, subject)
-    SELECT uuidv7(), 'acme', %(collection)s, gen_random_uuid(), 1, 0, 0, 1, '', '', 'x', '', 1, 1, ''::tsvector, true, %(subject)s
+    SELECT uuidv7(), 'acme', %(collection)s, gen_random_uuid(), 1, 0, 0, 1, '', '', 'x', '', 1, 1, 'x:1'::tsvector, true, %(subject)s
     FROM generate_series(1, %(count)s)
     RETURNING id
 ), counted AS (
@@ -71,6 +71,7 @@ async def test_a_user_who_may_read_a_thousandth_finds_what_is_nearest(
             connection.commit()
     randomness = np.random.default_rng(7)
     index = vectors_of(database)
+    mine = set[UUID]()
     for who, subjects in ((people.bob, ["", subject]), (Server("acme"), ["", subject, others])):
         right = wanted = 0
         for _ in range(20):
@@ -90,11 +91,15 @@ async def test_a_user_who_may_read_a_thousandth_finds_what_is_nearest(
             right += len(exact & found)
             if isinstance(who, Principal):
                 assert found <= exact
+                mine = exact
         assert wanted == 20 * (MINE if isinstance(who, Principal) else 10)
         if isinstance(who, Principal):
             assert right >= 0.98 * wanted
     # Nobody else of the tenant, and no other tenant, finds any of it.
+    word = LexicalQuery([own], ["x"], [1.0], [ALL], 1, 1.0)
+    assert set(await lexical_of(database).matching(people.bob, [word])) == mine
     vector = (randomness.random(384) - 0.5).astype("<f4").tobytes()
     stranger = Principal("acme", uuid7(), people.bob.role, "api_key")
     for other in (stranger, people.eve):
         assert await index.nearest(SearchScope(other), QuestionVector("m", vector), 100) == {}
+        assert await lexical_of(database).matching(other, [word]) == []

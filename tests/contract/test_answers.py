@@ -14,7 +14,6 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
 from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.excerpts import ranking
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
@@ -79,7 +78,7 @@ async def ranked(retriever: Retriever, question: str) -> Ranking:
     return ranking(
         found,
         {passage.id: (passage.source.start, passage.text.encode()) for passage in passages},
-        PassageAnalyses(),
+        Analyzer(),
     )
 
 

@@ -36,8 +36,9 @@ NO_INDEX = """CREATE OR REPLACE FUNCTION
         tenant text, collections text[], others text[], wanted halfvec, most int, breadth int, documents uuid[], exact boolean)
     RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
 
-NO_WORDS = """CREATE OR REPLACE FUNCTION responsa.search_lexical_within(
-    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int, documents uuid[])
+NO_WORDS = """CREATE OR REPLACE FUNCTION responsa.search_words(
+    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int, documents uuid[], few boolean,
+    words text[], word_weights real[], frequencies int[])
     RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import psycopg
@@ -208,8 +209,10 @@ async def test_three_passages_are_found_among_five_thousand(
     for passages in (3, EXACT_PASSAGES + 1):
         scope = SearchScope(Server("acme"), None, DocumentSet.of([rare], passages))
         assert set(await vectors_of(shelf.database).nearest(scope, question, 100)) == set(ids)
-    query = LexicalQuery(["default"], ["x"], [1.0], 1, 1.0, documents=DocumentSet.of([rare], 3))
-    assert set(await lexical_of(shelf.database).matching(Server("acme"), [query])) == set(ids)
+    query = LexicalQuery(["default"], ["x"], [1.0], [5_003], 1, 1.0)
+    for passages in (3, 10_001):
+        within = replace(query, documents=DocumentSet.of([rare], passages))
+        assert set(await lexical_of(shelf.database).matching(Server("acme"), [within])) == set(ids)
     assert not set(ids) & set(
         await vectors_of(shelf.database).nearest(SearchScope(Server("acme")), question, 100)
     )

@@ -20,8 +20,6 @@ from responsa_server.app.settings import SettingsError
 from responsa_server.domain.errors import (
     AlreadyExists,
     InvalidRequest,
-    NotFound,
-    NotPermitted,
     Precondition,
     Reason,
     Unavailable,
@@ -29,7 +27,6 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.generations import MAX_GENERATIONS, Generation, GenerationState
 from responsa_server.domain.knowledge import (
-    EVERYONE,
     Chunking,
     GenerationSwitched,
     Operation,
@@ -227,21 +224,6 @@ async def test_a_collection_goes_back_to_the_earlier_generation(
     again = await house.library.activate_generation(ann, "notes", 1)
     assert (again.done, again.error) == (True, None)
     assert again.passages_done == again.passages_total > 0
-
-
-async def test_a_generation_may_wait_until_it_is_activated(filled: House, people: People) -> None:
-    house, ann = filled, people.ann
-    operation = await house.library.reindex_collection(ann, "notes", WORDS, activate=False)
-    async with house.working():
-        assert (await house.ended(ann, operation)).error is None
-        assert await states(house, ann) == {2: READY, 1: ACTIVE}
-        assert (await generation(house, ann, 2)).activate_time is None
-        operation = await house.library.activate_generation(ann, "notes", 2)
-        assert (await house.ended(ann, operation)).error is None
-    assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
-    await house.library.delete_generation(ann, "notes", 1)
-    await house.finish_jobs()
-    assert (await states(house, ann), house.rows(("passage_vector",))) == ({2: ACTIVE}, {})
 
 
 async def test_tables_and_headings_keep_their_pieces(filled: House, people: People) -> None:
@@ -455,33 +437,8 @@ async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: Hou
     assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
 
 
-async def test_calls_that_cannot_be_made(filled: House, people: People) -> None:
+async def test_one_generation_is_built_at_a_time(filled: House, people: People) -> None:
     library, ann = filled.library, people.ann
-    await library.update_collection(ann, "notes", readers=[EVERYONE])
-    for who, error in ((people.bob, NotPermitted), (people.eve, NotFound)):
-        with pytest.raises(error):
-            await library.reindex_collection(who, "notes")
-        with pytest.raises(error):
-            await library.activate_generation(who, "notes", 1)
-        with pytest.raises(error):
-            await library.delete_generation(who, "notes", 1)
-    with pytest.raises(NotFound):
-        await library.generations.list(people.eve, "notes")
-    for embedding in (
-        "openai:text-embedding-3-small",
-        "elsewhere:words",
-        "embedded:other",
-        "anthropic:x",
-        "x",
-    ):
-        with pytest.raises(InvalidRequest) as unknown:
-            await library.reindex_collection(ann, "notes", embedding)
-        assert unknown.value.reason is Reason.EMBEDDING_UNKNOWN
-    for call in (library.activate_generation, library.delete_generation):
-        with pytest.raises(NotFound, match="eneration"):
-            await call(ann, "notes", 7)
-    with pytest.raises(Precondition, match="activate another generation first"):
-        await library.delete_generation(ann, "notes", 1)
     request_id = uuid7()
     operation = await library.reindex_collection(ann, "notes", request_id=request_id)
     assert await library.reindex_collection(ann, "notes", request_id=request_id) == operation
@@ -494,8 +451,6 @@ async def test_calls_that_cannot_be_made(filled: House, people: People) -> None:
         assert running.value.metadata["operation"] == f"operations/{operation.id}"
     with pytest.raises(Precondition, match="cancel the operation"):
         await library.delete_generation(ann, "notes", 2)
-    with pytest.raises(NotPermitted):
-        await library.cancel_operation(people.bob, operation.id)
 
 
 async def test_a_collection_has_a_bounded_number_of_generations(house: House, people: People) -> None:

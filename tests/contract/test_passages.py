@@ -183,6 +183,8 @@ async def test_several_strings_find_each_passage_once_by_the_best(shelf: Shelf, 
 
 LEXICAL: Final = """SELECT passage_id FROM responsa.search_lexical_within(
     %s, NULL, 'harbour', ARRAY['harbour'::tsquery], ARRAY[1.0::real], 10, 50, %s::uuid[])"""
+WORDS: Final = """SELECT passage_id FROM responsa.search_words(
+    %s, '{default}', 'harbour', ARRAY['harbour'::tsquery], ARRAY[1.0::real], 10, 50, %s::uuid[], false, '{harbour}', '{1}', '{1}')"""
 NEAREST: Final = """SELECT passage_id FROM responsa.search_nearest_within(
     %s, NULL, '{}', array_fill(0.1, ARRAY[384])::halfvec(384), 50, 100, %s::uuid[], false)"""
 EXACT: Final = """SELECT passage_id FROM responsa.search_nearest_within(
@@ -234,7 +236,7 @@ async def test_the_tenant_clause_of_a_search_function_is_what_guards(
     )
 
 
-@pytest.mark.parametrize("query", [LEXICAL, NEAREST, EXACT])
+@pytest.mark.parametrize("query", [LEXICAL, WORDS, NEAREST, EXACT])
 async def test_a_search_names_its_own_tenant(database: Database, query: LiteralString) -> None:
     for name in ("rival", "", None):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

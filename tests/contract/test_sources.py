@@ -10,59 +10,22 @@ from dataclasses import replace
 import psycopg
 import pytest
 from psycopg import conninfo
-from uuid_utils.compat import uuid7
 
 from responsa_server.databases.reading import SqlDatabases
-from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound
-from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.sources import (
     DatabaseConnection,
     DatabaseFault,
     DatabaseKind,
     DatabaseProblem,
     DatabaseTls,
-    NewSource,
-    SourceChange,
 )
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.embedded.postgres import EmbeddedPostgres
 from responsa_server.samples.aptitude.database import Dialect, script
-from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.jobs import JobQueue
-from responsa_server.stores.postgres.sources import PostgresSources
 from tests.aptitude import GOLDEN, documents, written
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 
-STAFF = NewSource("staff", "The staff", "mapping")
 DATABASES = SqlDatabases(lambda place: place.env)
-
-
-async def test_a_source_is_stored_for_its_tenant_alone(
-    database: Database, database_urls: DatabaseUrls, people: People
-) -> None:
-    sources = PostgresSources(database, JobQueue(database_urls.log, concurrency=1), uuid7)
-    made = await sources.create(people.ann, STAFF, "db", "people")
-    assert (made.id, made.mapping, made.connection, made.collection) == ("staff", "mapping", "db", "people")
-    with pytest.raises(AlreadyExists):
-        await sources.create(people.bob, STAFF, "db", "people")
-    assert (await sources.create(people.eve, STAFF, "db", "people")).id == "staff"
-    changed = await sources.update(people.bob, "staff", SourceChange(mapping="other"), ("a", "b"), made.etag)
-    assert (changed.mapping, changed.connection, changed.collection) == ("other", "a", "b")
-    assert changed.display_name == "The staff"
-    with pytest.raises(Conflict):
-        await sources.delete(people.ann, "staff", made.etag)
-    await sources.create(people.ann, replace(STAFF, id="orders"), "db", "orders")
-    seen, after = list[str](), None
-    for _ in range(2):
-        page = await sources.list(people.ann, ListQuery(1, Order("name"), after))
-        seen += [item.id for item in page.items]
-        after = page.next_after
-    assert (seen, after) == (["orders", "staff"], None)
-    await sources.delete(people.ann, "staff", changed.etag)
-    with pytest.raises(NotFound):
-        await sources.get(people.ann, "staff")
-    assert (await sources.get(people.eve, "staff")).mapping == "mapping"
 
 
 @pytest.fixture(scope="module")

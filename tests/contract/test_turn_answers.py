@@ -24,8 +24,8 @@ from responsa_server.turns.service import Turns
 from tests.contract.conftest import People
 from tests.contract.library_house import House, OtherParser
 from tests.contract.shelf import retriever_of
-from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast, followed
-from tests.plain_codec import PlainCodec, events_of
+from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast
+from tests.plain_codec import PlainCodec
 
 RIVERS = """# Rivers of Hamburg
 
@@ -127,21 +127,6 @@ async def test_citations_hold_when_a_document_is_read_again(
         assert text[citation.source.start : citation.source.end] == citation.quote.encode()
 
 
-async def test_a_follow_up_finds_what_it_means(house: House, turns: Turns, people: People) -> None:
-    await house.take_in(people.ann, RIVERS, "rivers.md")
-    first = await ask(turns, people.ann, "Where does the river Bille rise?")
-    assert "Hahnheide" in json.loads(first.terminal or b"")["text"]
-    second = await ask(turns, people.ann, "How long is it?", first.conversation_id)
-    events = events_of(await followed(turns, people.ann, second.id))
-    assert [event["step"] for event in events if event["kind"] == "status"] == [
-        "rewriting",
-        "retrieving",
-        "grading",
-        "generating",
-    ]
-    assert "65 kilometres" in events[-1]["text"]
-
-
 async def test_the_talk_so_far_is_no_support_for_something_else(
     house: House, turns: Turns, people: People
 ) -> None:
@@ -158,19 +143,6 @@ async def test_the_talk_so_far_is_no_support_for_something_else(
     again = await ask(turns, people.ann, "and the Alster?", first.conversation_id)
     assert again.state is TurnState.ANSWERED
     assert "Alster" in json.loads(again.terminal or b"")["text"]
-
-
-async def test_what_nothing_supports_is_refused_and_another_tenant_has_nothing(
-    house: House, turns: Turns, people: People
-) -> None:
-    await house.take_in(people.ann, RIVERS, "rivers.md")
-    for who, question in (
-        (people.ann, "Which chemist discovered the element polonium?"),
-        (people.eve, "How long is the river Alster in Hamburg?"),
-    ):
-        turn = await ask(turns, who, question)
-        assert turn.state is TurnState.REFUSED
-        assert json.loads(turn.terminal or b"")["reason"] == "no_support"
 
 
 async def test_evidence_travels_as_plain_values_and_means_the_same_afterwards(

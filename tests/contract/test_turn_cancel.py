@@ -12,9 +12,8 @@ from uuid import UUID
 import pytest
 
 from responsa_server.domain.agents import Milestone
-from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import Usage
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns
@@ -78,24 +77,6 @@ async def test_what_was_spent_until_then_is_booked(house: House, people: People)
         while (turn := await turns.store.get(people.ann, accepted.turn_id)).usage == kept:  # noqa: ASYNC110  only the store shows this
             await asyncio.sleep(0)
         assert turn.usage == kept + since
-
-
-async def test_administrators_of_the_tenant_may_and_nobody_else(house: House, people: People) -> None:
-    script = endless()
-    async with house.turns(script, QUICK) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        foreign = replace(people.eve, role=Role.ADMIN)
-        for who in (people.bob, people.eve, foreign):
-            with pytest.raises(NotFound):
-                await turns.cancel(who, accepted.turn_id)
-        admin = replace(people.bob, role=Role.ADMIN)
-        assert (await turns.cancel(admin, accepted.turn_id)).state is TurnState.CANCELLED
-        with pytest.raises(NotFound):  # the right to end a turn does not include the right to read it
-            await turns.store.get(admin, accepted.turn_id)
-        assert events_of(await followed(turns, people.ann, accepted.turn_id))[-1]["by"] == "administrator"
-        own = await turns.accept(admin, RIVER, None)
-        await turns.cancel(admin, own.turn_id)
-        assert events_of(await followed(turns, admin, own.turn_id))[-1]["by"] == "owner"
 
 
 async def test_racing_the_finish_one_of_the_two_wins_and_the_conversation_agrees(

@@ -16,7 +16,6 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Emit
 from responsa_server.domain.errors import (
     AlreadyExists,
-    Conflict,
     Exhausted,
     InvalidRequest,
     NotFound,
@@ -25,17 +24,13 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.events import (
-    ByteRange,
     Cited,
     Delta,
     ModelUsed,
-    RefusalReason,
-    Refused,
     Terminal,
     Usage,
 )
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Heartbeat, LogRow, Question, TurnState
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -234,24 +229,6 @@ async def test_an_error_ends_the_turn_typed_and_nothing_enters_the_conversation(
         assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
 
 
-async def test_what_a_failed_turn_has_cost_is_recorded(house: House, people: People) -> None:
-    script = Script([SEARCHING, RuntimeError("no")], spends=Usage(7))
-    async with house.turns(script) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        turn = await turns.wait(people.ann, accepted.turn_id)
-        assert (turn.state, turn.usage) == (TurnState.FAILED, Usage(7))
-
-
-async def test_a_question_about_a_collection_that_is_not_there_is_no_turn(
-    house: House, people: People
-) -> None:
-    async with house.turns() as turns:
-        with pytest.raises(NotFound, match="Collection not found"):
-            await turns.accept(people.ann, replace(RIVER, collections=("nowhere",)), None)
-        assert (await turns.store.list(people.ann, ListQuery(10, Order("create_time")))).items == []
-        assert (await house.conversations.list(people.ann, ListQuery(10, Order("create_time")))).items == []
-
-
 async def test_a_turn_is_attached_to_whatever_became_of_its_collection_and_its_agent(
     house: House, people: People
 ) -> None:
@@ -307,19 +284,6 @@ async def test_what_a_call_has_cost_that_the_time_limit_stopped_is_told_before_t
     assert [one["kind"] for one in told] == ["started", "status", "used", "failed"]
 
 
-async def test_a_refusal_is_a_reply(house: House, people: People) -> None:
-    script = Script([Refused(RefusalReason.NO_SUPPORT, "Nothing says so.", Usage(2))])
-    async with house.turns(script) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.REFUSED
-    asked, reply = await house.conversations.history(people.ann, accepted.conversation_id, 10)
-    assert (asked.text, reply.text, reply.refusal) == (
-        RIVER.text,
-        "Nothing says so.",
-        RefusalReason.NO_SUPPORT,
-    )
-
-
 async def test_what_one_process_has_no_room_for_waits_and_beyond_that_is_refused_but_attaching_is_not(
     house: House, people: People
 ) -> None:
@@ -345,20 +309,6 @@ async def test_what_one_process_has_no_room_for_waits_and_beyond_that_is_refused
         await turns.wait(people.eve, fourth.turn_id)
 
 
-async def test_a_second_question_in_a_conversation_waits_for_nothing_and_is_refused(
-    house: House, people: People
-) -> None:
-    gate = asyncio.Event()
-    async with house.turns(Script([gate, answer()])) as turns:
-        first = await turns.accept(people.ann, RIVER, None)
-        with pytest.raises(Conflict) as caught:
-            await turns.accept(people.ann, Question("And?", first.conversation_id), None)
-        assert caught.value.reason is Reason.CONVERSATION_BUSY
-        gate.set()
-        await turns.wait(people.ann, first.turn_id)
-        await turns.accept(people.ann, Question("And?", first.conversation_id), None)
-
-
 async def test_a_lease_is_kept_while_the_agent_says_nothing(house: House, people: People) -> None:
     gate = asyncio.Event()
     options = TurnOptions(lease_seconds=3.0, sweep_seconds=0.05)
@@ -373,48 +323,6 @@ async def test_a_lease_is_kept_while_the_agent_says_nothing(house: House, people
                 renewed = await (await connection.execute(lease, (accepted.turn_id,))).fetchone()
         gate.set()
         assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
-
-
-async def test_questions_that_cannot_be_asked_are_refused_with_the_field(
-    house: House, people: People
-) -> None:
-    async with house.turns() as turns:
-        for text in ("", " \n\t", "x" * 16_385):
-            with pytest.raises(InvalidRequest) as caught:
-                await turns.accept(people.ann, Question(text), None)
-            assert caught.value.violations[0].field == "text"
-        accepted = await turns.accept(people.ann, Question("é" * 8192), None)
-        await turns.wait(people.ann, accepted.turn_id)
-
-
-async def test_a_turn_of_somebody_else_is_not_found_even_while_it_runs_here(
-    house: House, people: People
-) -> None:
-    gate = asyncio.Event()
-    async with house.turns(Script([gate, answer()])) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        for who in (people.bob, people.eve):
-            with pytest.raises(NotFound):
-                await followed(turns, who, accepted.turn_id)
-            with pytest.raises(NotFound):
-                await turns.wait(who, accepted.turn_id)
-            with pytest.raises(NotFound):
-                await turns.store.get(who, accepted.turn_id)
-        gate.set()
-        await turns.wait(people.ann, accepted.turn_id)
-
-
-async def test_citations_in_the_conversation_are_those_of_the_answer(house: House, people: People) -> None:
-    text = "The Nile is 6,650 km long."
-    cited = citation(text)
-    end = answer(text)
-    end = type(end)(end.text, end.sha256, (cited,), end.outcome, 1, Usage(5))
-    async with house.turns(Script([Delta(text, 0), Cited(cited), end])) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        await turns.wait(people.ann, accepted.turn_id)
-    _, reply = await house.conversations.history(people.ann, accepted.conversation_id, 10)
-    assert list(reply.citations) == [cited]
-    assert cited.answer == ByteRange(0, len(text.encode()))
 
 
 @dataclass

@@ -207,16 +207,6 @@ async def test_a_conversation_of_somebody_else_is_not_found_and_nothing_is_left(
     }
 
 
-async def test_a_turn_is_seen_by_its_user_alone(turn_store: PostgresTurnStore, people: People) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
-    for stranger in (people.bob, people.eve):
-        with pytest.raises(NotFound):
-            await turn_store.get(stranger, new.id)
-        with pytest.raises(NotFound):
-            await turn_store.backlog(stranger, new.id, 0, 10)
-
-
 async def test_a_turn_that_nobody_has_room_for_is_pending_for_any_worker(
     turn_store: PostgresTurnStore, people: People
 ) -> None:

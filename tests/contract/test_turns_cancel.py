@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Usage
 from responsa_server.domain.turns import Claim, NewTurn, OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -91,34 +91,6 @@ async def test_turns_that_nobody_runs_are_ended_as_well(
         assert (await turn_store.cancel(people.ann, new.id, True, cancelled)).ended is not None
     assert await claim_all(turn_store) == []
     assert (await turn_store.get(people.ann, running.id)).state is TurnState.RUNNING
-
-
-async def test_a_turn_that_has_ended_stays_as_it_is(turn_store: PostgresTurnStore, people: People) -> None:
-    finished, ended = new_turn(), new_turn()
-    for new in (finished, ended):
-        await turn_store.accept(people.ann, new, cancelled)
-    await turn_store.finish(claim_of(finished), [row(2)], answered())
-    await turn_store.cancel(people.ann, ended.id, True, cancelled)
-    for new in (finished, ended):
-        before = await turn_store.get(people.ann, new.id)
-        again = await turn_store.cancel(people.ann, new.id, True, cancelled)
-        assert (again.ended, again.turn) == (None, before)
-        assert len(await rows_of(turn_store, people.ann, new)) == 2
-
-
-async def test_the_owner_ends_a_turn_and_so_does_who_sees_all_of_the_tenant(
-    turn_store: PostgresTurnStore, people: People
-) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
-    for stranger, owner_only in ((people.bob, True), (people.eve, True), (people.eve, False)):
-        with pytest.raises(NotFound):
-            await turn_store.cancel(stranger, new.id, owner_only, cancelled)
-    with pytest.raises(NotFound):
-        await turn_store.cancel(people.ann, uuid7(), True, cancelled)
-    assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
-    done = await turn_store.cancel(people.bob, new.id, False, cancelled)
-    assert (done.turn.user_id, done.turn.state) == (people.ann.user_id, TurnState.CANCELLED)
 
 
 async def test_a_cancel_whose_commit_was_not_heard_of_is_repeated_without_doubling(

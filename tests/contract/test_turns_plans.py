@@ -253,6 +253,22 @@ async def test_a_worker_finds_its_operation_by_its_key_though_thousands_wait(
             assert "Index Scan using operation_pkey on operation" in plan, plan
 
 
+async def test_a_list_by_a_rare_state_reads_no_other_turns(
+    alone: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    fill(database_urls, people)
+    statement = turn_queries()["list_turns"].format(
+        where="state = %(state)s", order="create_time DESC, id DESC"
+    )
+    values = {"tenant": "acme", "user": people.ann.user_id, "limit": 50}
+    for state in ("refused", "failed", "cancelled"):
+        async with alone.tenant("acme") as connection:
+            explain = f"EXPLAIN (COSTS OFF) {statement}".encode()
+            lines = await connection.execute(explain, {**values, "state": state})
+            plan = "\n".join(line for (line,) in await lines.fetchall())
+        assert _INDEX.findall(plan)[0] == ("turn_ended_unanswered", "turn"), plan
+
+
 async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
     alone: Database, people: People, database_urls: DatabaseUrls
 ) -> None:

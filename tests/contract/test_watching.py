@@ -7,9 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
-from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import InvalidRequest, NotFound, Reason, Unavailable
+from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.knowledge import IngestStage, Operation
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
@@ -83,7 +82,8 @@ async def test_what_is_left_is_estimated_once_vectors_have_been_written(house: H
     async with house.working(ingest), asyncio.timeout(60):
         async with aclosing(house.library.watch_operation(people.ann, operation.id)) as states:
             async for state in states:
-                assert state is not None
+                if state is None:
+                    continue  # on a busy machine, the stream may be silent for as long as a heartbeat
                 if state.time_left is not None:
                     assert state.stage is IngestStage.EMBEDDING
                     assert 0 < state.passages_done < state.passages_total
@@ -106,17 +106,6 @@ async def test_a_silent_stream_beats(house: House, people: People) -> None:
                 pass
     assert final.error is not None
     assert final.error.reason is Reason.OPERATION_CANCELLED
-
-
-async def test_what_cannot_be_watched_is_refused(house: House, people: People) -> None:
-    operation = await house.upload(people.ann, TEXT)
-    with pytest.raises(InvalidRequest) as beyond:
-        await anext(house.library.watch_operation(people.ann, operation.id, 7))
-    assert beyond.value.reason is Reason.AFTER_SEQ_BEYOND_END
-    assert beyond.value.metadata == {"operation": f"operations/{operation.id}", "last_seq": "1"}
-    for who, identity in ((people.eve, operation.id), (people.ann, uuid7())):
-        with pytest.raises(NotFound):
-            await anext(house.library.watch_operation(who, identity))
 
 
 async def test_a_server_that_shuts_down_sends_its_watchers_away(house: House, people: People) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.reader import Reader
+from tests.forked import responsa
 from tests.instance import ROOT, Instance, free_port, running
 
 LOADED = ("overview.md", "python-client.md")
@@ -42,13 +43,14 @@ def manual() -> Iterator[Instance]:
 def reader(manual: Instance) -> Iterator[Reader]:
     """A reader in a folder that looks like the checkout after `make up`."""
     folder = Path(tempfile.mkdtemp(prefix="rsr-"))
-    programs = Path(sys.executable).parent
     (folder / ".venv").mkdir()
-    (folder / ".venv" / "bin").symlink_to(programs)
+    (folder / ".venv" / "bin").symlink_to(Path(responsa()[0]).parent)
     (folder / ".responsa").symlink_to(manual.home)
     environment = {
         **manual.environment,
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join(
+            [str(folder / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+        ),
         "COLUMNS": "200",
     }
     found = Reader(folder, manual, environment)

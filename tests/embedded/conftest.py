@@ -16,6 +16,14 @@ from embedded_running import Running, Start
 from responsa_server.embedded import Layout, purge
 
 
+def plant(layout: Layout) -> None:
+    # A run as a plain user has neither the run's parts nor the module that makes them.
+    if "TESTS_SEED" in os.environ:
+        from tests import seeds
+
+        seeds.plant(layout)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Generator[Path]:
     """A path for a home that does not exist yet. After the test, everything that an instance created there is removed."""
@@ -31,10 +39,15 @@ def layout(home: Path) -> Layout:
 
 @pytest.fixture
 def start(home: Path) -> Generator[Start]:
-    """Starts instances on `home`. At the end of the test, all instances are stopped, and no process may be left."""
+    """Starts instances on `home`. At the end of the test, all instances are stopped, and no process may be left.
+
+    The first one finds the database that an earlier start would have made, unless it is to be new.
+    """
     begun: list[Running] = []
 
-    def begin(*flags: str, port: int | None = None, within: Sequence[str] = ()) -> Running:
+    def begin(*flags: str, port: int | None = None, within: Sequence[str] = (), new: bool = False) -> Running:
+        if not begun and not new:
+            plant(Layout.of(home).prepare())
         running = Running(home, *flags, port=port, within=within)
         begun.append(running)
         return running

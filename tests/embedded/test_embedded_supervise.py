@@ -45,7 +45,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
 
 
 def test_it_serves_stops_on_ctrl_c_and_finds_its_data_again(start: Start, home: Path) -> None:
-    first = start().until_ready()
+    first = start(new=True).until_ready()
     assert first.get() == "ok"
     write(home, "one")
     assert first.stop() == 0
@@ -225,7 +225,7 @@ def test_a_busy_port_is_told_before_anything_starts(start: Start, home: Path) ->
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen(1)
-        running = start(port=int(other.getsockname()[1]))
+        running = start(port=int(other.getsockname()[1]), new=True)
         assert running.process.wait(60) == 1
     assert running.said() == (
         f"responsa: Port {running.port} on 127.0.0.1 is in use by another program; "
@@ -301,7 +301,7 @@ def test_a_disk_that_fills_up_is_named_and_the_database_returns_when_there_is_ro
     Path("/var/lib/responsa").mkdir(exist_ok=True)
     if subprocess.run([*within, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("this machine lets root mount nothing, not even for itself")
-    running = start(within=within).until_ready()
+    running = start(within=within, new=True).until_ready()
     layout = Layout.of(home)
     inside = Path(f"/proc/{running.process.pid}/root")
     filler = inside / "var/lib/responsa/filler"

@@ -190,7 +190,7 @@ class Cluster:
         self._start_testing()
         self._start_nursery()
         # Envoy waits for these files, which are empty before the first replica starts.
-        self.endpoints.put(Endpoint("nobody", UnixAddress(self.layout.run / "nobody.sock")))
+        self.endpoints.add(Endpoint("nobody", UnixAddress(self.layout.run / "nobody.sock")))
         self.endpoints.remove("nobody")
         config = EnvoyConfig(
             port=self.port,

@@ -78,7 +78,7 @@ def start_server(folder: Path, port: int, patience: float = 60.0) -> subprocess.
 def endpoints(folder: Path) -> Path:
     """The endpoint files of one replica with the sockets s.sock and g.sock in `folder`."""
     replicas = Replicas(folder / "replicas")
-    replicas.put(Replica("one", UnixAddress(folder / "s.sock"), UnixAddress(folder / "g.sock")))
+    replicas.add(Replica("one", UnixAddress(folder / "s.sock"), UnixAddress(folder / "g.sock")))
     return replicas.folder
 
 

@@ -210,6 +210,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "few_readable": ("responsa_search", ""),
     "hides_subjects": ("responsa_search", "responsa_app"),
     "search_lexical_within": ("responsa_search", "responsa_app"),
+    "search_words": ("responsa_search", "responsa_app"),
     "search_nearest_within": ("responsa_search", "responsa_app"),
     "search_generations": ("responsa_search", "responsa_app"),
     "make_turn_event_partitions": ("responsa_owner", "responsa_log"),

@@ -283,7 +283,7 @@ def tutored(house: House, way: Way = Way.GRPC, agent: str = "tutor-strong") -> t
 @pytest.mark.parametrize("way", [Way.GRPC, Way.REST])
 def test_without_the_documents_a_model_answers_and_says_so(house: House, way: Way) -> None:
     before = house.counted("tutor-strong", "without_retrieval")
-    with broken(house.bench, "search_lexical_within", "search_nearest_within"):
+    with broken(house.bench, "search_words", "search_nearest_within"):
         events, turn = tutored(house, way)
     answer = turn["terminalEvent"]["answer"]
     assert answer["text"].startswith(f"{LEAD}\n\n")
@@ -366,7 +366,7 @@ def test_without_vectors_words_decide(house: House) -> None:
 
 
 def test_with_neither_documents_nor_a_model_the_turn_fails(house: House) -> None:
-    with broken(house.bench, "search_lexical_within", "search_nearest_within"):
+    with broken(house.bench, "search_words", "search_nearest_within"):
         _, turn = house.asked("default")
     failed = turn["terminalEvent"]["failed"]
     assert failed["retriable"]

@@ -5,7 +5,7 @@ import { ChatService } from "@responsa/contract/responsa/chat/v1/chat_service_pb
 import { ToolSchema } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { describe, expect, it } from "vitest";
 import { AgentChoice, agentOf, allAgents, allTools, labelOf, named, toolsOf, violationsOf } from "../src/chat/agents.js";
-import { failureOf } from "../src/common/errors.js";
+import { failureOf } from "../src/server/errors.js";
 import { refusedFields, responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";
 

@@ -1,8 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
 import { describe, expect, it } from "vitest";
-import { CUT, failureOf, failureOfJson, signedOut, withWait } from "../src/common/errors.js";
-import { momentOf } from "../src/common/facts.js";
+import { CUT, failureOf, failureOfJson, signedOut, withWait } from "../src/server/errors.js";
+import { momentOf } from "../src/text/facts.js";
 import { refusedFields, responsaError } from "./failures.js";
 
 describe("failureOf", () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { failureOf } from "../src/common/errors.js";
-import { filterOf, filterProblem, type Wanted } from "../src/common/filters.js";
+import { failureOf } from "../src/server/errors.js";
+import { filterOf, filterProblem, type Wanted } from "../src/server/filters.js";
 import { refusedFields } from "./failures.js";
 
 const NOTHING: Wanted = { text: " ", state: "", mediaType: "", expression: " " };

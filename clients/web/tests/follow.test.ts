@@ -2,10 +2,10 @@
 
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
-import type { Failure } from "../src/common/errors.js";
+import type { Failure } from "../src/server/errors.js";
 import { follow } from "../src/chat/follow.js";
 import { FrameReader, type Frame } from "../src/chat/frames.js";
-import { OFFLINE_PAUSE, PATIENCE, persist, type Patience } from "../src/common/patience.js";
+import { OFFLINE_PAUSE, PATIENCE, persist, type Patience } from "../src/server/patience.js";
 import { responsaError } from "./failures.js";
 import { StillPatience } from "./stillpatience.js";
 import { answer, frame, hang, started, status } from "./turns.js";

@@ -3,7 +3,7 @@ import { DeliveryState } from "@responsa/contract/responsa/admin/v1/delivery_pb.
 import { SyncStage } from "@responsa/contract/responsa/admin/v1/source_pb.js";
 import { stateOf } from "../src/administration/deliveries.js";
 import { mistakesOf, placesOf, progressText, resultText } from "../src/administration/mapping.js";
-import { CUT } from "../src/common/errors.js";
+import { CUT } from "../src/server/errors.js";
 
 describe("mistakesOf", () => {
   it("finds the lines of mistakes in a mapping", () => {

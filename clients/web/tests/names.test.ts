@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { UserRole, UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
-import { callName, plainName } from "../src/common/people.js";
+import { callName, plainName } from "../src/server/people.js";
 import { accessText } from "../src/documents/access.js";
 import { meant } from "../src/documents/contacts.js";
 import { labelOf } from "../src/documents/library.js";

@@ -3,7 +3,7 @@ import { Code } from "@connectrpc/connect";
 import { OperationSchema, type Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
 import { WatchOperationResponseSchema, type WatchOperationRequest, type WatchOperationResponse } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { expect, test } from "vitest";
-import type { Api } from "../src/common/api.js";
+import type { Api } from "../src/server/api.js";
 import { ended } from "../src/documents/operations.js";
 import { responsaError } from "./failures.js";
 import { StillPatience } from "./stillpatience.js";

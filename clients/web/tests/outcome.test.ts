@@ -15,7 +15,7 @@ import {
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
 import { answeredBy, because, called, cost, fellBack, originOf, outcomeOf, outcomeOfTurn, refusalWords, stepWords, switched } from "../src/chat/outcome.js";
-import { money } from "../src/common/facts.js";
+import { money } from "../src/text/facts.js";
 
 type Usage = MessageInitShape<typeof UsageSchema>;
 type Event = NonNullable<MessageInitShape<typeof TurnEventSchema>["event"]>;

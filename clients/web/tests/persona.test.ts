@@ -4,7 +4,7 @@ import { AgentReloadSchema } from "@responsa/contract/responsa/admin/v1/admin_se
 import { describe, expect, it } from "vitest";
 import { failing, reloaded } from "../src/administration/agentspart.js";
 import { changedPaths, draftOf, textProblem } from "../src/administration/persona.js";
-import { linesOf, valuesOf, valuesProblem } from "../src/common/values.js";
+import { linesOf, valuesOf, valuesProblem } from "../src/text/values.js";
 
 describe("a teacher's values", () => {
   it("are read line by line", () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { Failure } from "../src/common/errors.js";
-import { CUT } from "../src/common/errors.js";
+import type { Failure } from "../src/server/errors.js";
+import { CUT } from "../src/server/errors.js";
 import type { Found, Looking } from "../src/documents/folders.js";
 import { UploadQueue, type Item } from "../src/documents/queue.js";
 import { UploadRefused, type Upload } from "../src/documents/send.js";

@@ -3,8 +3,8 @@ import { Code, createRouterTransport, createClient, ConnectError, type ServiceIm
 import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb.js";
 import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
-import { naming, watchingSession } from "../src/common/api.js";
-import { CUT, failureOf, ofOtherUser, withWait } from "../src/common/errors.js";
+import { naming, watchingSession } from "../src/server/api.js";
+import { CUT, failureOf, ofOtherUser, withWait } from "../src/server/errors.js";
 import { askForReset, begin, beginWith, claim, comesBack, comesToLink, confirmEmail, confirmLink, goes, goesToLink, hasSecret, isOthers, ofOther, onLoopback, signIn, signOut, takeSecret } from "../src/account/session.js";
 import { responsaError } from "./failures.js";
 import { MemoryStorage } from "./memory.js";

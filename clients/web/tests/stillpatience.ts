@@ -1,6 +1,6 @@
 /** A patience that never waits, but records the times that it was asked to wait. */
 
-import type { Change, Patience } from "../src/common/patience.js";
+import type { Change, Patience } from "../src/server/patience.js";
 
 export class StillPatience implements Patience {
   /** Milliseconds of each sleep so far. */

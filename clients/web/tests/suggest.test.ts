@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { CollectionSchema } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import { describe, expect, it } from "vitest";
-import type { Api } from "../src/common/api.js";
+import type { Api } from "../src/server/api.js";
 import { questionsOf, suggested } from "../src/chat/suggest.js";
 
 describe("the questions that the first screen suggests", () => {

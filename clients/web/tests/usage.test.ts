@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { DeletionReceiptSchema } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import { PeriodUsageSchema, StorageUsageSchema } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
 import { describe, expect, it } from "vitest";
-import { receiptRows } from "../src/common/receipt.js";
+import { receiptRows } from "../src/widgets/receipt.js";
 import { storageRows, usageRows } from "../src/account/usage.js";
 
 describe("usageRows", () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { sentence } from "../src/common/fields.js";
-import { callName, oneOf, peopleFilter } from "../src/common/people.js";
+import { sentence } from "../src/widgets/fields.js";
+import { callName, oneOf, peopleFilter } from "../src/server/people.js";
 import { deviceOf } from "../src/account/useragent.js";
-import { viewAt, viewFragment } from "../src/common/views.js";
+import { viewAt, viewFragment } from "../src/widgets/views.js";
 
 describe("places of views", () => {
   it("are written and read", () => {

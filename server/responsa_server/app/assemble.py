@@ -49,6 +49,7 @@ from responsa_server.embedded.machine import visible
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.tenants import TenantKeeper
+from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.asking import IngestionModel
 from responsa_server.ingest.describing import Describer
 from responsa_server.ingest.formats.table import FORMATS
@@ -83,7 +84,7 @@ from responsa_server.stores.postgres.generations import GenerationBuildStore, Ge
 from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
-from responsa_server.stores.postgres.passages import PostgresLexicalIndex
+from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -197,7 +198,10 @@ async def build_knowledge(
             document_seconds=settings.ingestion.document_seconds,
         )
         reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
-        jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
+        analysing = Analysing(PassageWordsStore(database), lexical, vectors.index)
+        jobs = KnowledgeJobs(
+            queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex, analysing=analysing
+        )
     return Knowledge(
         embedder,
         embedders,

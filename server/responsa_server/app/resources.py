@@ -33,6 +33,7 @@ from responsa_server.private_files import write_private
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.migrate import migrate
+from responsa_server.stores.postgres.passages import build_postings
 from responsa_server.stores.postgres.vectors import fit_index
 
 TENANT = "default"
@@ -91,10 +92,12 @@ def _as_role(url: str, role: str) -> str:
 
 
 async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
-    """Apply missing migrations, and rebuild the vector index if its settings have changed. Returns one line for each
+    """Apply missing migrations, and build the indexes that are missing or whose settings have changed. Returns one line for each
     change. Raises MigrationError.
     """
     done = [f"applied {name}" for name in await migrate(database_urls(settings, layout).owner)]
+    if await build_postings(database_urls(settings, layout).owner):
+        done.append("built the index of the words")
     if await build_index(settings, layout):
         done.append("rebuilt the vector index")
     return done

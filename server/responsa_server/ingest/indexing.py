@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,6 +18,7 @@ import numpy as np
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.generations import UnembeddedPassage
 from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import (
     NewPassage,
     Passage,
@@ -29,6 +31,7 @@ from responsa_server.domain.turns import NewId
 from responsa_server.ingest.chunk import Chunk, chunk_document
 from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.search.embedder import Embedder, Embedders
+from responsa_server.search.evidence import sequences_of
 from responsa_server.text.canonical import Block, Place
 from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
 from responsa_server.text.sections import Sectioned
@@ -196,9 +199,10 @@ class PlannedVector:
 
 @dataclass(frozen=True, slots=True)
 class LexicalForm:
-    """A passage for full-text search. terms: a tsvector literal. length: the number of terms."""
+    """A passage for full-text search. terms: a tsvector literal. counts: how often each term occurs. length: the number of terms."""
 
     terms: str
+    counts: Mapping[str, int]
     length: int
 
 
@@ -207,6 +211,7 @@ class _Planned:
     chunk: Chunk
     lexical: LexicalForm
     vectors: Sequence[PlannedVector]
+    words: bytes
 
 
 class Indexer:
@@ -325,7 +330,14 @@ class Indexer:
                 most_pieces=most,
             )
             lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns)
-            planned.append(_Planned(chunk, lexical, vectors))
+            raw, start = chunk.text.encode(), chunk.byte_start
+            texts = (
+                raw[vector.source.start - start : vector.source.end - start].decode()
+                for vector in vectors
+                if vector.kind not in (VectorKind.WINDOW, VectorKind.TITLE)
+            )
+            sequences = sequences_of(title, chunk.heading_path, texts, language, analyzer)
+            planned.append(_Planned(chunk, lexical, vectors, pack(lexical.counts, sequences)))
         return planned
 
     async def _vectors(self, tenant_id: str, texts: Mapping[bytes, str]) -> Mapping[bytes, bytes]:
@@ -379,6 +391,7 @@ class Indexer:
                 PassageVector(vector.kind, vector.source, _apart(vectors[_digest(vector.text)], seen))
                 for vector in plan.vectors
             ],
+            words=plan.words,
         )
 
 
@@ -539,4 +552,4 @@ def lexical_form(
     """
     above = [term for part in (title, *headings) for term in analyzer.terms(part, language)]
     body = analyzer.terms(plain(f"{columns}\n{text}" if columns else text), language)
-    return LexicalForm(tsvector_literal(above, body), len(above) + len(body))
+    return LexicalForm(tsvector_literal(above, body), Counter([*above, *body]), len(above) + len(body))

@@ -42,6 +42,7 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
 from responsa_server.domain.people import Server
 from responsa_server.ingest import rejections
+from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.describing import Describer
 from responsa_server.ingest.formats.table import FORMATS, Formats
@@ -371,8 +372,9 @@ class KnowledgeJobs:
         max_attempts: int = 6,
         vectors: VectorStore | None = None,
         reindex: Reindex | None = None,
+        analysing: Analysing | None = None,
     ) -> None:
-        """vectors: the vector store; None if vectors are stored in the database. reindex: builds generations; None if this process does not.
+        """vectors: the vector store; None if vectors are stored in the database. reindex: builds generations; None if this process does not. analysing: likewise for the words of passages.
 
         max_attempts: the number of failed attempts after which an operation ends. An unreachable database never ends an operation.
         """
@@ -383,8 +385,10 @@ class KnowledgeJobs:
         self._max_attempts = max_attempts
         self._vectors = vectors
         self._reindex = reindex
+        self._analysing = analysing
         self._announce: Announce | None = None
         self._task: asyncio.Task[None] | None = None
+        self._words: asyncio.Task[None] | None = None
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def start(
@@ -413,13 +417,17 @@ class KnowledgeJobs:
                 give_ups[JobKind.REINDEX] = self._giving_up(self._reindex.give_up)
             self._task = asyncio.create_task(self._runner.run(work, give_ups), name="knowledge jobs")
             self._task.add_done_callback(self._report_end)
+            if self._analysing is not None:
+                self._words = asyncio.create_task(self._analysing.run(), name="words of passages")
 
     async def close(self) -> None:
         """Stop taking jobs. A running job returns to the queue, and the next worker starts it over."""
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = [task for task in (self._task, self._words) if task is not None]
+        self._task = self._words = None
+        for task in tasks:
             task.cancel()
-            await asyncio.wait({task})
+        if tasks:
+            await asyncio.wait(tasks)
 
     @property
     def alive(self) -> bool:

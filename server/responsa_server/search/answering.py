@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import ormsgpack
 from pydantic import TypeAdapter
 
 from responsa_server.domain.answers import (
@@ -110,7 +111,7 @@ class LibraryEvidence:
         ]
         documents, reranked = await self._reordered(
             question,
-            await self._retriever.analyse(lambda analyses: distinct(retrieval, documents, analyses)),
+            distinct(retrieval, documents, self._retriever.analyzer),
             retrieval.kept,
         )
         around = await self._retriever.around(
@@ -128,10 +129,10 @@ class LibraryEvidence:
             kept=0,
         )
         made = await self._retriever.analyse(
-            lambda analyses: ranking(
+            lambda analyzer: ranking(
                 replace(retrieval, passages=documents, kinds=evidence.kinds),
                 around,
-                analyses,
+                analyzer,
                 in_order=reranked.ordered,
             )
         )
@@ -182,7 +183,7 @@ class LibraryEvidence:
         # Without a search, the evidence has no content.
         found = self._read(evidence) if evidence and evidence.content else None
         both = await self._retriever.analyse(
-            lambda analyses: with_sources(found, question, sources, analyses.analyzer)
+            lambda analyzer: with_sources(found, question, sources, analyzer)
         )
         kept = evidence or Evidence(0, 0, {})
         return replace(kept, passages=len(both.passages), content=self._content(both))
@@ -196,8 +197,8 @@ class LibraryEvidence:
         ids = [passage.found.passage.id for passage in retrieval.passages]
         around = await self._retriever.around(who, ids, SECTION_BYTES)
         return await self._retriever.analyse(
-            lambda analyses: whole_sections(
-                rank_sections(retrieval, around, analyses), most, most_bytes, divided=divided
+            lambda analyzer: whole_sections(
+                rank_sections(retrieval, around, analyzer), most, most_bytes, divided=divided
             )
         )
 
@@ -208,7 +209,7 @@ class LibraryEvidence:
             return [None] * len(claims)
         retrieval = self._read(evidence)
         return await self._retriever.analyse(
-            lambda analyses: judge_claims(claims, _cited(claims, _shown(retrieval, most_bytes)), analyses)
+            lambda analyzer: judge_claims(claims, _cited(claims, _shown(retrieval, most_bytes)), analyzer)
         )
 
     async def judge_sources(
@@ -217,11 +218,13 @@ class LibraryEvidence:
         if not claims:
             return ()
         return await self._retriever.analyse(
-            lambda analyses: judge_claims(claims, [whole(source) for source in sources], analyses)
+            lambda analyzer: judge_claims(claims, [whole(source) for source in sources], analyzer)
         )
 
     def _content(self, retrieval: Retrieval) -> Mapping[str, object]:
-        return self._plain.dump_python(retrieval, mode="json")
+        # Pydantic needs ten times as long, because it calls Python for each sequence.
+        packed = ormsgpack.packb(retrieval, default=list, option=ormsgpack.OPT_NON_STR_KEYS)
+        return ormsgpack.unpackb(packed)
 
     def _read(self, evidence: Evidence) -> Retrieval:
         return self._plain.validate_python(evidence.content)

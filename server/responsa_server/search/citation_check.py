@@ -14,7 +14,6 @@ from typing import Final
 
 from responsa_server.domain.answers import CitedSentence, Quote
 from responsa_server.domain.passages import PassagePiece, VectorKind
-from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.parts import PassageParts
 from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.text.instructing import instructing_spans, without_instructions
@@ -103,7 +102,7 @@ class _Piece:
 
 
 def judge_claims(
-    claims: Sequence[CitedSentence], passages: Sequence[PromptPassage], analyses: PassageAnalyses
+    claims: Sequence[CitedSentence], passages: Sequence[PromptPassage], analyzer: Analyzer
 ) -> Sequence[Quote | None]:
     """For each claim, a quote of the piece that supports the claim; None if the passage that the claim names does not exist, or does not support it."""
     # The language is detected for all claims together, because the language of a single sentence is often unknown.
@@ -116,9 +115,9 @@ def judge_claims(
         if 1 <= claim.passage <= len(passages):
             passage = passages[claim.passage - 1]
             if claim.passage not in read:
-                read[claim.passage] = _pieces(passage, analyses.analyzer)
+                read[claim.passage] = _pieces(passage, analyzer)
             there = passage.found.language
-            found = _supported(claim.text, language, there, read[claim.passage], analyses.analyzer)
+            found = _supported(claim.text, language, there, read[claim.passage], analyzer)
             if found is not None:
                 quotes[-1] = Quote(passage.found.passage, found.piece.source, found.text, found.score)
     return quotes

@@ -7,13 +7,12 @@ A piece is judged by its own words, by its cosine, and by the score of its passa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
-from sys import getsizeof
-from typing import Final
+from typing import Final, NamedTuple
 
-from responsa_server.domain.lru import LruCache
+from responsa_server.domain.passage_words import WantedTerms
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
 from responsa_server.text.lexical import Analyzer
@@ -30,18 +29,6 @@ CALIBRATED: Final = "all-MiniLM-L6-v2/"
 another scale, so `Retriever` gives pieces no cosines of them: the order of pieces then depends on words, as without vectors.
 """
 _NOT_READ: Final = re.compile(r"(?<=\])\([^()\s]{0,1000}\)|</?[a-zA-Z][^<>]{0,300}>")
-# About 600 passages.
-_CACHED_BYTES: Final = 5 * 1024 * 1024
-# What a piece takes besides its terms: its list, its range, and its places in both.
-_PIECE_BYTES: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class PassageAnalysis:
-    """above: the terms of the passage's title and headings. pieces: the terms of each piece and heading of the passage, in order."""
-
-    above: frozenset[str]
-    pieces: Sequence[Sequence[str]]
 
 
 def readable(text: str) -> str:
@@ -51,46 +38,20 @@ def readable(text: str) -> str:
     return text
 
 
-class PassageAnalyses:
-    """Analyses passages and caches the latest analyses, because different questions often find the same passages. Each thread needs its own instance."""
+def sequences_of(
+    title: str, headings: Sequence[str], pieces: Iterable[str], language: str, analyzer: Analyzer
+) -> Sequence[Sequence[str]]:
+    """The sequences of terms that a passage's words have; see `passage_words.py`. pieces: the texts of the pieces and headings of the passage, in order."""
+    above = analyzer.terms(" ".join((title, *headings)), language)
+    return [above, *(analyzer.terms(readable(piece), language) for piece in pieces)]
 
-    def __init__(self, most_bytes: int = _CACHED_BYTES) -> None:
-        """most_bytes: the maximum size of the cached analyses."""
-        self.analyzer = Analyzer()
-        self._cached: LruCache[object, PassageAnalysis] = LruCache(most_bytes)
 
-    def of(self, found: FoundPassage) -> PassageAnalysis:
-        """The analysis of a passage. The cache compares the content of passages, not their ids."""
-        passage = found.passage
-        key = (
-            passage.text,
-            passage.title,
-            tuple(passage.headings),
-            passage.source.start,
-            found.language,
-            tuple(piece.source for piece in found.pieces),
-        )
-        cached = self._cached.get(key)
-        if cached is not None:
-            return cached
-        made = self._analyse(found)
-        strings = chain((passage.text, passage.title), passage.headings, made.above, *made.pieces)
-        self._cached.put(key, made, sum(map(getsizeof, strings)) + _PIECE_BYTES * len(made.pieces))
-        return made
-
-    def _analyse(self, found: FoundPassage) -> PassageAnalysis:
-        passage, language = found.passage, found.language
-        raw, offset = passage.text.encode(), passage.source.start
-        above = self.analyzer.terms(" ".join((passage.title, *passage.headings)), language)
-        return PassageAnalysis(
-            frozenset(above),
-            [
-                self.analyzer.terms(
-                    readable(raw[piece.source.start - offset : piece.source.end - offset].decode()), language
-                )
-                for piece in found.pieces
-            ],
-        )
+def made_sequences(found: FoundPassage, analyzer: Analyzer) -> Sequence[Sequence[str]]:
+    """The same of a passage that was read."""
+    passage = found.passage
+    raw, offset = passage.text.encode(), passage.source.start
+    texts = (raw[piece.source.start - offset : piece.source.end - offset].decode() for piece in found.pieces)
+    return sequences_of(passage.title, passage.headings, texts, found.language, analyzer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +66,18 @@ class ParsedQuestion:
     _bits: Mapping[str, int] = field(default_factory=dict[str, int])
     _shares: dict[int, float] = field(default_factory=dict[int, float])
     _alternatives: Sequence[tuple[frozenset[str], int]] = ()
+    _wanted: WantedTerms = field(default_factory=lambda: WantedTerms(()))
+
+    def terms_of(
+        self, found: FoundPassage, analyzer: Analyzer
+    ) -> tuple[frozenset[str], Sequence[Sequence[str]]]:
+        """The terms above a passage's pieces, and those of each of its pieces and headings, in order; of what is stored with the passage, only those that can matter to the question."""
+        if found.words:
+            above, *pieces = self._wanted.sequences(found.words.encode("latin-1"))
+            if len(pieces) == len(found.pieces):
+                return frozenset(above), pieces
+        above, *pieces = made_sequences(found, analyzer)
+        return frozenset(above), pieces
 
     def mask(self, terms: frozenset[str]) -> int:
         """A mask with one bit for each content term that is among `terms`, itself or as a synonym of its collection."""
@@ -135,8 +108,7 @@ class ParsedQuestion:
         return self.language in ("en", "")
 
 
-@dataclass(frozen=True, slots=True)
-class PieceEvidence:
+class PieceEvidence(NamedTuple):
     """A quotable piece and its signals, each from 0 to 1.
 
     place: the piece's index among the pieces and headings of its passage. own: the weighted share of the question's terms that are in the piece. titled: the share that is in the
@@ -170,19 +142,20 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
         frozenset(pairwise(content)),
         bits,
         _alternatives=list(alternatives.items()),
+        _wanted=WantedTerms((*by_term, *chain.from_iterable(alternatives))),
     )
 
 
 def judge(
-    question: ParsedQuestion, found: FoundPassage, passage_score: float, analyses: PassageAnalyses
+    question: ParsedQuestion, found: FoundPassage, passage_score: float, analyzer: Analyzer
 ) -> list[PieceEvidence]:
     """The passage's quotable pieces in order, each with its signals. passage_score: the score of the passage, 0 to 1."""
-    analysis = analyses.of(found)
+    above, pieces = question.terms_of(found, analyzer)
     before = 0
-    titled = title = question.mask(analysis.above)
+    titled = title = question.mask(above)
     judged: list[PieceEvidence] = []
-    for place, (piece, terms) in enumerate(zip(found.pieces, analysis.pieces, strict=True)):
-        own = question.mask(frozenset(terms))
+    for place, (piece, terms) in enumerate(zip(found.pieces, pieces, strict=True)):
+        own = question.mask(frozenset(terms)) if terms else 0
         if piece.kind is VectorKind.HEADING:
             titled, before = title | own, 0
             continue

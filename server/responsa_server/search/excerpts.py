@@ -27,10 +27,11 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
-from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, PieceEvidence, judge
+from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge
 from responsa_server.search.parts import PROSE_BYTES, ExcerptPart, PassageParts
 from responsa_server.search.retrieve import KIND_MARGIN, ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.instructing import instructing_spans
+from responsa_server.text.lexical import Analyzer
 
 READ: Final = 10
 """The number of passages, best first, whose pieces are compared."""
@@ -114,17 +115,17 @@ class _Shown:
 
 
 def distinct(
-    retrieval: Retrieval, passages: Sequence[ScoredPassage], analyses: PassageAnalyses
+    retrieval: Retrieval, passages: Sequence[ScoredPassage], analyzer: Analyzer
 ) -> Sequence[ScoredPassage]:
     """The passages in the same order, without those that say the same as an earlier one of another document. If such a passage is of a newer document and has all the question's words
     that the earlier one has, it takes the place of the earlier one.
     """
-    questions = ParsedQuestions(retrieval, analyses.analyzer)
+    questions = ParsedQuestions(retrieval, analyzer)
 
     def asked(one: ScoredPassage, question: ParsedQuestion) -> int:
         passage = one.found.passage
         text = " ".join((passage.title, *passage.headings, passage.text))
-        return question.mask(frozenset(analyses.analyzer.terms(text, one.found.language)))
+        return question.mask(frozenset(analyzer.terms(text, one.found.language)))
 
     kept: list[tuple[ScoredPassage, frozenset[str]]] = []
     for one in passages:
@@ -161,14 +162,14 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
 def ranking(
     retrieval: Retrieval,
     around: Mapping[UUID, tuple[int, bytes]],
-    analyses: PassageAnalyses,
+    analyzer: Analyzer,
     *,
     in_order: bool = False,
 ) -> Ranking:
     """The excerpts of the first passages, and how well the best of them fits. around: the text around each of these passages; those without it are left out. in_order: whether
     the excerpts follow the order of the passages, which a reranking model has made.
     """
-    candidates = _candidates(retrieval, around, analyses)
+    candidates = _candidates(retrieval, around, analyzer)
     if in_order:
         candidates = _passage_by_passage(candidates, retrieval.passages)
     candidates = _newer_first(candidates[:_CONSIDERED])
@@ -204,7 +205,7 @@ def ranking(
         words = frozenset(known.text(part.source).split())
         if any(_alike(words, each.words) for each in taken):
             continue
-        excerpt = _excerpt(candidate, known, part, retrieval, analyses)
+        excerpt = _excerpt(candidate, known, part, retrieval, analyzer)
         if excerpt is None:
             continue
         (first if fits else more).append(_Shown(excerpt, words))
@@ -261,12 +262,12 @@ def _graded(first: Sequence[Excerpt], more: Sequence[Excerpt], support: float) -
 
 
 def _candidates(
-    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyses: PassageAnalyses
+    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyzer: Analyzer
 ) -> Sequence[_Candidate]:
     """The pieces of the first passages, best first."""
-    questions = ParsedQuestions(retrieval, analyses.analyzer)
+    questions = ParsedQuestions(retrieval, analyzer)
     read = [
-        (one, question, judge(question, one.found, one.score.first, analyses))
+        (one, question, judge(question, one.found, one.score.first, analyzer))
         for one in retrieval.passages[:READ]
         if one.found.passage.id in around
         for question in (questions.of(one),)
@@ -344,7 +345,7 @@ def _overlaps(excerpt: Excerpt, found: FoundPassage, source: ByteRange) -> bool:
 
 
 def _excerpt(
-    one: _Candidate, parts: PassageParts, part: ExcerptPart, retrieval: Retrieval, analyses: PassageAnalyses
+    one: _Candidate, parts: PassageParts, part: ExcerptPart, retrieval: Retrieval, analyzer: Analyzer
 ) -> Excerpt | None:
     """The excerpt round a piece; None if it must not be shown."""
     passage, piece = one.passage.found.passage, one.evidence.piece
@@ -358,9 +359,9 @@ def _excerpt(
     shown = parts.markdown(part)
     if not shown:
         return None
-    marked = _marked(one, parts, part, analyses)
+    marked = _marked(one, parts, part, analyzer)
     place = passage.place_of(marked)
-    value = _support(one, parts, part, analyses)
+    value = _support(one, parts, part, analyzer)
     if not retrieval.weights[one.passage.term].terms:
         value = min(value, UNKNOWN if one.question.weights else 0.0)
     return Excerpt(
@@ -386,7 +387,7 @@ def _excerpt(
     )
 
 
-def _marked(one: _Candidate, parts: PassageParts, part: ExcerptPart, analyses: PassageAnalyses) -> ByteRange:
+def _marked(one: _Candidate, parts: PassageParts, part: ExcerptPart, analyzer: Analyzer) -> ByteRange:
     """The likeliest sentence, item or row, or line of code."""
     source = one.evidence.piece.source
     source = ByteRange(source.start, min(source.end, part.source.end))
@@ -395,7 +396,7 @@ def _marked(one: _Candidate, parts: PassageParts, part: ExcerptPart, analyses: P
         language = one.passage.found.language
 
         def share(line: ByteRange) -> float:
-            terms = analyses.analyzer.terms(parts.text(line), language)
+            terms = analyzer.terms(parts.text(line), language)
             return one.question.covered(one.question.mask(frozenset(terms)))
 
         source = max(lines, key=lambda line: (share(line), -line.start), default=source)
@@ -422,7 +423,13 @@ def _lines(parts: PassageParts, source: ByteRange) -> Iterator[ByteRange]:
 def _place_in(shown: str, parts: PassageParts, marked: ByteRange, piece: PassagePiece) -> ByteRange | None:
     """Where the Markdown of an excerpt has the marked sentence; None if it is not there in one piece."""
     text = parts.text(marked)
-    for words in (text, " ".join(text.split()), parts.shown(piece)):
+
+    def forms() -> Iterator[str]:
+        yield text
+        yield " ".join(text.split())
+        yield parts.shown(piece)  # to make it takes long, and it is rarely needed
+
+    for words in forms():
         start = shown.find(words) if words else -1
         if start >= 0:
             begin = len(shown[:start].encode())
@@ -430,17 +437,17 @@ def _place_in(shown: str, parts: PassageParts, marked: ByteRange, piece: Passage
     return None
 
 
-def _support(one: _Candidate, parts: PassageParts, part: ExcerptPart, analyses: PassageAnalyses) -> float:
+def _support(one: _Candidate, parts: PassageParts, part: ExcerptPart, analyzer: Analyzer) -> float:
     """How well an excerpt fits the question, from 0 to 1: by the best cosine of it and the heading above it, and by the weighted share of the question's words that stand in it or above it."""
     found = one.passage.found
-    analysis = analyses.of(found)
-    terms = set(analysis.above)
-    inside = {piece.source: words for piece, words in zip(found.pieces, analysis.pieces, strict=True)}
+    own, pieces = one.question.terms_of(found, analyzer)
+    terms = set(own)
+    inside = {piece.source: words for piece, words in zip(found.pieces, pieces, strict=True)}
     above = [unit.cosine for unit in found.pieces[: one.evidence.place] if unit.kind is VectorKind.HEADING]
     cosines = [cosine for cosine in above[-1:] if cosine is not None]
     for unit in parts.pieces_of(part):
         known = inside.get(unit.source)
-        terms.update(known or analyses.analyzer.terms(parts.text(unit.source), found.language))
+        terms.update(analyzer.terms(parts.text(unit.source), found.language) if known is None else known)
         if unit.cosine is not None:
             cosines.append(unit.cosine)
     share = max(one.question.covered(one.question.mask(frozenset(terms))), one.evidence.titled)

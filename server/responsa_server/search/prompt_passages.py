@@ -117,6 +117,7 @@ def _widened(found: FoundPassage, text: str, *, after: bool) -> FoundPassage:
         found,
         passage=replace(passage, source=wide, text=passage.text + text if after else text + passage.text),
         pieces=[*found.pieces, *pieces] if after else [*pieces, *found.pieces],
+        words="",
     )
 
 
@@ -124,7 +125,8 @@ def with_pieces(found: FoundPassage) -> FoundPassage:
     """The passage with its pieces; if they were not read, with those that its text alone shows."""
     if found.pieces:
         return found
-    return replace(found, pieces=_pieces(found.passage.text, found.passage.source.start, found.language))
+    pieces = _pieces(found.passage.text, found.passage.source.start, found.language)
+    return replace(found, pieces=pieces, words="")
 
 
 def _pieces(text: str, start: int, language: str) -> Sequence[PassagePiece]:

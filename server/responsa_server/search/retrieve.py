@@ -35,7 +35,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
-from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, PassageAnalyses, judge, read_question
+from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, judge, read_question
 from responsa_server.search.prompt_passages import Neighbours, with_pieces
 from responsa_server.search.reranking import Reranking, order, reranked_text
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
@@ -200,15 +200,16 @@ class Retriever:
         self._latest: dict[tuple[Reader, tuple[str, ...] | None], frozenset[str]] = {}
         # When a search last needed each of the models that are not declared.
         self._missed: dict[str, float] = {}
-        self._analyzer = Analyzer()
-        self._synonyms = SynonymReader(lexical, self._analyzer)
-        self._analyses = PassageAnalyses()
-        # One thread is enough. Its work holds the interpreter's lock, so more threads would not be faster, and each of them would analyse every passage again.
+        self.analyzer = Analyzer()
+        """The analyzer of the event loop's thread."""
+        self._synonyms = SynonymReader(lexical, self.analyzer)
+        # One thread is enough. Its work holds the interpreter's lock, so more threads would not be faster.
+        self._threads_analyzer = Analyzer()
         self._thread = ThreadPoolExecutor(1, "passages")
 
-    async def analyse(self, work: Callable[[PassageAnalyses], Result]) -> Result:
-        """Runs `work` on the thread that keeps the analyses of the latest passages, outside the event loop. The calls run one after the other."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._analyses)
+    async def analyse(self, work: Callable[[Analyzer], Result]) -> Result:
+        """Runs `work` on a thread of its own, outside the event loop. The calls run one after the other."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._threads_analyzer)
 
     async def about(self, reader: Reader) -> DocumentSet:
         """The documents about the reader, whatever the reader's role. Raises Unavailable, and ValueError for the server itself."""
@@ -388,7 +389,7 @@ class Retriever:
         )
         if rerank and mode is not SearchMode.VECTOR and read:
             read, alone = await self.analyse(
-                lambda analyses: [_reranked(found, passages, analyses) for passages in (read, alone)]
+                lambda analyzer: [_reranked(found, passages, analyzer) for passages in (read, alone)]
             )
         kept = _joined(alone, read, top_k) if asked_from else read[:top_k]
         return replace(found, passages=[one for one in kept if one.score.total >= threshold])
@@ -417,7 +418,7 @@ class Retriever:
         The language of one or two words is often unknown or doubtful. If no passage of a collection contains any of the words as terms of the
         guessed language, the collection reads them in the language with the most matching terms, unless the string has more than MOST_GUESSED_CHARACTERS.
         """
-        words = self._analyzer.query_terms(term, language)
+        words = self.analyzer.query_terms(term, language)
         statistics = await self._lexical.statistics(scope, words)
         alternatives, statistics = await self._synonyms.expand(scope.reader, term, language, statistics)
         readings = {
@@ -429,7 +430,7 @@ class Retriever:
         unread = [name for name, one in readings.items() if not one.weights.terms]
         if not unread or len(term) > MOST_GUESSED_CHARACTERS or not is_doubtful(term):
             return readings, together, of_all
-        stems = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
+        stems = {code: self.analyzer.query_terms(term, code) for code in STEMMED}
         union = list(dict.fromkeys(word for taken in stems.values() for word in taken))
         statistics = await self._lexical.statistics(SearchScope(scope.reader, unread), union)
         for name, found in statistics.items():
@@ -657,6 +658,7 @@ def _query(collections: Sequence[str], weights: Weights, documents: DocumentSet 
         collections,
         weights.terms,
         weights.weights,
+        weights.frequencies,
         gate(weights.frequencies),
         weights.mean_length,
         alternatives=[weights.alternatives.get(term, ()) for term in weights.terms]
@@ -699,13 +701,13 @@ def _joined(
 
 
 def _reranked(
-    retrieval: Retrieval, passages: Sequence[ScoredPassage], analyses: PassageAnalyses
+    retrieval: Retrieval, passages: Sequence[ScoredPassage], analyzer: Analyzer
 ) -> Sequence[ScoredPassage]:
     """Sorts the first RERANKED passages by their best piece. The other passages follow in their old order."""
-    questions = ParsedQuestions(retrieval, analyses.analyzer)
+    questions = ParsedQuestions(retrieval, analyzer)
     judged: list[ScoredPassage] = []
     for passage in passages[:RERANKED]:
-        weighed = judge(questions.of(passage), passage.found, passage.score.first, analyses)
+        weighed = judge(questions.of(passage), passage.found, passage.score.first, analyzer)
         evidence = max((piece.score for piece in weighed), default=passage.score.first)
         judged.append(replace(passage, score=replace(passage.score, total=evidence, evidence=evidence)))
     kinds = retrieval.kinds

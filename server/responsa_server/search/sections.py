@@ -16,7 +16,7 @@ from uuid import UUID
 from responsa_server.domain.answers import Quote
 from responsa_server.domain.events import MAX_QUOTE_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
-from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge
+from responsa_server.search.evidence import ParsedQuestion, judge
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.headed import HeadedBlock, HeadedSection, headed_sections
 from responsa_server.text.instructing import instructing_spans
@@ -97,14 +97,14 @@ def whole_sections(
 
 
 def rank_sections(
-    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyses: PassageAnalyses
+    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyzer: Analyzer
 ) -> Sequence[RankedSection]:
     """The sections of the passages, best first. A section that several passages share occurs once."""
-    questions = ParsedQuestions(retrieval, analyses.analyzer)
-    divided = _Divided(analyses.analyzer)
+    questions = ParsedQuestions(retrieval, analyzer)
+    divided = _Divided(analyzer)
     found: dict[tuple[UUID, int], RankedSection] = {}
     for passage in retrieval.passages:
-        for section in _sections_of(passage, questions.of(passage), around, analyses, divided):
+        for section in _sections_of(passage, questions.of(passage), around, analyzer, divided):
             key = (section.passage.document_id, section.section.source.start)
             earlier = found.get(key)
             if earlier is None or section.signals.total > earlier.signals.total:
@@ -150,14 +150,14 @@ def _sections_of(
     one: ScoredPassage,
     question: ParsedQuestion,
     around: Mapping[UUID, tuple[int, bytes]],
-    analyses: PassageAnalyses,
+    analyzer: Analyzer,
     divided: _Divided,
 ) -> Iterator[RankedSection]:
     passage, pieces = one.found.passage, one.found.pieces
     if passage.id not in around:
         return
     start, text = _whole_characters(*around[passage.id])
-    judged = judge(question, one.found, one.score.first, analyses)
+    judged = judge(question, one.found, one.score.first, analyzer)
     sections = divided.sections(one.found, start, text)
     for section in sections:
         source = section.source
@@ -169,7 +169,7 @@ def _sections_of(
         best = max(within, key=lambda each: each.score)
         language = one.found.language
         terms = divided.terms(passage, source, text[source.start - start : source.end - start], language)
-        titles = analyses.analyzer.terms(f"{passage.title} {visible(section.heading)}", language)
+        titles = analyzer.terms(f"{passage.title} {visible(section.heading)}", language)
         cosines = [
             each.cosine
             for each in pieces

@@ -152,10 +152,12 @@ def _sentences(text: str, paragraph: tuple[int, int]) -> Iterator[Sequence[tuple
 
 def _instructs(text: str) -> bool:
     """Whether a sentence gives an instruction, in ordinary letters and outside of what it quotes. A text that is hardly more than a quote is read whole."""
-    pieces = (text[start : start + _NORMALIZED] for start in range(0, len(text), _NORMALIZED))
-    shown = " ".join(
-        "".join(unicodedata.normalize("NFKC", piece) for piece in pieces).translate(_HIDDEN).split()
-    )
+    if text.isascii():
+        plain = text.replace("*", "")
+    else:
+        pieces = (text[start : start + _NORMALIZED] for start in range(0, len(text), _NORMALIZED))
+        plain = "".join(unicodedata.normalize("NFKC", piece) for piece in pieces).translate(_HIDDEN)
+    shown = " ".join(plain.split())
     if _TRIGGER.search(shown) is None:
         return False
     for start in range(0, len(shown), MOST_CHARACTERS // 2):

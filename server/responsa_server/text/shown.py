@@ -295,6 +295,8 @@ _SPECIAL: Final = re.compile(
     r"\\(?=[!-/:-@\[-`{-~]|$)|`|(?<!\s)\*|\*(?!\s)|(?<![\w])_|_(?![\w])|<(?=[A-Za-z/!?])|&(?=#?\w{1,40};)|~(?=~)|(?<=~)~"
     r"|\](?=[(\[:])|(?<=!)\[|\[(?=\^|\[)"
 )
+_MARKUP: Final = re.compile(r"[\\`*_<&~\[\]\n\x00]")
+"""Without one of these characters, a paragraph of CommonMark with strikethrough is its own text."""
 _ANY_SPECIAL: Final = re.compile(r"[\\`*_<>&~\[\]{}()#+.!|:=-]")
 _LINE_SPECIAL: Final = re.compile(
     r"#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|(?:[-=*_][ \t]*)+$|\d{1,9}(?=[.)](?:\s|$))", re.MULTILINE
@@ -547,6 +549,8 @@ def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
     made = ""
     for wraps, escape in ((True, escaped), (False, escaped), (False, _all_escaped)):
         made = _joined(_written(children, wraps=wraps, escape=escape))
+        if _MARKUP.search(made) is None and "".join(made.split()) == wanted.words:
+            break  # a parser would find nothing but text
         read = _said(
             [child for token in _RENDERED.parseInline(made) for child in (token.children or ())], raw=_RAW
         )

@@ -12,8 +12,8 @@ from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece,
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sniff import sniff
 from responsa_server.search.citation_check import judge_claims
-from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.prompt_passages import PromptPassage
+from responsa_server.text.lexical import Analyzer
 from responsa_server.text.sentences import pieces
 
 HUB = """# The Rook hub
@@ -56,7 +56,7 @@ def shown(text: str, language: str = "en", *, before: str = "") -> PromptPassage
 def judged(claim: str, passage: PromptPassage, *others: str) -> Quote | None:
     """others: further claims of the same answer, which show its language."""
     claims = [CitedSentence(one, 1) for one in (claim, *others)]
-    quote = judge_claims(claims, [passage], PassageAnalyses())[0]
+    quote = judge_claims(claims, [passage], Analyzer())[0]
     if quote is not None:
         data = passage.text.encode()
         assert data[quote.source.start : quote.source.end] == quote.text.encode()
@@ -149,7 +149,7 @@ def test_a_german_noun_is_no_name_but_two_together_are() -> None:
 def test_a_number_is_the_same_in_another_notation_if_it_can_be_read_in_one_way_only(
     language: str, said: str, claimed: str, same: bool
 ) -> None:
-    quote = judge_claims([CitedSentence(claimed, 1)], [shown(said, language)], PassageAnalyses())[0]
+    quote = judge_claims([CitedSentence(claimed, 1)], [shown(said, language)], Analyzer())[0]
     assert (quote is not None) is same
 
 
@@ -174,7 +174,7 @@ def test_a_claim_that_cites_no_shown_passage_or_says_nothing_is_not_supported() 
         CitedSentence("The hub serves 40 sensors.", 0),
         CitedSentence("…", 1),
     ]
-    assert judge_claims(claims, [shown(HUB)], PassageAnalyses()) == [None, None, None]
+    assert judge_claims(claims, [shown(HUB)], Analyzer()) == [None, None, None]
 
 
 def test_only_the_shown_part_of_a_passage_supports() -> None:

@@ -1,49 +1,50 @@
-"""A passage is analysed once while it is cached. The judgement is the same with and without the cache."""
+"""The words that are stored with a passage say the same as the passage itself."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
-from responsa_server.search.evidence import PassageAnalyses, judge, read_question
+from responsa_server.domain.passage_words import MOST_COUNTED, WantedTerms, is_current, pack
+from responsa_server.domain.passages import FoundPassage
+from responsa_server.search.evidence import judge, made_sequences, read_question
+from responsa_server.text.lexical import Analyzer
 from tests.unit.search.test_excerpts import LEASES, found, weights_of
 
-QUESTION = "How often does a worker renew its lease?"
+
+def stored(passage: FoundPassage) -> FoundPassage:
+    """The passage as it is read if its words were stored."""
+    return replace(passage, words=pack({}, made_sequences(passage, Analyzer())).decode("latin-1"))
 
 
-def test_another_text_language_or_cut_under_the_same_id_is_read_anew() -> None:
-    analyses = PassageAnalyses()
-    one = found(LEASES)
-    others = [
-        found(LEASES.replace("sweep", "broom")),
-        found(LEASES, title="Brooms"),
-        replace(one, language="de"),
-        replace(one, pieces=one.pieces[1:]),
-    ]
-    assert all(analyses.of(other) != analyses.of(one) for other in others)
+def test_a_passage_is_judged_alike_with_and_without_its_words() -> None:
+    analyzer = Analyzer()
+    for text in ("How often does a worker renew its lease?", "Who added the sweep?", "tell me a joke"):
+        weights = weights_of(text)
+        # The terms of a synonym count only together, in any piece.
+        for alternatives in ({}, {weights.terms[0]: [["ada", "lovelac"]]} if weights.terms else {}):
+            question = read_question(text, replace(weights, alternatives=alternatives), "en", analyzer)
+            for cosine in (None, 0.8):
+                one = found(LEASES, cosine=cosine)
+                judged = judge(question, one, 0.5, analyzer)
+                assert judge(question, stored(one), 0.5, analyzer) == judged
+    assert judged
 
 
-def test_the_cache_is_limited_by_the_sizes_of_the_passages() -> None:
-    passages = [found(f"{LEASES} {number}", number=number) for number in range(20)]
-    analyses = PassageAnalyses(most_bytes=60_000)
-    first = analyses.of(passages[0])
-    for passage in passages[1:]:
-        analyses.of(passage)
-        assert analyses.of(passages[0]) is first
-    analyses.of(found("aBcdEf" * 20_000, number=20))
-    assert analyses.of(passages[0]) is first
-    assert analyses.of(passages[1]) is analyses.of(passages[1])
-    for number in range(30):
-        analyses.of(found(f"{LEASES} x{number}", number=number))
-    assert analyses.of(passages[0]) is not first
+def test_words_of_other_pieces_are_not_used() -> None:
+    one, analyzer = found(LEASES), Analyzer()
+    fewer = replace(one, pieces=one.pieces[1:])
+    question = read_question(LEASES, weights_of(LEASES), "en", analyzer)
+    assert judge(question, replace(fewer, words=stored(one).words), 0.5, analyzer) == judge(
+        question, fewer, 0.5, analyzer
+    )
 
 
-def test_a_passage_is_judged_as_if_it_had_not_been_read_before() -> None:
-    used = PassageAnalyses()
-    for question in (QUESTION, "Who added the sweep?", "tell me a joke"):
-        for cosine in (None, 0.2, 0.8):
-            one = found(LEASES, cosine=cosine)
-            fresh = PassageAnalyses()
-            weights = weights_of(question)
-            assert judge(read_question(question, weights, "en", used.analyzer), one, 0.5, used) == judge(
-                read_question(question, weights, "en", fresh.analyzer), one, 0.5, fresh
-            )
+def test_the_terms_of_many_passages_are_counted_at_once() -> None:
+    passages = [["tide", "gauge", "tide"], [], ["日本", "gauge"] * 200, ["wind"]]
+    packed = [pack(Counter(terms), [terms]) for terms in passages]
+    assert all(map(is_current, packed))
+    counts = WantedTerms(("gauge", "日本", "tide")).counts(packed)
+    assert counts == [{"tide": 2, "gauge": 1}, {}, {"日本": 200, "gauge": 200}, {}]
+    assert WantedTerms(("wind",)).counts([pack({"wind": 1000}, [()])]) == [{"wind": MOST_COUNTED}]
+    assert WantedTerms(()).counts(packed) == [{}] * 4

@@ -17,7 +17,6 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, TermStatistics, VectorKind
-from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.excerpts import SCREEN_BYTES, distinct, ranking
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score, Weights, weigh
@@ -80,7 +79,7 @@ def retrieved(question: str, passages: Sequence[FoundPassage], vector: float | N
 def kept(question: str, *passages: FoundPassage) -> Sequence[int]:
     """The numbers of the passages that are left of these."""
     retrieval = retrieved(question, passages)
-    return [one.found.passage.id.int for one in distinct(retrieval, retrieval.passages, PassageAnalyses())]
+    return [one.found.passage.id.int for one in distinct(retrieval, retrieval.passages, Analyzer())]
 
 
 def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Ranking:
@@ -89,7 +88,7 @@ def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None
         passage.passage.id: (passage.passage.source.start, passage.passage.text.encode())
         for passage in passages
     }
-    return ranking(retrieval, around, PassageAnalyses())
+    return ranking(retrieval, around, Analyzer())
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_words_that_no_passage_has_are_at_most_perhaps_an_answer() -> None:
         retrieval = Retrieval((question,), scored([found(LEASES, cosine=0.9)]), (weights,), ("en",))
         passage = retrieval.passages[0].found.passage
         around = {passage.id: (0, passage.text.encode())}
-        return ranking(retrieval, around, PassageAnalyses())
+        return ranking(retrieval, around, Analyzer())
 
     assert [excerpt.grade for excerpt in graded("asdf qwer", ["asdf", "qwer"]).excerpts] == [Grade.PERHAPS]
     assert graded("???", []) == Ranking((), (), 0.0)

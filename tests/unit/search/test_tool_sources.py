@@ -17,7 +17,6 @@ from responsa_server.domain.events import (
     ToolSource,
 )
 from responsa_server.search.answering import judge_claims
-from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score
 from responsa_server.search.tool_sources import NO_COLLECTION, read_sources, whole, with_sources
@@ -82,7 +81,7 @@ def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
     place = SourcePassage(UUID(int=7), UUID(int=8), 3, range_)
     one = source(text)
     one = FoundSource(one.origin, replace(one.source, passage=place))
-    (quote,) = judge_claims([CitedSentence("The Nile is 6,650 km long.", 1)], [whole(one)], PassageAnalyses())
+    (quote,) = judge_claims([CitedSentence("The Nile is 6,650 km long.", 1)], [whole(one)], Analyzer())
     assert quote is not None
     cited = citation_of(quote, quote.text, quote.source, ByteRange(0, 5))
     assert isinstance(cited, Citation)
@@ -100,7 +99,7 @@ def test_claims_are_held_against_the_sources_that_they_name() -> None:
         CitedSentence("The dough rests overnight.", 3),
         CitedSentence("The dough rests overnight.", 4),
     ]
-    quotes = judge_claims(claims, excerpts, PassageAnalyses())
+    quotes = judge_claims(claims, excerpts, Analyzer())
     assert [quote is not None for quote in quotes] == [True, False, False, True, False, False]
     assert exact([quote for quote in quotes if quote is not None], (RECIPE, NILE))
 

@@ -1,8 +1,8 @@
 /** The user's menu: a button with the user's name, which shows links to the user's own places and the button that signs out. */
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import { plainName } from "../common/people.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import { plainName } from "../server/people.js";
 
 export interface MenuLink {
   readonly href: string;

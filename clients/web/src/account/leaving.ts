@@ -2,15 +2,15 @@
 
 import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../common/api.js";
+import type { Api } from "../server/api.js";
 import type { Contacts } from "../documents/contacts.js";
-import { filled } from "../common/dialog.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import type { Failure } from "../common/errors.js";
-import { lacking, placed } from "../common/fields.js";
+import { filled } from "../widgets/dialog.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import type { Failure } from "../server/errors.js";
+import { lacking, placed } from "../widgets/fields.js";
 import { allCollections, type Listed } from "../documents/library.js";
-import { named, NEITHER, PERSON_NOTE, PersonField } from "../common/person.js";
-import { receiptList } from "../common/receipt.js";
+import { named, NEITHER, PERSON_NOTE, PersonField } from "../widgets/person.js";
+import { receiptList } from "../widgets/receipt.js";
 import { recently } from "./recent.js";
 
 /** The server may need this time, in milliseconds, to erase a large account. */

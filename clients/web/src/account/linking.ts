@@ -3,15 +3,15 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Identity, OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../common/api.js";
-import { confirmed } from "../common/dialog.js";
-import { button, element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf, withWait } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
-import { Listing } from "../common/listing.js";
+import type { Api } from "../server/api.js";
+import { confirmed } from "../widgets/dialog.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf, withWait } from "../server/errors.js";
+import { momentOf } from "../text/facts.js";
+import { Listing } from "../widgets/listing.js";
 import { recently, signedInAgain } from "./recent.js";
 import { beginWith, comesToLink, confirmLink, goesToLink } from "./session.js";
-import { noted, type Part } from "../common/tabbed.js";
+import { noted, type Part } from "../widgets/tabbed.js";
 
 /** The parts of the address that tell the page which provider the browser comes back from, and, from the server, what the user's session must confirm. */
 const LINKED = "linked";

@@ -2,9 +2,9 @@
 
 import { timestampFromDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import { filled } from "../common/dialog.js";
-import type { Failure } from "../common/errors.js";
-import { choiceEntry, placed, textEntry } from "../common/fields.js";
+import { filled } from "../widgets/dialog.js";
+import type { Failure } from "../server/errors.js";
+import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
 import { uuid } from "../text/bytes.js";
 import { showSecret } from "./secret.js";
 

@@ -1,11 +1,11 @@
 /** Acts that need a recent sign-in: lets the user sign in again, and repeats the act. */
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../common/api.js";
-import { filled } from "../common/dialog.js";
-import { button, element, replace, WRITTEN } from "../common/dom.js";
-import { CUT, failureOf, withWait, type Failure } from "../common/errors.js";
-import { passwordEntry, placed } from "../common/fields.js";
+import type { Api } from "../server/api.js";
+import { filled } from "../widgets/dialog.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { CUT, failureOf, withWait, type Failure } from "../server/errors.js";
+import { passwordEntry, placed } from "../widgets/fields.js";
 import { begin, beginWith } from "./session.js";
 
 /** Perform an act. If the server asks for a recent sign-in, the user signs in again first, and the act is performed again. Raises the act's error if the user cancels. */

@@ -1,8 +1,8 @@
 /** Shows a secret that the server sends only once, such as the code of an invitation or the secret of an API key. */
 
 import { copyButton } from "../chat/copy.js";
-import { shown } from "../common/dialog.js";
-import { element } from "../common/dom.js";
+import { shown } from "../widgets/dialog.js";
+import { element } from "../widgets/dom.js";
 
 export interface ShownSecret {
   readonly title: string;

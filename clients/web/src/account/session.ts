@@ -1,8 +1,8 @@
 /** Begins and ends the browser's session. Its credential is a cookie that scripts cannot read. */
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import { USER, type Api } from "../common/api.js";
-import { CUT, failureOf, failureOfJson, keptOut, signedOut, type Failure } from "../common/errors.js";
+import { USER, type Api } from "../server/api.js";
+import { CUT, failureOf, failureOfJson, keptOut, signedOut, type Failure } from "../server/errors.js";
 
 /** A secret that links to the page carry in the fragment, which browsers do not send: a sign-in code, the code of an invitation, a code that resets a password, or a code that confirms an e-mail address. */
 export type SecretKind = "code" | "invitation" | "reset" | "confirm";

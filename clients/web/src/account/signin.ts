@@ -1,12 +1,12 @@
 /** The view of a visitor who is not signed in: sign in, register, confirm an e-mail address, or ask for a reset code and set a new password with it. */
 
 import { Registration, type OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
-import type { Api } from "../common/api.js";
-import { confirmed } from "../common/dialog.js";
-import { button, element, replace } from "../common/dom.js";
-import { CUT, failureOf, withWait, type Failure } from "../common/errors.js";
-import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "../common/fields.js";
-import { callName } from "../common/people.js";
+import type { Api } from "../server/api.js";
+import { confirmed } from "../widgets/dialog.js";
+import { button, element, replace } from "../widgets/dom.js";
+import { CUT, failureOf, withWait, type Failure } from "../server/errors.js";
+import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "../widgets/fields.js";
+import { callName } from "../server/people.js";
 import { askForReset, begin, beginWith, confirmEmail, goes, me, ofOther, onLoopback, type Secret } from "./session.js";
 
 type Mode = "signIn" | "register" | "confirm" | "forgot" | "reset";

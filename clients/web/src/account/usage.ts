@@ -2,11 +2,11 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { PeriodUsage, QuotaUsage, StorageUsage } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
-import type { Api } from "../common/api.js";
-import { element, replace } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { count, momentOf, money, sizeOf } from "../common/facts.js";
-import type { Part } from "../common/tabbed.js";
+import type { Api } from "../server/api.js";
+import { element, replace } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { count, momentOf, money, sizeOf } from "../text/facts.js";
+import type { Part } from "../widgets/tabbed.js";
 
 export interface UsageRow {
   readonly label: string;

@@ -1,11 +1,11 @@
 /** The administration of the tenant, for its administrators. */
 
-import type { Api } from "../common/api.js";
+import type { Api } from "../server/api.js";
 import { TenantKeysView } from "../account/keys.js";
-import { People } from "../common/people.js";
-import { element } from "../common/dom.js";
-import { lazily, TabbedView, type PartRow } from "../common/tabbed.js";
-import { viewFragment } from "../common/views.js";
+import { People } from "../server/people.js";
+import { element } from "../widgets/dom.js";
+import { lazily, TabbedView, type PartRow } from "../widgets/tabbed.js";
+import { viewFragment } from "../widgets/views.js";
 import type { UsersHooks } from "./useracts.js";
 
 /** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the tenants. */

@@ -3,10 +3,10 @@
 import { Health, type PartStatus } from "@responsa/contract/responsa/admin/v1/system_status_pb.js";
 import type { AgentReload } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import { labelOf } from "../chat/agents.js";
-import type { Api } from "../common/api.js";
-import { button, element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { count } from "../common/facts.js";
+import type { Api } from "../server/api.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { count } from "../text/facts.js";
 
 const PART = "agents";
 const NAMES: Readonly<Record<string, string>> = { postgresql: "Database", redis: "Redis", embedding: "Embedding model", jobs: "Jobs", models: "Language models", tools: "Tools" };

@@ -1,8 +1,8 @@
 /** A field for a limit of one user: an amount, the value of the user's role, or no limit. */
 
 import { sameRule, type Rule, type Unit } from "./amounts.js";
-import { element } from "../common/dom.js";
-import { Entry } from "../common/fields.js";
+import { element } from "../widgets/dom.js";
+import { Entry } from "../widgets/fields.js";
 
 const KINDS = [
   ["role", "The role’s limit"],

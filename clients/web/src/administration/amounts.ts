@@ -1,6 +1,6 @@
 /** Amounts of limits, as people read and write them: numbers, money and sizes. Nothing here touches the page. */
 
-import { money } from "../common/facts.js";
+import { money } from "../text/facts.js";
 
 /** A kind of amount. The server counts in whole units: tokens, millionths of a US dollar, bytes. */
 export interface Unit {

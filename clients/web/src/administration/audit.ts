@@ -2,16 +2,16 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { AuditEvent } from "@responsa/contract/responsa/admin/v1/audit_event_pb.js";
-import type { Api } from "../common/api.js";
-import { element, WRITTEN } from "../common/dom.js";
-import { momentOf } from "../common/facts.js";
-import { choiceEntry, Entry } from "../common/fields.js";
-import { Listing } from "../common/listing.js";
-import type { People } from "../common/people.js";
+import type { Api } from "../server/api.js";
+import { element, WRITTEN } from "../widgets/dom.js";
+import { momentOf } from "../text/facts.js";
+import { choiceEntry, Entry } from "../widgets/fields.js";
+import { Listing } from "../widgets/listing.js";
+import type { People } from "../server/people.js";
 import { CollectionNames } from "./collectionnames.js";
 import { PersonSearch } from "./personsearch.js";
 import { ACTIONS, eventsFilter, sentenceOf, subjectOf } from "./sentences.js";
-import { noted, type Part } from "../common/tabbed.js";
+import { noted, type Part } from "../widgets/tabbed.js";
 
 const PAGE = 50;
 const LOCAL = "local";

@@ -1,7 +1,7 @@
 /** The texts that stand for collections in the audit log. */
 
-import type { Api } from "../common/api.js";
-import { failureOf } from "../common/errors.js";
+import type { Api } from "../server/api.js";
+import { failureOf } from "../server/errors.js";
 import { collectionId } from "../documents/library.js";
 import { nameWithin } from "../text/names.js";
 

@@ -3,14 +3,14 @@
 import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { recently } from "../account/recent.js";
-import type { Api } from "../common/api.js";
-import { filled, shown } from "../common/dialog.js";
-import { element, replace, WRITTEN } from "../common/dom.js";
-import type { Failure } from "../common/errors.js";
-import { choiceEntry, placed, textEntry } from "../common/fields.js";
-import { callName, plainName } from "../common/people.js";
-import { PersonField, usersWith } from "../common/person.js";
-import { receiptList } from "../common/receipt.js";
+import type { Api } from "../server/api.js";
+import { filled, shown } from "../widgets/dialog.js";
+import { element, replace, WRITTEN } from "../widgets/dom.js";
+import type { Failure } from "../server/errors.js";
+import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
+import { callName, plainName } from "../server/people.js";
+import { PersonField, usersWith } from "../widgets/person.js";
+import { receiptList } from "../widgets/receipt.js";
 import { allCollections } from "../documents/library.js";
 import { cleanName } from "../text/names.js";
 

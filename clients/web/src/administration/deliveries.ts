@@ -3,12 +3,12 @@
 import { toJson } from "@bufbuild/protobuf";
 import { timestampDate, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { DeliveryState, type Delivery } from "@responsa/contract/responsa/admin/v1/delivery_pb.js";
-import type { Api } from "../common/api.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { count, momentOf } from "../common/facts.js";
-import { Listing } from "../common/listing.js";
-import { PATIENCE } from "../common/patience.js";
+import type { Api } from "../server/api.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { count, momentOf } from "../text/facts.js";
+import { Listing } from "../widgets/listing.js";
+import { PATIENCE } from "../server/patience.js";
 
 const PAGE = 20;
 /** The number of looks at a notification that was sent again. */

@@ -3,16 +3,16 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceGrant } from "@responsa/contract/responsa/admin/v1/service_grant_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../common/api.js";
-import { confirmed, filled } from "../common/dialog.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import { failureOf, type Failure } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
-import { choiceEntry, placed } from "../common/fields.js";
-import { quoted } from "../common/filters.js";
-import { Listing } from "../common/listing.js";
-import { callName, type People } from "../common/people.js";
-import { PersonField, usersWith } from "../common/person.js";
+import type { Api } from "../server/api.js";
+import { confirmed, filled } from "../widgets/dialog.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import { failureOf, type Failure } from "../server/errors.js";
+import { momentOf } from "../text/facts.js";
+import { choiceEntry, placed } from "../widgets/fields.js";
+import { quoted } from "../server/filters.js";
+import { Listing } from "../widgets/listing.js";
+import { callName, type People } from "../server/people.js";
+import { PersonField, usersWith } from "../widgets/person.js";
 
 const PAGE = 50;
 const ALL = "All users with the role User";

@@ -2,13 +2,13 @@
 
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Invitation } from "@responsa/contract/responsa/auth/v1/invitation_pb.js";
-import type { Api } from "../common/api.js";
-import { confirmed } from "../common/dialog.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
-import { Listing } from "../common/listing.js";
-import { roleLabel, type People } from "../common/people.js";
+import type { Api } from "../server/api.js";
+import { confirmed } from "../widgets/dialog.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { momentOf } from "../text/facts.js";
+import { Listing } from "../widgets/listing.js";
+import { roleLabel, type People } from "../server/people.js";
 
 const PAGE = 50;
 

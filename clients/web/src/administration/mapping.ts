@@ -1,8 +1,8 @@
 /** Finds the lines to which mistakes of a mapping belong, and puts runs of sources into words. Nothing here touches the page. */
 
 import { SyncStage, type SyncMetadata, type SyncResult } from "@responsa/contract/responsa/admin/v1/source_pb.js";
-import type { Failure } from "../common/errors.js";
-import { count } from "../common/facts.js";
+import type { Failure } from "../server/errors.js";
+import { count } from "../text/facts.js";
 
 /** A mistake in a mapping. `line`: counted from 1; undefined if the mistake belongs to no line. */
 export interface Mistake {

@@ -1,6 +1,6 @@
 /** A field for a mapping, with the numbers of its lines and the mistakes that the server finds. */
 
-import { button, element, replace, WRITTEN } from "../common/dom.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { placesOf, type Mistake } from "./mapping.js";
 
 export class MappingEditor {

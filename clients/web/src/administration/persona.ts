@@ -2,7 +2,7 @@
 
 import type { Teacher } from "@responsa/contract/responsa/admin/v1/teacher_pb.js";
 import { byteLength } from "../text/bytes.js";
-import { linesOf, valuesOf } from "../common/values.js";
+import { linesOf, valuesOf } from "../text/values.js";
 
 export const NAME_BYTES = 200;
 export const PERSONA_BYTES = 8_192;

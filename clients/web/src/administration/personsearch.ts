@@ -1,7 +1,7 @@
 /** A field that finds users by name or e-mail address, for the filter of a list. A link can name the user. */
 
-import { textEntry, type Entry } from "../common/fields.js";
-import type { People } from "../common/people.js";
+import { textEntry, type Entry } from "../widgets/fields.js";
+import type { People } from "../server/people.js";
 
 export class PersonSearch {
   readonly entry: Entry<HTMLInputElement>;

@@ -5,7 +5,7 @@ import { AdminService } from "@responsa/contract/responsa/admin/v1/admin_service
 import type { AuditEvent } from "@responsa/contract/responsa/admin/v1/audit_event_pb.js";
 import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import { audit_action } from "@responsa/contract/responsa/type/v1/method_pb.js";
-import { oneOf } from "../common/people.js";
+import { oneOf } from "../server/people.js";
 import { SHARED_ROLES } from "../documents/access.js";
 
 /** The verbs of an act: what the actor did, and what the actor tried. “{}” stands for the resource, “{of}” for “of” and the user whom the act was about, unless a service acted for this user, whom the sentence then names already. */

@@ -2,12 +2,12 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { PreviewedRow, Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
-import { confirmed } from "../common/dialog.js";
-import { button, element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
-import { placed, textEntry } from "../common/fields.js";
-import { linesOf } from "../common/values.js";
+import { confirmed } from "../widgets/dialog.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { momentOf } from "../text/facts.js";
+import { placed, textEntry } from "../widgets/fields.js";
+import { linesOf } from "../text/values.js";
 import { EXAMPLE, mistakesOf } from "./mapping.js";
 import { MappingEditor } from "./mappingeditor.js";
 import { SourceRuns } from "./sourceruns.js";

@@ -3,12 +3,12 @@
 import { anyUnpack, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
 import { SyncMetadataSchema, SyncResultSchema, type FailedRow, type Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
-import { confirmed } from "../common/dialog.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import { failureOf, failureOfStatus } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
-import { textEntry } from "../common/fields.js";
-import { Listing } from "../common/listing.js";
+import { confirmed } from "../widgets/dialog.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import { failureOf, failureOfStatus } from "../server/errors.js";
+import { momentOf } from "../text/facts.js";
+import { textEntry } from "../widgets/fields.js";
+import { Listing } from "../widgets/listing.js";
 import { ended } from "../documents/operations.js";
 import { progressText, resultText } from "./mapping.js";
 import type { SourcesApi } from "./sources.js";

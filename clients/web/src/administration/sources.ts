@@ -2,12 +2,12 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
-import type { Api } from "../common/api.js";
-import { element, WRITTEN } from "../common/dom.js";
-import { momentOf } from "../common/facts.js";
-import { Listing } from "../common/listing.js";
-import type { Part } from "../common/tabbed.js";
-import { viewFragment } from "../common/views.js";
+import type { Api } from "../server/api.js";
+import { element, WRITTEN } from "../widgets/dom.js";
+import { momentOf } from "../text/facts.js";
+import { Listing } from "../widgets/listing.js";
+import type { Part } from "../widgets/tabbed.js";
+import { viewFragment } from "../widgets/views.js";
 import { DeliveriesPart } from "./deliveries.js";
 import { SourcePage, sourceId } from "./sourcepage.js";
 

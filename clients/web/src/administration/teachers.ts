@@ -2,13 +2,13 @@
 
 import type { Teacher } from "@responsa/contract/responsa/admin/v1/teacher_pb.js";
 import { AgentsPart } from "./agentspart.js";
-import type { Api } from "../common/api.js";
+import type { Api } from "../server/api.js";
 import { uuid, wellFormed } from "../text/bytes.js";
-import { confirmed, filled } from "../common/dialog.js";
-import { button, element, field, replace, WRITTEN } from "../common/dom.js";
-import { failureOf, type Failure } from "../common/errors.js";
+import { confirmed, filled } from "../widgets/dialog.js";
+import { button, element, field, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf, type Failure } from "../server/errors.js";
 import { changedPaths, draftOf, NAME_BYTES, PERSONA_BYTES, textProblem, type Draft } from "./persona.js";
-import { valuesOf, valuesProblem } from "../common/values.js";
+import { valuesOf, valuesProblem } from "../text/values.js";
 import { nameWithin } from "../text/names.js";
 
 const PAGE = 50;

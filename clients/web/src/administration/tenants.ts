@@ -2,18 +2,18 @@
 
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { TenantState, type Tenant } from "@responsa/contract/responsa/admin/v1/tenant_pb.js";
-import type { Api } from "../common/api.js";
-import { confirmed, filled } from "../common/dialog.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import { failureOf, type Failure } from "../common/errors.js";
-import { count, momentOf } from "../common/facts.js";
-import { choiceEntry, placed, textEntry } from "../common/fields.js";
-import { quoted } from "../common/filters.js";
-import { Listing } from "../common/listing.js";
-import type { Administrator } from "../common/people.js";
+import type { Api } from "../server/api.js";
+import { confirmed, filled } from "../widgets/dialog.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import { failureOf, type Failure } from "../server/errors.js";
+import { count, momentOf } from "../text/facts.js";
+import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
+import { quoted } from "../server/filters.js";
+import { Listing } from "../widgets/listing.js";
+import type { Administrator } from "../server/people.js";
 import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
-import { noted, type Part } from "../common/tabbed.js";
+import { noted, type Part } from "../widgets/tabbed.js";
 import { codeLink, EMAIL, until } from "./useracts.js";
 import { cleanName } from "../text/names.js";
 

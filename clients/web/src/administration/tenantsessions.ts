@@ -2,15 +2,15 @@
 
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Session } from "@responsa/contract/responsa/auth/v1/session_pb.js";
-import type { Api } from "../common/api.js";
-import { confirmed } from "../common/dialog.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { count, momentOf } from "../common/facts.js";
-import { Listing } from "../common/listing.js";
-import { oneOf, type Administrator, type People } from "../common/people.js";
+import type { Api } from "../server/api.js";
+import { confirmed } from "../widgets/dialog.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { count, momentOf } from "../text/facts.js";
+import { Listing } from "../widgets/listing.js";
+import { oneOf, type Administrator, type People } from "../server/people.js";
 import { PersonSearch } from "./personsearch.js";
-import { noted, type Part } from "../common/tabbed.js";
+import { noted, type Part } from "../widgets/tabbed.js";
 import { deviceOf } from "../account/useragent.js";
 
 const PAGE = 50;

@@ -2,17 +2,17 @@
 
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../common/api.js";
-import { confirmed, filled } from "../common/dialog.js";
-import { button, element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf, type Failure } from "../common/errors.js";
-import { count, momentOf } from "../common/facts.js";
-import { choiceEntry, placed, textEntry, type Entry } from "../common/fields.js";
-import { callName, mayChange, roleLabel, roleName, roleOf, ROLES, type Administrator, type People } from "../common/people.js";
+import type { Api } from "../server/api.js";
+import { confirmed, filled } from "../widgets/dialog.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf, type Failure } from "../server/errors.js";
+import { count, momentOf } from "../text/facts.js";
+import { choiceEntry, placed, textEntry, type Entry } from "../widgets/fields.js";
+import { callName, mayChange, roleLabel, roleName, roleOf, ROLES, type Administrator, type People } from "../server/people.js";
 import { newKey } from "../account/newkey.js";
 import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
-import { viewFragment } from "../common/views.js";
+import { viewFragment } from "../widgets/views.js";
 import { nameWithin } from "../text/names.js";
 
 // A control of the type "email" would check the address itself, and change addresses in other scripts.

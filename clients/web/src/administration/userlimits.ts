@@ -3,11 +3,11 @@
 import type { Limits, UserLimits } from "@responsa/contract/responsa/admin/v1/user_limits_pb.js";
 import { AmountEntry } from "./amountentry.js";
 import { BYTES, NUMBER, ROLE, type Rule, type Unit } from "./amounts.js";
-import type { Api } from "../common/api.js";
-import { filled } from "../common/dialog.js";
-import { element } from "../common/dom.js";
-import type { Failure } from "../common/errors.js";
-import { placed } from "../common/fields.js";
+import type { Api } from "../server/api.js";
+import { filled } from "../widgets/dialog.js";
+import { element } from "../widgets/dom.js";
+import type { Failure } from "../server/errors.js";
+import { placed } from "../widgets/fields.js";
 
 type Field = Exclude<keyof Limits, "$typeName" | "$unknown">;
 

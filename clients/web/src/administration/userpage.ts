@@ -2,18 +2,18 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../common/api.js";
+import type { Api } from "../server/api.js";
 import { deleteUser } from "./deletion.js";
-import { button, element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { momentOf } from "../text/facts.js";
 import { GrantsPart } from "./grants.js";
 import { RecordPart } from "../documents/record.js";
-import { callName, plainName, roleLabel, type People } from "../common/people.js";
+import { callName, plainName, roleLabel, type People } from "../server/people.js";
 import { lasting, lastSignIn, UserActs, type UsersHooks } from "./useracts.js";
 import { editLimits, limitsTable } from "./userlimits.js";
 import { editQuota, usageTable } from "./userquota.js";
-import { viewFragment } from "../common/views.js";
+import { viewFragment } from "../widgets/views.js";
 
 export class UserPage {
   readonly root: HTMLElement;

@@ -5,12 +5,12 @@ import type { QuotaLimit, UserQuota } from "@responsa/contract/responsa/admin/v1
 import type { PeriodUsage, QuotaUsage } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
 import { AmountEntry } from "./amountentry.js";
 import { MONEY, NUMBER, ROLE, type Rule, type Unit } from "./amounts.js";
-import type { Api } from "../common/api.js";
-import { filled } from "../common/dialog.js";
-import { element } from "../common/dom.js";
-import type { Failure } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
-import { placed } from "../common/fields.js";
+import type { Api } from "../server/api.js";
+import { filled } from "../widgets/dialog.js";
+import { element } from "../widgets/dom.js";
+import type { Failure } from "../server/errors.js";
+import { momentOf } from "../text/facts.js";
+import { placed } from "../widgets/fields.js";
 
 type Field = "tokensPerDay" | "tokensPerMonth" | "costUsdMicrosPerDay" | "costUsdMicrosPerMonth";
 

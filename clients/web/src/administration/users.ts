@@ -2,22 +2,22 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../common/api.js";
+import type { Api } from "../server/api.js";
 import { uuid } from "../text/bytes.js";
-import { filled } from "../common/dialog.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import type { Failure } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
-import { choiceEntry, placed, textEntry } from "../common/fields.js";
-import { Listing } from "../common/listing.js";
-import { peopleFilter, plainName, roleOf, ROLES, type People } from "../common/people.js";
+import { filled } from "../widgets/dialog.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import type { Failure } from "../server/errors.js";
+import { momentOf } from "../text/facts.js";
+import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
+import { Listing } from "../widgets/listing.js";
+import { peopleFilter, plainName, roleOf, ROLES, type People } from "../server/people.js";
 import { Invitations } from "./invitations.js";
 import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
-import { noted, type Part } from "../common/tabbed.js";
+import { noted, type Part } from "../widgets/tabbed.js";
 import { codeLink, EMAIL, lastSignIn, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
 import { UserPage } from "./userpage.js";
-import { viewFragment, type ViewPlace } from "../common/views.js";
+import { viewFragment, type ViewPlace } from "../widgets/views.js";
 
 const PAGE = 50;
 /** For how long an invitation is valid, in seconds. */

@@ -4,9 +4,9 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { rememberTool, titleOf } from "./fetched.js";
-import type { Api } from "../common/api.js";
-import type { Failure } from "../common/errors.js";
-import { allItems } from "../common/pages.js";
+import type { Api } from "../server/api.js";
+import type { Failure } from "../server/errors.js";
+import { allItems } from "../server/pages.js";
 import { isParameters } from "./schema.js";
 
 const KEY = "responsa.agent";

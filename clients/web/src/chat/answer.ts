@@ -3,14 +3,14 @@
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { copyButton, withSources } from "./copy.js";
-import { button, element, WRITTEN } from "../common/dom.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
 import { refusalWords, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
 import { datedOf, parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
 import { closestView, type CardHooks } from "./passages.js";
 import { closestCards, otherCards } from "./suggestions.js";
-import { tipped } from "../common/tip.js";
+import { tipped } from "../widgets/tip.js";
 import { cleanName } from "../text/names.js";
 
 /** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */

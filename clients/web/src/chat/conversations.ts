@@ -1,10 +1,10 @@
 /** The list of conversations, the most recently changed first. */
 
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
-import type { Api } from "../common/api.js";
-import { button, element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { mayPass } from "../common/patience.js";
+import type { Api } from "../server/api.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { mayPass } from "../server/patience.js";
 import { cleanName } from "../text/names.js";
 
 const PAGE = 50;

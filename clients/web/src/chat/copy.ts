@@ -1,7 +1,7 @@
 /** Copies texts, and writes an answer as Markdown. */
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
-import { button, element } from "../common/dom.js";
+import { button, element } from "../widgets/dom.js";
 import { cleanName } from "../text/names.js";
 import type { Part } from "./parts.js";
 

@@ -1,10 +1,10 @@
 /** The buttons below an answer with which the user says whether it helped, and comments on it. */
 
 import { Rating, type Feedback } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
-import type { Api } from "../common/api.js";
-import { filled } from "../common/dialog.js";
-import { button, element, field, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
+import type { Api } from "../server/api.js";
+import { filled } from "../widgets/dialog.js";
+import { button, element, field, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
 import { byteLength, wellFormed } from "../text/bytes.js";
 
 const COMMENT_BYTES = 2_048;

@@ -3,7 +3,7 @@
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { ToolOutcome, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { count, momentOf } from "../common/facts.js";
+import { count, momentOf } from "../text/facts.js";
 import { duration } from "./steps.js";
 
 /** The id of a tool, `tools/{id}`. */

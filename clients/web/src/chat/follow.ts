@@ -4,9 +4,9 @@
  */
 
 import type { Turn, TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { CUT, failureOf, type Failure } from "../common/errors.js";
+import { CUT, failureOf, type Failure } from "../server/errors.js";
 import { BrokenAnswer, ChainBroken, type Frame, type FrameReader } from "./frames.js";
-import { mayPass, OFFLINE_PAUSE, PATIENCE, rest, type Patience } from "../common/patience.js";
+import { mayPass, OFFLINE_PAUSE, PATIENCE, rest, type Patience } from "../server/patience.js";
 
 export interface Calls {
   /** Ask the question; each call sends the same request. Unused if the turn's name is known. */

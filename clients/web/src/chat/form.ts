@@ -1,7 +1,7 @@
 /** The form for an agent's parameters. Its controls belong to the question's own form, so that the browser checks them before anything is sent. */
 
 import type { JsonObject } from "@bufbuild/protobuf";
-import { element, WRITTEN } from "../common/dom.js";
+import { element, WRITTEN } from "../widgets/dom.js";
 import { problemOf, rawOf, valueOf, type Field, type Raw } from "./schema.js";
 
 type Control = HTMLInputElement | HTMLSelectElement;

@@ -1,9 +1,9 @@
 /** The header of the shown conversation: its title, and the buttons that rename or delete it. */
 
-import type { Api } from "../common/api.js";
-import { confirmed, prompted } from "../common/dialog.js";
-import { button, element, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
+import type { Api } from "../server/api.js";
+import { confirmed, prompted } from "../widgets/dialog.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
 import { cleanName } from "../text/names.js";
 
 export interface HeadHooks {

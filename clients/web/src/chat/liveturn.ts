@@ -3,13 +3,13 @@
 import { OnBusy } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { CardHooks } from "./passages.js";
-import { NO_LIMIT, type Api } from "../common/api.js";
-import { failureOf, signedOut, type Failure } from "../common/errors.js";
+import { NO_LIMIT, type Api } from "../server/api.js";
+import { failureOf, signedOut, type Failure } from "../server/errors.js";
 import { FeedbackView } from "./feedback.js";
 import { follow, Refused, type Calls } from "./follow.js";
 import { BrokenAnswer, FrameReader } from "./frames.js";
 import { Pace } from "../text/pace.js";
-import { PATIENCE, persist, type Patience } from "../common/patience.js";
+import { PATIENCE, persist, type Patience } from "../server/patience.js";
 import type { Pending, PendingQuestions } from "./pending.js";
 import type { SharedStreams } from "./streams.js";
 import { TurnView } from "./turnview.js";

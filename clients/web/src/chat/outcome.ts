@@ -16,7 +16,7 @@ import {
   type Usage,
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
-import { count, money } from "../common/facts.js";
+import { count, money } from "../text/facts.js";
 import { collectionId } from "../documents/library.js";
 import { whyPassages } from "./excerpts.js";
 import { titleOf } from "./fetched.js";

@@ -2,9 +2,9 @@
 
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import { agentOf, allAgents, labelOf, violationsOf, type AgentChoice, type Choice } from "./agents.js";
-import type { Api } from "../common/api.js";
-import { element, field, replace, WRITTEN } from "../common/dom.js";
-import type { Failure } from "../common/errors.js";
+import type { Api } from "../server/api.js";
+import { element, field, replace, WRITTEN } from "../widgets/dom.js";
+import type { Failure } from "../server/errors.js";
 import { ParametersForm } from "./form.js";
 import { fieldsOf, type Field } from "./schema.js";
 import { cleanLabel } from "../text/names.js";

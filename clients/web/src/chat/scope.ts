@@ -1,8 +1,8 @@
 /** The choice of the collections that a question searches. */
 
-import type { Api } from "../common/api.js";
-import { element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
+import type { Api } from "../server/api.js";
+import { element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
 import type { Me } from "../documents/access.js";
 import { collectionId, readableCollections, unavailable, type Named } from "../documents/library.js";
 

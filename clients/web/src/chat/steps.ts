@@ -1,6 +1,6 @@
 /** The steps of an answer, listed below a line that sums them up. */
 
-import { element } from "../common/dom.js";
+import { element } from "../widgets/dom.js";
 
 /** The view is one line high from the beginning. */
 export class StepsView {

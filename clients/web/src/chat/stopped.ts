@@ -1,7 +1,7 @@
 /** Shows a turn that was cancelled earlier, with the text that its log still has. */
 
 import type { Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { NO_LIMIT, type Api } from "../common/api.js";
+import { NO_LIMIT, type Api } from "../server/api.js";
 import { follow } from "./follow.js";
 import { FrameReader } from "./frames.js";
 import type { LiveHooks } from "./liveturn.js";

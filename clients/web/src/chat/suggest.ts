@@ -2,7 +2,7 @@
 
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
-import type { Api } from "../common/api.js";
+import type { Api } from "../server/api.js";
 import { reads, type Me } from "../documents/access.js";
 import { Markdown, withoutFrontMatter } from "../text/markdown.js";
 import { textOf } from "../text/view.js";

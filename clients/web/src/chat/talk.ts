@@ -3,7 +3,7 @@
 import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
 import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
 import { passagesView, type CardHooks } from "./passages.js";
-import { element, replace } from "../common/dom.js";
+import { element, replace } from "../widgets/dom.js";
 import type { Outcome } from "./outcome.js";
 import { questionRow, type TurnView } from "./turnview.js";
 

@@ -1,7 +1,7 @@
 /** Shows one call of a tool in the list of steps: the tool, its arguments, how the call ended, and the sources that it returned. */
 
 import type { TurnToolCall, TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { element, WRITTEN } from "../common/dom.js";
+import { element, WRITTEN } from "../widgets/dom.js";
 import { endOf, fetched, hostOf, linkOf, rememberTool, titleOf } from "./fetched.js";
 
 /** The number of characters after which a result is cut. */

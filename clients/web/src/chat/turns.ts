@@ -2,7 +2,7 @@
 
 import { timestampFromMs, timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import type { Api } from "../common/api.js";
+import type { Api } from "../server/api.js";
 
 /** The newest turns of a conversation, at most `most`, by name, newest first. If `until` is given, later turns are left out. */
 export async function turnsOf(

@@ -1,9 +1,9 @@
 /** The people with whom the user shares: finds them as far as the user may see them. Administrators see all users of the tenant; other users see those whom they have named. */
 
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../common/api.js";
-import { callName, People } from "../common/people.js";
-import { usersWith, type Contact } from "../common/person.js";
+import type { Api } from "../server/api.js";
+import { callName, People } from "../server/people.js";
+import { usersWith, type Contact } from "../widgets/person.js";
 import { nameWithin } from "../text/names.js";
 
 export class Contacts {

@@ -1,9 +1,9 @@
 /** The pages of a PDF, drawn by the server as images. The browser never opens the PDF itself. */
 
 import type { PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
-import type { Api } from "../common/api.js";
-import { button, element, focused } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
+import type { Api } from "../server/api.js";
+import { button, element, focused } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
 import { cleanName } from "../text/names.js";
 
 /** The widest image that the server draws, in pixels. */

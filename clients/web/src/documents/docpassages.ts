@@ -1,11 +1,11 @@
 /** Finds passages within one document. */
 
 import type { Document, Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
-import type { Api } from "../common/api.js";
-import { button, element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { count } from "../common/facts.js";
-import { quoted } from "../common/filters.js";
+import type { Api } from "../server/api.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { count } from "../text/facts.js";
+import { quoted } from "../server/filters.js";
 import { withoutFrontMatter } from "../text/markdown.js";
 import { plainText } from "../text/prose.js";
 

@@ -1,13 +1,13 @@
 /** The text of a document: its canonical text with the cited passage marked. A document in Markdown is shown rendered. */
 
 import type { Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
-import { NO_LIMIT, type Api } from "../common/api.js";
+import { NO_LIMIT, type Api } from "../server/api.js";
 import { codeButton } from "../chat/answer.js";
 import { byteLength, unitsAt } from "../text/bytes.js";
 import { CanonicalText } from "./canonical.js";
 import { clean } from "../text/clean.js";
-import { button, element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
 import { firstEnd, lastStart } from "../text/excerpt.js";
 import { fragmentOfKeys, keysOf } from "./place.js";
 import { Markdown, unrendered, type Place } from "../text/markdown.js";

@@ -8,20 +8,20 @@ import type { CitationCheck } from "@responsa/contract/responsa/chat/v1/chat_ser
 import { CitationVerdict, type Citation, type PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { DocumentState, type Document, type Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { manages, type Me } from "./access.js";
-import type { Api } from "../common/api.js";
+import type { Api } from "../server/api.js";
 import { DetailsView } from "./docdetails.js";
 import { PagesView } from "./docpages.js";
 import { PassagesView } from "./docpassages.js";
 import { TextView, type Range } from "./doctext.js";
 import { VersionsView } from "./docversions.js";
-import { button, element, focused, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
+import { button, element, focused, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
 import { fetchedBy, linkOf } from "../chat/fetched.js";
-import { quoted } from "../common/filters.js";
-import { PATIENCE, persist } from "../common/patience.js";
+import { quoted } from "../server/filters.js";
+import { PATIENCE, persist } from "../server/patience.js";
 import { documentOf, fragmentOf, type DocumentPlace, type KeyPlace, type TabId } from "./place.js";
 import { keepInSight } from "../text/sight.js";
-import { TabList } from "../common/tablist.js";
+import { TabList } from "../widgets/tablist.js";
 import { cleanName } from "../text/names.js";
 
 const MARKDOWN = "text/markdown";

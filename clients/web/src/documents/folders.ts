@@ -1,7 +1,7 @@
 /** Finds the files of folders and archives that the user picks or drops. Every file is accounted for: it is sent, skipped by a named rule, or cannot be read. */
 
 import { ArchiveRefused, isArchive, members, type Member, type Packed } from "./archives.js";
-import { sizeOf } from "../common/facts.js";
+import { sizeOf } from "../text/facts.js";
 import { MOST_BYTES } from "./send.js";
 
 /** A file to send. */

@@ -3,14 +3,14 @@
 import { anyUnpack, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
 import { GenerationState, ReindexMetadataSchema, type Generation } from "@responsa/contract/responsa/knowledge/v1/generation_pb.js";
-import type { Api } from "../common/api.js";
-import { confirmed } from "../common/dialog.js";
-import { arrange, button, element, field, focused } from "../common/dom.js";
-import { failureOf, failureOfStatus } from "../common/errors.js";
-import { momentOf } from "../common/facts.js";
+import type { Api } from "../server/api.js";
+import { confirmed } from "../widgets/dialog.js";
+import { arrange, button, element, field, focused } from "../widgets/dom.js";
+import { failureOf, failureOfStatus } from "../server/errors.js";
+import { momentOf } from "../text/facts.js";
 import type { Named } from "./library.js";
 import { ended } from "./operations.js";
-import { PATIENCE, persist } from "../common/patience.js";
+import { PATIENCE, persist } from "../server/patience.js";
 
 const LOOK_AGAIN = 2_000; // milliseconds between checks while the server builds a generation
 

@@ -1,7 +1,7 @@
 /** Labels of documents, written as lines. Nothing here touches the page. */
 
 import { byteLength } from "../text/bytes.js";
-import { byName, fits, nameLine, pairsOf, stringOf } from "../common/values.js";
+import { byName, fits, nameLine, pairsOf, stringOf } from "../text/values.js";
 
 const MOST = 32;
 const KEY_BYTES = 63;

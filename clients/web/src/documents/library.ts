@@ -3,8 +3,8 @@
 import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
 import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
-import type { Api } from "../common/api.js";
-import { allItems } from "../common/pages.js";
+import type { Api } from "../server/api.js";
+import { allItems } from "../server/pages.js";
 import { reads, type Me } from "./access.js";
 import { cleanName, nameWithin } from "../text/names.js";
 

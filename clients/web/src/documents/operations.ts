@@ -1,9 +1,9 @@
 /** Follows operations of the server until they end. */
 
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
-import { NO_LIMIT, type Api } from "../common/api.js";
-import { failureOf } from "../common/errors.js";
-import { mayPass, PATIENCE, type Patience } from "../common/patience.js";
+import { NO_LIMIT, type Api } from "../server/api.js";
+import { failureOf } from "../server/errors.js";
+import { mayPass, PATIENCE, type Patience } from "../server/patience.js";
 
 /** Wait for the end of an operation. `tell` receives its states on the way. An error while waiting does not stop the operation. Raises errors that waiting cannot fix, and an error when the signal aborts. */
 export async function ended(

@@ -1,10 +1,10 @@
 /** The queue of uploads: what waits, what runs, and how each file ended. Nothing here touches the page. */
 
 import { uuid } from "../text/bytes.js";
-import { failureOf } from "../common/errors.js";
+import { failureOf } from "../server/errors.js";
 import type { Found, Looking } from "./folders.js";
 import type { Named } from "./library.js";
-import { mayPass } from "../common/patience.js";
+import { mayPass } from "../server/patience.js";
 import { UploadRefused, type Upload } from "./send.js";
 import type { Tell, Uploaded } from "./uploading.js";
 

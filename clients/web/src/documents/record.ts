@@ -3,11 +3,11 @@
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { ProfileDocument, ProfilePart, SubjectProfile } from "@responsa/contract/responsa/knowledge/v1/subject_profile_pb.js";
-import type { Api } from "../common/api.js";
-import { element, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { count, momentOf } from "../common/facts.js";
-import { linesOf } from "../common/values.js";
+import type { Api } from "../server/api.js";
+import { element, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { count, momentOf } from "../text/facts.js";
+import { linesOf } from "../text/values.js";
 import { fragmentOf } from "./place.js";
 
 const STATES: Partial<Record<DocumentState, string>> = {

@@ -1,15 +1,15 @@
 /** Searches the documents, and explains the scores of the passages. */
 
 import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
-import type { Api } from "../common/api.js";
+import type { Api } from "../server/api.js";
 import type { Me } from "./access.js";
 import { datedOf } from "../chat/parts.js";
-import { count } from "../common/facts.js";
+import { count } from "../text/facts.js";
 import { byteLength } from "../text/bytes.js";
 import type { DocumentPanel } from "./document.js";
-import { button, element, field, replace, WRITTEN } from "../common/dom.js";
-import { failureOf } from "../common/errors.js";
-import { FILTER_EXAMPLE, FILTER_HELP, filterProblem } from "../common/filters.js";
+import { button, element, field, replace, WRITTEN } from "../widgets/dom.js";
+import { failureOf } from "../server/errors.js";
+import { FILTER_EXAMPLE, FILTER_HELP, filterProblem } from "../server/filters.js";
 import { readableCollections, unavailable } from "./library.js";
 import { withoutFrontMatter } from "../text/markdown.js";
 import { plainText } from "../text/prose.js";

@@ -5,8 +5,8 @@ import { OperationSchema, type Operation } from "@responsa/contract/google/longr
 import { BadRequestSchema, ErrorInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
 import { IngestMetadataSchema, IngestResultSchema } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Packed } from "./archives.js";
-import { USER } from "../common/api.js";
-import { CUT, failureOfJson, type Failure } from "../common/errors.js";
+import { USER } from "../server/api.js";
+import { CUT, failureOfJson, type Failure } from "../server/errors.js";
 
 /** The server's limit for the size of a file, in bytes. */
 export const MOST_BYTES = 67_108_864;

@@ -3,12 +3,12 @@
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
 import { IngestMetadataSchema, IngestResultSchema, IngestStage, LeftOutKind, type IngestResult } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
-import type { Api } from "../common/api.js";
-import { CUT, failureOf, failureOfStatus, type Failure } from "../common/errors.js";
-import { count } from "../common/facts.js";
+import type { Api } from "../server/api.js";
+import { CUT, failureOf, failureOfStatus, type Failure } from "../server/errors.js";
+import { count } from "../text/facts.js";
 import { timeLeft } from "./estimate.js";
 import { ended } from "./operations.js";
-import { mayPass, PATIENCE } from "../common/patience.js";
+import { mayPass, PATIENCE } from "../server/patience.js";
 import { send, UploadRefused, type Upload } from "./send.js";
 
 const TRIES = 4;

@@ -1,14 +1,14 @@
 /** Shows the uploads of files and folders into collections: a summary with an estimate, and each file with its progress or the reason of its end. */
 
-import type { Api } from "../common/api.js";
-import { arrange, button, element, focused, replace, WRITTEN } from "../common/dom.js";
-import { signedOut, type Failure } from "../common/errors.js";
-import { count } from "../common/facts.js";
+import type { Api } from "../server/api.js";
+import { arrange, button, element, focused, replace, WRITTEN } from "../widgets/dom.js";
+import { signedOut, type Failure } from "../server/errors.js";
+import { count } from "../text/facts.js";
 import { Estimate, timeLeft } from "./estimate.js";
 import type { Found, Looking } from "./folders.js";
 import { isOpen, UploadQueue, type Item, type State } from "./queue.js";
 import type { Named } from "./library.js";
-import { PATIENCE } from "../common/patience.js";
+import { PATIENCE } from "../server/patience.js";
 import { UploadRefused } from "./send.js";
 import { uploaded } from "./uploading.js";
 import { cleanName, nameWithin } from "../text/names.js";

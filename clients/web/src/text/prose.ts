@@ -1,7 +1,7 @@
 /** Shows Markdown that may still grow, with a widget at the end of each cited part. */
 
 import { clean } from "./clean.js";
-import { element } from "../common/dom.js";
+import { element } from "../widgets/dom.js";
 import { Markdown, type Block, type Place } from "./markdown.js";
 import { paint } from "./paint.js";
 import { alone, framed, placed, textOf, wrapped, type View, type Widget } from "./view.js";

@@ -132,10 +132,11 @@ _BEGIN_AS: Final = sql.SQL(
 )
 AS_READER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s::text, true), set_config('responsa.user_id', %(user)s::text, true),
     set_config('responsa.role', %(role)s::text, true)"""
-_AS_READER_WITHIN: Final = f"{AS_READER}, set_config('statement_timeout', %(bound)s, true)"
 _KEYED: Final = f"{AS_READER}, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
+# The statements of a search find their rows by keys too, but for `documents` in passages.sql. What its functions search has plans of its own.
+_AS_READER_WITHIN: Final = f"{AS_READER}, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('statement_timeout', %(bound)s, true)"
 _PLANS_LAST_SECONDS: Final = 10.0
-"""For how long a connection keeps the plans of `Database.keyed` and `Database.turns`. While a table is nearly empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan
+"""For how long a connection keeps the plans of `Database.keyed`, `Database.turns` and searches. While a table is nearly empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan
 again only when it has analysed the table, which may have many rows by then.
 """
 _CREDENTIAL_PLANS_LAST_SECONDS: Final = 60.0
@@ -461,8 +462,11 @@ class Database:
         session = _SESSION.get()
         if session is None or session.of != (self._app, reader):
             async with self._checked_out(self._app) as connection, _search_errors(connection, part):
+                await self._discard_plans(connection, _PLANS_LAST_SECONDS)
                 return await _rows(connection, as_reader, statements, cursor)
         async with session.connection() as connection, _search_errors(connection, part):
+            if not session.begun:
+                await self._discard_plans(connection, _PLANS_LAST_SECONDS)
             first: Sequence[Statement] = () if session.begun else (("BEGIN", {}), *as_reader)
             rows = await _rows(connection, first, statements, cursor)
             session.begun = True

@@ -7,7 +7,7 @@ document raise the transaction's statement timeout to ten minutes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 from uuid import UUID
@@ -22,6 +22,7 @@ from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import GenerationSwitched
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.lists import SEARCHED
+from responsa_server.domain.passage_words import VERSION, WantedTerms, is_current
 from responsa_server.domain.passages import (
     TEXT_PART,
     DocumentSet,
@@ -56,6 +57,12 @@ _REMOVED_AT_ONCE: Final = 256
 # One statement publishes or deletes all passages of a document. For a large document, this statement may take longer
 # than the usual time limit of a statement.
 _BULK_TIMEOUT: Final = "10min"
+# If the documents of a filter have at most this number of passages, these are read instead of the index of the postings.
+_FEW: Final = 10_000
+# The number of passages of a word whose number is not known. Such a word counts as common.
+_UNKNOWN: Final = 2**31 - 1
+# Only one process may build the index of the postings at a time. No other advisory lock in this database has this number.
+_LOCK: Final = 0x7265_7372
 _UNUSED: Final = ("delete_unused_terms", "delete_unused_terms_of_subjects", "delete_unused_subjects")
 
 
@@ -99,6 +106,7 @@ class PassageTable:
                 "length": new.length,
                 "terms": new.terms,
                 "places": Json(new.passage.places) if new.passage.places else None,
+                "words": new.words or None,
             }
             for new in passages
         ]
@@ -280,6 +288,36 @@ class PassageTable:
         return {"tenant": tenant_id, "collection": collection_id, "document": document_id}
 
 
+class PassageWordsStore:
+    """Finds the live passages whose words are not stored in the present form of `passage_words.py`, and stores them. All methods raise Unavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("passages.sql")
+
+    @shielded
+    async def tenants(self) -> Sequence[str]:
+        """The tenants that are not erased."""
+        async with self._database.no_tenant() as connection:
+            rows = await connection.execute(self._queries["tenants_with_passages"])
+            return [id_ async for (id_,) in rows]
+
+    @shielded
+    async def without(self, tenant_id: str, most: int) -> Mapping[UUID, Mapping[str, int]]:
+        """At most `most` of these passages, with how often each of their terms occurs."""
+        async with self._database.tenant(tenant_id) as connection:
+            values = {"tenant": tenant_id, "most": most}
+            rows = await connection.execute(self._queries["without_words"], values)
+            return {id_: counts or {} async for id_, counts in rows}
+
+    @shielded
+    async def write(self, tenant_id: str, words: Mapping[UUID, bytes]) -> int:
+        """Store words. Returns for how many passages; those that another transaction has locked are left out."""
+        values = {"tenant": tenant_id, "ids": uuid_array(words), "words": list(words.values())}
+        async with self._database.tenant(tenant_id) as connection:
+            return (await connection.execute(self._queries["write_words"], values)).rowcount
+
+
 class PostgresLexicalIndex:
     """Implements the port `LexicalIndex` with a GIN index. search_seconds: the maximum time of one statement, including the wait for locks."""
 
@@ -303,8 +341,15 @@ class PostgresLexicalIndex:
             "own": _listed(scope.own),
             "about": scope.about,
         }
-        [[(ids, passages)]] = await self._database.search(
-            scope.reader, TEXT_PART, [(statement, values)], self._search_seconds, _binary_cursor
+        # How a filter is best answered depends on its values.
+        plans = self._queries["plans"]
+        statements: list[Statement] = [
+            (plans, {"plans": "force_custom_plan"}),
+            (statement, values),
+            (plans, {"plans": "force_generic_plan"}),
+        ]
+        _, [(ids, passages)], _ = await self._database.search(
+            scope.reader, TEXT_PART, statements, self._search_seconds, _binary_cursor
         )
         return DocumentSet(bytes(ids), passages)
 
@@ -357,13 +402,21 @@ class PostgresLexicalIndex:
             "collections": _listed(scope.collections),
             "terms": list(terms),
             "ids": uuid_array(ids),
+            "form": VERSION,
         }
-        [rows] = await self._search(scope.reader, values, "candidates")
-        return [LexicalCandidate(*row) for row in rows]
+        [rows] = await self._search(scope.reader, values, "candidates", cursor=_binary_cursor)
+        places = {term: place for place, term in enumerate(terms)}
+        stored = iter(WantedTerms(terms).counts([words for *_, words, _ in rows if words is not None]))
+        found: list[LexicalCandidate] = []
+        for id_, collection, language, length, words, counted in rows:
+            counts: Mapping[str, int] = next(stored) if words is not None else counted or {}
+            of_place = ([places[term] for term in counts], list(counts.values()))
+            found.append(LexicalCandidate(id_, collection, language, length, *of_place))
+        return found
 
     @shielded
     async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
-        [rows] = await self._search(reader, {"ids": uuid_array(ids)}, "passages")
+        [rows] = await self._search(reader, {"ids": uuid_array(ids)}, "passages", cursor=_binary_cursor)
         return _in_order(rows, ids)
 
     @shielded
@@ -379,11 +432,36 @@ class PostgresLexicalIndex:
         return {id_: (start, bytes(text)) for id_, start, text in rows}
 
     async def _search(
-        self, reader: Reader, values: Mapping[str, object], *names: str
+        self,
+        reader: Reader,
+        values: Mapping[str, object],
+        *names: str,
+        cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
         parameters = {**values, "tenant": reader.tenant_id}
         statements: list[Statement] = [(self._queries[name], parameters) for name in names]
-        return await self._database.search(reader, TEXT_PART, statements, self._search_seconds)
+        return await self._database.search(reader, TEXT_PART, statements, self._search_seconds, cursor)
+
+
+async def build_postings(url: str) -> bool:
+    """Build the index of the postings if it is missing, as in a database whose passages are older than the index. Returns whether it was built. Meanwhile, words are
+    searched by matches, and documents can be published.
+
+    url: the database's URL with the role that owns the tables. After an interrupted build, the next call starts over.
+    """
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        cursor = await connection.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('responsa.passage_postings')"
+        )
+        if await cursor.fetchone() == (True,):
+            return False
+        await connection.execute("DROP INDEX CONCURRENTLY IF EXISTS responsa.passage_postings")
+        await connection.execute(
+            "CREATE INDEX CONCURRENTLY passage_postings ON responsa.passage"
+            " USING gin (responsa.postings(tenant_id, collection_id, terms, length)) WHERE live"
+        )
+        return True
 
 
 def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[FoundPassage]:
@@ -406,8 +484,9 @@ def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[
             language,
             (),
             media_type,
+            words=words.decode("latin-1") if is_current(words) else "",
         )
-        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places, date in rows
+        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places, date, words in rows
     }
     return [found[id_] for id_ in ids if id_ in found]
 
@@ -421,9 +500,13 @@ def _places(rows: Sequence[Sequence[Any]] | None) -> tuple[PlacedBlock, ...]:
 
 def _values(query: LexicalQuery) -> Mapping[str, object]:
     quoted = [_quoted(term) for term in query.terms]
+    words = dict(zip(query.terms, zip(query.weights, query.frequencies, strict=True), strict=True))
     for place, options in enumerate(query.alternatives):
         phrases = ("(" + " & ".join(map(_quoted, option)) + ")" for option in options)
         quoted[place] = " | ".join((quoted[place], *phrases))
+        for option in options:
+            for term in option:
+                words.setdefault(term, (query.weights[place] / len(option), _UNKNOWN))
     return {
         "collections": list(query.collections),
         "wanted": " | ".join(quoted[: query.gate]),
@@ -432,6 +515,10 @@ def _values(query: LexicalQuery) -> Mapping[str, object]:
         "mean_length": max(query.mean_length, 1.0),
         "limit": query.limit,
         "documents": query.documents,
+        "few": query.documents is not None and query.documents.passages <= _FEW,
+        "words": list(words),
+        "word_weights": [weight for weight, _ in words.values()],
+        "frequencies": [frequency for _, frequency in words.values()],
     }
 
 

@@ -3,10 +3,10 @@
 -- name: insert_passage
 INSERT INTO responsa.passage (
     id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, headings, text, language, tokens, length, terms,
-    places, subject)
+    places, words, subject)
 VALUES (
     %(id)s, %(tenant)s, %(collection)s, %(document)s, %(version)s, %(ordinal)s, %(byte_start)s, %(byte_end)s, %(title)s, %(uri)s, %(headings)s,
-    %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector, %(places)s,
+    %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector, %(places)s, %(words)s,
     coalesce((SELECT subject FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(document)s), ''));
 
 -- name: discard_version
@@ -195,9 +195,13 @@ WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collectio
 GROUP BY collection_id, term;
 
 -- name: matching
-SELECT passage_id FROM responsa.search_lexical_within(
+SELECT passage_id FROM responsa.search_words(
     %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real, %(limit)s::int,
-    %(documents)b::uuid[]);
+    %(documents)b::uuid[], %(few)s::boolean, %(words)s::text[], %(word_weights)s::real[], %(frequencies)s::int[]);
+
+-- name: plans
+-- How the following statements of the transaction are planned.
+SELECT set_config('plan_cache_mode', %(plans)s, true);
 
 -- name: documents
 -- The ids, one after the other, and the number of their passages.
@@ -209,16 +213,15 @@ WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND (%(collections)s::text[] IS
     AND {where};
 
 -- name: candidates
--- The given passages that are live and in the collections. For each passage: the indexes of the terms that it contains, and how
--- often each term occurs.
-SELECT p.id, p.collection_id, p.language, p.length, coalesce(matched.terms, '{}'), coalesce(matched.counts, '{}')
-FROM responsa.passage AS p
-CROSS JOIN LATERAL (
-    SELECT array_agg(array_position(%(terms)s::text[], u.lexeme) - 1) AS terms, array_agg(cardinality(u.positions)) AS counts
-    FROM unnest(p.terms) AS u
+-- The given passages that are live and in the collections, with their words; if these are not stored in the present form: which of the terms the passage contains, and how
+-- often each of them occurs.
+SELECT p.id, p.collection_id, p.language, p.length, CASE WHEN old.form THEN NULL ELSE p.words END, CASE WHEN old.form THEN (
     -- A term has no positions if it occurs only after the last position that a tsvector can hold.
+    SELECT json_object_agg(u.lexeme, cardinality(u.positions)) FROM unnest(p.terms) AS u
     WHERE u.lexeme = ANY (%(terms)s::text[]) AND u.positions IS NOT NULL
-) AS matched
+) END
+FROM responsa.passage AS p
+CROSS JOIN LATERAL (SELECT coalesce(get_byte(p.words, 0), 0) <> %(form)s) AS old (form)
 WHERE p.tenant_id = %(tenant)s
     AND p.live
     AND (%(collections)s::text[] IS NULL OR p.collection_id = ANY (%(collections)s))
@@ -227,10 +230,27 @@ WHERE p.tenant_id = %(tenant)s
 
 -- name: passages
 SELECT p.id, p.collection_id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
-    coalesce(v.media_type, ''), p.places, coalesce(to_char(v.date AT TIME ZONE 'UTC', 'YYYY-MM-DD'), '')
+    coalesce(v.media_type, ''), p.places, coalesce(to_char(v.date AT TIME ZONE 'UTC', 'YYYY-MM-DD'), ''), coalesce(p.words, '')
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]);
+
+-- name: tenants_with_passages
+SELECT id FROM responsa.all_tenants() WHERE end_time IS NULL ORDER BY id;
+
+-- name: without_words
+-- Passages whose words are not stored in the present form, and how often each of their terms occurs. The condition is that of an index.
+SELECT p.id, (SELECT json_object_agg(u.lexeme, cardinality(u.positions)) FROM unnest(p.terms) AS u WHERE u.positions IS NOT NULL)
+FROM responsa.passage AS p
+WHERE p.tenant_id = %(tenant)s AND p.live AND coalesce(get_byte(p.words, 0), 0) <> 1
+ORDER BY p.id LIMIT %(most)s;
+
+-- name: write_words
+-- Rows that another transaction has locked are left for later, so that no transactions wait for each other.
+UPDATE responsa.passage AS p SET words = w.words
+FROM unnest(%(ids)s::uuid[], %(words)s::bytea[]) AS w (id, words)
+WHERE p.id = w.id AND p.id IN (
+    SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live FOR NO KEY UPDATE SKIP LOCKED);
 
 -- name: before
 -- The header of the table within which the passage begins, if it is known: only the place of a header stands before the passage. Otherwise the text before the passage.

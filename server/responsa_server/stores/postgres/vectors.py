@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Final
 from uuid import UUID
 
@@ -43,6 +44,11 @@ from responsa_server.stores.postgres.database import (
 EXACT_PASSAGES: Final = 2_000
 """If the documents of a filter have at most this number of passages, a search compares all vectors of these passages."""
 _UUID_OID: Final = 2950
+# A piece in `pieces` of vectors.sql, and the kinds of pieces by their first letters.
+_PIECE: Final = struct.Struct(">ciid")
+_KINDS: Final = {
+    kind.value[:1].encode(): kind for kind in VectorKind if kind not in (VectorKind.WINDOW, VectorKind.TITLE)
+}
 # Only one process may build the indexes at a time. No other advisory lock in this database has this number.
 _LOCK: Final = 0x7265_7371
 
@@ -83,8 +89,8 @@ class _DocumentSetDumper(Dumper):
 
 
 def vector_cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]]:
-    """A cursor whose parameters may be vectors and sets of documents."""
-    cursor = connection.cursor()
+    """A cursor whose parameters may be vectors and sets of documents, and whose rows are sent in binary form."""
+    cursor = connection.cursor(binary=True)
     cursor.adapters.register_dumper(HalfVector, _HalfVectorDumper)
     cursor.adapters.register_dumper(DocumentSet, _DocumentSetDumper)
     return cursor
@@ -135,11 +141,14 @@ class PostgresVectorIndex:
     async def _stored_pieces(
         self, reader: Reader, name: str, ids: Sequence[UUID], question: QuestionVector | None
     ) -> dict[UUID, list[PassagePiece]]:
-        found: dict[UUID, list[PassagePiece]] = {}
         [rows] = await self._search(reader, [name], {"ids": uuid_array(ids)}, question)
-        for id_, kind, start, end, cosine in rows:
-            found.setdefault(id_, []).append(PassagePiece(VectorKind(kind), ByteRange(start, end), cosine))
-        return found
+        return {
+            id_: [
+                PassagePiece(_KINDS[kind], ByteRange(start, end), None if isnan(cosine) else cosine)
+                for kind, start, end, cosine in _PIECE.iter_unpack(pieces)
+            ]
+            for id_, pieces in rows
+        }
 
     async def _search(
         self,

@@ -39,12 +39,14 @@ WHERE tenant_id = %(tenant)s
 GROUP BY passage_id;
 
 -- name: pieces
-SELECT passage_id, kind, byte_start, byte_end,
-    CASE WHEN collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND (embedding <> %(model)s OR generation_id IS NOT NULL)))
-        THEN 1 - (embedding <=> %(vector)b::halfvec) END
+-- The pieces of each passage one after the other: the first letter of the kind, both ends, and the cosine or NaN. So a passage is one value and not many rows.
+SELECT passage_id, string_agg(
+    convert_to(left(kind, 1), 'UTF8') || int4send(byte_start) || int4send(byte_end) || float8send(coalesce(
+        CASE WHEN collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND (embedding <> %(model)s OR generation_id IS NOT NULL)))
+            THEN 1 - (embedding <=> %(vector)b::halfvec) END, 'NaN')), '' ORDER BY ordinal)
 FROM responsa.passage_vector
 WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s::uuid[]) AND kind NOT IN ('window', 'title')
-ORDER BY passage_id, ordinal;
+GROUP BY passage_id;
 
 -- name: nearest_of_generations
 -- Like `nearest`, for these generations.
@@ -64,11 +66,12 @@ WHERE tenant_id = %(tenant)s
 GROUP BY passage_id;
 
 -- name: pieces_of_generations
--- The pieces of passages whose collection's active generation is in this table.
-SELECT v.passage_id, v.kind, v.byte_start, v.byte_end,
-    CASE WHEN v.generation_id = ANY (%(generations)s::uuid[]) THEN 1 - (v.embedding <=> %(vector)b::halfvec) END
+-- Like `pieces`, of passages whose collection's active generation is in this table.
+SELECT v.passage_id, string_agg(
+    convert_to(left(v.kind, 1), 'UTF8') || int4send(v.byte_start) || int4send(v.byte_end) || float8send(coalesce(
+        CASE WHEN v.generation_id = ANY (%(generations)s::uuid[]) THEN 1 - (v.embedding <=> %(vector)b::halfvec) END, 'NaN')), '' ORDER BY v.ordinal)
 FROM responsa.generation_vector AS v
 JOIN responsa.passage AS p ON p.id = v.passage_id
 JOIN responsa.collection AS c ON c.tenant_id = p.tenant_id AND c.id = p.collection_id AND c.generation_id = v.generation_id
 WHERE v.tenant_id = %(tenant)s AND v.passage_id = ANY (%(ids)s::uuid[]) AND v.kind NOT IN ('window', 'title')
-ORDER BY v.passage_id, v.ordinal;
+GROUP BY v.passage_id;

@@ -88,3 +88,26 @@ def test_names_of_models_are_held_against_those_that_there_can_be(
         found[3]["message"]
         == "the model “gpt-5” is not available: a model's name has the form provider:model"
     )
+
+
+def test_an_agent_of_this_machine_is_named_by_its_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESPONSA_HOME", str(tmp_path))
+    own = tmp_path / "agents" / "mine"
+    own.mkdir(parents=True)
+    (own / "agent.toml").write_text(BROKEN)
+    line = "mine/agent.toml:4:7: nodes.a.kind: there is no kind of node “refus”. Did you mean “refuse”?\n"
+    assert ran(capsys, "check", "mine") == (2, line, "")
+    assert ran(capsys, "graph", "mine") == (2, "", line)
+    # All agents on this machine: the shipped ones and the user's.
+    code, out, _ = ran(capsys, "check")
+    assert (code, {line.strip(), "default: ok"} <= set(out.splitlines())) == (2, True)
+    code, out, _ = ran(capsys, "graph", "default")
+    assert (code, out.splitlines()[0]) == (0, "flowchart TD")
+    # A user's agent replaces a shipped agent with the same id.
+    own.rename(own.with_name("default"))
+    assert ran(capsys, "check", "default")[0] == 2
+    code, _, err = ran(capsys, "check", "nobody")
+    assert code == 2
+    assert "cairo, chat, default, knowledge, personal, scarb, tutor" in err

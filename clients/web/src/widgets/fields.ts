@@ -1,7 +1,7 @@
 /** Fields of forms about accounts. The server alone checks their values; its errors appear next to the fields. */
 
 import { button, element, WRITTEN } from "./dom.js";
-import { withWait, type Failure } from "./errors.js";
+import { withWait, type Failure } from "../server/errors.js";
 
 type Attributes = Readonly<Record<string, string | boolean | undefined>>;
 type Control = HTMLInputElement | HTMLSelectElement;

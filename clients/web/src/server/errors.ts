@@ -5,7 +5,7 @@ import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
 import type { Status } from "@responsa/contract/google/rpc/status_pb.js";
 import { cleanText } from "../text/names.js";
-import { momentOf } from "./facts.js";
+import { momentOf } from "../text/facts.js";
 
 export interface Violation {
   /** The path of the request's field, e.g. `options.parameters.level`. */

@@ -1,7 +1,7 @@
 /** A list that the page reads from the server page by page. */
 
 import { button, element, replace } from "./dom.js";
-import { failureOf } from "./errors.js";
+import { failureOf } from "../server/errors.js";
 
 export interface Batch<T> {
   readonly items: readonly T[];

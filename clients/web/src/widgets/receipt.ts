@@ -2,7 +2,7 @@
 
 import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import { element } from "./dom.js";
-import { count } from "./facts.js";
+import { count } from "../text/facts.js";
 
 /** What a deletion counted, without what there was none of. `whose`: whose documents they were, as in "your documents". */
 export function receiptRows(receipt: DeletionReceipt, whose: string): readonly string[] {

@@ -1,10 +1,10 @@
 /** A field that names a person. People to choose from appear while the user types. */
 
-import type { Api } from "./api.js";
+import type { Api } from "../server/api.js";
 import { element, replace, WRITTEN } from "./dom.js";
 import { Entry } from "./fields.js";
-import { PATIENCE } from "./patience.js";
-import { peopleFilter, plainName } from "./people.js";
+import { PATIENCE } from "../server/patience.js";
+import { peopleFilter, plainName } from "../server/people.js";
 import { nameWithin } from "../text/names.js";
 
 /** A person to choose. */

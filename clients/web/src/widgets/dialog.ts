@@ -1,6 +1,6 @@
 /** Small questions to the user. The browser's modal dialogs trap the focus, close on Escape and return the focus. */
 
-import { failureOf, type Failure } from "./errors.js";
+import { failureOf, type Failure } from "../server/errors.js";
 import { button, element } from "./dom.js";
 
 let numbers = 0;
