@@ -18,9 +18,18 @@ from responsa_server.domain.listing import ListQuery, ListRules, Page
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.resources import Resource
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, build, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    shielded,
+)
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
+from responsa_server.stores.postgres.rows import (
+    build,
+    one_row,
+)
 
 
 class HasEtag(Protocol):

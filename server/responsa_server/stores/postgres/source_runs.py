@@ -43,15 +43,17 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    all_rows,
-    build,
-    one_row,
     shielded,
 )
 from responsa_server.stores.postgres.documents import DocumentStore, run_values
 from responsa_server.stores.postgres.jobs import JobQueue, JobRank
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
+from responsa_server.stores.postgres.rows import (
+    all_rows,
+    build,
+    one_row,
+)
 
 _LIST: Final[SqlList[FailedRow]] = SqlList(FAILED_ROWS)
 _MOST_PROBLEM_CHARACTERS: Final = 1000

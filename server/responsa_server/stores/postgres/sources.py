@@ -12,10 +12,17 @@ from responsa_server.domain.lists import SOURCES
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sources import NewSource, Source, SourceChange
 from responsa_server.domain.turns import NewId
-from responsa_server.stores.postgres.database import Connection, Database, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    shielded,
+)
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.requests import already_exists
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
+from responsa_server.stores.postgres.rows import (
+    one_row,
+)
 
 _KIND: Final[ResourceKind[Source, str]] = ResourceKind("sources.sql", Source, "source", names.source, SOURCES)
 
