@@ -12,8 +12,10 @@ from typing import Final
 from rich.console import Console
 
 from bench import (
+    answering,
     engine,
     gateway,
+    growing,
     holding,
     ingestion,
     langgraph_server,
@@ -31,6 +33,7 @@ from responsa_client.errors import ResponsaError
 START: Final = "start"
 SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "turns": turns.measure,
+    "answering": answering.measure,
     "engine": engine.measure,
     "agent-server": langgraph_server.measure,
     "log": storing.measure_log,
@@ -39,6 +42,7 @@ SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "sockets": sockets.measure,
     "ingestion": ingestion.measure,
     "search": searching.measure,
+    "growth": growing.measure,
     "held": holding.measure_held,
     "idle": holding.measure_idle,
 }
@@ -76,8 +80,8 @@ def main(given: Sequence[str] | None = None) -> int:
             lines += starting.measure(quick=options.quick, say=say)
         if set(wanted) & set(SECTIONS):
             say("starting an instance")
-            with place() as at, running(at), caller() as calling:
-                run = Run(at, calling, options.quick, say)
+            with place() as at, running(at) as started, caller() as calling:
+                run = Run(at, started.pid, calling, options.quick, say)
                 for name, measure in SECTIONS.items():
                     if name in wanted:
                         lines += measure(run)

@@ -16,12 +16,18 @@ from responsa_client.aio import AsyncResponsa
 _IN_FLIGHT: Final = 8
 
 
-def make_collection(at: Place, collection: str) -> None:
-    """Creates a collection that splits the corpus into one passage per paragraph. Everyone may read it, because the peer in memory asks as another user."""
+def make_collection(at: Place, collection: str, max_tokens: int | None = CHUNK_TOKENS) -> None:
+    """Creates a collection that splits the corpus into one passage per paragraph, or as by default if `max_tokens` is None. Everyone may read it, because the peer in memory
+    asks as another user.
+    """
 
     async def work() -> None:
         async with AsyncResponsa(f"http://{at.target}", at.key) as client:
-            chunking = collection_pb2.Chunking(max_tokens=CHUNK_TOKENS, overlap_tokens=0)
+            chunking = (
+                None
+                if max_tokens is None
+                else collection_pb2.Chunking(max_tokens=max_tokens, overlap_tokens=0)
+            )
             await client.create_collection(collection, chunking=chunking)
             await client.update_collection(collection, readers=[reader_pb2.Reader(everyone=True)])
 

@@ -113,9 +113,10 @@ def place(*, limited: bool = False) -> Generator[Place]:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A running instance. times: for each printed line, the number of seconds since the start."""
+    """A running instance. pid: of `up`. times: for each printed line, the number of seconds since the start."""
 
     place: Place
+    pid: int
     begun: float
     times: Mapping[str, float]
 
@@ -135,7 +136,7 @@ def running(at: Place) -> Generator[Started]:
         start_new_session=True,
     )
     try:
-        yield Started(at, begun, _read_until(process, "Responsa is ready", begun))
+        yield Started(at, process.pid, begun, _read_until(process, "Responsa is ready", begun))
     finally:
         _stop(process, signal.SIGINT)
 

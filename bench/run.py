@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from bench import corpus
 from bench.library import answered_questions, make_collection, take_in
 from bench.processes import Caller, Place
+
+Value = TypeVar("Value")
 
 FEW: Final = "few"
 """The collection of the sections that ask questions: 200 passages."""
@@ -21,9 +23,10 @@ _QUESTIONS: Final = 64
 
 @dataclass(slots=True)
 class Run:
-    """A running instance, the calling process, and the length of the run."""
+    """A running instance, the id of its process `up`, the calling process, and the length of the run."""
 
     place: Place
+    up: int
     caller: Caller
     quick: bool
     say: Callable[[str], None]
@@ -31,7 +34,7 @@ class Run:
     """The number of documents in MANY."""
     _questions: Sequence[str] = ()
 
-    def pick(self, whole: int, quick: int) -> int:
+    def pick(self, whole: Value, quick: Value) -> Value:
         """Chooses the value for a whole run or for a quick run."""
         return quick if self.quick else whole
 
