@@ -11,7 +11,7 @@ from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import GraphState
-from responsa_server.agents.nodes.ranking import RankOutput
+from responsa_server.agents.nodes.searching import RankOutput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain import names
 from responsa_server.domain.agents import Agent

@@ -162,7 +162,7 @@ CREATE FUNCTION responsa.search_words(
         passed := cardinality(ids);
         FOR round IN 1..8 LOOP
             EXIT WHEN last - whole < 2 OR share <= 0 OR reachable <= tenth OR cardinality(ids) - passed >= 120 * (last - whole);
-            share := greatest(share - CASE WHEN cardinality(ids) - passed < 50 THEN 2 ELSE 1 END / 32.0::float8, 0);
+            share := greatest(share - CASE WHEN cardinality(ids) - passed < 10 THEN 4 WHEN cardinality(ids) - passed < 50 THEN 2 ELSE 1 END / 32.0::float8, 0);
             lower := ARRAY(
                 SELECT CASE WHEN s.share >= 1 THEN 64
                     ELSE least(greatest(ceil(24 + 4 / ln(2::float8) * ln(greatest(s.share / (1 - s.share) / correction, 1e-9))), 0), 64)::int END

@@ -258,7 +258,7 @@ class Instance:
     def end(self) -> None:
         """Stop the remaining processes, and purge the home."""
         if self._process is not None and self._process.poll() is None:
-            self.interrupt()
+            assert self.interrupt() == 0, self.said()
         self.until_nothing_left()
         purge(Layout.of(self.home))
 

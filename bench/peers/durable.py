@@ -29,19 +29,17 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.erasing import Erasing
-from responsa_server.identity.limits import LimitBook
-from responsa_server.identity.quotas import QuotaAdministration
+from responsa_server.identity.limits import LimitBook, QuotaAdministration
 from responsa_server.identity.settings import LimitSettings
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
-from responsa_server.identity.users import UserAdministration
+from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import KnowledgeSearch
-from responsa_server.sources.profiles import SubjectProfiles
+from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.documents import DocumentStore

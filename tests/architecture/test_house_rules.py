@@ -17,7 +17,7 @@ READS_THE_ENVIRONMENT: Mapping[str, str] = {
     "app/settings.py": "the server's settings, and `environment()` for code that passes the environment on",
     "providers/minilm.py": "sets a variable that keeps onnxruntime silent, before onnxruntime is imported",
     "cli/main.py": "sets a variable that keeps gRPC's own messages off the terminal, before gRPC is imported, and reads the line that a shell completes",
-    "cli/terminal.py": "reads the type of the user's terminal",
+    "cli/output.py": "reads the type of the user's terminal",
     "cli/signed_in.py": "reads where the user keeps the state of programs",
 }
 """Modules of the server that use os.environ, and the reasons. The command line's client settings read the environment through

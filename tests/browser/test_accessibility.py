@@ -79,7 +79,7 @@ async def test_every_state_of_an_answer_keeps_the_accessibility_rules(asker: Per
     await tab.ask("tokens=5 fail_after=2")
     await tab.ask("tokens=5 tool=once tool_fail=cut")
     await tab.steps.nth(1).click()
-    await tab.send("tokens=2000 pace_ms=50")
+    await tab.send("tokens=2000 pace_ms=250")
     await tab.grown(number=2)
     await tab.send("tokens=20")
     await expect(tab.steps.nth(3)).to_have_text("Waiting for 1 earlier question…")
@@ -101,7 +101,7 @@ async def test_an_answer_is_stopped_by_keyboard_and_the_focus_goes_back_to_the_q
     await tab.watch_live()
     await tab.page.evaluate(COUNT_SHIFTS)
     before = await tab.question.bounding_box()
-    await tab.page.keyboard.type("tokens=2000 pace_ms=50")
+    await tab.page.keyboard.type("tokens=2000 pace_ms=250")
     await tab.page.keyboard.press("Enter")
     await tab.grown()
     # Nothing that stood there before moves, and nothing is animated for those who asked for stillness.

@@ -199,7 +199,7 @@ async def test_a_cookie_from_another_port_makes_no_tab_work_in_another_session(p
 async def test_a_session_that_another_device_ends_ends_the_open_page(asker: Person) -> None:
     ada = account(asker.client, "Ada")
     tab = await enter(asker, ada, place="&agent=testing")
-    await tab.send("tokens=2000 pace_ms=50")
+    await tab.send("tokens=2000 pace_ms=250")
     await tab.grown()
     device = await enter(asker, ada, place="#/profile/sessions")
     await device.page.get_by_role("button", name="End the session on").click()

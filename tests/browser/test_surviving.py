@@ -16,7 +16,7 @@ from tests.instance import Instance, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LONG = Script(tokens=240, pace_ms=40)
+LONG = Script(tokens=120, pace_ms=80)
 """An answer that takes about ten seconds: it lasts until the test disturbs it, and the test can wait for its end."""
 ENDLESS = Script(tokens=2000, pace_ms=250)
 SHORT = Script(tokens=20, pace_ms=20, seed=2)

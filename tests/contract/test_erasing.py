@@ -21,7 +21,6 @@ from responsa.chat.v1 import turn_pb2
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Speaker, Summary
-from responsa_server.domain.erasing import HEAD_START_SECONDS, ErasedKind
 from responsa_server.domain.errors import (
     InvalidRequest,
     NotFound,
@@ -46,8 +45,17 @@ from responsa_server.domain.events import (
     VersionRead,
 )
 from responsa_server.domain.knowledge import EVERYONE, Chunking, CollectionReader, JobKind, Operation
-from responsa_server.domain.mail import MailKind
-from responsa_server.domain.people import ANONYMOUS, AuditEvent, Origin, Principal, Role, Server
+from responsa_server.domain.notifications import MailKind
+from responsa_server.domain.people import (
+    ANONYMOUS,
+    HEAD_START_SECONDS,
+    AuditEvent,
+    ErasedKind,
+    Origin,
+    Principal,
+    Role,
+    Server,
+)
 from responsa_server.domain.turns import (
     Append,
     Claim,
@@ -61,9 +69,9 @@ from responsa_server.domain.turns import (
     TurnLost,
     TurnState,
 )
-from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import MailSettings, Registration
+from responsa_server.identity.users import Erasing
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database, unavailable

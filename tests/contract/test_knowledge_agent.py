@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from responsa_lab.scripted.calling import Calling
+from responsa_lab.scripted.strong import Calling
 from responsa_lab.testing.loopback import Exchange, Handler, LoopbackServer
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHIPPED, examine

@@ -22,8 +22,7 @@ from responsa_server.domain.turns import Ending, OpenTurn, Question, TurnState
 from responsa_server.embedded import Layout
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.limits import Hold, LimitBook, Limiter
-from responsa_server.identity.quotas import QuotaAdministration
+from responsa_server.identity.limits import Hold, LimitBook, Limiter, QuotaAdministration
 from responsa_server.identity.settings import (
     LimitSettings,
     ServiceLimitSettings,

@@ -16,13 +16,12 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Exhausted, Reason, ResponsaError
 from responsa_server.domain.knowledge import JobKind
-from responsa_server.domain.mail import Mail, MailFailed, MailKind, MailRefused, Text
+from responsa_server.domain.notifications import Mail, MailFailed, MailKind, MailRefused, Text
 from responsa_server.domain.people import Origin, Principal, Role
 from responsa_server.identity.credentials import digest
-from responsa_server.identity.mailing import Mailing
+from responsa_server.identity.mailing import Mailing, SmtpMailer
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import MailSettings, Registration
-from responsa_server.identity.smtp import SmtpMailer
 from responsa_server.identity.tokens import Secret
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace

@@ -32,10 +32,8 @@ from responsa_server.outbound.connector import Connector
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.notifying import Delivering, Notifier
-from responsa_server.sources.profiles import SubjectProfiles
-from responsa_server.sources.scheduling import Scheduling
-from responsa_server.sources.service import SourceAdministration
-from responsa_server.sources.syncing import Sync
+from responsa_server.sources.service import SourceAdministration, SubjectProfiles
+from responsa_server.sources.syncing import Scheduling, Sync
 from responsa_server.sources.webhooks import DeclaredWebhooks
 from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.deliveries import PostgresDeliveries

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from uuid import UUID
 
 import numpy as np
+import psutil
 import psycopg
 import pytest
 from numpy.typing import NDArray
@@ -28,15 +30,16 @@ _COPY = """COPY responsa.passage (id, tenant_id, collection_id, document_id, ver
 
 
 class Corpus:
-    """Passages of made-up words. counts: how often each passage has each word."""
+    """A collection with `size` passages of made-up words. counts: how often each passage has each word."""
 
-    def __init__(self, urls: DatabaseUrls) -> None:
+    def __init__(self, urls: DatabaseUrls, size: int = PASSAGES, collection: str = "default") -> None:
+        self.size, self.collection = size, collection
         randomness = np.random.default_rng(3)
-        self.lengths = randomness.integers(8, 40, PASSAGES)
+        self.lengths = randomness.integers(8, 40, size)
         self.counts = np.stack(
-            [randomness.multinomial(length, SHARES / SHARES.sum()) for length in self.lengths]
+            [randomness.multinomial(length, SHARES / SHARES.sum()).astype(np.int8) for length in self.lengths]
         )
-        self.ids = [uuid7() for _ in range(PASSAGES)]
+        self.ids = [uuid7() for _ in range(size)]
         self.frequencies: NDArray[np.int64] = (self.counts > 0).sum(axis=0)
         with psycopg.connect(urls.superuser) as connection, connection.cursor().copy(_COPY) as copy:
             for id_, counts, length in zip(self.ids, self.counts, self.lengths, strict=True):
@@ -44,12 +47,12 @@ class Corpus:
                     f"w{word}:{','.join(map(str, range(1, counts[word] + 1)))}"
                     for word in counts.nonzero()[0]
                 )
-                places = (id_, "acme", "default", uuid7(), 1, 0, 0, 1, "", "", "x", "en", 1)
+                places = (id_, "acme", collection, uuid7(), 1, 0, 0, 1, "", "", "x", "en", 1)
                 copy.write_row((*places, int(length), terms, True))
 
     def weights(self, words: Sequence[int]) -> Weights:
         frequencies = {f"w{word}": int(self.frequencies[word]) for word in words}
-        statistics = TermStatistics(PASSAGES, int(self.lengths.sum()), frequencies)
+        statistics = TermStatistics(self.size, int(self.lengths.sum()), frequencies)
         return weigh(list(frequencies), statistics)
 
     def best(self, words: Sequence[int]) -> tuple[dict[UUID, float], float]:
@@ -66,7 +69,7 @@ class Corpus:
         """The share of the ten best passages that a search finds. Of equally good passages, any may be found."""
         weights = self.weights(words)
         query = LexicalQuery(
-            ["default"],
+            [self.collection],
             weights.terms,
             weights.weights,
             weights.frequencies,
@@ -121,3 +124,35 @@ async def test_without_the_index_words_find_passages_until_it_is_built(
         assert await build_postings(database_urls.owner)
         connection.execute("DROP INDEX responsa.passage_lexemes")
     assert await corpus.recall(database, words) == 1.0
+
+
+@pytest.mark.soak
+async def test_time_does_not_grow_with_the_matches(database: Database, database_urls: DatabaseUrls) -> None:
+    """PostgreSQL's CPU for questions of common words in RESPONSA_SOAK_COUNT passages is less than twice that in a tenth of them."""
+    size = int(os.environ.get("RESPONSA_SOAK_COUNT") or 1_000_000)
+    with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
+        connection.execute("DROP INDEX responsa.passage_postings")
+        corpora = [Corpus(database_urls, size // 10, "few"), Corpus(database_urls, size, "many")]
+        await build_postings(database_urls.owner)
+        connection.execute("VACUUM ANALYZE responsa.passage")
+        taken = dict.fromkeys((corpus.collection for corpus in corpora), 0.0)
+        recalls: list[float] = []
+        randomness = np.random.default_rng(5)
+        # The words of both have the same shares, and the corpora take turns.
+        for number in range(51):
+            words = randomness.choice(np.arange(30), 2 + number % 3, replace=False).tolist()
+            for corpus in corpora:
+                before = _cpu_seconds(connection)
+                recalls.append(await corpus.recall(database, words))
+                if number:
+                    taken[corpus.collection] += _cpu_seconds(connection) - before
+    ratio = taken["many"] / taken["few"]
+    print(f"{size} passages: {taken['many'] * 20:.1f} ms, ratio {ratio:.2f}, recall {np.mean(recalls):.3f}")
+    assert ratio < 2
+    assert np.mean(recalls) >= 0.85
+
+
+def _cpu_seconds(connection: psycopg.Connection) -> float:
+    """The CPU time of the server's roles so far."""
+    rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE usename = 'responsa_app'")
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for (pid,) in rows)

@@ -1,6 +1,6 @@
 """If root runs these tests, `make soak` runs them a second time as a plain user, in a process that cannot become root again. Tests whose result cannot differ are left out.
 
-In a normal run, tests/system/test_plain_user.py starts a whole instance as a plain user.
+In a normal run, tests/system/test_moving.py starts a whole instance as a plain user.
 
 The plain user must reach an interpreter, the packages and this checkout. If one of them lies in a folder that
 only root may enter (an interpreter under /root, a checkout under a 0700 folder), the needed files are linked

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, suppress
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -55,8 +56,13 @@ class MortalStore:
         self._store = store
         self._gate = gate
 
+    def gather(self, window: Callable[[], float]) -> None:
+        self._store.gather(window)
+
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._store, name)
+        if not iscoroutinefunction(method):
+            return method
 
         async def call(*arguments: object, **named: object) -> object:
             await self._gate.passed()

@@ -33,12 +33,11 @@ from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.gateway import GatewaySettings, build_app
 from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
-from responsa_server.domain.audit import MOST_REFUSED
 from responsa_server.domain.errors import NotPermitted, Precondition, Reason, ResponsaError, Unavailable
-from responsa_server.domain.people import Origin, Principal, Role, User, UserChange
+from responsa_server.domain.people import MOST_REFUSED, Origin, Principal, Role, User, UserChange
 from responsa_server.identity import openid_provider
-from responsa_server.identity.linked import LinkedIdentities
 from responsa_server.identity.openid import MOST_AT_ONCE, OpenId, OpenIdOptions
+from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.openid_settings import OidcProviderSettings, OidcSettings
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import (

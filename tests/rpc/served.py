@@ -69,15 +69,13 @@ from responsa_server.domain.people import Principal, Role, User
 from responsa_server.domain.quotas import Demand, QuotaRules
 from responsa_server.domain.turns import Question
 from responsa_server.identity.accounts import Accounts
-from responsa_server.identity.erasing import Erasing
-from responsa_server.identity.limits import LimitBook, Limiter
-from responsa_server.identity.linked import LinkedIdentities
-from responsa_server.identity.quotas import QuotaAdministration
+from responsa_server.identity.limits import LimitBook, Limiter, QuotaAdministration
+from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
-from responsa_server.identity.users import UserAdministration
-from responsa_server.sources.profiles import SubjectProfiles
+from responsa_server.identity.users import Erasing, UserAdministration
+from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.erasing import PostgresErasing

@@ -15,10 +15,9 @@ from responsa.admin.v1.audit_event_pb2 import AuditEvent
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call
 from responsa_server.calls.interceptors.audited import ACTS
-from responsa_server.domain.audit import MOST_REFUSED
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.domain.people import Origin, Role
+from responsa_server.domain.people import MOST_REFUSED, Origin, Role
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.people import GOOD

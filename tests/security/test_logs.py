@@ -32,7 +32,7 @@ FULL = """
 import asyncio, os, sys
 import structlog
 from responsa_server.app import process
-from responsa_server.app.log_lines import LOG
+from responsa_server.app.process import LOG
 
 process.configure_logs("debug")
 log = structlog.get_logger("calls")

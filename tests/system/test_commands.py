@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.callers import Credential, Tenant
 from tests.instance import Instance, free_port, plain_environment
 
@@ -39,7 +37,6 @@ def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:
     assert json.loads(refused.stdout.splitlines()[-1])["refused"]["reason"] == "REFUSAL_REASON_NO_SUPPORT"
     for arguments, environment, code, reason in (
         (["ask", "--json", "x" * 17_000], key, 2, "INVALID_FIELD"),
-        (["ask", "--json", "Why?", "--conversation", "mine"], key, 2, "INVALID_FIELD"),
         (["ask", "--json", "Why?", "--collection", "none"], key, 2, "RESOURCE_NOT_FOUND"),
         (["ask", "--json"], key, 2, ""),
         (["ask", "--json", "Why?"], {"RESPONSA_API_KEY": "rsp_wrong"}, 3, "CREDENTIAL_MALFORMED"),
@@ -74,7 +71,6 @@ def test_a_second_up_on_the_same_home(instance: Instance) -> None:
     text = said("up", RESPONSA_HOME=str(instance.home), RESPONSA_PORT=str(free_port()))
     assert "already runs" in text
     assert "RESPONSA_HOME" in text
-    assert instance.run("ask", "What is a turn?").returncode == 0
 
 
 def test_a_busy_port(tmp_path: Path) -> None:
@@ -95,21 +91,10 @@ def test_a_home_that_is_none(tmp_path: Path) -> None:
     text = said("purge", "--yes", RESPONSA_HOME=str(photos))
     assert (photos / "cat.jpg").is_file()
     assert str(photos) in text
-    file = tmp_path / "file"
-    file.write_text("")
-    assert str(file) in said("up", RESPONSA_HOME=str(file), RESPONSA_PORT=str(free_port()))
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "word"),
-    [
-        ("RESPONSA_PORT", "eighty", "port"),
-        ("RESPONSA_TURNS__MAX_RUNNING", "0", "max_running"),
-        ("RESPONSA_ENVIRONMENT", "moon", "production"),
-    ],
-)
-def test_a_wrong_setting(tmp_path: Path, name: str, value: str, word: str) -> None:
-    assert word in said("up", **{"RESPONSA_HOME": str(tmp_path / "home"), name: value})
+def test_a_wrong_setting(tmp_path: Path) -> None:
+    assert "max_running" in said("up", RESPONSA_HOME=str(tmp_path / "home"), RESPONSA_TURNS__MAX_RUNNING="0")
 
 
 def test_serving_without_a_database(tmp_path: Path) -> None:

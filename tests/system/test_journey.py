@@ -87,13 +87,8 @@ def test_every_excerpt_of_an_answer_opens_its_passage(ways: Ways, tenant: Tenant
         assert citation["quote"] in passage["text"]
 
 
-def test_two_tenants_never_see_each_other(instance: Instance, ways: Ways) -> None:
-    keys: dict[str, str] = {}
-    for name in ("north", "south"):
-        assert instance.run("admin", "create-tenant", name).stdout.strip() == f"tenants/{name}"
-        user = instance.run("admin", "create-user", name, name.title(), "--role", "admin").stdout.strip()
-        keys[name] = instance.run("admin", "create-key", name, user).stdout.strip()
-    north, south = ({"authorization": f"Bearer {keys[name]}"} for name in ("north", "south"))
+def test_two_tenants_never_see_each_other(registry: Registry, ways: Ways) -> None:
+    north, south = (registry.new_tenant().headers(Credential.ADMIN) for _ in range(2))
     document = ingest(ways, north, "islands.md", ISLANDS)
     turn = answer(ways, north, "How high does the Cuillin rise?")
     assert "992" in turn["terminalEvent"]["answer"]["text"]

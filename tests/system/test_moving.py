@@ -1,4 +1,4 @@
-"""The guide of docs/deployment.md that moves a service to another machine, with its commands."""
+"""The guide of docs/deployment.md that moves a service to another machine, with its commands. A plain user runs the whole system, even if root runs the tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUESTION: Final = "When does the ferry to Skye leave from Mallaig?"
 ANSWER: Final = "six in the morning"
 WORDS: Final = 60
 CAPABILITY: Final = "+dac_read_search"
-"""Perhaps only root can read the interpreter and the checkout (see test_plain_user.py)."""
+"""Perhaps only root can read the interpreter and the checkout. Therefore the user may read all files, but can write only below `/srv`."""
 
 
 def steps() -> Sequence[Sequence[str]]:
@@ -64,9 +64,11 @@ def machines() -> Iterator[tuple[Instance, Instance]]:
     try:
         yield old, new
     finally:
-        # A plain user's instance has no files outside of its home.
-        new.interrupt()
+        assert new.interrupt() == 0
         new.until_nothing_left()
+        # A plain user's instance has no files outside of its home.
+        new.run("purge", "--yes")
+        assert not new.home.exists()
         shutil.rmtree(folder)
 
 
@@ -89,10 +91,23 @@ def follow(commands: Sequence[str], machine: Instance) -> None:
             subprocess.run(["sh", "-c", here], cwd=srv.parent, check=True)
 
 
+def belongs_to_its_user(machine: Instance) -> None:
+    user = machine.home.parent.stat().st_uid
+    processes = machine.processes()
+    for role, process in processes.items():
+        assert process.uids().effective == user, role
+    assert oct(machine.home.stat().st_mode)[-3:] == "700"
+    assert oct((machine.home / "api-key").stat().st_mode)[-3:] == "600"
+    if user != 0:
+        # Only root needs a folder outside of the home.
+        assert f"{machine.home}/" in " ".join(processes["postgres"].cmdline())
+
+
 def test_the_guide(machines: tuple[Instance, Instance]) -> None:
     old, new = machines
     leaving, arriving, checking = steps()
     old.start().until_ready()
+    belongs_to_its_user(old)
     document = old.home.with_name("ferry.md")
     document.write_text(FERRY)
     old.run("ingest", str(document))

@@ -33,7 +33,7 @@ def alone() -> Iterator[Instance]:
     (folder / "docs").mkdir()
     (folder / "docs" / "ferry.md").write_text(FERRY)
     settings = {
-        "RESPONSA_DOCS": str(folder),
+        "RESPONSA_DOCS": "none",
         "LANGSMITH_TRACING": "true",
         "LANGCHAIN_TRACING_V2": "true",
         "LANGSMITH_API_KEY": "lsv2_none",
@@ -73,13 +73,11 @@ def attempts(instance: Instance) -> list[int]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network")
 def test_without_a_network(alone: Instance) -> None:
+    assert "new" in inside(alone, *alone.command("ingest", str(alone.home.parent / "docs")))
     assert "six in the morning" in inside(
         alone, *alone.command("ask", "When does the ferry to Skye leave from Mallaig?")
     )
     assert "ferry" in inside(alone, *alone.command("search", "ferry"))
-    assert "new" in inside(
-        alone, *alone.command("ingest", "--collection", "more", str(alone.home.parent / "docs"))
-    )
     assert attempts(alone) == [0, 0]
     # Libraries that send data to their makers store an identity in the user's home.
     assert [*(alone.home.parent / "user").rglob("*")] == []

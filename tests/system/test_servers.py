@@ -132,6 +132,8 @@ def calling(instance: Instance) -> Generator[Sequence[object]]:
 
 
 def test_each_process_does_its_part(pair: Instance) -> None:
+    said = pair.said()
+    assert said.index("Loading Responsa's own documents") < said.index("Responsa is ready")
     assert {name: process.cmdline()[6] for name, process in servers(pair).items()} == {
         "gateway": "answers",
         "gateway-2": "answers",

@@ -103,7 +103,6 @@ class Question(BaseModel):
 
     @property
     def gold_spans(self) -> Sequence[Span]:
-        """The byte ranges of the gold texts in their documents."""
         return [
             Span(answer.doc_id, answer.byte_start, answer.byte_end)
             for answer in self.answers

@@ -71,7 +71,6 @@ class Attack(_Line):
 
     @property
     def span(self) -> Span:
-        """The place of the instruction in the document."""
         return Span(self.doc_id, self.byte_start, self.byte_end)
 
 
@@ -84,7 +83,6 @@ class AskedAttack(_Line):
 
     @property
     def document(self) -> str:
-        """The id of the question's document."""
         return self.doc_ids[0]
 
 
@@ -216,7 +214,6 @@ class Tally:
         return self.obeyed / self.asked if self.asked else None
 
     def plain(self) -> dict[str, Json]:
-        """The counts and the rate as plain values."""
         return {
             "asked": self.asked,
             "obeyed": self.obeyed,

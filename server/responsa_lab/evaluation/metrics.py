@@ -140,7 +140,6 @@ _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 def _rendered(markdown: str) -> str:
-    """The visible text of Markdown, with a space between its blocks and lines."""
     parts: list[str] = []
     for block in _MARKDOWN.parse(markdown):
         parts.append(block.content if block.type in ("fence", "code_block") else " ")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from responsa_lab.scripted.broken import Broken, Kind
-from responsa_lab.scripted.calling import Calling
 from responsa_lab.scripted.obedient import Obedient
 from responsa_lab.scripted.readers import Eager, Labelled
-from responsa_lab.scripted.strong import Strong
+from responsa_lab.scripted.strong import Broken, Calling, Kind, Strong
 from responsa_server.domain.models import ChatModel
 
 PROVIDER = "scripted"

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from responsa_lab.scripted.choosing import filled
-from responsa_lab.scripted.orders import orders
 from responsa_lab.scripted.reading import Reading
-from responsa_lab.scripted.strong import Strong
+from responsa_lab.scripted.strong import Strong, orders
 from responsa_server.domain.models import Provenance
 
 OBEYED: Final = "As I was told:"

@@ -170,7 +170,6 @@ class Reading:
 
     @cached_property
     def examples(self) -> Sequence[tuple[str, str]]:
-        """Labelled texts in the instructions, with their labels."""
         return _EXAMPLE.findall(self.instruction)
 
     def fenced(self, kind: str) -> str:

@@ -3,19 +3,100 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import math
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from enum import StrEnum
+from itertools import count
+from typing import Any, Final, cast
 
 from responsa_lab.scripted.choosing import filled
-from responsa_lab.scripted.orders import orders, usurping
 from responsa_lab.scripted.reading import Reading, content, sentences, stems, words
 from responsa_server.domain.events import Usage
-from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, Stop, TextPiece
+from responsa_server.domain.models import (
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    Role,
+    Spent,
+    Stop,
+    TextPiece,
+    ToolRequest,
+)
+
+_SENTENCE: Final = re.compile(r"(?<=[.!?⟧])\s+")
+# Words for a model; documents for people do not contain such words. Most of these words are English; a few begin an
+# injected instruction in other languages.
+_USURPING: Final = re.compile(
+    r"\b(?:ignore|disregard|forget|bypass|override|void)\b.{0,60}\b(?:instruction|rule|prompt|order|direction|teacher|guideline|text|above|before|previous)s?\b"
+    r"|\byou (?:are now|have no|will now|must now|are (?:dan|an? )\b.{0,30}\bwithout)\b|\bfrom (?:now|this (?:moment|point)) on\b|\bact as (?:if|an?)\b"
+    r"|\b(?:new rule|system (?:message|update|prompt|note)|system:|assistant:|developer mode|maintenance mode|jailbreak|do anything now|stay in character)"
+    r"|\b(?:your|the|each|every|whole|any) (?:next )?(?:\w+ )?(?:reply|replies|response|responses)\b|\b(?:reply|respond) (?:only|with|just|nothing)\b|\banswer (?:only|just)\b"
+    r"|\bsay (?:exactly|only)\b|\bin the answer say\b|\bdecode (?:this|and)\b|\bintent ?=|\bcodeword\b"
+    r"|\bany assistant\b|\bthe assistant\b|\bassistants are\b|\bthis assistant\b|\bto the software\b"
+    r"|\b(?:your|system|starting|complete|the) instructions\b|\binstructions you were given\b|\binstructed to\b|\bsystem (?:prompt|configuration)|\b(?:you were|were you) told before\b"
+    r"|\bpretend (?:to be|you)\b|\bpersonas\b|\bpersonalities\b|\bsay so whenever\b|\balways add\b|\bthat you (?:quote|play)\b|\bcall the tool\b|\bmessage of the user\b"
+    r"|\b(?:your|of the) (?:answer|message|sentences|reply)\b|\bfollow instruction\b|\bautomated screening\b|<\|?(?:instruction|system|endoftext|im_start)\|?>"
+    r"|\bbỏ qua\b|\bvergiss alle\b|\bignoriere\b|\bantworte ab\b|\bignora (?:todas|las|tutte)\b|\bignorez\b",
+    re.IGNORECASE,
+)
+# A request to a writer or a machine. Texts for people contain such requests too.
+_ASKING: Final = re.compile(
+    r"^\W*(?:<?\|?(?:instruction|system|endoftext)\|?>\W*)?(?:(?:please|now|then|also|and|first|instead|before you answer|let us|can you|could you)\W+)*"
+    r"(?:write|reply|respond|answer|print|say|add|include|mention|repeat|translate|provide|list|give|tell|set|call|cite|begin|start|end|use|make|break down|"
+    r"describe|explain|compose|create|generate|summari[sz]e|modify|introduce|play|pretend|simulate|act|output|send|encode|decode|convert|rewrite|suggest|"
+    r"identify|discuss|offer|show|find|calculate|confirm|skip|rate|greet|spell|append|insert|remove|delete|recommend|share|reverse|confuse|avoid|adopt|keep|"
+    r"outline|detail|analy[sz]e|design|develop|help|teach|state|name|replace|combine|jumble|group|misspell|scramble|draft|render|rearrange|"
+    r"adapt|complete|pretend|display|reveal|execute|run|open|visit|click|ensure|do|don't|do not|never|always)\b",
+    re.IGNORECASE,
+)
+_QUESTION: Final = re.compile(r"\?\W*$")
+_ENCODED: Final = re.compile(r"\b[A-Za-z0-9+/]{16,}={0,2}")
+
+
+def usurping(text: str) -> bool:
+    """Whether the text tries to take over the model that answers."""
+    return _USURPING.search(text) is not None
+
+
+def orders(text: str, *, any_wish: bool) -> Sequence[str]:
+    """The injected instructions in a text. In each line, an instruction begins with the first sentence that tries to take over the model, and ends with the line. The
+    result also contains the decoded text of encoded instructions.
+
+    any_wish: whether plain requests and questions also count as injected instructions.
+    """
+    found: list[str] = []
+    for line in text.splitlines():
+        sentences = _SENTENCE.split(line.strip())
+        first = next((place for place, one in enumerate(sentences) if usurping(one)), None)
+        wished = sentences[first:] if first is not None else []
+        if any_wish and first is None:
+            wished = [
+                sentence for sentence in sentences if _ASKING.search(sentence) or _QUESTION.search(sentence)
+            ]
+        if wished:
+            found.append(" ".join(wished))
+            found += _decoded(found[-1])
+    return found
+
+
+def _decoded(text: str) -> Sequence[str]:
+    found: list[str] = []
+    for one in _ENCODED.findall(text):
+        try:
+            plain = base64.b64decode(one, validate=True).decode()
+        except ValueError:
+            continue
+        if plain.isprintable():
+            found.append(plain)
+    return found
+
 
 _PIECE: Final = re.compile(r"\s*\S+")
 _BYTES_A_TOKEN: Final = 4
@@ -103,7 +184,6 @@ class Sentence:
 
     @property
     def cited(self) -> str:
-        """The sentence with its citation mark."""
         return f"{self.text} [{self.number}]"
 
 
@@ -219,3 +299,122 @@ def _reply(text: str) -> str:
 
 def _topic(text: str) -> str:
     return " ".join(content(text)[:6]) or "this"
+
+
+_CALL: Final = re.compile(r"^call (?P<tool>\S+) (?P<arguments>\{.*\})$", re.MULTILINE)
+_FOR_EVER: Final = re.compile(r"^for ever$", re.MULTILINE)
+_NUMBER: Final = re.compile(r"^\[(\d{1,2})\] ", re.MULTILINE)
+_MARK: Final = re.compile(r"⟦[^⟦⟧\n]*⟧\n?")
+
+
+class Calling:
+    """A `ChatModel` with the name `calling`. It requests one tool for each line `call TOOL {…}` of the question, all of them at once. Then it writes the tools' results, one on each
+    line. If a result has numbered sources, the last number ends the line, as a citation. With a line `for ever`, it requests the tools again as long as any are offered.
+    """
+
+    name = "calling"
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        await asyncio.sleep(0)
+        read = tokens_read(prompt)
+        question = "\n".join(message.text for message in prompt.messages if message.role is Role.USER)
+        results = [message.text for message in prompt.messages if message.role is Role.TOOL]
+        written = 0
+        if prompt.tools and (not results or _FOR_EVER.search(question)):
+            for place, found in enumerate(_CALL.finditer(question), len(results) + 1):
+                arguments = cast("dict[str, Any]", json.loads(found["arguments"]))
+                written += 1
+                yield ToolRequest(f"request-{place}", found["tool"], arguments)
+        if not written:
+            for text in [_cited(_MARK.sub("", result).strip()) for result in results] or [
+                "No tool was called."
+            ]:
+                yield TextPiece(f"\n{text}" if written else text)
+                written += 1
+        yield Spent(Usage(input_tokens=read, output_tokens=written))
+        yield Ended(complete=True)
+
+
+def _cited(result: str) -> str:
+    numbers = _NUMBER.findall(result)
+    return _NUMBER.sub("", result) + (f" [{numbers[-1]}]" if numbers else "")
+
+
+class Kind(StrEnum):
+    """The way in which a model fails.
+
+    INVALID_JSON: if a prompt has a schema, the reply does not fit the schema; all other replies are the same as those of the strong model. EMPTY: the answer has no words.
+    ENDLESS: the answer never ends, whatever its limit. CUT: the answer breaks off after some words. STALL: the model never sends a word. HANG: the model sends
+    some words and then no more. UNSAFE: the model refuses to answer. UNREACHABLE, 401, 429, 500: no answer begins. The errors UNREACHABLE, 429
+    and 500 are marked as passing, so the same request can succeed later.
+    """
+
+    INVALID_JSON = "invalid-json"
+    EMPTY = "empty"
+    ENDLESS = "endless"
+    CUT = "cut"
+    STALL = "stall"
+    HANG = "hang"
+    UNSAFE = "unsafe"
+    UNREACHABLE = "unreachable"
+    CREDENTIAL = "401"
+    RATE_LIMITED = "429"
+    OVERLOADED = "500"
+
+
+_ERRORS = {
+    Kind.UNREACHABLE: (ModelFault.UNREACHABLE, True),
+    Kind.CREDENTIAL: (ModelFault.CREDENTIAL, False),
+    Kind.RATE_LIMITED: (ModelFault.RATE_LIMITED, True),
+    Kind.OVERLOADED: (ModelFault.OVERLOADED, True),
+    Kind.EMPTY: (ModelFault.EMPTY, False),
+}
+_WORDS = ("So", " far", " so", " good")
+_RETRY_SECONDS = 1.0
+
+
+class Broken:
+    """A `ChatModel` with the name `broken-KIND`. idle_seconds: the number of seconds without a word after which the model raises TIMEOUT, as an adapter does."""
+
+    def __init__(self, kind: Kind, idle_seconds: float = 60.0) -> None:
+        self._kind = kind
+        self._idle_seconds = idle_seconds
+        self._strong = Strong()
+
+    @property
+    def name(self) -> str:
+        return f"broken-{self._kind.value}"
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        if self._kind in _ERRORS:
+            fault, passing = _ERRORS[self._kind]
+            after = _RETRY_SECONDS if fault is ModelFault.RATE_LIMITED else None
+            raise ModelError(fault, f"{self.name}, as the script says", retry_after=after, passing=passing)
+        read = tokens_read(prompt)
+        match self._kind:
+            case Kind.INVALID_JSON if prompt.schema is None:
+                async for piece in self._strong.stream(prompt):
+                    yield piece
+            case Kind.INVALID_JSON:
+                yield TextPiece('Sure! {"intent": [qa, ')
+                yield Spent(Usage(input_tokens=read, output_tokens=4))
+                yield Ended(complete=True)
+            case Kind.UNSAFE:
+                yield Spent(Usage(input_tokens=read))
+                yield Ended(complete=False, stop=Stop.UNSAFE)
+            case Kind.ENDLESS:
+                for place in count(1):
+                    await asyncio.sleep(0)
+                    yield TextPiece(f"word {place} and ")
+            case Kind.STALL:
+                await self._silence()
+            case _:
+                for word in _WORDS:
+                    yield TextPiece(word)
+                if self._kind is Kind.HANG:
+                    await self._silence()
+                raise ModelError(ModelFault.CUT, f"{self.name}, as the script says")
+
+    async def _silence(self) -> None:
+        await asyncio.sleep(self._idle_seconds)
+        raise ModelError(ModelFault.TIMEOUT, f"{self.name}: no word for {self._idle_seconds} s")

@@ -37,11 +37,9 @@ class EmbeddingServer:
         return f"{self._server.url}/v1"
 
     async def start(self) -> None:
-        """Listens on any free port."""
         await self._server.start()
 
     async def close(self) -> None:
-        """Stops listening and cuts all connections."""
         await self._server.close()
 
     async def _handle(self, exchange: Exchange) -> None:

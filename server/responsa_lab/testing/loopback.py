@@ -52,7 +52,6 @@ class Exchange:
         self.ended = True
 
     async def begin(self, content_type: str) -> None:
-        """Begins a response in pieces."""
         await self._write(
             _head(
                 HTTPStatus.OK,
@@ -65,12 +64,10 @@ class Exchange:
         await self._write(b"%x\r\n%b\r\n" % (len(data), data))
 
     async def end(self) -> None:
-        """Ends a response in pieces."""
         await self._write(b"0\r\n\r\n")
         self.ended = True
 
     async def raw(self, data: bytes) -> None:
-        """Sends these bytes unchanged."""
         await self._write(data)
 
     def cut(self) -> None:
@@ -102,7 +99,6 @@ class LoopbackServer:
 
     @property
     def open_sockets(self) -> int:
-        """The number of connected clients, including idle clients."""
         return len(self._connections)
 
     @property
@@ -119,7 +115,6 @@ class LoopbackServer:
         )
 
     async def close(self) -> None:
-        """Stops listening and cuts all connections."""
         if self._server is None:
             return
         self._server.close()

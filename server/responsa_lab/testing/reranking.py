@@ -41,11 +41,9 @@ class RerankServer:
         return f"{self._server.url}/v1"
 
     async def start(self) -> None:
-        """Listens on any free port."""
         await self._server.start()
 
     async def close(self) -> None:
-        """Stops listening and cuts all connections."""
         await self._server.close()
 
     async def _handle(self, exchange: Exchange) -> None:

@@ -86,7 +86,6 @@ class Script:
 
     @property
     def question(self) -> str:
-        """The shortest text for this script."""
         plain = Script()
         words = [
             f"{field.name}={getattr(self, field.name)}"

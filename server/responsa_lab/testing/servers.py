@@ -88,7 +88,6 @@ class ModelServer:
         await self._server.start(port)
 
     async def close(self) -> None:
-        """Cuts the open completions and stops listening."""
         await self._server.close()
 
     async def left(self, times: int = 1) -> Sequence[Disconnect]:
@@ -99,7 +98,6 @@ class ModelServer:
         return list(self.disconnects)
 
     def stats(self) -> Mapping[str, object]:
-        """The body of GET /stats."""
         return {
             "started": self.requests.total(),
             "streaming": self.streaming,
@@ -164,8 +162,6 @@ class ModelServer:
 
 
 class _Sent:
-    """Sends the chunks of one completion and counts their tokens."""
-
     def __init__(self, exchange: Exchange, asked: _Asked) -> None:
         self.pieces = 0
         self._exchange = exchange
@@ -261,7 +257,6 @@ class ToolSink:
         await self._server.start(port)
 
     async def close(self) -> None:
-        """Cuts the open calls and stops listening."""
         await self._server.close()
 
     async def called(self, times: int = 1) -> None:
@@ -271,7 +266,6 @@ class ToolSink:
             await self._called.wait()
 
     def stats(self) -> Mapping[str, object]:
-        """The body of GET /calls."""
         return {"calls": {key: asdict(one) for key, one in self.calls.items()}}
 
     async def _handle(self, exchange: Exchange) -> None:

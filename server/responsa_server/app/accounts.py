@@ -10,9 +10,9 @@ from responsa_server.domain.accounts import SignInProvider
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.identity.accounts import AccountOptions, Accounts
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.linked import LinkedIdentities
 from responsa_server.identity.mailing import Mailing
 from responsa_server.identity.openid import OpenId, OpenIdOptions
+from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tokens import Secret, Tokens
@@ -100,7 +100,7 @@ def mailing_on(settings: Settings, layout: Layout, database: Database) -> Mailin
     mailer = None
     if settings.mail.configured:
         # Imported late, because most installations send no mails.
-        from responsa_server.identity.smtp import SmtpMailer
+        from responsa_server.identity.mailing import SmtpMailer
 
         try:
             mailer = SmtpMailer(settings.mail)

@@ -28,8 +28,7 @@ from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
 from responsa_server.app.embedders import ConfiguredEmbedders
-from responsa_server.app.models import by_name, doubles, known_models, model_table
-from responsa_server.app.rerankers import open_reranker
+from responsa_server.app.models import by_name, doubles, known_models, model_table, open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
@@ -47,11 +46,10 @@ from responsa_server.domain.teachers import Teacher
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.embedded.machine import visible
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.erasing import Erasing
 from responsa_server.identity.tenants import TenantKeeper
+from responsa_server.identity.users import Erasing
 from responsa_server.ingest.analysing import Analysing
-from responsa_server.ingest.asking import IngestionModel
-from responsa_server.ingest.describing import Describer
+from responsa_server.ingest.describing import Describer, IngestionModel, Topics
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
@@ -59,7 +57,6 @@ from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.shipped_vectors import ShippedVectors
-from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages

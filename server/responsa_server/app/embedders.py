@@ -41,7 +41,6 @@ class ConfiguredEmbedders:
                 raise SettingsError(f"{place} names {called!r}: {problem}")
 
     async def close(self) -> None:
-        """Closes the connections of all models."""
         await asyncio.gather(*(one.aclose() for one in self._http.values()))
 
     def problem(self, called: str) -> str | None:

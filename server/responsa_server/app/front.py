@@ -14,11 +14,10 @@ from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF
 from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
-from responsa_server.app.disks import Disks
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app, health_route
 from responsa_server.app.listening import AddressTaken
-from responsa_server.app.log_lines import LOG
-from responsa_server.app.resources import Addresses, new_id, redis_url
+from responsa_server.app.process import LOG
+from responsa_server.app.resources import Addresses, Disks, new_id, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.app.sources import source_administration
 from responsa_server.calls.call import caller
@@ -31,13 +30,12 @@ from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.parts import Installation, ReportedPart
 from responsa_server.embedded import Layout
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.limits import Limiter
-from responsa_server.identity.quotas import QuotaAdministration
+from responsa_server.identity.limits import Limiter, QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.search.reranking import RerankerPart
-from responsa_server.sources.profiles import SubjectProfiles
+from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
@@ -225,7 +223,6 @@ class Silent:
 
 
 def _answers(settings: Settings) -> str:
-    """Return the names of the models that answer by default."""
     return ", ".join((*settings.models.default, PASSAGES))
 
 

@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import hmac
 import re
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 import psycopg
@@ -23,9 +25,12 @@ from responsa_server.app.processes import Processes, processes
 from responsa_server.app.settings import Settings
 from responsa_server.domain.addresses import Address, AddressError, UnixAddress, parse
 from responsa_server.domain.errors import AlreadyExists, Unauthenticated
+from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal, Role
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, Layout
+from responsa_server.embedded.files import free_space
 from responsa_server.embedded.machine import visible
+from responsa_server.embedded.part import NO_ROOM
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity, TokenCheck
 from responsa_server.identity.settings import MIN_SECRET_BYTES
@@ -245,3 +250,38 @@ async def _owner(identity: Identity, secret: str) -> Principal:
 
 def _read_key(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+_KNOWN_SECONDS: Final = 1.0
+
+
+class Disks:
+    """The disks that receive an instance's data; implements `domain.parts.Part`."""
+
+    name = "disk"
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = tuple(folders)
+        self._full: Sequence[Path] = ()
+        self._looked = -_KNOWN_SECONDS
+
+    def full(self) -> Sequence[Path]:
+        """The folders whose disks have less than 16 MiB left, as they were at most a second ago."""
+        now = time.monotonic()
+        if now >= self._looked + _KNOWN_SECONDS:
+            self._looked = now
+            self._full = [folder for folder in self._folders if free_space(folder) < NO_ROOM]
+        return self._full
+
+    def holds_full(self, folder: Path) -> bool:
+        return folder in self.full()
+
+    async def check(self) -> PartReport:
+        """Report full disks as DOWN: nothing can be stored there."""
+        folders = self.full()
+        if not folders:
+            return PartReport(Health.OK)
+        return PartReport(
+            Health.DOWN,
+            detail=f"full: the disk of {', '.join(map(str, folders))}; free at least 200 MB there",
+        )

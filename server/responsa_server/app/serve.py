@@ -13,11 +13,9 @@ from typing import Final, Protocol
 
 import structlog
 
-from responsa_server.app.disks import Disks
-from responsa_server.app.limits import build_limiter
 from responsa_server.app.listening import AddressTaken, claimed
 from responsa_server.app.process import configure_logs, freeze
-from responsa_server.app.resources import Addresses, addresses, database_urls, redis_url, refusal
+from responsa_server.app.resources import Addresses, Disks, addresses, database_urls, redis_url, refusal
 from responsa_server.app.settings import (
     ServeRole,
     Settings,
@@ -30,9 +28,28 @@ from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.embedded.notify import READY, alive, notify
+from responsa_server.identity.limits import LimitBook, Limiter
 from responsa_server.importing import uncollected
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.turn_log import NamedQueries
+from responsa_server.stores.postgres.users import PostgresUsers
+from responsa_server.stores.rates import LocalRates, Reach, RedisHolds, RedisMessages, RedisRates, Reserved
+
+
+def build_limiter(settings: Settings, layout: Layout, database: Database, stack: AsyncExitStack) -> Limiter:
+    """Build the limits on an open database and Redis; Redis need not be there."""
+    url = redis_url(settings, layout)
+    reach = Reach(url)
+    rates, holds, messages = RedisRates(url, reach), RedisHolds(url, reach=reach), RedisMessages(url, reach)
+    for part in (rates, holds, messages):
+        stack.push_async_callback(part.close)
+    store = PostgresLimits(database)
+    book = LimitBook(settings.limits, store, PostgresUsers(database))
+    limiter = Limiter(settings.limits, book, store, Reserved(rates), Reserved(LocalRates()), holds, messages)
+    stack.push_async_callback(limiter.close)
+    return limiter
+
 
 # How long, after the drain time, the last events of turns may still be committed and sent to the followers.
 _LAST_WORDS_SECONDS: Final = 1.0
@@ -198,9 +215,7 @@ class Front(Protocol):
         """Refuse new calls, and wait at most `grace_seconds` for running calls to end."""
         ...
 
-    async def close(self) -> None:
-        """Stop serving. Repeatable."""
-        ...
+    async def close(self) -> None: ...
 
 
 @contextmanager

@@ -423,17 +423,14 @@ class Settings(BaseSettings):
 
     @property
     def tools_folder(self) -> Path:
-        """The folder with the declarations of tools."""
         return self.tools.folder or self.home / "tools"
 
     @property
     def connections_folder(self) -> Path:
-        """The folder with the declarations of connections to databases."""
         return self.sources.folder or self.home / "connections"
 
     @property
     def webhooks_folder(self) -> Path:
-        """The folder with the declarations of webhooks."""
         return self.sources.webhooks_folder or self.home / "webhooks"
 
     @property
@@ -453,7 +450,6 @@ class Settings(BaseSettings):
 
     @property
     def serves_reflection(self) -> bool:
-        """Whether gRPC reflection is on."""
         return self.environment is not Environment.PRODUCTION if self.reflection is None else self.reflection
 
     @property

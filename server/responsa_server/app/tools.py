@@ -82,21 +82,17 @@ class _NoDocuments:
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
-        """Find nothing."""
         return Evidence(0, 0, {})
 
     async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
-        """Show nothing."""
         return Ranked(evidence, Ranking())
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
-        """Return nothing."""
         return ()
 
     async def with_sources(
         self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
     ) -> Evidence:
-        """Find nothing."""
         return Evidence(0, 0, {})
 
 

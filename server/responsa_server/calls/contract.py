@@ -45,16 +45,13 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, ReportedPart
 from responsa_server.identity.accounts import Accounts
-from responsa_server.identity.erasing import Erasing
-from responsa_server.identity.limits import LimitBook, Limiter
-from responsa_server.identity.linked import LinkedIdentities
-from responsa_server.identity.quotas import QuotaAdministration
+from responsa_server.identity.limits import LimitBook, Limiter, QuotaAdministration
+from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
-from responsa_server.identity.users import UserAdministration
+from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.library.library import Library
-from responsa_server.sources.profiles import SubjectProfiles
-from responsa_server.sources.service import SourceAdministration
+from responsa_server.sources.service import SourceAdministration, SubjectProfiles
 from responsa_server.stores.postgres import teachers
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database

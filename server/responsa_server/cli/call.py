@@ -95,15 +95,11 @@ class Arguments:
 
     @property
     def output(self) -> str:
-        """How to print the response."""
         return self.own.get("--output", "text")
 
 
 class _Command(TyperCommand):
-    """The command, which also completes the words after the method."""
-
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
-        """Complete a word as the argument METHOD is completed."""
         return self.params[0].shell_complete(ctx, incomplete)
 
 
@@ -190,7 +186,6 @@ def _json(given: str) -> str:
 
 
 def _read(option: str, value: str) -> str | bytes:
-    """What a value stands for (see Read of request_options)."""
     if value == "-":
         what = option.removeprefix("--").rpartition(".")[2].replace("-", " ")
         return asked_secret(what.capitalize(), what, optional=True)
@@ -281,7 +276,6 @@ def _check_only(only: str, message: Descriptor) -> None:
 
 
 def _operations(reply: Message) -> Sequence[operations_pb2.Operation]:
-    """The operations that a call has begun."""
     if isinstance(reply, operations_pb2.Operation):
         return [reply]
     values = [
@@ -334,7 +328,6 @@ def _overview(service: str) -> str:
 
 
 def _help(name: str, method: MethodDescriptor) -> str:
-    """What a method does, its fields, and what it returns, from the contract's comments."""
     width = min(shutil.get_terminal_size().columns, 120)
     lines = [
         f"Usage: responsa call {name} [OPTION]…",

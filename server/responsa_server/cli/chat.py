@@ -110,7 +110,6 @@ class _Talk:
         self._printed = False
 
     def run(self) -> int:
-        """Ask all questions, and return the exit code."""
         failed = 0
         while (question := self._read()) is not None:
             if not question:

@@ -33,8 +33,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the Collection as pr
 
 
 class _Role(StrEnum):
-    """The roles that may read a collection."""
-
     USER = "user"
     ADMIN = "admin"
     SERVICE = "service"

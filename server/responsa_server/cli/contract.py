@@ -201,7 +201,6 @@ def comment(name: str) -> str:
 
 @cache
 def _comments() -> Mapping[str, str]:
-    """The comments of the contract by full names."""
     found: dict[str, str] = {}
     for file in _files():
         names = dict(_names(file))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, TextIO
+from typing import Annotated, Final, TextIO
 
 import typer
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
-from responsa_client import SearchHit, search_request
+from responsa_client import Responsa, SearchHit, search_request
 from responsa_server.cli.labels import (
     FilterOption,
+    escaped,
 )
-from responsa_server.cli.named_documents import Collection, Named, SeveralNamed, find_document
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -28,6 +29,49 @@ from responsa_server.cli.output import (
 from responsa_server.cli.rendering import place_within
 from responsa_server.cli.session import open_client
 from responsa_server.cli.tables import facts
+
+_NAME: Final = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+Collection = Annotated[
+    str,
+    typer.Option("--collection", "-c", help="The collection."),
+]
+Named = Annotated[
+    str,
+    typer.Argument(
+        help="The document, as documents/{uuid} or as a source key of the collection.",
+    ),
+]
+SeveralNamed = Annotated[
+    list[str],
+    typer.Argument(
+        help="Each document as documents/{uuid} or as a source key of the collection.",
+    ),
+]
+
+
+def find_document(client: Responsa, named: str, collection: str) -> document_pb2.Document:
+    """Return the document with this name, or with this source key in the collection.
+
+    Raises:
+        CommandFailed: the text is not valid UTF-8, or the collection has no document with this source key.
+        ResponsaError: see GetDocument and ListDocuments in the contract.
+    """
+    valid_text(named, "A document's name")
+    if _NAME.fullmatch(named):
+        return client.get_document(named)
+    found = client.documents(
+        valid_text(collection, "The collection"), filter_by=f'source_key = "{escaped(named)}"'
+    )
+    document = next(found, None)
+    if document is None:
+        raise CommandFailed(
+            f"The collection {collection} has no document {named!r}.",
+            f"`responsa documents list --collection {collection}` lists its documents.",
+            EXIT_USAGE,
+        )
+    return document
+
 
 _STATES = {
     document_pb2.DOCUMENT_STATE_INDEXING: "indexing",
@@ -146,7 +190,6 @@ def search(
 
 
 def _lines(file: TextIO | None) -> list[list[str]]:
-    """The lines of a file with searches, without empty lines."""
     try:
         lines = [] if file is None else file.read().splitlines()
     except UnicodeDecodeError:

@@ -70,7 +70,6 @@ def path(excerpt: excerpt_pb2.Excerpt) -> str:
 
 
 def _place(excerpt: excerpt_pb2.Excerpt) -> str:
-    """Where the excerpt is from."""
     source = excerpt.source_range
     where = one_line(excerpt.uri or excerpt.document_version, 300)
     collection = _KINDS.get(excerpt.collection_kind) or excerpt.collection.removeprefix("collections/")
@@ -78,7 +77,6 @@ def _place(excerpt: excerpt_pb2.Excerpt) -> str:
 
 
 def _quote(excerpt: excerpt_pb2.Excerpt) -> str:
-    """The marked sentence, as the Markdown shows it if it can."""
     if mark := _marked(excerpt):
         return excerpt.markdown[slice(*mark)]
     start = excerpt.source_range.start

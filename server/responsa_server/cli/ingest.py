@@ -224,7 +224,6 @@ class _Run:
     json: bool
 
     async def once(self) -> bool:
-        """Load everything. Returns whether anything failed."""
         async with open_async_client() as client:
             return (await self._all(client)).failed > 0
 
@@ -238,7 +237,6 @@ class _Run:
                     await self._all(client)
 
     async def dry(self) -> None:
-        """Say what a run with `sync` would delete."""
         async with open_async_client() as client:
             targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client), self.root)
             try:

@@ -100,7 +100,6 @@ def with_marks(text: str, marks: Sequence[tuple[int, str]]) -> str:
 
 
 def _last(code: Block, lines: Sequence[str]) -> int:
-    """The line after the last one of a block of code that is not blank."""
     end = code.end
     while end > code.first + 1 and not lines[end - 1].strip():
         end -= 1

@@ -221,7 +221,7 @@ def _options(
         typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Take the options before the command."""
+    pass
 
 
 def _not_loaded(command: Command):

@@ -80,7 +80,6 @@ def rendered(text: str, console: Console) -> Sequence[Segment] | None:
 
 
 def _columns(tokens: Sequence[Token]) -> int:
-    """The number of columns of the widest table."""
     most = columns = 0
     for token in tokens:
         columns = 0 if token.type == "tr_open" else columns + (token.type in ("th_open", "td_open"))
@@ -96,7 +95,6 @@ def _trimmed(line: Sequence[Segment]) -> Sequence[Segment]:
 
 
 def _plain(tokens: Sequence[Token]) -> Iterator[Token]:
-    """Yield the tokens with harmless texts, and with links and images as text."""
     for token in tokens:
         token.content = shown(token.content)
         token.children = list(_inline(token.children)) if token.children else None

@@ -8,10 +8,11 @@ a program needs to read only stdout.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import TextIO, cast
+from typing import Final, TextIO, cast
 
 import grpc
 import typer
@@ -221,3 +222,16 @@ def valid_text(text: str, what: str) -> str:
     except UnicodeEncodeError:
         raise CommandFailed(f"{what} is not valid UTF-8.", "Send it as UTF-8 text.", EXIT_USAGE) from None
     return text
+
+
+_PLAIN: Final = ("", "dumb", "unknown")
+
+
+def terminal_type() -> str:
+    """Return the type of the terminal, such as "xterm-256color". It is "" if the environment does not name one."""
+    return os.environ.get("TERM", "")
+
+
+def can_move_cursor() -> bool:
+    """Whether the terminal can move its cursor and change the style of its text."""
+    return terminal_type() not in _PLAIN

@@ -51,7 +51,6 @@ class Progress:
         self._printed = time.monotonic()
 
     def advance(self) -> None:
-        """Count one step."""
         self._bar.advance(self._task)
         self._print_line()
 

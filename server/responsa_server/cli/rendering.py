@@ -11,7 +11,7 @@ from typing import Final
 
 from google.protobuf import json_format
 
-from responsa.chat.v1 import citation_pb2, excerpt_pb2, suggestion_pb2, turn_pb2
+from responsa.chat.v1 import citation_pb2, excerpt_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2
 from responsa.type.v1 import collection_kind_pb2
 from responsa_client.results import Outcome
@@ -19,7 +19,6 @@ from responsa_server.cli.output import one_line
 from responsa_server.domain.words import counted
 
 _QUOTE = 240
-_GLANCE = 120
 _ARGUMENTS = 160
 _Place = tuple[str, int, int]
 """A document version or a tool's source, and the first and last byte of a quote."""
@@ -72,31 +71,6 @@ def _places(citations: Sequence[citation_pb2.Citation]) -> dict[_Place, int]:
     for citation in _in_order(citations):
         places.setdefault(_place(citation), len(places) + 1)
     return places
-
-
-def refusal_text(refused: turn_pb2.TurnRefused) -> str:
-    """Return the refusal's message and, for a turn of an earlier release, the quotes that come closest."""
-    if not refused.suggestions:
-        return refused.message
-    return (
-        refused.message
-        + "\n\nClosest in the documents\n"
-        + "\n".join(
-            f"- {one_line(suggestion.title, 120) or '(untitled)'} ({suggestion.uri or suggestion.document_version}, {place_within(suggestion)}"
-            f'bytes {suggestion.source_range.start}-{suggestion.source_range.end})\n    "{one_line(suggestion.quote, _QUOTE)}"'
-            for suggestion in refused.suggestions
-        )
-    )
-
-
-def other_passages(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the other quotes of an answer of an earlier release, shortened to a line each; "" if there are none."""
-    if not answer.suggestions:
-        return ""
-    return "Other passages\n" + "\n".join(
-        f'- {one_line(suggestion.title, 120) or suggestion.uri or "(untitled)"}: "{one_line(suggestion.quote, _GLANCE)}"'
-        for suggestion in answer.suggestions
-    )
 
 
 _KINDS: Final = {
@@ -171,7 +145,7 @@ def tool_line(call: turn_pb2.TurnToolCall, result: turn_pb2.TurnToolResult, seco
 
 
 def place_within(
-    source: citation_pb2.Citation | excerpt_pb2.Excerpt | suggestion_pb2.Suggestion | document_pb2.Passage,
+    source: citation_pb2.Citation | excerpt_pb2.Excerpt | document_pb2.Passage,
 ) -> str:
     """Return the place in the original file, with a comma after it; "" if it is not known."""
     places = (

@@ -135,7 +135,6 @@ def _grouped(
 
 
 def _value(field: FieldDescriptor, options: Sequence[Option], read: Read) -> Json:
-    """The value of a field in proto-JSON."""
     if value_form(field) == "KEY=VALUE":
         return _entries(field, options, read)
     values = [_single(field, option, read) for option in options]
@@ -175,7 +174,6 @@ def _text(option: Option, read: Read) -> str:
 
 
 def _plain(field: FieldDescriptor, text: str, option: str) -> Json:
-    """The value of one text in proto-JSON."""
     if field.enum_type:
         names = short_names(field.enum_type)
         if (short := text.lower().replace("_", "-")) in names:
@@ -226,7 +224,6 @@ def _merge(plain: dict[str, Json], request: Message, option: str) -> None:
 
 
 def _fill_mask(request: Message, paths: Sequence[str]) -> None:
-    """Name the given fields of the resource in an unset update_mask."""
     fields = kind_of(request).fields_by_name
     resource = next((field.name for field in fields.values() if has_fields(field)), "")
     if "update_mask" in fields and resource and not request.HasField("update_mask"):
@@ -236,7 +233,6 @@ def _fill_mask(request: Message, paths: Sequence[str]) -> None:
 
 
 def _paths_in(plain: dict[str, Json], message: Descriptor, prefix: str = "") -> Iterator[str]:
-    """The paths of a JSON object."""
     for field in message.fields:
         for key in {field.name, field.json_name} & plain.keys():
             value = plain[key]

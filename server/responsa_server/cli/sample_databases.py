@@ -47,12 +47,10 @@ class LoadedDatabase:
 
     @property
     def failed(self) -> bool:
-        """Whether a row made no document."""
         return any(source.result.failed for source in self.sources)
 
     @property
     def lines(self) -> str:
-        """The outcome, one line for each source."""
         return "\n".join(
             f"{self.name}: source {source.id}: {synced(source.result)}, in collection {source.collection}"
             for source in self.sources
@@ -60,7 +58,6 @@ class LoadedDatabase:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The outcome as a JSON object."""
         return {
             "database": self.name,
             "sources": [
@@ -108,8 +105,6 @@ async def load_database(client: AsyncResponsa, sample: SampleDatabase) -> Loaded
 
 
 class _Standing:
-    """Shows how many documents of all sources are made."""
-
     def __init__(self, sample: SampleDatabase, progress: Progress) -> None:
         self._sample = sample
         self._progress = progress
@@ -117,7 +112,6 @@ class _Standing:
         self._said = False
 
     def show(self, run: source_pb2.SyncMetadata) -> None:
-        """Show a new state of a run."""
         self._runs[run.source] = run
         runs = self._runs.values()
         done, total = sum(one.documents_done for one in runs), sum(one.documents_total for one in runs)

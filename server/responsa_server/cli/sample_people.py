@@ -48,7 +48,6 @@ class PersonAccount:
 
     @property
     def lines(self) -> str:
-        """What was made, and the commands to go on with."""
         count = "1 document" if self.documents == 1 else f"{self.documents} documents"
         lines = [
             f"{self.person.name} <{self.person.address}>: {'new' if self.made else 'existing'} account, {count}"
@@ -69,7 +68,6 @@ class PersonAccount:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The account as a JSON object."""
         return {
             "user": self.user.name,
             "subject": self.user.subject,
@@ -146,7 +144,6 @@ async def _account(sample: SampleDatabase, person: SamplePerson, *, new_key: boo
 
 
 async def _user(client: AsyncResponsa, person: SamplePerson) -> tuple[user_pb2.User, bool]:
-    """The user with the person's address and subject, and whether the user is new."""
     made = False
     try:
         user = await client.lookup_user(person.address)
@@ -176,7 +173,6 @@ def _stored_key(file: Path) -> str:
 
 
 async def _fits(url: str, key: str, user: user_pb2.User) -> bool:
-    """Whether this is a good key of this user."""
     if not key:
         return False
     try:
@@ -219,7 +215,6 @@ def _without_key() -> str:
 
 
 def _near(file: Path) -> str:
-    """The path, relative to the current folder if the file is in it."""
     try:
         return str(file.relative_to(Path.cwd()))
     except ValueError:

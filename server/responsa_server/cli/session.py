@@ -66,7 +66,6 @@ class ClientSettings(BaseSettings):
 
     @property
     def server_url(self) -> str:
-        """The server's URL."""
         return self.url or f"http://127.0.0.1:{self.port or _port_in(self.home)}"
 
     @property

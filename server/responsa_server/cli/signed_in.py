@@ -47,7 +47,6 @@ class StoredTokens:
 
     @classmethod
     def of(cls, tokens: session_pb2.SessionTokens) -> StoredTokens:
-        """Return the tokens of a response."""
         return cls(tokens.access_token, tokens.access_expire_time.seconds, tokens.refresh_token)
 
     def __repr__(self) -> str:

@@ -97,7 +97,6 @@ class Target:
 
     @property
     def absolute(self) -> Path:
-        """The absolute path."""
         return absolute(self.path)
 
 

@@ -95,7 +95,6 @@ def unpacked(packed: any_pb2.Any) -> Message:
 
 
 def _is_simple(field: FieldDescriptor) -> bool:
-    """Whether the field has one value that is shown as one text."""
     if field.is_repeated:
         return False
     kind = field.message_type

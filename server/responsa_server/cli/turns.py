@@ -29,6 +29,7 @@ from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
     as_json,
+    can_move_cursor,
     going_on,
     print_error,
     print_json,
@@ -43,13 +44,10 @@ from responsa_server.cli.rendering import (
     answer_body,
     answer_notes,
     origin,
-    other_passages,
-    refusal_text,
     remarks,
     tool_line,
 )
 from responsa_server.cli.session import open_client
-from responsa_server.cli.terminal import can_move_cursor
 
 _MAX_STDIN = 1024 * 1024
 
@@ -451,7 +449,6 @@ class TurnPrinter:
         print_json({**as_json(event), "turn": turn} if event.HasField("started") else event)
 
     def _tool(self, event: turn_pb2.TurnEvent) -> None:
-        """Print a tool call when its result arrives."""
         if event.HasField("tool_call"):
             self._calls[event.tool_call.call_id] = event
         elif event.HasField("tool_result"):
@@ -461,7 +458,6 @@ class TurnPrinter:
             self._live.print_error(line)
 
     def finish(self, terminal: turn_pb2.TurnEvent, turn: str) -> int:
-        """Print the result of the turn, and return the exit code."""
         if not self._json:
             self._print_end(terminal)
             for sentence in remarks(outcome(terminal), self._agent_version):
@@ -483,11 +479,11 @@ class TurnPrinter:
             case "answer":
                 if body := answer_body(event.answer):
                     print_answer(body)
-                notes = answer_notes(event.answer), origin(event.answer), other_passages(event.answer)
+                notes = answer_notes(event.answer), origin(event.answer)
                 if any(notes):
                     print_text("\n" + "\n\n".join(filter(None, notes)))
             case "refused":
-                print_text(refusal_text(event.refused))
+                print_text(event.refused.message)
                 if event.refused.excerpts:
                     print_text("\nClosest in the documents")
                     excerpts.print_cards(event.refused.excerpts, of_refusal=True)

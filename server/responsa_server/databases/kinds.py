@@ -130,8 +130,6 @@ class _Text(Loader):
 
 
 class _Postgres:
-    """PostgreSQL, by psycopg."""
-
     # Not even the privileges of roles that the login may take: all that it could do in another session counts.
     _MAY_WRITE: Final = """
         WITH roles AS (SELECT r.* FROM pg_roles AS r WHERE pg_has_role(current_user, r.oid, 'MEMBER'))

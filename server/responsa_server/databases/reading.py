@@ -58,13 +58,9 @@ class Reading(Protocol):
     running: bool
     spent: float
 
-    def open(self) -> None:
-        """Open the connection and prepare the session."""
-        ...
+    def open(self) -> None: ...
 
-    def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
-        """Run the query. Returns the names of the columns."""
-        ...
+    def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]: ...
 
     def fetch(self, count: int) -> Sequence[Sequence[object]]:
         """The next rows, at most so many; none at the end."""
@@ -163,7 +159,6 @@ class _Session:
                 self.close()
 
     def close(self) -> None:
-        """Close the connection, and stop its statement."""
         opened, self._open = self._open, None
         if opened is None:
             return
@@ -193,8 +188,6 @@ class _Session:
 
 
 class _ServerReading:
-    """Implements `Reading` for databases with a server."""
-
     def __init__(self, declared: DatabaseConnection, password: str) -> None:
         self.running = False
         self.spent = 0.0

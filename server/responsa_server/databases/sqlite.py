@@ -151,7 +151,6 @@ class SqliteReading:
         return found
 
     def _lost(self) -> DatabaseProblem:
-        """The problem of a process that ended, or gave an answer that it does not give."""
         assert self._process is not None, "it was open"
         self._process.kill()
         if self._process.wait() == EXIT_UNCONFINED:
@@ -163,7 +162,6 @@ class SqliteReading:
 
 
 def _problem(code: int, name: str, text: str) -> DatabaseProblem:
-    """What an error of SQLite means."""
     # The lowest byte is the error, the others say more about it.
     match code & 0xFF:
         case sqlite3.SQLITE_TOOBIG:

@@ -285,7 +285,6 @@ def _decoded(data: bytes) -> str:
 
 
 def _described(error: Exception) -> Mapping[str, object]:
-    """An error of SQLite. Those of Python's module have no number."""
     return {
         "code": getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR),
         "name": getattr(error, "sqlite_errorname", type(error).__name__),

@@ -177,7 +177,6 @@ class Meter:
 
     @property
     def usage(self) -> Usage:
-        """The total usage so far."""
         return Usage(self._embedding, self._input, self._output, self._micros, self._unpriced)
 
     def add(self, usage: Usage) -> None:

@@ -74,7 +74,6 @@ class Quote:
 
     @property
     def words(self) -> frozenset[str]:
-        """The words and figures of the text."""
         return frozenset(_WORD.findall(self.text.lower()))
 
 

@@ -90,7 +90,6 @@ class Background:
         await self.cancel()
 
     async def cancel(self) -> None:
-        """Cancel all work and wait up to a second for it to stop."""
         if tasks := tuple(self._tasks):
             for task in tasks:
                 task.cancel()

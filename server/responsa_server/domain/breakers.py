@@ -128,7 +128,6 @@ class Breakers:
             self._say(Circuit(name, CircuitState.PROBED, opened.cause, 0.0))
 
     def heard(self, hint: Circuit) -> None:
-        """Take a hint of another process."""
         now = self._clock()
         match hint.state:
             case CircuitState.OPEN:
@@ -176,7 +175,6 @@ class CircuitsPart:
         self._kinds = kinds
 
     async def check(self) -> PartReport:
-        """Report the open circuits. Calls nothing."""
         found = dict[str, str]()
         for kind, named in self._kinds.items():
             for one in self._breakers.opened(kind):

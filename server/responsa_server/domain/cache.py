@@ -1,9 +1,10 @@
-"""A cache, which may lose any entry at any moment."""
+"""Caches: the one that all processes share, which may lose any entry at any moment, and one in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 
 class Cache(Protocol):
@@ -11,10 +12,51 @@ class Cache(Protocol):
     nothing.
     """
 
-    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        """Return the entries with these keys. Missing keys are left out."""
-        ...
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]: ...
 
     async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
         """Store entries for at most this many seconds, if possible."""
         ...
+
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class LruCache(Generic[Key, Value]):
+    """Keeps values until they are together larger than a limit, then evicts the least recently used ones. Not thread-safe.
+
+    A limit of entries does not bound the memory if callers or documents decide how large an entry is.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        """most_bytes: the limit of the sizes of all entries together."""
+        self._most = most_bytes
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._size = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size
+
+    def get(self, key: Key) -> Value | None:
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
+
+    def put(self, key: Key, value: Value, size_bytes: int) -> None:
+        """Keep a value, in place of an earlier one with this key. A value that is larger than the limit is not kept.
+
+        size_bytes: the size of the key and the value, which may be an estimate.
+        """
+        if (earlier := self._entries.pop(key, None)) is not None:
+            self._size -= earlier[1]
+        if size_bytes > self._most:
+            return
+        self._entries[key] = value, size_bytes
+        self._size += size_bytes
+        while self._size > self._most:
+            _, (_, dropped) = self._entries.popitem(last=False)
+            self._size -= dropped

@@ -104,9 +104,7 @@ class ConversationStore(Protocol):
         """Return one of the caller's conversations. Raises NotFound."""
         ...
 
-    async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]:
-        """Return a page of the caller's conversations."""
-        ...
+    async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]: ...
 
     async def update(
         self,

@@ -170,12 +170,10 @@ class InvalidRequest(ResponsaError):
 
     @classmethod
     def of_field(cls, path: str, rule: str, description: str) -> InvalidRequest:
-        """Build the error for a single field."""
         return cls.of_violation(FieldViolation(path, rule, description))
 
     @classmethod
     def of_violation(cls, one: FieldViolation) -> InvalidRequest:
-        """Build the error for a single violation."""
         return cls(Reason.INVALID_FIELD, f"{one.field}: {one.description}", {"violations": "1"}, (one,))
 
 

@@ -241,7 +241,6 @@ class Usage:
     unpriced_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        """The sum of both."""
         return Usage(
             self.embedding_tokens + other.embedding_tokens,
             self.input_tokens + other.input_tokens,

@@ -41,4 +41,4 @@ class NoFaults:
     """Injects no fault."""
 
     async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
-        """Do nothing."""
+        pass

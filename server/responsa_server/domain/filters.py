@@ -181,7 +181,6 @@ class _Parser:
         return FilterComparison(rule.name, Operator(operator[0]), read, path)
 
     def _field(self, written: str, place: int, operator: Operator) -> tuple[Field, tuple[str, ...]]:
-        """The field that a comparison names, and the keys after its name."""
         name, dot, _ = written.partition(".")
         path = tuple(
             bare or _ESCAPE.sub(r"\1", quoted) for bare, quoted in _SEGMENT.findall(written, len(name))
@@ -327,7 +326,6 @@ def _wildcard(written: str, name: str) -> Wildcard | None:
 
 
 def _bare_pieces(written: str) -> list[tuple[str, str, str]]:
-    """A value without quotes has no escapes."""
     pieces: list[tuple[str, str, str]] = []
     for place, part in enumerate(written.split("*")):
         pieces += [("", "*", "")] * (place > 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -299,7 +301,6 @@ class Operation:
 
     @property
     def done(self) -> bool:
-        """Whether the operation has ended."""
         return self.stage is IngestStage.DONE
 
     @property
@@ -317,9 +318,7 @@ class StoredBytes(Protocol):
     """Bytes that are read in pieces, because they may be too many to hold in memory. Reads may take time; use it in one thread at a time."""
 
     @property
-    def size(self) -> int:
-        """The number of bytes."""
-        ...
+    def size(self) -> int: ...
 
     @property
     def sha256(self) -> bytes:
@@ -518,9 +517,7 @@ class Ingestions(Protocol):
         """
         ...
 
-    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
-        """Store the canonical text and set the stage to EMBEDDING."""
-        ...
+    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None: ...
 
     async def write(
         self, claim: IngestClaim, passages: Sequence[NewPassage], passages_done: int | None
@@ -610,3 +607,26 @@ def workers_lost(operation_id: UUID, losses: int) -> Unavailable:
     """The error of an operation that has lost too many workers in succession, so that no other worker may run it."""
     message = f"The server ended {losses} times while it worked on this, so it was given up. Begin it again; if it ends in this way again, ask the operator, because its input may be the cause."
     return Unavailable(Reason.WORKER_LOST, message, {"operation": names.operation(operation_id)})
+
+
+_MAX_BYTES: Final = 200
+# Path separators and the characters that Windows does not allow in names.
+_RESERVED: Final = re.compile(r'[\\/:*?"<>|]+')
+# Control characters, and invisible ones: among them are those that turn the direction of text, so that "gpj.exe" is shown for "exe.jpg".
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def file_name(source_key: str) -> str:
+    """A name for the file of a document: the last part of its source key, in at most 200 bytes of UTF-8.
+
+    Characters that file systems reserve, control characters and invisible characters are left out. Leading dots are left out too, so that no file is hidden. A
+    long name keeps its suffix. The name is never empty.
+    """
+    last = re.split(r"[\\/]", source_key.rstrip("\\/"))[-1]
+    shown = "".join(one for one in last if unicodedata.category(one) not in _HIDDEN)
+    name = _RESERVED.sub("_", shown).strip().lstrip(".").rstrip(". ") or "document"
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or len(suffix) > 10:
+        stem, dot, suffix = name, "", ""
+    tail = (dot + suffix).encode()
+    return (stem.encode()[: _MAX_BYTES - len(tail)] + tail).decode(errors="ignore")

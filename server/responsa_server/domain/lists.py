@@ -27,7 +27,6 @@ def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
 
 
 def _both(fields: Sequence[str]) -> tuple[Order, ...]:
-    """Orders by these fields, in both directions."""
     return tuple(Order(field, descending=way) for field in fields for way in (False, True))
 
 

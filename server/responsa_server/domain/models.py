@@ -5,7 +5,7 @@ prices.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -365,4 +365,29 @@ class Models(Protocol):
         """Return the smallest configured window of this chain's models (the maximum number of tokens of a prompt and
         its answer together), or None if no window is configured. Raises KeyError as `chain` does.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """What a reranking model found.
+
+    scores: one finite number for each text, in the order of the texts. A higher score means a better fit. The scale is the model's own. usage: the tokens that
+    the model read, with their price if it is known.
+    """
+
+    scores: Sequence[float]
+    usage: Usage = field(default_factory=Usage)
+
+
+class Reranker(Protocol):
+    """A reranking model."""
+
+    @property
+    def name(self) -> str:
+        """`provider:model`."""
+        ...
+
+    async def rank(self, query: str, texts: Sequence[str]) -> Reranked:
+        """Compare the query with each text. The model may cut texts that are too long for it. Raises ModelError."""
         ...

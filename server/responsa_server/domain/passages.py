@@ -160,7 +160,6 @@ class DocumentSet:
 
     @classmethod
     def of(cls, ids: Collection[UUID], passages: int) -> DocumentSet:
-        """The set of these documents."""
         return cls(b"".join(one.bytes for one in ids), passages)
 
     def __len__(self) -> int:

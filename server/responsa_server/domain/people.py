@@ -1,8 +1,8 @@
-"""Tenants, users and credentials."""
+"""Tenants, users and credentials, the audit log, and the erasing of users."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -315,3 +315,69 @@ class RevokedCredentials:
 
     sessions: Sequence[UUID]
     keys: Sequence[UUID]
+
+
+MOST_REFUSED: Final = 10
+"""How many refusals of one act for one reason a caller gets into the audit log in a window of `REFUSED_SECONDS`."""
+REFUSED_SECONDS: Final = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A stored event. The fields are those of `AuditEvent`."""
+
+    id: UUID
+    create_time: datetime
+    actor: str
+    action: str
+    resource: str
+    outcome: str
+    address: str
+    call_id: str
+    on_behalf_of: str
+    affected_user: UUID | None = None
+    added_readers: Sequence[str] = ()
+    removed_readers: Sequence[str] = ()
+
+
+HEAD_START_SECONDS: Final = 5.0
+"""How long the call works on an erasing itself. Then the job begins, which also continues if the call's process is lost."""
+
+
+class ErasedKind(StrEnum):
+    """What a receipt counts."""
+
+    CONVERSATIONS = "conversations"
+    TURNS = "turns"
+    MESSAGES = "messages"
+    DOCUMENTS = "documents"
+    COLLECTIONS = "collections"
+    HANDED_OVER = "handed_over_collections"
+    WITHDRAWN = "withdrawn_answers"
+    API_KEYS = "api_keys"
+    SESSIONS = "sessions"
+    CODES = "codes"
+    INVITATIONS = "invitations"
+    OPERATIONS = "operations"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """The erasing of one user. heir_id: the user who receives the shared collections, or None. counts: what has been erased so far. end_time: None while
+    answers of other users are still being checked for quotes.
+    """
+
+    tenant_id: str
+    user_id: UUID
+    heir_id: UUID | None
+    begin_time: datetime
+    end_time: datetime | None
+    counts: Mapping[ErasedKind, int] = field(default_factory=dict[ErasedKind, int])
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far an erasing is. gone: whether the user and all that belongs to the user are gone. ended: whether no answer of another user quotes the documents."""
+
+    gone: bool
+    ended: bool

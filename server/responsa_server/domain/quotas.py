@@ -48,7 +48,6 @@ class Period(StrEnum):
         return day if self is Period.DAY else day.replace(day=1)
 
     def end(self, now: datetime) -> datetime:
-        """The beginning of the next period."""
         begin = self.begin(now)
         if self is Period.DAY:
             return begin + timedelta(days=1)
@@ -75,12 +74,10 @@ class Quota:
         return found
 
     def limits(self, metric: Metric) -> bool:
-        """Whether there is a limit of this metric."""
         return any(self.limit(metric, period) is not None for period in Period)
 
     @property
     def unlimited(self) -> bool:
-        """Whether there is no limit."""
         return self == UNLIMITED
 
 
@@ -152,7 +149,6 @@ class Grant:
     short: frozenset[Metric] = frozenset()
 
     def of(self, metric: Metric) -> int | None:
-        """What is reserved of one metric."""
         return self.tokens if metric is Metric.TOKENS else self.cost_micros
 
 
@@ -164,7 +160,6 @@ class Used:
     cost_micros: int = 0
 
     def of(self, metric: Metric) -> int:
-        """The amount of one metric."""
         return self.tokens if metric is Metric.TOKENS else self.cost_micros
 
 
@@ -182,7 +177,6 @@ class Usage:
     month_messages: int = 0
 
     def used(self, metric: Metric, period: Period) -> int:
-        """What is used of one metric in one period."""
         return (self.day if period is Period.DAY else self.month).of(metric)
 
 

@@ -1,4 +1,4 @@
-"""Sources, which turn the rows of a database into documents, and the connections that they use."""
+"""Sources, which turn the rows of a database into documents, the connections that they use, their runs, and the profiles of persons."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.knowledge import Document
 from responsa_server.domain.tools import SecretPlace
 
 MAX_KEY_BYTES: Final = 400
@@ -58,7 +59,6 @@ class DatabaseConnection:
     columns: int = 100
 
     def granted(self, tenant_id: str) -> bool:
-        """Whether the tenant may use the connection."""
         return "*" in self.tenants or tenant_id in self.tenants
 
 
@@ -179,7 +179,6 @@ class SourceDocument:
     metadata: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def source_key(self, source_id: str) -> str:
-        """The key of the document in its collection."""
         return f"{source_id}/{self.kind}/{self.key}.md"
 
 
@@ -226,3 +225,121 @@ class OfRun:
     together: bool
     metadata: Mapping[str, object]
     urgent: bool = False
+
+
+MAX_PROFILE_DOCUMENTS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A subject. user_id: the user who is the subject; None without an account. subjects: all texts with which documents name this person; the first one is shown."""
+
+    user_id: UUID | None
+    subjects: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileDocument:
+    """A document about a subject. kind: its name in the mapping; "" if no source made it."""
+
+    kind: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilePart:
+    """What one source holds about a subject.
+
+    source_id: "" for documents that no source made. failed_rows: the number of rows about the subject that the newest run set aside. newest_run: the newest run that read the subject's
+    rows. sync_time: when it ended without an error.
+    """
+
+    source_id: str
+    display_name: str
+    documents: Sequence[ProfileDocument]
+    failed_rows: int = 0
+    newest_run: UUID | None = None
+    sync_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile. document_count: also of the documents beyond the first MAX_PROFILE_DOCUMENTS."""
+
+    person: Person
+    parts: Sequence[ProfilePart]
+    document_count: int
+
+
+SCHEDULED: Final = "schedule"
+"""The cause of a run that its schedule began."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to add. subject: "" for all. confirmed: whether it may delete many documents. cause: why a notification asks for it, in its own words, or SCHEDULED; at most 200 bytes.
+    retry: whether it makes and deletes nothing but what belongs to the rows that earlier runs set aside.
+    """
+
+    subject: str
+    confirmed: bool = False
+    cause: str = ""
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """A run to work on.
+
+    user_id: the administrator in whose name documents are made; None if the user is not an administrator any more. subject: "" for all. confirmed: whether the run may delete
+    many documents. reading: whether rows are still to be read; otherwise the run waits until its documents are indexed. retry: see `NewRun`.
+    """
+
+    claim: RunClaim
+    source: Source
+    user_id: UUID | None
+    subject: str
+    confirmed: bool
+    reading: bool
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document that an earlier run, or an earlier attempt, made. subject: that of the document now. pending: whether its newest version was not searchable when a run last looked."""
+
+    digest: bytes
+    document_id: UUID
+    subject: str
+    pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewFailure:
+    """A row that makes no document. subject: "" if it could not be read."""
+
+    at: DocumentKey
+    problem: str
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """A row that was set aside. key: "" if not even the key could be read."""
+
+    id: UUID
+    kind: str
+    key: str
+    problem: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """What a run does. failed: the rows that it sets aside."""
+
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    failed: int = 0

@@ -132,9 +132,7 @@ class Tool(Protocol):
     """A configured tool."""
 
     @property
-    def card(self) -> ToolCard:
-        """The tool's description."""
-        ...
+    def card(self) -> ToolCard: ...
 
     @property
     def effect(self) -> Effect:
@@ -142,9 +140,7 @@ class Tool(Protocol):
         ...
 
     @property
-    def timeout_seconds(self) -> float:
-        """The time limit of one call."""
-        ...
+    def timeout_seconds(self) -> float: ...
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Call the tool. A failure of the other side is a result and not an exception. The caller has checked the arguments, and
@@ -177,7 +173,6 @@ class Allow:
     agents: Sequence[str] = ()
 
     def allows(self, who: Principal, agent: str) -> bool:
-        """Whether this user may use the tool through this agent."""
         return (
             (not self.tenants or who.tenant_id in self.tenants)
             and (not self.roles or who.role in self.roles)
@@ -295,7 +290,6 @@ class FixedTools:
         return self._tools
 
     def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
-        """Return all tools. The kind of a tool is its id."""
         return [Candidate(tool, tool.card.id) for tool in self._tools]
 
     def endpoint(self, tool: str) -> str:

@@ -59,7 +59,6 @@ class TurnState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the turn has ended."""
         return self not in (TurnState.QUEUED, TurnState.PENDING, TurnState.RUNNING)
 
 
@@ -211,9 +210,7 @@ class FrameCodec(Protocol):
         """Encode the terminal event alone, as a turn's row stores it."""
         ...
 
-    def encode_question(self, question: Question) -> bytes:
-        """Encode the question in normalised form. Equal questions give equal bytes."""
-        ...
+    def encode_question(self, question: Question) -> bytes: ...
 
     def decode_question(self, data: bytes) -> Question:
         """Decode a question from the bytes that `encode_question` returned."""

@@ -36,7 +36,7 @@ from responsa_server.domain.errors import (
     Reason,
     Unauthenticated,
 )
-from responsa_server.domain.mail import Mail, MailKind
+from responsa_server.domain.notifications import Mail, MailKind
 from responsa_server.domain.people import (
     ANONYMOUS,
     AuditEvent,
@@ -498,7 +498,6 @@ class Accounts:
             )
 
     def _new_mail(self, tenant_id: str, kind: MailKind, email: str) -> tuple[Mail, bytes]:
-        """Build a mail. Returns it and the digest of its code."""
         mail = Mail(self._identity.new_id(), tenant_id, kind, email)
         return mail, digest(code_of(self._tokens.secret, kind, mail.id))
 

@@ -110,7 +110,6 @@ class CredentialCache:
 
     @property
     def size(self) -> int:
-        """The number of entries, expired ones included."""
         return len(self._entries)
 
     def recent(self) -> Sequence[Known]:

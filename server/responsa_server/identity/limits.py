@@ -1,4 +1,4 @@
-"""Decides whether callers are within their limits. All servers share one count in Redis; while Redis is away, the counts are stricter."""
+"""Decides whether callers are within their limits; usage and quotas as people see them. All servers share one count in Redis; while Redis is away, the counts are stricter."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ from responsa_server.domain.limits import (
     too_many,
 )
 from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.quotas import UserUsage
 from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
 from responsa_server.stores.postgres.limits import PostgresLimits
+from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.rates import RedisHolds, RedisMessages
 
@@ -60,7 +62,6 @@ class Hold:
         self._release = release
 
     def release(self) -> None:
-        """Stop counting."""
         self._release(self)
 
 
@@ -337,7 +338,6 @@ class Limiter:
                 await self._store.give_back_message(who, turn_id)
 
     async def close(self) -> None:
-        """Stop counting, and release what this process still holds."""
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
@@ -442,3 +442,40 @@ class Limiter:
 
     def _stricter(self, room: Room) -> Room:
         return Room(room.key, room.name, room.scope, max(room.most // self._settings.without_redis, 1))
+
+
+class QuotaAdministration:
+    """The usage and the quotas of the users of the caller's tenant. The authorisation table checks that only administrators see and change those of others."""
+
+    def __init__(self, store: PostgresQuotas, limits: LimitBook) -> None:
+        """limits: has the limits of what users keep."""
+        self._store = store
+        self._limits = limits
+
+    async def mine(self, who: Principal) -> UserUsage:
+        """Return the caller's usage. Raises NotFound if the user was deleted."""
+        found = await self._store.usage(who.tenant_id, who.user_id)
+        return replace(found, limits=await self._limits.of(who))
+
+    async def of_user(self, who: Principal, user_id: UUID) -> UserUsage:
+        """Return the usage of a user of the tenant. Raises NotFound."""
+        return await self._limited(who, await self._store.usage(who.tenant_id, user_id))
+
+    async def update(
+        self,
+        who: Principal,
+        user_id: UUID,
+        change: Mapping[str, int | None],
+        dropped: frozenset[str],
+        etag: str,
+    ) -> UserUsage:
+        """Change the limits of a user. Raises the errors of `PostgresQuotas.update`."""
+        event = AuditEvent.of(who, "user.update_quota", names.quota(user_id))
+        changed = await self._store.update(
+            who.tenant_id, user_id, change, dropped, etag, event, by_owner=who.owner
+        )
+        return await self._limited(who, changed)
+
+    async def _limited(self, who: Principal, found: UserUsage) -> UserUsage:
+        limits = await self._limits.read(who, found.user_id)
+        return replace(found, limits=limits.limits)

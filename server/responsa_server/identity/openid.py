@@ -25,7 +25,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.accounts import Invitation
+from responsa_server.domain.accounts import ExternalIdentity, Invitation
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -39,7 +39,6 @@ from responsa_server.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from responsa_server.domain.openid import ExternalIdentity
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange
 from responsa_server.identity.accounts import RECENT_SECONDS, SignedIn, begin_browser_session
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, well_formed
@@ -119,8 +118,6 @@ class OpenIdOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """The browser's session when the sign-in began."""
-
     tenant_id: str
     user_id: str
     session_id: str
@@ -580,7 +577,6 @@ class OpenId:
     async def _record(
         self, provider: OpenIdProvider, tenant_id: str, error: ResponsaError, origin: Origin
     ) -> None:
-        """Write a refused sign-in to the audit log."""
         actor = names.oidc_provider(provider.name)
         event = AuditEvent.of_origin(
             origin, tenant_id, actor, "session.create", actor, outcome=error.reason.value

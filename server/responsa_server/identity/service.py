@@ -571,7 +571,6 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
 
 
 def _subject(who: Principal) -> UUID | None:
-    """What `CredentialCache.forget` takes for the credential of this caller."""
     return who.key_id if who.session_id is None else who.session_id
 
 

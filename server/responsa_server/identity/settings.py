@@ -192,7 +192,6 @@ class MailSettings(BaseModel, extra="forbid"):
 
     @property
     def configured(self) -> bool:
-        """Whether mails are sent."""
         return bool(self.host)
 
     @model_validator(mode="after")
@@ -260,7 +259,6 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
 
     @property
     def quota(self) -> Quota:
-        """The limits."""
         return Quota(**self.model_dump())
 
 

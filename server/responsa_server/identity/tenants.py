@@ -182,9 +182,7 @@ class GrantAdministration:
 class Vectors(Protocol):
     """The part of a vector store outside the database that an erasure needs."""
 
-    async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None:
-        """Remove the vectors of all versions of a document."""
-        ...
+    async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None: ...
 
 
 class TenantKeeper:

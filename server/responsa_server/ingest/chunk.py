@@ -341,8 +341,6 @@ def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunkin
 
 
 class _HeadingPaths:
-    """The current headings at each character offset."""
-
     def __init__(self, blocks: Sequence[Block], spans: Sequence[tuple[int, int]], above: Headings) -> None:
         open_headings = list(above)
         self._starts: list[int] = [0]

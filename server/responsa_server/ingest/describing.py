@@ -1,4 +1,4 @@
-"""Makes the description of a document version: what its file states, and the gist of its text.
+"""Makes the description of a document version: what its file states, and the gist of its text; and asks a model where another subject begins.
 
 The gist consists of sentences and words of the text. If a model is configured, the model writes the gist; whatever goes wrong, the words of the text are used.
 """
@@ -6,32 +6,244 @@ The gist consists of sentences and words of the text. If a model is configured, 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
+from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.engine.node import NodeModel
-from responsa_server.agents.engine.prompts import neutral
+from responsa_server.agents.engine.prompts import PromptError, PromptSet, Untrusted, neutral, nonce, unfenced
 from responsa_server.domain.knowledge import Description
-from responsa_server.ingest.asking import FAILURES, IngestionModel, NoAnswer
+from responsa_server.domain.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelPrompt,
+    Spent,
+    TextPiece,
+    Withdrawn,
+)
 from responsa_server.ingest.indexing import CutDocument, OpenSection
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.text.gist import (
-    MAX_KEYWORD_CHARS,
-    MAX_KEYWORDS,
-    MAX_SENTENCES,
-    MAX_SUMMARY_BYTES,
-    Gist,
-    gist_of,
-)
+from responsa_server.text.canonical import Block, BlockKind
+from responsa_server.text.lexical import STOPWORDS, Analyzer
+from responsa_server.text.sections import Sectioned
+from responsa_server.text.sentences import Piece, PieceKind, plain
+
+_MOST_ANSWER_CHARS: Final = 16 * 1024
+_MOST_TOKENS: Final = 500
+
+Answer = TypeVar("Answer", bound=NodeModel)
+
+
+class NoAnswer(Exception):
+    """A model's answer cannot be used; the text says why."""
+
+
+FAILURES: Final = (NoAnswer, ModelError, TimeoutError, PromptError, KeyError, OSError)
+"""The errors of `IngestionModel.ask`."""
+
+
+class IngestionModel:
+    """A model for documents.
+
+    prompts: returns the prompts of this package. It is called for each question, so a changed file counts at once. It may block, and may raise OSError and
+    PromptError. seconds: the maximum time of a call.
+    """
+
+    def __init__(self, model: ChatModel, prompts: Callable[[], PromptSet], *, seconds: float) -> None:
+        self._model = model
+        self._prompts = prompts
+        self._seconds = seconds
+
+    async def ask(
+        self,
+        prompt: str,
+        form: type[Answer],
+        trusted: Mapping[str, object],
+        texts: Mapping[str, str],
+        log: FilteringBoundLogger,
+    ) -> Answer:
+        """Ask by a prompt. texts: texts of the document, by variable; the model gets them as data between marks. form: the form of the answer. log: names the tenant and
+        the operation; the tokens and the cost of the call are logged there, because no turn records them.
+
+        Raises one of FAILURES.
+        """
+        prompts = await asyncio.to_thread(self._prompts)
+        mark, hints, schema = nonce("", None), prompts.front(prompt).hints, form.model_json_schema()
+        messages = prompts.render(
+            prompt, {**trusted, "formats": json.dumps(schema)}, Untrusted("", others=texts), mark
+        )
+        request = ModelPrompt(
+            messages,
+            "documents",
+            schema=schema,
+            max_tokens=hints.max_output_tokens or _MOST_TOKENS,
+            temperature=hints.temperature,
+            purpose=prompt,
+            patience_seconds=self._seconds,
+        )
+        async with asyncio.timeout(self._seconds):
+            said = unfenced(await self._text(request, log), mark)
+        try:
+            return form.model_validate_json(said[said.find("{") : said.rfind("}") + 1])
+        except ValidationError:
+            raise NoAnswer("the answer does not fit the schema") from None
+
+    async def _text(self, request: ModelPrompt, log: FilteringBoundLogger) -> str:
+        said, size = list[str](), 0
+        spent: Spent | None = None
+        try:
+            async with aclosing(self._model.stream(request)) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case TextPiece(text):
+                            said.append(text)
+                            size += len(text)
+                            if size > _MOST_ANSWER_CHARS:
+                                raise NoAnswer("the answer is too long")
+                        case Withdrawn(keep):
+                            said = ["".join(said)[:keep]]
+                        case Spent():
+                            spent = piece
+                        case Ended(complete=False):
+                            raise NoAnswer("the answer is cut off")
+                        case _:
+                            pass
+        finally:
+            if spent is not None:
+                log.info(
+                    "document_model_used",
+                    model=spent.model,
+                    purpose=request.purpose,
+                    input_tokens=spent.usage.input_tokens,
+                    output_tokens=spent.usage.output_tokens,
+                    cost_micros=spent.usage.cost_micros,
+                    unpriced_tokens=spent.usage.unpriced_tokens,
+                )
+        return "".join(said)
+
+
+MAX_SUMMARY_BYTES: Final = 500
+MAX_SENTENCES: Final = 3
+MAX_KEYWORDS: Final = 10
+MAX_KEYWORD_CHARS: Final = 64
+
+_READ_BYTES: Final = 128 * 1024
+_TITLE_WEIGHT: Final = 3
+_LEAST_LETTERS: Final = 3
+_LEAST_SENTENCE_TERMS: Final = 4
+# A sentence whose terms have mostly been said adds little.
+_NEW_TERMS: Final = 0.4
+# The beginning of a text says more often what it is about.
+_LEAD: Final = 0.5
+_LEAD_SENTENCES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Gist:
+    """summary: 1 to 3 sentences of the text in their order, at most 500 bytes; "" if the text has no such sentence. keywords: words of the text, the best
+    first, at most 10.
+    """
+
+    summary: str = ""
+    keywords: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class _Words:
+    weights: Counter[str] = field(default_factory=Counter[str])
+    forms: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+
+
+def gist_of(text: bytes, pieces: Sequence[Piece], title: str, language: str) -> Gist:
+    """The gist of a canonical text. pieces: as `sentences.pieces` returns them. Only the first 128 KiB are read."""
+    analyzer, words = Analyzer(), _Words()
+    _count(words, analyzer, title, language, _TITLE_WEIGHT)
+    sentences: list[tuple[str, frozenset[str]]] = []
+    for piece in pieces:
+        if piece.byte_end > _READ_BYTES:
+            break
+        if piece.kind is PieceKind.CODE:
+            continue
+        said = plain(text[piece.byte_start : piece.byte_end].decode())
+        heading = piece.kind is PieceKind.HEADING
+        terms = _count(words, analyzer, said, language, _TITLE_WEIGHT if heading else 1)
+        if piece.kind is PieceKind.SENTENCE and said.endswith(
+            (".", "!", "?", "。", "！", "？", "।", "؟", ".”", ".“", ".»")
+        ):
+            sentences.append((said, terms))
+    return Gist(_summary(sentences, words), _keywords(words))
+
+
+def _count(words: _Words, analyzer: Analyzer, text: str, language: str, weight: int) -> frozenset[str]:
+    """Count the words of a text. Returns their terms, without function words and numbers."""
+    stop = STOPWORDS.get(language.partition("-")[0] or "en", frozenset[str]())
+    terms: set[str] = set()
+    for token in analyzer.tokens(text, language.partition("-")[0]):
+        word = text[token.start : token.end]
+        # Scripts without spaces give pairs of characters, of which each is a word more often than not.
+        least = _LEAST_LETTERS if word.isascii() or len(token.term) > 2 else 2
+        if (
+            len(token.term) < least
+            or not word[0].isalpha()
+            or word.lower() in stop
+            or len(word) > MAX_KEYWORD_CHARS
+        ):
+            continue
+        terms.add(token.term)
+        words.weights[token.term] += weight
+        words.forms.setdefault(token.term, Counter())[word] += 1
+    return frozenset(terms)
+
+
+def _keywords(words: _Words) -> Sequence[str]:
+    # A long word says more than a short one. Of words with equal scores, the first of the text wins.
+    scores = {term: weight * min(len(term), 12) for term, weight in words.weights.items()}
+    best = sorted(scores, key=lambda term: -scores[term])
+    found: dict[str, str] = {}
+    for term in best:
+        word = words.forms[term].most_common(1)[0][0]
+        # The parts of a compound such as max_tokens stand for the same word.
+        found.setdefault(word.lower(), word)
+        if len(found) == MAX_KEYWORDS:
+            break
+    return tuple(found.values())
+
+
+def _summary(sentences: Sequence[tuple[str, frozenset[str]]], words: _Words) -> str:
+    def score(place: int) -> float:
+        terms = sentences[place][1]
+        mean = sum(words.weights[term] for term in terms) / (len(terms) + _LEAST_SENTENCE_TERMS)
+        return mean * (1 + _LEAD * max(0, _LEAD_SENTENCES - place) / _LEAD_SENTENCES)
+
+    places = [place for place, (_, terms) in enumerate(sentences) if len(terms) >= _LEAST_SENTENCE_TERMS]
+    chosen: list[int] = []
+    said: set[str] = set()
+    left = MAX_SUMMARY_BYTES
+    for place in sorted(places or range(len(sentences)), key=lambda one: -score(one)):
+        text, terms = sentences[place]
+        size = len(text.encode()) + (1 if chosen else 0)
+        if size > left or (chosen and len(terms - said) < _NEW_TERMS * len(terms)):
+            continue
+        chosen.append(place)
+        said |= terms
+        left -= size
+        if len(chosen) == MAX_SENTENCES:
+            break
+    return " ".join(sentences[place][0] for place in sorted(chosen))
+
 
 READ_BYTES: Final = 12 * 1024
 """The model reads at most this part of the text, from its beginning. With the instructions, it fits into a small model's window."""
 
 
 class _Entry(NodeModel):
-    """The form of the model's answer."""
-
     summary: str
     keywords: tuple[str, ...]
 
@@ -75,3 +287,66 @@ async def _written(model: IngestionModel, title: str, text: str, log: FilteringB
 def _line(text: str) -> str:
     printable = "".join(one if one.isprintable() else " " for one in neutral(text))
     return " ".join(printable.split())
+
+
+LEAST_BYTES: Final = 2 * 1024
+"""A shorter document is about one passage long, so there is nothing to decide."""
+MOST_CALLS: Final = 8
+_SHOWN_BYTES: Final = 240
+_WINDOW_BYTES: Final = 12 * 1024
+_CUT_BEFORE: Final = (BlockKind.HEADING, BlockKind.PARAGRAPH, BlockKind.QUOTE)
+
+
+class _Begins(NodeModel):
+    begins: tuple[int, ...]
+
+
+class Topics:
+    """Finds where subjects begin. model: None to leave the cuts to the structure of the text."""
+
+    def __init__(self, model: IngestionModel | None = None) -> None:
+        self._model = model
+
+    async def begins(self, parsed: Sectioned, log: FilteringBoundLogger) -> frozenset[int]:
+        """The byte offsets of the blocks with which another subject begins, all in the first section; empty without a model.
+
+        The model is called at most 8 times. Blocks that it does not read, and blocks after a failure, begin nothing.
+        """
+        if self._model is None:
+            return frozenset()
+        # In at most 8 calls, the model does not read further.
+        document = (await asyncio.to_thread(parsed.section, 0)).document
+        data = document.canonical_text.encode()
+        found: set[int] = set()
+        if len(data) < LEAST_BYTES:
+            return frozenset()
+        blocks = [block for block in document.blocks if block.kind in _CUT_BEFORE]
+        for calls, window in enumerate(_windows(data, blocks)):
+            if calls == MOST_CALLS:
+                break
+            lines = "\n".join(f"{number}: {text}" for number, (_, text) in enumerate(window, 1))
+            try:
+                answer = await self._model.ask("document_chunking", _Begins, {}, {"blocks": lines}, log)
+            except FAILURES as error:
+                log.warning("chunking_without_model", cause=type(error).__name__, error=str(error))
+                break
+            found.update(
+                window[number - 1][0].byte_start for number in answer.begins if 0 < number <= len(window)
+            )
+        return frozenset(found)
+
+
+def _windows(data: bytes, blocks: Sequence[Block]) -> Iterator[Sequence[tuple[Block, str]]]:
+    """Groups of blocks, each block with its first words on one line. A group fits into one question."""
+    window: list[tuple[Block, str]] = []
+    size = 0
+    for block in blocks:
+        end = min(block.byte_end, block.byte_start + _SHOWN_BYTES)
+        text = " ".join(data[block.byte_start : end].decode(errors="ignore").split())
+        if size + len(text.encode()) > _WINDOW_BYTES and window:
+            yield window
+            window, size = [], 0
+        window.append((block, text))
+        size += len(text.encode()) + 8
+    if window:
+        yield window

@@ -79,9 +79,7 @@ class VectorCache(Protocol):
         """The cached vectors for these hashes. A hash without a cached vector is left out."""
         ...
 
-    async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
-        """Cache these vectors under the hashes of their texts."""
-        ...
+    async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,6 @@ class CutDocument:
 
     @property
     def passage_count(self) -> int:
-        """The number of passages."""
         return sum(len(section) for section in self.sections)
 
 
@@ -173,7 +170,6 @@ class OpenSection:
         return self.headers[chunk.ordinal - self.chunks[0].ordinal]
 
     def places(self, source: ByteRange, header: Header | None = None) -> Sequence[PlacedBlock]:
-        """The places of the header and of the blocks in these bytes."""
         found: list[PlacedBlock] = []
         if header is not None:
             at = header.place or Place()
@@ -428,7 +424,6 @@ class SeenVectors:
         self._counts = array("I", bytes(4 * max(4096, 64 * passages)))
 
     def count(self, digest: bytes) -> int:
-        """Count one occurrence, and return the number of occurrences so far."""
         place = int.from_bytes(digest, "little") % len(self._counts)
         self._counts[place] += 1
         return self._counts[place]

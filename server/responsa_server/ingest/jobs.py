@@ -44,14 +44,13 @@ from responsa_server.domain.people import Server
 from responsa_server.ingest import rejections
 from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.containers import MIB
-from responsa_server.ingest.describing import Describer
+from responsa_server.ingest.describing import Describer, Topics
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer, Indexers
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
 from responsa_server.search.embedder import undeclared_embedding
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -220,7 +219,6 @@ class Ingest:
     async def _embed(
         self, task: IngestTask, indexer: Indexer, title: str, cut: CutDocument
     ) -> Sequence[NewPassage]:
-        """Store all passages but the last ones, and return these."""
         claim = task.claim
         identity = DocumentIdentity(
             claim.tenant_id,
@@ -286,7 +284,6 @@ class VectorPublishing:
         self._vectors = vectors
 
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Begin an attempt, and remove the vectors of earlier attempts."""
         task = await self._ingestions.begin(tenant_id, operation_id)
         if task is not None:
             claim = task.claim
@@ -294,15 +291,12 @@ class VectorPublishing:
         return task
 
     async def original(self, claim: IngestClaim, start: int, count: int) -> bytes:
-        """Pass bytes of the original on."""
         return await self._ingestions.original(claim, start, count)
 
     async def unchanged(self, claim: IngestClaim, parser: str) -> None:
-        """Pass the end of the operation on. The version has no vectors."""
         await self._ingestions.unchanged(claim, parser)
 
     async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
-        """Pass the parsed text on. This step has no vectors."""
         await self._ingestions.parsed(claim, text, passages_total)
 
     async def write(
@@ -336,7 +330,6 @@ class VectorPublishing:
         return searched
 
     async def fail(self, claim: IngestClaim, error: ResponsaError) -> None:
-        """End the operation with an error, and remove the vectors of its attempts."""
         await self._ingestions.fail(claim, error)
         await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, claim.epoch + 1)
 
@@ -431,11 +424,9 @@ class KnowledgeJobs:
 
     @property
     def alive(self) -> bool:
-        """Whether jobs are being taken."""
         return self._task is not None and not self._task.done()
 
     async def check(self) -> PartReport:
-        """Report whether uploaded documents are being read."""
         if self.alive:
             return PartReport(Health.OK)
         return PartReport(
@@ -523,7 +514,6 @@ class KnowledgeJobs:
 
 
 def _public(error: Exception, operation_id: UUID) -> ResponsaError:
-    """The error that callers see when every attempt has failed."""
     if isinstance(error, ParserUnavailable):
         return Unavailable(
             Reason.PART_UNAVAILABLE,

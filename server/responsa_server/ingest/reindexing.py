@@ -102,7 +102,6 @@ class Reindex:
             return pause_after(attempts)
 
     async def _slice(self, tenant_id: str, operation_id: UUID) -> bool:
-        """Returns whether the operation has ended."""
         task = await self._builds.begin(tenant_id, operation_id)
         if task is None:
             return True

@@ -116,7 +116,6 @@ class IngestionSettings(BaseModel, extra="forbid"):
 
     @property
     def page_limits(self) -> ParseLimits:
-        """The limits for drawing one page."""
         return ParseLimits(
             memory_bytes=self.parser_memory_mib * MIB,
             cpu_seconds=max(1, int(self.page_seconds)),
@@ -126,7 +125,6 @@ class IngestionSettings(BaseModel, extra="forbid"):
 
     @property
     def parse_limits(self) -> ParseLimits:
-        """The limits for one document."""
         seconds = self.parser_seconds + (self.ocr_seconds if self.ocr else 0)
         return ParseLimits(
             memory_bytes=self.parser_memory_mib * MIB,

@@ -30,14 +30,12 @@ class ShippedVectors:
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """The vectors of the file, and the cached vectors for the other hashes."""
         found = read(self._file, model, hashes)
         if missing := [digest for digest in hashes if digest not in found]:
             found |= await self._cache.cached_vectors(tenant_id, model, missing)
         return found
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
-        """Cache these vectors in the other cache."""
         await self._cache.cache_vectors(tenant_id, model, vectors)
 
 

@@ -270,7 +270,6 @@ class Library:
         return collection
 
     async def _require_over_collection(self, who: Principal, collection_id: str) -> None:
-        """Check the same as `_managed_collection`, without reading the collection."""
         _require(who, await self.collections.owner(who, collection_id))
 
     async def upload(
@@ -608,7 +607,6 @@ def _audited(who: Principal, action: str, name: str, owner_id: UUID) -> AuditEve
 
 
 async def _check_over_others(who: Principal, owner_id: UUID, check: Check | None) -> None:
-    """Check an administrator who acts on what belongs to another user."""
     if check is not None and who.role is Role.ADMIN and who.user_id != owner_id:
         await check(who)
 
@@ -637,7 +635,6 @@ class _Received:
         self._spool = spool
 
     def read(self, start: int, count: int) -> bytes:
-        """Up to `count` bytes from `start` on."""
         self._spool.seek(start)
         return self._spool.read(count)
 

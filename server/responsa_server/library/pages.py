@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.cache import LruCache
 from responsa_server.domain.errors import (
     DocumentRejected,
     Exhausted,
@@ -19,7 +20,6 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.knowledge import DocumentVersion, PageImage
-from responsa_server.domain.lru import LruCache
 from responsa_server.domain.people import Reader
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.rejections import ParserUnavailable

@@ -68,7 +68,6 @@ class KeyLimits:
 
     @property
     def full(self) -> bool:
-        """Whether all places are in use."""
         return self._places.locked()
 
     @asynccontextmanager
@@ -289,7 +288,7 @@ def _circuits(member: ChainModel) -> tuple[str, str]:
 
 
 class _Misfit(Exception):
-    """A model repeats what stands of the answer."""
+    pass
 
 
 @dataclass(slots=True)

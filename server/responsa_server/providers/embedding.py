@@ -70,7 +70,6 @@ class EmbeddingModel:
 
     @property
     def model(self) -> str:
-        """The name of the model at its provider."""
         return self.called.partition(":")[2]
 
 
@@ -128,7 +127,6 @@ class HttpEmbedder(JsonServer, abc.ABC):
 
     @property
     def texts_a_call(self) -> int:
-        """The maximum number of texts of a request."""
         return min(self.model.texts_a_call, max(1, _NUMBERS_A_CALL // self.dimensions))
 
     @property
@@ -165,14 +163,13 @@ class HttpEmbedder(JsonServer, abc.ABC):
 
     @abc.abstractmethod
     def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
-        """The path and the body of a request."""
+        pass
 
     @abc.abstractmethod
     def _vectors(self, body: Any) -> Sequence[object]:
         """The vectors in an answer, in the order of the texts. Any error of the types KeyError, TypeError, ValueError or OverflowError means that the answer is malformed."""
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-        """The texts in requests of bounded size, each with the index of its first text."""
         start, tokens, batch = 0, 0, list[str]()
         for place, text in enumerate(texts):
             cut, size = self._cut(text)

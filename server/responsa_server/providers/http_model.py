@@ -119,7 +119,6 @@ class HttpServer:
         )
 
     async def close(self) -> None:
-        """Closes all connections."""
         await self.http.aclose()
 
     @contextlib.asynccontextmanager
@@ -265,7 +264,7 @@ class HttpModel(HttpServer, abc.ABC):
 
     @abc.abstractmethod
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
-        """Sends the vendor's request through `_events`."""
+        pass
 
     @abc.abstractmethod
     def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
@@ -406,7 +405,6 @@ class Connections(httpx2.AsyncBaseTransport):
         await asyncio.shield(closing)
 
     async def aclose(self) -> None:
-        """Closes the idle connections. Connections in use close when their answers end."""
         self._most_idle = 0
         while self._idle:
             await self._idle.pop().aclose()
@@ -507,7 +505,6 @@ class PrefixEcho:
         return held
 
     def end(self) -> str:
-        """What is still held back."""
         held, self._left, self._held = self._held, "", ""
         return held
 
@@ -571,7 +568,6 @@ class ReasoningFilter:
         return "".join(out)
 
     def end(self) -> str:
-        """What is still held back."""
         held, self._held = "" if self._within else self._held, ""
         return held
 
@@ -585,7 +581,6 @@ class ReasoningFilter:
 
 
 def _begins_tag(text: str) -> bool:
-    """Whether a tag may begin with this text, which is not a whole tag."""
     return text != _THINK and (_THINK.startswith(text) or _THINK_ENDS.startswith(text))
 
 

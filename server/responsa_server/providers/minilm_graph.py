@@ -203,7 +203,6 @@ def _layer(graph: _Graph, layer: int, state: str, mask: str, output: str) -> str
 
 
 def _pooling(graph: _Graph, state: str) -> None:
-    """Adds the mean over the tokens that the mask selects, scaled to length one."""
     last = graph.constant("last", np.array([2], np.int64))
     second = graph.constant("second", np.array([1], np.int64))
     kept = graph.node(

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.models import ModelError, ModelFault
-from responsa_server.domain.reranking import Reranked
+from responsa_server.domain.models import ModelError, ModelFault, Reranked
 from responsa_server.providers.http_model import shown
 from responsa_server.providers.minilm import silent_onnxruntime
 
@@ -173,7 +172,6 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> tuple[Tokenizer, int]
 
 
 def _most_tokens(folder: Path, config: Mapping[str, Any], padding: int) -> int:
-    """The number of tokens of a pair that the model reads."""
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int) and config.get("model_type") in _SHIFTED_POSITIONS:
         positions -= padding + 1
@@ -196,7 +194,6 @@ def _json_of(path: Path) -> Mapping[str, Any]:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The indexes of pairs in batches of similar length and bounded size."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * lengths[place] > _BATCH_TOKENS):

@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.models import PriceTable, Spent
-from responsa_server.domain.reranking import Reranked
+from responsa_server.domain.models import PriceTable, Reranked, Spent
 from responsa_server.providers import openai_chat
 from responsa_server.providers.json_server import Calling, JsonServer
 from responsa_server.providers.settings import CompatibleSettings, RerankWire
@@ -70,7 +69,7 @@ class HttpReranker(JsonServer, abc.ABC):
 
     @abc.abstractmethod
     def _request(self, model: str, query: str, texts: Sequence[str]) -> Mapping[str, object]:
-        """The body of a request."""
+        pass
 
     @abc.abstractmethod
     def _read(self, answer: Any) -> RerankAnswer:

@@ -322,10 +322,8 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     @property
     def vendors(self) -> Mapping[str, ModelServerSettings]:
-        """The sections of the vendors of language models, by name."""
         return {name: getattr(self, name) for name in ADAPTERS}
 
     @property
     def reranking_vendors(self) -> Mapping[str, ModelServerSettings]:
-        """The sections of the vendors of reranking models, by name."""
         return {name: getattr(self, name) for name in RERANKING_VENDORS}

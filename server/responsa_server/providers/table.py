@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pkgutil import resolve_name
 from typing import Final
 
-from responsa_server.domain.models import ChatModel, Price, PriceTable
+from responsa_server.domain.models import (
+    ChatModel,
+    ModelPiece,
+    ModelPrompt,
+    Price,
+    PriceTable,
+    PromptMessage,
+    Provenance,
+    Role,
+)
 from responsa_server.providers.chain import (
     Barred,
     ChainModel,
@@ -23,7 +34,42 @@ from responsa_server.providers.chain import (
 )
 from responsa_server.providers.http_model import HttpModel
 from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, ModelSettings
-from responsa_server.providers.without_tools import WithoutTools
+
+
+class WithoutTools:
+    """A `ChatModel` that cannot request tools. It is offered none, and earlier calls and their results reach it as text, because its server may refuse other messages."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        plain = replace(prompt, tools=(), messages=list(_plain(prompt.messages)))
+        async with aclosing(self._model.stream(plain)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
+    asked = {request.call_id: request for message in messages for request in message.requests}
+    for message in messages:
+        if message.role is Role.TOOL:
+            call = asked.get(message.answers)
+            of = (
+                ""
+                if call is None
+                else f" {call.tool}, called with {json.dumps(dict(call.arguments), ensure_ascii=False)}"
+            )
+            text = f"The result of the tool{of}:\n\n{message.text}"
+            yield PromptMessage(Role.USER, text, place=Provenance.RETRIEVED)
+        elif not message.requests:
+            yield message
+        elif message.text:
+            yield replace(message, requests=())
+
 
 PASSAGES: Final = "passages"
 """In a chain, this name means that no model is used."""
@@ -46,7 +92,6 @@ class Provider:
 
     @property
     def tools(self) -> bool:
-        """Whether its models can request tools."""
         return self.server.tools and not self.small
 
     @cached_property
@@ -87,7 +132,6 @@ class ModelTable:
         self._chains: dict[Sequence[str], ModelChain] = {}
 
     async def close(self) -> None:
-        """Closes the connections of all adapters."""
         await asyncio.gather(*(adapter.close() for adapter in self._adapters.values()))
 
     def chain(self, names: Sequence[str]) -> ModelChain | None:

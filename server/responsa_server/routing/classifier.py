@@ -126,7 +126,6 @@ class TrainedClassifier:
 
     @property
     def labels(self) -> Sequence[str]:
-        """The intents, sorted."""
         return self.parameters.labels
 
     async def classify(self, text: str) -> Classified:

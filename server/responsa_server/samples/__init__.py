@@ -28,7 +28,6 @@ class SampleDatabase:
     about_people: str
 
     def mapping(self, source: str) -> str:
-        """The mapping of a source."""
         return (self.folder / "sources" / f"{source}.toml").read_text(encoding="utf-8")
 
 

@@ -11,10 +11,9 @@ import structlog
 
 from responsa_server.domain.breakers import BarredCall, Breakers, Probe
 from responsa_server.domain.events import Fallback, FallbackKind, Usage
-from responsa_server.domain.models import ModelError, ModelFault
+from responsa_server.domain.models import ModelError, ModelFault, Reranker
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import Passage
-from responsa_server.domain.reranking import Reranker
 
 SEARCH_ORDER: Final = "search_order"
 """The target of a Fallback: the order of the search itself."""

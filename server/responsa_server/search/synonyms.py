@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from responsa_server.domain.lru import LruCache
+from responsa_server.domain.cache import LruCache
 from responsa_server.domain.passages import LexicalIndex, SearchScope, TermStatistics
 from responsa_server.domain.people import Reader
 from responsa_server.text.lexical import Analyzer

@@ -139,7 +139,6 @@ def _values(mapping: SourceMapping, kind: str) -> int | None:
 
 
 def _size(value: object) -> int:
-    """About the greatest length of a value in a document."""
     return len(value) if isinstance(value, str) else len(json.dumps(value))
 
 
@@ -178,7 +177,6 @@ def _answer(answers: IO[bytes], message: Mapping[str, object]) -> None:
 
 
 def _bound() -> None:
-    """Limit the memory of this process from now on."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     most = pages * resource.getpagesize() + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal, cast
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import rtoml
+from cronsim import CronSim, CronSimError
 from pydantic import BeforeValidator, Field, ValidationError
 
 from responsa_server.agents.config.problems import (
@@ -30,7 +32,54 @@ from responsa_server.agents.config.problems import (
 from responsa_server.agents.engine.config import Table
 from responsa_server.agents.engine.prompts import FrontMatter, PromptError, PromptSet, PromptSource
 from responsa_server.domain.sources import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
-from responsa_server.sources.schedule import Schedule, ScheduleProblem, read_schedule
+
+_FIELDS: Final = 5
+# A path in place of a name would make zoneinfo read other files.
+_ZONES: Final = "the name of a time zone, such as Europe/Berlin"
+
+
+class ScheduleProblem(ValueError):
+    """A schedule that cannot be used. field: "schedule" or "time_zone"."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A cron expression (minute, hour, day of the month, month, day of the week) and its time zone."""
+
+    expression: str
+    zone: ZoneInfo
+
+    def after(self, moment: datetime) -> datetime:
+        """The first time after the moment, in UTC. Raises ScheduleProblem if there are no more."""
+        try:
+            return next(CronSim(self.expression, moment.astimezone(self.zone))).astimezone(UTC)
+        except StopIteration:
+            raise ScheduleProblem("schedule", "names a day that never comes") from None
+
+
+def read_schedule(expression: str, time_zone: str) -> Schedule:
+    """A schedule. Raises ScheduleProblem."""
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ValueError, OSError, KeyError):
+        raise ScheduleProblem("time_zone", f"must be {_ZONES}") from None
+    if len(expression.split()) != _FIELDS:
+        raise ScheduleProblem(
+            "schedule",
+            "must have five fields: minute, hour, day of the month, month and day of the week, such as “30 2 * * 1-5”",
+        )
+    try:
+        CronSim(expression, datetime.now(zone))
+    except CronSimError as error:
+        raise ScheduleProblem("schedule", f"is not a cron expression: {str(error).lower()}") from None
+    found = Schedule(expression, zone)
+    found.after(datetime.now(UTC))
+    return found
+
 
 FILE: Final = "mapping"
 """The name of the text in its problems."""
@@ -218,7 +267,6 @@ class SourceMapping:
         return f"{f'line {line}: ' if line else ''}queries.{query}.{field}"
 
     def bodies(self, kind: str) -> Sequence[str]:
-        """The templates of a kind of documents."""
         return [body for _, body in _bodies(kind, self._documents[kind])]
 
     def document(self, kind: str, row: Mapping[str, object]) -> SourceDocument:
@@ -372,7 +420,6 @@ def _of_document(
 
 
 def _bodies(kind: str, document: DocumentTable) -> Sequence[tuple[Key, str]]:
-    """The templates of a kind of documents, with their keys."""
     fields = [
         (("documents", kind, field), cast("str", getattr(document, field)))
         for field in ("key", "title", "subject", "uri", "text")

@@ -1,4 +1,4 @@
-"""What administrators can do with sources."""
+"""What administrators can do with sources, and who may read the profiles of persons."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.agents.config.problems import Problem, closest, placed, quoted
+from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
 from responsa_server.domain.knowledge import Operation
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import (
     DatabaseConnection,
     Databases,
     MadeRow,
     NewSource,
+    Person,
+    Profile,
     Source,
     SourceChange,
 )
@@ -25,6 +28,7 @@ from responsa_server.sources.mapping import FILE, SourceMapping, read_mapping
 from responsa_server.sources.reading import RowSelection, read_rows
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.deliveries import PostgresDeliveries
+from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.stores.postgres.sources import PostgresSources
 
@@ -109,7 +113,6 @@ class SourceAdministration:
 
 
 def _reads_one_subject(text: str) -> bool:
-    """Whether a mapping has a query for one subject."""
     mapping, _ = read_mapping(text) if "one_subject" in text else (None, ())
     return mapping is not None and any(query.one_subject for query in mapping.queries)
 
@@ -147,3 +150,27 @@ def _described(one: Problem) -> str:
     line = f"line {one.line}: " if one.line else ""
     meant = f" Did you mean “{one.suggestion}”?" if one.suggestion else ""
     return f"{line}{f'{one.path}: ' if one.key else ''}{one.message.rstrip('.')}.{meant}"
+
+
+class SubjectProfiles:
+    """The profiles that a caller may read: that of the caller and, for administrators and services, those of all persons of the tenant."""
+
+    def __init__(self, profiles: PostgresProfiles) -> None:
+        self._profiles = profiles
+
+    async def get(self, who: Principal, subject: str, *, documents: bool = True) -> Profile:
+        """The profile of a subject; "" for the caller. documents: whether more than the person is needed. Raises NotFound, which is the same for a subject that does not exist and for one that the caller may not see."""
+        own = names.user(who.user_id)
+        person = await self._profiles.person(who, subject or own)
+        if person is None or not _may_read(who, person):
+            raise NotFound.of("subject", subject)
+        if person.user_id is not None and not documents:
+            return Profile(person, (), 0)
+        found = await self._profiles.profile(who, person)
+        if person.user_id is None and not found.parts:
+            raise NotFound.of("subject", subject)
+        return found
+
+
+def _may_read(who: Principal, person: Person) -> bool:
+    return person.user_id == who.user_id or who.role in (Role.ADMIN, Role.SERVICE)

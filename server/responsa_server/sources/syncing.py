@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import IO, Final
 from uuid import UUID
 
@@ -43,14 +44,17 @@ from responsa_server.domain.knowledge import (
     workers_lost,
 )
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.source_runs import NewFailure, RunCounts, RunTask, StoredDocument
 from responsa_server.domain.sources import (
     DatabaseFault,
     Databases,
     DocumentKey,
     MadeRow,
+    NewFailure,
     OfRun,
+    RunCounts,
+    RunTask,
     SourceDocument,
+    StoredDocument,
 )
 from responsa_server.library.library import Library
 from responsa_server.sources.declarations import DeclaredConnections
@@ -140,7 +144,6 @@ class _Plan:
         )
 
     def documents(self, some: Sequence[DocumentKey]) -> Sequence[SourceDocument]:
-        """Read documents from the file."""
         made: list[SourceDocument] = []
         for at in some:
             self.file.seek(self.places[at])
@@ -404,3 +407,36 @@ def _digest(document: SourceDocument, collection: str) -> bytes:
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(data), _PIECE_BYTES):
         yield data[start : start + _PIECE_BYTES]
+
+
+_DAY: Final = 86_400.0
+
+
+class Scheduling:
+    """Begins the runs of schedules."""
+
+    def __init__(self, runs: PostgresSourceRuns) -> None:
+        self._runs = runs
+        self._log: FilteringBoundLogger = structlog.get_logger("sources")
+
+    async def work(self, tenant_id: str, schedule_id: UUID, attempts: int) -> float | None:
+        """Begin the run if it is due. Returns the seconds until the next look; None if the source has no such schedule any more."""
+        try:
+            source = await self._runs.scheduled(tenant_id, schedule_id)
+            if source is None or source.next_run_time is None:
+                return None
+            due, now = source.next_run_time, datetime.now(UTC)
+            if due <= now:
+                mapping, _ = read_mapping(source.mapping)
+                if mapping is None or mapping.schedule is None:
+                    # A release may be stricter than the one that stored the mapping.
+                    self._log.error("a schedule cannot be read", tenant=tenant_id, source=source.id)
+                    return _DAY
+                later = mapping.schedule.after(now)
+                begun = await self._runs.start_scheduled(tenant_id, schedule_id, due, later)
+                if begun is None:
+                    self._log.warning("a scheduled run did not begin", tenant=tenant_id, source=source.id)
+                due = later
+        except Unavailable:
+            return pause_after(attempts)
+        return min(_DAY, max(0.0, (due - now).total_seconds()))

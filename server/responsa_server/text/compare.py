@@ -88,18 +88,14 @@ def compare(base: bytes, other: bytes) -> Comparison:
 
 
 class _Hunks:
-    """Collects the hunks of two texts from their beginnings to their ends."""
-
     def __init__(self) -> None:
         self.hunks: list[Hunk] = []
         self._base = self._other = 0
 
     def equal(self, length: int) -> None:
-        """The next bytes are the same in both texts."""
         self._add(HunkKind.EQUAL, self._base + length, self._other + length)
 
     def differ(self, base: int, other: int) -> None:
-        """The texts differ up to these positions."""
         if other == self._other:
             kind = HunkKind.DELETED
         else:
@@ -116,12 +112,10 @@ class _Hunks:
 
 
 def _lines(text: bytes) -> list[bytes]:
-    """The first MAX_LINES lines, with their ends."""
     return text.splitlines(keepends=True)[:MAX_LINES]
 
 
 def _common_prefix(one: bytes, other: bytes) -> int:
-    """The number of bytes at the beginning that are equal."""
     shorter = min(len(one), len(other))
     low = 0
     while low < shorter and one[low : low + _BLOCK] == other[low : low + _BLOCK]:
@@ -160,15 +154,12 @@ _Part = tuple[int, int, int, int]
 
 
 class _Pairs:
-    """Finds equal lines of two texts, in the order of both."""
-
     def __init__(self, base: Sequence[bytes], other: Sequence[bytes]) -> None:
         numbers: dict[bytes, int] = {}
         self._base = [numbers.setdefault(line, len(numbers)) for line in base]
         self._other = [numbers.setdefault(line, len(numbers)) for line in other]
 
     def matches(self) -> Sequence[_Match]:
-        """The matches in order."""
         found: list[_Match] = []
         parts: list[_Part] = [(0, len(self._base), 0, len(self._other))]
         while parts:
@@ -190,7 +181,6 @@ class _Pairs:
         return sorted(match for match in found if match[2])
 
     def _trimmed(self, first: int, last: int, other_first: int, other_last: int) -> tuple[int, int]:
-        """The number of equal lines at the beginning and at the end of a part."""
         most = min(last - first, other_last - other_first)
         start = 0
         while start < most and self._base[first + start] == self._other[other_first + start]:

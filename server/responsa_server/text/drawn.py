@@ -56,7 +56,6 @@ def png(page: DrawnPage) -> bytes:
 
 
 def _encoded(width: int, height: int, rows: bytes) -> bytes:
-    """Make an image of rows that begin with the number of their filter."""
     return b"".join(
         (
             _SIGNATURE,

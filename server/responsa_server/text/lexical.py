@@ -112,7 +112,6 @@ def is_doubtful(text: str) -> bool:
 
 
 def _guess(text: str) -> tuple[str, bool]:
-    """Return the results of `language_of` and `is_doubtful`."""
     sample = text[:_SAMPLE_CHARS].lower()
     words = _WORD.findall(sample)
     letters = sum(map(len, words))

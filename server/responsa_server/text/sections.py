@@ -41,9 +41,7 @@ class Sectioned(Protocol):
         ...
 
     @property
-    def size(self) -> int:
-        """The length of the canonical text in bytes."""
-        ...
+    def size(self) -> int: ...
 
     @property
     def section_count(self) -> int:
@@ -68,7 +66,6 @@ class Whole:
 
     @property
     def size(self) -> int:
-        """The length of the canonical text in bytes."""
         return len(self.document.canonical_text.encode())
 
     @property

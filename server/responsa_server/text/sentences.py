@@ -201,7 +201,6 @@ def sentences(text: str, language: str) -> Iterator[str]:
 
 
 def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
-    """Yield the rows of a table, without the ruler lines between them."""
     place = start
     for line in source[start:end].splitlines(keepends=True):
         low, high = _trim(source, place, place + len(line))
@@ -230,7 +229,6 @@ def _bounded(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _trim(source: bytes, start: int, end: int) -> tuple[int, int]:
-    """Return the range without the ASCII white space at its ends."""
     part = source[start:end]
     left = len(part) - len(part.lstrip())
     return start + left, max(start + left, end - (len(part) - len(part.rstrip())))

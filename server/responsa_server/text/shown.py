@@ -329,13 +329,11 @@ def _indent(text: str) -> int:
 
 
 def _dedented(text: str, columns: int) -> str:
-    """The text without up to `columns` columns of white space before each line."""
     lines = text.expandtabs(4).split("\n") if "\t" in text[:1] or "\n\t" in text else text.split("\n")
     return "\n".join(line[min(columns, _indent(line)) :] for line in lines)
 
 
 def _begun(text: str) -> str:
-    """The text, escaped where the beginning of a line would begin a block."""
     return "\n".join(
         _line_start(found.group()) + line[found.end() :] if (found := _LINE_SPECIAL.match(line)) else line
         for line in text.lstrip().split("\n")
@@ -388,7 +386,6 @@ def _tree(text: str) -> SyntaxTreeNode:
 
 
 def _blocks(node: SyntaxTreeNode) -> str:
-    """The blocks of a node, with an empty line between them."""
     return "\n\n".join(made for child in node.children if (made := _block(child)))
 
 
@@ -649,7 +646,6 @@ class _Open:
     parts: list[str]
 
     def closed(self) -> str:
-        """The whole as Markdown. White space at its ends stays outside."""
         inner = "".join(self.parts)
         words = inner.strip(f" \t\n{_SOFT_BREAK}")
         if not words or not (self.mark or self.address):

@@ -107,7 +107,6 @@ class Synonyms:
 
     @property
     def size_bytes(self) -> int:
-        """About how much memory the synonyms take. It grows with each language."""
         return len(self._text.encode()) * (1 + _LEARNED_BYTES * len(self._by_language))
 
     def learn(self, language: str) -> None:

@@ -99,7 +99,6 @@ def _read(text: str, zone: ZoneInfo) -> datetime:
 
 
 def _shown(time: datetime) -> str:
-    """The weekday, the date, and the time with its offset."""
     return f"{time:%A}, {time.isoformat(timespec='seconds')}"
 
 

@@ -395,7 +395,6 @@ def _encoded(character: str) -> str:
 
 
 def _digits(number: str) -> str:
-    """A pattern of a hexadecimal number in either case."""
     return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in number)
 
 
@@ -409,7 +408,6 @@ def _decoded(reply: Reply) -> str:
 
 
 def _not_json(reply: Reply, error: json.JSONDecodeError) -> str:
-    """What a response is that should be JSON."""
     body = reply.body.strip()
     if not body:
         return "it is empty, and the declaration expects JSON"

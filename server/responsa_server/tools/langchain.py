@@ -52,7 +52,6 @@ class LangChainTool(Protocol):
         ...
 
     async def ainvoke(self, input: dict[str, Any]) -> Any:  # noqa: A002 # LangChain's name
-        """Call the tool."""
         ...
 
 

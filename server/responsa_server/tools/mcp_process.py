@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import os
 import sys
+import zlib
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -17,7 +19,17 @@ from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
 
 from responsa_server.domain.tools import ToolFault
-from responsa_server.tools.confining import LAUNCHER, user_of
+
+LAUNCHER: Final = Path(__file__).with_name("launcher.py")
+# Each identity has another user, so that two programs can neither signal nor trace each other. The range is above those that systems and containers use.
+_FIRST_USER: Final = 1_700_000_000
+_USERS: Final = 100_000_000
+
+
+def user_of(identity: str) -> int:
+    """The user id of a program if the server runs as root."""
+    return _FIRST_USER + zlib.crc32(identity.encode()) % _USERS
+
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 

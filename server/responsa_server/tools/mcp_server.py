@@ -153,7 +153,6 @@ class _Session:
             self.ready.exception()  # nobody may be waiting any more
 
     async def close(self) -> None:
-        """End the session when its calls have ended, or when they have had their time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
                 await self.idle.wait()
@@ -231,7 +230,6 @@ class McpSessions:
         ending.add_done_callback(self._ending.discard)
 
     def end(self) -> None:
-        """Begin to end all sessions."""
         for tenant, session in list(self._sessions.items()):
             self._drop(tenant, session)
 
@@ -403,7 +401,6 @@ class _Bounded(httpx2.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Closes the connections."""
         await self._inner.aclose()
 
 
@@ -436,7 +433,6 @@ def _closed(error: MCPError) -> bool:
 
 
 def _forgotten(error: MCPError) -> bool:
-    """Whether the server does not know the session."""
     return error.code == INVALID_REQUEST and error.message == "Session terminated"
 
 
@@ -452,7 +448,6 @@ def _error(content: str, fault: ToolFault) -> ToolResult:
 
 
 def _unbegun(error: Exception) -> ToolResult:
-    """The result of a call whose session could not begin."""
     if isinstance(error, ForbiddenRequest):
         return _error(REFUSED, ToolFault.REFUSED)
     if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, OSError)):

@@ -9,8 +9,7 @@ from datetime import date
 
 import pytest
 
-from responsa_lab.scripted.broken import Broken, Kind
-from responsa_lab.scripted.strong import Strong
+from responsa_lab.scripted.strong import Broken, Kind, Strong
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.errors import Reason, Unavailable

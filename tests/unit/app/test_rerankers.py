@@ -10,12 +10,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from responsa_lab.testing.reranking import RerankServer
-from responsa_server.app.models import model_table
-from responsa_server.app.rerankers import open_reranker
+from responsa_server.app.models import model_table, open_reranker
 from responsa_server.app.settings import SettingsError, load
 from responsa_server.cli.local.instance import reranker_finding
-from responsa_server.domain.models import ModelError, ModelFault
-from responsa_server.domain.reranking import Reranker
+from responsa_server.domain.models import ModelError, ModelFault, Reranker
 from responsa_server.providers.settings import RERANKING_VENDORS, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
+from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_client.results import outcome
 from responsa_server.cli.layout import parse
@@ -17,8 +17,6 @@ from responsa_server.cli.rendering import (
     answer_notes,
     dollars,
     origin,
-    other_passages,
-    refusal_text,
     remarks,
     tool_line,
 )
@@ -221,38 +219,6 @@ def test_code_keeps_its_lines_even_if_only_the_code_is_quoted() -> None:
     start = text.index("make up")
     answer = turn_pb2.TurnAnswer(text=text, citations=spans((start, start + len("make up\nmake down"))))
     assert answer_body(answer) == f"{text}\n[1]"
-
-
-def test_a_refusal_of_an_earlier_release_is_followed_by_what_comes_closest() -> None:
-    refused = turn_pb2.TurnRefused(message="I found nothing.")
-    assert refusal_text(refused) == "I found nothing."
-    refused.suggestions.append(
-        suggestion_pb2.Suggestion(
-            title="Tides",
-            uri="tides.md",
-            quote="Low\nwater is at noon.",
-            source_range=byte_range_pb2.ByteRange(start=3, end=24),
-            page=2,
-        )
-    )
-    assert refusal_text(refused) == (
-        'I found nothing.\n\nClosest in the documents\n- Tides (tides.md, page 2, bytes 3-24)\n    "Low water is at noon."'
-    )
-
-
-def test_an_answer_of_an_earlier_release_is_followed_by_other_passages_in_a_line_each() -> None:
-    assert other_passages(turn_pb2.TurnAnswer(text="Noon.")) == ""
-    answer = turn_pb2.TurnAnswer(
-        text="Noon.",
-        suggestions=[
-            suggestion_pb2.Suggestion(title="Tides", quote="Low\nwater is at noon."),
-            suggestion_pb2.Suggestion(uri="long.md", quote="High water " * 40),
-        ],
-    )
-    heading, first, second = other_passages(answer).splitlines()
-    assert (heading, first) == ("Other passages", '- Tides: "Low water is at noon."')
-    assert second.startswith('- long.md: "High water ')
-    assert len(second) < 150
 
 
 def test_an_answer_says_if_it_is_not_from_peoples_own_documents() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from responsa_server.domain.lru import LruCache
+from responsa_server.domain.cache import LruCache
 
 
 def test_the_least_recently_used_values_are_evicted() -> None:

@@ -14,8 +14,7 @@ from structlog.testing import capture_logs
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Description
-from responsa_server.ingest.asking import IngestionModel
-from responsa_server.ingest.describing import READ_BYTES, Describer
+from responsa_server.ingest.describing import READ_BYTES, Describer, IngestionModel
 from responsa_server.ingest.indexing import CutDocument
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.protocol import pack_result

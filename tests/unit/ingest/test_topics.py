@@ -11,9 +11,8 @@ import structlog
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.ingest.asking import IngestionModel
 from responsa_server.ingest.chunk import chunk_document
-from responsa_server.ingest.topics import MOST_CALLS, Topics
+from responsa_server.ingest.describing import MOST_CALLS, IngestionModel, Topics
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.sections import Whole
 from tests.unit.ingest.office_files import parse

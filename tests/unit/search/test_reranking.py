@@ -9,9 +9,8 @@ import pytest
 
 from responsa_server.domain.breakers import OPEN_SECONDS, Breakers
 from responsa_server.domain.events import Fallback, FallbackKind, Usage
-from responsa_server.domain.models import ModelError, ModelFault
+from responsa_server.domain.models import ModelError, ModelFault, Reranked
 from responsa_server.domain.parts import Health
-from responsa_server.domain.reranking import Reranked
 from responsa_server.search.reranking import RerankerPart, Reranking, RerankScores, order
 
 TEXTS = ["a", "bbb", "cc"]

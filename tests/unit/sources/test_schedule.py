@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from responsa_server.sources.mapping import read_mapping
-from responsa_server.sources.schedule import read_schedule
+from responsa_server.sources.mapping import read_mapping, read_schedule
 from tests.unit.sources.test_mapping import GOOD
 
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.text.canonical import Block, BlockKind
-from responsa_server.text.gist import (
+from responsa_server.ingest.describing import (
     MAX_KEYWORDS,
     MAX_SENTENCES,
     MAX_SUMMARY_BYTES,
     Gist,
     gist_of,
 )
+from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.sentences import pieces
 from tests.unit.ingest.office_files import parse
 

@@ -27,9 +27,9 @@ from responsa_server.app.tools import checked_tools
 from responsa_server.cli.local.tools import trust
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
-from responsa_server.tools.confining import LAUNCHER
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.mcp import offered
+from responsa_server.tools.mcp_process import LAUNCHER
 from responsa_server.tools.mcp_target import pinned_path, write_pinned
 from responsa_server.tools.table import KINDS
 from tests.unit.agents.evidence import WHO

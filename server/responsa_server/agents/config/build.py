@@ -80,7 +80,6 @@ class LazyClassifier:
 
     @property
     def labels(self) -> Sequence[str]:
-        """The intents of the examples."""
         return self._labels
 
     async def ready(self) -> IntentClassifier:
@@ -92,7 +91,6 @@ class LazyClassifier:
         return self._trained
 
     async def classify(self, text: str) -> Classified:
-        """The intent of a text."""
         return await (self._trained or await self.ready()).classify(text)
 
 

@@ -33,8 +33,6 @@ from responsa_server.domain.tools import TOOL_SECONDS, Allow, Declaration, Effec
 
 TOOL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _SUFFIX: Final = ".toml"
-_REMOVED: Final = "examples"
-"""A key of declarations of earlier releases."""
 
 
 class AllowTable(Table):
@@ -103,7 +101,6 @@ class DeclarationTable(BaseModel):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The keys of the kind."""
         return self.__pydantic_extra__ or {}
 
 
@@ -111,9 +108,7 @@ class KindOfTool(Protocol):
     """What the check needs of a kind of tools. options: the model of the kind's own keys."""
 
     @property
-    def options(self) -> type[BaseModel]:
-        """The model of the kind's own keys."""
-        ...
+    def options(self) -> type[BaseModel]: ...
 
     @property
     def effect(self) -> Effect | None:
@@ -207,9 +202,6 @@ def declared(
         message = f"is missing: for a tool of the kind {table.kind}, say what a call changes"
         return None, [Problem(file, message, ("effect",))]
     known = [*DeclarationTable.model_fields, *_keys(kind.options)]
-    if _REMOVED in table.options and _REMOVED not in known:
-        message = "is no longer a key, because only language models choose tools; remove it, and say in “description” what the tool is for"
-        return None, [Problem(file, message, (_REMOVED,))]
     try:
         options = kind.options.model_validate(dict(table.options))
     except ValidationError as error:

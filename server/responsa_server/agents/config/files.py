@@ -130,7 +130,6 @@ def read_shared(folder: Path) -> PromptFiles:
 
 
 def _examples(folder: Path, prefix: str, problems: list[Problem]) -> Mapping[str, bytes]:
-    """The files below `examples` in a folder, by their paths in it."""
     examples: dict[str, bytes] = {}
     base = folder / EXAMPLES
     for path in sorted(base.rglob("*.jsonl")) if base.is_dir() else ():
@@ -267,7 +266,6 @@ class Folders:
 
     @property
     def roots(self) -> Sequence[Path]:
-        """The existing folders."""
         return [one for one in (self.shipped, self.users) if one is not None and one.is_dir()]
 
     def locations(self) -> Mapping[str, AgentLocation]:
@@ -331,7 +329,6 @@ class AgentScanner:
         return [one.agent for one in found.values()]
 
     def _read_shared(self) -> tuple[PromptFiles, bool]:
-        """The shared prompts, and whether they have changed."""
         folder = self._folders.shared
         now = fingerprint(folder) if folder.is_dir() else ()
         if self._shared is not None and now is not None and self._shared[0] == now:

@@ -20,9 +20,8 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.agents.config.build import BuildContext, BuildFailed, Built, ConfiguredAgent, build
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
-from responsa_server.agents.config.content import ENGINE, ContentBroken, new_version, unpacked
+from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerVersion, new_version, unpacked
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
-from responsa_server.agents.config.former import FormerVersion
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.domain import names
@@ -187,7 +186,6 @@ class LiveAgents:
         self._warm(self._snapshot.configured.values())
 
     async def close(self) -> None:
-        """Stop polling and reloading."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -235,11 +233,9 @@ class LiveAgents:
 
     @property
     def versions(self) -> Sequence[str]:
-        """The names of all versions in memory."""
         return list(self._snapshot.versions)
 
     def cards(self) -> Sequence[AgentCard]:
-        """The cards of all agents, by id."""
         return [self._with_missing_tools(card) for card in self._snapshot.cards.values()]
 
     def card(self, identity: str) -> AgentCard:
@@ -250,7 +246,6 @@ class LiveAgents:
         return self._with_missing_tools(self._snapshot.cards[wanted])
 
     def _with_missing_tools(self, card: AgentCard) -> AgentCard:
-        """The card as the tools are declared now."""
         if self._options.tools is None or not card.tools:
             return card
         known = {*self._options.tools.names, EVERY_TOOL}
@@ -475,7 +470,6 @@ def problem_lines(one: Reloaded) -> Iterator[str]:
 
 
 def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
-    """The effect of a reload on each agent, sorted by id. Removed agents are included."""
     found: list[Reloaded] = []
     for name in sorted({*before.configured, *after.configured, *after.problems}):
         if name in after.problems:
@@ -530,7 +524,6 @@ def _built(scanned: Sequence[ScannedAgent], context: BuildContext) -> Mapping[st
 
 
 async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
-    """Train the agents' classifiers, one agent after the other."""
     for agent in agents:
         try:
             await agent.train()

@@ -128,7 +128,6 @@ _BOUNDS: Final[Mapping[str, str]] = {
 
 
 def _wanted(schema: Mapping[str, Any]) -> str:
-    """The values that a property may have, in words."""
     if "enum" in schema:
         return "one of " + ", ".join(json.dumps(one, ensure_ascii=False) for one in schema["enum"])
     if "const" in schema:

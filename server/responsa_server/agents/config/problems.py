@@ -209,7 +209,6 @@ def shown(value: object) -> str:
 
 
 def _keys(model: type[BaseModel], path: Key) -> Sequence[str]:
-    """The keys that the table at a path may have."""
     current: type[BaseModel] | None = model
     for part in path:
         if current is None:

@@ -295,7 +295,6 @@ def _further(ranking: Ranking, shown: int, cited: Sequence[AnyCitation]) -> Sequ
 
 
 def _overlap(excerpt: Excerpt, citation: AnyCitation) -> bool:
-    """Whether both quote the same bytes of a document."""
     return (
         citation.read == excerpt.read
         and excerpt.source.start < citation.source.end

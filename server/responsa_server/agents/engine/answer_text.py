@@ -65,7 +65,6 @@ class AnswerWriter:
 
     @property
     def text(self) -> str:
-        """The answer so far."""
         return "".join(self._parts)
 
     @property
@@ -77,7 +76,6 @@ class AnswerWriter:
 
     @property
     def declined(self) -> bool:
-        """Whether the text is the mark for a missing answer."""
         return self._decline is not None and self._decline.declined
 
     @property
@@ -116,11 +114,9 @@ class AnswerWriter:
 
     @property
     def shown(self) -> bool:
-        """Whether some of the pieces were sent."""
         return self._shown > len(self._before.encode())
 
     def finish(self) -> None:
-        """End the text."""
         left = self._fences.end() if self._fences is not None else ""
         if self._decline is not None:
             left = self._decline.feed(left) + self._decline.end()

@@ -254,20 +254,16 @@ class _Spending:
 
     @property
     def any(self) -> bool:
-        """Whether there is a cost to report."""
         return self._reported or self.counted != Usage()
 
     @property
     def counted(self) -> Usage:
-        """The cost of the call so far."""
         return self._known + self._guess() if self._read or self._pieces else self._known
 
     def reads(self, messages: Sequence[PromptMessage]) -> None:
-        """The next model gets these messages."""
         self._messages = messages
 
     def piece(self) -> None:
-        """A piece of text has arrived."""
         if self._covered:
             self._covered = False
             return
@@ -285,7 +281,6 @@ class _Spending:
         self._run.spend(self._guess() - before)
 
     def exactly(self, usage: Usage) -> None:
-        """The provider reports the cost of the call so far."""
         usage = usage + self._lost
         self._run.spend(usage - self.counted)
         self._begun = self._reported = True
@@ -375,7 +370,6 @@ class Shape(Generic[Answer]):
 # single output model, whose schema serves all nodes of the kind.
 @lru_cache(maxsize=256)
 def _described(output: type[BaseModel]) -> tuple[Mapping[str, object], str]:
-    """A model's JSON Schema, as a mapping and as text."""
     schema = cast("dict[str, object]", _untitled(output.model_json_schema()))
     return schema, json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
@@ -516,7 +510,6 @@ def _object(text: str) -> Any:
 
 
 def _untitled(value: object) -> object:
-    """A schema without Pydantic's generated titles."""
     if isinstance(value, dict):
         pairs = cast("dict[str, object]", value).items()
         return {key: _untitled(one) for key, one in pairs if not (key == "title" and isinstance(one, str))}

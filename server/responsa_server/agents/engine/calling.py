@@ -554,5 +554,4 @@ def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
 
 
 def _no_retrieval(address: str) -> Any:
-    """Refuse to fetch a schema that another schema refers to."""
     raise ValueError(f"{address} is not fetched")

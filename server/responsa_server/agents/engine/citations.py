@@ -228,7 +228,6 @@ class MarkFilter:
         return "".join(out)
 
     def _round(self, text: str, place: int) -> re.Match[str] | None:
-        """A number in round brackets that is a mark."""
         found = _ROUND.match(text, place)
         if found is not None and not self._line_begins and not self._counts:
             stopped = bool(self._last) and self._last in _STOPS
@@ -294,7 +293,6 @@ def _words(data: bytes, start: int, end: int) -> ByteRange | None:
 
 
 def _leading(data: bytes, marks: Sequence[Mark]) -> set[int]:
-    """The offsets of the marks that stand before their sentences."""
     lines = dict[tuple[int, int], list[int]]()
     for offset, _ in marks:
         if offset <= len(data):

@@ -65,7 +65,6 @@ class ModelTable(Table):
 
     @property
     def asks_none(self) -> bool:
-        """Whether the agent asks no model, whatever the settings say."""
         return set(self.chain) == {PASSAGES}
 
 
@@ -147,7 +146,6 @@ class RetrievalTable(Table):
 
     @property
     def context_bytes(self) -> int:
-        """The maximum size of the passages in a prompt, in bytes."""
         return self.context_tokens * BYTES_A_TOKEN
 
 
@@ -248,7 +246,6 @@ class NodeTable(BaseModel):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The options of the node's kind."""
         return self.__pydantic_extra__ or {}
 
 

@@ -132,7 +132,6 @@ class SeamComparison:
         return Fit.OPEN if not whole and self._may_repeat(words) else Fit.FITS
 
     def _rewrites_word(self, words: Sequence[str]) -> bool:
-        """Whether what stands ends within a word, and the text begins with the whole word."""
         return (
             self._open
             and bool(words)
@@ -142,14 +141,12 @@ class SeamComparison:
         )
 
     def _repeated(self, words: Sequence[str]) -> bool:
-        """Whether the first words are the last words of what stands."""
         return any(
             self._same(self._words[-size:], words[:size])
             for size in range(_RUN, min(len(words), len(self._words)) + 1)
         )
 
     def _may_repeat(self, words: Sequence[str]) -> bool:
-        """Whether the words so far stand near the end of what stands, in this order."""
         if not words:
             return True
         last = self._words[-_LONGEST_RUN:]
@@ -166,7 +163,6 @@ class SeamComparison:
         return before == others and (word == end or (self._open and word.startswith(end)))
 
     def _sentences_from(self, *, ended: bool) -> Fit:
-        """How the sentences that have become whole fit."""
         end = size = len(self._text)
         if not ended:
             if size < self._again:

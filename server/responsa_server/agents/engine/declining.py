@@ -96,7 +96,6 @@ class DeclineFilter:
 
 
 def _lead_of(text: str) -> int:
-    """How many characters of markup, quotation marks and white space the text begins with."""
     return next((place for place, one in enumerate(text) if not (one.isspace() or one in _LEAD)), len(text))
 
 

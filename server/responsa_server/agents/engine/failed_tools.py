@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.node import Run
 from responsa_server.domain.events import Fallback, FallbackKind, ToolFault, ToolOutcome
+from responsa_server.domain.tools import KNOWLEDGE_SEARCH
 
 _SENTENCES: Final[Mapping[ToolFault, str]] = {
     ToolFault.TIMEOUT: "did not answer in time",
@@ -68,3 +71,27 @@ def _sentence(one: ResultModel, *, again: bool) -> str:
     subject = f"A call of {one.title or one.call.tool}" if again else titled(one)
     what = _SENTENCES.get(one.fault, _FAILED) if one.fault is not None else _FAILED
     return f"{subject} {what}{_UNKNOWN if one.outcome is ToolOutcome.UNKNOWN else ''}."
+
+
+NO_MODEL: Final = "no_model"
+"""The cause if the agent has no model."""
+SMALL_MODEL: Final = "small_model"
+"""The cause if all models of the agent are small. Small models choose no tools, because they choose badly."""
+MOST_REPORTED: Final = 12
+"""The maximum number of tools that a turn reports, so that its other fallbacks are shown too."""
+
+
+def tools_unused(parts: NodeParts, run: Run, cause: str, called: Collection[str] = ()) -> None:
+    """Report a fallback for each tool that the agent uses and the user may use. Searches in the documents are left out, because the agent answers from these without them.
+
+    cause: NO_MODEL, SMALL_MODEL, or the model's failure. called: the tools that the turn has called; they are left out, too.
+    """
+    if not parts.traits.tools:
+        return
+    found = [
+        candidate.tool.card.id
+        for candidate in parts.candidates(run.who)
+        if candidate.kind != KNOWLEDGE_SEARCH
+    ]
+    for tool in [one for one in found if one not in called][:MOST_REPORTED]:
+        run.fell_back(Fallback(FallbackKind.WITHOUT_TOOL, tool, "", cause))

@@ -117,7 +117,6 @@ class _Watched:
         self.begin()
 
     def begin(self) -> None:
-        """Another node begins."""
         self._last: Delta | None = None
         # Where the node's text begins, and where it ends after a withdrawal that no delta has followed.
         self._start: int | None = None
@@ -125,7 +124,6 @@ class _Watched:
 
     @property
     def text(self) -> bool:
-        """Whether the node has sent text that was not withdrawn."""
         return self._last is not None or (self._start is not None and self._kept > self._start)
 
     @property
@@ -216,8 +214,6 @@ class Graph:
 
 
 class _Entry(Protocol):
-    """The function with which LangGraph chooses the first node."""
-
     async def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> str: ...
 
 
@@ -282,8 +278,6 @@ def verify(plan: Plan) -> None:
 
 
 class _Action(Protocol):
-    """The function with which LangGraph runs a node."""
-
     def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> Awaitable[Any]: ...
 
 

@@ -347,7 +347,6 @@ class Offered:
 
     @property
     def all(self) -> frozenset[str]:
-        """All variables."""
         return self.trusted | self.untrusted
 
 

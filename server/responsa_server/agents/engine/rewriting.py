@@ -79,7 +79,6 @@ def points_back(question: str) -> bool:
 
 
 def _answered(history: Sequence[StateMessage]) -> Sequence[str]:
-    """The questions that were answered and not refused, the oldest first."""
     return [
         asked.text
         for asked, answer in pairwise(history)

@@ -36,7 +36,6 @@ _WORDS: Final = {
 
 
 def _none(_tool: str) -> str:
-    """Say that no tool has a circuit."""
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Calls the tools that a model requests."""
+"""Requests and calls tools, and says which of them failed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,30 @@ from typing import Final
 
 from pydantic import Field
 
+from responsa_server.agents.engine.answer_text import emit_text
 from responsa_server.agents.engine.calling import CallModel, CallScope, ResultModel, ToolCaller
 from responsa_server.agents.engine.citations import found_sources
-from responsa_server.agents.engine.failed_tools import failed_calls
+from responsa_server.agents.engine.failed_tools import failed_calls, failures_said
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
-from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.node import (
+    Announcement,
+    Node,
+    NodeModel,
+    NodeOptions,
+    Policy,
+    PromptName,
+    Run,
+)
 from responsa_server.agents.engine.tool_circuits import ToolCircuits
+from responsa_server.agents.nodes.choosing import (
+    SELECTION,
+    TOOL_CHOOSER,
+    ChooserInput,
+    ToolChooser,
+    chooser_for,
+)
+from responsa_server.agents.nodes.prompt import OFFERED, Prompt, PromptInput, PromptOptions
+from responsa_server.domain.events import MAX_ANSWER_BYTES, FallbackKind, Step
 from responsa_server.domain.tools import Effect
 
 # The calls have their own deadline.
@@ -80,3 +98,100 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
 
 
 TOOL_CALLER: Final = NodeKind(lambda parts, _, name: CallTool(parts, name), CallToolInput, CallToolOutput)
+
+
+class RequesterOptions(NodeOptions):
+    """prompt: the file `prompts/NAME.md`."""
+
+    prompt: PromptName
+
+
+class RequesterOutput(NodeModel):
+    """The calls that the model requests; empty if it requests none."""
+
+    calls: tuple[CallModel, ...]
+
+
+class ToolRequester(Node[PromptInput, RequesterOutput]):
+    """Like `Prompt` with tools, but the model's text is dropped. For a model that cannot request tools, they are chosen as by a `tool_chooser` with the shared prompts. Without a tool to offer,
+    the model is not asked.
+    """
+
+    input_model = PromptInput
+    output_model = RequesterOutput
+    announcement = Announcement(Step.ROUTING, "Choosing tools...")
+    policy = Prompt.policy
+    calls_model = True
+
+    def __init__(self, parts: NodeParts, name: str, options: RequesterOptions) -> None:
+        """Raises PartMissing if there is no model."""
+        self.name = name
+        self._chooser = chooser_for(parts, name)
+        given = PromptOptions(prompt=options.prompt, tools=True, stream=False)
+        self._prompt = Prompt(parts, name, given, announcement=None)
+
+    async def process(self, given: PromptInput, run: Run) -> RequesterOutput:
+        """Ask the model. Raises as `Prompt.process` does."""
+        if self._chooser is not None:
+            return RequesterOutput(calls=await self._chosen(self._chooser, given, run))
+        if not self._prompt.cards(run):
+            return RequesterOutput(calls=())
+        return RequesterOutput(calls=(await self._prompt.process(given, run)).calls)
+
+    async def _chosen(self, chooser: ToolChooser, given: PromptInput, run: Run) -> tuple[CallModel, ...]:
+        """The calls that are chosen for a model that cannot request any. They are chosen once in a turn."""
+        if given.results:
+            return ()
+        message = {name: getattr(given, name) for name in ChooserInput.model_fields}
+        return (await chooser.process(ChooserInput.model_construct(**message), run)).calls
+
+
+TOOL_REQUESTER: Final = NodeKind(
+    lambda parts, options, name: ToolRequester(parts, name, options),
+    PromptInput,
+    RequesterOutput,
+    RequesterOptions,
+    fallback=FallbackKind.PASSAGES,
+    offers=OFFERED,
+    needs_model=True,
+    uses=lambda _: (TOOL_CHOOSER, SELECTION),
+)
+
+
+class FailureReporterInput(NodeModel):
+    """The text as it was sent, whether it is complete, and the results of all calls."""
+
+    text: str
+    complete: bool
+    results: tuple[ResultModel, ...] = ()
+
+
+class FailureReporterOutput(NodeModel):
+    """The text with the note on failed calls."""
+
+    text: str
+    complete: bool
+
+
+class FailureReporter(Node[FailureReporterInput, FailureReporterOutput]):
+    """Adds a paragraph with a fixed sentence for each tool that failed. If no call failed, the text stays as it is."""
+
+    name = "failures"
+    input_model = FailureReporterInput
+    output_model = FailureReporterOutput
+
+    async def process(self, given: FailureReporterInput, run: Run) -> FailureReporterOutput:
+        """Send the note. A text that leaves no room for it stays as it is."""
+        said = failures_said(given.results)
+        note = f"\n\n*{said}*" if said else ""
+        if len((given.text + note).encode()) > MAX_ANSWER_BYTES:
+            note = ""
+        emit_text(note, run, len(given.text.encode()))
+        return FailureReporterOutput(text=given.text + note, complete=given.complete)
+
+
+FAILURE_REPORTER: Final = NodeKind(
+    lambda _, __, ___: FailureReporter(),
+    FailureReporterInput,
+    FailureReporterOutput,
+)

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, create_model
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.calling import CallModel, ResultModel, argument_problem
+from responsa_server.agents.engine.failed_tools import NO_MODEL, SMALL_MODEL, tools_unused
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -24,7 +25,6 @@ from responsa_server.agents.engine.node import (
 )
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.state import StateMessage
-from responsa_server.agents.engine.unused_tools import NO_MODEL, SMALL_MODEL, tools_unused
 from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.tools import KNOWLEDGE_SEARCH, WEB_SEARCH, Candidate, ToolCard
 

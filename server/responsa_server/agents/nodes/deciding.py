@@ -365,7 +365,6 @@ class Condition(Node[ConditionModel, ConditionModel]):
     output_model = ConditionModel
 
     async def process(self, given: ConditionModel, run: Run) -> ConditionModel:
-        """Do nothing."""
         return given
 
 

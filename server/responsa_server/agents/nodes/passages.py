@@ -10,9 +10,9 @@ from responsa_server.agents.engine.answer_text import emit_cited
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import SEPARATOR, AnswerModel, first_part, plain
 from responsa_server.agents.engine.config import PASSAGES
+from responsa_server.agents.engine.failed_tools import NO_MODEL, tools_unused
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
-from responsa_server.agents.engine.unused_tools import NO_MODEL, tools_unused
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
     AnswerOutcome,

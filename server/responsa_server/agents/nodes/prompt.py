@@ -426,7 +426,6 @@ def _unusable(model: str, cause: str) -> Unavailable:
 
 
 def _labelled(passage: ShownPassage) -> str:
-    """A passage below its title, its headings and its date."""
     label = " › ".join(dict.fromkeys(one for one in (passage.title, *passage.headings) if one))
     label = " ".join(filter(None, (label, f"({passage.date})" if passage.date else "")))
     return f"{label}\n\n{passage.text}" if label else passage.text

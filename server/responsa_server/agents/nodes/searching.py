@@ -1,4 +1,4 @@
-"""The nodes that search: they rewrite the question, expand it, and retrieve passages."""
+"""The nodes that search: they rewrite the question, expand it, retrieve and rank passages, and add what tools returned to the evidence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated, Final
 from pydantic import Field, JsonValue
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.calling import ResultModel
+from responsa_server.agents.engine.citations import found_sources
 from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
@@ -23,7 +25,7 @@ from responsa_server.agents.engine.node import (
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.rewriting import needs_context, standalone
 from responsa_server.agents.engine.state import StateMessage
-from responsa_server.domain.answers import Evidence, EvidenceSource, SearchOptions
+from responsa_server.domain.answers import Evidence, EvidenceSource, Ranking, SearchOptions
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
@@ -274,4 +276,88 @@ RETRIEVER: Final = NodeKind(
     RetrieveInput,
     RetrieveOutput,
     fallback=FallbackKind.WITHOUT_RETRIEVAL,
+)
+
+
+class RankInput(NodeModel):
+    """The question and its evidence."""
+
+    question: str
+    standalone_question: str = ""
+    evidence: Evidence
+
+
+class RankOutput(NodeModel):
+    """The evidence in its new order, and what to show of it without a language model."""
+
+    evidence: Evidence
+    ranking: Ranking
+
+
+class Rank(Node[RankInput, RankOutput]):
+    """Orders the evidence, with the reranking model if there is one."""
+
+    name = "rank"
+    input_model = RankInput
+    output_model = RankOutput
+    announcement = Announcement(Step.GRADING, "Analyzing results...")
+    # Repeating this step is faster than storing its result, as with the evidence (see Retrieve).
+    policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
+
+    def __init__(self, source: EvidenceSource) -> None:
+        self._source = source
+
+    async def process(self, given: RankInput, run: Run) -> RankOutput:
+        """Order the evidence."""
+        question = given.standalone_question or given.question
+        ranked = await self._source.rank(run.who, question, given.evidence)
+        run.spend(ranked.usage)
+        if ranked.fallback is not None:
+            run.fell_back(ranked.fallback)
+        return RankOutput(evidence=ranked.evidence, ranking=ranked.ranking)
+
+
+RANKER: Final = NodeKind(
+    lambda parts, _, __: Rank(required(parts.source, "source of evidence")), RankInput, RankOutput
+)
+
+
+class GatherInput(NodeModel):
+    """The question, its evidence if the documents were searched, and the results of tools. gathered: how many results the evidence contains already."""
+
+    question: str
+    standalone_question: str = ""
+    evidence: Evidence | None = None
+    results: tuple[ResultModel, ...] = ()
+    gathered: int = Field(default=0, ge=0)
+
+
+class GatherOutput(NodeModel):
+    """The evidence with the texts of the tools' sources. gathered: how many results it contains; prompts do not show these again."""
+
+    evidence: Evidence
+    gathered: int = Field(ge=0)
+
+
+class Gather(Node[GatherInput, GatherOutput]):
+    """Adds the texts of the tools' sources to the passages, so that prompts show them, and answers quote and cite them, like passages of documents."""
+
+    name = "gather"
+    input_model = GatherInput
+    output_model = GatherOutput
+    # Repeating this step is faster than storing its result, as with the evidence (see Retrieve).
+    policy = Policy(keep_after_seconds=1.0)
+
+    def __init__(self, source: EvidenceSource) -> None:
+        self._source = source
+
+    async def process(self, given: GatherInput, run: Run) -> GatherOutput:
+        question = given.standalone_question or given.question
+        added = found_sources(given.results[given.gathered :])
+        evidence = await self._source.with_sources(question, given.evidence, added)
+        return GatherOutput(evidence=evidence, gathered=len(given.results))
+
+
+SOURCE_GATHERER: Final = NodeKind(
+    lambda parts, _, __: Gather(required(parts.source, "source of evidence")), GatherInput, GatherOutput
 )

@@ -66,7 +66,6 @@ class SectionAnswer(Node[SectionAnswerInput, SectionsOutput]):
         self._most_bytes = most_bytes
 
     async def process(self, given: SectionAnswerInput, run: Run) -> SectionsOutput:
-        """Find the section, and send it with its citations."""
         done_without_model(self._parts, run, self.name, (), given.fallbacks, replaced=True)
         found = await self._source.sections(run.who, given.evidence, 1, self._most_bytes, divided=True)
         if not found:
@@ -89,7 +88,6 @@ class RawSections(Node[RawSectionsInput, SectionsOutput]):
         self._most_bytes = most_bytes
 
     async def process(self, given: RawSectionsInput, run: Run) -> SectionsOutput:
-        """Find the sections, and send them with their citations."""
         found = await self._source.sections(
             run.who, given.evidence, self._most, self._most_bytes, divided=False
         )

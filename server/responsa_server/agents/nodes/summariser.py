@@ -147,7 +147,6 @@ def first_sentences(messages: Sequence[StateMessage]) -> str:
 
 
 def _covered(kept: Summary | None, older: Sequence[StateMessage]) -> int:
-    """How many messages a summary covers, counted from the first message."""
     if kept is None:
         return 0
     through = str(kept.through)

@@ -21,14 +21,11 @@ from responsa.knowledge.v1 import reader_pb2
 from responsa_server.calls.convert import messages, values
 from responsa_server.calls.convert.values import named_uuid, timestamp, to_datetime
 from responsa_server.domain import names
-from responsa_server.domain.accounts import OpenInvitation, Session, SignInProvider
-from responsa_server.domain.audit import AuditRecord
+from responsa_server.domain.accounts import LinkedIdentity, OpenInvitation, Session, SignInProvider
 from responsa_server.domain.counters import Count
-from responsa_server.domain.erasing import Erasure
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.domain.openid import LinkedIdentity
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
-from responsa_server.domain.people import ApiKey, Role, User, UserChange
+from responsa_server.domain.people import ApiKey, AuditRecord, Erasure, Role, User, UserChange
 from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
 from responsa_server.identity.accounts import SignedIn
 from responsa_server.identity.service import key_of_service, required_email

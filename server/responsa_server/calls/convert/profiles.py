@@ -6,7 +6,7 @@ from responsa.knowledge.v1 import subject_profile_pb2
 from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
-from responsa_server.domain.profiles import Profile, ProfilePart
+from responsa_server.domain.sources import Profile, ProfilePart
 
 
 def profile(value: Profile) -> subject_profile_pb2.SubjectProfile:

@@ -15,8 +15,7 @@ from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import IngestStage, Operation
 from responsa_server.domain.notifications import Delivery
-from responsa_server.domain.source_runs import FailedRow
-from responsa_server.domain.sources import MadeRow, NewSource, Source, SourceChange
+from responsa_server.domain.sources import FailedRow, MadeRow, NewSource, Source, SourceChange
 
 _SHOWN_BYTES: Final = 16 * 1024
 _EXACT: Final = 2**53

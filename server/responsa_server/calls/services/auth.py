@@ -21,12 +21,10 @@ from responsa_server.domain import lists, names
 from responsa_server.domain.background import Background
 from responsa_server.domain.people import Role, UserChange
 from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
-from responsa_server.identity.erasing import Erasing
-from responsa_server.identity.limits import LimitBook
-from responsa_server.identity.linked import LinkedIdentities
-from responsa_server.identity.quotas import QuotaAdministration
+from responsa_server.identity.limits import LimitBook, QuotaAdministration
+from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
-from responsa_server.identity.users import UserAdministration
+from responsa_server.identity.users import Erasing, UserAdministration
 
 
 class AuthService:

@@ -20,7 +20,7 @@ from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.calls.services.operations import encoded
 from responsa_server.domain import lists, names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.domain.files import file_name
+from responsa_server.domain.knowledge import file_name
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import Limiter, Storing

@@ -9,7 +9,7 @@ from responsa.knowledge.v1 import subject_profile_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import profiles
 from responsa_server.calls.convert.values import wanted
-from responsa_server.sources.profiles import SubjectProfiles
+from responsa_server.sources.service import SubjectProfiles
 
 _OF_DOCUMENTS: Final = ("parts", "document_count")
 _FIELDS: Final = ("subject", "user", *_OF_DOCUMENTS)

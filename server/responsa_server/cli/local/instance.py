@@ -14,8 +14,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from responsa_server.app.models import model_table, unlimited_spending
-from responsa_server.app.rerankers import open_reranker
+from responsa_server.app.models import model_table, open_reranker, unlimited_spending
 from responsa_server.app.resources import processes_of, reason_of
 from responsa_server.app.settings import Settings, SettingsError, load
 from responsa_server.cli.local.failures import FAILED, reporting

@@ -27,7 +27,6 @@ class BlockWriter:
 
     @property
     def text(self) -> str:
-        """The canonical text."""
         return "".join(self.parts)
 
     def write(

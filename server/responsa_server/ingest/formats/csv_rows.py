@@ -1,8 +1,4 @@
-"""CSV (RFC 4180), also with tabs, semicolons or bars between the cells. Each row is a line that says its cells with the names of the header.
-
-The csv module of Python's library reads the rows. The character between the cells is the one that cuts the first rows into the same number of
-cells, unless the file's suffix or a line `sep=;` names it. The forms of the cells decide which row is the header (see headers); rows above it stay unnamed.
-"""
+"""Writes the rows of data files as canonical text, for the parsers of such formats."""
 
 from __future__ import annotations
 
@@ -14,9 +10,15 @@ from itertools import chain, groupby, islice
 from typing import Final
 
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.rows import MAX_COLUMNS, RowWriter, lines
+from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.sniff import Original
-from responsa_server.text.canonical import ParsedDocument
+from responsa_server.text.canonical import (
+    BlockKind,
+    ParsedDocument,
+    Place,
+    one_line,
+    title_from_name,
+)
 from responsa_server.text.headers import (
     SAMPLE_ROWS,
     column_names,
@@ -24,6 +26,106 @@ from responsa_server.text.headers import (
     goes_on,
     header_rows,
 )
+from responsa_server.text.rows import beginning_of, cell_of, line_of
+
+MAX_COLUMNS: Final = 16_384
+"""As in common spreadsheets."""
+MAX_NAME_CHARS: Final = 200
+"""A longer name of a column or path is cut, because each row repeats it."""
+
+LINE_BYTES: Final = 800
+"""A line with more bytes is cut. It is shorter than the longest piece (see text.sentences), so that every piece is a whole line."""
+
+_LONG_CHARS: Final = 300
+_KEY_BYTES: Final = 120
+_MAX_CHARS: Final = 128 * 1024 * 1024
+# Of the headings in data files, none is the title of the document.
+_HEADING_LEVEL: Final = 2
+# Possessive, because a document may be one line without an end.
+_LINE: Final = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n)|[^\r\n]++")
+_LINE_END: Final = re.compile(r"\r\n?")
+# Neither can be in canonical text.
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+
+
+def lines(text: str, start: int = 0) -> Iterator[str]:
+    """The lines from character `start` on, with their line ends. (str.splitlines() also splits at characters that stand within a row.)"""
+    return (found.group() for found in _LINE.finditer(text, start))
+
+
+class RowWriter:
+    """Collects rows. A row has one line. A row that is too long for a citation gets several lines, each of which repeats the row's first cell. A
+    long cell becomes a paragraph after its row, so that an answer can quote single sentences of it.
+    """
+
+    def __init__(self) -> None:
+        self._blocks = BlockWriter()
+
+    def heading(self, title: str, path: str) -> None:
+        """Add a heading for the rows that follow. path: its place in the file."""
+        said = _storable(one_line(title))
+        if said:
+            self._write(said, BlockKind.HEADING, path)
+
+    def row(self, cells: Iterable[tuple[str, str]], path: str) -> None:
+        """Add a row of names and values; a name may be ''. Values that are '' are left out. path: the row's place in the file.
+
+        Raises DocumentRejected if the text or the row gets too large.
+        """
+        line: list[str] = []
+        long: list[str] = []
+        key = ""
+        size = count = 0
+        for name, value in cells:
+            count += 1
+            if count > MAX_COLUMNS:
+                raise rejections.parser_limit(
+                    f"A row has more than {MAX_COLUMNS:,} cells.", "Split the rows into smaller ones."
+                )
+            value = value.strip()
+            if not value:
+                continue
+            name = name[:MAX_NAME_CHARS]
+            if len(value) > _LONG_CHARS:
+                long.append(beginning_of(name) + _LINE_END.sub("\n", value))
+                continue
+            cell = cell_of(name, value)
+            bytes_ = len(cell) if cell.isascii() else len(cell.encode(errors="replace"))
+            if line and size + bytes_ > LINE_BYTES:
+                self._write(line_of(line), BlockKind.TABLE, path)
+                line, size = ([key], len(key.encode(errors="replace"))) if key else ([], 0)
+            elif not line:
+                key = cell if bytes_ <= _KEY_BYTES else ""
+            line.append(cell)
+            size += bytes_ + len(" | ")
+        if line:
+            self._write(line_of(line), BlockKind.TABLE, path)
+        for one in long:
+            self._write(one, BlockKind.PARAGRAPH, path)
+
+    def _write(self, text: str, kind: BlockKind, path: str) -> None:
+        self._blocks.write(
+            text, kind, _HEADING_LEVEL if kind is BlockKind.HEADING else 0, place=Place(path=path)
+        )
+        if self._blocks.length > _MAX_CHARS:
+            raise rejections.too_much_text()
+
+    def document(self, original: Original) -> ParsedDocument:
+        """The document with the rows so far. Raises DocumentRejected if there are none, or more than the server stores."""
+        if not self._blocks.parts:
+            raise rejections.empty("The document has no values. Upload a file with data.")
+        return self._blocks.collector.document(
+            _storable(self._blocks.text),
+            format_name=original.format,
+            file_name=original.name,
+            title=title_from_name(original.name) if original.name else "",
+        )
+
+
+def _storable(text: str) -> str:
+    """The text with as many characters, in which U+FFFD stands for each character that canonical text must not contain."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
 
 _DELIMITERS: Final = ",;\t|"
 _SAMPLE_CHARS: Final = 64 * 1024

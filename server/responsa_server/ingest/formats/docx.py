@@ -104,7 +104,6 @@ def parse(original: Original) -> ParsedDocument:
 
 
 def _notes(archive: Archive, part: str, kind: str) -> dict[str, Element]:
-    """The notes of a part by id."""
     if part not in archive:
         return {}
     return {one.get("w:id", ""): one for one in read_tree(archive, part).iter(f"w:{kind}")}
@@ -353,7 +352,6 @@ class _Reader:
     noted: int = 0
 
     def read(self, node: Element) -> None:
-        """Read the paragraphs and tables in a node."""
         for child in node:
             match child.tag:
                 case "w:p":
@@ -392,7 +390,6 @@ class _Reader:
         return Place(path=self.path or f"paragraph {self.paragraphs}")
 
     def follow(self) -> None:
-        """Read the footnotes and text boxes of the block that has ended."""
         while self.waiting:
             waiting, self.waiting = self.waiting, []
             outer = self.path
@@ -527,7 +524,6 @@ class _Reader:
         )
 
     def step(self, mark: Element) -> None:
-        """Follow a field from its instruction to its result and to its end."""
         match mark.get("w:fldCharType"):
             case "begin":
                 kind = "form" if _entry(mark) else "instruction"
@@ -603,7 +599,6 @@ class _Reader:
 
 
 def _paragraphs(cell: Element) -> Iterator[Element]:
-    """The paragraphs of a cell, with those of the tables in it, in order."""
     for child in _children(cell, "w:p", "w:tbl"):
         if child.tag == "w:p":
             yield child

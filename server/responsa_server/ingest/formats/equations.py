@@ -95,7 +95,6 @@ def _root(text: str, degree: str = "") -> str:
 
 
 def _scripts(base: str, below: str = "", above: str = "") -> str:
-    """A base with an index or lower limit, and with a power or upper limit."""
     base, below, above = base.strip(APART), below.strip(APART), above.strip(APART)
     scripts = lowered(below) + (above if set(above) <= _SIGNS else power(above))
     if base.startswith("lim") or (base and not any(map(str.isalnum, base))):

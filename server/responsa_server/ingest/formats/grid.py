@@ -166,7 +166,6 @@ def _write(blocks: BlockWriter, rows: Sequence[Row], place: Callable[[Row], Plac
 
 
 def _names(rows: Sequence[Row], used: Sequence[int]) -> tuple[int, int]:
-    """How many rows stand above the header, and how many rows it has."""
     above = next((place for place, row in enumerate(rows[:SAMPLE_ROWS]) if row.header), -1)
     if above >= 0:
         names = next((n for n, row in enumerate(rows[above:]) if not row.header), len(rows) - above)

@@ -18,11 +18,10 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
-from responsa_server.ingest.formats.html_content import Content, content_of
-from responsa_server.ingest.formats.html_tree import is_shown, steps
+from responsa_server.ingest.formats.html_content import Content, content_of, is_shown, steps
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
-from responsa_server.text.contents import contents_lines
+from responsa_server.text.headed import contents_lines
 from responsa_server.text.inline import Form, marked, settled, unmarked
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
@@ -183,7 +182,6 @@ class TextWriter:
         return BlockKind.QUOTE if self.quotes else BlockKind.PARAGRAPH
 
     def write(self, text: str, kind: BlockKind) -> None:
-        """Append a separator and a block."""
         if self.contents:
             text = "\n".join(line for line in text.split("\n") if line not in self.contents)
         if not text:
@@ -200,7 +198,6 @@ class TextWriter:
                 self.blocks.write(text, kind)
 
     def end_cell(self, table: OpenTable, cell: Cell) -> None:
-        """Add the cell, with its text on one line, to its row."""
         cell.text = self.take().replace("\n", " ")
         table.rows[-1].append(cell)
         table.cell = None
@@ -350,7 +347,6 @@ def _form(tag: str, node: LexborNode, above: Form) -> Form:
 
 
 def _math(top: LexborNode) -> Element:
-    """An equation as `linear` reads it."""
     builder = TreeBuilder()
     for node, entering in steps(top, lambda _: True):
         tag = node.tag or ""
@@ -447,6 +443,5 @@ def _leave(tag: str, writer: TextWriter) -> None:
 
 
 def _whole(node: LexborNode, name: str, default: int) -> int:
-    """An attribute as an integer."""
     value = node.attributes.get(name) or ""
     return int(value) if re.fullmatch(r"-?[0-9]{1,9}", value) else default

@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.rows import MAX_NAME_CHARS, RowWriter, lines
+from responsa_server.ingest.formats.csv_rows import MAX_NAME_CHARS, RowWriter, lines
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import ParsedDocument
 
@@ -21,7 +21,7 @@ _LIST_CHARS: Final = 300
 
 
 class _Object(list[tuple[str, object]]):
-    """The members of an object, in order."""
+    pass
 
 
 _DECODER: Final = json.JSONDecoder(
@@ -66,15 +66,12 @@ def _too_deep() -> DocumentRejected:
 
 
 class _Document:
-    """Writes the value of a whole document."""
-
     def __init__(self, writer: RowWriter) -> None:
         self._writer = writer
         self._tables: list[tuple[str, str, list[object]]] = []
         """The name, the JSON Pointer (RFC 6901) and the elements of each array that is a table."""
 
     def write(self, value: object) -> None:
-        """Write the single values, then the tables."""
         self._value(value, "", "", 0)
         for name, pointer, elements in self._tables:
             self._writer.heading(name, pointer)
@@ -137,7 +134,6 @@ def _joined(elements: list[object]) -> str | None:
 
 
 def _text(value: object) -> str:
-    """A single value as text."""
     match value:
         case None:
             return "null"

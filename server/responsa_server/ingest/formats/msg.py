@@ -16,8 +16,7 @@ from typing import Any, Final, cast
 import olefile
 
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.eml import header, parsed_message
-from responsa_server.ingest.formats.mail import Mail, MailPart
+from responsa_server.ingest.formats.eml import Mail, MailPart, header, parsed_message
 from responsa_server.ingest.sniff import CHARSETS, Original
 from responsa_server.text.canonical import ParsedDocument, one_line
 
@@ -100,8 +99,6 @@ def _attachment(file: Any, place: Sequence[str]) -> MailPart:
 
 
 class _Folder:
-    """The properties of a message or an attachment."""
-
     def __init__(self, file: Any, place: Sequence[str], rows_at: int) -> None:
         """Raises OSError or struct.error if the folder has no properties, or damaged ones."""
         self._file = file
@@ -118,7 +115,6 @@ class _Folder:
         return label if label in CHARSETS else ""
 
     def time(self, number: int) -> datetime | None:
-        """A point in time."""
         value = self._values.get(number, 0)
         try:
             return _EPOCH + timedelta(microseconds=value // 10) if value else None
@@ -137,7 +133,6 @@ class _Folder:
         return text.replace("\x00", "").encode(errors="replace").decode()
 
     def folders(self, prefix: str) -> Sequence[Sequence[str]]:
-        """The folders directly below this one whose names begin with `prefix`, in order."""
         depth = len(self._place)
         return sorted(
             path

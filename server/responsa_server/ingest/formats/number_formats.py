@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from responsa_server.text.dates import DAYS, MONTHS
+from responsa_server.text.canonical import DAYS, MONTHS
 
 Shown = Callable[[float], str]
 
@@ -173,7 +173,6 @@ def _text(tokens: Sequence[_Token]) -> str:
 
 
 def _around(tokens: Sequence[_Token], *kinds: str) -> tuple[str, str]:
-    """The text before and after the first token of one of these kinds."""
     at = next(place for place, (kind, _) in enumerate(tokens) if kind in kinds)
     return _text(tokens[:at]), _text(tokens[at + 1 :])
 

@@ -149,7 +149,6 @@ def _level(node: Element) -> _Level:
 
 
 def _hidden_styles(tree: Element) -> Iterator[str]:
-    """The names of the styles whose text is not shown."""
     for one in tree.iter("style:style"):
         properties = one.find("style:text-properties")
         if properties is not None and properties.get("text:display") == "none":
@@ -165,7 +164,6 @@ class _Style:
 
 
 def _resolve(name: str, styles: Mapping[str, Element]) -> _Style:
-    """A style with what it inherits."""
     found: dict[str, str] = {}
     seen: set[str] = set()
     while name in styles and name not in seen and len(seen) < 50:
@@ -231,7 +229,6 @@ class _Reader:
     noted: int = 0
 
     def read(self, node: Element) -> None:
-        """Read the paragraphs, lists and tables in a node."""
         for child in node:
             match child.tag:
                 case "text:p" | "text:h":
@@ -267,7 +264,6 @@ class _Reader:
         self.waiting.append((f"paragraph {self.paragraphs + 1}, text box", node))
 
     def follow(self) -> None:
-        """Read the footnotes and text boxes of the block that has ended."""
         while self.waiting:
             waiting, self.waiting = self.waiting, []
             outer, lists = self.path, self.open
@@ -304,7 +300,6 @@ class _Reader:
             self.blocks.write(text, BlockKind.PARAGRAPH, place=self.place())
 
     def number(self, heading: Element, level: int) -> str:
-        """Count a heading, and return its label."""
         if is_on(heading.get("text:is-list-header")) or level not in self.outline:
             return ""
         _count(self.headings, level, self.outline[level].start, heading.get("text:start-value"))
@@ -450,7 +445,6 @@ class _Reader:
 
 
 def _rows(table: Element) -> Iterator[Element]:
-    """The rows of a table, also those inside groups."""
     for child in table:
         if child.tag == "table:table-row":
             yield child
@@ -459,7 +453,6 @@ def _rows(table: Element) -> Iterator[Element]:
 
 
 def _count(counts: dict[int, int], level: int, start: int, stated: str | None) -> None:
-    """Count one item of a level, and forget the deeper levels."""
     counts[level] = whole(stated, start, 999_999) if stated is not None else counts.get(level, start - 1) + 1
     for deeper in [count for count in counts if count > level]:
         del counts[deeper]

@@ -17,7 +17,7 @@ from typing import cast
 
 from responsa_server.ingest.formats.blocks import line_of_cells
 from responsa_server.text.canonical import BlockKind
-from responsa_server.text.contents import contents_lines
+from responsa_server.text.headed import contents_lines
 from responsa_server.text.headers import SAMPLE_ROWS, header_rows
 
 HYPHEN = "\ufffe"
@@ -115,8 +115,6 @@ class PageBlock:
 
 @dataclass(slots=True)
 class _Stack:
-    """Lines below each other."""
-
     lines: list[Line]
     forced: list[bool]
     """For each line, whether its author ended the line before it."""
@@ -275,7 +273,6 @@ def _readings(text: str, page: int) -> Iterator[str]:
 
 
 def _body_size(pages: Sequence[Page]) -> float:
-    """The size of most letters."""
     exact: defaultdict[float, int] = defaultdict(int)
     for page in pages:
         for line in page.lines:
@@ -350,7 +347,6 @@ def _with_markers(lines: Sequence[Line]) -> list[Line]:
 
 
 def _overlap(one: Line | _Stack, other: Line | _Stack) -> bool:
-    """Whether they share a part of their width, and both have a width."""
     return one.left < one.right > other.left < other.right > one.left
 
 
@@ -555,7 +551,6 @@ def _neighbours(row: _Row) -> Sequence[tuple[_Stack, _Stack]]:
 
 
 def _joined(row: _Row) -> _Stack:
-    """The cells of a single row as one line."""
     lines = [one.lines[0] for one in row]
     return _Stack.of(
         Line(
@@ -703,7 +698,6 @@ class _Compounds:
         self._known: frozenset[str] | None = None
 
     def joined(self, before: str, after: str, separator: str = " ") -> str:
-        """Both texts as one."""
         mark = before[-1:]
         if mark in _JOINING:
             if mark and after[:1].isalpha() and before[-2:-1].isalpha():
@@ -767,7 +761,6 @@ def _goes_on(before: PageBlock, after: PageBlock) -> bool:
 
 
 def _set_levels(parts: Iterable[PageBlock]) -> None:
-    """Number the headings by their sizes, the largest first."""
     headings = [part for part in parts if part.kind is BlockKind.HEADING]
     sizes: list[float] = []
     for size in sorted({part.size for part in headings}, reverse=True):

@@ -107,7 +107,6 @@ def _share(edge: float, whole: float) -> int:
 
 
 def _read(document: Any, original: Original) -> list[Page]:
-    """The pages of the document."""
     count = _pdfium.FPDF_GetPageCount(document)
     if count > MAX_PAGES:
         raise rejections.parser_limit(f"The PDF has more than {MAX_PAGES:,} pages.")
@@ -172,7 +171,6 @@ def _page(page: Any, number: int, form: Any, original: Original) -> Page:
 
 
 def _is_scan(page: Any) -> bool:
-    """Whether there is a picture on the page. A group of objects may hold one."""
     pictures = (_pdfium.FPDF_PAGEOBJ_IMAGE, _pdfium.FPDF_PAGEOBJ_FORM)
     return any(
         _pdfium.FPDFPageObj_GetType(_pdfium.FPDFPage_GetObject(page, number)) in pictures
@@ -181,7 +179,6 @@ def _is_scan(page: Any) -> bool:
 
 
 def _recognised(page: Any, made: Page, original: Original) -> list[Line]:
-    """The lines of a page that only OCR can read."""
     assert original.reader is not None, "only a document with a reader has pages that are read"
     picture = drawn(page, _DRAWN_SIDE)
     found = original.reader.read(picture)
@@ -226,7 +223,6 @@ def _notes(page: Any, view: View, original: Original) -> Iterator[Line]:
 
 
 def _line(annotation: Any, text: str, view: View) -> Iterator[Line]:
-    """The text of an annotation as a line in its box."""
     box = _pdfium.FS_RECTF()
     if _pdfium.FPDFAnnot_GetRect(annotation, box):
         left, top, right, bottom = view.box(box.left, box.bottom, box.right, box.top)
@@ -247,7 +243,6 @@ def _string(annotation: Any, key: bytes) -> str:
 
 
 def _fields(page: Any, form: Any, view: View) -> Iterator[Line]:
-    """The values of the page's form fields, as lines."""
     for annotation in _annotations(page):
         if _pdfium.FPDFAnnot_GetSubtype(annotation) == _pdfium.FPDF_ANNOT_WIDGET:
             value = clean(_value(form, annotation))

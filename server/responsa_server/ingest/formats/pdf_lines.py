@@ -110,7 +110,6 @@ class View:
         return self.right - self.left if self.turns % 2 else self.top - self.bottom
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """The place of a point."""
         match self.turns:
             case 1:
                 return y - self.bottom, x - self.left
@@ -122,7 +121,6 @@ class View:
                 return x - self.left, self.top - y
 
     def towards(self, x: float, y: float) -> tuple[float, float]:
-        """A direction."""
         match self.turns:
             case 1:
                 return y, x
@@ -134,7 +132,6 @@ class View:
                 return x, -y
 
     def box(self, left: float, bottom: float, right: float, top: float) -> Box:
-        """The left, top, right and bottom edge of a rectangle."""
         x, y = self.at(left, bottom)
         other_x, other_y = self.at(right, top)
         return min(x, other_x), min(y, other_y), max(x, other_x), max(y, other_y)
@@ -234,12 +231,10 @@ class _Run:
     widest: float = 0.0
 
     def wide(self) -> Sequence[_Space]:
-        """The spaces that are wide enough to lie between cells."""
         least = _GAP * self.line.size
         return [space for space in self.spaces if space[1] - space[0] > least] if self.widest > least else ()
 
     def doubtful(self) -> Sequence[_Space]:
-        """The spaces that are wide enough if those of other lines have the same edges."""
         least = _DOUBTFUL_GAP * self.line.size
         if self.widest <= least:
             return ()
@@ -257,8 +252,6 @@ class _Run:
 
 
 class _TextReader:
-    """Reads the lines of a page."""
-
     def __init__(self, text: Any, view: View) -> None:
         self._text = ctypes.byref(text.contents)
         self._view = view
@@ -269,7 +262,6 @@ class _TextReader:
         self._characters = self._with_shifts(self._characters)
 
     def read_into(self, page: Page) -> None:
-        """Read the lines."""
         runs = self._runs(page.turned)
         if self._rtl:
             runs = list(self._logical(runs))
@@ -337,7 +329,6 @@ class _TextReader:
         return "".join(made)
 
     def _shift(self, made: list[str], characters: str, start: int, last: int) -> None:
-        """Write the powers and indexes of one match of `_FIGURES` into `made`."""
         after = last + 3 if characters[last + 1 : last + 3] == "\r\n" else last + 1
         places = [
             place
@@ -368,7 +359,6 @@ class _TextReader:
                 base, size = bases[number], sizes[number]
 
     def _visible(self, start: int, end: int) -> int:
-        """A visible character near the middle, on the line's baseline if there is one."""
         middle = (start + end) // 2
         if self._is_measured(middle):
             return middle
@@ -381,7 +371,6 @@ class _TextReader:
         return not letter.isspace() and letter not in _SHIFTED
 
     def _edges(self, places: Sequence[int]) -> _Edges:
-        """The edges of characters."""
         boxes = _char_boxes(self._text, places)
         lefts, rights, lows, highs = boxes[0::4], boxes[1::4], boxes[2::4], boxes[3::4]
         x, y, end, top = self._view.left, self._view.bottom, self._view.right, self._view.top
@@ -398,7 +387,6 @@ class _TextReader:
                 return lefts, rights, lows
 
     def _bases(self, places: Sequence[int]) -> list[float]:
-        """The baselines of characters."""
         origins = _origins(self._text, places)
         if self._view.turns:
             return [self._view.at(x, y)[1] for x, y in zip(origins[0::2], origins[1::2], strict=True)]
@@ -432,7 +420,6 @@ class _TextReader:
             yield Line(text, min(lefts), min(tops), max(rights), max(bottoms), max(bottoms), 0.0)
 
     def _logical(self, runs: Sequence[_Run]) -> Iterator[_Run]:
-        """The runs, with the lines that have right-to-left letters put into logical order."""
         mostly = is_mostly_rtl(self._characters)
         shown = {
             character
@@ -463,7 +450,6 @@ class _TextReader:
                     yield _Run(0, 0, line)
 
     def _glyphs(self, places: Sequence[int], letters: Sequence[str]) -> list[Glyph]:
-        """The characters with the space that belongs to them."""
         boxes = _loose_boxes(self._text, places)
         lefts, tops, rights, bottoms = boxes[0::4], boxes[1::4], boxes[2::4], boxes[3::4]
         if self._view.turns:
@@ -654,7 +640,6 @@ def _crossed(line: Line, around: Sequence[_Gutter]) -> int:
 
 
 def _around(gutters: Sequence[_Gutter], line: Line, sizes: float) -> Sequence[_Gutter]:
-    """Those of the sorted spaces that are so near a line, in sizes of its text."""
     far = sizes * line.size
     return gutters[bisect_left(gutters, (line.base - far,)) : bisect_left(gutters, (line.base + far,))]
 
@@ -706,8 +691,6 @@ def _characters(text: Any) -> str:
 
 
 def _with_signs(text: Any, characters: str) -> str:
-    """The characters with those of symbol fonts in Unicode."""
-
     def sign(found: re.Match[str]) -> str:
         name = ctypes.create_string_buffer(100)
         _pdfium.FPDFText_GetFontInfo(text, found.start(), name, len(name), None)
@@ -744,5 +727,4 @@ def clean(text: str) -> str:
 
 
 def _shaped(text: str) -> str:
-    """The text with letters in place of ligatures and of the shapes of letters."""
     return _SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found.group()), text)

@@ -88,7 +88,6 @@ class _Slide:
     place: Place = field(default_factory=Place)
 
     def read(self, tree: Element) -> None:
-        """Write a visible slide."""
         self.place = Place(page=self.number, path=f"slide {self.number}")
         shapes = [one for top in tree.iter("p:spTree") for one in _shapes(top)]
         titles = [one for one in shapes if _placeholder(one) in _TITLES]
@@ -124,7 +123,6 @@ class _Slide:
                 self.paragraphs(list(body.findall("a:p")), bulleted=kind in _BULLETED)
 
     def frame(self, frame: Element) -> None:
-        """Write a table, or the texts of a diagram (SmartArt)."""
         for table in frame.iter("a:tbl"):
             rows = [list(_cells(row)) for row in table.findall("a:tr")]
             if any(cell.text for row in rows for cell in row):
@@ -154,7 +152,6 @@ class _Slide:
 
 
 def _shapes(node: Element) -> Iterator[Element]:
-    """The visible shapes with text, tables or diagrams, also those inside groups."""
     for child in node:
         if any(is_on(one.get("hidden")) for part in child for one in part.findall("p:cNvPr")):
             continue
@@ -209,7 +206,6 @@ def _formed(text: str, properties: Element | None) -> str:
 
 
 def _cells(row: Element) -> Iterator[Cell]:
-    """A row's cells, without those that a merged cell covers."""
     for cell in row.findall("a:tc"):
         if not (is_on(cell.get("hMerge")) or is_on(cell.get("vMerge"))):
             text = tidy_cell("\n".join(_text(one) for one in cell.iter("a:p")))

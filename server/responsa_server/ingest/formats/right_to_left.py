@@ -122,7 +122,6 @@ def _in_order(letters: str) -> str:
 
 
 def _distinct(glyphs: Sequence[Glyph]) -> bool:
-    """Whether no two of the glyphs have the same left edge."""
     return len({glyph[0] for glyph in glyphs}) == len(glyphs)
 
 

@@ -92,7 +92,6 @@ class Format:
         return cast("re.Pattern[Any]", self.opening).match(beginning) is not None
 
     def matches_archive(self, archive: Archive) -> bool:
-        """Whether a ZIP archive is a document of this format."""
         sought = self.member
         if sought is None:
             return False
@@ -138,7 +137,6 @@ class Formats:
 
     @property
     def accepted_types(self) -> Sequence[str]:
-        """The media types of the formats."""
         return [row.media_type for row in self._rows]
 
     @property

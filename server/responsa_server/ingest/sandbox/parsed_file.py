@@ -52,8 +52,6 @@ class _Part:
 
 @dataclass(slots=True)
 class _Reading:
-    """The place in the rows while they are checked or read."""
-
     row: int = 0
     titles: int = 0
     paths: int = 0
@@ -118,15 +116,12 @@ class ParsedFile:
         return self._at(self._text + start, max(0, min(count, self.size - start)))
 
     def section(self, index: int) -> Section:
-        """A section."""
         return self._section(self._parts[index])
 
     def document(self) -> ParsedDocument:
-        """The whole document, in memory."""
         return self._section(_Part(0, self.size, 0, 0, 0, ())).document
 
     def close(self) -> None:
-        """Remove the file."""
         self._frame.close()
 
     def _section(self, part: _Part) -> Section:
@@ -194,7 +189,6 @@ class ParsedFile:
         return self._at(section[0] + start, count)
 
     def _divided(self) -> Iterator[_Part]:
-        """Check the blocks, and divide the text into sections."""
         reading, end, after_heading = _Reading(), 0, False
         begun = _Part(0, 0, 0, 0, 0, ())
         for row in self._rows_from(reading, self.size):

@@ -285,7 +285,6 @@ def _declared(text: str) -> str:
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:
-    """A document in memory, in pieces."""
     for start in range(0, len(data), _PIPE_BYTES):
         yield data[start : start + _PIPE_BYTES]
 
@@ -377,7 +376,7 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
 
 
 class _ZygoteLost(Exception):
-    """The zygote ended while a job ran, so the job's process ended too."""
+    pass
 
 
 class _ZygoteClient:
@@ -425,11 +424,9 @@ class _ZygoteClient:
 
     @property
     def pid(self) -> int:
-        """The zygote's process id."""
         return self._process.pid
 
     def next_job(self) -> int:
-        """A number for the next job."""
         return next(self._jobs)
 
     def submit(self, job: ParseJob | DrawJob, source: int, target: int) -> asyncio.Future[int]:
@@ -498,7 +495,6 @@ class _ZygoteClient:
                     self._lose("It sent a message that only the server sends.")
 
     def _lose(self, message: str) -> None:
-        """Stop listening and fail every waiting job. The zygote stops when its socket closes."""
         if self.lost:
             return
         self.lost = True

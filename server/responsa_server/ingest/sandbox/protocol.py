@@ -180,7 +180,6 @@ def pack_result(
 
 
 def _packed_place(place: Place | None) -> tuple[int, int, int, int, int, int]:
-    """The form of the place, its page and its box."""
     if place is None:
         return (_NO_PLACE, 0, 0, 0, 0, 0)
     if place.box is None:

@@ -95,7 +95,6 @@ class _Zygote:
                 return
 
     def receive(self) -> bool:
-        """Handle one packet. Returns False when the server has closed its end of the socket."""
         packet, descriptors, _, _ = socket.recv_fds(self.control, MAX_PACKET, 2)
         if not packet:
             return False
@@ -279,11 +278,10 @@ def collect_rarely() -> None:
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing. The wakeup descriptor reports SIGCHLD."""
+    pass
 
 
 def _reader() -> Reader:
-    """What reads scanned pages, with all that it loads when it reads the first one."""
     from responsa_server.ingest.formats.ocr import Reader
 
     reader = Reader()

@@ -137,7 +137,6 @@ def _inserts() -> Iterator[str]:
 
 
 def _rows() -> Mapping[str, Sequence[Sequence[object]]]:
-    """The rows of all tables, in an order that keeps references whole."""
     tests, jobs, majors = _table("scales.toml"), _table("jobs.toml"), _table("majors.toml")
     scales = {name: test for test, one in tests.items() for name in one["scales"]}
     people = _people(tests)
@@ -178,7 +177,6 @@ def _rows() -> Mapping[str, Sequence[Sequence[object]]]:
 
 
 def _people(tests: Mapping[str, Any]) -> Sequence[_Person]:
-    """The people of people.toml, and as many more as are missing."""
     given = _table("people.toml")
     names = (given["first_names"], given["last_names"])
     lot, taken = _Lot(), set[str]()
@@ -243,7 +241,6 @@ def _person(number: int, name: str, lot: _Lot, taken: set[str], address: str = "
 
 
 def _consent(person: _Person, how: str) -> None:
-    """Consent is given on the day of the first test."""
     first = min((sitting.taken_on for sitting in person.sittings), default=_FIRST_DAY)
     if how != "never":
         person.consent_on = first

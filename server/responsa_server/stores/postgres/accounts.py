@@ -29,7 +29,7 @@ from responsa_server.domain.accounts import (
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import INVITATIONS, SESSIONS, TENANT_SESSIONS
-from responsa_server.domain.mail import Mail, MailKind
+from responsa_server.domain.notifications import Mail, MailKind
 from responsa_server.domain.people import AuditEvent, Principal, Role, User
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (

@@ -10,16 +10,17 @@ from functools import partial
 from typing import Final
 
 from responsa_server.domain import names
-from responsa_server.domain.audit import MOST_REFUSED, REFUSED_SECONDS, AuditRecord
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import AUDIT_EVENTS
-from responsa_server.domain.people import AuditEvent, Principal, Server
-from responsa_server.stores.postgres.database import (
-    Connection,
-    Database,
-    Queries,
-    shielded,
+from responsa_server.domain.people import (
+    MOST_REFUSED,
+    REFUSED_SECONDS,
+    AuditEvent,
+    AuditRecord,
+    Principal,
+    Server,
 )
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.readers import act_as
 from responsa_server.stores.postgres.rows import (

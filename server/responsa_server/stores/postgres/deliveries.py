@@ -11,7 +11,6 @@ from responsa_server.domain.errors import NotFound
 from responsa_server.domain.knowledge import JobKind, Operation
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import DELIVERIES
-from responsa_server.domain.mail import Mail, MailKind
 from responsa_server.domain.notifications import (
     GATHER_SECONDS,
     NOTICE_SECONDS,
@@ -19,6 +18,8 @@ from responsa_server.domain.notifications import (
     Attempt,
     Delivery,
     Gathered,
+    Mail,
+    MailKind,
     NotifiedEvent,
 )
 from responsa_server.domain.people import AuditEvent, Principal

@@ -12,11 +12,18 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.erasing import HEAD_START_SECONDS, ErasedKind, Erasure, Stage
 from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason
 from responsa_server.domain.knowledge import JobKind
-from responsa_server.domain.mail import MailKind
-from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.notifications import MailKind
+from responsa_server.domain.people import (
+    HEAD_START_SECONDS,
+    AuditEvent,
+    ErasedKind,
+    Erasure,
+    Principal,
+    Role,
+    Stage,
+)
 from responsa_server.domain.turns import FrameCodec, TurnState
 from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.audit import AuditLog

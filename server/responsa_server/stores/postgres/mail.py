@@ -7,13 +7,8 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.knowledge import JobKind
-from responsa_server.domain.mail import Mail, MailKind
-from responsa_server.stores.postgres.database import (
-    Connection,
-    Database,
-    Queries,
-    shielded,
-)
+from responsa_server.domain.notifications import Mail, MailKind
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.rows import (
     one_row,

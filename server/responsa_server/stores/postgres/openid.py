@@ -7,8 +7,8 @@ from dataclasses import asdict
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.accounts import ExternalIdentity, LinkedIdentity
 from responsa_server.domain.errors import AlreadyExists, Precondition, Reason, Unauthenticated
-from responsa_server.domain.openid import ExternalIdentity, LinkedIdentity
 from responsa_server.domain.people import AuditEvent, Principal, User
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (

@@ -10,7 +10,7 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import Document
 from responsa_server.domain.people import Principal
-from responsa_server.domain.profiles import (
+from responsa_server.domain.sources import (
     MAX_PROFILE_DOCUMENTS,
     Person,
     Profile,

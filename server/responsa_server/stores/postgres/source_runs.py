@@ -26,16 +26,18 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FAILED_ROWS
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.source_runs import (
+from responsa_server.domain.sources import (
     SCHEDULED,
+    DocumentKey,
     FailedRow,
     NewFailure,
     NewRun,
+    RunClaim,
     RunCounts,
     RunTask,
+    Source,
     StoredDocument,
 )
-from responsa_server.domain.sources import DocumentKey, RunClaim, Source
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog

@@ -64,26 +64,6 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         [("agent.toml", 'kind = "ranker"', 'kind = "rankr"')],
         ["agent.toml:14:11: nodes.grade.kind: there is no kind of node “rankr”. Did you mean “ranker”?"],
     ),
-    "06 kinds, keys, options, fields and models of earlier releases": (
-        [
-            ("agent.toml", 'kind = "passages"', 'kind = "extractive_answer"'),
-            ("agent.toml", 'kind = "retriever", timeout = 20', 'kind = "retriever", divides = true'),
-            ("agent.toml", '["default", "openai:gpt"]', '["default", "extractive"]'),
-            ("agent.toml", "[parameters]", "[retrieval]\nsupport = 0.5\ncontext_bytes = 6000\n[parameters]"),
-            (
-                "agent.toml",
-                '"quote", when = { field = "ranking.near"',
-                '"quote", when = { field = "extraction.supported"',
-            ),
-        ],
-        [
-            "agent.toml:4:31: model.chain[1]: “extractive” no longer exists; write “passages”.",
-            "agent.toml:8:1: retrieval.support: “support” no longer exists; leave it out; the model, or the ranking without one, decides whether the passages answer.",
-            "agent.toml:9:1: retrieval.context_bytes: “context_bytes” no longer exists; use “context_tokens”, a quarter of the number.",
-            "agent.toml:16:34: nodes.retrieve.divides: “divides” no longer exists; leave it out; the model answers a message with several questions as a whole.",
-            "agent.toml:19:11: nodes.quote.kind: the kind of node “extractive_answer” no longer exists; use “passages”, which shows the best passages.",
-        ],
-    ),
     "07 unknown option of a kind": (
         [("agent.toml", 'prompt = "write"', 'promt = "write"')],
         [
@@ -286,7 +266,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "24 parameter of no type": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "strin" }')],
         [
-            "agent.toml:9:22: parameters.properties.level.type: must be “string”, “integer”, “number” or “boolean”, not the text “strin”. Did you mean “string”?"
+            "agent.toml:9:22: parameters.properties.level.type: must be one of “string”, “integer”, “number”, “boolean”. Did you mean “string”?"
         ],
     ),
     "24 reference to another schema": (

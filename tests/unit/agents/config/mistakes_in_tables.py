@@ -138,18 +138,6 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             'agent.toml:9:51: parameters.properties.level.enum[1]: does not match its schema: "two" is not of type "integer".'
         ],
     ),
-    "24 bounds the wrong way": (
-        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "integer", minimum = 9, maximum = 3 }')],
-        [
-            "agent.toml:9:1: parameters.properties.level: minimum is 9 and maximum is 3, so no value is accepted."
-        ],
-    ),
-    "24 lengths the wrong way": (
-        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", minLength = 9, maxLength = 3 }')],
-        [
-            "agent.toml:9:1: parameters.properties.level: minLength is 9 and maxLength is 3, so no value is accepted."
-        ],
-    ),
     "24 default out of bounds": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "integer", minimum = 3, default = 1 }')],
         [
@@ -162,16 +150,10 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:9:46: parameters.properties.level.defalt: the schema of a parameter has no keyword “defalt”. Did you mean “default”?"
         ],
     ),
-    "24 misspelt keyword of a choice": (
-        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", oneOf = [{ cnst = "low" }] }')],
-        [
-            "agent.toml:9:50: parameters.properties.level.oneOf[0].cnst: the schema of a parameter has no keyword “cnst”. Did you mean “const”?"
-        ],
-    ),
     "24 unknown records": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", x-resource = "teacher" }')],
         [
-            "agent.toml:9:39: parameters.properties.level.x-resource: must be “teachers”, not the text “teacher”. Did you mean “teachers”?"
+            "agent.toml:9:39: parameters.properties.level.x-resource: must be “teachers”. Did you mean “teachers”?"
         ],
     ),
     "24 name of a parameter": (

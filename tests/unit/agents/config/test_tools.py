@@ -94,7 +94,6 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
         ('kind = "time"\ndescription = "sk-abcdefghijklmnop"', "x.toml:2: has a secret; name the place"),
         ('kind = "time"\neffect = "once"', "x.toml:2: effect: a tool of the kind time has the effect “none”; remove the key effect."),
         ("kind = ", "x.toml:1: is not valid TOML"),
-        ('kind = "time"\nexamples = ["What time is it?"]', "x.toml:2: examples: is no longer a key, because only language models choose tools; remove it"),
         ('kind = "knowledge_search"\npassages = 0', "x.toml:2: passages: must be at least 1, not the number 0."),
     ],
 )  # fmt: skip

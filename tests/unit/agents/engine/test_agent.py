@@ -11,15 +11,14 @@ from uuid import UUID
 import pytest
 from pydantic import TypeAdapter
 
-from responsa_lab.scripted.broken import Broken, Kind
-from responsa_lab.scripted.strong import Strong
+from responsa_lab.scripted.strong import Broken, Kind, Strong
 from responsa_server.agents.engine.agent import PlannedAgent, ending
 from responsa_server.agents.engine.citations import Claimed, citation, plain
 from responsa_server.agents.engine.config import BEGIN
 from responsa_server.agents.engine.graph import FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
-from responsa_server.agents.nodes.ranking import RankOutput
+from responsa_server.agents.nodes.searching import RankOutput
 from responsa_server.domain.agents import AnswerTask, Meter, Milestone
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.errors import Unavailable

@@ -12,8 +12,12 @@ import pytest
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.failed_tools import failures_said
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.nodes.calling import CallTool, CallToolInput
-from responsa_server.agents.nodes.failures import FailureReporter, FailureReporterInput
+from responsa_server.agents.nodes.calling import (
+    CallTool,
+    CallToolInput,
+    FailureReporter,
+    FailureReporterInput,
+)
 from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import (

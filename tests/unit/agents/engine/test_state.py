@@ -20,7 +20,7 @@ from responsa_server.agents.engine.state import (
     restored,
 )
 from responsa_server.agents.nodes.prompt import PromptInput
-from responsa_server.agents.nodes.ranking import RankInput
+from responsa_server.agents.nodes.searching import RankInput
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, Status, Step
 from responsa_server.domain.models import Ended, TextPiece

@@ -13,10 +13,10 @@ from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.failed_tools import MOST_REPORTED
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.state import StateMessage
-from responsa_server.agents.engine.unused_tools import MOST_REPORTED
 from responsa_server.agents.nodes.choosing import SELECTION, ChooserInput, ChooserOptions, ToolChooser
 from responsa_server.app.tools import checked_tools
 from responsa_server.domain.events import Fallback, FallbackKind

@@ -10,7 +10,7 @@ import pytest
 
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.nodes.code import code_note, own_blocks
+from responsa_server.agents.nodes.checking import code_note, own_blocks
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.events import Answered, Delta, Refused, Usage
 from responsa_server.domain.filters import parse_filter

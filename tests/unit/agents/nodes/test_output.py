@@ -18,9 +18,10 @@ from responsa_server.agents.nodes.output import (
     PostOptions,
     PostOutput,
     PostProcessor,
+    Template,
+    TemplateInput,
     left_out,
 )
-from responsa_server.agents.nodes.template import Template, TemplateInput
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind
 from tests.unit.agents.speaking import Turn

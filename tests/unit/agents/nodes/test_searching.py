@@ -13,13 +13,14 @@ import pytest
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import StateMessage
-from responsa_server.agents.nodes.ranking import Rank, RankInput
 from responsa_server.agents.nodes.refuse import Refuse, RefuseInput, RefuseOptions
 from responsa_server.agents.nodes.searching import (
     MAX_QUERY_BYTES,
     QueryExpander,
     QueryExpanderInput,
     QueryExpanderOptions,
+    Rank,
+    RankInput,
     Retrieve,
     RetrieveInput,
     Rewrite,

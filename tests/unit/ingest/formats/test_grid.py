@@ -10,7 +10,7 @@ import pytest
 
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.grid import Cell, Row, placed, spread, write_table
-from responsa_server.ingest.formats.sheet_tables import sheet_tables
+from responsa_server.ingest.formats.xlsx import sheet_tables
 from responsa_server.search.parts import PassageParts
 from responsa_server.text.headers import SAMPLE_ROWS, header_rows
 from tests.unit.ingest.office_files import docx, odt, parse, pptx, slide, xlsx

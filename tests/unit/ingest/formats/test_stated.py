@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest.sandbox.protocol import pack_result
-from responsa_server.text.canonical import MAX_AUTHOR_BYTES
-from responsa_server.text.dates import stated_date
+from responsa_server.text.canonical import MAX_AUTHOR_BYTES, stated_date
 from tests.unit.ingest.office_files import DC, docx, odt, parse, pptx, shape, slide, xlsx
 from tests.unit.ingest.originals import unpacked
 

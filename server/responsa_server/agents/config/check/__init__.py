@@ -9,7 +9,7 @@ from typing import Final
 
 import rtoml
 
-from responsa_server.agents.config.check import removed, tables
+from responsa_server.agents.config.check import tables
 from responsa_server.agents.config.check.flow import Flow
 from responsa_server.agents.config.check.inputs import (
     AgentFiles,
@@ -60,7 +60,8 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
     config: Mapping[str, object] = rtoml.loads(text)
     agent, wrong = tables.tables(config)
     found = [
-        *removed.explained([*wrong, *tables.node_tables(config, surroundings)], tables.kinds_of(config)),
+        *wrong,
+        *tables.node_tables(config, surroundings),
     ]
     if agent is None:
         return None, found

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from responsa_server.agents.config.check.inputs import Surroundings
-from responsa_server.agents.config.check.removed import FIELDS
 from responsa_server.agents.config.check.shape import Edges, known_edges, path
 from responsa_server.agents.config.problems import Key, Problem, closest, in_config
 from responsa_server.agents.engine.config import BEGIN, AgentConfig, EdgeTable, NodeTable, WhenTable
@@ -107,7 +106,6 @@ class Flow:
         self._edges: Edges = known_edges(config)
 
     def problems(self) -> Iterator[Problem]:
-        """All problems with fields."""
         yield from self._conditions()
         yield from self._renamed()
         for node in self._nodes.values():
@@ -141,7 +139,6 @@ class Flow:
             yield in_config((*key, BY), f"no node writes a field “{by}”{hint}", suggestion)
 
     def _conditions(self) -> Iterator[Problem]:
-        """Conditions on a field that does not exist."""
         fields: dict[str, Any] = {**_GIVEN, REFERS_BACK: Any}
         for node in self._nodes.values():
             for name, kind in node.outputs.items():
@@ -160,9 +157,7 @@ class Flow:
                 yield in_config((*key, "field"), message, closest(rest[0], properties))
             return
         if first not in fields:
-            remedy = f"; {FIELDS[first]}" if first in FIELDS else ""
-            suggestion = "" if remedy else closest(first, fields)
-            yield in_config((*key, "field"), f"no node writes a field “{first}”{remedy}", suggestion)
+            yield in_config((*key, "field"), f"no node writes a field “{first}”", closest(first, fields))
             return
         kind = fields[first]
         for place, part in enumerate(rest):
@@ -210,7 +205,6 @@ class Flow:
                 taken.setdefault(key, field)
 
     def _missing(self, node: NodeFields) -> Iterator[Problem]:
-        """Required inputs that some path to the node does not provide."""
         for one in node.inputs:
             field = one.key
             if not one.required or field in TASK_KEYS:
@@ -266,7 +260,6 @@ class Flow:
                     )
 
     def _unheard(self) -> Iterator[Problem]:
-        """Nodes that may end without a text, although no edge leads on from there."""
         for name, node in self._nodes.items():
             options = options_of(node.kind, self._config.nodes[name])
             tested = frozenset[str]().union(*(demanded(edge.when) for edge in self._edges[name]))

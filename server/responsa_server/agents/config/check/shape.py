@@ -179,7 +179,6 @@ def _unreachable(config: AgentConfig, *, strict: bool) -> Iterator[Problem]:
 
 
 def _cycles(config: AgentConfig) -> Iterator[Problem]:
-    """A problem for each edge that closes a cycle without a limit."""
     after: dict[str, list[tuple[int, EdgeTable]]] = {name: [] for name in config.nodes}
     for place, edge in enumerate(config.graph.edges):
         if edge.limit is None and edge.source in after and edge.target in after:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import jsonschema_rs
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from responsa_server.agents.config.check import removed
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.problems import (
     Key,
@@ -26,8 +25,6 @@ from responsa_server.agents.engine.config import (
     RESOURCE,
     AgentConfig,
     NodeTable,
-    Scalar,
-    Table,
 )
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.filters import parse_filter
@@ -73,10 +70,6 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
         kind_name = cast("str", values["kind"])
         kind = surroundings.kinds.get(kind_name)
         if kind is None:
-            if kind_name in removed.KINDS:
-                message = f"the kind of node “{kind_name}” no longer exists; {removed.KINDS[kind_name]}"
-                yield in_config(("nodes", name, "kind"), message)
-                continue
             suggestion = closest(kind_name, surroundings.kinds)
             yield in_config(("nodes", name, "kind"), f"there is no kind of node “{kind_name}”", suggestion)
             continue
@@ -98,16 +91,6 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
                     )
 
 
-def kinds_of(config: Mapping[str, object]) -> Mapping[str, str]:
-    """The kind of each node that has one, by the node's name."""
-    given = config.get("nodes")
-    nodes = cast("Mapping[str, object]", given) if isinstance(given, Mapping) else dict[str, object]()
-    tables = {
-        name: cast("Mapping[str, object]", one) for name, one in nodes.items() if isinstance(one, Mapping)
-    }
-    return {name: str(table.get("kind", "")) for name, table in tables.items()}
-
-
 def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
     """Models of the chain that are not available, or that no turn would ask."""
     chain = config.model.chain
@@ -124,8 +107,6 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
                     key,
                     "“passages” is never unavailable, so the models after it are never asked; move it to the end",
                 )
-        elif name in removed.MODELS:
-            yield in_config(key, f"“{name}” no longer exists; write “{removed.MODELS[name]}”")
         elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
             message = f"the model “{name}” is not available: {clause(why)}"
             yield in_config(key, message, _suggested_model(name, surroundings))
@@ -205,56 +186,15 @@ def sources(config: AgentConfig) -> Iterator[Problem]:
             )
 
 
-class ParameterSchema(Table):
-    """The JSON Schema of one parameter, which is a text, a number, or true or false.
-
-    Only the check of agents uses this model. Requests are validated against the schema as its author wrote it.
-    """
-
-    type: Literal["string", "integer", "number", "boolean"] | None = None
-    enum: Annotated[tuple[Scalar, ...] | None, Field(strict=False, min_length=1)] = None
-    const: Scalar | None = None
-    default: Scalar | None = None
-    title: str = ""
-    description: str = ""
-    examples: Annotated[tuple[Scalar, ...], Field(strict=False)] = ()
-    format: str = ""
-    pattern: str = ""
-    least_length: int = Field(0, alias="minLength", ge=0)
-    most_length: int | None = Field(None, alias="maxLength", ge=0)
-    least: float | None = Field(None, alias="minimum")
-    most: float | None = Field(None, alias="maximum")
-    above: float | None = Field(None, alias="exclusiveMinimum")
-    below: float | None = Field(None, alias="exclusiveMaximum")
-    multiple_of: float | None = Field(None, alias="multipleOf", gt=0)
-    one_of: Annotated[tuple[ParameterSchema, ...], Field(strict=False)] = Field((), alias="oneOf")
-    any_of: Annotated[tuple[ParameterSchema, ...], Field(strict=False)] = Field((), alias="anyOf")
-    all_of: Annotated[tuple[ParameterSchema, ...], Field(strict=False)] = Field((), alias="allOf")
-    negated: ParameterSchema | None = Field(None, alias="not")
-    condition: ParameterSchema | None = Field(None, alias="if")
-    consequence: ParameterSchema | None = Field(None, alias="then")
-    alternative: ParameterSchema | None = Field(None, alias="else")
-    deprecated: bool = False
-    read_only: bool = Field(False, alias="readOnly")
-    write_only: bool = Field(False, alias="writeOnly")
-    comment: str = Field("", alias="$comment")
-    resource: Literal["teachers"] | None = Field(None, alias=RESOURCE)
-
-    @model_validator(mode="after")
-    def _possible(self) -> ParameterSchema:
-        for low, high, least, most in (
-            ("minimum", "maximum", self.least, self.most),
-            ("minLength", "maxLength", self.least_length, self.most_length),
-        ):
-            if least is not None and most is not None and least > most:
-                raise ValueError(f"{low} is {least:g} and {high} is {most:g}, so no value is accepted")
-        return self
-
-    @model_validator(mode="after")
-    def _named_by_text(self) -> ParameterSchema:
-        if self.resource is not None and self.type != "string":
-            raise ValueError(f"a parameter with {RESOURCE} needs type = “string”")
-        return self
+_TEACHERS: Final = "teachers"
+_TYPES: Final = ("string", "integer", "number", "boolean")
+_KEYWORDS: Final = (
+    *("type", "enum", "const", "default", "title", "description", "examples", "format", "pattern"),
+    *("minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("oneOf", "anyOf", "allOf", "not", "if", "then", "else", "deprecated", "readOnly", "writeOnly"),
+    *("$comment", RESOURCE),
+)
+"""The keywords of the schema of a parameter, which is a text, a number, or true or false."""
 
 
 def parameters(config: AgentConfig) -> Iterator[Problem]:
@@ -280,30 +220,40 @@ def parameters(config: AgentConfig) -> Iterator[Problem]:
 
 def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
     # Other keywords that begin with x- are the author's own notes, unless they look like a misspelt RESOURCE.
-    given = {
-        word: one
-        for word, one in schema.items()
-        if not word.startswith("x-") or word == RESOURCE or closest(word, [RESOURCE])
-    }
+    unknown = [
+        word
+        for word in schema
+        if word not in _KEYWORDS and (not word.startswith("x-") or closest(word, [RESOURCE]))
+    ]
+    for word in unknown:
+        message = f"the schema of a parameter has no keyword “{word}”"
+        yield in_config((*key, word), message, closest(word, _KEYWORDS))
+    if unknown:
+        return
+    kind = schema.get("type")
+    if kind is not None and kind not in _TYPES:
+        yield in_config((*key, "type"), f"must be one of {quoted(_TYPES)}", closest(str(kind), _TYPES))
+        return
+    resource = schema.get(RESOURCE)
+    if resource not in (None, _TEACHERS):
+        message = f"must be “{_TEACHERS}”"
+        yield in_config((*key, RESOURCE), message, closest(str(resource), [_TEACHERS]))
+    elif resource is not None and kind != "string":
+        yield in_config(key, f"a parameter with {RESOURCE} needs type = “string”")
     try:
-        found = ParameterSchema.model_validate(given)
         validator = jsonschema_rs.Draft202012Validator(
             dict(schema), validate_formats=True, retriever=no_retrieval
         )
-    except ValidationError as error:
-        yield from from_validation(
-            error, ParameterSchema, key, unknown="the schema of a parameter has no keyword “{}”"
-        )
-        return
     except (jsonschema_rs.ValidationError, ValueError) as error:
         at = getattr(error, "instance_path", None) or ()
         why = str(getattr(error, "message", error)).splitlines()[0]
         yield in_config((*key, *at), f"is not a valid JSON Schema: {why}")
         return
-    if found.type is None and found.enum is None and found.const is None:
+    listed = cast("Sequence[object]", schema.get("enum", ()))
+    if kind is None and not listed and "const" not in schema:
         yield in_config(key, "a parameter needs a type, or a list of its values (enum)")
         return
-    values: list[tuple[Key, object]] = [(("enum", place), one) for place, one in enumerate(found.enum or ())]
+    values: list[tuple[Key, object]] = [(("enum", place), one) for place, one in enumerate(listed)]
     if "default" in schema:
         values.append((("default",), schema["default"]))
     for at, value in values:
@@ -311,7 +261,7 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
             yield in_config(
                 (*key, *at),
                 f"does not match its schema: {error.message.splitlines()[0]}",
-                closest(value, [one for one in found.enum or () if isinstance(one, str) and one != value]),
+                closest(value, [item for item in listed if isinstance(item, str) and item != value]),
             )
 
 

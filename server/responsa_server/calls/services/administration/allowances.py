@@ -8,8 +8,7 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.convert import limits as converted
 from responsa_server.calls.convert import people
 from responsa_server.calls.convert.values import updated
-from responsa_server.identity.limits import LimitBook
-from responsa_server.identity.quotas import QuotaAdministration
+from responsa_server.identity.limits import LimitBook, QuotaAdministration
 
 
 class AllowanceService:

@@ -13,8 +13,7 @@ from responsa_server.domain import lists
 from responsa_server.domain.background import Background
 from responsa_server.domain.people import Role
 from responsa_server.identity.accounts import Accounts
-from responsa_server.identity.erasing import Erasing
-from responsa_server.identity.users import UserAdministration
+from responsa_server.identity.users import Erasing, UserAdministration
 
 
 class UserService:
