@@ -56,9 +56,6 @@ class MortalStore:
         self._store = store
         self._gate = gate
 
-    def gather(self, window: Callable[[], float]) -> None:
-        self._store.gather(window)
-
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._store, name)
         if not iscoroutinefunction(method):

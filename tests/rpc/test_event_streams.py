@@ -235,7 +235,7 @@ async def test_a_drain_sends_readers_to_another_replica(
 
 
 async def test_a_question_during_a_drain_gets_the_reason(quick: Replica) -> None:
-    call = asyncio.create_task(asked(quick.served, quick.served.bob, "wait"))
+    call = asyncio.create_task(asked(quick.served.bob, "wait"))
     await quick.served.agent.begun.wait()
     draining = asyncio.create_task(quick.served.server.drain(30.0))
     await asyncio.sleep(0)
@@ -267,7 +267,7 @@ async def test_silence_is_filled_with_comments(opening: Opening) -> None:
 
 @pytest.mark.parametrize("deltas", [True, False])
 async def test_a_reader_resumes_from_each_id_without_loss(quick: Replica, deltas: bool) -> None:
-    whole = await asked(quick.served, quick.served.bob, "How long is it?", include_deltas=deltas)
+    whole = await asked(quick.served.bob, "How long is it?", include_deltas=deltas)
     turn = whole[0].turn
     async with quick.resuming(turn, deltas=deltas) as reading:
         assert events(await reading.rest()) == events(whole)
@@ -290,7 +290,7 @@ async def test_a_reader_that_is_cut_off_in_mid_answer_resumes_without_loss(openi
         async with replica.resuming(turn, reading.last_event_id, deltas=True) as again:
             replica.served.agent.gate.set()
             found += await again.rest()
-        whole = await resumed(replica.served, replica.who, turn, include_deltas=True)
+        whole = await resumed(replica.served.sending(replica.who.metadata), turn, include_deltas=True)
         assert events(found) == events(whole)
         assert text_of(found) == ANSWER
 
@@ -313,7 +313,7 @@ async def test_an_event_source_stays_away_after_the_last_event(quick: Replica) -
 async def test_the_last_event_id_wins_over_the_query(quick: Replica) -> None:
     """An EventSource reconnects with the address of its first request, so the query still contains the first seq."""
     turn = await started(quick, "How long is it?")
-    end = (await resumed(quick.served, quick.served.bob, turn))[-1].through_seq
+    end = (await resumed(quick.served.bob, turn))[-1].through_seq
     headers = {"accept": "text/event-stream", **dict(quick.served.bob.metadata), "last-event-id": str(end)}
     response = await quick.http.get(f"/v1/{turn}/events?afterSeq=0", headers=headers)
     assert response.status_code == 204

@@ -33,7 +33,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
         (3, 2, False, 1, 1, 2, 300, 256),
         (4, 2, True, 1, 2, 2, 300, 256),
         (8, 4, True, 1, 4, 2, 300, 512),
-        (16, 9, True, 1, 8, 4, 345, 1152),
+        (16, 9, True, 1, 8, 4, 389, 1152),
     ],
 )
 def test_the_processors_are_divided(
@@ -54,8 +54,8 @@ def test_memory_and_connections_bound_the_servers() -> None:
     assert [planned(16, memory).servers for memory in (1, 2, 4, 6, 8)] == [1, 2, 6, 9, 9]
     assert [planned(4, memory).ingests for memory in (1, 2)] == [False, True]
     # PostgreSQL's own default is 100.
-    assert [planned(16, 64, most).servers for most in (100, 200, 300)] == [1, 3, 7]
-    assert planned(16, 64, 100, database_pool=2).servers == 2
+    assert [planned(16, 64, most).servers for most in (100, 200, 300)] == [1, 2, 6]
+    assert planned(16, 64, 120, database_pool=2).servers == 2
 
 
 def test_settings_come_first() -> None:

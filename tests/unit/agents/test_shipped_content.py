@@ -26,7 +26,6 @@ CODE: Final = ("cairo", "scarb")
 """The code assistants, whose documents are those of other projects."""
 FOLDERS: Final = (*(AGENTS / name for name in (*OURS, KNOWLEDGE, PERSONAL, "shared")), INJECTION)
 FILES: Final = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.is_file())
-QUESTIONS: Final = ROOT / "evals" / "code" / "questions.jsonl"
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/need.jsonl": ({"retrieve", "direct"}, 150),
     "tutor/examples/categories.jsonl": ({"fact", "concept", "exercise", "comparison", "check"}, 120),
@@ -151,26 +150,6 @@ def test_the_documents_of_code_assistants_have_their_licences_and_sources() -> N
     config = tomllib.loads(text_of(AGENTS / "cairo/agent.toml"))
     folders = {path.name for agent in CODE for path in (samples(agent) / "corpus").iterdir()}
     assert set(config["parameters"]["properties"]["source"]["enum"]) == folders
-
-
-def test_each_question_on_code_names_a_section_of_its_document() -> None:
-    documents = {name: text.encode() for agent in CODE for name, text in corpus(agent).items()}
-    questions = rows(QUESTIONS)
-    assert sum(question["kind"] == "code" for question in questions) >= 40
-    assert Counter(question["part"] for question in questions) == {
-        "fit": 50,
-        "look": 50,
-        "fresh": 50,
-        "last": 60,
-        "blind": 100,
-        "blind2": 100,
-    }
-    for question in questions:
-        assert {each["doc_id"] for each in question["answers"]} == set(question["doc_ids"])
-        for each in question["answers"]:
-            labelled = documents[each["doc_id"]][each["byte_start"] : each["byte_end"]].decode()
-            assert labelled.startswith(each["text"])
-            assert labelled == labelled.strip()
 
 
 def test_each_attack_stands_in_its_document_and_not_in_the_twin() -> None:
