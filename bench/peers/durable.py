@@ -40,7 +40,6 @@ from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.sources.service import SubjectProfiles
-from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -48,12 +47,10 @@ from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.generations import GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.limits import PostgresLimits
-from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
-from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -109,6 +106,8 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     limits = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))
     calls = calls_of(
         Services(
+            database=database,
+            new_id=new_id,
             identity=people.identity,
             watch=CredentialWatch(people.identity),
             accounts=people.accounts,
@@ -119,14 +118,12 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             profiles=SubjectProfiles(PostgresProfiles(database, documents)),
             catalogue=Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True)),
             tools=LiveTools(None, {}, lambda _: (), (), lambda _: None),
-            teachers=PostgresTeachers(database, new_id),
             users=UserAdministration(PostgresUsers(database), new_id, cache),
             tenants=TenantAdministration(
                 PostgresTenants(database), new_id, cache, parts.settings.accounts.registration
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
-            audit=PostgresAuditTrail(database),
             sources=source_administration(parts.settings, database, queue, library),
             erasing=Erasing(
                 PostgresErasing(database, queue, AskFrames(), collections, documents),
@@ -135,7 +132,6 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             ),
             limits=limits,
             counters=Counters(),
-            migrations=PostgresMigrations(database),
             installation=Installation(__version__, parts.embedder.name, "passages"),
         ),
         max_calls=parts.settings.max_calls,

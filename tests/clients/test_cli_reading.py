@@ -16,7 +16,7 @@ from responsa.chat.v1 import chat_service_pb2, citation_pb2, excerpt_pb2, turn_p
 from responsa.type.v1 import byte_range_pb2
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.metrics import ratio, share
-from responsa_lab.evaluation.reading import OURS, Asked, Part, ReadingSet, digest, shows_markup
+from responsa_lab.evaluation.reading import OURS, Asked, ReadingPart, ReadingSet, digest, shows_markup
 from responsa_server.cli.output import CommandFailed
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
@@ -263,8 +263,8 @@ async def test_wrong_documents_and_wrong_labels_are_named(responsa: CommandLine,
 
 def test_the_committed_labels_are_whole() -> None:
     """Three parts of 120 questions and a larger one. A third of each part has no answer, and no source outside this repository is in two parts."""
-    named: dict[str, set[Part]] = {}
-    for part in (Part.FIT, Part.CHOOSE, Part.LOOK):
+    named: dict[str, set[ReadingPart]] = {}
+    for part in (ReadingPart.FIT, ReadingPart.CHOOSE, ReadingPart.LOOK):
         asked = [one for _, one in lines(OURS / f"{part}.jsonl", Asked, "question")]
         assert len({one.id for one in asked}) == len({one.question for one in asked}) == 120
         assert sum(one.kind != "answerable" for one in asked) >= 39
@@ -272,11 +272,11 @@ def test_the_committed_labels_are_whole() -> None:
             named.setdefault(one.source, set()).add(part)
     assert {name for name, parts in named.items() if len(parts) > 1} == {"responsa", "samples"}
     assert len(named) >= 6
-    more = [one for _, one in lines(OURS / f"{Part.MORE}.jsonl", Asked, "question")]
+    more = [one for _, one in lines(OURS / f"{ReadingPart.MORE}.jsonl", Asked, "question")]
     assert len({one.id for one in more}) == 971
     assert not named.keys() & {one.source for one in more}
     with pytest.raises(CommandFailed, match="expected are"):
-        ReadingSet.read(OURS, Part.LOOK, OURS / "nowhere", 0)
+        ReadingSet.read(OURS, ReadingPart.LOOK, OURS / "nowhere", 0)
 
 
 @pytest.mark.parametrize(

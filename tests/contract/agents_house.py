@@ -22,9 +22,10 @@ from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 from responsa_server.providers.settings import ModelSettings
+from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.resources import ResourceTable
 from tests.unit.agents.configured import DEFAULTS
 from tests.unit.agents.evidence import Shelf
 
@@ -71,7 +72,7 @@ class Town:
         self.folder = folder
         self.versions = PostgresAgentVersions(database)
         self.counters = Counters()
-        self.teachers = PostgresTeachers(database, uuid7)
+        self.teachers = ResourceTable(database, stored_teachers.KIND, uuid7)
 
     @asynccontextmanager
     async def process(

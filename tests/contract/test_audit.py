@@ -14,10 +14,10 @@ from responsa_server.domain.errors import NotFound
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.teachers import NewTeacher, TeacherChange
+from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -91,11 +91,12 @@ async def test_old_events_of_all_tenants_are_pruned_and_none_of_the_last_30_days
 async def test_changes_of_teachers_are_recorded_with_the_call(
     trail: PostgresAuditTrail, database: Database, people: People
 ) -> None:
-    teachers, admin = PostgresTeachers(database, uuid7), admin_of(people.ann)
+    teachers, admin = ResourceTable(database, stored_teachers.KIND, uuid7), admin_of(people.ann)
     request = uuid7()
-    made = await teachers.create(admin, NewTeacher("Ada", "Patient.", {}), request)
-    await teachers.create(admin, NewTeacher("Ada", "Patient.", {}), request)
-    await teachers.update(admin, made.id, TeacherChange(persona="Stern."), "")
+    ada = {"display_name": "Ada", "persona": "Patient.", "parameters": {}}
+    made = await teachers.create(admin, ada, request_id=request)
+    await teachers.create(admin, ada, request_id=request)
+    await teachers.update(admin, made.id, {"persona": "Stern."}, "")
     await teachers.delete(admin, made.id, "")
     with pytest.raises(NotFound):
         await teachers.delete(admin, made.id, "")

@@ -22,7 +22,7 @@ from responsa_server.embedded import (
     EmbeddedPostgres,
     EmbeddedRedis,
     Layout,
-    Part,
+    ManagedProcess,
     RestartPolicy,
     ServerProcess,
     Supervisor,
@@ -36,10 +36,10 @@ STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
 class Caller:
     """Says which processes get calls, instead of sending any."""
 
-    def send_to(self, parts: Sequence[Part]) -> None:
+    def send_to(self, parts: Sequence[ManagedProcess]) -> None:
         print(json.dumps({"calls": [part.pid for part in parts]}), flush=True)
 
-    def reaches(self, part: Part) -> bool:
+    def reaches(self, part: ManagedProcess) -> bool:
         return part.alive()
 
 
@@ -129,7 +129,7 @@ def main(home: Path, port: int, flags: set[str]) -> int:
             print(json.dumps({"hook": True}), flush=True)
             time.sleep(600)
 
-    parts: list[Part] = [postgres, redis, server, envoy]
+    parts: list[ManagedProcess] = [postgres, redis, server, envoy]
 
     children = [Child(postgres, migrate), Child(redis), Child(server), Child(envoy)]
     if "--llama" in flags:

@@ -22,7 +22,7 @@ from responsa_server.stores.postgres import database
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.turns.following import Following
-from responsa_server.turns.worker import Outcome, Run
+from responsa_server.turns.worker import Run, RunOutcome
 from responsa_server.turns.writer import TurnWriter
 from tests.edited import Edited
 
@@ -207,11 +207,11 @@ def _shown_before_commit(self: TurnWriter) -> Append | None:
     return append
 
 
-async def _ended_instead(self: Run) -> Outcome:
+async def _ended_instead(self: Run) -> RunOutcome:
     """Ends a turn that should be left to another worker."""
     error = Unavailable(Reason.WORKER_LOST, "The server was shut down; ask again.", {"turn": ""})
     await cast("Any", self)._finish(Failed(error, retriable=True))
-    return Outcome.ENDED
+    return RunOutcome.ENDED
 
 
 def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:

@@ -22,11 +22,11 @@ from responsa_server.embedded import (
     EmbeddedPostgres,
     EmbeddedRedis,
     Layout,
-    Part,
+    ManagedProcess,
 )
 
 
-def kill(part: Part) -> None:
+def kill(part: ManagedProcess) -> None:
     """Send SIGKILL to all processes of a part, then remove the files that they left."""
     assert part.pid is not None, f"{part.name} does not run"
     first = psutil.Process(part.pid)
@@ -38,12 +38,12 @@ def kill(part: Part) -> None:
 def keep(home: Path, port: int) -> None:
     """Carry out commands until stdin ends."""
     layout = Layout.of(home)
-    parts: Mapping[str, Part] = {
+    parts: Mapping[str, ManagedProcess] = {
         "postgres": EmbeddedPostgres(layout, settings=[("fsync", "off")]),
         "redis": EmbeddedRedis(layout),
         "envoy": EmbeddedEnvoy(layout, layout.envoy_config, listen=("127.0.0.1", port)),
     }
-    actions = {"start": Part.start, "stop": Part.stop, "kill": kill}
+    actions = {"start": ManagedProcess.start, "stop": ManagedProcess.stop, "kill": kill}
     try:
         for line in sys.stdin:
             order = json.loads(line)

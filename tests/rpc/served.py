@@ -76,17 +76,14 @@ from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.sources.service import SubjectProfiles
-from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.limits import PostgresLimits
-from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
-from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -423,6 +420,8 @@ async def serving(
     watch = CredentialWatch(identity)
     calls = calls_of(
         Services(
+            database=database,
+            new_id=uuid7,
             identity=identity,
             watch=watch,
             accounts=accounts,
@@ -432,7 +431,6 @@ async def serving(
             library=house.library,
             catalogue=cards,
             tools=tools,
-            teachers=PostgresTeachers(database, uuid7),
             users=UserAdministration(PostgresUsers(database), uuid7, people.cache),
             tenants=TenantAdministration(
                 PostgresTenants(database), uuid7, people.cache, Registration.INVITED
@@ -444,12 +442,10 @@ async def serving(
                 turns.cancel,
                 people.cache,
             ),
-            audit=PostgresAuditTrail(database),
             counters=counters,
             limits=book,
             limiter=limiter,
             installation=Installation("0.1.0", "test-embedding", "scripted"),
-            migrations=PostgresMigrations(database),
             sources=source_administration(
                 load(sources={"folder": folder}), database, house.queue, house.library
             ),

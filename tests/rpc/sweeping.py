@@ -85,6 +85,28 @@ def methods() -> Iterator[tuple[str, MethodDescriptor]]:
             yield f"/{service}/{method.name}", method
 
 
+def named_types() -> Iterator[tuple[str, str]]:
+    """The methods whose request names its resource, and the type of this resource."""
+    for path, method in methods():
+        for places, resource_type in _references(method.input_type):
+            if places[-1].name == "name":
+                yield path, resource_type
+
+
+def creations(victim: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, bytes]]:
+    """For each type of resource that the victim does not have: the type, the method that creates such a resource, and a request. victim: the names of the victim's resources by type."""
+    for path, method in methods():
+        kind = method.output_type.GetOptions().Extensions[RESOURCE].type
+        if method.name == f"Create{method.output_type.name}" and kind and kind not in victim:
+            yield kind, path, _request(method, victim, (), "")
+
+
+def name_in(method: str, response: bytes) -> str:
+    """The name of the resource that a method returned."""
+    made: Any = message_factory.GetMessageClass(dict(methods())[method].output_type)
+    return made.FromString(response).name
+
+
 def missing_twin(name: str) -> str:
     """A name of the same form whose resource does not exist: with other UUIDs or, without UUIDs, with another id in its second part."""
     if _UUID.search(name):

@@ -12,38 +12,15 @@ import psycopg
 import pytest
 from grpc._cython import cygrpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from uuid_utils.compat import uuid7
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa_server.app.settings import load
-from responsa_server.app.sources import source_administration
-from responsa_server.app.tools import tools_of
-from responsa_server.calls.contract import Services, calls_of, health_calls
-from responsa_server.calls.interceptors.lasting import CredentialWatch
+from responsa_server.calls.contract import health_calls
 from responsa_server.calls.interceptors.limits import MAX_PUBLIC_CALLS
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.parts import Installation
-from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import TurnState
-from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.limits import LimitBook, QuotaAdministration
-from responsa_server.identity.settings import LimitSettings, Registration
-from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
-from responsa_server.identity.users import UserAdministration
-from responsa_server.sources.service import SubjectProfiles
-from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.limits import PostgresLimits
-from responsa_server.stores.postgres.migrate import PostgresMigrations
-from responsa_server.stores.postgres.profiles import PostgresProfiles
-from responsa_server.stores.postgres.quotas import PostgresQuotas
-from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
-from responsa_server.stores.postgres.teachers import PostgresTeachers
-from responsa_server.stores.postgres.tenants import PostgresTenants
-from responsa_server.stores.postgres.users import PostgresUsers
-from responsa_server.tools.kinds import ToolParts
 from responsa_server.transports.grpc.health import Health
 from responsa_server.transports.grpc.server import OPTIONS, RpcServer
 from responsa_server.turns.settings import TurnOptions
@@ -172,44 +149,14 @@ def test_grpc_knows_each_option_of_the_server() -> None:
     assert [name for name in OPTIONS if name.encode() not in library] == []
 
 
-async def test_an_address_that_is_taken_and_reflection_that_is_off(
-    served: Served, house: House, database: Database
-) -> None:
-    book = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))
-    services = Services(
-        served.identity,
-        CredentialWatch(served.identity),
-        served.accounts,
-        None,
-        served.turns,
-        None,
-        house.library,
-        served.cards,
-        tools_of(None, ToolParts()),
-        PostgresTeachers(database, uuid7),
-        UserAdministration(PostgresUsers(database), uuid7, CredentialCache()),
-        TenantAdministration(PostgresTenants(database), uuid7, CredentialCache(), Registration.INVITED),
-        GrantAdministration(PostgresServiceGrants(database), uuid7, CredentialCache()),
-        QuotaAdministration(PostgresQuotas(database, QuotaRules()), book),
-        None,
-        PostgresAuditTrail(database),
-        book,
-        served.counters,
-        Installation("", "", ""),
-        PostgresMigrations(database),
-        source_administration(
-            load(sources={"folder": Path("nowhere")}), database, house.queue, house.library
-        ),
-        SubjectProfiles(PostgresProfiles(database, house.documents)),
-    )
-    first = RpcServer(
-        calls_of(services, max_calls=100, logger=served.lines), (), "127.0.0.1:0", reflects=False
-    )
+async def test_an_address_that_is_taken_and_reflection_that_is_off() -> None:
+    calls = health_calls()
+    first = RpcServer(calls, (), "127.0.0.1:0", reflects=False)
     taken = await first.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{taken}") as channel:
         error = await failed(channel.unary_stream(REFLECTION)(b""))
         assert error.code is grpc.StatusCode.UNIMPLEMENTED
-    second = RpcServer(calls_of(services, max_calls=100, logger=served.lines), (), f"127.0.0.1:{taken}")
+    second = RpcServer(calls, (), f"127.0.0.1:{taken}")
     with pytest.raises(OSError, match="cannot listen"):
         await second.start()
     await first.drain(0)

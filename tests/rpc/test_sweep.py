@@ -17,8 +17,6 @@ from uuid import UUID
 from google.protobuf.message import Message
 from uuid_utils.compat import uuid7
 
-from responsa.admin.v1 import admin_service_pb2 as admin
-from responsa.admin.v1 import teacher_pb2
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
@@ -35,7 +33,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.sources import PostgresSources
 from tests.people import SECRET
 from tests.rpc.served import Served, caller
-from tests.rpc.sweeping import PUBLIC_TYPES, Try, tries
+from tests.rpc.sweeping import PUBLIC_TYPES, Try, creations, name_in, named_types, tries
 from tests.rpc.test_service_grants import grant, service_of
 
 TRIES = 10_000
@@ -53,17 +51,7 @@ NAMING: Mapping[tuple[str, str], str] = {
     ): "users share collections with each other, and a wrong name must not look like a reader",
 }
 """The methods and fields with which a user may learn whether a user of the same tenant exists, with the reasons. All other requests get the same reply as for a user who does not exist."""
-ADMINISTERED = SHARED | {
-    "responsa/ApiKey",
-    "responsa/Delivery",
-    "responsa/Invitation",
-    "responsa/ServiceGrant",
-    "responsa/Source",
-    "responsa/Teacher",
-    "responsa/Tenant",
-    "responsa/UserLimits",
-    "responsa/UserQuota",
-}
+ADMINISTERED = SHARED | {kind for method, kind in named_types() if RULES[method] in (Rule.ADMIN, Rule.OWNER)}
 """The types that administrators of the tenant administer, in addition."""
 _KNOWLEDGE, _OPERATIONS = "/responsa.knowledge.v1.KnowledgeService/", "/google.longrunning.Operations/"
 MANAGING = {
@@ -109,7 +97,6 @@ NAMES: Mapping[str, str] = {
     "responsa/ServiceGrant": "SELECT 'serviceGrants/' || id FROM responsa.service_grant WHERE tenant_id = 'acme'",
     "responsa/Session": "SELECT 'sessions/' || id FROM responsa.session WHERE tenant_id = 'acme'",
     "responsa/Source": "SELECT 'sources/' || id FROM responsa.source WHERE tenant_id = 'acme'",
-    "responsa/Teacher": "SELECT 'teachers/' || id FROM responsa.teacher WHERE tenant_id = 'acme'",
     "responsa/Tenant": "SELECT 'tenants/acme'",
     "responsa/Tool": "SELECT 'tools/time'",
     "responsa/Turn": "SELECT 'turns/' || id FROM responsa.turn WHERE tenant_id = 'acme'",
@@ -117,7 +104,7 @@ NAMES: Mapping[str, str] = {
     "responsa/UserLimits": "SELECT 'users/' || id || '/limits' FROM responsa.app_user WHERE tenant_id = 'acme' AND disable_time IS NULL",
     "responsa/UserQuota": "SELECT 'users/' || id || '/quota' FROM responsa.app_user WHERE tenant_id = 'acme' AND disable_time IS NULL",
 }
-"""A statement for each type, which finds the names of the victim's resources."""
+"""A statement for each type that finds the names of the victim's resources. Without one, an administrator creates them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +160,6 @@ async def victims(served: Served) -> dict[str, list[str]]:
     for one in range(EACH):
         request = chat.AnswerRequest(text=f"Does the {CANARY} {one} fly?")
         await served.chat.Answer(request, metadata=bob.metadata)
-        teacher = admin.CreateTeacherRequest(
-            teacher=teacher_pb2.Teacher(display_name=f"Teacher {one}", persona="Patient.")
-        )
-        await served.admin.CreateTeacher(teacher, metadata=ann.metadata)
         source = NewSource(f"{CANARY}-{one}", CANARY, CANARY)
         await PostgresSources(served.house.database, served.house.queue, uuid7).create(
             ann.who, source, CANARY, "secrets"
@@ -203,6 +186,9 @@ async def victims(served: Served) -> dict[str, list[str]]:
         )
     await grant(served, await service_of(served), bob)
     found = {kind: [str(row[0]) for row in served.house.ask(query)] for kind, query in NAMES.items()}
+    for kind, method, request in creations(found):
+        made = [await served.raw(method, request, ann) for _ in range(EACH)]
+        found[kind] = [name_in(method, response) for response in made]
     assert all(found.values()), found
     return found
 

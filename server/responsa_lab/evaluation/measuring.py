@@ -27,7 +27,7 @@ from responsa_lab.evaluation.metrics import (
     reciprocal_rank,
     rounded,
 )
-from responsa_server.cli.ingest import Outcome, Report, Said, ensure_collection, ingest
+from responsa_server.cli.ingest import DocumentValues, FileOutcome, Report, ensure_collection, ingest
 from responsa_server.cli.output import CommandFailed, sentence_of
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.sources import Entry, accepted_suffixes, count, entries, find
@@ -110,12 +110,12 @@ async def take_in(
 
     def report(one: Report) -> None:
         progress.advance()
-        if one.outcome is Outcome.FAILED:
+        if one.outcome is FileOutcome.FAILED:
             why = f"{one.why}." if one.error is None else sentence_of(one.error)
             failed.append(f"{one.where}: {why}")
 
     await ensure_collection(client, collection)
-    await ingest(client, entries, collection, report, Said(subject=subject))
+    await ingest(client, entries, collection, report, DocumentValues(subject=subject))
     if failed:
         raise CommandFailed(f"{len(failed)} documents could not be ingested. The first: {failed[0]}")
 

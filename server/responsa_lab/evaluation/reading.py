@@ -37,7 +37,7 @@ from responsa_server.instance import CHECKOUT
 OURS: Final = CHECKOUT / "evals" / "reading"
 
 
-class Part(StrEnum):
+class ReadingPart(StrEnum):
     """The part of the questions to ask. Thresholds are fitted on `fit`, variants are compared on `choose`, and `look` and `more` are measured at the end."""
 
     FIT = "fit"
@@ -281,7 +281,7 @@ def eval_reading(
         ),
     ],
     part: Annotated[
-        list[Part] | None,
+        list[ReadingPart] | None,
         typer.Option(
             help="The questions to ask; repeatable. Fit thresholds on `fit`, compare variants on `choose`, and measure `look` and `more` at the end.",
             show_default="choose",
@@ -310,7 +310,7 @@ def eval_reading(
     A text shows a place if their overlap is at least half as long as the shorter of the two.
     """
     with reporting(json=json):
-        sets = [ReadingSet.read(folder, one, documents, limit) for one in part or [Part.CHOOSE]]
+        sets = [ReadingSet.read(folder, one, documents, limit) for one in part or [ReadingPart.CHOOSE]]
         given = ReadingSet.joined(sets)
         if labels is not None:
             _write(labels, given.labels())

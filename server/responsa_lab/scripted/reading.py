@@ -96,7 +96,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SaidMessage:
     """One message of the conversation so far. user: true if the user wrote the message, false if the model wrote it."""
 
     user: bool
@@ -151,16 +151,17 @@ class Reading:
         return asked[-1].strip() if asked else ""
 
     @cached_property
-    def history(self) -> Sequence[Said]:
+    def history(self) -> Sequence[SaidMessage]:
         """The conversation before the question, the oldest message first."""
         if fenced := self.fenced("history"):
             parts = _SPEAKER.split(fenced)[1:]
             return [
-                Said(who == "user", text.strip()) for who, text in zip(parts[::2], parts[1::2], strict=True)
+                SaidMessage(who == "user", text.strip())
+                for who, text in zip(parts[::2], parts[1::2], strict=True)
             ]
         users = self._users
         return [
-            Said(message.role is Role.USER, self._within(message))
+            SaidMessage(message.role is Role.USER, self._within(message))
             for message in self.prompt.messages
             if message.place in (Provenance.USER, Provenance.MODEL)
             and message.text

@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import lines, spread
 from responsa_lab.evaluation.measuring import answering, loaded, several, valid_citations
-from responsa_lab.evaluation.reading import OURS, Part, ReadingSet, collection_of, sources
+from responsa_lab.evaluation.reading import OURS, ReadingPart, ReadingSet, collection_of, sources
 from responsa_lab.scripted.readers import JUDGING, LABELS
 from responsa_server.agents.engine.prompts import fenced, meaning
 from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
@@ -120,7 +120,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CaseOutcome:
     """What became of a case. verdict: None if the turn failed or the judge gave no verdict. model: the writer of the answer, or "". citations, valid: how many the answer has,
     and how many of these are valid.
     """
@@ -205,14 +205,14 @@ def _cut(text: str) -> str:
     return text.encode()[:_MOST_BYTES].decode(errors="ignore")
 
 
-async def measured(client: AsyncResponsa, given: Given, judge: ChatModel) -> Sequence[Outcome]:
+async def measured(client: AsyncResponsa, given: Given, judge: ChatModel) -> Sequence[CaseOutcome]:
     """Loads the documents, asks the questions, and has the answers judged. Raises CommandFailed, ModelError."""
     for collection, folder in given.folders.items():
         await loaded(client, folder, collection, f"Loading {folder.name}")
     texts: dict[str, bytes] = {}
     with Progress("Asking", len(given.cases)) as progress:
 
-        async def ask(case: Case) -> Outcome:
+        async def ask(case: Case) -> CaseOutcome:
             async with answering(client, case.question, case.collection) as turn:
                 valid = await valid_citations(client, turn, texts)
             event, answer = turn.terminal_event, turn.terminal_event.answer
@@ -224,12 +224,12 @@ async def measured(client: AsyncResponsa, given: Given, judge: ChatModel) -> Seq
                 case _:
                     verdict = None
             progress.advance()
-            return Outcome(case, verdict, answer.model, len(answer.citations), len(valid))
+            return CaseOutcome(case, verdict, answer.model, len(answer.citations), len(valid))
 
         return await several(given.cases, ask)
 
 
-def report(found: Sequence[Outcome]) -> Sequence[str]:
+def report(found: Sequence[CaseOutcome]) -> Sequence[str]:
     """The figures, one on each line."""
     told: list[str] = []
     for name, those in (
@@ -388,7 +388,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("documents", nargs="?", type=Path, help="the folder of documents")
     parser.add_argument("--questions", type=Path, help="the file of one's own questions")
     parser.add_argument("--judge", help="the model that judges; default: the model that answers")
-    parser.add_argument("--part", choices=[str(part) for part in Part], default=str(Part.CHOOSE))
+    parser.add_argument(
+        "--part", choices=[str(part) for part in ReadingPart], default=str(ReadingPart.CHOOSE)
+    )
     parser.add_argument("--limit", type=int, default=0, help="how many questions to ask; 0 asks all")
     parser.add_argument("--running", action="store_true", help="ask the instance of the command line")
     parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")

@@ -42,7 +42,7 @@ from responsa_server.domain.limits import MessageGate
 from responsa_server.domain.models import Models
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
-from responsa_server.domain.teachers import Teachers
+from responsa_server.domain.teachers import Teacher
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.embedded.machine import visible
 from responsa_server.identity.credentials import CredentialCache
@@ -69,6 +69,7 @@ from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import cached_vectors
 from responsa_server.search.reranking import Reranking
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
+from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -81,7 +82,7 @@ from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
-from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -287,7 +288,7 @@ class AgentParts:
 
     agents: LiveAgents
     tools: LiveTools
-    teachers: Teachers
+    teachers: ResourceTable[Teacher]
     counters: Counters
     breakers: Breakers
 
@@ -309,7 +310,7 @@ async def build_agents(
 
     Raises EmbeddedError if a required agent is broken, and Unavailable if the database cannot be reached.
     """
-    teachers, counters = PostgresTeachers(database, new_id), Counters()
+    teachers, counters = ResourceTable(database, stored_teachers.KIND, new_id), Counters()
     evidence = knowledge.evidence
     connector = Connector()
     stack.push_async_callback(connector.close)

@@ -36,11 +36,9 @@ from responsa_server.identity.users import UserAdministration
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.search.reranking import RerankerPart
 from responsa_server.sources.service import SubjectProfiles
-from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
-from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
@@ -103,6 +101,8 @@ class Callers:
         cookie_name = f"{prefix}{SESSION_COOKIE}_{settings.port}"
         calls = calls_of(
             Services(
+                database=database,
+                new_id=new_id,
                 identity=identity,
                 watch=watch,
                 accounts=self._people.accounts,
@@ -112,7 +112,6 @@ class Callers:
                 library=knowledge.library,
                 catalogue=agents.agents,
                 tools=agents.tools,
-                teachers=agents.teachers,
                 users=UserAdministration(PostgresUsers(database), new_id, cache),
                 tenants=TenantAdministration(
                     PostgresTenants(database), new_id, cache, settings.accounts.registration
@@ -120,12 +119,10 @@ class Callers:
                 grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
                 quotas=QuotaAdministration(PostgresQuotas(database, settings.quotas.rules), limiter.book),
                 erasing=build_erasing(settings, database, knowledge, turns, cache),
-                audit=PostgresAuditTrail(database),
                 counters=agents.counters,
                 limits=limiter.book,
                 limiter=limiter,
                 parts=parts,
-                migrations=PostgresMigrations(database),
                 sources=source_administration(settings, database, knowledge.queue, knowledge.library),
                 profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
                 installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),

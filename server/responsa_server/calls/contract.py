@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -43,7 +44,6 @@ from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, ReportedPart
-from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import LimitBook, Limiter, QuotaAdministration
 from responsa_server.identity.openid_provider import LinkedIdentities
@@ -52,8 +52,11 @@ from responsa_server.identity.tenants import GrantAdministration, TenantAdminist
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.library.library import Library
 from responsa_server.sources.service import SourceAdministration, SubjectProfiles
+from responsa_server.stores.postgres import teachers
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
@@ -63,8 +66,10 @@ _WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts that the services of the contract depend on. watch: ends long calls when their caller's credential ends. limiter: the limits of callers; without it, callers are not limited."""
+    """The parts that the services of the contract depend on. new_id: returns new UUIDv7 ids. watch: ends long calls when their caller's credential ends. limiter: the limits of callers; without it, callers are not limited."""
 
+    database: Database
+    new_id: Callable[[], UUID]
     identity: Identity
     watch: CredentialWatch
     accounts: Accounts
@@ -74,17 +79,14 @@ class Services:
     library: Library
     catalogue: Catalogue
     tools: LiveTools
-    teachers: Teachers
     users: UserAdministration
     tenants: TenantAdministration
     grants: GrantAdministration
     quotas: QuotaAdministration
     erasing: Erasing
-    audit: PostgresAuditTrail
     limits: LimitBook
     counters: Counters
     installation: Installation
-    migrations: PostgresMigrations
     sources: SourceAdministration
     profiles: SubjectProfiles
     parts: Sequence[ReportedPart] = ()
@@ -116,7 +118,7 @@ def calls_of(
             admission,
             *(() if services.limiter is None else (AddressLimits(services.limiter),)),
             validation,
-            Audited(services.audit),
+            Audited(PostgresAuditTrail(services.database)),
             CredentialCheck(services.identity, session_cookie),
             *(() if services.limiter is None else (CallerLimits(services.limiter),)),
             Authorised(),
@@ -141,6 +143,8 @@ def health_calls(logger: Logger | None = None) -> Calls:
 
 
 def _methods(services: Services, work: Background) -> Iterator[Method]:
+    database, new_id = services.database, services.new_id
+    audit = PostgresAuditTrail(database)
     handlers: Sequence[Sequence[object]] = (
         [
             ChatService(services.turns, services.conversations, services.catalogue, work, services.limiter),
@@ -165,22 +169,22 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
         [
             SystemService(
                 services.installation,
-                services.migrations,
+                PostgresMigrations(database),
                 services.parts,
                 services.counters,
                 services.catalogue,
                 services.tools,
-                services.audit,
+                audit,
                 work,
             ),
-            TeacherService(services.teachers),
+            TeacherService(ResourceTable(database, teachers.KIND, new_id)),
             SourceService(services.sources),
             UserService(services.users, services.accounts, services.erasing, work),
             AllowanceService(services.limits, services.quotas),
             GrantService(services.grants),
             TenantService(services.tenants, services.accounts),
             CredentialService(services.identity, services.accounts, services.limits),
-            AuditService(services.audit),
+            AuditService(audit),
         ],
         [OperationsService(services.library)],
     )

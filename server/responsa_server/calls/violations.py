@@ -38,6 +38,7 @@ _PATTERNS: Mapping[str, str] = {
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
     "or of one of its versions; e.g. agents/default or agents/default/versions/1",
+    r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
     r"^tools/[a-z][a-z0-9_-]{0,126}$": "must be the name of a tool, tools/{id}, e.g. tools/calculator",
     f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{EXAMPLE}, or an e-mail address such as ada@example.org",
     f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{EXAMPLE}",
@@ -71,6 +72,21 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
         {"violations": str(total)},
         tuple(violations),
     )
+
+
+def check_texts(resource: str, **texts: str | None) -> None:
+    """Refuse a change that empties a text. The contract's rules cannot check this, because they do not see which fields the mask names. texts: the new texts by field; None if the field does not change. Raises InvalidRequest."""
+    found = [
+        FieldViolation(
+            f"{resource}.{name}",
+            f"{resource}.{name}",
+            "must have at least one character that is not white space; leave it out of update_mask to keep it",
+        )
+        for name, value in texts.items()
+        if value is not None and not value.strip()
+    ]
+    if found:
+        raise invalid(found)
 
 
 def broken_rules(descriptor: Descriptor, found: Sequence[Violation]) -> InvalidRequest:

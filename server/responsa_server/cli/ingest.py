@@ -151,7 +151,7 @@ def ingest_paths(
         if sync and not root:
             for folder in folders:
                 loaded.check(folder)
-        said = Said(given_labels(label), given_metadata(metadata))
+        said = DocumentValues(given_labels(label), given_metadata(metadata))
         run = _Run(
             paths,
             root,
@@ -174,7 +174,7 @@ def ingest_paths(
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class DocumentValues:
     """The labels, the metadata and the subject of every document that the command loads. If empty, documents keep the values that they have."""
 
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -182,7 +182,7 @@ class Said:
     subject: str = ""
 
 
-NOTHING_SAID: Final = Said()
+NOTHING_SAID: Final = DocumentValues()
 
 
 def _check_root(root: str, paths: Sequence[str]) -> None:
@@ -217,7 +217,7 @@ class _Run:
     paths: Sequence[str]
     root: str
     collection: str
-    said: Said
+    said: DocumentValues
     begun: Callable[[], None]
     sync: Sequence[Folder]
     verbose: bool
@@ -284,7 +284,7 @@ class _Run:
                     print_json(_as_object(one))
                 elif self.verbose:
                     print_text(f"{one.outcome.lower():<9}  {_line(one)}")
-                if one.outcome is Outcome.FAILED and not (self.verbose and not self.json):
+                if one.outcome is FileOutcome.FAILED and not (self.verbose and not self.json):
                     failures += 1
                     if failures <= _FAILURES_SHOWN:
                         progress.print_error(_failure(one))
@@ -316,7 +316,7 @@ class _Run:
 def _line(report: Report) -> str:
     if report.rule is not None:
         return f"{shown_name(report.where)} ({report.rule.value})"
-    if report.outcome is Outcome.FAILED:
+    if report.outcome is FileOutcome.FAILED:
         return _failure(report)
     notes = [_parts_left_out(report.left_out)] if report.left_out else []
     notes += [f"read as {report.charset}, which is a guess"] if report.charset else []
@@ -364,7 +364,7 @@ def _as_object(report: Report) -> dict[str, Json]:
     return made
 
 
-class Outcome(StrEnum):
+class FileOutcome(StrEnum):
     """The outcome for a file or a document."""
 
     NEW = "NEW"
@@ -384,7 +384,7 @@ class Report:
 
     where: str
     source_key: str
-    outcome: Outcome
+    outcome: FileOutcome
     document: document_pb2.Document | None = None
     error: ResponsaError | None = None
     why: str = ""
@@ -394,14 +394,14 @@ class Report:
     ocr_pages: int = 0
 
 
-_LOADED = (Outcome.NEW, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.FAILED)
+_LOADED = (FileOutcome.NEW, FileOutcome.CHANGED, FileOutcome.UNCHANGED, FileOutcome.FAILED)
 
 
 @dataclass(slots=True)
 class Summary:
     """The number of documents with each outcome, of skipped files by rule, and of deleted documents."""
 
-    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(_LOADED, 0))
+    counts: dict[FileOutcome, int] = field(default_factory=lambda: dict.fromkeys(_LOADED, 0))
     skipped: Counter[Rule] = field(default_factory=Counter[Rule])
     deleted: int = 0
     left_out: Counter[str] = field(default_factory=Counter[str])
@@ -422,7 +422,7 @@ class Summary:
     @property
     def failed(self) -> int:
         """The number of documents that failed."""
-        return self.counts[Outcome.FAILED]
+        return self.counts[FileOutcome.FAILED]
 
     def __str__(self) -> str:
         total = sum(self.counts.values())
@@ -459,7 +459,7 @@ async def ingest(
     entries: Iterator[Entry],
     collection: str,
     report: Callable[[Report], None],
-    said: Said = NOTHING_SAID,
+    said: DocumentValues = NOTHING_SAID,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None = None,
 ) -> Summary:
     """Load all entries. Call `report` for each entry, in any order, once the entry is searchable or has failed.
@@ -495,13 +495,13 @@ async def _take_in(
     client: AsyncResponsa,
     entry: Entry,
     collection: str,
-    said: Said,
+    said: DocumentValues,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None,
 ) -> Report:
     if isinstance(entry, Problem):
-        return Report(entry.where, entry.source_key, Outcome.FAILED, why=entry.why)
+        return Report(entry.where, entry.source_key, FileOutcome.FAILED, why=entry.why)
     if isinstance(entry, Skipped):
-        return Report(entry.where, entry.source_key, Outcome.SKIPPED, rule=entry.rule)
+        return Report(entry.where, entry.source_key, FileOutcome.SKIPPED, rule=entry.rule)
     try:
         operation = await _send(client, entry, collection, said)
         on_progress = None if show is None else partial(show, entry.source_key)
@@ -509,13 +509,13 @@ async def _take_in(
     except (Unauthenticated, PermissionDenied, Unavailable):
         raise
     except ResponsaError as error:
-        return Report(entry.where, entry.source_key, Outcome.FAILED, error=error)
+        return Report(entry.where, entry.source_key, FileOutcome.FAILED, error=error)
     except OSError as error:
         why = f"cannot be read ({error.strerror})"
-        return Report(entry.where, entry.source_key, Outcome.FAILED, why=why)
-    outcome = Outcome.UNCHANGED if result.unchanged else Outcome.CHANGED
-    if outcome is Outcome.CHANGED and result.document.version <= 1:
-        outcome = Outcome.NEW
+        return Report(entry.where, entry.source_key, FileOutcome.FAILED, why=why)
+    outcome = FileOutcome.UNCHANGED if result.unchanged else FileOutcome.CHANGED
+    if outcome is FileOutcome.CHANGED and result.document.version <= 1:
+        outcome = FileOutcome.NEW
     left_out = {
         document_pb2.LeftOutKind.Name(one.kind).removeprefix("LEFT_OUT_KIND_").lower(): one.count
         for one in result.left_out
@@ -532,7 +532,7 @@ async def _take_in(
 
 
 async def _send(
-    client: AsyncResponsa, entry: Document, collection: str, said: Said
+    client: AsyncResponsa, entry: Document, collection: str, said: DocumentValues
 ) -> operations_pb2.Operation:
     source = entry.path
     text = entry.text.encode()

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import AlreadyExists, NotFound, PermissionDenied
-from responsa_server.cli.ingest import Outcome, Report, Summary, ensure_collection, ingest
+from responsa_server.cli.ingest import FileOutcome, Report, Summary, ensure_collection, ingest
 from responsa_server.cli.output import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -279,7 +279,7 @@ def _print(one: Loaded, *, json: bool) -> None:
 async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, progress: Progress) -> Loaded:
     def report(one: Report) -> None:
         progress.advance()
-        if one.outcome is Outcome.FAILED:
+        if one.outcome is FileOutcome.FAILED:
             why = sentence_of(one.error) if one.error else f"{one.why}."
             progress.print_error(f"{one.where}: {why}")
 

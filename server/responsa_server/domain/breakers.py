@@ -166,7 +166,7 @@ def _bound(circuits: dict[str, Any]) -> None:
 
 
 class CircuitsPart:
-    """The health of what the circuits of some kinds protect: degraded while one of them is open. Implements `Part`."""
+    """The health of what the circuits of some kinds protect: degraded while one of them is open. Implements `ReportedPart`."""
 
     def __init__(self, name: str, breakers: Breakers, kinds: Mapping[str, Callable[[str], str]]) -> None:
         """kinds: by the beginning of a circuit's name, how a sentence names the rest; "" leaves the circuit out. If several circuits have one name in sentences, the first counts."""

@@ -30,30 +30,30 @@ def _both(fields: Sequence[str]) -> tuple[Order, ...]:
     return tuple(Order(field, descending=way) for field in fields for way in (False, True))
 
 
-_CREATED: Final = Field("create_time", FieldKind.TIME)
-_UPDATED: Final = Field("update_time", FieldKind.TIME)
-_OLDEST: Final = Order("create_time")
-_NEWEST: Final = Order("create_time", descending=True)
+CREATED: Final = Field("create_time", FieldKind.TIME)
+UPDATED: Final = Field("update_time", FieldKind.TIME)
+OLDEST: Final = Order("create_time")
+NEWEST: Final = Order("create_time", descending=True)
 
 TURNS: Final = ListRules(
     "turns",
     (
         Field("conversation", FieldKind.NAME, prefix="conversations"),
         _enum("state", TurnState, "TURN_STATE"),
-        _CREATED,
+        CREATED,
     ),
-    (_NEWEST, _OLDEST),
+    (NEWEST, OLDEST),
 )
 CONVERSATIONS: Final = ListRules(
     "conversations",
-    (Field("title"), _CREATED, _UPDATED, Field("labels", FieldKind.LABELS)),
-    (Order("update_time", descending=True), Order("update_time"), _OLDEST, _NEWEST),
+    (Field("title"), CREATED, UPDATED, Field("labels", FieldKind.LABELS)),
+    (Order("update_time", descending=True), Order("update_time"), OLDEST, NEWEST),
 )
-MESSAGES: Final = ListRules("messages", (_enum("role", Speaker, "ROLE"), _CREATED), (_OLDEST, _NEWEST))
+MESSAGES: Final = ListRules("messages", (_enum("role", Speaker, "ROLE"), CREATED), (OLDEST, NEWEST))
 COLLECTIONS: Final = ListRules(
     "collections",
-    (Field("name", filterable=False), Field("display_name"), _CREATED, _UPDATED),
-    (Order("name"), Order("name", descending=True), _OLDEST, _NEWEST),
+    (Field("name", filterable=False), Field("display_name"), CREATED, UPDATED),
+    (Order("name"), Order("name", descending=True), OLDEST, NEWEST),
     slug_ids=True,
 )
 _OF_DOCUMENTS: Final = (
@@ -68,8 +68,8 @@ _OF_DOCUMENTS: Final = (
     Field("labels", FieldKind.LABELS),
     Field("metadata", FieldKind.JSON),
     Field("date", FieldKind.TIME),
-    _CREATED,
-    _UPDATED,
+    CREATED,
+    UPDATED,
 )
 DOCUMENTS: Final = ListRules(
     "documents",
@@ -82,11 +82,11 @@ DOCUMENTS: Final = ListRules(
 )
 SEARCHED: Final = ListRules("searched documents", _OF_DOCUMENTS, ())
 """The fields of the documents that a search or a question may be limited to."""
-API_KEYS: Final = ListRules("api_keys", (Field("display_name"), _CREATED), (_NEWEST, _OLDEST))
+API_KEYS: Final = ListRules("api_keys", (Field("display_name"), CREATED), (NEWEST, OLDEST))
 TENANT_API_KEYS: Final = ListRules(
     "tenant_api_keys",
-    (Field("display_name"), Field("owner", FieldKind.NAME, prefix="users"), _CREATED),
-    (_NEWEST, _OLDEST),
+    (Field("display_name"), Field("owner", FieldKind.NAME, prefix="users"), CREATED),
+    (NEWEST, OLDEST),
 )
 USERS: Final = ListRules(
     "users",
@@ -96,7 +96,7 @@ USERS: Final = ListRules(
         Field("email"),
         _enum("role", Role, "USER_ROLE"),
         Field("state", FieldKind.ENUM, values={one.name: one for one in UserState}),
-        _CREATED,
+        CREATED,
         Field("last_sign_in_time", FieldKind.TIME),
     ),
     _both(("create_time", "display_name", "email")),
@@ -110,18 +110,18 @@ AUDIT_EVENTS: Final = ListRules(
         Field("outcome"),
         Field("on_behalf_of"),
         Field("affected_user", FieldKind.NAME, prefix="users"),
-        _CREATED,
+        CREATED,
     ),
-    (_NEWEST, _OLDEST),
+    (NEWEST, OLDEST),
 )
 SERVICE_GRANTS: Final = ListRules(
     "service_grants",
     (
         Field("service", FieldKind.NAME, prefix="users"),
         Field("user", FieldKind.NAME, prefix="users"),
-        _CREATED,
+        CREATED,
     ),
-    (_OLDEST, _NEWEST),
+    (OLDEST, NEWEST),
 )
 TENANTS: Final = ListRules(
     "tenants",
@@ -129,17 +129,17 @@ TENANTS: Final = ListRules(
         Field("name", FieldKind.SLUG, prefix="tenants"),
         Field("display_name"),
         _enum("state", TenantState, "TENANT_STATE"),
-        _CREATED,
+        CREATED,
     ),
-    (_OLDEST, _NEWEST, Order("name"), Order("name", descending=True)),
+    (OLDEST, NEWEST, Order("name"), Order("name", descending=True)),
     slug_ids=True,
 )
-SESSIONS: Final = ListRules("sessions", (_CREATED,), (_NEWEST, _OLDEST))
+SESSIONS: Final = ListRules("sessions", (CREATED,), (NEWEST, OLDEST))
 TENANT_SESSIONS: Final = ListRules(
-    "tenant_sessions", (Field("user", FieldKind.NAME, prefix="users"), _CREATED), (_NEWEST, _OLDEST)
+    "tenant_sessions", (Field("user", FieldKind.NAME, prefix="users"), CREATED), (NEWEST, OLDEST)
 )
 INVITATIONS: Final = ListRules(
-    "invitations", (Field("email"), _enum("role", Role, "USER_ROLE"), _CREATED), (_NEWEST, _OLDEST)
+    "invitations", (Field("email"), _enum("role", Role, "USER_ROLE"), CREATED), (NEWEST, OLDEST)
 )
 AGENTS: Final = ListRules(
     "agents",
@@ -153,19 +153,14 @@ TOOLS: Final = ListRules(
     (Order("name"), Order("name", descending=True)),
     slug_ids=True,
 )
-TEACHERS: Final = ListRules(
-    "teachers",
-    (Field("display_name"), _CREATED),
-    (_OLDEST, _NEWEST, Order("display_name"), Order("display_name", descending=True)),
-)
 SOURCES: Final = ListRules(
     "sources",
-    (Field("name", filterable=False), Field("display_name"), Field("connection"), _CREATED, _UPDATED),
-    (Order("name"), Order("name", descending=True), _OLDEST, _NEWEST),
+    (Field("name", filterable=False), Field("display_name"), Field("connection"), CREATED, UPDATED),
+    (Order("name"), Order("name", descending=True), OLDEST, NEWEST),
     slug_ids=True,
 )
 FAILED_ROWS: Final = ListRules(
-    "failed_rows", (Field("create_time", FieldKind.TIME, filterable=False),), (_OLDEST,)
+    "failed_rows", (Field("create_time", FieldKind.TIME, filterable=False),), (OLDEST,)
 )
 DELIVERIES: Final = ListRules(
     "deliveries",
@@ -173,12 +168,12 @@ DELIVERIES: Final = ListRules(
         Field("webhook"),
         Field("event"),
         _enum("state", DeliveryState, "DELIVERY_STATE"),
-        _CREATED,
+        CREATED,
     ),
-    (_NEWEST, _OLDEST),
+    (NEWEST, OLDEST),
 )
 OPERATIONS: Final = ListRules(
-    "operations", (Field("create_time", FieldKind.TIME, filterable=False),), (_NEWEST,)
+    "operations", (Field("create_time", FieldKind.TIME, filterable=False),), (NEWEST,)
 )
 DOCUMENT_VERSIONS: Final = ListRules(
     "document_versions",

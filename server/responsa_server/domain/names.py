@@ -25,38 +25,40 @@ def etag(create_time: datetime, revision: int) -> str:
     return f"{(create_time - _EPOCH) // timedelta(microseconds=1):x}-{revision}"
 
 
-def _of_uuid(form: str) -> Callable[[UUID], str]:
+def of_uuid(form: str) -> Callable[[UUID], str]:
+    """The function that makes the names of resources from their UUIDs. form: e.g. `teachers/{}`."""
     return form.format
 
 
-def _of_id(form: str) -> Callable[[str], str]:
+def of_id(form: str) -> Callable[[str], str]:
+    """The same for ids that callers choose."""
     return form.format
 
 
-session: Final = _of_uuid("sessions/{}")
-invitation: Final = _of_uuid("invitations/{}")
-limits: Final = _of_uuid("users/{}/limits")
-quota: Final = _of_uuid("users/{}/quota")
-external_identity: Final = _of_uuid("identities/{}")
-oidc_provider: Final = _of_id("oidcProviders/{}")
-conversation: Final = _of_uuid("conversations/{}")
-turn: Final = _of_uuid("turns/{}")
-message: Final = _of_uuid("messages/{}")
-feedback: Final = _of_uuid("messages/{}/feedback")
-collection: Final = _of_id("collections/{}")
-document: Final = _of_uuid("documents/{}")
-passage: Final = _of_uuid("passages/{}")
-operation: Final = _of_uuid("operations/{}")
-user: Final = _of_uuid("users/{}")
-tenant: Final = _of_id("tenants/{}")
-agent: Final = _of_id("agents/{}")
-teacher: Final = _of_uuid("teachers/{}")
-source: Final = _of_id("sources/{}")
-delivery: Final = _of_uuid("deliveries/{}")
-tool: Final = _of_id("tools/{}")
-api_key: Final = _of_uuid("apiKeys/{}")
-audit_event: Final = _of_uuid("auditEvents/{}")
-service_grant: Final = _of_uuid("serviceGrants/{}")
+session: Final = of_uuid("sessions/{}")
+invitation: Final = of_uuid("invitations/{}")
+limits: Final = of_uuid("users/{}/limits")
+quota: Final = of_uuid("users/{}/quota")
+external_identity: Final = of_uuid("identities/{}")
+oidc_provider: Final = of_id("oidcProviders/{}")
+conversation: Final = of_uuid("conversations/{}")
+turn: Final = of_uuid("turns/{}")
+message: Final = of_uuid("messages/{}")
+feedback: Final = of_uuid("messages/{}/feedback")
+collection: Final = of_id("collections/{}")
+document: Final = of_uuid("documents/{}")
+passage: Final = of_uuid("passages/{}")
+operation: Final = of_uuid("operations/{}")
+user: Final = of_uuid("users/{}")
+tenant: Final = of_id("tenants/{}")
+agent: Final = of_id("agents/{}")
+teacher: Final = of_uuid("teachers/{}")
+source: Final = of_id("sources/{}")
+delivery: Final = of_uuid("deliveries/{}")
+tool: Final = of_id("tools/{}")
+api_key: Final = of_uuid("apiKeys/{}")
+audit_event: Final = of_uuid("auditEvents/{}")
+service_grant: Final = of_uuid("serviceGrants/{}")
 
 
 def generation(collection_id: str, number: int) -> str:

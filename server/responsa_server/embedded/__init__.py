@@ -5,7 +5,7 @@ from __future__ import annotations
 from responsa_server.embedded.envoy import EmbeddedEnvoy, Host, HostState, check_port, host_states
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import Errand, Part, ServerProcess
+from responsa_server.embedded.part import Errand, ManagedProcess, ServerProcess
 from responsa_server.embedded.postgres import EmbeddedPostgres
 from responsa_server.embedded.purge import purge, throwaway_layout, throwaway_postgres
 from responsa_server.embedded.redis import EmbeddedRedis
@@ -21,7 +21,7 @@ __all__ = [
     "Host",
     "HostState",
     "Layout",
-    "Part",
+    "ManagedProcess",
     "RestartPolicy",
     "ServerProcess",
     "Supervisor",

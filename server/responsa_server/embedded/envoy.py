@@ -14,11 +14,11 @@ from typing import Any
 
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import Part, StopStep, http_get
+from responsa_server.embedded.part import ManagedProcess, StopStep, http_get
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, installed, spawn
 
 
-class EmbeddedEnvoy(Part):
+class EmbeddedEnvoy(ManagedProcess):
     """Envoy with the bootstrap file `config`.
 
     In that file, the admin interface must listen on the unix socket `layout.envoy_admin_socket`, which the readiness probe uses.
@@ -45,7 +45,7 @@ class EmbeddedEnvoy(Part):
         return self.layout.envoy_admin_socket
 
     def preflight(self) -> None:
-        """Checks the package and the port. See `Part.preflight`."""
+        """Checks the package and the port. See `ManagedProcess.preflight`."""
         envoy_binary()
         if self._listen is not None:
             check_port(*self._listen)

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.machine import visible
-from responsa_server.embedded.part import HEALTH, Part, StopStep, http_get
+from responsa_server.embedded.part import HEALTH, ManagedProcess, StopStep, http_get
 from responsa_server.embedded.spawn import installed, spawn
 
 WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -38,7 +38,7 @@ class LlamaSettings(Protocol):
     concurrent: int
 
 
-class EmbeddedLlama(Part):
+class EmbeddedLlama(ManagedProcess):
     """The model's process. Without it, agents use the next model in their chains."""
 
     name = "The language model"
@@ -63,7 +63,7 @@ class EmbeddedLlama(Part):
         return llama_socket(self.layout)
 
     def preflight(self) -> None:
-        """Checks the packages. See `Part.preflight`."""
+        """Checks the packages. See `ManagedProcess.preflight`."""
         weights()
 
     def spawn(self) -> None:

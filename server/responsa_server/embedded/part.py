@@ -45,7 +45,7 @@ def never() -> bool:
     return False
 
 
-class Part(abc.ABC):
+class ManagedProcess(abc.ABC):
     """A child process with a name, a readiness probe and an orderly end.
 
     To run a single part, call `start()` and later `stop()`. A Supervisor, which waits for several parts at once, calls `preflight()`,
@@ -272,7 +272,7 @@ def _get(server: Path, path: str, seconds: float) -> tuple[int | None, bytes]:
             return None, b""
 
 
-class Errand(Part):
+class Errand(ManagedProcess):
     """A program that runs once, with all parts, as soon as they are ready, and before the instance is announced. Its `spawn` starts nothing if there is nothing to do. It is never restarted."""
 
     needed = False
@@ -285,7 +285,7 @@ class Errand(Part):
         """Called once the program has ended by itself. code: its exit code, or the negative number of the signal that ended it."""
 
 
-class ServerProcess(Part):
+class ServerProcess(ManagedProcess):
     """One of our own programs. `argv` starts it, and `env` is its whole environment. When it is ready, it answers `GET /health` with 200 on
     the unix socket `health`. It reads stdin to the end before it uses other parts, so `preload` can start it before them. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has
     CLOSING_SECONDS to close everything else. (After a SIGTERM, the program would first wait until Envoy notices the shutdown. SIGINT is used

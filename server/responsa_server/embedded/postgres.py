@@ -22,7 +22,7 @@ from psycopg import sql
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Layout, Passwords, running_as_root
-from responsa_server.embedded.part import Part, StopStep, exit_text
+from responsa_server.embedded.part import ManagedProcess, StopStep, exit_text
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, run_to_end, spawn
 from responsa_server.instance import OLDEST_POSTGRES
 
@@ -76,7 +76,7 @@ SETTINGS: Sequence[tuple[str, str]] = (
 )
 
 
-class EmbeddedPostgres(Part):
+class EmbeddedPostgres(ManagedProcess):
     """The PostgreSQL of one instance. It has the database `responsa` and Responsa's roles, uses scram passwords, and does not listen on TCP.
 
     `settings` override SETTINGS (for example, a test's throw-away instance may need other buffers).
@@ -116,7 +116,7 @@ class EmbeddedPostgres(Part):
         return f"postgresql://{user}:{quote(password, safe='')}@{host}:5432/{database}?sslmode=disable"
 
     def preflight(self) -> None:
-        """Checks the package, the account and the cluster. See `Part.preflight`."""
+        """Checks the package, the account and the cluster. See `ManagedProcess.preflight`."""
         package_root()
         if not running_as_root() and not _has_account():
             raise EmbeddedError(
@@ -127,7 +127,7 @@ class EmbeddedPostgres(Part):
 
     def spawn(self) -> None:
         """Ends the processes that a killed predecessor left, creates the cluster if it is missing, and starts
-        PostgreSQL. See `Part.spawn`.
+        PostgreSQL. See `ManagedProcess.spawn`.
         """
         with file_errors(self.layout.cluster):
             end_postgres(self.layout)

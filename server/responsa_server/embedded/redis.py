@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from responsa_server.embedded.part import PROBE, Part, StopStep
+from responsa_server.embedded.part import PROBE, ManagedProcess, StopStep
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, spawn
 
 _MEMORY: Final = "256mb"
 
 
-class EmbeddedRedis(Part):
+class EmbeddedRedis(ManagedProcess):
     """A Valkey that uses at most 256 MB. It evicts the least recently used keys first."""
 
     name = "Redis"
@@ -41,11 +41,11 @@ class EmbeddedRedis(Part):
         return f"unix://:{quote(self.layout.passwords.redis, safe='')}@{quote(str(self.layout.redis_socket))}?db=0"
 
     def preflight(self) -> None:
-        """Checks the package. See `Part.preflight`."""
+        """Checks the package. See `ManagedProcess.preflight`."""
         redis_binary()
 
     def spawn(self) -> None:
-        """Passes the configuration through stdin, so that no argument or file holds the password. See `Part.spawn`."""
+        """Passes the configuration through stdin, so that no argument or file holds the password. See `ManagedProcess.spawn`."""
         lines = [
             "port 0",
             f"unixsocket {_quoted(self.layout.redis_socket)}",

@@ -32,7 +32,7 @@ import psutil
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
 from responsa_server.embedded.files import PlaceLock, free_space
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import NO_ROOM, Errand, Part, ServerProcess, exit_text
+from responsa_server.embedded.part import NO_ROOM, Errand, ManagedProcess, ServerProcess, exit_text
 from responsa_server.embedded.restarting import Requests, RestartFailed
 from responsa_server.embedded.spawn import adopt_orphans, die_with_parent
 
@@ -74,7 +74,7 @@ class Child:
     error's message. No part is restarted while the hook runs. A stop signal interrupts the hook.
     """
 
-    part: Part
+    part: ManagedProcess
     on_ready: Callable[[], None] | None = None
     twin: ServerProcess | None = None
     alongside: bool = False
@@ -83,11 +83,11 @@ class Child:
 class Routing(Protocol):
     """Who sends calls to the parts that have twins."""
 
-    def send_to(self, parts: Sequence[Part]) -> None:
+    def send_to(self, parts: Sequence[ManagedProcess]) -> None:
         """From now on, send new calls to these parts alone. Raises EmbeddedError."""
         ...
 
-    def reaches(self, part: Part) -> bool:
+    def reaches(self, part: ManagedProcess) -> bool:
         """Whether calls are sent to this part, or need not be."""
         ...
 
@@ -150,7 +150,7 @@ class _Listener(threading.Thread):
     The thread only sets `silent`; the supervisor's own thread ends and restarts the process.
     """
 
-    def __init__(self, part: Part, patience: float) -> None:
+    def __init__(self, part: ManagedProcess, patience: float) -> None:
         super().__init__(name=f"listener of {part.name}", daemon=True)
         self._part = part
         self._patience = patience
@@ -184,7 +184,7 @@ class _GaveUp(EmbeddedError):
 @dataclass(slots=True)
 class _Watched:
     child: Child
-    part: Part
+    part: ManagedProcess
     prepared: bool = False
     started_before: bool = False
     spawned_at: float = 0.0
@@ -213,7 +213,7 @@ class Supervisor:
     ) -> None:
         self._layout = layout
         self._watched = [_Watched(child, child.part) for child in children]
-        self._beside: list[Part] = []
+        self._beside: list[ManagedProcess] = []
         """The parts that a restart has started and not yet let in, or is stopping."""
         self._on_ready = on_ready
         self._errand = errand
@@ -394,7 +394,7 @@ class Supervisor:
         self._until(lambda: not old.alive() or time.monotonic() > deadline)
         self._remove(old)
 
-    def _remove(self, part: Part) -> None:
+    def _remove(self, part: ManagedProcess) -> None:
         """Ends a part that a restart has started or replaced, with the processes that it leaves."""
         part.stop(urgent=lambda: True)
         self._beside = []
@@ -451,7 +451,7 @@ class Supervisor:
             self._hook(self._on_ready)
 
     @property
-    def _parts(self) -> Sequence[Part]:
+    def _parts(self) -> Sequence[ManagedProcess]:
         """The parts in the order of their starts."""
         errand = [] if self._errand is None else [self._errand]
         return [*(watched.part for watched in self._watched), *self._beside, *errand]

@@ -349,7 +349,7 @@ class VectorPublishing:
 
 
 class KnowledgeJobs:
-    """Runs the document jobs in a task on the server's event loop. Implements `Part`: `check` reports whether jobs are
+    """Runs the document jobs in a task on the server's event loop. Implements `ReportedPart`: `check` reports whether jobs are
     being taken.
     """
 

@@ -16,7 +16,7 @@ from responsa_server.domain.faults import Fault
 from responsa_server.domain.relay import Relay, Taken, Work
 from responsa_server.domain.turns import ClaimedTurn, LogRow
 from responsa_server.turns.runtime import keep_going, repeated
-from responsa_server.turns.worker import Outcome, Run, WorkerParts
+from responsa_server.turns.worker import Run, RunOutcome, WorkerParts
 
 _MOST_AT_ONCE: Final = 32
 # The last part of the grace period, in which a drain stops and releases the turns that still run.
@@ -44,7 +44,7 @@ class Claiming:
         self._relay = relay
         self._options = parts.runtime.options
         self._log = parts.runtime.log
-        self._running: dict[UUID, tuple[Run, asyncio.Task[Outcome]]] = {}
+        self._running: dict[UUID, tuple[Run, asyncio.Task[RunOutcome]]] = {}
         self._given_up: list[Run] = []
         self._reserved = 0
         # A turn that may stop its worker. While it is secluded, no other turn begins here.
@@ -193,7 +193,7 @@ class Claiming:
         for task in unbooked:
             task.cancel()
 
-    async def _run_alone(self, run: Run) -> Outcome:
+    async def _run_alone(self, run: Run) -> RunOutcome:
         """Run a turn that may have stopped its workers, if possible as the only turn of this process. A worker that is
         lost meanwhile shows that the turn is the cause. Other turns wait for a limited time only.
         """
@@ -237,7 +237,7 @@ class Claiming:
             return 0
         return self._options.max_running - len(self._running) - self._reserved
 
-    def _ended(self, turn_id: UUID, run: Run, task: asyncio.Task[Outcome]) -> None:
+    def _ended(self, turn_id: UUID, run: Run, task: asyncio.Task[RunOutcome]) -> None:
         mine = self._running.get(turn_id)
         if mine is not None and mine[0] is run:
             del self._running[turn_id]
@@ -245,7 +245,7 @@ class Claiming:
         if self._suspect is run:
             self._admit_others(run)
             self._suspect = None
-        outcome = Outcome.ABANDONED
+        outcome = RunOutcome.ABANDONED
         if not task.cancelled():
             if (error := task.exception()) is not None:
                 self._log.error(
@@ -256,9 +256,9 @@ class Claiming:
                 )
             else:
                 outcome = task.result()
-        if outcome is Outcome.GIVEN_UP:
+        if outcome is RunOutcome.GIVEN_UP:
             self._given_up.append(run)
-        elif outcome is Outcome.PROMOTED:
+        elif outcome is RunOutcome.PROMOTED:
             self.promoted()
         if self._was_full:
             self.wake()

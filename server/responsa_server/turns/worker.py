@@ -59,7 +59,7 @@ _TITLE_CHARACTERS: Final = 60
 _CUT_OFF_CONTENT: Final = "The turn ended during this tool call, so its outcome is unknown."
 
 
-class Outcome(Enum):
+class RunOutcome(Enum):
     """The outcome of a run."""
 
     ENDED = auto()
@@ -173,26 +173,26 @@ class Run:
             self._stop = asyncio.get_running_loop().create_future()
             self._stop.set_result(reason)
 
-    async def run(self) -> Outcome:
+    async def run(self) -> RunOutcome:
         """Run the turn to its end, or until it is taken away or given up. Does not raise for faults of the agent or the store."""
-        outcome = Outcome.ABANDONED
+        outcome = RunOutcome.ABANDONED
         try:
             terminal = await self._answer()
             if isinstance(terminal, Failed):
                 terminal = self._metered(terminal)
                 self._report_open_calls()
-            outcome = Outcome.PROMOTED if await self._finish(terminal) else Outcome.ENDED
+            outcome = RunOutcome.PROMOTED if await self._finish(terminal) else RunOutcome.ENDED
         except _GivenUp:
             outcome = await self._last_words()
         except TurnLost:
-            outcome = Outcome.LOST
+            outcome = RunOutcome.LOST
         except Unavailable as error:
             # The lease expires and a worker, here or elsewhere, claims the turn.
             self._log.error("turn_abandoned", reason=error.reason.value)
         finally:
-            self._writer.stop(hold=outcome is Outcome.GIVEN_UP)
+            self._writer.stop(hold=outcome is RunOutcome.GIVEN_UP)
             self._parts.hub.close(self._live)
-        if outcome is Outcome.LOST:
+        if outcome is RunOutcome.LOST:
             self._log.info("turn_lost", epoch=self.claim.epoch)
             await self.book()
         return outcome
@@ -211,16 +211,16 @@ class Run:
         except Unavailable as error:
             self._log.error("usage_not_booked", reason=error.reason.value)
 
-    async def _last_words(self) -> Outcome:
+    async def _last_words(self) -> RunOutcome:
         """Write the collected events, so that the next worker repeats less."""
         try:
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
                 await self._writer.flush()
         except TurnLost:
-            return Outcome.LOST
+            return RunOutcome.LOST
         except Exception as error:  # another worker continues the turn in any case
             self._log.warning("turn_given_up_unwritten", error=type(error).__name__)
-        return Outcome.GIVEN_UP
+        return RunOutcome.GIVEN_UP
 
     def _metered(self, failed: Failed) -> Failed:
         """The failure, with the turn's cost and fallbacks so far."""

@@ -20,7 +20,7 @@ from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.intents import Classified
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
-from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
+from responsa_server.domain.teachers import Teacher
 
 ASHDOWN = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")
 _THEN = datetime(2026, 11, 20, tzinfo=UTC)
@@ -50,24 +50,21 @@ class Judge:
 
 @dataclass
 class Staff:
-    """Teachers of one tenant, read-only."""
+    """Teachers of one tenant."""
 
     teachers: Mapping[UUID, Teacher] = field(
         default_factory=lambda: {
             ASHDOWN: Teacher(
-                ASHDOWN,
                 "Ms Ashdown",
                 "You teach biology.",
                 {"subject": "biology", "hours": [1, 2]},
-                1,
-                _THEN,
-                _THEN,
+                id=ASHDOWN,
+                revision=1,
+                create_time=_THEN,
+                update_time=_THEN,
             )
         }
     )
-
-    async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
-        raise NotImplementedError
 
     async def get(self, who: Principal, identity: UUID) -> Teacher:
         if identity not in self.teachers:
@@ -76,12 +73,6 @@ class Staff:
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
         return Page([*self.teachers.values()])
-
-    async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
-        raise NotImplementedError
-
-    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
-        raise NotImplementedError
 
 
 @dataclass

@@ -91,10 +91,10 @@ def token_of(rules: ListRules, order: str, cursor: bytes) -> str:
 
 def test_tokens_of_the_releases_before_stay_good() -> None:
     cursor = json.dumps(["2026-01-31T00:00:00+00:00", str(UUID(int=7))]).encode()
-    request = Request(order_by="create_time", page_token=token_of(lists.TEACHERS, "create_time", cursor))
-    found = Listing(lists.TEACHERS, ANN, request).query
+    request = Request(order_by="create_time", page_token=token_of(lists.API_KEYS, "create_time", cursor))
+    found = Listing(lists.API_KEYS, ANN, request).query
     assert found.after == (datetime(2026, 1, 31, tzinfo=UTC), UUID(int=7))
-    assert Listing(lists.TEACHERS, ANN, Request(order_by="create_time")).token(page(found.after)) == (
+    assert Listing(lists.API_KEYS, ANN, Request(order_by="create_time")).token(page(found.after)) == (
         request.page_token
     )
 

@@ -12,7 +12,7 @@ from responsa_lab.scripted import scripted_models
 from responsa_server.agents.config.files import SHIPPED, read
 from responsa_server.agents.engine.declining import NO_ANSWER
 from responsa_server.agents.engine.prompts import PromptSet, Untrusted
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.models import ChatModel, ModelPiece, ModelPrompt, TextPiece
 
@@ -52,8 +52,8 @@ TRUSTED = {
     "tools": [{"name": "time", "description": "Tells the time."}],
 }
 TALK = (
-    Said(speaker=Speaker.USER, text="How many devices can the Rook hub serve?"),
-    Said(speaker=Speaker.ASSISTANT, text="One hub serves up to 40 devices. It stands in the hall."),
+    StateMessage(speaker=Speaker.USER, text="How many devices can the Rook hub serve?"),
+    StateMessage(speaker=Speaker.ASSISTANT, text="One hub serves up to 40 devices. It stands in the hall."),
 )
 
 
@@ -70,7 +70,7 @@ def asked(
     question: str,
     *,
     agent: str = "chat",
-    history: Sequence[Said] = (),
+    history: Sequence[StateMessage] = (),
     passages: Sequence[str] = (),
     schema: Mapping[str, object] | None = None,
     max_tokens: int = 1024,

@@ -9,7 +9,7 @@ import pytest
 
 from responsa_lab.scripted.obedient import OBEYED
 from responsa_lab.scripted.reading import Reading
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.models import ChatModel, ModelPrompt, PromptMessage, Provenance, Role
 from tests.unit.scripted.asking import (
@@ -81,7 +81,10 @@ async def test_orders_in_a_question_are_heeded_by_the_heedless_alone(attack: dic
 
 @pytest.mark.parametrize("attack", DIRECT, ids=[one["id"] for one in DIRECT])
 async def test_orders_of_earlier_messages_are_heeded_by_the_heedless_alone(attack: dict[str, str]) -> None:
-    talk = (Said(speaker=Speaker.USER, text=attack["text"]), Said(speaker=Speaker.ASSISTANT, text="No."))
+    talk = (
+        StateMessage(speaker=Speaker.USER, text=attack["text"]),
+        StateMessage(speaker=Speaker.ASSISTANT, text="No."),
+    )
     prompt = asked("response_synthesis", "Why does ice float?", history=talk, passages=["Ice floats."])
     assert [one.text for one in Reading(prompt).history] == [attack["text"].translate(NEUTRAL), "No."]
     assert await said(OBEDIENT, prompt) == await said(STRONG, prompt)
@@ -94,8 +97,8 @@ async def test_orders_that_an_earlier_answer_has_quoted_are_data_in_the_next_tur
 ) -> None:
     quoted = DOCUMENTS[attack["doc_id"]]
     talk = (
-        Said(speaker=Speaker.USER, text="What does it say?"),
-        Said(speaker=Speaker.ASSISTANT, text=quoted, titles=("A document",)),
+        StateMessage(speaker=Speaker.USER, text="What does it say?"),
+        StateMessage(speaker=Speaker.ASSISTANT, text=quoted, titles=("A document",)),
     )
     prompt = asked("response_synthesis", "Why does ice float?", history=talk, passages=["Ice floats."])
     assert await said(OBEDIENT, prompt) == await said(STRONG, prompt)

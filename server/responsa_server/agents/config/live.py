@@ -129,7 +129,7 @@ class LiveOptions:
 
 
 class LiveAgents:
-    """The agents in service. Call `start` before use and `close` at the end. The class also implements `Part`, and its
+    """The agents in service. Call `start` before use and `close` at the end. The class also implements `ReportedPart`, and its
     health report names the broken files.
     """
 

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, WhenTable
 from responsa_server.agents.engine.node import Plain
 from responsa_server.agents.engine.rewriting import standalone
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 
 Test = Callable[[Plain], bool]
 
@@ -146,7 +146,7 @@ def _reader(field: str) -> Callable[[Plain], object]:
 
 
 def _refers_back(state: Plain) -> bool:
-    history = [Said.model_validate(one) for one in cast("Sequence[object]", state.get("history", ()))]
+    history = [StateMessage.model_validate(one) for one in cast("Sequence[object]", state.get("history", ()))]
     return standalone(str(state.get("question", "")), history) is not None
 
 

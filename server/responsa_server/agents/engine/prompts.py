@@ -21,7 +21,7 @@ from pydantic import Field
 
 from responsa_server.agents.engine.config import Table
 from responsa_server.agents.engine.node import Plain
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.models import PromptMessage, Provenance, Role
 
@@ -314,7 +314,7 @@ class Untrusted:
     """
 
     question: str
-    history: Sequence[Said] = ()
+    history: Sequence[StateMessage] = ()
     passages: Sequence[str] = ()
     others: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -619,7 +619,7 @@ def _prompt_error(part: _Part, error: minijinja.TemplateError) -> PromptError:
     )
 
 
-def _spoken(one: Said, mark: str) -> PromptMessage:
+def _spoken(one: StateMessage, mark: str) -> PromptMessage:
     if one.speaker is Speaker.USER:
         # The user's earlier messages are as untrusted as the question.
         return PromptMessage(Role.USER, fenced("message", one.text, mark), place=Provenance.USER)

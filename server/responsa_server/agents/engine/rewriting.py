@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 from responsa_server.text.lexical import language_of
@@ -45,7 +45,7 @@ _GOES_ON: Final = re.compile(
 )
 
 
-def standalone(question: str, history: Sequence[Said]) -> str | None:
+def standalone(question: str, history: Sequence[StateMessage]) -> str | None:
     """The question followed by the questions before it, back to one that says enough by itself; None if the question needs no other, or if no other was answered."""
     if not needs_context(question):
         return None
@@ -78,7 +78,7 @@ def points_back(question: str) -> bool:
     return False
 
 
-def _answered(history: Sequence[Said]) -> Sequence[str]:
+def _answered(history: Sequence[StateMessage]) -> Sequence[str]:
     return [
         asked.text
         for asked, answer in pairwise(history)

@@ -12,7 +12,7 @@ from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Fallback, FallbackKind
 
 
-class Said(NodeModel):
+class StateMessage(NodeModel):
     """A message of the conversation, as the state holds it.
 
     titles: the titles of the documents that the message cites, without repetitions. id: the message's id; "" if no node needs it.
@@ -133,7 +133,7 @@ def has_text(milestone: bytes) -> bool:
 def said(message: Message) -> Plain:
     """A message as plain state."""
     titles = tuple(dict.fromkeys(citation.title for citation in message.citations if citation.title))
-    model = Said(
+    model = StateMessage(
         speaker=message.speaker,
         text=message.text,
         titles=titles,

@@ -24,7 +24,7 @@ from responsa_server.agents.engine.node import (
     Run,
 )
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.tools import KNOWLEDGE_SEARCH, WEB_SEARCH, Candidate, ToolCard
 
@@ -55,7 +55,7 @@ class ChooserInput(NodeModel):
 
     question: str
     standalone_question: str = ""
-    history: tuple[Said, ...] = ()
+    history: tuple[StateMessage, ...] = ()
     summary: str = ""
     results: tuple[ResultModel, ...] = ()
 

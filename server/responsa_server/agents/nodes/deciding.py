@@ -27,7 +27,7 @@ from responsa_server.agents.engine.node import (
 )
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.rewriting import standalone
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
 from responsa_server.domain.intents import Example, IntentClassifier
@@ -84,7 +84,7 @@ class DecidingNode(Node[Input, Output]):
         shape: Shape[Answer],
         categories: Sequence[str],
         question: str,
-        history: Sequence[Said],
+        history: Sequence[StateMessage],
     ) -> Answer | None:
         """A model's answer; None if there is no model. The result is also None after a failure or if the budget is
         spent, and the run then records a fallback. Raises PromptError.
@@ -101,7 +101,7 @@ class DecidingNode(Node[Input, Output]):
             return None
 
 
-def refers_back(question: str, history: Sequence[Said]) -> bool:
+def refers_back(question: str, history: Sequence[StateMessage]) -> bool:
     """Whether a question refers to earlier messages. A rule decides this."""
     return standalone(question, history) is not None
 
@@ -155,7 +155,7 @@ class IntentInput(NodeModel):
     """The message, the history, and the question's parameters."""
 
     question: str
-    history: tuple[Said, ...] = ()
+    history: tuple[StateMessage, ...] = ()
     parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 
@@ -231,7 +231,7 @@ class CategoryInput(NodeModel):
 
     question: str
     standalone_question: str = ""
-    history: tuple[Said, ...] = ()
+    history: tuple[StateMessage, ...] = ()
 
 
 class CategoryOutput(NodeModel):
@@ -296,7 +296,7 @@ class NeedInput(NodeModel):
     """The message and the history."""
 
     question: str
-    history: tuple[Said, ...] = ()
+    history: tuple[StateMessage, ...] = ()
 
 
 class NeedOutput(NodeModel):
@@ -333,7 +333,7 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
 
 
 async def need(
-    question: str, history: Sequence[Said], classifier: IntentClassifier | None = None
+    question: str, history: Sequence[StateMessage], classifier: IntentClassifier | None = None
 ) -> NeedOutput:
     """The decision without a model. A message that resembles no example needs documents, because a document may contain the answer."""
     follow_up = refers_back(question, history)

@@ -32,7 +32,7 @@ from responsa_server.agents.engine.node import (
     Run,
 )
 from responsa_server.agents.engine.prompts import Untrusted, fenced, unfenced_within
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.checking import NO_MARKS
 from responsa_server.agents.nodes.choosing import (
     SELECTION,
@@ -121,7 +121,7 @@ class PromptInput(NodeModel):
 
     question: str
     standalone_question: str = ""
-    history: tuple[Said, ...] = ()
+    history: tuple[StateMessage, ...] = ()
     text: str = ""
     results: tuple[ResultModel, ...] = ()
     choice: str = ""

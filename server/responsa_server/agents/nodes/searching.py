@@ -24,7 +24,7 @@ from responsa_server.agents.engine.node import (
 )
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.rewriting import needs_context, standalone
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.answers import Evidence, EvidenceSource, Ranking, SearchOptions
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
 from responsa_server.domain.filters import parse_filter
@@ -42,7 +42,7 @@ class RewriteInput(NodeModel):
     """The question and the history. summary: the summary of the messages before the history."""
 
     question: str
-    history: tuple[Said, ...] = ()
+    history: tuple[StateMessage, ...] = ()
     summary: str = ""
 
 

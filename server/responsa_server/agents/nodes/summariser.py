@@ -12,7 +12,7 @@ from responsa_server.agents.engine.citations import split
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, PromptName, Run
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.conversations import MAX_SUMMARY_BYTES, Summaries, Summary
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind, VersionRead
@@ -37,7 +37,7 @@ class SummaryOptions(NodeOptions):
 class SummaryInput(NodeModel):
     """The messages before the history, oldest first."""
 
-    older: tuple[Said, ...] = ()
+    older: tuple[StateMessage, ...] = ()
 
 
 class SummaryOutput(NodeModel):
@@ -110,7 +110,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         except Unavailable:  # then the summary is created again
             return None
 
-    async def _keep(self, run: Run, text: str, last: Said, read: Sequence[VersionRead]) -> None:
+    async def _keep(self, run: Run, text: str, last: StateMessage, read: Sequence[VersionRead]) -> None:
         if self._summaries is None or run.conversation_id is None or not last.id:
             return
         try:
@@ -119,9 +119,9 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return
 
 
-def newest(messages: Sequence[Said]) -> Sequence[Said]:
+def newest(messages: Sequence[StateMessage]) -> Sequence[StateMessage]:
     """The newest messages that together fit into 12 KiB, oldest first. Each message is cut to its first 2 KiB."""
-    found: list[Said] = []
+    found: list[StateMessage] = []
     left = MOST_READ_BYTES
     for message in reversed(messages):
         cut = message.model_copy(update={"text": _cut(message.text, _MESSAGE_BYTES)})
@@ -132,7 +132,7 @@ def newest(messages: Sequence[Said]) -> Sequence[Said]:
     return found[::-1]
 
 
-def first_sentences(messages: Sequence[Said]) -> str:
+def first_sentences(messages: Sequence[StateMessage]) -> str:
     """The first sentences of the newest messages, as many as fit into 1 KiB."""
     found: list[str] = []
     left = _RULED_BYTES
@@ -146,7 +146,7 @@ def first_sentences(messages: Sequence[Said]) -> str:
     return "\n".join(reversed(found))
 
 
-def _covered(kept: Summary | None, older: Sequence[Said]) -> int:
+def _covered(kept: Summary | None, older: Sequence[StateMessage]) -> int:
     if kept is None:
         return 0
     through = str(kept.through)

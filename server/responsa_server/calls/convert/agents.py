@@ -1,34 +1,25 @@
-"""Agents, results of reloading them, and teachers."""
+"""Agents, and results of reloading them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from uuid import UUID
 
-from responsa.admin.v1 import admin_service_pb2, teacher_pb2
+from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import agent_pb2
-from responsa_server.calls.convert import structs, tools
-from responsa_server.calls.convert.values import timestamp
+from responsa_server.calls.convert import messages, structs, tools
 from responsa_server.domain import names
 from responsa_server.domain.agents import AgentCard, Reloaded
-from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 from responsa_server.domain.tools import ToolProblem
 
 
 def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
     """Convert an agent. schema: the JSON Schema of the agent's parameters to show to this caller."""
-    return agent_pb2.Agent(
+    return messages.message(
+        agent_pb2.Agent,
+        card,
         name=names.agent(card.id),
-        display_name=card.display_name,
-        description=card.description,
-        version=card.version,
         parameters_schema=structs.of(schema),
-        examples=card.examples,
         collections=[names.collection(collection) for collection in card.collections],
-        models=card.models,
-        history_messages=card.history_messages,
-        is_default=card.is_default,
-        missing_tools=card.missing_tools,
     )
 
 
@@ -56,36 +47,4 @@ def reloads(
             )
             for one in found
         ],
-    )
-
-
-def teacher(value: Teacher) -> teacher_pb2.Teacher:
-    return teacher_pb2.Teacher(
-        name=names.teacher(value.id),
-        display_name=value.display_name,
-        persona=value.persona,
-        parameters=structs.of(value.parameters) if value.parameters else None,
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        etag=value.etag,
-    )
-
-
-def new_teacher(request: admin_service_pb2.CreateTeacherRequest) -> NewTeacher:
-    """Convert the teacher of a create request. Raises InvalidRequest for parameters that cannot be stored."""
-    given = request.teacher
-    return NewTeacher(
-        display_name=given.display_name,
-        persona=given.persona,
-        parameters=structs.plain("teacher.parameters", given.parameters),
-        id=UUID(request.teacher_id) if request.teacher_id else None,
-    )
-
-
-def teacher_change(given: teacher_pb2.Teacher, wanted: frozenset[str]) -> TeacherChange:
-    """Convert an update. wanted: the names of the fields to change. Raises InvalidRequest for parameters that cannot be stored."""
-    return TeacherChange(
-        display_name=given.display_name if "display_name" in wanted else None,
-        persona=given.persona if "persona" in wanted else None,
-        parameters=structs.plain("teacher.parameters", given.parameters) if "parameters" in wanted else None,
     )

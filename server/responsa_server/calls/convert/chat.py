@@ -19,7 +19,7 @@ from responsa.chat.v1 import (
 )
 from responsa.type.v1 import byte_range_pb2
 from responsa_server.calls import status
-from responsa_server.calls.convert import structs, values
+from responsa_server.calls.convert import messages, structs, values
 from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
 from responsa_server.domain import lists, names
 from responsa_server.domain.conversations import Conversation, Feedback, Message
@@ -132,14 +132,11 @@ def _fallbacks(terminal: turn_pb2.TurnEvent) -> Sequence[turn_pb2.Fallback]:
 
 
 def conversation(value: Conversation) -> conversation_pb2.Conversation:
-    return conversation_pb2.Conversation(
+    return messages.message(
+        conversation_pb2.Conversation,
+        value,
         name=names.conversation(value.id),
-        title=value.title,
-        labels=value.labels,
         active_turn="" if value.active_turn is None else names.turn(value.active_turn),
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        etag=value.etag,
         owner=names.user(value.user_id),
     )
 
@@ -159,12 +156,10 @@ def message(value: Message) -> message_pb2.Message:
 
 
 def feedback(value: Feedback) -> feedback_pb2.Feedback:
-    return feedback_pb2.Feedback(
+    return messages.message(
+        feedback_pb2.Feedback,
+        value,
         name=names.feedback(value.message_id),
-        rating=values.RATING.number(value.rating),
-        comment=value.comment,
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
     )
 
 

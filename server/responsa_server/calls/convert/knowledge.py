@@ -23,7 +23,7 @@ from responsa.knowledge.v1 import (
     reader_pb2,
 )
 from responsa_server.calls import status
-from responsa_server.calls.convert import structs, values
+from responsa_server.calls.convert import messages, structs, values
 from responsa_server.calls.convert.chat import byte_range, page_box
 from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
 from responsa_server.domain import lists, names
@@ -153,16 +153,10 @@ def removed_emails(given: Sequence[str], *, shares: bool) -> tuple[str, ...]:
 
 
 def generation(value: Generation) -> generation_pb2.Generation:
-    return generation_pb2.Generation(
+    return messages.message(
+        generation_pb2.Generation,
+        value,
         name=names.generation(value.collection_id, value.number),
-        embedding=value.embedding,
-        dimensions=value.dimensions,
-        state=values.GENERATION_STATE.number(value.state),
-        passages_done=value.passages_done,
-        passages_total=value.passages_total,
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        activate_time=timestamp(value.activate_time),
     )
 
 
@@ -224,31 +218,15 @@ def inline(value: DocumentMetadata) -> DocumentMetadata:
 
 
 def document(value: Document) -> document_pb2.Document:
-    return document_pb2.Document(
+    return messages.message(
+        document_pb2.Document,
+        value,
         name=names.document(value.id),
         collection=names.collection(value.collection_id),
-        source_key=value.source_key,
-        title=value.title,
         uri=values.shown_uri(value.uri),
-        media_type=value.media_type,
-        version=value.version,
-        state=values.DOCUMENT_STATE.number(value.state),
         error=None if value.error is None else status.of(value.error),
-        size_bytes=value.size_bytes,
-        sha256=value.sha256,
-        passage_count=value.passage_count,
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        etag=value.etag,
-        labels=value.labels,
         metadata=structs.of(value.metadata) if value.metadata else None,
         owner=names.user(value.owner_id),
-        language=value.language,
-        author=value.author,
-        date=timestamp(value.date),
-        summary=value.summary,
-        keywords=value.keywords,
-        subject=value.subject,
     )
 
 
@@ -271,20 +249,10 @@ def version_of_document(name: str) -> tuple[UUID, int]:
 
 
 def document_version(value: DocumentVersion) -> document_version_pb2.DocumentVersion:
-    return document_version_pb2.DocumentVersion(
+    return messages.message(
+        document_version_pb2.DocumentVersion,
+        value,
         name=names.document_version(value.document_id, value.version),
-        version=value.version,
-        title=value.title,
-        media_type=value.media_type,
-        size_bytes=value.size_bytes,
-        sha256=value.sha256,
-        parser=value.parser,
-        language=value.language,
-        passage_count=value.passage_count,
-        state=values.DOCUMENT_STATE.number(value.state),
-        searchable=value.searchable,
-        create_time=timestamp(value.create_time),
-        text_bytes=value.text_bytes,
     )
 
 

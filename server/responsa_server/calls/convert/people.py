@@ -18,7 +18,7 @@ from responsa.auth.v1 import (
     user_usage_pb2,
 )
 from responsa.knowledge.v1 import reader_pb2
-from responsa_server.calls.convert import values
+from responsa_server.calls.convert import messages, values
 from responsa_server.calls.convert.values import named_uuid, timestamp, to_datetime
 from responsa_server.domain import names
 from responsa_server.domain.accounts import LinkedIdentity, OpenInvitation, Session, SignInProvider
@@ -32,19 +32,12 @@ from responsa_server.identity.service import key_of_service, required_email
 
 
 def user(value: User) -> user_pb2.User:
-    return user_pb2.User(
+    return messages.message(
+        user_pb2.User,
+        value,
         name=names.user(value.id),
         tenant=names.tenant(value.tenant_id),
-        display_name=value.display_name,
-        email=value.email,
-        role=values.ROLE.number(value.role),
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        disable_time=timestamp(value.disable_time),
-        etag=value.etag,
         owns_installation=value.owner,
-        subject=value.subject,
-        last_sign_in_time=timestamp(value.last_sign_in_time),
     )
 
 
@@ -169,16 +162,10 @@ def deletion_receipt(value: Erasure) -> deletion_receipt_pb2.DeletionReceipt:
 
 
 def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
-    return audit_event_pb2.AuditEvent(
+    return messages.message(
+        audit_event_pb2.AuditEvent,
+        value,
         name=names.audit_event(value.id),
-        create_time=timestamp(value.create_time),
-        actor=value.actor,
-        action=value.action,
-        resource=value.resource,
-        outcome=value.outcome,
-        address=value.address,
-        call_id=value.call_id,
-        on_behalf_of=value.on_behalf_of,
         affected_user="" if value.affected_user is None else names.user(value.affected_user),
         added_readers=[_reader(added_reader) for added_reader in value.added_readers],
         removed_readers=[_reader(removed_reader) for removed_reader in value.removed_readers],
@@ -211,16 +198,12 @@ def no_key_role(given: api_key_pb2.ApiKey) -> None:
 
 
 def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
-    return api_key_pb2.ApiKey(
+    return messages.message(
+        api_key_pb2.ApiKey,
+        value,
         name=names.api_key(value.id),
-        display_name=value.display_name,
         owner=names.user(value.user_id),
-        prefix=value.prefix,
-        create_time=timestamp(value.create_time),
-        expire_time=timestamp(value.expire_time),
-        revoke_time=timestamp(value.revoke_time),
         parent_key="" if value.parent_id is None else names.api_key(value.parent_id),
-        role=values.ROLE.number(value.role),
     )
 
 
@@ -231,26 +214,21 @@ def key_expiry(given: api_key_pb2.ApiKey) -> datetime | None:
 
 def session(value: Session, current: UUID | None) -> session_pb2.Session:
     """Convert a session. current: the id of the session that makes the call, or None."""
-    return session_pb2.Session(
+    return messages.message(
+        session_pb2.Session,
+        value,
         name=names.session(value.id),
-        create_time=timestamp(value.create_time),
-        last_use_time=timestamp(value.last_use_time),
-        expire_time=timestamp(value.expire_time),
-        address=value.address,
-        user_agent=value.user_agent,
         current=value.id == current,
         user=names.user(value.user_id),
     )
 
 
 def invitation(value: OpenInvitation) -> invitation_pb2.Invitation:
-    return invitation_pb2.Invitation(
+    return messages.message(
+        invitation_pb2.Invitation,
+        value,
         name=names.invitation(value.id),
-        role=values.ROLE.number(value.role),
-        email=value.email,
         creator="" if value.maker_id is None else names.user(value.maker_id),
-        create_time=timestamp(value.create_time),
-        expire_time=timestamp(value.expire_time),
     )
 
 
@@ -261,22 +239,18 @@ def oidc_provider(value: SignInProvider) -> sign_in_pb2.OidcProvider:
 
 
 def identity(value: LinkedIdentity, provider: SignInProvider | None) -> sign_in_pb2.Identity:
-    return sign_in_pb2.Identity(
+    return messages.message(
+        sign_in_pb2.Identity,
+        value,
         name=names.external_identity(value.id),
         provider="" if provider is None else names.oidc_provider(provider.id),
-        issuer=value.issuer,
-        sub=value.sub,
-        create_time=timestamp(value.create_time),
-        sign_in_time=timestamp(value.sign_in_time),
     )
 
 
 def session_tokens(value: SignedIn) -> session_pb2.SessionTokens:
-    return session_pb2.SessionTokens(
-        access_token=value.access_token,
-        access_expire_time=timestamp(value.access_expire_time),
-        refresh_token=value.refresh_token,
-        refresh_expire_time=timestamp(value.refresh_expire_time),
+    return messages.message(
+        session_pb2.SessionTokens,
+        value,
     )
 
 

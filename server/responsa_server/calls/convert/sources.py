@@ -9,7 +9,7 @@ from typing import Final
 from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.admin.v1 import admin_service_pb2, delivery_pb2, source_pb2
-from responsa_server.calls.convert import structs, values
+from responsa_server.calls.convert import messages, structs
 from responsa_server.calls.convert.knowledge import operation
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
@@ -28,17 +28,12 @@ _STAGES: Final = {
 
 
 def source(value: Source) -> source_pb2.Source:
-    return source_pb2.Source(
+    return messages.message(
+        source_pb2.Source,
+        value,
         name=names.source(value.id),
-        display_name=value.display_name,
-        mapping=value.mapping,
-        connection=value.connection,
         collection=names.collection(value.collection),
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        etag=value.etag,
         newest_run="" if value.newest_run is None else names.operation(value.newest_run),
-        next_run_time=timestamp(value.next_run_time),
     )
 
 
@@ -77,19 +72,15 @@ def failed_row(value: FailedRow) -> source_pb2.FailedRow:
 
 
 def delivery(value: Delivery) -> delivery_pb2.Delivery:
-    return delivery_pb2.Delivery(
+    return messages.message(
+        delivery_pb2.Delivery,
+        value,
         name=names.delivery(value.id),
-        webhook=value.webhook,
         event=value.event.value,
         source=names.source(value.source_id) if value.source_id else "",
         operation=names.operation(value.operation_id),
-        state=values.DELIVERY_STATE.number(value.state),
-        attempts=value.attempts,
         response_status=value.attempt.status,
         problem=value.attempt.problem,
-        body=value.body,
-        create_time=timestamp(value.create_time),
-        attempt_time=timestamp(value.attempt_time),
     )
 
 

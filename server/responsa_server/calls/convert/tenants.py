@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from responsa.admin.v1 import admin_service_pb2, service_grant_pb2, tenant_pb2
-from responsa_server.calls.convert import people, values
+from responsa_server.calls.convert import messages, people, values
 from responsa_server.domain import names
 from responsa_server.domain.people import ServiceGrant
 from responsa_server.domain.tenants import Tenant
@@ -11,14 +11,10 @@ from responsa_server.identity.tenants import NewTenant
 
 
 def tenant(value: Tenant) -> tenant_pb2.Tenant:
-    return tenant_pb2.Tenant(
+    return messages.message(
+        tenant_pb2.Tenant,
+        value,
         name=names.tenant(value.id),
-        display_name=value.display_name,
-        create_time=values.timestamp(value.create_time),
-        state=values.TENANT_STATE.number(value.state),
-        home=value.home,
-        suspend_time=values.timestamp(value.suspend_time),
-        erase_time=values.timestamp(value.erase_time),
         erase_end_time=values.timestamp(value.end_time),
         erased_counts=value.erased,
     )

@@ -9,7 +9,15 @@ from dataclasses import replace
 from responsa_server.app.processes import Processes
 from responsa_server.app.settings import ServeRole, Settings, environment
 from responsa_server.domain.addresses import UnixAddress
-from responsa_server.embedded import Child, EmbeddedError, HostState, Layout, Part, ServerProcess, host_states
+from responsa_server.embedded import (
+    Child,
+    EmbeddedError,
+    HostState,
+    Layout,
+    ManagedProcess,
+    ServerProcess,
+    host_states,
+)
 from responsa_server.envoy.replicas import Replica, ReplicaError, Replicas, own_name
 
 
@@ -25,7 +33,7 @@ class Servers:
         self._settings = settings
         self._layout = layout
         self._plan = plan
-        self._addresses: dict[Part, Replica] = {}
+        self._addresses: dict[ManagedProcess, Replica] = {}
         pairs = [
             (self._server(number, twin=False), self._server(number, twin=True))
             for number in range(1, plan.servers + 1)
@@ -37,7 +45,7 @@ class Servers:
             children.append(child)
         self.children: Sequence[Child] = children
 
-    def send_to(self, parts: Sequence[Part]) -> None:
+    def send_to(self, parts: Sequence[ManagedProcess]) -> None:
         try:
             Replicas(self._layout.replicas).put_own(
                 [self._addresses[part] for part in parts if part in self._addresses]
@@ -45,7 +53,7 @@ class Servers:
         except ReplicaError as error:
             raise EmbeddedError(str(error), "see docs/operations.md, Several servers") from error
 
-    def reaches(self, part: Part) -> bool:
+    def reaches(self, part: ManagedProcess) -> bool:
         if (wanted := self._addresses.get(part)) is None:
             return True
         serving = {

@@ -99,7 +99,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(slots=True)
-class Part:
+class PageBlock:
     """A block of the document. level: as in `Block`. marker: of a list item, such as "- ". box: in points."""
 
     kind: BlockKind
@@ -157,7 +157,7 @@ class _Stack:
 _Row = list[_Stack]
 
 
-def arrange(pages: Sequence[Page]) -> list[Part]:
+def arrange(pages: Sequence[Page]) -> list[PageBlock]:
     """The blocks of the document in reading order."""
     body = _body_size(pages)
     running = _running(pages, body)
@@ -167,7 +167,7 @@ def arrange(pages: Sequence[Page]) -> list[Part]:
             page.lines = [line for line in page.lines if id(line) not in running]
     _leave_out_contents(pages)
     compounds = _Compounds(pages)
-    parts: list[Part] = []
+    parts: list[PageBlock] = []
     for page in pages:
         for part in _page_parts(page, body, compounds):
             if not _continued(parts, part, body, compounds):
@@ -286,7 +286,7 @@ def _body_size(pages: Sequence[Page]) -> float:
 # -- a page ------------------------------------------------------------------------------------------------------------
 
 
-def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[Part]:
+def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[PageBlock]:
     lines = _foot_last(_with_markers(page.lines))
     limit = _leading_limit(lines)
     stacks = _in_order(_stacks(lines, limit))
@@ -301,7 +301,7 @@ def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[Part
         else:
             yield from _table_rows(item, page, compounds)
     for line in page.turned:
-        yield Part(BlockKind.PARAGRAPH, line.text, page, (line.left, line.top, line.right, line.bottom))
+        yield PageBlock(BlockKind.PARAGRAPH, line.text, page, (line.left, line.top, line.right, line.bottom))
 
 
 def _foot_last(lines: list[Line]) -> list[Line]:
@@ -602,7 +602,7 @@ def _column(widest: _Row, cell: _Stack) -> int:
     )
 
 
-def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iterator[Part]:
+def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iterator[PageBlock]:
     long = any(
         len(cell.lines) > _MAX_CELL_LINES or sum(len(line.text) for line in cell.lines) > _MAX_CELL_CHARS
         for row in rows
@@ -614,7 +614,7 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
         cells = [_text_of(cell, compounds).replace("\n", " ") for cell in row]
         if long:
             for cell, text in zip(row, cells, strict=True):
-                yield Part(BlockKind.PARAGRAPH, text, page, cell.box)
+                yield PageBlock(BlockKind.PARAGRAPH, text, page, cell.box)
             continue
         places = [_column(widest, cell) for cell in row]
         if len(cells) > 1 and len(set(places)) == len(places) and places == sorted(places):
@@ -631,13 +631,13 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
         )
         ruler = f"\n{'|'.join(['---'] * len(cells))}" if names and number == above + names - 1 else ""
         if any(cell.strip("-:") for cell in cells):
-            yield Part(BlockKind.TABLE, line_of_cells(cells) + ruler, page, box)
+            yield PageBlock(BlockKind.TABLE, line_of_cells(cells) + ruler, page, box)
 
 
 # -- blocks ------------------------------------------------------------------------------------------------------------
 
 
-def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents: list[float]) -> Part:
+def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents: list[float]) -> PageBlock:
     text = _text_of(stack, compounds)
     size = stack.size
     if (
@@ -647,7 +647,7 @@ def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents
         and any(map(str.isalpha, text))
     ):
         indents.clear()
-        return Part(BlockKind.HEADING, text.replace("\n", " "), page, stack.box, size=size)
+        return PageBlock(BlockKind.HEADING, text.replace("\n", " "), page, stack.box, size=size)
     marker = _marker(text)
     if marker:
         found = _MARK.match(text)
@@ -657,9 +657,11 @@ def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents
             indents.pop()
         indents.append(start)
         words = text[found.end() :]
-        return Part(BlockKind.LIST_ITEM, words, page, stack.box, len(indents), marker, size, _full(stack))
+        return PageBlock(
+            BlockKind.LIST_ITEM, words, page, stack.box, len(indents), marker, size, _full(stack)
+        )
     indents.clear()
-    return Part(BlockKind.PARAGRAPH, text, page, stack.box, size=size, broken=_full(stack))
+    return PageBlock(BlockKind.PARAGRAPH, text, page, stack.box, size=size, broken=_full(stack))
 
 
 def _full(stack: _Stack) -> bool:
@@ -727,7 +729,7 @@ class _Compounds:
         return f"{head}-{tail.group()}".lower() in self._known
 
 
-def _continued(parts: Sequence[Part], part: Part, body: float, compounds: _Compounds) -> bool:
+def _continued(parts: Sequence[PageBlock], part: PageBlock, body: float, compounds: _Compounds) -> bool:
     """Join a part that continues a paragraph from the foot of the column or page before. Notes at the foot come after the paragraph."""
     if not parts or (part.page is parts[-1].page and part.box[1] > parts[-1].box[1]):
         return False
@@ -746,7 +748,7 @@ def _continued(parts: Sequence[Part], part: Part, body: float, compounds: _Compo
     return True
 
 
-def _goes_on(before: Part, after: Part) -> bool:
+def _goes_on(before: PageBlock, after: PageBlock) -> bool:
     return (
         before.broken
         and len(before.text) < _MAX_JOINED_CHARS
@@ -758,7 +760,7 @@ def _goes_on(before: Part, after: Part) -> bool:
     )
 
 
-def _set_levels(parts: Iterable[Part]) -> None:
+def _set_levels(parts: Iterable[PageBlock]) -> None:
     headings = [part for part in parts if part.kind is BlockKind.HEADING]
     sizes: list[float] = []
     for size in sorted({part.size for part in headings}, reverse=True):

@@ -19,7 +19,7 @@ from pypdfium2 import raw
 from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import BlockWriter
-from responsa_server.ingest.formats.page_layout import Line, Page, Part, arrange
+from responsa_server.ingest.formats.page_layout import Line, Page, PageBlock, arrange
 from responsa_server.ingest.formats.pdf_file import form_of, opened
 from responsa_server.ingest.formats.pdf_lines import View, clean, read_lines
 from responsa_server.ingest.formats.pdf_pages import drawn
@@ -88,7 +88,7 @@ def parse(original: Original) -> ParsedDocument:
     )
 
 
-def _place(part: Part) -> Place:
+def _place(part: PageBlock) -> Place:
     left, top, right, bottom = part.box
     width, height = part.page.width, part.page.height
     if width <= 0 or height <= 0:

@@ -36,13 +36,15 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    build,
-    one_row,
     shielded,
     uuid_array,
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
+from responsa_server.stores.postgres.rows import (
+    build,
+    one_row,
+)
 from responsa_server.stores.postgres.sessions import begin_session
 from responsa_server.stores.postgres.users import check_ownership, user_of
 

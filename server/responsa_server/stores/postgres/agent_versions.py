@@ -7,7 +7,15 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final, LiteralString
 
 from responsa_server.domain.agents import NewVersion, StoredVersion
-from responsa_server.stores.postgres.database import Database, Queries, all_rows, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Database,
+    Queries,
+    shielded,
+)
+from responsa_server.stores.postgres.rows import (
+    all_rows,
+    one_row,
+)
 
 _QUERIES: Final = Queries("agent_versions.sql")
 _NAME: Final = re.compile(r"agents/([^/]+)/versions/([0-9]{1,9})")

@@ -20,9 +20,13 @@ from responsa_server.domain.people import (
     Principal,
     Server,
 )
-from responsa_server.stores.postgres.database import Connection, Database, Queries, build, one_row, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.readers import act_as
+from responsa_server.stores.postgres.rows import (
+    build,
+    one_row,
+)
 
 _MOST_PRUNED: Final = 10_000
 _OWNED: Final = frozenset(

@@ -27,7 +27,12 @@ from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
 from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, build, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    shielded,
+)
 from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
@@ -39,6 +44,10 @@ from responsa_server.stores.postgres.readers import (
     visible_collection,
 )
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
+from responsa_server.stores.postgres.rows import (
+    build,
+    one_row,
+)
 
 _LIST: Final[SqlList[Collection]] = SqlList(
     COLLECTIONS,

@@ -40,14 +40,16 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    all_rows,
-    build,
     changed_meanwhile,
-    one_row,
     shielded,
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import check_etag, request_id_reused
+from responsa_server.stores.postgres.rows import (
+    all_rows,
+    build,
+    one_row,
+)
 from responsa_server.stores.postgres.turn_log import NamedQueries, sources_of, withheld_turns
 
 _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(CONVERSATIONS, table="c.")

@@ -15,8 +15,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import fields
-from enum import Enum
 from importlib.resources import files
 from types import CoroutineType
 from typing import (
@@ -29,8 +27,6 @@ from typing import (
     Protocol,
     TypeVar,
     cast,
-    get_args,
-    get_type_hints,
 )
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -254,59 +250,6 @@ def shielded(
 def _lacks_its_user(error: errors.ForeignKeyViolation) -> bool:
     """Whether a row was not written because its user does not exist. If a user is not deleted because of a row, the detail names the table of the row instead."""
     return "app_user" in (error.diag.message_detail or "")
-
-
-async def one_row(
-    connection: Connection, query: LiteralString, parameters: Mapping[str, object]
-) -> dict[str, Any] | None:
-    """The first row of a query, by column; None if there are no rows."""
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(query, parameters)
-    return await cursor.fetchone()
-
-
-async def all_rows(
-    connection: Connection, query: LiteralString, parameters: Mapping[str, object]
-) -> list[dict[str, Any]]:
-    """The rows of a query, each by column."""
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(query, parameters)
-    return await cursor.fetchall()
-
-
-def build(kind: type[Item], row: Mapping[str, Any], **others: object) -> Item:
-    """Build a dataclass from the columns with the names of its fields; the value of a field whose type is an enum becomes its member. others: fields that do not come from such a
-    column. A field with a default needs no column.
-    """
-    values = {
-        name: row[name] if member is None or row[name] is None else member(row[name])
-        for name, member in _fields(kind)
-        if name in row and name not in others
-    }
-    return kind(**values, **others)
-
-
-@functools.cache
-def _fields(kind: type[Any]) -> Sequence[tuple[str, type[Enum] | None]]:
-    """The fields of a dataclass, with the enum in each one's type."""
-    types = get_type_hints(kind)
-    parts = {field.name: (types[field.name], *get_args(types[field.name])) for field in fields(kind)}
-    return [
-        (name, next((part for part in of if isinstance(part, type) and issubclass(part, Enum)), None))
-        for name, of in parts.items()
-    ]
-
-
-async def execute_each(
-    cursor: psycopg.AsyncCursor[Any], query: LiteralString, rows: Sequence[Mapping[str, object]]
-) -> None:
-    """Execute a statement without results for each of these rows."""
-    if cursor.connection.info.pipeline_status is psycopg.pq.PipelineStatus.OFF:
-        if rows:
-            await cursor.executemany(query, rows)
-        return
-    for row in rows:  # executemany would wait for the results
-        await cursor.execute(query, row)
 
 
 def acting(reader: Reader) -> dict[str, str]:
@@ -843,7 +786,7 @@ def _not_the_index(error: psycopg.Error) -> bool:
 
 
 class PostgresPart:
-    """Implements `domain.parts.Part`."""
+    """Implements `domain.parts.ReportedPart`."""
 
     name = "postgresql"
 

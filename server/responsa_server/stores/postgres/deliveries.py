@@ -26,10 +26,19 @@ from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, build, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    shielded,
+)
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
+from responsa_server.stores.postgres.rows import (
+    build,
+    one_row,
+)
 
 _LIST: Final[SqlList[Delivery]] = SqlList(DELIVERIES)
 # The place of a webhook's name in the row of an event that a notice reports.

@@ -42,9 +42,6 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    all_rows,
-    build,
-    one_row,
     shielded,
 )
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS
@@ -54,6 +51,11 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.readers import act_as, readable_collection, shown_collection
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
+from responsa_server.stores.postgres.rows import (
+    all_rows,
+    build,
+    one_row,
+)
 from responsa_server.stores.postgres.staging import staged
 
 _LIST: Final[SqlList[Document]] = SqlList(

@@ -28,10 +28,18 @@ from responsa_server.domain.turns import FrameCodec, TurnState
 from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.collections import CollectionStore
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    shielded,
+)
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox
+from responsa_server.stores.postgres.rows import (
+    one_row,
+)
 from responsa_server.stores.postgres.users import check_owner, lock_user
 
 NOTICE: Final = "This answer was withdrawn, because a document that it used was erased."

@@ -32,9 +32,6 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    all_rows,
-    build,
-    one_row,
     shielded,
     uuid_array,
 )
@@ -48,6 +45,11 @@ from responsa_server.stores.postgres.readers import (
     visible_collection,
 )
 from responsa_server.stores.postgres.requests import CreationRequests
+from responsa_server.stores.postgres.rows import (
+    all_rows,
+    build,
+    one_row,
+)
 
 _MOST_DISCARDED: Final = 10_000
 

@@ -35,14 +35,16 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    build,
-    one_row,
     shielded,
     uuid_array,
 )
 from responsa_server.stores.postgres.key_families import revoke_children
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, Maker
+from responsa_server.stores.postgres.rows import (
+    build,
+    one_row,
+)
 from responsa_server.stores.postgres.sessions import begin_session
 from responsa_server.stores.postgres.users import check_ownership, lock_changeable, user_of
 

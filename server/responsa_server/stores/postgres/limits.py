@@ -13,9 +13,11 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
+    shielded,
+)
+from responsa_server.stores.postgres.rows import (
     all_rows,
     one_row,
-    shielded,
 )
 from responsa_server.stores.postgres.users import lock_changeable
 

@@ -8,8 +8,11 @@ from uuid import UUID
 
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.notifications import Mail, MailKind
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.rows import (
+    one_row,
+)
 
 # A notice is of use for a while after the act.
 NOTICE_SECONDS: Final = 172_800.0

@@ -11,7 +11,15 @@ from responsa_server.domain.accounts import ExternalIdentity, LinkedIdentity
 from responsa_server.domain.errors import AlreadyExists, Precondition, Reason, Unauthenticated
 from responsa_server.domain.people import AuditEvent, Principal, User
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    shielded,
+)
+from responsa_server.stores.postgres.rows import (
+    one_row,
+)
 from responsa_server.stores.postgres.users import user_of
 
 

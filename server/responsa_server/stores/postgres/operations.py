@@ -40,11 +40,20 @@ from responsa_server.domain.lists import OPERATIONS
 from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.people import AuditEvent, Reader
 from responsa_server.stores.postgres.audit import AuditLog
-from responsa_server.stores.postgres.database import Connection, Database, Queries, build, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    shielded,
+)
 from responsa_server.stores.postgres.generation_table import GenerationTable
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
+from responsa_server.stores.postgres.rows import (
+    build,
+    one_row,
+)
 from responsa_server.stores.postgres.staging import PIECE_BYTES, staged
 
 _LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS)

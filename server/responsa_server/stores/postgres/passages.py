@@ -42,11 +42,13 @@ from responsa_server.stores.postgres.database import (
     Database,
     Queries,
     Statement,
-    execute_each,
     shielded,
     uuid_array,
 )
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS, compile_filter
+from responsa_server.stores.postgres.rows import (
+    execute_each,
+)
 from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000

@@ -17,8 +17,15 @@ from responsa_server.domain.sources import (
     ProfileDocument,
     ProfilePart,
 )
-from responsa_server.stores.postgres.database import Database, Queries, all_rows, shielded
+from responsa_server.stores.postgres.database import (
+    Database,
+    Queries,
+    shielded,
+)
 from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.rows import (
+    all_rows,
+)
 
 _USERS: Final = "users/"
 

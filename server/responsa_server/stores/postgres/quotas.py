@@ -15,8 +15,10 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    one_row,
     shielded,
+)
+from responsa_server.stores.postgres.rows import (
+    one_row,
 )
 from responsa_server.stores.postgres.users import lock_changeable
 

@@ -17,12 +17,14 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    build,
     changed_meanwhile,
-    one_row,
     shielded,
 )
 from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.rows import (
+    build,
+    one_row,
+)
 
 _LIST: Final[SqlList[ServiceGrant]] = SqlList(SERVICE_GRANTS, {"service": "service_id", "user": "user_id"})
 

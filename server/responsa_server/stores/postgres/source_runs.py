@@ -45,15 +45,17 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    all_rows,
-    one_row,
     shielded,
 )
 from responsa_server.stores.postgres.documents import DocumentStore, run_values
 from responsa_server.stores.postgres.jobs import JobQueue, JobRank
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
-from responsa_server.stores.postgres.sources import source_of
+from responsa_server.stores.postgres.rows import (
+    all_rows,
+    build,
+    one_row,
+)
 
 _LIST: Final[SqlList[FailedRow]] = SqlList(FAILED_ROWS)
 _MOST_PROBLEM_CHARACTERS: Final = 1000
@@ -151,7 +153,7 @@ class PostgresSourceRuns:
         values = {"tenant": tenant_id, "schedule": schedule_id}
         async with self._database.tenant(tenant_id) as database:
             row = await one_row(database, self._queries["scheduled"], values)
-        return None if row is None else source_of(row)
+        return None if row is None else build(Source, row)
 
     @shielded
     async def start_scheduled(
@@ -253,7 +255,7 @@ class PostgresSourceRuns:
                 await self._take_over(database, claim, every=True)
         return RunTask(
             claim,
-            source_of(source),
+            build(Source, source),
             None if maker is None else maker["id"],
             row["subject"],
             row["confirmed"],

@@ -7,20 +7,24 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import NotFound
 from responsa_server.domain.knowledge import JobKind
-from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import SOURCES
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sources import NewSource, Source, SourceChange
 from responsa_server.domain.turns import NewId
-from responsa_server.stores.postgres.database import Connection, Database, build, one_row, shielded
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    shielded,
+)
 from responsa_server.stores.postgres.jobs import JobQueue
-from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import already_exists
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
+from responsa_server.stores.postgres.rows import (
+    one_row,
+)
 
-_LIST: Final[SqlList[Source]] = SqlList(SOURCES)
+_KIND: Final[ResourceKind[Source, str]] = ResourceKind("sources.sql", Source, "source", names.source, SOURCES)
 
 
 class PostgresSources(ResourceStore[Source, str]):
@@ -28,8 +32,7 @@ class PostgresSources(ResourceStore[Source, str]):
 
     def __init__(self, database: Database, queue: JobQueue, new_id: NewId) -> None:
         """queue, new_id: for the jobs that wait for schedules."""
-        super().__init__(ResourceKind("sources.sql", names.source, source_of, _missing))
-        self._database = database
+        super().__init__(database, _KIND)
         self._queue = queue
         self._new_id = new_id
 
@@ -59,14 +62,8 @@ class PostgresSources(ResourceStore[Source, str]):
             if row is None:
                 raise already_exists("source", names.source(source.id))
             await self._defer(database, who, row)
-            await self._write(database, who, "source.create", source.id)
-            return source_of(row)
-
-    @shielded
-    async def get(self, who: Principal, source_id: str) -> Source:
-        """Return one source. Raises NotFound."""
-        async with self._database.tenant(who.tenant_id) as database:
-            return await self._row(database, "get", who, source_id)
+            await self._write(database, who, "create", source.id)
+            return self._built(row)
 
     @shielded
     async def mappings(self, who: Principal) -> Mapping[str, str]:
@@ -74,12 +71,6 @@ class PostgresSources(ResourceStore[Source, str]):
         async with self._database.tenant(who.tenant_id) as database:
             cursor = await database.execute(self._queries["mappings"], {"tenant": who.tenant_id})
             return dict(await cursor.fetchall())
-
-    @shielded
-    async def list(self, who: Principal, query: ListQuery) -> Page[Source]:
-        async with self._database.tenant(who.tenant_id) as database:
-            values = {"tenant": who.tenant_id}
-            return await _LIST.read(database, self._queries["list"], query, values, source_of)
 
     @shielded
     async def update(
@@ -115,16 +106,8 @@ class PostgresSources(ResourceStore[Source, str]):
             assert row is not None, "the row is locked, so it cannot be deleted"
             if change.mapping is not None:
                 await self._defer(database, who, row)
-            await self._write(database, who, "source.update", source_id)
-            return source_of(row)
-
-    @shielded
-    async def delete(self, who: Principal, source_id: str, etag: str) -> None:
-        """Delete a source. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
-        async with self._database.locking(who.tenant_id) as database:
-            await self._locked(database, who, source_id, etag)
-            await database.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": source_id})
-            await self._write(database, who, "source.delete", source_id)
+            await self._write(database, who, "update", source_id)
+            return self._built(row)
 
     async def _defer(self, database: Connection, who: Principal, row: Mapping[str, Any]) -> None:
         """Make the job that waits for the next run of a schedule."""
@@ -133,12 +116,3 @@ class PostgresSources(ResourceStore[Source, str]):
             await self._queue.defer(
                 database, JobKind.SCHEDULE, who.tenant_id, row["schedule_id"], after=max(0.0, seconds)
             )
-
-
-def _missing(name: str) -> NotFound:
-    return NotFound.of("source", name)
-
-
-def source_of(row: Mapping[str, Any]) -> Source:
-    """A source from the columns of its row."""
-    return build(Source, row)

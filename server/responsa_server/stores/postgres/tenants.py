@@ -27,14 +27,16 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    all_rows,
-    build,
-    one_row,
     shielded,
     uuid_array,
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import already_exists
+from responsa_server.stores.postgres.rows import (
+    all_rows,
+    build,
+    one_row,
+)
 from responsa_server.stores.postgres.users import user_of
 
 _LIST: Final[SqlList[Tenant]] = SqlList(

@@ -59,9 +59,11 @@ from responsa_server.stores.postgres.database import (
     Database,
     Gathered,
     changed_meanwhile,
-    one_row,
     shielded,
     uuid_array,
+)
+from responsa_server.stores.postgres.rows import (
+    one_row,
 )
 from responsa_server.stores.postgres.wire import Bound, prepared, send
 

@@ -34,13 +34,15 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    build,
-    one_row,
     shielded,
 )
 from responsa_server.stores.postgres.key_families import revoke_keys_of
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
+from responsa_server.stores.postgres.rows import (
+    build,
+    one_row,
+)
 
 _QUERIES: Final = Queries("users.sql")
 _LIST: Final[SqlList[User]] = SqlList(

@@ -18,12 +18,15 @@ from responsa_server.agents.engine.prompts import (
     neutral,
     nonce,
 )
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.models import Provenance, Role
 
 MARK = "0123456789ab"
-HISTORY = (Said(speaker=Speaker.USER, text="Hi"), Said(speaker=Speaker.ASSISTANT, text="Hello"))
+HISTORY = (
+    StateMessage(speaker=Speaker.USER, text="Hi"),
+    StateMessage(speaker=Speaker.ASSISTANT, text="Hello"),
+)
 
 
 def prompts(body: str, partial: str = "Be kind.") -> PromptSet:

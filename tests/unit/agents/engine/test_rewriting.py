@@ -3,18 +3,18 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.agents.engine.rewriting import points_back, standalone
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.conversations import Speaker
 
 
-def asked(*questions: str, refused: bool = False) -> list[Said]:
+def asked(*questions: str, refused: bool = False) -> list[StateMessage]:
     """Questions that were answered, or refused."""
     return [
         one
         for question in questions
         for one in (
-            Said(speaker=Speaker.USER, text=question),
-            Said(speaker=Speaker.ASSISTANT, text="Here is what was found.", refused=refused),
+            StateMessage(speaker=Speaker.USER, text=question),
+            StateMessage(speaker=Speaker.ASSISTANT, text="Here is what was found.", refused=refused),
         )
     ]
 
@@ -66,7 +66,7 @@ def test_only_answered_questions_are_carried() -> None:
     assert standalone("Where is it?", []) is None
     refused = asked("Who?", refused=True)
     assert standalone("Where is it?", refused) is None
-    waiting = [Said(speaker=Speaker.USER, text="And the Congo?")]
+    waiting = [StateMessage(speaker=Speaker.USER, text="And the Congo?")]
     assert standalone("Where is it?", [*asked(NILE), *refused, *waiting]) == f"Where is it? ({NILE})"
 
 

@@ -16,7 +16,7 @@ from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.failed_tools import MOST_REPORTED
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Run
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.choosing import SELECTION, ChooserInput, ChooserOptions, ToolChooser
 from responsa_server.app.tools import checked_tools
 from responsa_server.domain.events import Fallback, FallbackKind
@@ -59,7 +59,7 @@ async def chosen(
     node: ToolChooser, text: str, run: Run | None = None, *history: str
 ) -> list[tuple[str, object]]:
     said = [
-        Said.model_validate({"speaker": ("user", "assistant")[place % 2], "text": one})
+        StateMessage.model_validate({"speaker": ("user", "assistant")[place % 2], "text": one})
         for place, one in enumerate(history)
     ]
     found = await node.process(ChooserInput(question=text, history=tuple(said)), run or Turn().run)

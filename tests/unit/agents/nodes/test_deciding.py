@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.deciding import (
     CategoryInput,
     CategoryOptions,
@@ -29,7 +29,7 @@ from tests.unit.agents.speaking import Says, Turn, says
 OPTIONS = IntentOptions(examples="e", prompt="intent_classification")
 KNOWS = Knows({"Hello": "chitchat", "Why": "qa"})
 TALK = tuple(
-    Said.model_validate({"speaker": who, "text": text})
+    StateMessage.model_validate({"speaker": who, "text": text})
     for who, text in (("user", "How long is the river Nile?"), ("assistant", "The Nile is long."))
 )
 EXAMPLES = [

@@ -12,7 +12,7 @@ import pytest
 
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.refuse import Refuse, RefuseInput, RefuseOptions
 from responsa_server.agents.nodes.searching import (
     MAX_QUERY_BYTES,
@@ -38,8 +38,8 @@ from tests.unit.agents.evidence import Shelf, evidence, excerpt, retrieval
 from tests.unit.agents.speaking import Says, Turn
 
 HISTORY = (
-    Said(speaker=Speaker.USER, text="How long is the Nile?"),
-    Said(speaker=Speaker.ASSISTANT, text="The Nile is 6,650 km long.", titles=("Rivers",)),
+    StateMessage(speaker=Speaker.USER, text="How long is the Nile?"),
+    StateMessage(speaker=Speaker.ASSISTANT, text="The Nile is 6,650 km long.", titles=("Rivers",)),
 )
 FOLLOW_UP = RewriteInput(question="Where is it?", history=HISTORY, summary="They spoke of Africa.")
 BY_RULE = "Where is it? (How long is the Nile?)"

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from responsa_server.agents.engine.node import Limits, Run
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.summariser import (
     MOST_READ_BYTES,
     Summarise,
@@ -29,9 +29,9 @@ TALK = UUID(int=5)
 OPTIONS = SummaryOptions(prompt="conversation_summary")
 
 
-def older(count: int) -> tuple[Said, ...]:
+def older(count: int) -> tuple[StateMessage, ...]:
     return tuple(
-        Said.model_validate(
+        StateMessage.model_validate(
             {
                 "speaker": "assistant" if number % 2 else "user",
                 "text": f"Message {number} says this. And more.",
@@ -50,7 +50,7 @@ def run(talk: UUID | None = TALK) -> Run:
     return replace(Turn().run, conversation_id=talk)
 
 
-async def summed(node: Summarise, messages: tuple[Said, ...], with_run: Run | None = None) -> str:
+async def summed(node: Summarise, messages: tuple[StateMessage, ...], with_run: Run | None = None) -> str:
     return (await node.process(SummaryInput(older=messages), with_run or run())).summary
 
 

@@ -18,7 +18,7 @@ from responsa_server.agents.engine.config import BEGIN, AgentConfig, EdgeTable, 
 from responsa_server.agents.engine.edges import REFERS_BACK, demanded, leaves
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import BY, DEFAULT, Names, NodeOptions
-from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS, Said
+from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS, StateMessage
 
 CHOICE: Final = "choice"
 """The input of a node that chooses among its prompts."""
@@ -26,8 +26,8 @@ _GIVEN: Final[Mapping[str, Any]] = {
     "question": str,
     "collections": tuple[str, ...],
     "document_filter": str,
-    "history": tuple[Said, ...],
-    "older": tuple[Said, ...],
+    "history": tuple[StateMessage, ...],
+    "older": tuple[StateMessage, ...],
     "parameters": dict[str, JsonValue],
 }
 """The types of the fields with which every turn begins."""

@@ -8,7 +8,7 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.convert import people
 from responsa_server.calls.convert.values import named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
-from responsa_server.calls.services.administration.texts import check_texts
+from responsa_server.calls.violations import check_texts
 from responsa_server.domain import lists
 from responsa_server.domain.background import Background
 from responsa_server.domain.people import Role

@@ -1,0 +1,89 @@
+"""The calls of a resource that administrators keep: its values are the fields of its message, and `stores/postgres/resources.py` stores them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from google.api import field_behavior_pb2, resource_pb2
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert.messages import columns, message
+from responsa_server.calls.convert.values import named_uuid, request_id, updated
+from responsa_server.calls.listing import Listing, ListRequest
+from responsa_server.calls.violations import check_texts
+from responsa_server.domain.resources import Resource
+from responsa_server.stores.postgres.resources import ResourceTable
+
+ResourceMessage = TypeVar("ResourceMessage", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+# The stubs of these extensions are untyped.
+_RESOURCE: Any = resource_pb2.resource
+_BEHAVIOR: Any = field_behavior_pb2.field_behavior
+_KEPT_BY_SERVER = {field_behavior_pb2.IDENTIFIER, field_behavior_pb2.OUTPUT_ONLY}
+
+
+class ResourceCalls(Generic[ResourceMessage]):
+    """The calls of one type of resource. The annotations of its message say what it is called, and which fields a caller gives; the requests have the fields that AIP-131 to AIP-135 name."""
+
+    def __init__(self, kind: type[ResourceMessage], table: ResourceTable[Any]) -> None:
+        self._kind = kind
+        self._table = table
+        annotation = kind.DESCRIPTOR.GetOptions().Extensions[_RESOURCE]
+        self._field = re.sub(r"(?=[A-Z])", "_", annotation.singular).lower()
+        self._plural: str = annotation.plural
+        behaviors = {
+            field.name: set(field.GetOptions().Extensions[_BEHAVIOR]) for field in kind.DESCRIPTOR.fields
+        }
+        self._given = [
+            name for name, found in behaviors.items() if name != "etag" and not found & _KEPT_BY_SERVER
+        ]
+        self._required = [name for name in self._given if field_behavior_pb2.REQUIRED in behaviors[name]]
+
+    async def create(self, request: Any) -> ResourceMessage:
+        """Create the resource in the request. The server chooses the id if the request has none."""
+        values = columns(self._field, getattr(request, self._field), self._given)
+        chosen = getattr(request, f"{self._field}_id", "")
+        made = await self._table.create(
+            caller(), values, UUID(chosen) if chosen else None, request_id(request.request_id)
+        )
+        return self._message(made)
+
+    async def get(self, request: Any) -> ResourceMessage:
+        return self._message(await self._table.get(caller(), self._id("name", request.name)))
+
+    async def list(self, request: ListRequest, response: type[Response]) -> Response:
+        """The page of a list call, as a `response` whose field with the items is called after the resource."""
+        asked = Listing(self._table.kind.rules, caller(), request)
+        page = await self._table.list(caller(), asked.query)
+        items = {self._table.kind.rules.name: [self._message(item) for item in page.items]}
+        return response(**items, next_page_token=asked.token(page))
+
+    async def update(self, request: Any) -> ResourceMessage:
+        """Change the fields that the mask names. A required text cannot be emptied."""
+        given = getattr(request, self._field)
+        changes = columns(self._field, given, sorted(updated(request.update_mask, self._given)))
+        check_texts(
+            self._field,
+            **{
+                name: value
+                for name, value in changes.items()
+                if name in self._required and isinstance(value, str)
+            },
+        )
+        identity = self._id(f"{self._field}.name", given.name)
+        return self._message(await self._table.update(caller(), identity, changes, given.etag))
+
+    async def delete(self, request: Any) -> Empty:
+        await self._table.delete(caller(), self._id("name", request.name), request.etag)
+        return Empty()
+
+    def _id(self, field: str, name: str) -> UUID:
+        return named_uuid(field, self._plural, name)
+
+    def _message(self, value: Resource) -> ResourceMessage:
+        return message(self._kind, value, name=self._table.kind.name(value.id))
