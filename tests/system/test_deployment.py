@@ -135,10 +135,14 @@ class Site:
         offered = [Subprotocol("responsa.v1")]
         if key:
             offered.append(Subprotocol(f"bearer.{self.instance.key}"))
+        # The client reads in a second thread. With TLS 1.3, it may be reading the tickets that follow the handshake while the request is sent, and Python 3.11 then sometimes
+        # loses the request.
+        tls = self.tls
+        tls.maximum_version = ssl.TLSVersion.TLSv1_2
         return connect(
             f"wss://{HOST}/ws/chat{query}",
             sock=self.connection(number),
-            ssl=self.tls,
+            ssl=tls,
             subprotocols=offered,
             additional_headers={"x-forwarded-for": FORGED},
             open_timeout=PATIENCE,
