@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.passages import LexicalQuery, TermStatistics
 from responsa_server.domain.people import Server
 from responsa_server.search.scoring import K1, B, Weights, gate, weigh
+from responsa_server.stores.postgres import passages
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import build_postings
 from tests.conftest import DatabaseUrls
@@ -84,7 +85,9 @@ class Corpus:
 
 
 @pytest.fixture
-def corpus(database_urls: DatabaseUrls) -> Corpus:
+def corpus(database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch) -> Corpus:
+    # The passages of these few words would not be searched by their strength.
+    monkeypatch.setattr(passages, "_FEW_MATCHES", 0)
     return Corpus(database_urls)
 
 
