@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -56,9 +56,12 @@ def pair() -> Iterator[Instance]:
 
 def servers(instance: Instance) -> dict[str, psutil.Process]:
     """The processes that `up` runs for this instance, by the names of the sockets for HTTP."""
-    found = instance.processes()["supervisor"].children()
-    lines = {process: process.cmdline() for process in found}
-    return {Path(line[-1]).stem: process for process, line in lines.items() if "serve" in line}
+    found = dict[str, psutil.Process]()
+    for process in instance.processes()["supervisor"].children():
+        with suppress(psutil.NoSuchProcess):  # it ended, and is perhaps not yet reaped
+            if "serve" in (line := process.cmdline()):
+                found[Path(line[-1]).stem] = process
+    return found
 
 
 def listed(instance: Instance) -> list[str]:
