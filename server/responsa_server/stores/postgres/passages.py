@@ -46,13 +46,12 @@ from responsa_server.stores.postgres.database import (
     uuid_array,
 )
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS, compile_filter
-from responsa_server.stores.postgres.rows import (
-    execute_each,
-)
-from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
+from responsa_server.stores.postgres.vectors import RealArray, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
 _DISCARDED_AT_ONCE: Final = 500
+# So a statement of the longest vectors has a few megabytes.
+_VECTORS_A_STATEMENT: Final = 256
 # A call that adds n vectors to the cache removes n unused vectors and this number more. So the cache shrinks to the
 # vectors in use, and no call takes long.
 _REMOVED_AT_ONCE: Final = 256
@@ -91,31 +90,33 @@ class PassageTable:
 
         generation: where their vectors belong; None for the first table. Raises psycopg.errors.UniqueViolation if the version already has a passage with the same ordinal.
         """
+        if not passages:
+            return
         rows = [
             {
-                "id": new.passage.id,
-                "tenant": tenant_id,
+                "id": new.passage.id.hex,
                 "collection": new.passage.collection_id,
-                "document": new.passage.document_id,
+                "document": new.passage.document_id.hex,
                 "version": new.passage.version,
                 "ordinal": new.ordinal,
                 "byte_start": new.passage.source.start,
                 "byte_end": new.passage.source.end,
                 "title": new.passage.title,
                 "uri": new.passage.uri,
-                "headings": list(new.passage.headings),
+                "headings": new.passage.headings,
                 "text": new.passage.text,
                 "language": new.language,
                 "tokens": new.tokens,
                 "length": new.length,
                 "terms": new.terms,
-                "places": Json(new.passage.places) if new.passage.places else None,
-                "words": new.words or None,
+                "places": new.passage.places or None,
+                "words": f"\\x{new.words.hex()}" if new.words else None,
             }
             for new in passages
         ]
-        await execute_each(connection.cursor(), self._queries["insert_passage"], rows)
-        if self._vectors and passages:
+        values = {"tenant": tenant_id, "rows": Json(rows)}
+        await connection.execute(self._queries["insert_passages"], values)
+        if self._vectors:
             collection = passages[0].passage.collection_id
             vectors = [PassageVectors(new.passage.id, new.vectors) for new in passages]
             await self.write_vectors(connection, tenant_id, collection, vectors, generation)
@@ -129,23 +130,34 @@ class PassageTable:
         generation: UUID | None,
     ) -> None:
         """Store vectors of passages of one collection. generation: as in `write`. Raises psycopg.errors.UniqueViolation if a passage has vectors in this generation."""
-        rows = [
-            {
-                "passage": passage.passage_id,
-                "generation": generation,
-                "ordinal": ordinal,
-                "tenant": tenant_id,
-                "collection": collection_id,
-                "kind": vector.kind.value,
-                "byte_start": vector.source.start,
-                "byte_end": vector.source.end,
-                "embedding": HalfVector(vector.vector),
-            }
+        found = [
+            (passage.passage_id.hex, ordinal, vector)
             for passage in passages
             for ordinal, vector in enumerate(passage.vectors)
         ]
-        query = self._queries["insert_vector" if generation is None else "insert_generation_vector"]
-        await execute_each(vector_cursor(connection), query, rows)
+        query = self._queries["insert_vectors" if generation is None else "insert_generation_vectors"]
+        for start in range(0, len(found), _VECTORS_A_STATEMENT):
+            some = found[start : start + _VECTORS_A_STATEMENT]
+            rows = [
+                {
+                    "passage": passage,
+                    "ordinal": ordinal,
+                    "kind": vector.kind.value,
+                    "byte_start": vector.source.start,
+                    "byte_end": vector.source.end,
+                    "first": place,
+                }
+                for place, (passage, ordinal, vector) in enumerate(some)
+            ]
+            values = {
+                "tenant": tenant_id,
+                "collection": collection_id,
+                "generation": generation,
+                "rows": Json(rows),
+                "values": RealArray(b"".join(vector.vector for *_, vector in some)),
+                "dimensions": len(some[0][2].vector) // 4,
+            }
+            await vector_cursor(connection).execute(query, values)
 
     async def discard(self, connection: Connection, tenant_id: str, document_id: UUID, version: int) -> None:
         """Remove the rows that an attempt has written for a version that is not live."""

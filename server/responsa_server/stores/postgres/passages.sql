@@ -1,13 +1,15 @@
 -- Passages and term statistics of one tenant (role responsa_app, tenant set).
 
--- name: insert_passage
+-- name: insert_passages
+-- Set-wise, because to begin a statement and to look up what its policies allow takes longer than to store a row.
 INSERT INTO responsa.passage (
     id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, headings, text, language, tokens, length, terms,
     places, words, subject)
-VALUES (
-    %(id)s, %(tenant)s, %(collection)s, %(document)s, %(version)s, %(ordinal)s, %(byte_start)s, %(byte_end)s, %(title)s, %(uri)s, %(headings)s,
-    %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector, %(places)s, %(words)s,
-    coalesce((SELECT subject FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(document)s), ''));
+SELECT n.id, %(tenant)s, n.collection, n.document, n.version, n.ordinal, n.byte_start, n.byte_end, n.title, n.uri, n.headings, n.text, n.language, n.tokens, n.length, n.terms,
+    n.places, n.words, coalesce((SELECT d.subject FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.id = n.document), '')
+FROM json_to_recordset(%(rows)s::json) AS n (
+    id uuid, collection text, document uuid, version int, ordinal int, byte_start int, byte_end int, title text, uri text, headings text[], text text, language text,
+    tokens int, length int, terms tsvector, places json, words bytea);
 
 -- name: discard_version
 -- Deletes the rows that an unfinished attempt left for a version that is not live.

@@ -8,7 +8,6 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any, LiteralString, TypeVar, get_args, get_type_hints
 
-import psycopg
 from psycopg.rows import dict_row
 
 from responsa_server.stores.postgres.database import Connection
@@ -55,15 +54,3 @@ def _fields(kind: type[Any]) -> Sequence[tuple[str, type[Enum] | None]]:
         (name, next((part for part in of if isinstance(part, type) and issubclass(part, Enum)), None))
         for name, of in parts.items()
     ]
-
-
-async def execute_each(
-    cursor: psycopg.AsyncCursor[Any], query: LiteralString, rows: Sequence[Mapping[str, object]]
-) -> None:
-    """Execute a statement without results for each of these rows."""
-    if cursor.connection.info.pipeline_status is psycopg.pq.PipelineStatus.OFF:
-        if rows:
-            await cursor.executemany(query, rows)
-        return
-    for row in rows:  # executemany would wait for the results
-        await cursor.execute(query, row)

@@ -43,6 +43,7 @@ from responsa_server.stores.postgres.database import (
 
 EXACT_PASSAGES: Final = 2_000
 """If the documents of a filter have at most this number of passages, a search compares all vectors of these passages."""
+_REAL_OID: Final = 700
 _UUID_OID: Final = 2950
 # A piece in `pieces` of vectors.sql, and the kinds of pieces by their first letters.
 _PIECE: Final = struct.Struct(">ciid")
@@ -72,6 +73,24 @@ class _HalfVectorDumper(Dumper):
         return np.array([len(values), 0], ">i2").tobytes() + values.astype(">f2").tobytes()
 
 
+class RealArray(bytes):
+    """32-bit floats, little-endian, that are sent as `real[]`."""
+
+
+class _RealArrayDumper(Dumper):
+    """Encodes the binary form of `real[]`."""
+
+    format = Format.BINARY
+    oid = 1021
+
+    def dump(self, obj: bytes) -> Buffer:
+        values = np.frombuffer(obj, "<f4")
+        rows = np.empty(len(values), [("size", ">i4"), ("value", ">f4")])
+        rows["size"] = 4
+        rows["value"] = values
+        return struct.pack(">iiIii", 1, 0, _REAL_OID, len(values), 1) + rows.tobytes()
+
+
 class _DocumentSetDumper(Dumper):
     """Encodes the binary form of `uuid[]`. psycopg needs a hundred times as long to encode a list."""
 
@@ -89,9 +108,10 @@ class _DocumentSetDumper(Dumper):
 
 
 def vector_cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]]:
-    """A cursor whose parameters may be vectors and sets of documents, and whose rows are sent in binary form."""
+    """A cursor whose parameters may be vectors, arrays of floats and sets of documents, and whose rows are sent in binary form."""
     cursor = connection.cursor(binary=True)
     cursor.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+    cursor.adapters.register_dumper(RealArray, _RealArrayDumper)
     cursor.adapters.register_dumper(DocumentSet, _DocumentSetDumper)
     return cursor
 

@@ -1,14 +1,17 @@
 -- Vectors of passages of one tenant (role responsa_app, tenant set).
 
--- name: insert_vector
+-- name: insert_vectors
+-- values: those of all vectors, one vector after the other; first: how many vectors stand before a row's vector.
 INSERT INTO responsa.passage_vector (passage_id, ordinal, tenant_id, collection_id, kind, byte_start, byte_end, embedding)
-VALUES (%(passage)s, %(ordinal)s, %(tenant)s, %(collection)s, %(kind)s, %(byte_start)s, %(byte_end)s, %(embedding)b::halfvec);
+SELECT n.passage, n.ordinal, %(tenant)s, %(collection)s, n.kind, n.byte_start, n.byte_end,
+    (%(values)b::real[])[n.first * %(dimensions)s::int + 1 : (n.first + 1) * %(dimensions)s::int]::halfvec
+FROM json_to_recordset(%(rows)s::json) AS n (passage uuid, ordinal int, kind text, byte_start int, byte_end int, first int);
 
--- name: insert_generation_vector
+-- name: insert_generation_vectors
 INSERT INTO responsa.generation_vector (passage_id, generation_id, ordinal, tenant_id, dimensions, kind, byte_start, byte_end, embedding)
-VALUES (
-    %(passage)s, %(generation)s, %(ordinal)s, %(tenant)s, vector_dims(%(embedding)b::halfvec), %(kind)s, %(byte_start)s, %(byte_end)s,
-    %(embedding)b::halfvec);
+SELECT n.passage, %(generation)s, n.ordinal, %(tenant)s, %(dimensions)s::int, n.kind, n.byte_start, n.byte_end,
+    (%(values)b::real[])[n.first * %(dimensions)s::int + 1 : (n.first + 1) * %(dimensions)s::int]::halfvec
+FROM json_to_recordset(%(rows)s::json) AS n (passage uuid, ordinal int, kind text, byte_start int, byte_end int, first int);
 
 -- name: delete_retired_vectors
 DELETE FROM responsa.passage_vector AS v USING responsa.passage AS p
