@@ -231,7 +231,7 @@ class Indexer:
     ) -> AsyncIterator[Sequence[NewPassage]]:
         """All passages in order, in batches, each passage with its vectors. size_bytes: the size of the upload, which bounds the number of vectors."""
         most = _most_pieces(size_bytes, cut)
-        seen = SeenVectors(cut.passage_count)
+        seen, analyzer = SeenVectors(cut.passage_count), Analyzer()
         first = 0
         for index, ranges in enumerate(cut.sections):
             size = cut.document.size
@@ -240,7 +240,7 @@ class Indexer:
             for start in range(0, len(ranges), _PASSAGES_A_BATCH):
                 chunks = section.chunks[start : start + _PASSAGES_A_BATCH]
                 planned = await _threaded(
-                    size, self._plan, identity.title, cut.language, section, chunks, most
+                    size, self._plan, analyzer, identity.title, cut.language, section, chunks, most
                 )
                 texts = {_digest(vector.text): vector.text for plan in planned for vector in plan.vectors}
                 vectors = await self._vectors(identity.tenant_id, texts)
@@ -304,9 +304,14 @@ class Indexer:
         return CutDocument(language, document, sections)
 
     def _plan(
-        self, title: str, language: str, section: OpenSection, chunks: Sequence[Chunk], most: int
+        self,
+        analyzer: Analyzer,
+        title: str,
+        language: str,
+        section: OpenSection,
+        chunks: Sequence[Chunk],
+        most: int,
     ) -> list[_Planned]:
-        analyzer = Analyzer()
         planned: list[_Planned] = []
         for chunk in chunks:
             own = section.pieces[
@@ -517,6 +522,11 @@ def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> 
     """Plan the windows of a passage. Each window, with the context before it, is short enough for the model to read completely. A context that would take more than half of
     the model's limit is left out.
     """
+    context_bytes = len(context.encode())
+    if context_bytes <= embedder.max_tokens // 2 and context_bytes + len(text.encode()) < embedder.max_tokens:
+        # A token has at least a byte, so there is one window.
+        span = ByteRange(source.start, source.end)
+        return [PlannedVector(VectorKind.WINDOW, span, f"{context}\n{plain(text)}".strip())]
     context_tokens = len(embedder.token_offsets(context))
     if context_tokens > embedder.max_tokens // 2:
         context, context_tokens = "", 0
