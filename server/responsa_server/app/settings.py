@@ -52,6 +52,7 @@ from responsa_server.instance import CHECKOUT, DEFAULT_HOME, DEFAULT_PORT
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.sources.settings import SourceSettings
+from responsa_server.telemetry.settings import TelemetrySettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
 
@@ -358,6 +359,7 @@ class Settings(BaseSettings):
     sources: SourceSettings = SourceSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     testing: TestingSettings = TestingSettings()
 
     @classmethod
