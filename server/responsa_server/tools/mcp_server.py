@@ -362,7 +362,7 @@ class McpSessions:
         seconds, most = self._target.declaration.timeout_seconds, self._target.declaration.max_bytes
         times = Times(_CONNECT_SECONDS, seconds)
         client = httpx2.AsyncClient(
-            transport=_Bounded(await self._target.parts.connector.transport(reach, times), most),
+            transport=_Bounded(await self._target.parts.connector.transport(reach, times, "mcp"), most),
             timeout=httpx2.Timeout(seconds, connect=_CONNECT_SECONDS),
             headers={
                 "user-agent": USER_AGENT,
