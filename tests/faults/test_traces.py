@@ -51,7 +51,7 @@ async def test_the_traces_of_turns_whose_workers_are_killed_are_whole(
         settings = {**_SETTINGS, "RESPONSA_TELEMETRY__ENDPOINT": receiver.grpc}
         caller = await cluster.caller()
         await asyncio.to_thread(cluster.admit, await cluster.soon("rpc", **settings))
-        asked, size, most = question(tokens=48, pace_ms=10), *((24, 2000) if form.limits else (4, 200))
+        asked, size, most = question(tokens=48, pace_ms=10), *((12, 600) if form.limits else (4, 200))
         async with Crowd(cluster.target, caller, form.dice(), size, asked) as crowd:
             while crowd.ended < form.count or not report.counts.get("kills"):
                 worker = await cluster.soon("worker", **settings)

@@ -55,6 +55,7 @@ from responsa_server.outbound.connector import (
     Times,
     TooLarge,
 )
+from responsa_server.telemetry.requests import ambient
 from responsa_server.tools.endpoint import LARGE, LATE, LATE_READING, LOST, LOST_READING, REFUSED, UNREACHED
 from responsa_server.tools.mcp_process import Program, running
 from responsa_server.tools.mcp_target import MOST_TOOLS, McpTarget, Pinned
@@ -305,7 +306,8 @@ class McpSessions:
         try:
             await call.sent()
             # Not `call_tool`, which would follow what the server says of its schema now.
-            return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
+            with ambient("mcp"):  # the SDK writes the span into `_meta`
+                return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
         finally:
             session.calls -= 1
             if not session.calls:
