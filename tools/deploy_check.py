@@ -116,10 +116,10 @@ def validate_manifests(file: Path) -> None:
             ) from error
 
 
-def manifests(file: Path) -> Iterator[Mapping[str, Any]]:
+def manifests(file: Path) -> Iterator[dict[str, Any]]:
     """The objects in a file of manifests."""
     return (
-        cast("Mapping[str, Any]", one) for one in yaml.safe_load_all(file.read_text(encoding="utf-8")) if one
+        cast("dict[str, Any]", one) for one in yaml.safe_load_all(file.read_text(encoding="utf-8")) if one
     )
 
 

@@ -70,7 +70,7 @@ The packages are those that are installed on Linux: Python's of the server, of t
 |---|---|
 """
 
-_licensing = functools.cache(get_spdx_licensing)  # reading the list takes a tenth of a second
+_licensing = functools.cache(get_spdx_licensing)  # pyright: ignore[reportUnknownVariableType]  # untyped there; reading the list takes a tenth of a second
 
 
 class NotAllowed(Exception):
@@ -98,8 +98,8 @@ def packages() -> Iterator[tuple[str, str]]:
 def licence(package: Distribution) -> str:
     """A package's licence, as an SPDX expression; empty if its metadata say none."""
     metadata = package.metadata
-    if given := metadata.get("License-Expression"):
-        return given
+    if given := metadata.get_all("License-Expression"):
+        return given[0]
     if known := KNOWN.get(normalised(package.name)):
         return known
     named = {
@@ -109,14 +109,14 @@ def licence(package: Distribution) -> str:
     }
     if named and "" not in named:
         return " AND ".join(sorted(named))
-    text = metadata.get("License", "")
+    (text,) = metadata.get_all("License") or [""]
     return text if "\n" not in text else ""
 
 
 def checked(name: str, expression: str) -> str:
     """The expression in its normal form. Raises NotAllowed."""
     try:
-        parsed = _licensing().parse(expression, validate=True, simple=True)
+        parsed = _licensing().parse(expression, validate=True, simple=True)  # pyright: ignore[reportUnknownMemberType]  # untyped there
     except ExpressionError:
         parsed = None
     if parsed is None:
