@@ -5,6 +5,6 @@ curl --fail --silent --show-error --max-time 10 "$RESPONSA_URL/health" >/dev/nul
 answer=$(curl --fail --silent --show-error --max-time 90 "$RESPONSA_URL/v1/turns:answer" \
     --header "authorization: Bearer $RESPONSA_API_KEY" --header 'content-type: application/json' --data '{"text": "Are you there?"}')
 case $answer in
-*'"answer":'* | *'"refusal":'*) echo "$RESPONSA_URL answers." ;;
+*'"answer":'* | *'"refused":'*) echo "$RESPONSA_URL answers." ;;
 *) echo "$RESPONSA_URL does not answer: $answer" >&2 && exit 1 ;;
 esac
