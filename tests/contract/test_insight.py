@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import os
 import random
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -191,10 +193,47 @@ def test_percentiles_are_within_nine_percent() -> None:
     dice = random.Random(3)
     times = sorted(dice.lognormvariate(6, 1) for _ in range(5000))
     buckets: dict[int, int] = {}
-    for time in times:
-        place = math.floor(4 * math.log2(max(time, 1)))
+    for one in times:
+        place = math.floor(4 * math.log2(max(one, 1)))
         buckets[place] = buckets.get(place, 0) + 1
     for share in (0.5, 0.9, 0.99):
         exact = times[math.ceil(share * len(times)) - 1]
         assert abs(percentile(buckets, share) / exact - 1) < 0.095
     assert percentile({}, 0.5) == 0
+
+
+@pytest.mark.soak
+async def test_a_million_turns_of_a_year(
+    people: People, insight: PostgresInsight, database_urls: DatabaseUrls
+) -> None:
+    """Adds up 100,000 turns a round, and prints how long a round and the reports take."""
+    turns = int(os.environ.get("RESPONSA_SOAK_COUNT") or 1_000_000)
+    each = min(turns, 100_000)
+    added = """
+        INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, tools, input_tokens, cost_micros, milliseconds, citations)
+        SELECT 'acme', %s, now() - random() * interval '365 days', (ARRAY['answered', 'answered', 'answered', 'refused', 'failed'])[1 + n %% 5],
+            'agent' || n %% 3, 'model' || n %% 2, 'collection' || n %% 3, CASE n %% 10 WHEN 0 THEN ARRAY['clock'] ELSE '{}' END, 100, 7, 1 + n %% 5000, n %% 3
+        FROM generate_series(1, %s) AS n"""
+    seconds: list[float] = []
+    for round_ in range(turns // each):
+        who = people.ann if round_ % 2 else people.bob
+        change(database_urls, added, who.user_id, each)
+        began = time.perf_counter()
+        while await insight.fold():
+            pass
+        seconds.append(time.perf_counter() - began)
+    change(database_urls, "ANALYZE responsa.usage_hour, responsa.quality_hour")
+    print(f"adding {each:,} turns: {min(seconds):.1f} to {max(seconds):.1f} s")
+    for user_id, expected in ((EVERYBODY, turns), (people.ann.user_id, turns // 2)):
+        for granularity, by in ((Granularity.DAY, ALL), (Granularity.MONTH, (Dimension.AGENT,)), (None, ())):
+            taken: list[float] = []
+            for _ in range(5):
+                began = time.perf_counter()
+                report = await insight.usage("acme", user_id, WHOLE, granularity, by)
+                taken.append(time.perf_counter() - began)
+            assert sum(one.answered + one.refused + one.failed for one in report.rows) == expected
+            assert sum(one.input_tokens for one in report.rows) == 100 * expected
+            print(f"{granularity} by {len(by)}: {len(report.rows)} rows, {min(taken) * 1000:.0f} ms")
+    began = time.perf_counter()
+    assert sum((await quality(insight)).turns.values()) == turns
+    print(f"quality: {(time.perf_counter() - began) * 1000:.0f} ms")

@@ -32,7 +32,7 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.rows import all_rows, build, one_row
 from responsa_server.stores.postgres.turn_log import facts_columns
 
-_MOST_FOLDED: Final = 20_000
+_MOST_FOLDED: Final = 5000
 _MOST_RECOUNTED: Final = 500
 _LIST: Final[SqlList[GivenFeedback]] = SqlList(
     FEEDBACK,

@@ -24,7 +24,7 @@ qualities AS (
         UNION ALL SELECT 'citations', '', e.citations WHERE e.citations > 0
         UNION ALL SELECT 'cited_answers', '', 1 WHERE e.citations > 0
         UNION ALL SELECT 'unsupported_sentences', '', e.unsupported WHERE e.unsupported > 0
-        UNION ALL SELECT 'latency', floor(4 * log(2::numeric, greatest(e.milliseconds, 1)))::int::text, 1 WHERE e.kind IN ('answered', 'refused')
+        UNION ALL SELECT 'latency', floor(4 * ln(greatest(e.milliseconds, 1)::float8) / ln(2::float8) + 1e-9)::int::text, 1 WHERE e.kind IN ('answered', 'refused')
         UNION ALL SELECT 'fallbacks', f.kind, 1 FROM unnest(e.fallbacks) AS f (kind)
     ) AS q
     WHERE e.kind IN ('answered', 'refused', 'failed', 'cancelled')
