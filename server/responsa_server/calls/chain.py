@@ -138,10 +138,10 @@ class Calls:
         interceptors: Sequence[Interceptor[Any]],
         admission: Admission,
         logger: Logger,
-        errors: UnexpectedErrors,
+        errors: UnexpectedErrors | None = None,
     ) -> None:
         """interceptors: the interceptors in order; the first one begins first and ends last. admission: the interceptor that counts calls. errors: counts the unforeseen errors of work whose caller has left."""
-        self._errors = errors
+        self._errors = errors or UnexpectedErrors()
         self._interceptors = interceptors
         self._admission = admission
         self.work = Background()

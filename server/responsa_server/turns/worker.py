@@ -125,7 +125,7 @@ class Run:
         self._stopping = False
         self._cut_off: list[ModelUsed] = []
         self._agent_id = names.parse_agent_version(claimed.agent_version)[0]
-        self._begun = loop_time()
+        self._started_at = loop_time()
         self._measured: set[Instrument] = set()
         start = Start(claimed.last_seq, claimed.attempt)
         if checkpoint is not None:
@@ -192,7 +192,7 @@ class Run:
         for instrument, came in waiting:
             if came and instrument not in self._measured:
                 self._measured.add(instrument)
-                instrument.add(loop_time() - self._begun, self._agent_id)
+                instrument.add(loop_time() - self._started_at, self._agent_id)
 
     def fail(self, reason: Exception) -> None:
         """See `WriterOwner.fail`."""
@@ -452,7 +452,7 @@ class Run:
         reason = terminal.error.reason.value if isinstance(terminal, Failed) else ""
         outcome = type(terminal).__name__.lower()
         instruments.TURNS.add(1, outcome, self._agent_id)
-        instruments.TURN_SECONDS.add(loop_time() - self._begun, self._agent_id)
+        instruments.TURN_SECONDS.add(loop_time() - self._started_at, self._agent_id)
         self._log.info("turn_ended", outcome=outcome, reason=reason)
         return promoted
 

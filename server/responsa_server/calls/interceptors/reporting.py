@@ -119,10 +119,10 @@ class Errors(Interceptor[None]):
 
     everywhere = True
 
-    def __init__(self, logger: Logger, errors: UnexpectedErrors) -> None:
+    def __init__(self, logger: Logger, errors: UnexpectedErrors | None = None) -> None:
         """errors: counts the unforeseen errors."""
         self._logger = logger
-        self._errors = errors
+        self._errors = errors or UnexpectedErrors()
 
     async def on_start(self, call: Call) -> None:
         """Do nothing."""
