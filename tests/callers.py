@@ -129,8 +129,8 @@ class Registry:
         return f"users/{user.id}", secret
 
     def rows(self, *tenants: str) -> Mapping[str, int]:
-        """The number of these tenants' rows in each table. Tables without such rows are left out, and so are the audit log, which records refused acts too, and mails, deliveries and
-        notices, which jobs make or delete at any time.
+        """The number of these tenants' rows in each table. Tables without such rows are left out, and so are the audit log, which records refused acts too, and mails, deliveries,
+        notices and what is counted of usage, which jobs make or delete at any time.
         """
         # If a table is locked, only the connection that holds the lock can count the table's rows.
         connection = self._holder or self._counting()
@@ -140,7 +140,7 @@ class Registry:
                 for (table,) in connection.execute(
                     "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
                     "join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' "
-                    "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('audit_event', 'mail', 'delivery', 'notice') order by 1"
+                    "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('audit_event', 'mail', 'delivery', 'notice', 'usage_event', 'usage_hour', 'quality_hour') order by 1"
                 )
             ]
         counts = [
