@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from responsa_server.app.settings import Settings, load
+from responsa_server.app.settings import (
+    Settings,
+    environment,
+    follows_callers_sampling,
+    load,
+    traced_share,
+    traces_endpoint,
+    traces_headers,
+    traces_protocol,
+)
 from responsa_server.cli.local.failures import reporting
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.embedded import EmbeddedError
@@ -17,6 +26,7 @@ from responsa_server.embedded.errors import file_errors
 from responsa_server.embedded.machine import visible
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, NamedServers, render
+from responsa_server.envoy.tracing import EnvoyTracing
 from responsa_server.instance import generated
 from responsa_server.private_files import write_private
 
@@ -58,9 +68,24 @@ def envoy_config(
             standard_services=settings.serves_reflection,
             connections_per_address=settings.limits.address.connections,
             trusted_proxies=settings.trusted_proxies,
+            tracing=_tracing(settings),
         )
     except EnvoyConfigError as error:
         raise EmbeddedError(str(error), "correct the setting; see docs/settings.md") from error
+
+
+def _tracing(settings: Settings) -> EnvoyTracing | None:
+    endpoint = traces_endpoint(settings)
+    if not endpoint:
+        return None
+    return EnvoyTracing(
+        endpoint,
+        traces_protocol() == "grpc",
+        traced_share(settings),
+        f"{environment().get('OTEL_SERVICE_NAME') or 'responsa'}-envoy",
+        follows_callers_sampling(settings),
+        traces_headers(),
+    )
 
 
 def _become_envoy(settings: Settings, servers: NamedServers) -> None:
