@@ -283,14 +283,14 @@ class Retriever:
 
         recorded = stage("retrieval", questions=len(terms), **{"gen_ai.operation.name": "retrieval"})
         with recorded:
-            result = await self._searched(found, scope, terms, languages, mode, text_will_do=text_will_do)
+            result = await self._searched(found, named, terms, languages, mode, text_will_do=text_will_do)
             recorded.add(passages=len(result.passages), text_only=result.text_only)
         return result
 
     async def _searched(
         self,
         found: _Search,
-        scope: SearchScope,
+        named: SearchScope,
         terms: Sequence[str],
         languages: Sequence[str],
         mode: SearchMode,

@@ -183,7 +183,7 @@ def _shown_as_it_is(text: str) -> bool:
     return text.count("**") % 2 == 0 and text.count("`") % 2 == 0
 
 
-_RULER: Final = re.compile(r"\|(?: *:?-{3,}:? *\|)+ *")
+_BAR_RULER: Final = re.compile(r"\|(?: *+:?-{3,}+:? *+\|)++ *+")
 _CODE_SPAN: Final = re.compile(r"`[^`\s](?:[^`]*[^`\s])?`")
 # What else a parser or `_inline` might change in a line: a backtick outside code, any emphasis, and what would begin a list.
 _CHANGED: Final = re.compile(r"[`*]|^(?:[-+]|\d+[.)])")
@@ -198,7 +198,7 @@ def _is_plain(line: str) -> bool:
 def _split_table(text: str) -> str | None:
     """A table as `_table` writes it, without a parser of blocks, which takes most of the time of an excerpt; None if the bars alone do not show where its cells are."""
     lines = text.rstrip("\n").split("\n")
-    if len(lines) < 2 or _RULER.fullmatch(lines[1]) is None or "\\|" in text:
+    if len(lines) < 2 or _BAR_RULER.fullmatch(lines[1]) is None or "\\|" in text:
         return None
     bars = lines.pop(1).count("|")
     rows: list[str] = []
