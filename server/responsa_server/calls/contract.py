@@ -11,6 +11,7 @@ import structlog
 
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.calls.chain import Calls, Method, methods_of
+from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.access import (
     SESSION_COOKIE,
     Authorised,
@@ -30,6 +31,7 @@ from responsa_server.calls.services.administration.allowances import AllowanceSe
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
 from responsa_server.calls.services.administration.grants import GrantService
+from responsa_server.calls.services.administration.insight import InsightService
 from responsa_server.calls.services.administration.sources import SourceService
 from responsa_server.calls.services.administration.status import SystemService
 from responsa_server.calls.services.administration.teachers import TeacherService
@@ -44,13 +46,15 @@ from responsa_server.calls.services.tools import ToolService
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
-from responsa_server.domain.parts import Installation, ReportedPart
+from responsa_server.domain.parts import Installation
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import LimitBook, Limiter, QuotaAdministration
 from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
+from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.sources.service import SourceAdministration, SubjectProfiles
 from responsa_server.stores.postgres import teachers
@@ -91,7 +95,8 @@ class Services:
     installation: Installation
     sources: SourceAdministration
     profiles: SubjectProfiles
-    parts: Sequence[ReportedPart] = ()
+    insight: Insight
+    reports: PartReports
     limiter: Limiter | None = None
 
 
@@ -116,7 +121,7 @@ def calls_of(
             CallId(),
             Traced(traces),
             Log(log),
-            Errors(log),
+            Errors(log, services.turns.errors),
             Routed(),
             Deadline(),
             admission,
@@ -131,6 +136,7 @@ def calls_of(
         ),
         admission,
         log,
+        services.turns.errors,
     )
     calls.add(_methods(services, calls.work))
     validation.warm([method.request for method in calls.methods()])
@@ -140,9 +146,12 @@ def calls_of(
 def health_calls(logger: Logger | None = None) -> Calls:
     """The calls of a process that serves only health checks; the transport adds the methods. No method that needs a credential is served."""
     log: Logger = structlog.get_logger("calls") if logger is None else logger
-    admission = Admission(0)
+    admission, errors = Admission(0), UnexpectedErrors()
     return Calls(
-        (CallId(), Log(log), Errors(log), Routed(), Deadline(), admission, Validation()), admission, log
+        (CallId(), Log(log), Errors(log, errors), Routed(), Deadline(), admission, Validation()),
+        admission,
+        log,
+        errors,
     )
 
 
@@ -155,7 +164,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             ToolService(services.tools, services.catalogue),
         ],
         [
-            KnowledgeService(services.library, services.accounts, services.limiter),
+            KnowledgeService(services.library, services.accounts, services.insight, work, services.limiter),
             ProfileService(services.profiles),
         ],
         [
@@ -167,6 +176,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 services.quotas,
                 services.erasing,
                 services.limits,
+                services.insight,
                 work,
             )
         ],
@@ -174,12 +184,12 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             SystemService(
                 services.installation,
                 PostgresMigrations(database),
-                services.parts,
+                services.reports,
+                services.turns.errors,
                 services.counters,
                 services.catalogue,
                 services.tools,
                 audit,
-                work,
             ),
             TeacherService(ResourceTable(database, teachers.KIND, new_id)),
             SourceService(services.sources),
@@ -189,6 +199,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             TenantService(services.tenants, services.accounts),
             CredentialService(services.identity, services.accounts, services.limits),
             AuditService(audit),
+            InsightService(services.insight),
         ],
         [OperationsService(services.library)],
     )
