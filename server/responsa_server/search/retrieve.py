@@ -261,9 +261,7 @@ class Retriever:
         """
         if own is not None:
             reader = _as_subject(reader)
-        meant = None if collections is None else await self._lexical.meant(reader, collections)
-        references = None if own is None else await self._lexical.meant(reader, own)
-        scope = SearchScope(reader, meant, own=references, about=about)
+        named = SearchScope(reader, collections, own=own, about=about)
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
         asked_from = len(expansions)
         terms = (*expansions, *terms)
@@ -271,7 +269,7 @@ class Retriever:
 
         async def found(vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Retrieval:
             return await self._search(
-                scope,
+                named,
                 filters,
                 terms,
                 languages,
@@ -286,14 +284,14 @@ class Retriever:
 
         recorded = stage("retrieval", questions=len(terms), **{"gen_ai.operation.name": "retrieval"})
         with recorded:
-            result = await self._searched(found, scope, terms, languages, mode, text_will_do=text_will_do)
+            result = await self._searched(found, named, terms, languages, mode, text_will_do=text_will_do)
             recorded.add(passages=len(result.passages), text_only=result.text_only)
         return result
 
     async def _searched(
         self,
         found: _Search,
-        scope: SearchScope,
+        named: SearchScope,
         terms: Sequence[str],
         languages: Sequence[str],
         mode: SearchMode,
@@ -303,7 +301,7 @@ class Retriever:
         begun = monotonic()
         try:
             retrieval = await self._with_vectors(
-                found, scope, terms, languages, mode, text_will_do=text_will_do
+                found, named, terms, languages, mode, text_will_do=text_will_do
             )
             if retrieval.text_only:
                 instruments.SEARCHES_WITHOUT_VECTORS.add(1)
@@ -324,7 +322,7 @@ class Retriever:
     async def _with_vectors(
         self,
         found: _Search,
-        scope: SearchScope,
+        named: SearchScope,
         terms: Sequence[str],
         languages: Sequence[str],
         mode: SearchMode,
@@ -336,7 +334,7 @@ class Retriever:
         The strings are embedded before the search begins, so that the search holds no connection meanwhile. The models are those of the latest search in this scope. If
         the search finds that the collections have others by now, it starts over.
         """
-        place = (scope.reader, None if scope.collections is None else tuple(scope.collections))
+        place = (named.reader, None if named.collections is None else tuple(named.collections))
         models = frozenset[str]() if mode is SearchMode.TEXT else self._latest.get(place, frozenset())
         remembered, left = True, _MOST_TRIES
         failure: tuple[frozenset[str], Exception] | None = None
@@ -345,7 +343,7 @@ class Retriever:
             begun = monotonic()
             try:
                 vectors = await self._embed(
-                    scope.reader, terms, languages, mode, models, text_will_do=text_will_do
+                    named.reader, terms, languages, mode, models, text_will_do=text_will_do
                 )
                 instruments.SEARCH_SECONDS.add(monotonic() - begun, "embedding")
             except Exception as error:
@@ -369,7 +367,7 @@ class Retriever:
 
     async def _search(
         self,
-        scope: SearchScope,
+        named: SearchScope,
         filters: Sequence[Filter],
         terms: Sequence[str],
         languages: Sequence[str],
@@ -382,11 +380,16 @@ class Retriever:
         asked_from: int,
         strict: bool,
     ) -> Retrieval:
-        """asked_from: the index of the first string that is not an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`."""
+        """named: the scope with the names that the reader uses. asked_from: the index of the first string that is not an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`."""
         limit, begun = max(top_k, RERANKED), monotonic()
         matches: list[_Match] = []
         ranked: list[_Ranked] = []
-        async with self._lexical.session(scope.reader):
+        async with self._lexical.session(named.reader):
+            scope = replace(
+                named,
+                collections=await self._meant(named, named.collections),
+                own=await self._meant(named, named.own),
+            )
             if filters or scope.own is not None:
                 scope = replace(scope, documents=await self._lexical.documents(scope, filters))
             elif self._external_vectors and await self._lexical.hides(scope):
@@ -431,6 +434,9 @@ class Retriever:
         instruments.SEARCH_SECONDS.add(monotonic() - begun, "passages")
         kept = _joined(alone, read, top_k) if asked_from else read[:top_k]
         return replace(found, passages=[one for one in kept if one.score.total >= threshold])
+
+    async def _meant(self, named: SearchScope, names: Sequence[str] | None) -> Sequence[str] | None:
+        return None if names is None else await self._lexical.meant(named.reader, names)
 
     async def _match(self, scope: SearchScope, term: str, language: str, mode: SearchMode) -> _Match:
         """Each collection is searched as if it were the only one. Otherwise, what is in one collection would decide which words of the question
