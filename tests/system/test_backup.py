@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from psycopg import sql
 
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from tests.callers import Credential, Tenant
-from tests.instance import Instance
+from tests.instance import Instance, free_port
 from tests.system.test_journey import answer, ingest
 from tests.transports import Json, Ways
 
@@ -27,6 +29,29 @@ UNFOUNDED = """
         SELECT substring(coalesce(v.canonical, v.original) FROM c.source_start::int + 1 FOR (c.source_end - c.source_start)::int) AS text) source
     WHERE c.document_id IS NOT NULL AND c.tenant_id = %s
         AND NOT coalesce(sha256(source.text) = c.sha256 AND starts_with(convert_from(source.text, 'UTF8'), c.quote), false)"""
+TURNS = int(os.environ.get("RESPONSA_SOAK_COUNT") or 10_000)
+BLOCK = 90_000
+"""By how many bytes the original of each copied document is longer, so that ten thousand of them take a gigabyte."""
+COPY_ID = """CREATE FUNCTION pg_temp.copy_of(id uuid, number int) RETURNS uuid IMMUTABLE LANGUAGE sql
+    AS $$ SELECT overlay(id::text PLACING right(md5(id::text || number), 12) FROM 25)::uuid $$"""
+COPIED: Mapping[str, Mapping[str, str]] = {
+    "document": {"id": "copy_of", "source_key": "source_key || n"},
+    "document_version": {
+        "document_id": "copy_of",
+        "original": "original || convert_to(%(block)s || n, 'UTF8')",
+    },
+    "passage": {"id": "copy_of", "document_id": "copy_of"},
+    "passage_vector": {
+        "passage_id": "copy_of",
+        "embedding": "(SELECT array_agg(random() - 0.5) FROM generate_series(1, 384) WHERE n > 0)::real[]::halfvec",
+    },
+    "conversation": {"id": "copy_of", "request_id": "NULL"},
+    "turn": {"id": "copy_of", "conversation_id": "copy_of", "request_id": "NULL"},
+    "turn_event": {"turn_id": "copy_of"},
+    "message": {"id": "copy_of", "conversation_id": "copy_of", "turn_id": "copy_of"},
+    "citation": {"message_id": "copy_of", "passage_id": "copy_of", "document_id": "copy_of"},
+}
+"""The columns of a copied row that differ from the row's, by the table."""
 KEPT = {
     "citation",
     "conversation",
@@ -151,3 +176,61 @@ def test_a_backup_without_room_leaves_nothing_and_old_backups_go(instance: Insta
     assert "Traceback" not in full.stderr
     assert [str(path) for path in place.iterdir()] == [second]
     assert json.loads((instance.home / "last-backup.json").read_text())["file"] == second
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("options", [(), ("--dump",)], ids=["base", "dump"])
+def test_a_gigabyte_is_restored_with_all_citations(
+    instance: Instance, answered: Tenant, folder: Path, options: tuple[str, ...]
+) -> None:
+    """A document and an answer are copied TURNS times. `up` then answers from the restored place."""
+    with live(instance.home) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(COPY_ID)
+        for table, changed in COPIED.items():
+            columns = connection.execute(
+                "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+                [f"responsa.{table}"],
+            ).fetchall()
+            values = {name: changed.get(name, name) for (name,) in columns}
+            values.update(
+                {name: f"pg_temp.copy_of({name}, n)" for name in changed if changed[name] == "copy_of"}
+            )
+            connection.execute(
+                f"INSERT INTO responsa.{table} ({', '.join(values)}) SELECT {', '.join(values.values())} "  # pyright: ignore
+                f"FROM responsa.{table} CROSS JOIN generate_series(1, {TURNS}) n WHERE tenant_id = %(tenant)s",
+                {"tenant": answered.name, "block": secrets.token_hex(BLOCK // 2)},
+            )
+        connection.execute("SET session_replication_role = DEFAULT")
+        cited = connection.execute(CITED, [answered.name]).fetchone()
+        assert cited is not None
+        assert cited[0] > TURNS
+        connection.commit()
+        size = connection.execute("SELECT pg_database_size('responsa')").fetchone()
+        assert size is not None
+    began = time.monotonic()
+    done = subprocess.run(
+        instance.command("backup", str(folder / "b"), *options),
+        env=instance.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    archive = Path(done.stdout.strip())
+    written = time.monotonic()
+    restored = Instance(folder / "home", free_port(), instance.settings)
+    subprocess.run(restored.command("restore", str(archive)), env=restored.environment, check=True)
+    in_place = time.monotonic()
+    try:
+        restored.start().until_ready()
+        with Ways(restored.target) as ways:
+            found = answer(ways, answered.headers(Credential.ADMIN), "How deep is the well in the yard?")
+        assert found["terminalEvent"]["answer"]["citations"]
+        answering = time.monotonic()
+        with live(restored.home) as connection:
+            assert connection.execute(CITED, [answered.name]).fetchone() >= cited
+            assert connection.execute(UNFOUNDED, [answered.name]).fetchone() == (0,)
+    finally:
+        restored.end()
+    print(
+        f"\n{size[0] >> 20} MiB of database, {archive.stat().st_size >> 20} MiB of backup: written in {written - began:.0f} s, "
+        f"restored in {in_place - written:.0f} s, answers after {answering - written:.0f} s; {cited[0]} citations verified"
+    )
