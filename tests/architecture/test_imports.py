@@ -162,6 +162,17 @@ def test_the_domain_needs_nothing_but_the_standard_library() -> None:
             assert own or name.partition(".")[0] in sys.stdlib_module_names, f"{path}: {name}"
 
 
+def test_only_app_imports_the_telemetry_sdk() -> None:
+    # import-linter knows external packages by their first name alone.
+    for path in SERVER.rglob("*.py"):
+        if path.relative_to(SERVER).parts[0] != "app":
+            assert not [
+                name
+                for name in imported(path)
+                if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))
+            ], path
+
+
 def test_slow_packages_are_not_imported_before_they_are_used() -> None:
     # The SDK of MCP takes a fifth of the time of a server's start, SQLAlchemy a tenth of a second. A process that fills in templates runs no agents.
     code = """
@@ -169,7 +180,7 @@ import sys
 import responsa_server.sources.filling
 print(*{one for one in sys.modules if one.startswith("responsa_server.agents.nodes")})
 import responsa_server.app.sources, responsa_server.tools.table
-print(*{"mcp", "mcp_types", "sqlalchemy"} & {*sys.modules})
+print(*{"mcp", "mcp_types", "opentelemetry.sdk", "sqlalchemy"} & {*sys.modules})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n\n"

@@ -33,11 +33,13 @@ from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter, QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
+from responsa_server.insight.reports import Insight
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.search.reranking import RerankerPart
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
@@ -45,6 +47,7 @@ from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
+from responsa_server.telemetry.stages import Traces
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.http.openid import OpenIdGateway
@@ -67,6 +70,7 @@ class Callers:
         turns: Turns,
         agents: AgentParts,
         limiter: Limiter,
+        traces: Traces,
     ) -> None:
         assert listens.grpc is not None, "a process that takes calls has an address"
         self._serving = False
@@ -124,12 +128,14 @@ class Callers:
                 limiter=limiter,
                 parts=parts,
                 sources=source_administration(settings, database, knowledge.queue, knowledge.library),
+                insight=Insight(PostgresInsight(database)),
                 profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
                 installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),
             ),
             max_calls=settings.max_calls,
             session_cookie=cookie_name,
             logger=structlog.get_logger("calls"),
+            traces=traces,
         )
         self._server = RpcServer(calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection)
         self._gateway: GatewayServer | None = None

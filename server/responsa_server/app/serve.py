@@ -15,12 +15,22 @@ import structlog
 
 from responsa_server.app.listening import AddressTaken, claimed
 from responsa_server.app.process import configure_logs, freeze
-from responsa_server.app.resources import Addresses, Disks, addresses, database_urls, redis_url, refusal
+from responsa_server.app.resources import (
+    Addresses,
+    Disks,
+    addresses,
+    check_model,
+    database_urls,
+    redis_url,
+    refusal,
+)
 from responsa_server.app.settings import (
+    LogLevel,
     ServeRole,
     Settings,
     drop_foreign_tracers,
     environment,
+    makes_traces,
     unknown_variables,
 )
 from responsa_server.domain.addresses import Address
@@ -35,6 +45,7 @@ from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.rates import LocalRates, Reach, RedisHolds, RedisMessages, RedisRates, Reserved
+from responsa_server.telemetry.stages import Traces
 
 
 def build_limiter(settings: Settings, layout: Layout, database: Database, stack: AsyncExitStack) -> Limiter:
@@ -108,10 +119,14 @@ async def running(
             )
             from responsa_server.app.front import Callers, Silent
             from responsa_server.app.sources import delivery_job, notifier_on, schedule_job, source_job
+            from responsa_server.calls.frames import facts_of_terminal
+            from responsa_server.insight.keeper import InsightKeeper
             from responsa_server.outbound.connector import Connector
+            from responsa_server.stores.postgres.insight import PostgresInsight
             from responsa_server.stores.postgres.migrate import PostgresMigrations, marked
             from responsa_server.stores.redis import RedisCache
 
+        traces = _traces(settings, stack)
         disks = Disks(layout.disks)
         ours = settings.database_url is None
         database = Database(
@@ -141,6 +156,7 @@ async def running(
             turn_queries=turn_queries,
             gate=limiter,
             breakers=models.breakers,
+            traces=traces,
         )
         await turns.start()
         stack.push_async_callback(turns.close)
@@ -174,6 +190,9 @@ async def running(
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:
+            counting = InsightKeeper(PostgresInsight(database), facts_of_terminal)
+            counting.start()
+            stack.push_async_callback(counting.close)
             tenants = keeper(database, turns, knowledge, cache)
             await tenants.start()
             stack.push_async_callback(tenants.close)
@@ -181,7 +200,9 @@ async def running(
         if limiter is None:
             front = Silent(listens)
         else:
-            front = Callers(settings, layout, listens, database, disks, knowledge, turns, agents, limiter)
+            front = Callers(
+                settings, layout, listens, database, disks, knowledge, turns, agents, limiter, traces
+            )
         stack.push_async_callback(front.close)
         try:
             await front.start()
@@ -197,6 +218,19 @@ async def running(
                 front.drain(settings.drain_seconds + _LAST_WORDS_SECONDS),
                 turns.drain(settings.drain_seconds),
             )
+
+
+def _traces(settings: Settings, stack: AsyncExitStack) -> Traces:
+    """How this process records stages."""
+    log = structlog.get_logger("turns") if settings.log_level is LogLevel.DEBUG else None
+    if not makes_traces(settings):
+        return Traces(log=log)
+    # Imported late, because the SDK is slow to import and most installations make no traces.
+    from responsa_server.app.traces import SentTraces
+
+    sent = SentTraces(settings, log)
+    stack.push_async_callback(sent.close)
+    return sent.traces
 
 
 class Front(Protocol):
@@ -250,6 +284,7 @@ async def serve(
     log = structlog.get_logger("server")
     if names := unknown_variables(environment()):
         log.warning("unknown_variables", variables=names)
+    check_model()
     layout = Layout.of(settings.home)
     # If the home folder is not a data folder, it has no passwords for the embedded database.
     absent = settings.database_url is None and not layout.is_home()

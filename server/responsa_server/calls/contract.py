@@ -23,12 +23,14 @@ from responsa_server.calls.interceptors.lasting import CredentialWatch, LastingC
 from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.rates import AddressLimits, CallerLimits
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
+from responsa_server.calls.interceptors.traced import Traced
 from responsa_server.calls.interceptors.validation import Validation
 from responsa_server.calls.methods import DESCRIPTORS
 from responsa_server.calls.services.administration.allowances import AllowanceService
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
 from responsa_server.calls.services.administration.grants import GrantService
+from responsa_server.calls.services.administration.insight import InsightService
 from responsa_server.calls.services.administration.sources import SourceService
 from responsa_server.calls.services.administration.status import SystemService
 from responsa_server.calls.services.administration.teachers import TeacherService
@@ -50,6 +52,7 @@ from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
+from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.sources.service import SourceAdministration, SubjectProfiles
 from responsa_server.stores.postgres import teachers
@@ -57,6 +60,7 @@ from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
@@ -89,6 +93,7 @@ class Services:
     installation: Installation
     sources: SourceAdministration
     profiles: SubjectProfiles
+    insight: Insight
     parts: Sequence[ReportedPart] = ()
     limiter: Limiter | None = None
 
@@ -99,11 +104,12 @@ def calls_of(
     max_calls: int,
     session_cookie: str = SESSION_COOKIE,
     logger: Logger | None = None,
+    traces: Traces = OFF,
 ) -> Calls:
     """All calls of one server, for every transport.
 
     max_calls: the maximum number of calls with a credential at a time; further calls fail with OVERLOADED. session_cookie: the name of this server's session cookie.
-    logger: logs one line per call; structlog's logger by default.
+    logger: logs one line per call; structlog's logger by default. traces: how calls are traced.
     """
     log: Logger = structlog.get_logger("calls") if logger is None else logger
     validation = Validation()
@@ -111,6 +117,7 @@ def calls_of(
     calls = Calls(
         (
             CallId(),
+            Traced(traces),
             Log(log),
             Errors(log),
             Routed(),
@@ -151,7 +158,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             ToolService(services.tools, services.catalogue),
         ],
         [
-            KnowledgeService(services.library, services.accounts, services.limiter),
+            KnowledgeService(services.library, services.accounts, services.insight, work, services.limiter),
             ProfileService(services.profiles),
         ],
         [
@@ -163,6 +170,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 services.quotas,
                 services.erasing,
                 services.limits,
+                services.insight,
                 work,
             )
         ],
@@ -185,6 +193,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             TenantService(services.tenants, services.accounts),
             CredentialService(services.identity, services.accounts, services.limits),
             AuditService(audit),
+            InsightService(services.insight),
         ],
         [OperationsService(services.library)],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -12,11 +13,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.telemetry.stages import exchange
 
 PATIENCE = 0.25
 """The maximum number of seconds that a caller waits for Redis or for a connection to Redis."""
 PAUSE = 2.0
 """The number of seconds without calls to Redis after a failure. With this pause, an unavailable Redis does not delay every call."""
+
+
+REDIS: Final = {"db.system.name": "redis"}
+"""The attributes of the spans of exchanges with Redis. redis-py's instrumentation would also trace the relay, which sends hints all the time and belongs to no call."""
 
 
 class RedisCache:
@@ -31,8 +37,9 @@ class RedisCache:
         if not keys or time.monotonic() < self._resume:
             return {}
         try:
-            async with asyncio.timeout(PATIENCE):
-                values = await self._client.mget([self._prefix + key for key in keys])
+            with exchange("MGET", **REDIS):
+                async with asyncio.timeout(PATIENCE):
+                    values = await self._client.mget([self._prefix + key for key in keys])
         except (RedisError, OSError, TimeoutError):
             self._resume = time.monotonic() + PAUSE
             return {}
@@ -42,10 +49,11 @@ class RedisCache:
         if not entries or time.monotonic() < self._resume:
             return
         try:
-            async with asyncio.timeout(PATIENCE), self._client.pipeline(transaction=False) as pipeline:
-                for key, value in entries.items():
-                    pipeline.set(self._prefix + key, value, ex=seconds)
-                await pipeline.execute()
+            with exchange("SET", **REDIS):
+                async with asyncio.timeout(PATIENCE), self._client.pipeline(transaction=False) as pipeline:
+                    for key, value in entries.items():
+                        pipeline.set(self._prefix + key, value, ex=seconds)
+                    await pipeline.execute()
         except (RedisError, OSError, TimeoutError):
             self._resume = time.monotonic() + PAUSE
 

@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain.errors import StorageFull, Unavailable
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.turns import Clock, FrameCodec, NewId
+from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.settings import TurnOptions
 
 Result = TypeVar("Result")
@@ -33,7 +34,7 @@ def _logger() -> FilteringBoundLogger:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, and the logger."""
+    """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, the logger, and how stages are recorded."""
 
     new_id: NewId
     codec: FrameCodec
@@ -41,6 +42,7 @@ class Runtime:
     clock: Clock = _now
     faults: Faults = field(default_factory=NoFaults)
     log: FilteringBoundLogger = field(default_factory=_logger)
+    traces: Traces = OFF
 
 
 def loop_time() -> float:

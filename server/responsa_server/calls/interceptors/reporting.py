@@ -17,7 +17,7 @@ from responsa_server.domain.errors import Cancelled, Reason, ResponsaError, Unav
 # The id is written to the log, so an id that could break the log's format is replaced.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_FRAMES = 40
-_PLUMBING = "/grpc."
+PLUMBING = "/grpc."
 """The beginning of the methods of health checks and reflection."""
 
 
@@ -71,12 +71,12 @@ class Log(Interceptor[float]):
 
     async def on_end(self, call: Call, token: float, error: BaseException | None) -> BaseException | None:
         """Write the line."""
-        write = self._logger.debug if call.method.startswith(_PLUMBING) else self._logger.info
+        write = self._logger.debug if call.method.startswith(PLUMBING) else self._logger.info
         who = call.principal
         write(
             "call",
             method=call.method,
-            code=_code(error).name,
+            code=code_of(error).name,
             reason=error.reason.value if isinstance(error, ResponsaError) else "",
             duration_ms=round((time.perf_counter() - token) * 1000, 2),
             call_id=call.id,
@@ -87,7 +87,8 @@ class Log(Interceptor[float]):
         return error
 
 
-def _code(error: BaseException | None) -> Code:
+def code_of(error: BaseException | None) -> Code:
+    """The code with which a call that ended with this error ends."""
     match error:
         case None:
             return Code.OK

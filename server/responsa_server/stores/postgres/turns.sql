@@ -13,10 +13,10 @@ WITH place AS (
     FOR KEY SHARE
 ), accepted AS (
     INSERT INTO responsa.turn (id, tenant_id, user_id, role, conversation_id, request_id, request, request_sha256, agent_version, state, owner, lease_until,
-        begin_time, last_seq, watched, reserved_tokens, reserved_micros)
+        begin_time, last_seq, watched, reserved_tokens, reserved_micros, traceparent)
     SELECT %(id)s::uuid, %(tenant)s::text, %(user)s::uuid, %(role)s::text, target.id, %(request_id)s::uuid, %(request)b::bytea, %(request_sha256)b::bytea, %(agent_version)s::text, %(state)s::text,
         %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s::bool,
-        %(reserved_tokens)s::bigint, %(reserved_micros)s::bigint
+        %(reserved_tokens)s::bigint, %(reserved_micros)s::bigint, %(traceparent)s::text
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s::uuid WHERE %(create)s) AS target
     WHERE responsa.has_room_for_turn(%(tenant)s::text, %(user)s::uuid, %(most_open)s::bigint, %(most_open_of_tenant)s::bigint)
         AND responsa.has_room_for_conversation(%(tenant)s::text, %(user)s::uuid, %(most_conversations)s::bigint)
@@ -207,9 +207,14 @@ WITH old AS MATERIALIZED (
     WHERE c.turn_id = old.id AND c.update_time < now() - %(hours)s::float8 * interval '1 h'
     RETURNING c.*
 ), spent AS (
-    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
-    SELECT turn_id, -epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens FROM gone
+    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, counted)
+    SELECT turn_id, -epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, true FROM gone
     ON CONFLICT DO NOTHING
+), noted AS (
+    INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, turn_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
+    SELECT t.tenant_id, t.user_id, t.create_time, 'spent', split_part(t.agent_version, '/', 2), t.id, g.embedding_tokens, g.input_tokens, g.output_tokens, g.cost_micros,
+        g.unpriced_tokens
+    FROM gone AS g JOIN responsa.turn AS t ON t.id = g.turn_id
 )
 SELECT turn_id FROM gone;
 
