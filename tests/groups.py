@@ -20,6 +20,7 @@ SHARING: Mapping[str, Sequence[str]] = {
     "instance": (
         "tests/cases/",
         "tests/rpc/test_leaving.py",
+        "tests/system/test_backup.py",
         "tests/system/test_bad_input.py",
         "tests/system/test_call.py",
         "tests/system/test_commands.py",

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None:
@@ -33,3 +34,12 @@ def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def create_private(path: Path) -> BinaryIO:
+    """Creates `path` with mode 0600 and opens it for writing.
+
+    Raises:
+        OSError: the file exists, or cannot be created.
+    """
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")

@@ -20,7 +20,9 @@ from responsa_server.stores.postgres.migrate import (
     PostgresMigrations,
     applied,
     load,
+    marked,
     migrate,
+    unfit,
 )
 from tests.conftest import DatabaseUrls, urls_of
 
@@ -52,9 +54,15 @@ async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
         await migrate(database_urls.owner, changed)
 
 
-async def test_a_database_that_is_ahead_is_refused(database_urls: DatabaseUrls) -> None:
-    with pytest.raises(MigrationError, match="does not know"):
-        await migrate(database_urls.owner, load()[:1])
+async def test_a_database_that_is_ahead_is_refused_if_this_version_does_not_work_with_it(
+    database_urls: DatabaseUrls,
+) -> None:
+    known = load()
+    assert await migrate(database_urls.owner, known[:1]) == []
+    number = len(known) + 1
+    await migrate(database_urls.owner, [*known, Migration(number, f"{number:04}_post_more", "SELECT 1")])
+    with pytest.raises(MigrationError, match=f"has the migration {number:04}_post_more, after which this"):
+        await migrate(database_urls.owner)
 
 
 async def test_a_migration_that_fails_leaves_nothing_and_says_which(database_urls: DatabaseUrls) -> None:
@@ -186,3 +194,31 @@ async def test_another_ledger_before_the_squash_is_refused_and_stays(
         await migrate(database_urls.owner)
     async with await psycopg.AsyncConnection.connect(database_urls.app) as connection:
         assert list(await applied(connection)) == [(name, digest) for _, name, digest in ledger]
+
+
+async def test_what_older_servers_do_not_bear_waits_until_they_have_ended(
+    database_urls: DatabaseUrls,
+) -> None:
+    """The server of the release before is connected as every server is."""
+    known = load()
+    number = len(known)
+    pre = Migration(number + 1, f"{number + 1:04}_pre_column", "CREATE TABLE responsa.later ()")
+    post = Migration(number + 2, f"{number + 2:04}_post_column", "DROP TABLE responsa.later")
+    async with await psycopg.AsyncConnection.connect(marked(database_urls.log)):
+        assert await migrate(database_urls.owner, [*known, pre, post]) == [pre.name]
+        assert await migrate(database_urls.owner, [*known, pre, post]) == []
+    # PostgreSQL may notice the end of the connection a moment later.
+    async with asyncio.timeout(30):
+        while not (done := await migrate(database_urls.owner, [*known, pre, post])):
+            pass
+    assert done == [post.name]
+
+
+def test_a_server_works_with_the_database_of_the_release_before_and_after_it() -> None:
+    first = Migration(1, "0001_pre_a", "")
+    pre, post = Migration(2, "0002_pre_b", ""), Migration(3, "0003_post_b", "")
+    old, new = [first], [first, pre, post]
+    assert unfit(["0001_pre_a", "0002_pre_b"], old) == ("", "")
+    assert unfit(["0001_pre_a", "0002_pre_b"], new) == ("", "")
+    assert "lacks migrations of this version, such as 0002_pre_b" in unfit(["0001_pre_a"], new)[0]
+    assert "has the migration 0003_post_b" in unfit([one.name for one in new], old)[0]

@@ -28,6 +28,7 @@ from responsa_server.embedded.postgres import package_root
 from responsa_server.embedded.redis import redis_binary
 from responsa_server.stores.postgres.migrate import MigrationError, migrate
 from tests import seeds
+from tests.forked import responsa
 from tests.instance import ROOT, START_PATIENCE, eventually, free_port, plain_environment
 from tests.tied import tied
 from tools.deploy_check import COMPOSE, RENDERED, manifests
@@ -286,3 +287,50 @@ def test_an_old_postgresql_is_refused_before_the_first_migration(
         asyncio.run(migrate(outside))
     with psycopg.connect(outside) as connection:
         assert connection.execute("select to_regnamespace('responsa')").fetchone() == (None,)
+
+
+def test_a_dump_goes_into_an_empty_database(outside: str, server: EmbeddedPostgres, folder: Path) -> None:
+    """The login reads all rows through a role that a superuser makes. The restored tables keep their policies, and functions their owners."""
+
+    def run(home: str, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [*responsa(), *arguments],
+            env=plain_environment(DATABASE_URL=outside, RESPONSA_HOME=str(folder / home)),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr if code else done.stdout.strip()
+
+    def secured() -> Sequence[tuple[object, ...]]:
+        with psycopg.connect(outside) as connection:
+            return connection.execute(
+                """SELECT relname::text, relrowsecurity, relforcerowsecurity, (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid), (SELECT count(*) FROM pg_constraint WHERE conrelid = c.oid)
+                    FROM pg_class c WHERE relnamespace = 'responsa'::regnamespace AND relkind IN ('r', 'p')
+                UNION ALL SELECT proname || ' ' || proowner::regrole || ' ' || coalesce(proacl::text, ''), prosecdef, true, 0, 0 FROM pg_proc WHERE pronamespace = 'responsa'::regnamespace
+                ORDER BY 1"""
+            ).fetchall()
+
+    Layout.of(folder / "old").prepare()
+    run("old", "migrate")
+    run("old", "admin", "create-tenant", "house")
+    user = run("old", "admin", "create-user", "house", "Ann")
+    assert "GRANT responsa_backup TO" in run("old", "backup", str(folder / "b"), code=1)
+    assert not list((folder / "b").iterdir())
+    superuser = server.dsn("superuser", database="postgres")
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute("CREATE ROLE responsa_backup NOLOGIN BYPASSRLS")
+        connection.execute("GRANT responsa_backup TO house")
+    with psycopg.connect(outside) as connection:
+        # A week of the turn log that no migration makes.
+        connection.execute("SELECT responsa.make_turn_event_partitions(interval '100 days')")
+    archive = run("old", "backup", str(folder / "b"))
+    before = secured()
+    assert "has tables of Responsa; name an empty database" in run("new", "restore", archive, code=1)
+    with psycopg.connect(outside) as connection:
+        connection.execute("DROP SCHEMA responsa, procrastinate CASCADE")
+    run("new", "restore", archive)
+    assert secured() == before
+    assert run("new", "admin", "create-key", "house", user).startswith("rsp_")
+    with psycopg.connect(server.dsn("superuser", database="house"), autocommit=True) as connection:
+        connection.execute("DROP OWNED BY responsa_backup")
+        connection.execute("DROP ROLE responsa_backup")

@@ -126,24 +126,23 @@ async def running(
             from responsa_server.insight.keeper import InsightKeeper
             from responsa_server.outbound.connector import Connector
             from responsa_server.stores.postgres.insight import PostgresInsight
-            from responsa_server.stores.postgres.migrate import PostgresMigrations
+            from responsa_server.stores.postgres.migrate import PostgresMigrations, marked
             from responsa_server.stores.redis import RedisCache
 
         traces = _traces(settings, stack)
         disks = Disks(layout.disks)
         ours = settings.database_url is None
         database = Database(
-            urls.app,
-            urls.log,
+            marked(urls.app),
+            marked(urls.log),
             size=settings.database_pool,
             full=lambda: ours and disks.holds_full(layout.cluster.parent),
         )
         await database.open()
         stack.push_async_callback(database.close)
-        if (await PostgresMigrations(database).state()).pending:
-            raise EmbeddedError(
-                "The database lacks migrations of this version", "run `responsa migrate`, then start again"
-            )
+        reason, remedy = await PostgresMigrations(database).unfit()
+        if reason:
+            raise EmbeddedError(reason, remedy)
         cache = RedisCache(redis_url(settings, layout))
         stack.push_async_callback(cache.close)
         models = open_models(settings, layout, stack)

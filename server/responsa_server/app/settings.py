@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Self, cast
+from typing import Annotated, Any, Final, Self, cast
 from urllib.parse import unquote
 
+import rtoml
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -469,6 +470,35 @@ def settings_file() -> Path:
         return Path(given)
     home = os.environ.get("RESPONSA_HOME")
     return (Path(home) if home else DEFAULT_HOME) / "responsa.toml"
+
+
+def without_secrets(settings: Settings) -> tuple[str, Sequence[str]]:
+    """Return the text of the settings file without passwords and keys, and the names of the settings that were left out. The text is empty if there is no file."""
+    file = settings_file()
+    if not file.is_file():
+        return "", []
+    text = file.read_text(encoding="utf-8")
+    content: dict[str, Any] = rtoml.loads(text)
+    left_out: list[str] = []
+    for path in _secrets(settings, ()):
+        group: Any = content
+        for name in path[:-1]:
+            group = group.get(name, {})
+        if group.pop(path[-1], None) is not None:
+            left_out.append(".".join(path))
+    return (rtoml.dumps(content) if left_out else text), left_out
+
+
+def _secrets(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The paths of all secrets in these settings."""
+    if isinstance(value, SecretStr):
+        yield path
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(getattr(value, name), (*path, name))
+    elif isinstance(value, Mapping):
+        for name, item in cast("Mapping[str, object]", value).items():
+            yield from _secrets(item, (*path, name))
 
 
 def load(**overrides: object) -> Settings:

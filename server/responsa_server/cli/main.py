@@ -91,6 +91,10 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "admin", "responsa_server.cli.local.admin", "Make tenants, users and keys on the server's machine."
     ),
+    Command(
+        "backup", "responsa_server.cli.local.backup", "Write a running instance into one file, to restore it."
+    ),
+    Command("restore", "responsa_server.cli.local.backup", "Make an instance from the file of a backup."),
     Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
     Command("purge", "responsa_server.cli.local.instance", "Remove an instance with all its data."),
     Command("version", "responsa_server.cli.main", "Print the version."),

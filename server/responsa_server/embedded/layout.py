@@ -203,6 +203,11 @@ class Layout:
         return self.home / "api-key"
 
     @property
+    def last_backup(self) -> Path:
+        """The file with the `time` (RFC 3339), the size in `bytes` and the `file` of the last complete backup, as JSON."""
+        return self.home / "last-backup.json"
+
+    @property
     def port(self) -> Path:
         """The file with the port that `responsa up` has used last, in which commands look for it."""
         return self.home / "port"

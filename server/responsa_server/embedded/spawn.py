@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import IO, TypedDict
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Account
@@ -113,6 +113,21 @@ def run_to_end(
         raise cannot_run(argv[0], error) from error
     finally:
         os.close(source)
+
+
+def run_dying_with_parent(
+    argv: Sequence[str], env: Mapping[str, str], errors: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Starts a tool whose output the caller reads from its stdout; its messages go to `errors`. Raises OSError if it cannot be started."""
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        cwd="/",
+        env=env,
+        preexec_fn=_dying_with_parent(signal.SIGKILL),
+    )
 
 
 def installed(package: str, program: str, name: str, distribution: str, remedy: str = REINSTALL) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.app.settings import Environment, SettingsError, load, unknown_variables
+from responsa_server.app.settings import Environment, SettingsError, load, unknown_variables, without_secrets
 from responsa_server.domain.addresses import hosts_of
 from responsa_server.instance import CHECKOUT
 
@@ -334,3 +334,22 @@ def test_the_password_of_the_mail_server_never_shows(monkeypatch: pytest.MonkeyP
     assert settings.page_url == "http://localhost:8080"
     monkeypatch.setenv("RESPONSA_MAIL__PAGE_URL", PAGE["RESPONSA_MAIL__PAGE_URL"])
     assert load().page_url == "https://responsa.example.org"
+
+
+def test_a_backup_gets_the_settings_file_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESPONSA_HOME", str(tmp_path))
+    assert without_secrets(load()) == ("", [])
+    file = tmp_path / "responsa.toml"
+    file.write_text("port = 8090 # ours\n")
+    assert without_secrets(load()) == ("port = 8090 # ours\n", [])
+    file.write_text(
+        'port = 8090\ndatabase_url = "postgresql://house:sesame@db/house"\n'
+        '[models.servers.lab]\nurl = "http://127.0.0.1:9/v1"\napi_key = "sesame"\n'
+    )
+    text, left_out = without_secrets(load())
+    assert sorted(left_out) == ["database_url", "models.servers.lab.api_key"]
+    assert "sesame" not in text
+    assert "8090" in text
+    assert "http://127.0.0.1:9/v1" in text

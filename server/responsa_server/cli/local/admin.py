@@ -24,7 +24,7 @@ from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.identity.service import Identity
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.migrate import MigrationError
+from responsa_server.stores.postgres.migrate import MigrationError, missing
 
 Result = TypeVar("Result")
 
@@ -55,11 +55,13 @@ def register(app: typer.Typer, name: str) -> None:
 def migrate() -> None:
     """Apply missing migrations to the database, and rebuild the vector index if its settings have changed.
 
+    While servers of an earlier release run, `_post_` migrations wait, because those servers do not work after them.
     The command can be repeated. If two of these commands run at the same time, one waits for the other.
     """
     with reporting(), database(settings := load()):
         try:
             done = asyncio.run(bring_up_to_date(settings, Layout.of(settings.home)))
+            waiting = asyncio.run(missing(database_urls(settings, Layout.of(settings.home)).owner))
         except MigrationError as error:
             raise CommandFailed(f"{error}.", "See docs/operations.md, Migrations.", FAILED) from error
         except psycopg.OperationalError as error:
@@ -69,6 +71,10 @@ def migrate() -> None:
                 FAILED,
             ) from error
         typer.echo("\n".join(done) or "The database is up to date.")
+        if waiting:
+            typer.echo(
+                f"{waiting[0]} waits until no server of an earlier release runs: stop them, then run `responsa migrate` again."
+            )
 
 
 def create_tenant(

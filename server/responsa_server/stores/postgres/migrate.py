@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import LiteralString, cast
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from responsa_server.domain.parts import MigrationState
 from responsa_server.instance import OLDEST_POSTGRES, shipped
@@ -20,6 +21,7 @@ from responsa_server.stores.postgres.database import Database, shielded
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
 # Only one process may migrate at a time. No other lock in this database has this number.
 _LOCK = 0x7265_7370
+_SERVER = "responsa server"
 LOCK_SECONDS = 10
 """The maximum time for which a migration waits for a lock."""
 
@@ -42,6 +44,11 @@ class Migration:
     number: int
     name: str
     sql: str
+
+    @property
+    def waits(self) -> bool:
+        """Whether servers of earlier releases do not work after this migration."""
+        return self.name[5:].startswith("post_")
 
     @property
     def sha256(self) -> bytes:
@@ -84,7 +91,7 @@ async def applied(connection: psycopg.AsyncConnection) -> Sequence[tuple[str, by
 
 
 async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Sequence[str]:
-    """Apply the missing migrations and return their names.
+    """Apply the missing migrations and return their names. Stops before a `_post_` migration while servers run that do not know it.
 
     url: the database's URL. Its role must be able to create roles, unless Responsa's roles already exist. A database with all
     migrations of commit c6fb5430 counts as one with the first eight of this version. Raises MigrationError; migrations that were
@@ -110,11 +117,13 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                 raise MigrationError(
                     f"migration {name} was applied with different content; use the version of Responsa that created this database"
                 )
-        if len(present) > len(wanted):
+        if ahead := too_new([name for name, _ in present], wanted):
             raise MigrationError(
-                f"the database has the migration {present[-1][0]}, which this version of Responsa does not know; use a newer version"
+                f"the database has the migration {ahead}, after which this version of Responsa does not work; use a newer version"
             )
         for migration in wanted[len(present) :]:
+            if migration.waits and await _older_servers(connection, migration):
+                break
             try:
                 async with connection.transaction():
                     await connection.execute(cast("LiteralString", migration.sql))
@@ -139,6 +148,51 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                 ) from error
             done.append(migration.name)
     return done
+
+
+async def missing(url: str) -> Sequence[str]:
+    """The names of the migrations that the database lacks."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        present = {name for name, _ in await applied(connection)}
+    return [one.name for one in load() if one.name not in present]
+
+
+def marked(url: str) -> str:
+    """The URL for a server's connections, whose name in PostgreSQL tells `migrate` which migrations the server knows."""
+    return make_conninfo(url, application_name=f"{_SERVER} {len(load())}")
+
+
+async def _older_servers(connection: psycopg.AsyncConnection, migration: Migration) -> bool:
+    """Whether a server is connected to this database that does not know the migration."""
+    cursor = await connection.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND substring(application_name FROM %s)::int < %s LIMIT 1",
+        (f"^{_SERVER} ([0-9]{{1,6}})$", migration.number),
+    )
+    return await cursor.fetchone() is not None
+
+
+def too_new(present: Sequence[str], known: Sequence[Migration]) -> str:
+    """The first applied `_post_` migration that this version does not know; empty if there is none."""
+    names = {one.name for one in known}
+    return next((name for name in present if name not in names and name[5:].startswith("post_")), "")
+
+
+def unfit(present: Sequence[str], known: Sequence[Migration]) -> tuple[str, str]:
+    """Why a server that knows these migrations cannot work with a database that has those, and the remedy; empty if it can.
+
+    A `_pre_` migration that the server does not know, and a `_post_` migration that the database still lacks, hinder nobody.
+    """
+    if lacking := [one.name for one in known if one.name not in present and not one.waits]:
+        return (
+            f"The database lacks migrations of this version, such as {lacking[0]}",
+            "run `responsa migrate`, then start again",
+        )
+    if ahead := too_new(present, known):
+        return (
+            f"The database has the migration {ahead}, after which this version of Responsa does not work",
+            "start the version that applied it, or a newer one",
+        )
+    return "", ""
 
 
 async def _take_over(
@@ -178,6 +232,12 @@ class PostgresMigrations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    @shielded
+    async def unfit(self) -> tuple[str, str]:
+        """Why this version cannot work with the database, and the remedy; empty if it can. Raises Unavailable."""
+        async with self._database.no_tenant() as connection:
+            return unfit([name for name, _ in await applied(connection)], load())
 
     @shielded
     async def state(self) -> MigrationState:

@@ -1,0 +1,131 @@
+"""Copies the files of a running PostgreSQL (a base backup), and starts a PostgreSQL on such a copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import psycopg
+from psycopg import sql
+
+from responsa_server.embedded.errors import EmbeddedError, file_errors
+from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.postgres import SUPERUSER, EmbeddedPostgres, package_root
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run, run_dying_with_parent
+from responsa_server.private_files import create_private
+
+_TRUST = "restore_hba.conf"
+
+
+@contextmanager
+def base_backup(layout: Layout) -> Generator[tarfile.TarFile]:
+    """The files of the running cluster, as a stream of tar: each member must be read before the next one.
+
+    The files and the write-ahead log (WAL) among them make a consistent database as of the end of the copy. Sessions go on.
+
+    Raises:
+        EmbeddedError: PostgreSQL refuses, or ends.
+    """
+    postgres = EmbeddedPostgres(layout)
+    program = package_root() / "pginstall18" / "bin" / "pg_basebackup"
+    command = [
+        str(program),
+        "--pgdata=-",
+        "--format=tar",
+        "--wal-method=fetch",
+        "--checkpoint=fast",
+        "--no-manifest",
+        "--no-password",
+        f"--host={layout.postgres_run}",
+        f"--username={SUPERUSER}",
+    ]
+    environment = {**PLAIN_ENVIRONMENT, "PGPASSWORD": layout.passwords.postgres_superuser}
+    with (
+        psycopg.connect(postgres.dsn("superuser"), autocommit=True) as connection,
+        tempfile.TemporaryFile() as said,
+    ):
+        # The WAL comes last. This slot, which ends with the connection, keeps it until then.
+        connection.execute(
+            "SELECT pg_create_physical_replication_slot(%s, true, true)", [f"responsa_backup_{os.getpid()}"]
+        )
+        try:
+            process = run_dying_with_parent(command, environment, said)
+        except OSError as error:
+            raise cannot_run(command[0], error) from error
+        with process:
+            assert process.stdout is not None
+            try:
+                with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+                    yield tar
+                while process.stdout.read(1 << 20):
+                    pass
+            except tarfile.ReadError:
+                pass  # the program's own message says why it has written so little
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            said.seek(0)
+            lines = said.read().decode(errors="replace").splitlines() or ["it said nothing"]
+            raise EmbeddedError(
+                f"PostgreSQL refused the backup ({lines[-1]})", "see logs/postgres.log in the data folder"
+            )
+
+
+class ClusterDraft:
+    """A new cluster, which is written next to its place and then moved there. `layout` is prepared and has no cluster."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        if layout.root_place is None:
+            self._folder = layout.cluster.with_name(".postgres.new")
+            self._folder.mkdir(mode=0o700)
+        else:
+            # The account could plant links in its own folder, so root writes in a folder of its own.
+            place = layout.root_place
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+
+    def add(self, name: str, content: IO[bytes] | None) -> None:
+        """Write a file, or make a folder. name: its path in the cluster. Raises OSError."""
+        path = self._folder / name
+        if content is None:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with create_private(path) as file:
+            shutil.copyfileobj(content, file, 1 << 20)
+
+    def start(self) -> None:
+        """Move the cluster to its place, let PostgreSQL recover it, give its roles the instance's passwords, and stop PostgreSQL.
+
+        Raises:
+            EmbeddedError: PostgreSQL does not start.
+        """
+        layout = self._layout
+        with file_errors(layout.cluster):
+            # The backup has no passwords of the database. Nobody else can enter the folder of the socket.
+            trust = self._folder / _TRUST
+            trust.write_text("local all all trust\n", encoding="ascii")
+            if (account := layout.account) is not None:
+                for folder, _, names in os.walk(self._folder):
+                    for path in map(Path(folder).joinpath, ("", *names)):
+                        os.chown(path, account.uid, account.gid)
+            self._folder.rename(layout.cluster)
+        postgres = EmbeddedPostgres(layout, settings=[("hba_file", str(layout.cluster / _TRUST))])
+        postgres.start()
+        try:
+            with psycopg.connect(postgres.dsn("superuser"), autocommit=True) as connection:
+                connection.execute(
+                    sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                        sql.Identifier(SUPERUSER), sql.Literal(layout.passwords.postgres_superuser)
+                    )
+                )
+        finally:
+            postgres.stop()
+        (layout.cluster / _TRUST).unlink()

@@ -1,0 +1,284 @@
+"""Reads all rows of all tables in one snapshot, and writes them into an empty database with the same migrations.
+
+Only rows are copied: the migrations make the tables, and `fit_index` the vector index. The functions are not asynchronous, because only
+commands call them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg import sql
+
+ROLE: Final = "responsa_backup"
+CHUNK: Final = 16 << 20
+"""The size of a piece of a table's rows in bytes: the last row of a piece may make it longer."""
+
+_SCHEMAS: Final = ["responsa", "procrastinate"]
+# Weeks of the turn log that were taken out of the log wait for their deletion.
+_TABLES: Final[LiteralString] = """
+    SELECT n.nspname, c.relname,
+        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum),
+        coalesce(p.relname::text, ''), coalesce(pg_get_expr(c.relpartbound, c.oid), '')
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
+    WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND (c.relispartition OR c.relname !~ '^turn_event_[0-9]{8}$')
+    ORDER BY 1, 2"""
+_SEQUENCES: Final[LiteralString] = (
+    "SELECT schemaname::text, sequencename::text, last_value FROM pg_sequences WHERE schemaname = ANY(%s) AND last_value IS NOT NULL"
+)
+_SECURED: Final[LiteralString] = """
+    SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p') AND c.relrowsecurity"""
+_FOREIGN_KEYS: Final[LiteralString] = """
+    SELECT n.nspname, c.relname, f.conname, pg_get_constraintdef(f.oid)
+    FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = ANY(%s) AND f.contype = 'f' AND f.conparentid = 0"""
+
+
+class DumpError(Exception):
+    """The rows cannot be read or written. The message is a sentence without its full stop; remedy: what to do, likewise."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table. columns: those that are stored. parent, bound: of a partition, else empty."""
+
+    schema: str
+    name: str
+    columns: Sequence[str]
+    parent: str
+    bound: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The table's name in a statement."""
+        return sql.Identifier(self.schema, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a dump has. sequences: the schema, the name and the last value of each sequence that was used."""
+
+    tables: Sequence[Table]
+    sequences: Sequence[tuple[str, str, int]]
+
+    def to_json(self) -> str:
+        """The description as a text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of_json(cls, text: bytes) -> Description:
+        """The description of which this is the text. Raises ValueError, KeyError, TypeError."""
+        content: Mapping[str, Any] = json.loads(text)
+        sequences = [(schema, name, int(value)) for schema, name, value in content["sequences"]]
+        return cls([Table(**table) for table in content["tables"]], sequences)
+
+
+class Snapshot:
+    """All rows as of one moment. It is valid until the connection ends."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+        tables = [Table(*row) for row in connection.execute(_TABLES, [_SCHEMAS]).fetchall()]
+        sequences = connection.execute(_SEQUENCES, [_SCHEMAS]).fetchall()
+        self.description = Description(tables, [(row[0], row[1], row[2]) for row in sequences])
+
+    def rows(self, table: Table) -> Generator[bytes]:
+        """The rows of a table in PostgreSQL's binary format, in pieces of about CHUNK bytes. Raises DumpError."""
+        statement = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT binary)")
+        columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+        piece = bytearray()
+        try:
+            with self._connection.cursor().copy(statement.format(table.identifier, columns)) as copy:
+                for data in copy:
+                    piece += data
+                    if len(piece) >= CHUNK:
+                        yield bytes(piece)
+                        piece.clear()
+        except psycopg.Error as error:
+            raise _refused("read", table.name, error) from error
+        yield bytes(piece)
+
+
+def snapshot(connection: psycopg.Connection) -> Snapshot:
+    """Open a snapshot as the role `responsa_backup`, which may read all rows and write none.
+
+    connection: of the tables' owner or a superuser, not in a transaction. Creates the role if the login may. Raises DumpError.
+    """
+    _grant(connection)
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ROLE)))
+    # An error is better than a part of the rows.
+    connection.execute("SET LOCAL row_security = off")
+    return Snapshot(connection)
+
+
+def _grant(connection: psycopg.Connection) -> None:
+    role = sql.Identifier(ROLE)
+    try:
+        with connection.transaction():
+            found = connection.execute(
+                "SELECT rolbypassrls FROM pg_roles WHERE rolname = %s", [ROLE]
+            ).fetchone()
+            if found is None:
+                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN BYPASSRLS").format(role))
+            # Tables of later migrations are new to the role.
+            for schema in map(sql.Identifier, _SCHEMAS):
+                for right in (
+                    "USAGE ON SCHEMA",
+                    "SELECT ON ALL TABLES IN SCHEMA",
+                    "SELECT ON ALL SEQUENCES IN SCHEMA",
+                ):
+                    connection.execute(sql.SQL("GRANT {} {} TO {}").format(sql.SQL(right), schema, role))
+            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(role))
+            if connection.execute(
+                "SELECT rolbypassrls FROM pg_roles WHERE rolname = %s", [ROLE]
+            ).fetchone() != (True,):
+                raise DumpError(
+                    f"The role {ROLE} does not bypass row-level security",
+                    f"let a superuser run: ALTER ROLE {ROLE} BYPASSRLS",
+                )
+    except psycopg.errors.InsufficientPrivilege as error:
+        user = connection.info.user
+        raise DumpError(
+            f"The login {user} may not use the role {ROLE}, which reads the rows of all tenants",
+            f'let a superuser run once: CREATE ROLE {ROLE} NOLOGIN BYPASSRLS; GRANT {ROLE} TO "{user}"; if the role exists already, only the second statement',
+        ) from error
+
+
+def is_empty(connection: psycopg.Connection) -> bool:
+    """Whether a database has no schema of Responsa."""
+    row = connection.execute(
+        "SELECT count(*) FROM pg_namespace WHERE nspname = ANY(%s)", [_SCHEMAS]
+    ).fetchone()
+    return row == (0,)
+
+
+def applied(connection: psycopg.Connection) -> Sequence[tuple[str, bytes]]:
+    """The names and hashes of the database's migrations, in order. Raises DumpError if it has none."""
+    try:
+        rows = connection.execute("SELECT name, sha256 FROM responsa.migration ORDER BY number").fetchall()
+    except psycopg.errors.UndefinedTable as error:
+        raise DumpError("The database has no tables of Responsa", "run `responsa migrate`") from error
+    return [(name, bytes(digest)) for name, digest in rows]
+
+
+def remove_schemas(connection: psycopg.Connection) -> None:
+    """Drop everything that migrations have made, but roles."""
+    for schema in map(sql.Identifier, _SCHEMAS):
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
+
+
+@contextmanager
+def loading(url: str, description: Description) -> Generator[Callable[[int, Iterable[bytes]], None]]:
+    """A function that takes the number of a table in the description and more bytes of its rows, the tables one after the other. What it took is
+    committed at the end of the block.
+
+    url: the database's URL with the role that owns the tables. The database has exactly the dump's migrations. Raises DumpError; then
+    no row was written.
+    """
+    try:
+        with psycopg.connect(url) as connection:
+            _make_partitions(connection, description.tables)
+            with _bare(connection, description.tables):
+                with _Copies(connection, description.tables) as copies:
+                    yield copies.add
+                for schema, name, value in description.sequences:
+                    connection.execute("SELECT setval(%s::regclass, %s)", [f'"{schema}"."{name}"', value])
+        with psycopg.connect(url, autocommit=True) as connection:
+            # Searches need the statistics at once.
+            for table in description.tables:
+                connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
+    except psycopg.Error as error:
+        raise _refused("write", "", error) from error
+
+
+class _Copies:
+    """Writes rows into one table after the other."""
+
+    def __init__(self, connection: psycopg.Connection, tables: Sequence[Table]) -> None:
+        self._connection = connection
+        self._tables = tables
+        self._number = -1
+        self._copy: psycopg.Copy | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> _Copies:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def add(self, number: int, rows: Iterable[bytes]) -> None:
+        if number != self._number:
+            self._open.close()
+            table, self._number = self._tables[number], number
+            columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+            statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table.identifier, columns)
+            self._copy = self._open.enter_context(self._connection.cursor().copy(statement))
+        assert self._copy is not None
+        for data in rows:
+            self._copy.write(data)
+
+
+def _make_partitions(connection: psycopg.Connection, tables: Sequence[Table]) -> None:
+    """Make the weeks of the turn log that the migrations have not made, as `responsa.make_turn_event_partitions` does."""
+    for table in tables:
+        known = connection.execute("SELECT to_regclass(%s)", [f'"{table.schema}"."{table.name}"']).fetchone()
+        if table.parent and known == (None,):
+            parent = sql.Identifier(table.schema, table.parent)
+            connection.execute(
+                sql.SQL(
+                    "CREATE TABLE {0} (LIKE {1} INCLUDING ALL); ALTER TABLE {0} ENABLE ROW LEVEL SECURITY; ALTER TABLE {0} FORCE ROW LEVEL SECURITY; "
+                    "ALTER TABLE {1} ATTACH PARTITION {0} {2}"
+                ).format(table.identifier, parent, sql.SQL(table.bound))  # pyright: ignore[reportArgumentType]  # PostgreSQL wrote the text of the bound
+            )
+
+
+@contextmanager
+def _bare(connection: psycopg.Connection, tables: Sequence[Table]) -> Generator[None]:
+    """The tables without rows, policies, triggers and foreign keys during the block."""
+    secured = [sql.Identifier(*row) for row in connection.execute(_SECURED, [_SCHEMAS]).fetchall()]
+    keys = connection.execute(_FOREIGN_KEYS, [_SCHEMAS]).fetchall()
+    connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(one.identifier for one in tables)))
+    for schema, table, name, _ in keys:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                sql.Identifier(schema, table), sql.Identifier(name)
+            )
+        )
+    for one in secured:
+        connection.execute(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(one))
+    for table in tables:
+        connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(table.identifier))
+    yield
+    for table in tables:
+        connection.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(table.identifier))
+    for schema, table, name, definition in keys:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
+                sql.Identifier(schema, table),
+                sql.Identifier(name),
+                sql.SQL(definition),
+            )
+        )
+    for one in secured:
+        connection.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(one))
+
+
+def _refused(what: str, table: str, error: psycopg.Error) -> DumpError:
+    of = f" of {table}" if table else ""
+    return DumpError(
+        f"PostgreSQL could not {what} the rows{of} ({error.diag.message_primary or type(error).__name__})",
+        "see the log of PostgreSQL and try again",
+    )

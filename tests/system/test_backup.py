@@ -1,0 +1,236 @@
+"""`responsa backup` on a running instance, `responsa restore` into an empty place, and what the restored instance has."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from tests.callers import Credential, Tenant
+from tests.instance import Instance, free_port
+from tests.system.test_journey import answer, ingest
+from tests.transports import Json, Ways
+
+CITED = "SELECT count(*) FROM responsa.citation WHERE tenant_id = %s"
+UNFOUNDED = """
+    SELECT count(*) FROM responsa.citation c LEFT JOIN responsa.document_version v USING (tenant_id, document_id, version) CROSS JOIN LATERAL (
+        SELECT substring(coalesce(v.canonical, v.original) FROM c.source_start::int + 1 FOR (c.source_end - c.source_start)::int) AS text) source
+    WHERE c.document_id IS NOT NULL AND c.tenant_id = %s
+        AND NOT coalesce(sha256(source.text) = c.sha256 AND starts_with(convert_from(source.text, 'UTF8'), c.quote), false)"""
+TURNS = int(os.environ.get("RESPONSA_SOAK_COUNT") or 10_000)
+BLOCK = 90_000
+"""By how many bytes the original of each copied document is longer, so that ten thousand of them take a gigabyte."""
+COPY_ID = """CREATE FUNCTION pg_temp.copy_of(id uuid, number int) RETURNS uuid IMMUTABLE LANGUAGE sql
+    AS $$ SELECT overlay(id::text PLACING right(md5(id::text || number), 12) FROM 25)::uuid $$"""
+COPIED: Mapping[str, Mapping[str, str]] = {
+    "document": {"id": "copy_of", "source_key": "source_key || n"},
+    "document_version": {
+        "document_id": "copy_of",
+        "original": "original || convert_to(%(block)s || n, 'UTF8')",
+    },
+    "passage": {"id": "copy_of", "document_id": "copy_of"},
+    "passage_vector": {
+        "passage_id": "copy_of",
+        "embedding": "(SELECT array_agg(random() - 0.5) FROM generate_series(1, 384) WHERE n > 0)::real[]::halfvec",
+    },
+    "conversation": {"id": "copy_of", "request_id": "NULL"},
+    "turn": {"id": "copy_of", "conversation_id": "copy_of", "request_id": "NULL"},
+    "turn_event": {"turn_id": "copy_of"},
+    "message": {"id": "copy_of", "conversation_id": "copy_of", "turn_id": "copy_of"},
+    "citation": {"message_id": "copy_of", "passage_id": "copy_of", "document_id": "copy_of"},
+}
+"""The columns of a copied row that differ from the row's, by the table."""
+KEPT = {
+    "citation",
+    "conversation",
+    "document",
+    "document_version",
+    "message",
+    "passage",
+    "turn",
+    "turn_event",
+}
+"""Tables that nobody writes while nobody asks or uploads."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Paths of sockets must stay short.
+    found = Path(tempfile.mkdtemp(prefix="rsb-"))
+    yield found
+    for home in found.glob("*/.responsa-home"):
+        purge(Layout.of(home.parent))
+    shutil.rmtree(found)
+
+
+@pytest.fixture
+def answered(ways: Ways, tenant: Tenant) -> Tenant:
+    """A tenant with a document and an answer that cites it."""
+    headers = tenant.headers(Credential.ADMIN)
+    ingest(ways, headers, "well", "The well in the yard is twelve feet deep.")
+    assert answer(ways, headers, "How deep is the well in the yard?")["terminalEvent"]["answer"]["citations"]
+    return tenant
+
+
+def rows(connection: psycopg.Connection) -> Mapping[str, tuple[int, str]]:
+    """The number and the digest of all rows, by the table."""
+    tables = connection.execute(
+        "SELECT relnamespace::regnamespace::text, relname FROM pg_class WHERE relnamespace::regnamespace::text IN ('responsa', 'procrastinate') AND relkind IN ('r', 'p')"
+    ).fetchall()
+    found: dict[str, tuple[int, str]] = {}
+    for schema, name in tables:
+        digest = connection.execute(
+            sql.SQL(
+                "SELECT count(*), md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) FROM {} t"
+            ).format(sql.Identifier(schema, name))
+        ).fetchone()
+        assert digest is not None
+        found[name] = (digest[0], digest[1])
+    return found
+
+
+def live(home: Path) -> psycopg.Connection:
+    return psycopg.connect(EmbeddedPostgres(Layout.of(home)).dsn("superuser"))
+
+
+@pytest.mark.parametrize("options", [(), ("--dump",)], ids=["base", "dump"])
+def test_a_restored_instance_has_every_row_and_every_citation(
+    instance: Instance, ways: Ways, answered: Tenant, folder: Path, options: tuple[str, ...]
+) -> None:
+    key = folder / "key"
+    key.write_text(secrets.token_hex(32))
+    (instance.home / "agents" / "mine").mkdir(parents=True)
+    (instance.home / "agents" / "mine" / "notes.md").write_text("not an agent yet")
+    done = threading.Event()
+    answers: list[Json] = []
+    headers = answered.headers(Credential.ADMIN)
+
+    def read() -> None:
+        while not done.is_set():
+            answers.append(ways.call("ChatService/ListConversations", {}, headers).message)
+
+    with live(instance.home) as connection:
+        before = rows(connection)
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        (archive,) = instance.run(
+            "backup", str(folder / "b"), "--key-file", str(key), *options
+        ).stdout.split()
+    finally:
+        done.set()
+        reader.join()
+        shutil.rmtree(instance.home / "agents")
+    assert answers, "the instance answers during the backup"
+    with live(instance.home) as connection:
+        after = rows(connection)
+    said = json.loads((instance.home / "last-backup.json").read_text())
+    assert (said["file"], said["bytes"]) == (archive, Path(archive).stat().st_size)
+
+    home = folder / "home"
+    instance.run("restore", archive, "--key-file", str(key), RESPONSA_HOME=str(home))
+    layout = Layout.of(home)
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    try:
+        with live(home) as connection:
+            restored = rows(connection)
+            assert (home / "agents" / "mine" / "notes.md").read_text() == "not an agent yet"
+            assert connection.execute(UNFOUNDED, [answered.name]).fetchone() == (0,)
+            cited = connection.execute(CITED, [answered.name]).fetchone()
+            assert cited is not None
+            assert cited[0] > 0
+        # The restored instance's own logins work.
+        psycopg.connect(postgres.dsn("app")).close()
+    finally:
+        postgres.stop()
+    still = {name for name, digest in before.items() if after[name] == digest}
+    assert still >= KEPT
+    differ = {name for name in still if restored[name] != before[name]}
+    assert differ <= {"signing_key"}, "a restore makes a new key that signs tokens"
+
+
+def test_a_backup_without_room_leaves_nothing_and_old_backups_go(instance: Instance, folder: Path) -> None:
+    place = folder / "b"
+    first = instance.run("backup", str(place)).stdout.strip()
+    second = instance.run("backup", str(place), "--keep", "1").stdout.strip()
+    assert first != second
+    # The limit of the process stands for a disk that fills up.
+    full = subprocess.run(
+        ["prlimit", "--fsize=100000", *instance.command("backup", str(place), "--keep", "1")],
+        env=instance.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    assert [str(path) for path in place.iterdir()] == [second]
+    assert json.loads((instance.home / "last-backup.json").read_text())["file"] == second
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("options", [(), ("--dump",)], ids=["base", "dump"])
+def test_a_gigabyte_is_restored_with_all_citations(
+    instance: Instance, answered: Tenant, folder: Path, options: tuple[str, ...]
+) -> None:
+    """A document and an answer are copied TURNS times. `up` then answers from the restored place."""
+    with live(instance.home) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(COPY_ID)
+        for table, changed in COPIED.items():
+            columns = connection.execute(
+                "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+                [f"responsa.{table}"],
+            ).fetchall()
+            values = {name: changed.get(name, name) for (name,) in columns}
+            values.update(
+                {name: f"pg_temp.copy_of({name}, n)" for name in changed if changed[name] == "copy_of"}
+            )
+            connection.execute(
+                f"INSERT INTO responsa.{table} ({', '.join(values)}) SELECT {', '.join(values.values())} "  # pyright: ignore
+                f"FROM responsa.{table} CROSS JOIN generate_series(1, {TURNS}) n WHERE tenant_id = %(tenant)s",
+                {"tenant": answered.name, "block": secrets.token_hex(BLOCK // 2)},
+            )
+        connection.execute("SET session_replication_role = DEFAULT")
+        cited = connection.execute(CITED, [answered.name]).fetchone()
+        assert cited is not None
+        assert cited[0] > TURNS
+        connection.commit()
+        size = connection.execute("SELECT pg_database_size('responsa')").fetchone()
+        assert size is not None
+    began = time.monotonic()
+    done = subprocess.run(
+        instance.command("backup", str(folder / "b"), *options),
+        env=instance.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    archive = Path(done.stdout.strip())
+    written = time.monotonic()
+    restored = Instance(folder / "home", free_port(), instance.settings)
+    subprocess.run(restored.command("restore", str(archive)), env=restored.environment, check=True)
+    in_place = time.monotonic()
+    try:
+        restored.start().until_ready()
+        with Ways(restored.target) as ways:
+            found = answer(ways, answered.headers(Credential.ADMIN), "How deep is the well in the yard?")
+        assert found["terminalEvent"]["answer"]["citations"]
+        answering = time.monotonic()
+        with live(restored.home) as connection:
+            assert connection.execute(CITED, [answered.name]).fetchone() >= cited
+            assert connection.execute(UNFOUNDED, [answered.name]).fetchone() == (0,)
+    finally:
+        restored.end()
+    print(
+        f"\n{size[0] >> 20} MiB of database, {archive.stat().st_size >> 20} MiB of backup: written in {written - began:.0f} s, "
+        f"restored in {in_place - written:.0f} s, answers after {answering - written:.0f} s; {cited[0]} citations verified"
+    )

@@ -1,0 +1,150 @@
+"""What `responsa restore` refuses before it writes anything."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import typer
+
+from responsa_server.cli.local.archive import CHUNK, Header, writing
+from responsa_server.cli.local.backup import restore
+from responsa_server.embedded.postgres import MAJOR
+
+HEADER = Header("base", "1.0", "2026-11-26T12:00:00+00:00", [], int(MAJOR), platform.machine(), [])
+KEY = secrets.token_hex(32)
+FRAME = CHUNK + 16
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RESPONSA_HOME", str(tmp_path / "home"))
+    (tmp_path / "key").write_text(KEY)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a backup with a file that fills three chunks."""
+
+    def write(header: Header = HEADER, *, sealed: bool = True) -> Path:
+        path = tmp_path / "one.backup"
+        with path.open("wb") as file, writing(file, header, KEY.encode() if sealed else None) as writer:
+            writer.folder("postgres/global")
+            writer.bytes("postgres/global/pg_control", secrets.token_bytes(3 * CHUNK))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def refused(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Tries to restore a backup, and returns what the command says."""
+
+    def attempt(archive: Path, key: str | None = "key") -> str:
+        before = [*home.iterdir()] if home.exists() else None
+        with pytest.raises(typer.Exit) as caught:
+            restore(archive, None if key is None else home.with_name(key))
+        assert caught.value.exit_code == 1
+        assert ([*home.iterdir()] if home.exists() else None) == before
+        return capsys.readouterr().err
+
+    return attempt
+
+
+def cut(data: bytes) -> bytes:
+    return data[:-1]
+
+
+def without_the_last_chunk(data: bytes) -> bytes:
+    start = data.index(b"\n") + 1
+    return data[: start + (len(data) - start) // FRAME * FRAME]
+
+
+def swapped(data: bytes) -> bytes:
+    start = data.index(b"\n") + 1
+    first, second = data[start : start + FRAME], data[start + FRAME : start + 2 * FRAME]
+    return data[:start] + second + first + data[start + 2 * FRAME :]
+
+
+def flipped(data: bytes) -> bytes:
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def redated(data: bytes) -> bytes:
+    return data.replace(b"12:00:00", b"13:00:00", 1)
+
+
+def longer(data: bytes) -> bytes:
+    return data + b"x"
+
+
+def no_backup(data: bytes) -> bytes:
+    return data[1:]
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "plain"])
+@pytest.mark.parametrize(
+    "damage",
+    [cut, without_the_last_chunk, swapped, flipped, redated, longer, no_backup],
+    ids=lambda one: one.__name__,
+)
+def test_a_damaged_backup(
+    backup: Callable[..., Path], refused: Callable[..., str], damage: Callable[[bytes], bytes], sealed: bool
+) -> None:
+    archive = backup(sealed=sealed)
+    archive.write_bytes(damage(archive.read_bytes()))
+    said = refused(archive, "key" if sealed else None)
+    assert "The backup cannot be used" in said
+    assert "use another backup" in said
+
+
+def test_a_wrong_key(backup: Callable[..., Path], refused: Callable[..., str], home: Path) -> None:
+    home.with_name("other").write_text(secrets.token_hex(32))
+    home.with_name("short").write_text("abc")
+    archive = backup()
+    assert "not the one with which the backup was made" in refused(archive, "other")
+    assert "is too short; name a file with at least 32" in refused(archive, "short")
+    assert "cannot be read" in refused(archive, "missing")
+    assert "The backup is encrypted; name the key file" in refused(archive, None)
+    assert "is not encrypted; leave out --key-file" in refused(backup(sealed=False))
+
+
+def test_a_newer_backup(backup: Callable[..., Path], refused: Callable[..., str]) -> None:
+    archive = backup(replace(HEADER, release="9.9", migrations=[("9999_pre_later", "00")]))
+    assert (
+        "Responsa 9.9, whose migration 9999_pre_later this version does not know; restore it with"
+        in refused(archive)
+    )
+    line, _, rest = archive.read_bytes().partition(b"\n")
+    archive.write_bytes(json.dumps({**json.loads(line), "responsa_backup": 2}).encode() + b"\n" + rest)
+    assert "Responsa 9.9, whose format 2 this version does not know; restore it with" in refused(archive)
+
+
+def test_the_files_of_another_kind_of_machine(
+    backup: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    assert "make a backup with --dump" in refused(backup(replace(HEADER, machine="pdp11")))
+    assert "make a backup with --dump" in refused(backup(replace(HEADER, postgres=17)))
+
+
+def test_a_place_that_has_something(
+    backup: Callable[..., Path], refused: Callable[..., str], home: Path
+) -> None:
+    home.mkdir()
+    (home / "mine").touch()
+    assert "is not empty; set RESPONSA_HOME to a folder that is empty" in refused(backup())
+
+
+def test_a_restore_that_fails_leaves_the_place_empty(
+    backup: Callable[..., Path], refused: Callable[..., str], home: Path
+) -> None:
+    """The files in this backup are no cluster."""
+    home.mkdir()
+    assert "PG_VERSION is missing" in refused(backup())
