@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,6 +26,7 @@ from responsa_server.app.settings import (
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
+from responsa_server.domain.parts import PartReport
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.embedded.notify import READY, alive, notify
 from responsa_server.identity.limits import LimitBook, Limiter
@@ -107,6 +108,8 @@ async def running(
                 open_models,
             )
             from responsa_server.app.front import Callers, Silent
+            from responsa_server.app.measured import Measured
+            from responsa_server.app.metrics import metrics
             from responsa_server.app.sources import delivery_job, notifier_on, schedule_job, source_job
             from responsa_server.outbound.connector import Connector
             from responsa_server.stores.postgres.migrate import PostgresMigrations
@@ -184,8 +187,10 @@ async def running(
         else:
             front = Callers(settings, layout, listens, database, disks, knowledge, turns, agents, limiter)
         stack.push_async_callback(front.close)
+        measured = Measured(database, cache, models.breakers, turns, front)
         try:
             await front.start()
+            await stack.enter_async_context(metrics(settings, layout, measured, environment()))
         except AddressTaken as error:
             raise _address_taken(error) from error
         try:
@@ -216,6 +221,20 @@ class Front(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+    @property
+    def calls_running(self) -> int:
+        """The number of calls with a credential that run now."""
+        ...
+
+    @property
+    def sockets(self) -> int:
+        """The number of open WebSockets."""
+        ...
+
+    async def reports(self) -> Mapping[str, PartReport]:
+        """The health of each part, by name."""
+        ...
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from responsa_server.domain.models import (
     ToolRequest,
     Withdrawn,
 )
+from responsa_server.telemetry import instruments
 
 _LONG_SECONDS: Final = 5.0
 _MOST_STRIKES: Final = 2
@@ -605,11 +606,13 @@ class ModelChain:
                         case _:
                             pass
                     call.said = True
+                    instruments.MODEL_FIRST_SECONDS.add(clock() - begun, member.name)
                     self._barred.answered(member)
                     probed = ()
                     yield piece
                 async for piece in pieces:
                     yield piece
+            instruments.MODEL_CALLS.add(1, member.name, "ok")
             return
         except TimeoutError:
             if not patience.expired():
@@ -620,11 +623,13 @@ class ModelChain:
             error = caught
             self._failed(member, call, error, clock() - begun)
         finally:
+            instruments.MODEL_SECONDS.add(clock() - begun, member.name)
             self._barred.left(probed)
         raise error
 
     def _failed(self, member: ChainModel, call: _Call, error: ModelError, waited_seconds: float) -> None:
         error.model = member.name
+        instruments.MODEL_CALLS.add(1, member.name, error.fault.value)
         log_failed(member.name, call.prompt, error)
         if not call.said or error.fault is ModelFault.CREDENTIAL:
             self._barred.failed(member, error, call.patience_seconds, waited_seconds)
