@@ -20,3 +20,9 @@ def generated(name: str) -> Path:
     """The path of a file of the folder `generated`: in the checkout or, if the server was installed from a wheel, in the package."""
     checkout = CHECKOUT / "generated" / name
     return checkout if checkout.is_file() else Path(__file__).parent / name
+
+
+def alert_rules() -> Path:
+    """The folder of Prometheus' rules: in the checkout or, if the server was installed from a wheel, in the package."""
+    checkout = CHECKOUT / "deploy" / "prometheus" / "rules"
+    return checkout if checkout.is_dir() else Path(__file__).parent / "alert_rules"

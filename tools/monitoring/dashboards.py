@@ -197,19 +197,23 @@ TABLES: Final[Mapping[str, tuple[str, Sequence[Graph]]]] = {
     "infrastructure": (
         "Infrastructure",
         [
-            Graph("Servers that answer", NUMBER, [('up{job="responsa"}', "{{instance}}")]),
+            Graph("Servers that answer", NUMBER, [('up{job="responsa"}', "{{server}} {{instance}}")]),
             _PARTS,
             _DISK,
             Graph("Age of the newest backup", SECONDS, [("max(responsa_backup_age_seconds)", "backup")]),
             Graph(
                 "Processors",
                 NUMBER,
-                [(f"rate(process_cpu_seconds_total[{RATE}])", "{{instance}}")],
+                [(f'rate(process_cpu_seconds_total{{job="responsa"}}[{RATE}])', "{{server}} {{instance}}")],
                 "1 is one core.",
             ),
-            Graph("Memory", BYTES, [('process_resident_memory_bytes{job="responsa"}', "{{instance}}")]),
+            Graph(
+                "Memory",
+                BYTES,
+                [('process_resident_memory_bytes{job="responsa"}', "{{server}} {{instance}}")],
+            ),
             _quantiles("Lag of the event loop", "responsa_loop_lag_seconds", "instance"),
-            Graph("Open files", NUMBER, [('process_open_fds{job="responsa"}', "{{instance}}")]),
+            Graph("Open files", NUMBER, [('process_open_fds{job="responsa"}', "{{server}} {{instance}}")]),
             Graph(
                 "Used connections",
                 SHARE,
@@ -228,7 +232,14 @@ TABLES: Final[Mapping[str, tuple[str, Sequence[Graph]]]] = {
             _quantiles("Commits", "responsa_commit_duration_seconds"),
             _quantiles("Turns in a commit", "responsa_commit_turns", unit=NUMBER),
             Graph("Open circuit breakers", NUMBER, [("sum by (part) (responsa_circuits_open)", "{{part}}")]),
-            _rate("responsa_telemetry_dropped_total", "signal", title="Lost telemetry"),
+            Graph(
+                "Lost telemetry",
+                A_SECOND,
+                [
+                    (f"sum by (signal) (rate(responsa_telemetry_dropped_total[{RATE}]))", "{{signal}}"),
+                    (f"sum(rate(responsa_log_lines_dropped_total[{RATE}]))", "lines of the log"),
+                ],
+            ),
         ],
     ),
     "cost": (

@@ -203,6 +203,11 @@ class Layout:
         return self.home / "api-key"
 
     @property
+    def last_backup(self) -> Path:
+        """The file with the `time` (RFC 3339), the size in `bytes` and the `file` of the last complete backup, as JSON."""
+        return self.home / "last-backup.json"
+
+    @property
     def port(self) -> Path:
         """The file with the port that `responsa up` has used last, in which commands look for it."""
         return self.home / "port"
@@ -241,6 +246,11 @@ class Layout:
     def metrics(self) -> Path:
         """The files that tell Prometheus where the servers' metrics are."""
         return self.home / "metrics"
+
+    @property
+    def prometheus(self) -> Path:
+        """The data of Prometheus."""
+        return self.home / "prometheus"
 
     @property
     def redis_socket(self) -> Path:

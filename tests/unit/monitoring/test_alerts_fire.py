@@ -55,6 +55,7 @@ def failing(objective: str, share: float) -> Series:
 SHAPES: Mapping[str, tuple[Callable[[float], Series], int]] = {
     "ResponsaDown": (lambda v: {'up{job="responsa",instance="a"}': level(v)}, 30),
     "ResponsaPartDown": (lambda v: {'responsa_part_health{part="redis"}': level(v)}, 30),
+    "ResponsaPartDegraded": (lambda v: {'responsa_part_health{part="redis"}': level(v)}, 30),
     "ResponsaErrors": (lambda v: failing("calls", v), 30),
     "ResponsaSlowAnswers": (late, 30),
     "ResponsaQueue": (lambda v: {"responsa_turns_waiting_age_seconds": level(v)}, 30),
