@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import socket
@@ -107,7 +106,8 @@ class EmbeddedPrometheus(ManagedProcess):
 
 def prometheus_binary() -> Path:
     """The installed program. Raises EmbeddedError if it is not installed."""
-    if (found := shutil.which("prometheus", path=f"{os.environ.get('PATH', os.defpath)}:{_PLACES}")) is None:
+    found = shutil.which("prometheus") or shutil.which("prometheus", path=_PLACES)
+    if found is None:
         raise EmbeddedError(
             "Prometheus is not installed",
             "install it (Debian: apt-get install --no-install-recommends prometheus), or start without --observe and RESPONSA_TELEMETRY__OBSERVE",
