@@ -32,6 +32,7 @@ from responsa_server.identity.settings import LimitSettings
 from tests import seeds
 from tests.forked import responsa
 from tests.tied import tied
+from tests.wire.otlp import Receiver, receiving
 from tests.wire.smtp import MailServer, serving
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -285,7 +286,14 @@ def mail_server() -> Iterator[MailServer]:
 
 
 @pytest.fixture(scope="session")
-def instance(mail_server: MailServer) -> Iterator[Instance]:
+def spans() -> Iterator[Receiver]:
+    """The collector of the run's shared instance. It gets the traces whose callers ask for them."""
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
     """The instance that all tests of a run share, with scripted models and without documents."""
     # The home is not in pytest's folder, because the paths of sockets must stay short, even on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
@@ -302,6 +310,8 @@ def instance(mail_server: MailServer) -> Iterator[Instance]:
             RESPONSA_MAIL__PORT=str(mail_server.port),
             RESPONSA_MAIL__TLS="none",
             RESPONSA_MAIL__SENDER="responsa@example.org",
+            RESPONSA_TELEMETRY__ENDPOINT=spans.grpc,
+            RESPONSA_TELEMETRY__SAMPLE_RATIO="0",
         ) as one:
             yield one
     finally:

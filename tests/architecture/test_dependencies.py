@@ -71,6 +71,12 @@ def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) 
         "googleapis-common-protos": "google.rpc",
         "protobuf": "google.protobuf",
         "langgraph": "langgraph.graph",
+        "opentelemetry-api": "opentelemetry.trace",
+        "opentelemetry-exporter-otlp-proto-grpc": "opentelemetry.exporter",
+        "opentelemetry-exporter-otlp-proto-http": "opentelemetry.exporter",
+        "opentelemetry-exporter-prometheus": "opentelemetry.exporter",
+        "opentelemetry-proto": "opentelemetry.proto",
+        "opentelemetry-sdk": "opentelemetry.sdk",
     }
     modules: dict[str, set[str]] = {}
     for module, owners in owners_of().items():

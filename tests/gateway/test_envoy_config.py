@@ -25,6 +25,7 @@ from responsa_server.envoy.envoy_config import (
 )
 from responsa_server.envoy.local_replies import LOCAL_REPLIES, LocalReply
 from responsa_server.envoy.templates import TemplateError, Templates
+from responsa_server.envoy.tracing import EnvoyTracing
 from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN, endpoints
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,11 +58,16 @@ def validate(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
         replace(CONFIG, admin_socket=Path("/run/a.sock")),
         replace(CONFIG, port=443, listen_address="::", allowed_hosts=("chat.example.org", "10.0.0.5:9000")),
         replace(CONFIG, allowed_origins=(OTHER_ORIGIN, "http://[::1]:3000")),
-        replace(CONFIG, connections_per_address=1_000),
+        replace(
+            CONFIG,
+            connections_per_address=1_000,
+            tracing=EnvoyTracing("http://127.0.0.1:4317", True, 0.05, "responsa", headers={"key": "x"}),
+        ),
         replace(
             CONFIG,
             connections_per_address=1_000,
             trusted_proxies=[parse_network("10.0.0.0/8"), parse_network("2001:db8::/32")],
+            tracing=EnvoyTracing("https://example.org/v1/traces", False, 1, "responsa", False, {"key": "x"}),
         ),
     ],
     ids=["plain", "admin", "public", "origins", "connections", "proxies"],

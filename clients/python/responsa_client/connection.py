@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import grpc
 
@@ -91,8 +92,8 @@ class Connection:
         return None if self._token is None else self._token()
 
     def metadata(self, token: str | None) -> tuple[tuple[str, str], ...]:
-        """The metadata that authenticates the next call, and names the user for whom it is made. token: the result of `token`, after waiting for it."""
-        return (self._metadata if token is None else credentials(token)) + self._behalf
+        """The metadata that authenticates the next call, and names the user for whom it is made and the program's current span. token: the result of `token`, after waiting for it."""
+        return (self._metadata if token is None else credentials(token)) + self._behalf + _current_span()
 
     def error(self, failure: grpc.RpcError, deadline: Deadline) -> ResponsaError:
         """The typed error of a failed call."""
@@ -136,3 +137,12 @@ def watch_cut(name: str) -> StreamCut:
     """The error for a stream of an operation's states on which not even a heartbeat arrived."""
     message = f"The stream of {name} was interrupted (not even a heartbeat arrived); the operation continues."
     return StreamCut(grpc.StatusCode.UNAVAILABLE, message)
+
+
+def _current_span() -> tuple[tuple[str, str], ...]:
+    """The metadata that names the current span, so that the server's spans become parts of its trace. () in a program that does not use OpenTelemetry, on which the client does not depend."""
+    trace = cast("Any", sys.modules.get("opentelemetry.trace"))
+    span = None if trace is None else trace.get_current_span().get_span_context()
+    if span is None or not span.is_valid:
+        return ()
+    return (("traceparent", f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"),)

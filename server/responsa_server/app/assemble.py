@@ -88,6 +88,7 @@ from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis import RedisCache
 from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
@@ -426,10 +427,11 @@ async def build_turns(
     turn_queries: NamedQueries | None = None,
     gate: MessageGate | None = None,
     breakers: Breakers | None = None,
+    traces: Traces = OFF,
 ) -> tuple[Turns, AgentParts]:
     """Build `Turns` and the agents that answer questions. The caller must close `Turns`.
 
-    gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers that this process shares with others. turn_queries: replaces the turn store's SQL in tests. Raises the same errors as `build_agents`.
+    gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers that this process shares with others. turn_queries: replaces the turn store's SQL in tests. traces: how turns are traced. Raises the same errors as `build_agents`.
     """
     codec = AskFrames()
     relay = RedisRelay(redis_url(settings, layout), relay_key(settings, layout))
@@ -451,7 +453,14 @@ async def build_turns(
         PostgresConversationStore(database),
         agents.agents,
         relay,
-        Runtime(new_id, codec, options(settings), faults=faults, log=structlog.get_logger("turns")),
+        Runtime(
+            new_id,
+            codec,
+            options(settings),
+            faults=faults,
+            log=structlog.get_logger("turns"),
+            traces=traces,
+        ),
         agents.agents.want_reload,
         _pruning_audit(PostgresAuditTrail(database), settings.audit.retention_days),
         gate,

@@ -52,6 +52,7 @@ from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
+from responsa_server.telemetry.stages import Traces
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.http.health import health_routes
@@ -97,6 +98,7 @@ class Callers:
         turns: Turns,
         agents: AgentParts,
         limiter: Limiter,
+        traces: Traces,
     ) -> None:
         assert listens.grpc is not None, "a process that takes calls has an address"
         self._serving = False
@@ -171,6 +173,7 @@ class Callers:
             max_calls=settings.max_calls,
             session_cookie=cookie_name,
             logger=structlog.get_logger("calls"),
+            traces=traces,
         )
         self._calls = calls
         self._server = RpcServer(

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.telemetry.stages import current
 
 MOST_WAITING: Final = 10_000
 """The maximum number of lines that wait to be written. Further lines are dropped."""
@@ -187,6 +188,7 @@ def configure_logs(level: str) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        _add_trace_id,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         # The local variables of frames are left out, because they hold questions, texts and secrets.
         structlog.processors.ExceptionRenderer(
@@ -219,6 +221,16 @@ def configure_logs(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),
         cache_logger_on_first_use=True,
     )
+
+
+def _add_trace_id(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Add the id of the trace to a line that a sampled call or turn writes."""
+    del logger, method
+    if trace_id := current().trace_id:
+        event["trace_id"] = trace_id
+    return event
 
 
 def _quotes_no_metadata(record: logging.LogRecord) -> bool:

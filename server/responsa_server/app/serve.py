@@ -17,10 +17,12 @@ from responsa_server.app.listening import AddressTaken, claimed
 from responsa_server.app.process import configure_logs, freeze
 from responsa_server.app.resources import Addresses, Disks, addresses, database_urls, redis_url, refusal
 from responsa_server.app.settings import (
+    LogLevel,
     ServeRole,
     Settings,
     drop_foreign_tracers,
     environment,
+    makes_traces,
     unknown_variables,
 )
 from responsa_server.domain.addresses import Address
@@ -36,6 +38,7 @@ from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.rates import LocalRates, Reach, RedisHolds, RedisMessages, RedisRates, Reserved
+from responsa_server.telemetry.stages import Traces
 
 
 def build_limiter(settings: Settings, layout: Layout, database: Database, stack: AsyncExitStack) -> Limiter:
@@ -115,6 +118,7 @@ async def running(
             from responsa_server.stores.postgres.migrate import PostgresMigrations
             from responsa_server.stores.redis import RedisCache
 
+        traces = _traces(settings, stack)
         disks = Disks(layout.disks)
         ours = settings.database_url is None
         database = Database(
@@ -145,6 +149,7 @@ async def running(
             turn_queries=turn_queries,
             gate=limiter,
             breakers=models.breakers,
+            traces=traces,
         )
         await turns.start()
         stack.push_async_callback(turns.close)
@@ -185,7 +190,9 @@ async def running(
         if limiter is None:
             front = Silent(listens)
         else:
-            front = Callers(settings, layout, listens, database, disks, knowledge, turns, agents, limiter)
+            front = Callers(
+                settings, layout, listens, database, disks, knowledge, turns, agents, limiter, traces
+            )
         stack.push_async_callback(front.close)
         measured = Measured(database, cache, models.breakers, turns, front, layout)
         try:
@@ -203,6 +210,19 @@ async def running(
                 front.drain(settings.drain_seconds + _LAST_WORDS_SECONDS),
                 turns.drain(settings.drain_seconds),
             )
+
+
+def _traces(settings: Settings, stack: AsyncExitStack) -> Traces:
+    """How this process records stages."""
+    log = structlog.get_logger("turns") if settings.log_level is LogLevel.DEBUG else None
+    if not makes_traces(settings):
+        return Traces(log=log)
+    # Imported late, because the SDK is slow to import and most installations make no traces.
+    from responsa_server.app.traces import SentTraces
+
+    sent = SentTraces(settings, log)
+    stack.push_async_callback(sent.close)
+    return sent.traces
 
 
 class Front(Protocol):

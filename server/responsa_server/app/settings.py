@@ -8,11 +8,13 @@ package that reads the group. `docs/settings.md` is generated from all of these 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Self, cast
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -536,6 +538,63 @@ def drop_foreign_tracers(environ: MutableMapping[str, str]) -> Sequence[str]:
     for name in dropped:
         del environ[name]
     return dropped
+
+
+def traces_protocol() -> str:
+    """The protocol in which spans are sent: `grpc` or `http/protobuf`."""
+    variables = os.environ
+    given = variables.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or variables.get(
+        "OTEL_EXPORTER_OTLP_PROTOCOL"
+    )
+    return given or "grpc"
+
+
+def traces_endpoint(settings: Settings) -> str:
+    """The URL to which spans are sent; "" if they are sent to no collector."""
+    variables = os.environ
+    if _telemetry_is_off() or variables.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+        return ""
+    if not settings.telemetry.endpoint and (own := variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")):
+        return own
+    endpoint = settings.telemetry.endpoint or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    path = "" if traces_protocol() == "grpc" else "/v1/traces"
+    return f"{endpoint.rstrip('/')}{path}" if endpoint else ""
+
+
+def traces_headers() -> Mapping[str, str]:
+    """The headers of each request to the collector."""
+    variables = os.environ
+    given = variables.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or variables.get("OTEL_EXPORTER_OTLP_HEADERS")
+    pairs = (pair.partition("=") for pair in (given or "").split(","))
+    return {unquote(key).strip().lower(): unquote(value).strip() for key, _, value in pairs if key.strip()}
+
+
+def traced_share(settings: Settings) -> float:
+    """The share of calls, from 0 to 1, whose traces are sampled; see `follows_callers_sampling`."""
+    sampler = os.environ.get("OTEL_TRACES_SAMPLER", "")
+    if settings.telemetry.sample_ratio is not None:
+        return settings.telemetry.sample_ratio
+    if sampler.endswith("always_off"):
+        return 0.0
+    with contextlib.suppress(ValueError):
+        if sampler.endswith("traceidratio"):
+            return float(os.environ.get("OTEL_TRACES_SAMPLER_ARG", ""))
+    return 1.0
+
+
+def follows_callers_sampling(settings: Settings) -> bool:
+    """Whether a call is sampled if its caller's trace is."""
+    sampler = os.environ.get("OTEL_TRACES_SAMPLER") or "parentbased_always_on"
+    return settings.telemetry.sample_ratio is not None or sampler.startswith("parentbased")
+
+
+def makes_traces(settings: Settings) -> bool:
+    """Whether spans are sent anywhere."""
+    return bool(traces_endpoint(settings) or (settings.telemetry.langfuse.url and not _telemetry_is_off()))
+
+
+def _telemetry_is_off() -> bool:
+    return os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
 
 
 def environment() -> MutableMapping[str, str]:

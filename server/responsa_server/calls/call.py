@@ -20,6 +20,8 @@ FORWARDED_FOR = "x-forwarded-for"
 """The header in which Envoy reports its caller's address: one address, which replaces whatever was in the header."""
 ON_BEHALF_OF = "responsa-on-behalf-of"
 """The header with which a service names the user on whose behalf it makes the call, as `users/{uuid}`."""
+TRACEPARENT = "traceparent"
+"""The header in which a caller names its own span (W3C Trace Context)."""
 USER = "responsa-user"
 """The header with which a client names the user for whom it believes to make the call, as `users/{uuid}`."""
 

@@ -24,6 +24,7 @@ from responsa_server.calls.interceptors.lasting import CredentialWatch, LastingC
 from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.rates import AddressLimits, CallerLimits
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
+from responsa_server.calls.interceptors.traced import Traced
 from responsa_server.calls.interceptors.validation import Validation
 from responsa_server.calls.methods import DESCRIPTORS
 from responsa_server.calls.services.administration.allowances import AllowanceService
@@ -59,6 +60,7 @@ from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
@@ -101,11 +103,12 @@ def calls_of(
     max_calls: int,
     session_cookie: str = SESSION_COOKIE,
     logger: Logger | None = None,
+    traces: Traces = OFF,
 ) -> Calls:
     """All calls of one server, for every transport.
 
     max_calls: the maximum number of calls with a credential at a time; further calls fail with OVERLOADED. session_cookie: the name of this server's session cookie.
-    logger: logs one line per call; structlog's logger by default.
+    logger: logs one line per call; structlog's logger by default. traces: how calls are traced.
     """
     log: Logger = structlog.get_logger("calls") if logger is None else logger
     validation = Validation()
@@ -113,6 +116,7 @@ def calls_of(
     calls = Calls(
         (
             CallId(),
+            Traced(traces),
             Log(log),
             Errors(log, services.turns.errors),
             Routed(),

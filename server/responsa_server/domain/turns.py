@@ -244,7 +244,8 @@ class NewTurn:
     any worker; a turn that has to queue is never claimed. frame: the first event, encoded. cancel_on_disconnect: see
     `Backlog.watched`. max_pending: the maximum number of turns that may wait for a worker, across all conversations.
     max_queued: the maximum number of turns that may be queued in one conversation. demand: the most that the turn can use of
-    language models; None if it uses none. limits: those of the user and the tenant.
+    language models; None if it uses none. limits: those of the user and the tenant. traceparent: the accepted call's span
+    (W3C Trace Context); "" if no traces are made.
     """
 
     id: UUID
@@ -260,6 +261,7 @@ class NewTurn:
     cancel_on_disconnect: bool = False
     demand: Demand | None = None
     limits: AcceptLimits = UNLIMITED
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +332,7 @@ class ClaimedTurn:
 
     attempt: the number of the attempt that now begins, from 1. losses: how many workers have lost the turn without
     releasing it since its last checkpoint. lost_alone: whether the last of them ran no other turn. age_seconds: the time since the first claim, 0 for a new turn. first_in_conversation: whether this is
-    the conversation's first turn, so that there is no history to read. tools: the ledger's entries, by call_id.
+    the conversation's first turn, so that there is no history to read. tools: the ledger's entries, by call_id. traceparent: see `NewTurn`.
     """
 
     claim: Claim
@@ -346,6 +348,7 @@ class ClaimedTurn:
     first_in_conversation: bool
     checkpoint: Checkpoint | None
     tools: Mapping[str, ToolRecord]
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

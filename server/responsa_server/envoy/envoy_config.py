@@ -34,6 +34,7 @@ from responsa_server.envoy.local_replies import (
 )
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
+from responsa_server.envoy.tracing import EnvoyTracing, cluster, tracing
 from responsa_server.instance import generated
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
@@ -111,6 +112,7 @@ class EnvoyConfig:
     standard_services: whether outside callers may use gRPC's health and reflection services, which need no credential.
     connections_per_address: the number of connections that one network address may have open; `NO_LIMIT` (0): any number.
     trusted_proxies: the networks whose peers say in X-Forwarded-For for whom they call, and may open any number of connections.
+    tracing: how Envoy traces requests; None not to trace them.
     """
 
     port: int
@@ -123,6 +125,7 @@ class EnvoyConfig:
     standard_services: bool = True
     connections_per_address: int = NO_LIMIT
     trusted_proxies: Sequence[Network] = ()
+    tracing: EnvoyTracing | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65_535:
@@ -179,6 +182,8 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
     values: dict[str, Tree] = {
         "connection_limit": _connection_limit(config.connections_per_address),
         "trusted_proxies": _networks(config.trusted_proxies),
+        "tracing": tracing(config.tracing),
+        "collector": cluster(config.tracing),
         "admin": _admin(config.admin_socket),
         "port": config.port,
         "listen_address": config.listen_address,

@@ -25,6 +25,8 @@ from responsa_server.outbound.addresses import (
     is_never,
     origin_of,
 )
+from responsa_server.telemetry.requests import request as recorded_request
+from responsa_server.telemetry.requests import traceparent_for
 
 USER_AGENT: Final = "responsa"
 _MOST_ADDRESSES: Final = 4
@@ -115,9 +117,9 @@ class Connector:
             trust_env=False,
         )
 
-    async def transport(self, reach: Reach, times: Times) -> GuardedTransport:
-        """Return the connections of a client. The caller closes them."""
-        return GuardedTransport(reach, self._resolve, await self._trusted(reach), times.connect)
+    async def transport(self, reach: Reach, times: Times, kind: str = "") -> GuardedTransport:
+        """Return the connections of a client. The caller closes them. kind: the kind of the servers, if the setting `telemetry.propagate_to` can name it."""
+        return GuardedTransport(reach, self._resolve, await self._trusted(reach), times.connect, kind)
 
     async def fetch(
         self,
@@ -169,7 +171,16 @@ class Connector:
 class GuardedTransport(httpx2.AsyncBaseTransport):
     """Connects to checked addresses only. Every request opens its own connection: if a request used a kept connection that the server had just closed, its outcome would be unknown."""
 
-    def __init__(self, reach: Reach, resolve: Resolve, trust: ssl.SSLContext, connect_seconds: float) -> None:
+    def __init__(
+        self,
+        reach: Reach,
+        resolve: Resolve,
+        trust: ssl.SSLContext,
+        connect_seconds: float,
+        kind: str = "",
+    ) -> None:
+        """kind: see `Connector.transport`."""
+        self._kind = kind
         self._reach = reach
         self._resolve = resolve
         self._connect_seconds = connect_seconds
@@ -185,6 +196,15 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             raise ForbiddenRequest(str(error)) from None
         if self._reach.origins is not None and origin not in self._reach.origins:
             raise ForbiddenRequest(f"{origin} is not an address that the declaration names")
+        sent = recorded_request(request.method, origin.host, origin.port)
+        with sent:
+            if (traceparent := traceparent_for(sent, self._kind, origin.host)) is not None:
+                request.headers["traceparent"] = traceparent
+            response = await self._sent(request, origin)
+            sent.add(**{"http.response.status_code": response.status_code})
+            return response
+
+    async def _sent(self, request: httpx2.Request, origin: UrlOrigin) -> httpx2.Response:
         failed: httpx2.TransportError | None = None
         for address in await self._addresses(origin):
             host = f"[{address}]" if address.version == 6 else str(address)

@@ -6,6 +6,7 @@ Retries are our own code, because retry libraries swallow the exception that clo
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import time
@@ -40,6 +41,7 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.stages import IDLE, AnyStage, SpanKind, stage
 
 _LONG_SECONDS: Final = 5.0
 _MOST_STRIKES: Final = 2
@@ -580,13 +582,31 @@ class ModelChain:
             error = ModelError(probed, "an earlier call failed in this way, so the model was not called")
             error.model = member.name
             raise error
+        provider, _, model = member.name.partition(":")
+        # The reader of the pieces does other things between them, so the stage is current only while the request is sent.
+        recorded = stage(
+            f"chat {model}",
+            SpanKind.CLIENT,
+            **{
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": provider,
+                "gen_ai.request.model": model,
+                "gen_ai.request.max_tokens": prompt.max_tokens,
+                "purpose": prompt.purpose,
+            },
+        ).begin()
+        recorded.text("gen_ai.input.messages", lambda: _messages(prompt))
+        error: ModelError | None = None
+        said = list[str]()
         try:
             async with aclosing(member.model.stream(replace(prompt, patience_seconds=own))) as pieces:
                 while not call.said:
                     async with asyncio.timeout_at(begun + own) as patience:
-                        piece = await anext(pieces, None)
+                        with recorded.current():
+                            piece = await anext(pieces, None)
                     if piece is None:
                         return
+                    self._note(recorded, piece, member, said)
                     match piece:
                         case Spent():
                             yield piece
@@ -611,6 +631,7 @@ class ModelChain:
                     probed = ()
                     yield piece
                 async for piece in pieces:
+                    self._note(recorded, piece, member, said)
                     yield piece
             instruments.MODEL_CALLS.add(1, member.name, "ok")
             return
@@ -625,7 +646,33 @@ class ModelChain:
         finally:
             instruments.MODEL_SECONDS.add(clock() - begun, member.name)
             self._barred.left(probed)
+            if error is not None:
+                recorded.fail(error.fault.value)
+            recorded.text("gen_ai.output.messages", lambda: _message("assistant", "".join(said)))
+            recorded.end()
+        assert error is not None, "the loop above returns unless there is an error"
         raise error
+
+    def _note(self, recorded: AnyStage, piece: ModelPiece, member: ChainModel, said: list[str]) -> None:
+        """Record the usage and the end of a call, and its text if the settings allow texts."""
+        if recorded is IDLE:
+            return
+        match piece:
+            case Spent():
+                usage = self._priced(piece, member).usage
+                recorded.add(
+                    **{
+                        "gen_ai.usage.input_tokens": usage.input_tokens,
+                        "gen_ai.usage.output_tokens": usage.output_tokens,
+                        "cost_usd_micros": usage.cost_micros,
+                    }
+                )
+            case Ended():
+                recorded.add(**{"gen_ai.response.finish_reasons": (piece.stop.value,)})
+            case TextPiece() if recorded.takes_texts:
+                said.append(piece.text)
+            case _:
+                pass
 
     def _failed(self, member: ChainModel, call: _Call, error: ModelError, waited_seconds: float) -> None:
         error.model = member.name
@@ -642,6 +689,15 @@ class ModelChain:
                 named, usage=replace(usage, unpriced_tokens=usage.input_tokens + usage.output_tokens)
             )
         return replace(named, usage=replace(usage, cost_micros=cost))
+
+
+def _messages(prompt: ModelPrompt) -> str:
+    """A prompt in the JSON of OpenTelemetry's conventions."""
+    return f"[{', '.join(_message(one.role.value, one.text)[1:-1] for one in prompt.messages)}]"
+
+
+def _message(role: str, text: str) -> str:
+    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}], ensure_ascii=False)
 
 
 def _is_nothing(text: str, prompt: ModelPrompt) -> bool:

@@ -37,6 +37,7 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.providers.settings import CompatibleSettings
+from responsa_server.telemetry.requests import request, traceparent_for
 
 _MAX_CALLS: Final = 64
 _MAX_ARGUMENTS_BYTES: Final = 16 * 1024
@@ -104,6 +105,8 @@ class HttpServer:
         http: a client that another object already uses for the same server; `close` closes it too. None for a new client.
         """
         self._server = server
+        url = httpx2.URL(server.url)
+        self._address = (url.host, url.port)
         self._complaint = complaint
         self._faults = faults
         # The client sets no limit, because `KeyLimits` limits the number of concurrent calls.
@@ -129,11 +132,15 @@ class HttpServer:
         status and an answer of another content type than `kind`. At the end, the connection is closed or kept for later requests.
         """
         begun = False
+        sent = request("POST", *self._address).begin()
+        if (traceparent := traceparent_for(sent, "models", self._address[0])) is not None:
+            headers = {**(headers or {}), "traceparent": traceparent}
         try:
             async with self.http.stream(
                 "POST", self._server.url + path, content=json.dumps(body).encode(), headers=headers
             ) as response:
                 begun = True
+                sent.add(**{"http.response.status_code": response.status_code})
                 if response.status_code != HTTPStatus.OK:
                     raise await self._refused(response)
                 given = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -154,6 +161,8 @@ class HttpServer:
             # request may be sent again.
             fault = ModelFault.CUT if begun else ModelFault.UNREACHABLE
             raise ModelError(fault, self._shown(repr(error)), passing=not begun) from None
+        finally:
+            sent.end(sys.exception())
 
     def _failed(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
         """The error that a body describes. status: the HTTP status; OK if the error came within a stream."""

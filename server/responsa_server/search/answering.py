@@ -32,6 +32,7 @@ from responsa_server.search.retrieve import KIND_MARGIN, Retrieval, Retriever, S
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
 from responsa_server.search.sections import rank_sections, whole_sections
 from responsa_server.search.tool_sources import NO_COLLECTION, whole, with_sources
+from responsa_server.telemetry.stages import stage
 from responsa_server.text.instructing import without_instructions
 
 TOP_K: Final = 16
@@ -207,19 +208,23 @@ class LibraryEvidence:
     ) -> Sequence[Quote | None]:
         if not claims or not evidence.passages:
             return [None] * len(claims)
-        retrieval = self._read(evidence)
-        return await self._retriever.analyse(
-            lambda analyzer: judge_claims(claims, _cited(claims, _shown(retrieval, most_bytes)), analyzer)
-        )
+        with stage("citation check", claims=len(claims)) as recorded:
+            retrieval = self._read(evidence)
+            quotes = await self._retriever.analyse(
+                lambda analyzer: judge_claims(claims, _cited(claims, _shown(retrieval, most_bytes)), analyzer)
+            )
+            recorded.add(supported=sum(quote is not None for quote in quotes))
+            return quotes
 
     async def judge_sources(
         self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
     ) -> Sequence[Quote | None]:
         if not claims:
             return ()
-        return await self._retriever.analyse(
-            lambda analyzer: judge_claims(claims, [whole(source) for source in sources], analyzer)
-        )
+        with stage("citation check", claims=len(claims), sources=len(sources)):
+            return await self._retriever.analyse(
+                lambda analyzer: judge_claims(claims, [whole(source) for source in sources], analyzer)
+            )
 
     def _content(self, retrieval: Retrieval) -> Mapping[str, object]:
         # Pydantic needs ten times as long, because it calls Python for each sequence.

@@ -41,6 +41,7 @@ from responsa_server.search.reranking import Reranking, order, reranked_text
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.search.synonyms import SynonymReader
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.stages import stage
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, is_doubtful, language_of
 
 Result = TypeVar("Result")
@@ -283,6 +284,22 @@ class Retriever:
                 strict=strict,
             )
 
+        recorded = stage("retrieval", questions=len(terms), **{"gen_ai.operation.name": "retrieval"})
+        with recorded:
+            result = await self._searched(found, scope, terms, languages, mode, text_will_do=text_will_do)
+            recorded.add(passages=len(result.passages), text_only=result.text_only)
+        return result
+
+    async def _searched(
+        self,
+        found: _Search,
+        scope: SearchScope,
+        terms: Sequence[str],
+        languages: Sequence[str],
+        mode: SearchMode,
+        *,
+        text_will_do: bool,
+    ) -> Retrieval:
         begun = monotonic()
         try:
             retrieval = await self._with_vectors(
@@ -376,7 +393,9 @@ class Retriever:
                 # The nearest vectors of all documents could all be of documents that the reader may not read.
                 scope = replace(scope, documents=await self._lexical.documents(scope, ()))
             for place, (term, language) in enumerate(zip(terms, languages, strict=True)):
-                match = await self._match(scope, term, language, mode)
+                with stage("words") as recorded:
+                    match = await self._match(scope, term, language, mode)
+                    recorded.add(collections=len(match.statistics), passages=len(match.passages))
                 models = frozenset(statistic.embedding for statistic in match.statistics.values())
                 if strict and mode is not SearchMode.TEXT and models != vectors.models:
                     raise _OtherModels(models)
@@ -384,7 +403,10 @@ class Retriever:
                 if mode is SearchMode.VECTOR and models and not vectors.by_model:
                     name, one = min(match.statistics.items())
                     raise undeclared_embedding(one.shown or name, one.embedding, self._embedders.configured)
-                ranked += await self._rank(scope, place, match, vectors, mode)
+                with stage("vectors") as recorded:
+                    of_term = await self._rank(scope, place, match, vectors, mode)
+                    recorded.add(passages=len(of_term))
+                ranked += of_term
                 matches.append(match)
             # Up to here, collections have the ids of the index; from here on, those of the reader's names.
             shown = {name: of.shown or name for one in matches for name, of in one.statistics.items()}
@@ -402,9 +424,10 @@ class Retriever:
             kinds=kinds,
         )
         if rerank and mode is not SearchMode.VECTOR and read:
-            read, alone = await self.analyse(
-                lambda analyzer: [_reranked(found, passages, analyzer) for passages in (read, alone)]
-            )
+            with stage("rank", passages=len(read)):
+                read, alone = await self.analyse(
+                    lambda analyzer: [_reranked(found, passages, analyzer) for passages in (read, alone)]
+                )
         instruments.SEARCH_SECONDS.add(monotonic() - begun, "passages")
         kept = _joined(alone, read, top_k) if asked_from else read[:top_k]
         return replace(found, passages=[one for one in kept if one.score.total >= threshold])
@@ -514,9 +537,15 @@ class Retriever:
                 ]
                 wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
                 questions = QuestionEmbedder(embedder, self._cache)
-                vectors = iter(
-                    np.asarray(await questions.embed(reader.tenant_id, wanted), "<f4") if wanted else ()
-                )
+                vectors = iter(())
+                if wanted:
+                    with stage(
+                        f"embeddings {embedder.name}",
+                        texts=len(wanted),
+                        **{"gen_ai.operation.name": "embeddings", "gen_ai.request.model": embedder.name},
+                    ):
+                        made = await questions.embed(reader.tenant_id, wanted)
+                    vectors = iter(np.asarray(made, "<f4"))
         except TimeoutError as error:
             raise _embedding_too_slow(model) from error
         return _Embedded(embedder, [next(vectors).tobytes() if vote else None for vote in votes])

@@ -20,7 +20,8 @@ from redis.exceptions import RedisError
 from responsa_server.domain.background import Background
 from responsa_server.domain.limits import MINUTE, CountsAway, Message, Rates, Room
 from responsa_server.domain.people import Principal
-from responsa_server.stores.redis import PAUSE, redis_client
+from responsa_server.stores.redis import PAUSE, REDIS, redis_client
+from responsa_server.telemetry.stages import exchange
 
 Result = TypeVar("Result")
 
@@ -65,7 +66,8 @@ class Reach:
             async with self._places, asyncio.timeout(PATIENCE_SECONDS):
                 if self.away:  # since this command began to wait for its place
                     raise CountsAway
-                return await work()
+                with exchange("limits", **REDIS):
+                    return await work()
         except (RedisError, OSError, TimeoutError) as error:
             self.lost = time.monotonic()
             if not self.away:

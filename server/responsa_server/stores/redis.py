@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -14,11 +14,16 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from responsa_server.domain.background import Background
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.telemetry.stages import exchange
 
 PATIENCE = 0.25
 """The maximum number of seconds that a caller waits for Redis or for a connection to Redis."""
 PAUSE = 2.0
 """The number of seconds between two probes of a Redis that has failed. Meanwhile no call waits for it."""
+
+
+REDIS: Final = {"db.system.name": "redis"}
+"""The attributes of the spans of exchanges with Redis. redis-py's instrumentation would also trace the relay, which sends hints all the time and belongs to no call."""
 
 
 class RedisCache:
@@ -35,8 +40,9 @@ class RedisCache:
         if not keys or self.away:
             return {}
         try:
-            async with asyncio.timeout(PATIENCE):
-                values = await self._client.mget([self._prefix + key for key in keys])
+            with exchange("MGET", **REDIS):
+                async with asyncio.timeout(PATIENCE):
+                    values = await self._client.mget([self._prefix + key for key in keys])
         except (RedisError, OSError, TimeoutError):
             self._lost()
             return {}
@@ -46,10 +52,11 @@ class RedisCache:
         if not entries or self.away:
             return
         try:
-            async with asyncio.timeout(PATIENCE), self._client.pipeline(transaction=False) as pipeline:
-                for key, value in entries.items():
-                    pipeline.set(self._prefix + key, value, ex=seconds)
-                await pipeline.execute()
+            with exchange("SET", **REDIS):
+                async with asyncio.timeout(PATIENCE), self._client.pipeline(transaction=False) as pipeline:
+                    for key, value in entries.items():
+                        pipeline.set(self._prefix + key, value, ex=seconds)
+                    await pipeline.execute()
         except (RedisError, OSError, TimeoutError):
             self._lost()
 

@@ -55,6 +55,7 @@ from responsa_server.outbound.connector import (
     Times,
     TooLarge,
 )
+from responsa_server.telemetry.requests import ambient
 from responsa_server.tools.endpoint import LARGE, LATE, LATE_READING, LOST, LOST_READING, REFUSED, UNREACHED
 from responsa_server.tools.mcp_process import Program, running
 from responsa_server.tools.mcp_target import MOST_TOOLS, McpTarget, Pinned
@@ -305,7 +306,8 @@ class McpSessions:
         try:
             await call.sent()
             # Not `call_tool`, which would follow what the server says of its schema now.
-            return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
+            with ambient("mcp"):  # the SDK writes the span into `_meta`
+                return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
         finally:
             session.calls -= 1
             if not session.calls:
@@ -362,7 +364,7 @@ class McpSessions:
         seconds, most = self._target.declaration.timeout_seconds, self._target.declaration.max_bytes
         times = Times(_CONNECT_SECONDS, seconds)
         client = httpx2.AsyncClient(
-            transport=_Bounded(await self._target.parts.connector.transport(reach, times), most),
+            transport=_Bounded(await self._target.parts.connector.transport(reach, times, "mcp"), most),
             timeout=httpx2.Timeout(seconds, connect=_CONNECT_SECONDS),
             headers={
                 "user-agent": USER_AGENT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final
@@ -92,9 +93,14 @@ class Claiming:
         self._left.set()
 
     def begin(
-        self, claimed: ClaimedTurn, first: LogRow | None = None, *, watched: bool | None = None
+        self,
+        claimed: ClaimedTurn,
+        first: LogRow | None = None,
+        *,
+        watched: bool | None = None,
+        claimed_from: int | None = None,
     ) -> None:
-        """Run a claimed turn. first: the row of event 1, if the turn was accepted here. watched: see `Hub.open`. Raises KeyError if this process lacks the agent's version."""
+        """Run a claimed turn. first: the row of event 1, if the turn was accepted here. watched: see `Hub.open`. claimed_from: when the claim began, in nanoseconds since 1970; None if the turn was claimed as it was accepted. Raises KeyError if this process lacks the agent's version."""
         turn_id = claimed.claim.turn_id
         agent = self._agents.at(claimed.agent_version)
         before = self._running.get(turn_id)
@@ -107,7 +113,7 @@ class Claiming:
         waited = "queue" if first is None else "caller"
         instruments.CLAIMS.add(1, "worker" if claimed.attempt > 1 else waited)
         live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
-        run = Run(self._parts, agent, claimed, live)
+        run = Run(self._parts, agent, claimed, live, claimed_from)
         if run.suspect:
             self._suspect, self._secluded = run, True
         running = self._run_alone(run) if run.suspect else run.run()
@@ -301,6 +307,7 @@ class Claiming:
             most = min(_MOST_AT_ONCE, (room + 1) // 2)
             self._reserved += most
             self._looked.clear()
+            claimed_from = time.time_ns()
             try:
                 # Turns that run here must not be claimed again, even if their leases expired while the store
                 # was unavailable.
@@ -317,11 +324,11 @@ class Claiming:
             finally:
                 self._reserved -= most
                 self._looked.set()
-            await self._begin_all(claimed)
+            await self._begin_all(claimed, claimed_from)
             if len(claimed) < most:
                 return
 
-    async def _begin_all(self, claimed: Sequence[ClaimedTurn]) -> None:
+    async def _begin_all(self, claimed: Sequence[ClaimedTurn], claimed_from: int) -> None:
         for one in claimed:
             turn_id = one.claim.turn_id
             await self._parts.runtime.faults.at(Fault.AFTER_CLAIM, turn_id)
@@ -335,7 +342,7 @@ class Claiming:
                     losses=one.losses,
                 )
             try:
-                self.begin(one)
+                self.begin(one, claimed_from=claimed_from)
             except KeyError:
                 # The agent's version was removed here during the claim. Another process may still have it.
                 self._log.warning(

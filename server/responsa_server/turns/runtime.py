@@ -16,6 +16,7 @@ from responsa_server.domain.errors import StorageFull, Unavailable
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.turns import Clock, FrameCodec, NewId
 from responsa_server.domain.unexpected import UnexpectedErrors
+from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.settings import TurnOptions
 
 Result = TypeVar("Result")
@@ -34,7 +35,7 @@ def _logger() -> FilteringBoundLogger:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, and the logger."""
+    """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, the logger, and how stages are recorded."""
 
     new_id: NewId
     codec: FrameCodec
@@ -43,6 +44,7 @@ class Runtime:
     faults: Faults = field(default_factory=NoFaults)
     log: FilteringBoundLogger = field(default_factory=_logger)
     errors: UnexpectedErrors = field(default_factory=UnexpectedErrors)
+    traces: Traces = OFF
 
 
 def loop_time() -> float:

@@ -37,6 +37,7 @@ from responsa_server.domain.turns import (
     TurnStore,
 )
 from responsa_server.domain.unexpected import UnexpectedErrors
+from responsa_server.telemetry.stages import current, stage
 from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub
@@ -247,9 +248,10 @@ class Turns:
         if self._draining:
             raise draining()
         try:
-            return await self._accept_new(
-                who, question, request_id, cancel_on_disconnect=cancel_on_disconnect
-            )
+            with stage("accept"):
+                return await self._accept_new(
+                    who, question, request_id, cancel_on_disconnect=cancel_on_disconnect
+                )
         except AlreadyExists:
             raise
         except ResponsaError:
@@ -294,6 +296,8 @@ class Turns:
         watched: bool,
     ) -> Accepted:
         turn_id = self._runtime.new_id()
+        accepting = current()
+        accepting.add(turn=names.turn(turn_id), claimed=here)
         limits = UNLIMITED if self._gate is None else await self._gate.admit(who, turn_id)
         creates = question.conversation_id is None
         conversation_id = question.conversation_id or self._runtime.new_id()
@@ -314,6 +318,7 @@ class Turns:
             cancel_on_disconnect=watched,
             demand=demand,
             limits=limits,
+            traceparent=accepting.traceparent,
         )
 
         interrupted: set[UUID] = set()
@@ -359,6 +364,7 @@ class Turns:
                 first_in_conversation=creates,
                 checkpoint=None,
                 tools={},
+                traceparent=new.traceparent,
             )
             self._claiming.begin(claimed, row, watched=watched)
         elif accepted.state is TurnState.PENDING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -47,6 +48,7 @@ from responsa_server.domain.turns import (
 from responsa_server.domain.words import in_seconds
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.instruments import Instrument
+from responsa_server.telemetry.stages import IDLE, AnyStage, stage
 from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.runtime import Runtime, loop_time, repeated
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
@@ -97,8 +99,15 @@ class WorkerParts:
 class Run:
     """One turn under one epoch. A separate task executes `run`. The task does not belong to a call, so the caller may disconnect."""
 
-    def __init__(self, parts: WorkerParts, agent: Agent, claimed: ClaimedTurn, live: Live) -> None:
-        """live: the turn in the hub."""
+    def __init__(
+        self,
+        parts: WorkerParts,
+        agent: Agent,
+        claimed: ClaimedTurn,
+        live: Live,
+        claimed_from: int | None = None,
+    ) -> None:
+        """live: the turn in the hub. claimed_from: see `Claiming.begin`."""
         self._parts = parts
         self._agent = agent
         self._claimed = claimed
@@ -122,6 +131,8 @@ class Run:
             start = Start(claimed.last_seq, claimed.attempt, checkpoint.text_bytes, checkpoint.usage)
         self._writer = TurnWriter(parts.writer, self, claimed.claim, start, parts.runtime)
         parts.writer.join(self._writer)
+        self._claimed_from = claimed_from
+        self._begun = time.time_ns()
 
     @property
     def claim(self) -> Claim:
@@ -192,19 +203,50 @@ class Run:
 
     async def run(self) -> RunOutcome:
         """Run the turn to its end, or until it is taken away or given up. Does not raise for faults of the agent or the store."""
+        if not self._parts.runtime.traces.on:
+            return await self._run(IDLE)
+        claimed = self._claimed
+        turn = self._parts.runtime.traces.turn(
+            "turn",
+            claimed.traceparent,
+            {"turn": names.turn(self.claim.turn_id), "tenant": self.claim.tenant_id},
+            again=claimed.attempt > 1,
+            turn=names.turn(self.claim.turn_id),
+            tenant=self.claim.tenant_id,
+            attempt=claimed.attempt,
+            **{
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.agent.id": claimed.agent_version,
+                "gen_ai.conversation.id": names.conversation(claimed.conversation_id),
+            },
+        )
+        with turn:
+            if self._claimed_from is not None:
+                turn.passed("claim", self._claimed_from, self._begun, losses=claimed.losses)
+            self._writer.stage = turn
+            outcome = await self._run(turn)
+            turn.add(outcome=outcome.name.lower())
+        turn.settle()
+        return outcome
+
+    async def _run(self, turn: AnyStage) -> RunOutcome:
         outcome = RunOutcome.ABANDONED
         try:
             terminal = await self._answer()
             if isinstance(terminal, Failed):
-                terminal = self._metered(terminal)
+                terminal = self._metered(terminal, turn.trace_id)
                 self._report_open_calls()
-            outcome = RunOutcome.PROMOTED if await self._finish(terminal) else RunOutcome.ENDED
+                turn.fail(terminal.error.reason.value)
+            with stage("finish", result=type(terminal).__name__.lower()):
+                promoted = await self._finish(terminal)
+            outcome = RunOutcome.PROMOTED if promoted else RunOutcome.ENDED
         except _GivenUp:
             outcome = await self._last_words()
         except TurnLost:
             outcome = RunOutcome.LOST
         except Unavailable as error:
             # The lease expires and a worker, here or elsewhere, claims the turn.
+            turn.fail(error.reason.value)
             self._log.error("turn_abandoned", reason=error.reason.value)
         finally:
             self._writer.stop(hold=outcome is RunOutcome.GIVEN_UP)
@@ -239,9 +281,11 @@ class Run:
             self._log.warning("turn_given_up_unwritten", error=type(error).__name__)
         return RunOutcome.GIVEN_UP
 
-    def _metered(self, failed: Failed) -> Failed:
-        """The failure, with the turn's cost and fallbacks so far."""
+    def _metered(self, failed: Failed, trace_id: str = "") -> Failed:
+        """The failure, with the turn's cost and fallbacks so far, and the id of its trace."""
         fallbacks = failed.fallbacks or self._meter.fallbacks
+        if trace_id:
+            failed.error.metadata = {**failed.error.metadata, "trace_id": trace_id}
         return replace(failed, usage=self._meter.usage, fallbacks=fallbacks)
 
     def _report_open_calls(self) -> None:

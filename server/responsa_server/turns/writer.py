@@ -5,6 +5,7 @@ the events of all turns, batch by batch.
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -39,6 +40,7 @@ from responsa_server.domain.turns import (
     TurnStore,
 )
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.stages import Stage
 from responsa_server.turns.pack import Happened, merged, number, pack, utf8_length
 from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
 
@@ -135,6 +137,8 @@ class TurnWriter:
         "committed_at",
         "last_seq",
         "queued",
+        "stage",
+        "taken_at",
         "tries",
         "tries_since",
     )
@@ -158,6 +162,9 @@ class TurnWriter:
         """Whether this turn is in the queue of the process's writer."""
         self.tries = 0
         self.tries_since = 0.0
+        self.stage: Stage | None = None
+        """The turn's stage, which records the appends; None to record none."""
+        self.taken_at = 0
         self._process_writer = process_writer
         self._owner = owner
         self._start = start
@@ -304,6 +311,8 @@ class TurnWriter:
             self._recorded.update(self._read)
             self._read.clear()
             self._pending, self._tools, self._checkpoint = [], [], None
+            if self.stage is not None:
+                self.taken_at = time.time_ns()
             self._barriers.extend(self._waiting_barriers)
             self._waiting_barriers = []
         return self._in_flight
@@ -315,6 +324,8 @@ class TurnWriter:
             return
         self.committed_at = now
         self.tries = 0
+        if self.stage is not None:
+            self.stage.passed("append", self.taken_at, time.time_ns(), rows=len(append.rows))
         if append.checkpoint is not None:
             self.booked = append.checkpoint.usage
         if append.rows:

@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 import pytest
 import typer
+from opentelemetry.sdk.trace import TracerProvider
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import Exchange, Request
 from responsa_server.agents.config.declarations import declared
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.calling import checked
@@ -27,6 +28,7 @@ from responsa_server.app.tools import checked_tools
 from responsa_server.cli.local.tools import trust
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
+from responsa_server.telemetry.stages import Traces
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.mcp import offered
 from responsa_server.tools.mcp_process import LAUNCHER
@@ -42,7 +44,7 @@ Transport = Literal["http", "program"]
 
 
 class HttpServer:
-    """The server over Streamable HTTP. seen: the methods of all messages, and the HTTP methods of other requests. keys: those of the calls. changed: see `mcp.listed`.
+    """The server over Streamable HTTP. seen: the methods of all messages, and the HTTP methods of other requests. calls: the requests that call tools. keys: those of the calls. changed: see `mcp.listed`.
 
     `waits` returns when `released` is set. `forgets` loses its session, and calls `forgotten`.
     """
@@ -50,6 +52,7 @@ class HttpServer:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.headers: list[Mapping[str, str]] = []
+        self.calls: list[Request] = []
         self.keys: list[str] = []
         self.changed = ""
         self.waiting = asyncio.Event()
@@ -69,6 +72,7 @@ class HttpServer:
             await exchange.reply(500, b"")
             return
         if message.get("method") == "tools/call":
+            self.calls.append(exchange.request)
             self.keys.append(message["params"]["_meta"]["responsa/idempotency-key"])
         answer = mcp.handled(message, self.changed)
         if answer is not None:
@@ -467,3 +471,18 @@ def test_pinned_descriptions_that_were_changed_by_hand_are_not_used(tmp_path: Pa
     path.write_text(json.dumps({"tools": [entry]}))
     with pytest.raises(ToolUnfit, match="changed by hand"):
         made(raw, tmp_path)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_server_learns_the_trace_of_a_call_if_the_settings_allow_it(
+    tmp_path: Path, allowed: bool
+) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    traces = Traces(provider.get_tracer("test"), propagate_to=frozenset({"mcp"} if allowed else ()))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with tools_on("http", tmp_path) as (tools, server):
+        with traces.call("call", [f"00-{trace}-b7ad6b7169203331-01"], {}):
+            await tools["echo"].call(request({"text": "x"}))
+        learnt = [one.headers.get("traceparent", "") for one in server.calls]
+        written = [json.loads(one.body)["params"]["_meta"].get("traceparent", "") for one in server.calls]
+    assert [trace in one for one in (*learnt, *written)] == [allowed] * 2

@@ -42,6 +42,7 @@ from responsa_server.domain.tools import (
 from responsa_server.domain.turns import ToolRecord
 from responsa_server.domain.words import in_seconds
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.stages import stage
 from responsa_server.text.instructing import without_instructions
 
 UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so it is not known whether the call took effect. The tool is not called again."
@@ -257,9 +258,21 @@ class ToolCaller:
             scope.document_filter,
         )
         limit = asyncio.timeout(seconds)
+        recorded = stage(
+            f"execute_tool {tool.card.id}",
+            **{
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": tool.card.id,
+                "gen_ai.tool.call.id": plan.call_id,
+            },
+        )
         try:
-            async with limit:
-                result = checked(await tool.call(call), tool)
+            with recorded:
+                async with limit:
+                    result = checked(await tool.call(call), tool)
+                recorded.add(outcome=result.outcome.value, bytes=len(result.content.encode()))
+                if result.error is not None:
+                    recorded.fail(result.error.value)
             circuit.ended(result, clock() - begun)
         except TimeoutError:
             if not limit.expired():

@@ -32,6 +32,7 @@ from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
 from responsa_server.domain.tools import Effect
 from responsa_server.domain.words import in_seconds
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.stages import stage
 
 _MOST_STEPS: Final = 10_000
 _MODEL: Final = "model"
@@ -290,6 +291,13 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
     writes = frozenset(outputs(node))
 
     async def step(state: GraphState, context: Run, watch: _Watched) -> Any:
+        with stage(f"node {name}") as recorded:
+            after = await run_node(state, context, watch)
+            if diverted := after.get("diverted"):
+                recorded.add(diverted=diverted)
+            return after
+
+    async def run_node(state: GraphState, context: Run, watch: _Watched) -> Any:
         watch.begin()
         steps = _counted(plan, state)
         begun = monotonic()

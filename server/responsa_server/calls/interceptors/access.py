@@ -8,7 +8,15 @@ from typing import assert_never
 from uuid import UUID
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, USER, Call, Interceptor
+from responsa_server.calls.call import (
+    CALL_ID,
+    FORWARDED_FOR,
+    ON_BEHALF_OF,
+    TRACEPARENT,
+    USER,
+    Call,
+    Interceptor,
+)
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unauthenticated
 from responsa_server.domain.people import Principal, Role, owner_required
@@ -122,11 +130,11 @@ def cookie_of(headers: Iterable[str], name: str) -> str | None:
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """The credentials, the user whom the caller names, the user on whose behalf the call is made, the call id and the caller's address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
+    """The credentials, the user whom the caller names, the user on whose behalf the call is made, the call id, the caller's span and the caller's address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
-        if key in ("authorization", CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, USER):
+        if key in ("authorization", CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, TRACEPARENT, USER):
             found.setdefault(key, []).append(value)
         elif key == "cookie":
             pairs = (pair.strip() for pair in value.split(";"))

@@ -19,7 +19,7 @@ from responsa_server.telemetry import instruments
 # The id is written to the log, so an id that could break the log's format is replaced.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_FRAMES = 40
-_PLUMBING = "/grpc."
+PLUMBING = "/grpc."
 """The beginning of the methods of health checks and reflection."""
 
 
@@ -73,8 +73,8 @@ class Log(Interceptor[float]):
 
     async def on_end(self, call: Call, token: float, error: BaseException | None) -> BaseException | None:
         """Write the line."""
-        write = self._logger.debug if call.method.startswith(_PLUMBING) else self._logger.info
-        who, code, seconds = call.principal, _code(error), time.perf_counter() - token
+        write = self._logger.debug if call.method.startswith(PLUMBING) else self._logger.info
+        who, code, seconds = call.principal, code_of(error), time.perf_counter() - token
         _measure(call, code, error, seconds)
         write(
             "call",
@@ -101,7 +101,8 @@ def _measure(call: Call, code: Code, error: BaseException | None, seconds: float
         instruments.REFUSALS.add(1, error.reason.value)
 
 
-def _code(error: BaseException | None) -> Code:
+def code_of(error: BaseException | None) -> Code:
+    """The code with which a call that ended with this error ends."""
     match error:
         case None:
             return Code.OK

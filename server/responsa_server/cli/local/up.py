@@ -19,7 +19,17 @@ from responsa_server.app.resources import (
     processes_of,
     reason_of,
 )
-from responsa_server.app.settings import Settings, environment, load, unknown_variables
+from responsa_server.app.settings import (
+    Settings,
+    environment,
+    follows_callers_sampling,
+    load,
+    traced_share,
+    traces_endpoint,
+    traces_headers,
+    traces_protocol,
+    unknown_variables,
+)
 from responsa_server.cli.local.failures import reporting
 from responsa_server.cli.local.own_docs import OwnDocs
 from responsa_server.cli.local.servers import Servers
@@ -36,6 +46,7 @@ from responsa_server.embedded import (
     Supervisor,
 )
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
+from responsa_server.envoy.tracing import EnvoyTracing
 from responsa_server.instance import alert_rules, generated
 from responsa_server.stores.postgres.migrate import MigrationError
 from responsa_server.stores.postgres.vectors import drop_unused_index
@@ -184,9 +195,24 @@ def _envoy_config(settings: Settings, layout: Layout) -> EnvoyConfig:
             standard_services=settings.serves_reflection,
             connections_per_address=settings.limits.address.connections,
             trusted_proxies=settings.trusted_proxies,
+            tracing=_tracing(settings),
         )
     except EnvoyConfigError as error:
         raise EmbeddedError(str(error), "correct the setting; see docs/settings.md") from error
+
+
+def _tracing(settings: Settings) -> EnvoyTracing | None:
+    endpoint = traces_endpoint(settings)
+    if not endpoint:
+        return None
+    return EnvoyTracing(
+        endpoint,
+        traces_protocol() == "grpc",
+        traced_share(settings),
+        f"{environment().get('OTEL_SERVICE_NAME') or 'responsa'}-envoy",
+        follows_callers_sampling(settings),
+        traces_headers(),
+    )
 
 
 def _configure_envoy(config: EnvoyConfig, layout: Layout) -> None:

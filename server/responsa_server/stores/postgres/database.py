@@ -54,6 +54,7 @@ from responsa_server.domain.people import Reader, Server
 from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.presence import Presence
 from responsa_server.stores.postgres.wire import Bound, prepared, send
+from responsa_server.telemetry.stages import exchange
 
 # Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results on stdout. In a server,
 # `configure_logs` sends these records through structlog's chain.
@@ -232,21 +233,29 @@ def shielded(
     A cancel in the middle of a query can be lost or leave a connection in an unknown state (psycopg#1345, #1371). The cancelled caller still
     returns at once; the database keeps the task, and `Database.close` awaits it.
 
+    Each call is a span of its own: psycopg's instrumentation sees neither `wire.send` nor what a caller waits for a connection, and one span for each statement of a pipeline would say less.
+
     A method that writes something for a user who has been deleted in the meantime raises Unauthenticated (CREDENTIAL_UNKNOWN).
     """
+
+    name = method.__qualname__
 
     @functools.wraps(method)
     async def run(store: Store, *args: Args.args, **kwargs: Args.kwargs) -> Result:
         # The decorator is part of the stores, so it may use their private attribute.
         database = store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         try:
-            return await database.background.run(method(store, *args, **kwargs))
+            with exchange(name, **_POSTGRESQL):
+                return await database.background.run(method(store, *args, **kwargs))
         except errors.ForeignKeyViolation as error:
             if _lacks_its_user(error):
                 raise account_deleted() from error
             raise
 
     return run
+
+
+_POSTGRESQL: Final = {"db.system.name": "postgresql"}
 
 
 def _lacks_its_user(error: errors.ForeignKeyViolation) -> bool:

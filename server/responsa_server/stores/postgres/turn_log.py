@@ -198,6 +198,7 @@ class TurnLog:
                 first_in_conversation=row["first_in_conversation"],
                 checkpoint=checkpoints.get(row["id"]),
                 tools=tools.get(row["id"], {}),
+                traceparent=row["traceparent"] or "",
             )
             for row in rows
         ]

@@ -273,6 +273,7 @@ class PostgresTurnStore(TurnLog):
             "agent_version": new.agent_version,
             "frame": new.frame,
             "watched": new.cancel_on_disconnect,
+            "traceparent": new.traceparent or None,
             "collections": list(dict.fromkeys(new.question.collections)),
             "max_pending": new.max_pending,
             "may_use": new.demand is None,

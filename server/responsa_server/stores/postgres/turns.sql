@@ -13,10 +13,10 @@ WITH place AS (
     FOR KEY SHARE
 ), accepted AS (
     INSERT INTO responsa.turn (id, tenant_id, user_id, role, conversation_id, request_id, request, request_sha256, agent_version, state, owner, lease_until,
-        begin_time, last_seq, watched, reserved_tokens, reserved_micros)
+        begin_time, last_seq, watched, reserved_tokens, reserved_micros, traceparent)
     SELECT %(id)s::uuid, %(tenant)s::text, %(user)s::uuid, %(role)s::text, target.id, %(request_id)s::uuid, %(request)b::bytea, %(request_sha256)b::bytea, %(agent_version)s::text, %(state)s::text,
         %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s::bool,
-        %(reserved_tokens)s::bigint, %(reserved_micros)s::bigint
+        %(reserved_tokens)s::bigint, %(reserved_micros)s::bigint, %(traceparent)s::text
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s::uuid WHERE %(create)s) AS target
     WHERE responsa.has_room_for_turn(%(tenant)s::text, %(user)s::uuid, %(most_open)s::bigint, %(most_open_of_tenant)s::bigint)
         AND responsa.has_room_for_conversation(%(tenant)s::text, %(user)s::uuid, %(most_conversations)s::bigint)

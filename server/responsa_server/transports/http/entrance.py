@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, Call, metadata_of, peer_of
+from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, TRACEPARENT, Call, metadata_of, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.transports.http.problems import problem
@@ -18,7 +18,7 @@ from responsa_server.transports.http.problems import problem
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Refusal: TypeAlias = Callable[[Request, ResponsaError], Response]
 
-_HEADERS: Final = (CALL_ID, FORWARDED_FOR, "user-agent")
+_HEADERS: Final = (CALL_ID, FORWARDED_FOR, TRACEPARENT, "user-agent")
 
 
 def refusal(_: Request, error: ResponsaError) -> Response:

@@ -276,6 +276,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
     google.rpc.ErrorInfo with the domain "responsa". Reasons are stable: programs may depend on them. Each comment gives the gRPC code and the metadata keys.
+    If the call's or the turn's trace is recorded, the metadata of every reason also has trace_id, e.g. "0af7651916cd43dd8448eb211c80319c".
     """
 
 REASON_UNSPECIFIED: Reason.ValueType  # 0

@@ -14,6 +14,7 @@ export const file_responsa_errors_v1_reason: GenFile = /*@__PURE__*/
 /**
  * Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
  * google.rpc.ErrorInfo with the domain "responsa". Reasons are stable: programs may depend on them. Each comment gives the gRPC code and the metadata keys.
+ * If the call's or the turn's trace is recorded, the metadata of every reason also has trace_id, e.g. "0af7651916cd43dd8448eb211c80319c".
  *
  * @generated from enum responsa.errors.v1.Reason
  */

@@ -1,0 +1,100 @@
+"""Workers are killed while every turn is traced. The trace of each turn is whole, and has a link from the attempt that took the turn over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+import pytest
+
+from responsa_server.app.traces import SEND_SECONDS
+from responsa_server.domain import names
+from tests.faults.cluster import Cluster
+from tests.faults.crowd import Crowd, hold, question
+from tests.faults.forms import Form, Report, forms
+from tests.faults.invariants import Kept
+from tests.instance import eventually
+from tests.wire.otlp import Span, receiving
+
+LEAST_WHOLE = 0.999
+_SETTINGS = {"RESPONSA_TURNS__MAX_LOSSES": "100"}
+
+
+def breach(attempts: int, spans: Sequence[Span], by_id: Mapping[str, Span]) -> str:
+    """What the trace of a turn lacks; "" if it is whole. attempts: how many the turn had. spans: those of the turn's trace."""
+    if len({span.trace for span in spans}) != 1:
+        return "several traces"
+    (last,) = [span for span in spans if span.attributes.get("responsa.attempt") == attempts] or [None]
+    if last is None:
+        return "no span of the last attempt"
+    if not any(span.name == "finish" and span.within(last) for span in spans):
+        return "no end"
+    accepted = by_id.get(last.parent)
+    if accepted is None or accepted.name != "accept" or accepted.parent not in by_id:
+        return "not connected with the call"
+    if (attempts > 1) != (last.links == [accepted.id]):
+        return "no link to the accepted call"
+    # The spans of an attempt whose worker was killed have lost their parent.
+    lost = [span for span in spans if span.parent not in by_id and span.begun >= last.begun]
+    return f"the parent of {lost[0].name} is missing" if lost else ""
+
+
+@forms(short=12, long=2000)
+async def test_the_traces_of_turns_whose_workers_are_killed_are_whole(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("traces", form)
+    with receiving() as receiver:
+        settings = {**_SETTINGS, "RESPONSA_TELEMETRY__ENDPOINT": receiver.grpc}
+        caller = await cluster.caller()
+        await asyncio.to_thread(cluster.admit, await cluster.soon("rpc", **settings))
+        asked, size, most = question(tokens=48, pace_ms=10), *((12, 600) if form.limits else (4, 200))
+        async with Crowd(cluster.target, caller, form.dice(), size, asked) as crowd:
+            while crowd.ended < form.count or not report.counts.get("kills"):
+                worker = await cluster.soon("worker", **settings)
+                await crowd.more(crowd.dice.randrange(most // 10, most))
+                await asyncio.to_thread(worker.kill)
+                report.count("kills")
+            await cluster.soon("worker", **settings)
+        hold(caller, crowd.seen, report)
+        turns = caller.ledger.turns()
+
+        def received() -> set[object]:
+            return {span.attributes.get("responsa.turn") for span in receiver.spans if span.name == "turn"}
+
+        # A process that is killed loses the spans that it has not sent.
+        lost = _ended_just_before_a_kill(turns, sorted(cluster.ended_at.values()))
+        wanted = {names.turn(turn) for turn in turns if turn not in lost}
+        with suppress(AssertionError):  # what does not arrive is counted below
+            await asyncio.to_thread(eventually, lambda: wanted <= received(), "the traces", 20 * SEND_SECONDS)
+    by_id = {span.id: span for span in receiver.spans}
+    traces: dict[str, list[Span]] = defaultdict(list)
+    for span in receiver.spans:
+        traces[span.trace].append(span)
+    trace_of = {
+        span.attributes["responsa.turn"]: span.trace for span in receiver.spans if span.name == "turn"
+    }
+    breaches = [
+        found
+        for turn, kept in turns.items()
+        if turn not in lost
+        and (found := breach(int(kept.row["attempt"]), traces[trace_of.get(names.turn(turn), "")], by_id))
+    ]
+    report.count("spans", len(by_id))
+    report.count("taken over", sum(int(kept.row["attempt"]) > 1 for kept in turns.values()))
+    report.count("ended just before a kill", len(lost))
+    report.count("not whole", len(breaches))
+    report.tell(request)
+    assert len(breaches) <= (1 - LEAST_WHOLE) * (len(turns) - len(lost)), breaches[:10]
+
+
+def _ended_just_before_a_kill(turns: Mapping[UUID, Kept], kills: Sequence[float]) -> set[UUID]:
+    """The turns that ended so shortly before a worker was killed that it may not have sent their last spans."""
+    return {
+        turn
+        for turn, kept in turns.items()
+        if any(-0.1 <= kill - kept.row["end_time"].timestamp() <= 2 * SEND_SECONDS for kill in kills)
+    }

@@ -1,0 +1,89 @@
+"""Spans on their way to their receivers: what is sent where, and what happens if a receiver does not take them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import pytest
+
+from responsa_server.app import traces
+from responsa_server.app.settings import load, makes_traces, traced_share, traces_endpoint
+from responsa_server.app.traces import SentTraces
+from tests.instance import eventually
+from tests.wire.otlp import Receiver, receiving
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    with receiving() as found:
+        yield found
+
+
+async def record(sent: SentTraces, count: int) -> None:
+    for _ in range(count):
+        with sent.traces.call("call", (), {}):
+            pass
+
+
+async def test_variables_of_opentelemetry_are_followed(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not makes_traces(load())
+    for name, value in {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http,
+        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret",
+        "OTEL_SERVICE_NAME": "asked",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+        "OTEL_TRACES_SAMPLER": "traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "1.0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+    assert traced_share(settings) == 1.0
+    sent = SentTraces(settings, None)
+    await record(sent, 3)
+    await sent.close()
+    assert [span.service for span in receiver.spans] == ["asked"] * 3
+    assert receiver.headers["api-key"] == "secret"
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert traces_endpoint(settings) == ""
+
+
+async def test_langfuse_gets_its_own_key_and_not_the_collectors(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret")
+    keys = {"url": f"{receiver.http}/", "public_key": "pk", "secret_key": "sk"}
+    sent = SentTraces(load(telemetry={"langfuse": keys}), None)
+    await record(sent, 1)
+    await sent.close()
+    assert receiver.headers["authorization"] == f"Basic {base64.b64encode(b'pk:sk').decode()}"
+    assert "api-key" not in receiver.headers
+    assert len(receiver.spans) == 1
+
+
+async def test_what_a_receiver_does_not_take_is_dropped_and_counted(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "MOST_WAITING", 600)
+    receiver.answer = 400
+    sent = SentTraces(load(telemetry={"endpoint": receiver.http}), None)
+    await record(sent, 2000)
+    await asyncio.to_thread(eventually, lambda: sent.sending[0].dropped == 2000, "all are dropped")
+    assert not receiver.spans
+    receiver.answer = 200
+    await record(sent, 1)
+    await sent.close()
+    assert len(receiver.spans) == 1
+
+
+async def test_a_receiver_that_is_away_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_PROTOCOL", raising=False)
+    sent = SentTraces(load(telemetry={"endpoint": "http://127.0.0.1:9"}), None)
+    await record(sent, 10)
+    async with asyncio.timeout(traces.CLOSE_SECONDS + 10):
+        await sent.close()
+    await asyncio.to_thread(eventually, lambda: sent.sending[0].dropped == 10, "all are dropped")
