@@ -15,7 +15,15 @@ import structlog
 
 from responsa_server.app.listening import AddressTaken, claimed
 from responsa_server.app.process import configure_logs, freeze
-from responsa_server.app.resources import Addresses, Disks, addresses, database_urls, redis_url, refusal
+from responsa_server.app.resources import (
+    Addresses,
+    Disks,
+    addresses,
+    check_model,
+    database_urls,
+    redis_url,
+    refusal,
+)
 from responsa_server.app.settings import (
     LogLevel,
     ServeRole,
@@ -290,6 +298,7 @@ async def serve(
     log = structlog.get_logger("server")
     if names := unknown_variables(environment()):
         log.warning("unknown_variables", variables=names)
+    check_model()
     layout = Layout.of(settings.home)
     # If the home folder is not a data folder, it has no passwords for the embedded database.
     absent = settings.database_url is None and not layout.is_home()
