@@ -33,6 +33,16 @@ def test_alertmanager_sends_each_severity_to_its_receiver(severity: str, receive
     assert (done.returncode, done.stdout.strip()) == (0, receiver), done.stderr
 
 
+def test_the_configurations_for_containers_are_accepted() -> None:
+    folder = ROOT / "deploy" / "prometheus"
+    for command in (
+        [found("promtool"), "check", "config", "--syntax-only", folder / "prometheus.yml"],
+        [found("amtool"), "check-config", folder / "alertmanager.yml"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 def test_every_alert_has_a_runbook() -> None:
     page = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
     alerts = dict.fromkeys([*READ.alerts, *(burn.alert for burn in READ.burn_rates)])
