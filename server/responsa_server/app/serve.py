@@ -122,7 +122,10 @@ async def running(
             from responsa_server.app.measured import Measured
             from responsa_server.app.metrics import metrics
             from responsa_server.app.sources import delivery_job, notifier_on, schedule_job, source_job
+            from responsa_server.calls.frames import facts_of_terminal
+            from responsa_server.insight.keeper import InsightKeeper
             from responsa_server.outbound.connector import Connector
+            from responsa_server.stores.postgres.insight import PostgresInsight
             from responsa_server.stores.postgres.migrate import PostgresMigrations
             from responsa_server.stores.redis import RedisCache
 
@@ -191,6 +194,9 @@ async def running(
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:
+            counting = InsightKeeper(PostgresInsight(database), facts_of_terminal)
+            counting.start()
+            stack.push_async_callback(counting.close)
             tenants = keeper(database, turns, knowledge, cache)
             await tenants.start()
             stack.push_async_callback(tenants.close)
