@@ -9,6 +9,7 @@ import pytest
 
 from responsa_server.app.settings import load
 from responsa_server.cli.local import up
+from responsa_server.cli.local.envoy import envoy_config
 from responsa_server.cli.local.own_docs import OwnDocs, without_examples
 from responsa_server.embedded import EmbeddedError
 from responsa_server.embedded.layout import Layout
@@ -82,8 +83,8 @@ def test_envoy_limits_the_connections_of_an_address_as_the_settings_say(
     else:
         monkeypatch.delenv("RESPONSA_LIMITS__ADDRESS__CONNECTIONS", raising=False)
     layout = Layout.of(tmp_path)
-    config = up._envoy_config(load(home=tmp_path), layout)  # pyright: ignore[reportPrivateUsage]  # a whole start takes a minute
-    up._configure_envoy(config, layout)  # pyright: ignore[reportPrivateUsage]  # see above
+    config = envoy_config(load(home=tmp_path), layout.replicas, layout.envoy_admin_socket)
+    up._configure_envoy(config, layout)  # pyright: ignore[reportPrivateUsage]  # a whole start takes a minute
     (listener,) = json.loads(layout.envoy_config.read_text())["static_resources"]["listeners"]
     first = listener["filter_chains"][0]["filters"][0]
     assert first["typed_config"]["config"]["configuration"]["value"] == (most or "500")
