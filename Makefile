@@ -57,6 +57,7 @@ generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/settings_reference.py
 	$(BIN)/python tools/metrics_reference.py
 	$(BIN)/python tools/agents_reference.py
+	$(BIN)/python -m tools.monitoring
 	$(BIN)/python tools/classifiers.py
 	$(BIN)/python tools/docs_vectors.py
 

@@ -303,6 +303,8 @@ def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
             folder,
             RESPONSA_DOCS="none",
             RESPONSA_MODELS__SCRIPTED="true",
+            RESPONSA_TELEMETRY__OBSERVE="true",
+            RESPONSA_TELEMETRY__PROMETHEUS__SCRAPE_SECONDS="5",
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",
             RESPONSA_MAIL__HOST="127.0.0.1",
             RESPONSA_MAIL__PORT=str(mail_server.port),

@@ -16,16 +16,31 @@ SHELL: Final = "chromium-headless-shell"
 """Chromium without windows. It takes a third less CPU time for the same pages."""
 BROWSERS: Final = (SHELL, "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FONTS: Final = "fonts-dejavu-core"
-PROGRAMS: Final = {"nginx": "nginx", "haproxy": "haproxy", "systemd-analyze": "systemd"}
-"""The programs that the tests of docs/deployment.md run, and their packages in Debian."""
+PROGRAMS: Final = {
+    "nginx": "nginx",
+    "haproxy": "haproxy",
+    "systemd-analyze": "systemd",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "amtool": "prometheus-alertmanager",
+}
+"""The programs that the tests of docs/deployment.md and deploy/ run, and their packages in Debian."""
 PLACES: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 """Where these programs may be. The PATH of a plain user often lacks the folders of the system's programs."""
 
 
 def missing() -> Sequence[str]:
     """The Debian packages of the programs that this machine lacks."""
-    packages = [package for name, package in PROGRAMS.items() if not shutil.which(name, path=PLACES)]
+    lacking = (package for name, package in PROGRAMS.items() if not shutil.which(name, path=PLACES))
+    packages = list(dict.fromkeys(lacking))
     return packages if any(map(shutil.which, BROWSERS)) else [*packages, SHELL, FONTS]
+
+
+def found(name: str) -> str:
+    """The path of a program of PROGRAMS. A test that needs it fails with the program's name if this machine lacks it."""
+    path = shutil.which(name, path=PLACES)
+    assert path is not None, f"{name} is not installed (Debian's package {PROGRAMS[name]})"
+    return path
 
 
 def install() -> None:

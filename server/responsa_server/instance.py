@@ -38,3 +38,8 @@ def shipped(in_checkout: str, in_package: str) -> Path:
 def generated(name: str) -> Path:
     """The path of a file of the folder `generated`."""
     return shipped(f"generated/{name}", name)
+
+
+def alert_rules() -> Path:
+    """The folder of Prometheus' rules."""
+    return shipped("deploy/prometheus/rules", "alert_rules")

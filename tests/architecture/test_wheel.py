@@ -96,7 +96,15 @@ def test_the_wheel_holds_the_data_files_of_the_packages(packed: list[str]) -> No
     assert held == expected()
     added = tuple(
         f"responsa_server/{name}"
-        for name in ("envoy/", "migrations/", "descriptor.", "connection_limit.", "page/", "locks/")
+        for name in (
+            "alert_rules/",
+            "envoy/",
+            "migrations/",
+            "descriptor.",
+            "connection_limit.",
+            "page/",
+            "locks/",
+        )
     )
     assert {name for name in held if Path(name).suffix not in DATA and not name.startswith(added)} == set()
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 from responsa_server.agents.engine.tool_circuits import KIND as TOOL
@@ -11,6 +15,7 @@ from responsa_server.app.process import LOG
 from responsa_server.app.serve import Front
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.embedded import Layout
 from responsa_server.stores.postgres.backlog import Backlog, Waiting
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.redis import RedisCache
@@ -30,13 +35,20 @@ class Measured:
     """The values of gauges, which are read when somebody asks for the metrics. `sample` reads those that need a query; call it from time to time."""
 
     def __init__(
-        self, database: Database, cache: RedisCache, breakers: Breakers, turns: Turns, front: Front
+        self,
+        database: Database,
+        cache: RedisCache,
+        breakers: Breakers,
+        turns: Turns,
+        front: Front,
+        layout: Layout,
     ) -> None:
         self._database = database
         self._cache = cache
         self._breakers = breakers
         self._turns = turns
         self._front = front
+        self._layout = layout
         self._backlog = Backlog(database)
         self._waiting = Waiting()
         self._reports: Mapping[str, PartReport] = {}
@@ -66,6 +78,9 @@ class Measured:
             instruments.POOL_WAITING: self._pool_waiting,
             instruments.CIRCUITS: self._circuits,
             instruments.PARTS: self._parts,
+            instruments.DISK_FREE: lambda: self._disks("free"),
+            instruments.DISK_SIZE: lambda: self._disks("total"),
+            instruments.BACKUP_AGE: self._backup_age,
         }
 
     def _connections(self) -> Iterable[Reading]:
@@ -91,3 +106,13 @@ class Measured:
     def _parts(self) -> Iterable[Reading]:
         for name, report in self._reports.items():
             yield _HEALTH[report.health], (name,)
+
+    def _disks(self, value: str) -> Iterable[Reading]:
+        for name, folder in (("home", self._layout.home), ("database", self._layout.cluster.parent)):
+            with suppress(OSError):
+                yield getattr(shutil.disk_usage(folder), value), (name,)
+
+    def _backup_age(self) -> Iterable[Reading]:
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            facts = json.loads(self._layout.last_backup.read_text(encoding="utf-8"))
+            yield (datetime.now(UTC) - datetime.fromisoformat(facts["time"])).total_seconds(), ()

@@ -207,7 +207,7 @@ async def running(
                 settings, layout, listens, database, disks, knowledge, turns, agents, limiter, traces
             )
         stack.push_async_callback(front.close)
-        measured = Measured(database, cache, models.breakers, turns, front)
+        measured = Measured(database, cache, models.breakers, turns, front, layout)
         try:
             await front.start()
             await stack.enter_async_context(metrics(settings, layout, measured, environment()))

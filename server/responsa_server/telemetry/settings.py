@@ -29,6 +29,27 @@ class LangfuseSettings(BaseModel, extra="forbid"):
     )
 
 
+class PrometheusSettings(BaseModel, extra="forbid"):
+    """The Prometheus that `responsa up` starts."""
+
+    port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="The loopback port on which the Prometheus of `responsa up` listens. 0: any free port.",
+    )
+    scrape_seconds: int = Field(
+        default=15,
+        ge=1,
+        le=60,
+        description="How often it reads the servers' metrics and evaluates the rules.",
+    )
+    rules: Path | None = Field(
+        default=None,
+        description="The folder of its rules (`*.yml`). Empty: the rules that come with Responsa, which are made from `deploy/prometheus/alerts.yaml`.",
+    )
+
+
 class TelemetrySettings(BaseModel, extra="forbid"):
     """Traces of calls and turns, which OpenTelemetry sends to a collector, and metrics."""
 
@@ -57,6 +78,11 @@ class TelemetrySettings(BaseModel, extra="forbid"):
         default=("models", "mcp"),
         description="The servers that get the header `traceparent`, separated by commas: `models` for all servers of models, `mcp` for all MCP servers, or the name of a host.",
     )
+    observe: bool = Field(
+        default=False,
+        description="Whether `responsa up` also starts Prometheus, which must be installed on the machine, and lets the servers serve their metrics. `responsa up --observe` does the same.",
+    )
+    prometheus: PrometheusSettings = PrometheusSettings()
     langfuse: LangfuseSettings = LangfuseSettings()
     metrics: bool = Field(
         default=False,

@@ -5,6 +5,7 @@ Envoy.
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
 import psycopg
 import typer
@@ -30,11 +31,13 @@ from responsa_server.embedded import (
     EmbeddedEnvoy,
     EmbeddedError,
     EmbeddedPostgres,
+    EmbeddedPrometheus,
     EmbeddedRedis,
     Layout,
     Supervisor,
 )
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
+from responsa_server.instance import alert_rules
 from responsa_server.stores.postgres.migrate import MigrationError
 from responsa_server.stores.postgres.vectors import drop_unused_index
 
@@ -45,17 +48,25 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the command."""
 
     @app.command(name)
-    def up() -> None:  # pyright: ignore[reportUnusedFunction]  # typer keeps it
+    def up(  # pyright: ignore[reportUnusedFunction]  # typer keeps it
+        observe: Annotated[
+            bool,
+            typer.Option(
+                "--observe", help="Also start Prometheus, which reads metrics and evaluates alerts."
+            ),
+        ] = False,
+    ) -> None:
         """Start PostgreSQL, Redis, the server and Envoy, and print a URL when everything is ready. Ctrl-C stops
         everything.
         """
         with reporting():
-            code = run(load())
+            settings = load()
+            code = run(settings, observe=observe or settings.telemetry.observe)
         raise typer.Exit(code)
 
 
-def run(settings: Settings) -> int:
-    """Run until stopped, and return the exit code. Raises EmbeddedError if the start fails before any part has started."""
+def run(settings: Settings, *, observe: bool = False) -> int:
+    """Run until stopped, and return the exit code. observe: whether Prometheus runs too. Raises EmbeddedError if the start fails before any part has started."""
     for name in unknown_variables(environment()):
         print(f"{name} is not a setting; docs/settings.md lists all settings.", flush=True)
     if settings.models.default:
@@ -108,15 +119,20 @@ def run(settings: Settings) -> int:
 
     # The files are written under the supervisor's lock, because a second start on the same folder must not change the
     # files that the first start uses.
-    servers = Servers(settings, layout, plan, write_files)
+    servers = Servers(settings, layout, plan, write_files, observed=observe)
     children.extend(servers.children)
     children.append(
         Child(EmbeddedEnvoy(layout, layout.envoy_config, listen=listen, concurrency=plan.envoy_threads))
     )
+    prometheus = _prometheus(settings, layout) if observe else None
+    if prometheus is not None:
+        children.append(Child(prometheus, alongside=True))
 
     def announce() -> None:
         asyncio.run(build_index(settings, layout))
         code = asyncio.run(_session_code(settings, layout))
+        if prometheus is not None:
+            print(f"Metrics and alerts: {prometheus.url}", flush=True)
         print(f"Responsa is ready: {_url(settings)}/#code={code}", flush=True)
         print(
             "The link signs you in once, within ten minutes. `responsa open` prints a new link. Ctrl-C stops Responsa.",
@@ -132,6 +148,17 @@ def run(settings: Settings) -> int:
         routing=servers,
         say=lambda line: print(line, flush=True),
     ).run()
+
+
+def _prometheus(settings: Settings, layout: Layout) -> EmbeddedPrometheus:
+    chosen = settings.telemetry.prometheus
+    return EmbeddedPrometheus(
+        layout,
+        settings.telemetry.metrics_targets or layout.metrics,
+        chosen.rules or alert_rules(),
+        port=chosen.port,
+        seconds=chosen.scrape_seconds,
+    )
 
 
 async def _administrator(settings: Settings, layout: Layout) -> None:

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from responsa_server.app.settings import load
 from responsa_server.cli.local import up
+from responsa_server.cli.local.envoy import envoy_config
 from responsa_server.cli.local.own_docs import OwnDocs, without_examples
 from responsa_server.embedded import EmbeddedError
 from responsa_server.embedded.layout import Layout
@@ -82,8 +85,8 @@ def test_envoy_limits_the_connections_of_an_address_as_the_settings_say(
     else:
         monkeypatch.delenv("RESPONSA_LIMITS__ADDRESS__CONNECTIONS", raising=False)
     layout = Layout.of(tmp_path)
-    config = up._envoy_config(load(home=tmp_path), layout)  # pyright: ignore[reportPrivateUsage]  # a whole start takes a minute
-    up._configure_envoy(config, layout)  # pyright: ignore[reportPrivateUsage]  # see above
+    config = envoy_config(load(home=tmp_path), layout.replicas, layout.envoy_admin_socket)
+    up._configure_envoy(config, layout)  # pyright: ignore[reportPrivateUsage]  # a whole start takes a minute
     (listener,) = json.loads(layout.envoy_config.read_text())["static_resources"]["listeners"]
     first = listener["filter_chains"][0]["filters"][0]
     assert first["typed_config"]["config"]["configuration"]["value"] == (most or "500")
@@ -104,3 +107,23 @@ def test_a_setting_that_envoy_cannot_use_is_named_before_any_part_starts(
     with pytest.raises(EmbeddedError, match=f"{setting}: .*correct the setting"):
         up.run(settings)
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "setting", "observed"), [([], "", False), (["--observe"], "", True), ([], "true", True)]
+)
+def test_prometheus_runs_if_the_option_or_the_setting_says_so(
+    words: list[str], setting: str, observed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def run(_: object, *, observe: bool) -> int:
+        asked.append(observe)
+        return 0
+
+    monkeypatch.setattr(up, "run", run)
+    monkeypatch.setenv("RESPONSA_TELEMETRY__OBSERVE", setting or "false")
+    app = typer.Typer()
+    up.register(app, "up")
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert asked == [observed]

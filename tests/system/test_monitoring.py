@@ -1,0 +1,124 @@
+"""A real Prometheus reads the shared instance: `responsa up` has started it. Every query of the dashboards and every rule is run there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import pytest
+import yaml
+
+from responsa_server.telemetry.instruments import TABLE, Kind
+from tests.instance import ROOT, Instance, eventually
+
+RARE = frozenset(
+    {
+        "ALERTS",
+        "responsa_backup_age_seconds",
+        "responsa_errors_total",
+        "responsa_model_calls_total",
+        "responsa_model_cost_total",
+        "responsa_model_duration_seconds_bucket",
+        "responsa_model_first_piece_duration_seconds_bucket",
+        "responsa_model_tokens_total",
+        "responsa_refusals_total",
+        "responsa_searches_text_only_total",
+        "responsa_source_sync_duration_seconds_bucket",
+        "responsa_source_syncs_total",
+        "responsa_telemetry_dropped_total",
+        "responsa_tool_duration_seconds_bucket",
+        "responsa_tool_duration_seconds_count",
+        "responsa_turn_leases_lost_total",
+        "responsa_turn_runs_left_total",
+    }
+)
+"""The metrics that a few calls may not have made. Ratios of an objective need more events, too."""
+NAME = re.compile(r"\b(?:responsa[a-z0-9_:]*|process_[a-z_]+|up|ALERTS)\b(?!\()")
+
+
+def queries() -> Iterator[str]:
+    """Every PromQL expression of the dashboards and the rules."""
+    for path in sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
+            yield from (target["expr"].replace("$__rate_interval", "1m") for target in panel["targets"])
+    for path in sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml")):
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            yield from (rule["expr"] for rule in group["rules"])
+
+
+def names(query: str) -> Sequence[str]:
+    """The metrics in a query."""
+    return NAME.findall(re.sub(r'"[^"]*"', "", query))
+
+
+def known() -> frozenset[str]:
+    """The names of all series that the table of metrics can make."""
+    ends = {Kind.HISTOGRAM: ("_bucket", "_count", "_sum")}
+    return frozenset(one.exposed + end for one in TABLE for end in ends.get(one.kind, ("",)))
+
+
+class Prometheus:
+    """The API of the Prometheus of an instance."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._url = re.findall(r"Metrics and alerts: (\S+)", instance.said())[-1]
+
+    def get(self, path: str) -> Any:
+        """The data of an answer. Raises HTTPError, for example for a query that cannot be parsed."""
+        with urlopen(Request(f"{self._url}/api/v1/{path}")) as answer:
+            return json.load(answer)["data"]
+
+    def query(self, expression: str) -> Sequence[Mapping[str, Any]]:
+        return self.get(f"query?query={quote(expression)}")["result"]
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self.get("label/__name__/values"))
+
+    def firing(self) -> frozenset[str]:
+        """The names of the firing alerts."""
+        return frozenset(
+            alert["labels"]["alertname"]
+            for alert in self.get("alerts")["alerts"]
+            if alert["state"] == "firing"
+        )
+
+
+@pytest.fixture(scope="module")
+def prometheus(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Prometheus:
+    """Prometheus, when it has read the metrics after an answer from a document."""
+    page = tmp_path_factory.mktemp("pages") / "ferry.md"
+    page.write_text("# Ferries\n\nThe ferry to Skye leaves Mallaig at 14:10.\n", encoding="utf-8")
+    instance.run("ingest", str(page), "--collection", "ferries")
+    instance.run("ask", "When does the ferry to Skye leave Mallaig?", "--collection", "ferries")
+    found = Prometheus(instance)
+    eventually(lambda: bool(found.query("responsa_turn_first_text_duration_seconds_count")), "an answer")
+    return found
+
+
+def test_every_query_finds_its_metrics(prometheus: Prometheus) -> None:
+    there, expected = prometheus.names(), known()
+    recorded = frozenset(
+        name for query in queries() for name in names(query) if ":" in name or not name.startswith("responsa")
+    )
+    for query in queries():
+        prometheus.query(query)
+        wanted = {*names(query)}
+        assert not wanted - expected - recorded, f"no part measures it: {query}"
+        assert not {name for name in wanted if ":" not in name} - there - RARE, f"nothing was read: {query}"
+
+
+def test_the_rules_are_evaluated_without_an_error(prometheus: Prometheus) -> None:
+    groups = prometheus.get("rules")["groups"]
+    assert [group["name"] for group in groups] == ["responsa-alerts", "responsa-objectives"]
+    assert [rule["lastError"] for group in groups for rule in group["rules"] if rule.get("lastError")] == []
+    assert not prometheus.firing() & {"ResponsaDown", "ResponsaPartDown", "ResponsaDisk"}
+
+
+def test_other_pages_of_a_browser_cannot_read_it(prometheus: Prometheus) -> None:
+    request = Request(f"{prometheus._url}/api/v1/alerts", headers={"Origin": "https://example.org"})
+    with urlopen(request) as answer:
+        assert "access-control-allow-origin" not in answer.headers

@@ -1,0 +1,1 @@
+"""Makes the rules of Prometheus and the dashboards of Grafana."""
