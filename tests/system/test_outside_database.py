@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -66,6 +67,7 @@ def folder() -> Iterator[Path]:
 
 
 SERVICES: Final = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+PROMETHEUS: Final = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 DOCKERFILE: Final = (ROOT / "deploy" / "docker" / "Dockerfile").read_text(encoding="utf-8")
 
 
@@ -76,8 +78,8 @@ class Containers:
         self.folder = folder
         self.logs = folder / "logs"
         self.logs.mkdir()
-        self._ports = {port: str(free_port()) for port in ("8080", "9001", "9101")}
-        self._workers = {**self._ports, "9101": str(free_port())}
+        self._ports = {port: str(free_port()) for port in ("8080", "9001", "9101", "9201")}
+        self._workers = {**self._ports, **{port: str(free_port()) for port in ("9101", "9201")}}
         shutil.copy(COMPOSE.with_name("secrets.sh"), folder)
         subprocess.run(["sh", folder / "secrets.sh"], check=True)
         self.secrets = folder / "secrets"
@@ -141,12 +143,24 @@ class Containers:
         command = [sys.executable, *(self._here(service, one) for one in arguments)]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
+    def metrics(self, service: str) -> str:
+        """What Prometheus reads of a container."""
+        (job, _) = yaml.safe_load(PROMETHEUS.read_text(encoding="utf-8"))["scrape_configs"]
+        (found,) = job["dns_sd_configs"]
+        assert service in found["names"]
+        port = self._of(service)[str(found["port"])]
+        with urlopen(f"http://127.0.0.1:{port}{job['metrics_path']}", timeout=60) as reply:
+            return reply.read().decode()
+
+    def _of(self, service: str) -> Mapping[str, str]:
+        return self._workers if service == "worker" else self._ports
+
     def _here(self, service: str, text: str) -> str:
-        ports = self._workers if service == "worker" else self._ports
+        ports = self._of(service)
         if (service, text) == ("envoy", "server"):
             return "localhost"
         return (
-            re.sub(r"\b(8080|9001|9101)\b", lambda found: ports[found[1]], text)
+            re.sub(r"\b(8080|9001|9101|9201)\b", lambda found: ports[found[1]], text)
             .replace("0.0.0.0", "127.0.0.1")
             .replace("/run/secrets", str(self.secrets))
         )
@@ -199,6 +213,8 @@ def test_the_containers_of_compose_answer(server: EmbeddedPostgres, folder: Path
             eventually(lambda: "twelve feet" in text(), "an answer from the document")
             parts = {part.part: part.health for part in client.get_system_status().parts}
         assert {parts["redis"], parts["jobs"]} == {Health.HEALTH_OK}, parts
+        assert "responsa_calls_total" in containers.metrics("server")
+        assert "responsa_turns_total" in containers.metrics("worker")
         smoke = {"RESPONSA_URL": f"http://127.0.0.1:{containers.port}", "RESPONSA_API_KEY": key}
         subprocess.run(
             ["sh", ROOT / "deploy" / "smoke.sh"],

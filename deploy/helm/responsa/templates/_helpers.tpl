@@ -75,5 +75,7 @@ volumes:
 - {name: RESPONSA_PORT, value: "8080"}
 - {name: RESPONSA_LISTEN, value: 0.0.0.0}
 - {name: RESPONSA_SECRETS_DIR, value: /etc/responsa/secrets}
+- {name: RESPONSA_TELEMETRY__METRICS, value: "true"}
+- {name: RESPONSA_TELEMETRY__METRICS_LISTEN, value: 0.0.0.0:9201}
 - {name: RESPONSA_TOKENS__SECRET_FILE, value: /etc/responsa/secrets/token-secret}
 {{- end }}
