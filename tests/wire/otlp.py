@@ -1,4 +1,4 @@
-"""A receiver of spans by OTLP, over gRPC and over HTTP with protobuf (opentelemetry-proto 1.10, https://opentelemetry.io/docs/specs/otlp/, used on 2026-11-26)."""
+"""A receiver of spans and metrics by OTLP, over gRPC and over HTTP with protobuf (opentelemetry-proto 1.10, https://opentelemetry.io/docs/specs/otlp/, used on 2026-11-26)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -46,13 +54,14 @@ class Span:
 
 @dataclass
 class Receiver:
-    """What was received. grpc, http: the URLs to send to, both with the same spans. headers: those of the last request over HTTP. answer: the HTTP status of every answer."""
+    """What was received. grpc, http: the URLs to send to, both with the same content. metrics: the names of the received metrics. headers: those of the last request over HTTP. answer: the HTTP status of every answer."""
 
     grpc: str
     http: str
     answer: int = 200
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     raw: list[bytes] = field(default_factory=list[bytes])
+    metrics: set[str] = field(default_factory=set[str])
     _spans: list[Span] = field(default_factory=list[Span])
 
     @property
@@ -71,6 +80,12 @@ class Receiver:
             service = _attributes(of_resource.resource.attributes).get("service.name", "")
             for of_scope in of_resource.scope_spans:
                 self._spans += [_span(span, str(service)) for span in of_scope.spans]
+
+    def take_metrics(self, data: bytes) -> None:
+        """Keep the names of the metrics of a request."""
+        for of_resource in ExportMetricsServiceRequest.FromString(data).resource_metrics:
+            for of_scope in of_resource.scope_metrics:
+                self.metrics |= {metric.name for metric in of_scope.metrics}
 
 
 def _attributes(pairs: Sequence[KeyValue]) -> dict[str, object]:
@@ -106,6 +121,15 @@ class _Servicer(TraceServiceServicer):
         return ExportTraceServiceResponse()
 
 
+class _MetricsServicer(MetricsServiceServicer):
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+
+    def Export(self, request: ExportMetricsServiceRequest, context: object) -> ExportMetricsServiceResponse:
+        self._take(request.SerializeToString())
+        return ExportMetricsServiceResponse()
+
+
 @contextmanager
 def receiving() -> Generator[Receiver]:
     """A receiver that listens on loopback during the block."""
@@ -119,7 +143,7 @@ def receiving() -> Generator[Receiver]:
             data = self.rfile.read(int(self.headers["content-length"]))
             found.headers = {key.lower(): value for key, value in self.headers.items()}
             if found.answer == 200:
-                found.take(data)
+                (found.take_metrics if self.path == "/v1/metrics" else found.take)(data)
             self.send_response(found.answer)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -130,6 +154,7 @@ def receiving() -> Generator[Receiver]:
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found = Receiver(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{http.server_port}")
     add_TraceServiceServicer_to_server(_Servicer(found.take), server)
+    add_MetricsServiceServicer_to_server(_MetricsServicer(found.take_metrics), server)
     server.start()
     thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
     thread.start()

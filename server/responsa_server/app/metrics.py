@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import socket
 import time
@@ -23,7 +24,7 @@ from starlette.applications import Starlette
 from responsa_server import __version__
 from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.measured import Measured
-from responsa_server.app.settings import Settings
+from responsa_server.app.settings import Settings, otlp_endpoint, otlp_protocol
 from responsa_server.domain.addresses import TcpAddress
 from responsa_server.domain.errors import Unavailable
 from responsa_server.embedded import Layout
@@ -49,19 +50,10 @@ def targets_folder(settings: Settings, layout: Layout) -> Path:
     return settings.telemetry.metrics_targets or layout.metrics
 
 
-def sends_metrics(settings: Settings, environment: Mapping[str, str]) -> bool:
-    """Whether metrics are sent by OTLP."""
-    names = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    return bool(settings.telemetry.endpoint or any(environment.get(name) for name in names))
-
-
 class Exposition:
     """The metrics of this process, connected to its instruments. Only one exposition is open at a time."""
 
-    def __init__(
-        self, settings: Settings, readings: Readings, sending: Mapping[str, str] | None = None
-    ) -> None:
-        """sending: the environment with the exporter's variables; None: the metrics are not sent by OTLP."""
+    def __init__(self, settings: Settings, readings: Readings) -> None:
         # Imported late: the SDK costs a tenth of a second, and most servers do not need it.
         from opentelemetry.exporter.prometheus import PrometheusMetricReader
         from opentelemetry.metrics import Observation
@@ -76,8 +68,8 @@ class Exposition:
         readers: list[MetricReader] = [
             PrometheusMetricReader(scope_info_enabled=False, registry=self._registry)
         ]
-        if sending is not None:
-            readers.append(_sender(settings, sending))
+        if endpoint := otlp_endpoint(settings, "metrics"):
+            readers.append(_sender(endpoint))
         about = {"service.name": "responsa", "service.version": __version__}
         resource = Resource.create({**about, "service.instance.id": server_name(settings)})
         self._provider = MeterProvider(readers, resource)
@@ -115,18 +107,15 @@ class Exposition:
         self._provider.shutdown(timeout_millis=2000)
 
 
-def _sender(settings: Settings, environment: Mapping[str, str]) -> Any:
+def _sender(endpoint: str) -> Any:
     """Sends the metrics by OTLP every 15 s from a thread of its own. What cannot be sent is counted."""
+    logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as Grpc
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http
     from opentelemetry.sdk.metrics.export import MetricExportResult, PeriodicExportingMetricReader
 
-    endpoint = settings.telemetry.endpoint or None
-    by_http = environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc").startswith("http")
-    if by_http:
-        exporter = Http(endpoint=endpoint and f"{endpoint.rstrip('/')}/v1/metrics")
-    else:
-        exporter = Grpc(endpoint=endpoint)
+    make = Grpc if otlp_protocol("metrics") == "grpc" else Http
+    exporter = make(endpoint=endpoint)
     export: Callable[..., Any] = exporter.export  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # its extra arguments
 
     def counted(*args: Any, **kwargs: Any) -> Any:
@@ -213,18 +202,14 @@ def merged(texts: Mapping[str, str | None]) -> str:
 
 
 @asynccontextmanager
-async def metrics(
-    settings: Settings, layout: Layout, measured: Measured, environment: Mapping[str, str]
-) -> AsyncGenerator[None]:
+async def metrics(settings: Settings, layout: Layout, measured: Measured) -> AsyncGenerator[None]:
     """Measure during the block, if the settings ask for it. Raises AddressTaken, OSError."""
-    served, sends = settings.telemetry.metrics, sends_metrics(settings, environment)
-    if not (served or sends):
+    served = settings.telemetry.metrics
+    if not (served or otlp_endpoint(settings, "metrics")):
         yield
         return
     async with AsyncExitStack() as stack:
-        exposition = await asyncio.to_thread(
-            Exposition, settings, measured.readings(), environment if sends else None
-        )
+        exposition = await asyncio.to_thread(Exposition, settings, measured.readings())
         stack.push_async_callback(asyncio.to_thread, exposition.close)
         sampling = asyncio.create_task(_sample(measured), name="metrics")
         stack.push_async_callback(_ended, sampling)

@@ -210,7 +210,7 @@ async def running(
         measured = Measured(database, cache, models.breakers, turns, front, layout)
         try:
             await front.start()
-            await stack.enter_async_context(metrics(settings, layout, measured, environment()))
+            await stack.enter_async_context(metrics(settings, layout, measured))
         except AddressTaken as error:
             raise _address_taken(error) from error
         try:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, cast
+from typing import Annotated, Any, Final, Literal, Self, cast
 from urllib.parse import unquote
 
 import rtoml
@@ -570,29 +570,30 @@ def drop_foreign_tracers(environ: MutableMapping[str, str]) -> Sequence[str]:
     return dropped
 
 
-def traces_protocol() -> str:
-    """The protocol in which spans are sent: `grpc` or `http/protobuf`."""
-    variables = os.environ
-    given = variables.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or variables.get(
-        "OTEL_EXPORTER_OTLP_PROTOCOL"
-    )
-    return given or "grpc"
+Signal = Literal["traces", "metrics"]
+"""A kind of telemetry that is sent by OTLP."""
 
 
-def traces_endpoint(settings: Settings) -> str:
-    """The URL to which spans are sent; "" if they are sent to no collector."""
-    variables = os.environ
-    if _telemetry_is_off() or variables.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+def otlp_protocol(signal: Signal) -> str:
+    """The protocol in which telemetry is sent: `grpc` or `http/protobuf`."""
+    own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
+    return own or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
+
+
+def otlp_endpoint(settings: Settings, signal: Signal) -> str:
+    """The URL to which telemetry is sent; "" if it is sent to no collector."""
+    variables, name = os.environ, signal.upper()
+    if _telemetry_is_off() or variables.get(f"OTEL_{name}_EXPORTER", "otlp") != "otlp":
         return ""
-    if not settings.telemetry.endpoint and (own := variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")):
+    if not settings.telemetry.endpoint and (own := variables.get(f"OTEL_EXPORTER_OTLP_{name}_ENDPOINT")):
         return own
     endpoint = settings.telemetry.endpoint or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
-    path = "" if traces_protocol() == "grpc" else "/v1/traces"
+    path = "" if otlp_protocol(signal) == "grpc" else f"/v1/{signal}"
     return f"{endpoint.rstrip('/')}{path}" if endpoint else ""
 
 
 def traces_headers() -> Mapping[str, str]:
-    """The headers of each request to the collector."""
+    """The headers of each request to the collector that gets traces."""
     variables = os.environ
     given = variables.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or variables.get("OTEL_EXPORTER_OTLP_HEADERS")
     pairs = (pair.partition("=") for pair in (given or "").split(","))
@@ -620,7 +621,9 @@ def follows_callers_sampling(settings: Settings) -> bool:
 
 def makes_traces(settings: Settings) -> bool:
     """Whether spans are sent anywhere."""
-    return bool(traces_endpoint(settings) or (settings.telemetry.langfuse.url and not _telemetry_is_off()))
+    return bool(
+        otlp_endpoint(settings, "traces") or (settings.telemetry.langfuse.url and not _telemetry_is_off())
+    )
 
 
 def _telemetry_is_off() -> bool:

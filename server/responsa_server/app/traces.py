@@ -18,7 +18,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
-from responsa_server.app.settings import Settings, environment, traces_endpoint, traces_protocol
+from responsa_server.app.settings import Settings, environment, otlp_endpoint, otlp_protocol
+from responsa_server.telemetry import instruments
 from responsa_server.telemetry.settings import LangfuseSettings
 from responsa_server.telemetry.stages import DebugLog, Traces
 
@@ -64,6 +65,7 @@ class Sending(SpanExporter):
         """Whether there is room for one more span. It then counts as waiting."""
         if self.queued - self._taken >= MOST_WAITING:
             self._refused += 1
+            instruments.DROPPED.add(1, "spans")
             return False
         self.queued += 1
         return True
@@ -76,6 +78,7 @@ class Sending(SpanExporter):
         self._taken += len(spans)
         if result is not SpanExportResult.SUCCESS:
             self._lost += len(spans)
+            instruments.DROPPED.add(len(spans), "spans")
         self._tell()
         return result
 
@@ -158,7 +161,7 @@ class SentTraces:
 
 def _exporters(settings: Settings) -> Sequence[tuple[str, SpanExporter]]:
     found: list[tuple[str, SpanExporter]] = []
-    if endpoint := traces_endpoint(settings):
+    if endpoint := otlp_endpoint(settings, "traces"):
         found.append(("collector", _collector(endpoint)))
     if settings.telemetry.langfuse.url:
         found.append(("langfuse", _langfuse(settings.telemetry.langfuse)))
@@ -168,7 +171,7 @@ def _exporters(settings: Settings) -> Sequence[tuple[str, SpanExporter]]:
 def _collector(endpoint: str) -> SpanExporter:
     # OTEL_EXPORTER_OTLP_HEADERS and the like are read by the exporters themselves.
     make: Callable[..., SpanExporter]
-    if traces_protocol() == "grpc":
+    if otlp_protocol("traces") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
 
         make = Grpc

@@ -8,7 +8,7 @@ import base64
 import pytest
 
 from responsa_server.app import traces
-from responsa_server.app.settings import load, makes_traces, traced_share, traces_endpoint
+from responsa_server.app.settings import load, makes_traces, otlp_endpoint, traced_share
 from responsa_server.app.traces import SentTraces
 from tests.instance import eventually
 from tests.wire.otlp import Receiver, receiving
@@ -49,7 +49,7 @@ async def test_variables_of_opentelemetry_are_followed(
     assert [span.service for span in receiver.spans] == ["asked"] * 3
     assert receiver.headers["api-key"] == "secret"
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    assert traces_endpoint(settings) == ""
+    assert otlp_endpoint(settings, "traces") == ""
 
 
 async def test_langfuse_gets_its_own_key_and_not_the_collectors(

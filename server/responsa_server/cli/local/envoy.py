@@ -13,10 +13,10 @@ from responsa_server.app.settings import (
     environment,
     follows_callers_sampling,
     load,
+    otlp_endpoint,
+    otlp_protocol,
     traced_share,
-    traces_endpoint,
     traces_headers,
-    traces_protocol,
 )
 from responsa_server.cli.local.failures import reporting
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
@@ -75,12 +75,12 @@ def envoy_config(
 
 
 def _tracing(settings: Settings) -> EnvoyTracing | None:
-    endpoint = traces_endpoint(settings)
+    endpoint = otlp_endpoint(settings, "traces")
     if not endpoint:
         return None
     return EnvoyTracing(
         endpoint,
-        traces_protocol() == "grpc",
+        otlp_protocol("traces") == "grpc",
         traced_share(settings),
         f"{environment().get('OTEL_SERVICE_NAME') or 'responsa'}-envoy",
         follows_callers_sampling(settings),
