@@ -128,6 +128,11 @@ NESTED: Mapping[str, tuple[str, str, int]] = {
         "user_limits.exceptions.messages_per_minute",
         5,
     ),
+    "responsa.admin.v1.UpdateInsightSettingsRequest": (
+        "question_texts",
+        "insight_settings.question_texts",
+        1,
+    ),
     "responsa.admin.v1.UpdateUserQuotaRequest": ("tokens_per_day", "user_quota.tokens_per_day.at_most", 5),
 }
 """What updates of resources without a text change: the path of the mask, the field of the request, and its value."""

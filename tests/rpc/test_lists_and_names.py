@@ -23,6 +23,7 @@ UUID_FORM = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 REST: dict[str, dict[str, object]] = {
     "GetDocumentPage": {"page": 1},
     "EraseTenant": {"confirm_tenant_id": "nowhere"},
+    "ResolveFeedback": {"state": 1},
 }
 """The other fields that a request must have."""
 STREAMS = ("GetDocumentContent", "GetDocumentOriginal", "WatchOperation")

@@ -380,6 +380,9 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
         )
     }
 
+    # The audit log of a stranger's tenant has the names that its administrators gave in vain.
+    logged = [one.name.encode() for one in requests if RULES[one.method] in (Rule.ADMIN, Rule.OWNER)]
+
     async def attempt(who: Stranger, one: Try) -> None:
         found = await reply(served, who, one.method, one.request, one.name)
         twin = found if not one.field else await reply(served, who, one.method, one.twin, one.missing)
@@ -402,7 +405,9 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
         leaks.extend(
             f"{case}: the reply contains {mark!r}"
             for mark in marks[who.hidden_but]
-            if mark != own and mark in found.data
+            if mark != own
+            and mark in found.data
+            and not (one.method.endswith("/ListAuditEvents") and any(mark in name for name in logged))
         )
 
     waiting = [

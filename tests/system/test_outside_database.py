@@ -240,6 +240,10 @@ def test_the_containers_of_compose_answer(server: EmbeddedPostgres, folder: Path
         ]
         assert connection.execute(scaled).fetchone() == (0,), "KEDA's query counts what waits"
     assert kinds == []
+    # The next test makes the roles with another owner.
+    with psycopg.connect(server.dsn("superuser", database="postgres"), autocommit=True) as connection:
+        connection.execute("drop database responsa with (force)")
+        connection.execute("drop role responsa_app, responsa_log, responsa_search, responsa")
 
 
 @pytest.mark.parametrize("command", [("migrate",), ("serve",), ("up",)], ids=" ".join)

@@ -22,6 +22,7 @@ import structlog
 from starlette.applications import Starlette
 
 from responsa_server import __version__
+from responsa_server.app.forks import without_fork_handlers
 from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.measured import Measured
 from responsa_server.app.settings import Settings, otlp_endpoint, otlp_protocol
@@ -53,6 +54,7 @@ def targets_folder(settings: Settings, layout: Layout) -> Path:
 class Exposition:
     """The metrics of this process, connected to its instruments. Only one exposition is open at a time."""
 
+    @without_fork_handlers()
     def __init__(self, settings: Settings, readings: Readings) -> None:
         # Imported late: the SDK costs a tenth of a second, and most servers do not need it.
         from opentelemetry.exporter.prometheus import PrometheusMetricReader

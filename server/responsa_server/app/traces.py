@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
+from responsa_server.app.forks import without_fork_handlers
 from responsa_server.app.settings import Settings, environment, otlp_endpoint, otlp_protocol
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.settings import LangfuseSettings
@@ -115,6 +116,7 @@ class SentTraces:
     traces: how stages are recorded.
     """
 
+    @without_fork_handlers()
     def __init__(self, settings: Settings, log: DebugLog | None) -> None:
         """log: see `Traces`."""
         for name in _LOUD:

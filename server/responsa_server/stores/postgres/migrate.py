@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import LiteralString, cast
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from responsa_server.domain.parts import MigrationState
 from responsa_server.instance import OLDEST_POSTGRES, shipped
@@ -159,14 +159,15 @@ async def missing(url: str) -> Sequence[str]:
 
 def marked(url: str) -> str:
     """The URL for a server's connections, whose name in PostgreSQL tells `migrate` which migrations the server knows."""
-    return make_conninfo(url, application_name=f"{_SERVER} {len(load())}")
+    given = conninfo_to_dict(url).get("application_name")
+    return make_conninfo(url, application_name=f"{f'{given} ' if given else ''}{_SERVER} {len(load())}")
 
 
 async def _older_servers(connection: psycopg.AsyncConnection, migration: Migration) -> bool:
     """Whether a server is connected to this database that does not know the migration."""
     cursor = await connection.execute(
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND substring(application_name FROM %s)::int < %s LIMIT 1",
-        (f"^{_SERVER} ([0-9]{{1,6}})$", migration.number),
+        (f"(?:^| ){_SERVER} ([0-9]{{1,6}})$", migration.number),
     )
     return await cursor.fetchone() is not None
 
