@@ -47,6 +47,7 @@ def measure(run: Run) -> list[Line]:
                 seconds=seconds,
                 texts=[next(fresh) for _ in range(_A_CELL)],
                 collection=_COLLECTION,
+                refusals=True,
             )
             return Metered.of(pids, lambda: run.caller.do(job))
 

@@ -41,12 +41,13 @@ def request_of(job: Job, place: int) -> bytes:
             ).SerializeToString()
 
 
-def answered(call: Call, last: bytes) -> bool:
-    """Whether the last message of a call is a good response. For a turn, only an answer is good."""
+def answered(call: Call, last: bytes, *, refusals: bool = False) -> bool:
+    """Whether the last message of a call is a good response. For a turn, only an answer is good; refusals: for ASK, a refusal as well."""
     match call:
         case Call.ASK:
             events = chat_service_pb2.AskResponse.FromString(last).events
-            return bool(events) and events[-1].WhichOneof("event") == "answer"
+            good = ("answer", "refused") if refusals else ("answer",)
+            return bool(events) and events[-1].WhichOneof("event") in good
         case Call.ANSWER:
             return turn_pb2.Turn.FromString(last).terminal_event.WhichOneof("event") == "answer"
         case Call.GET_ME | Call.SEARCH:

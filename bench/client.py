@@ -98,7 +98,13 @@ async def by_grpc(job: Job) -> Outcome:
             else:
                 last, messages = await unary(request, metadata=metadata), 1
                 first = time.perf_counter()
-            tally.add(begun, first, time.perf_counter(), messages, good=answered(job.call, last))
+            tally.add(
+                begun,
+                first,
+                time.perf_counter(),
+                messages,
+                good=answered(job.call, last, refusals=job.refusals),
+            )
 
     async with _channels(job) as channels:
         begun = time.perf_counter()

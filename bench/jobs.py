@@ -39,6 +39,7 @@ class Job:
     streams per gRPC channel; each channel has its own connection. hold: if set, each stream makes one call of ASK; when all
     streams are open, they are read for this number of seconds and then closed. past_started: only for ASK over gRPC-Web. If true,
     a message with only the event `started` does not count as the first message, because a WebSocket has no `started`.
+    refusals: only for ASK over gRPC: whether a refusal is as good as an answer. Questions of random words find no passage now and then.
     """
 
     call: Call
@@ -55,6 +56,7 @@ class Job:
     streams_a_channel: int = 16
     hold: float = 0.0
     past_started: bool = False
+    refusals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
