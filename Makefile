@@ -6,7 +6,7 @@ CLIENT := clients/python/responsa_client
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr clean
+.PHONY: up install test ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr wheel sbom licences deploy-check clean
 
 up: install
 	@exec $(BIN)/responsa up
@@ -73,6 +73,25 @@ embedded-model: .venv/.embedded
 
 # Reads the pages of scanned PDF files (100 MB). `responsa up` uses it where RESPONSA_INGESTION__OCR=true.
 ocr: .venv/.ocr
+
+# The wheel and the source distribution, with the page, in build/dist.
+wheel: install
+	@rm -rf build/dist
+	@$(BIN)/python -m hatchling build --directory build/dist
+
+# CycloneDX lists of what the product contains, in build/sbom: of Python's packages, and of the page's.
+sbom: packages
+	@mkdir -p build/sbom
+	@cat requirements.lock requirements-model.lock | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file build/sbom/python.cdx.json -
+	@npm sbom --sbom-format cyclonedx --package-lock-only --omit dev --workspace @responsa/web > build/sbom/page.cdx.json
+
+# Writes LICENCES.md. Fails if a package that the product uses has a licence that tools/licences.py does not allow.
+licences: packages
+	@exec $(BIN)/python tools/licences.py
+
+# Checks deploy/ and the workflows of continuous integration with hadolint, helm, compose-go and schemas, and renders the chart. Needs Go; the first build of helm takes minutes.
+deploy-check: packages
+	@exec $(BIN)/python tools/deploy_check.py
 
 clean:
 	rm -rf .venv node_modules clients/web/dist

@@ -15,7 +15,8 @@ from pydantic import AliasChoices, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from responsa_server.app.settings import CHECKOUT, Settings
+from responsa_server.app.settings import Settings
+from responsa_server.instance import CHECKOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"

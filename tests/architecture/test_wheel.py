@@ -1,22 +1,29 @@
-"""The wheel holds every file of the packages that git knows, data files of known kinds alone, and what pyproject.toml adds."""
+"""The wheel holds every file of the packages that git knows, data files of known kinds alone, what pyproject.toml adds, the page and the documentation. It works without a checkout."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tomllib
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from tests.instance import ROOT, plain_environment
+from responsa_client import Responsa
+from tests.instance import ROOT, Instance, eventually, free_port, plain_environment, running
+from tools.install import DEFAULTS, UV, pip_settings, uv_variables
 
 SOURCES = ("server", "clients/python", "generated/python")
 DATA = frozenset({".json", ".jsonl", ".md", ".pyi", ".sql", ".toml", ".typed", ".vectors", ".yaml", ".zip"})
 """The suffixes of the data files in the packages. A file with another suffix may be there by mistake."""
+DIST = "clients/web/dist"
 
 
 def known() -> list[str]:
@@ -32,8 +39,9 @@ def known() -> list[str]:
 
 
 def build(folder: Path) -> Path:
-    """A newly built wheel, in the folder, with a source distribution. They are built in a copy without what git ignores, as in a fresh clone."""
+    """A newly built wheel, in the folder, with a source distribution. They are built in a copy without what git ignores but the page, as by `make wheel` in a fresh clone."""
     clone = folder / "clone"
+    shutil.copytree(ROOT / DIST, clone / DIST)
     for name in known():
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, clone / name)
@@ -69,7 +77,12 @@ def expected() -> set[str]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
     folders = {package: package.rpartition("/")[2] for package in wheel["packages"]} | wheel["force-include"]
+    page = {path.relative_to(ROOT / DIST) for path in (ROOT / DIST).rglob("*") if path.is_file()}
     return {
+        *(f"responsa_server/page/{path}" for path in page),
+        *(f"responsa_server/docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+        *(f"responsa_server/locks/requirements-{name}.lock" for name in ("model", "embedded", "ocr")),
+    } | {
         inside + name.removeprefix(folder)
         for name in known()
         for folder, inside in folders.items()
@@ -82,7 +95,8 @@ def test_the_wheel_holds_the_data_files_of_the_packages(packed: list[str]) -> No
     held = {name for name in packed if not name.endswith(".py")}
     assert held == expected()
     added = tuple(
-        f"responsa_server/{name}" for name in ("envoy/", "migrations/", "descriptor.", "connection_limit.")
+        f"responsa_server/{name}"
+        for name in ("envoy/", "migrations/", "descriptor.", "connection_limit.", "page/", "locks/")
     )
     assert {name for name in held if Path(name).suffix not in DATA and not name.startswith(added)} == set()
 
@@ -109,10 +123,6 @@ def test_the_generated_part_of_the_client_is_in_the_source_distribution(wheel: P
     } <= names
 
 
-def test_the_laboratory_is_in_the_wheel(packed: list[str]) -> None:
-    assert {"responsa_lab/evaluation/command.py", "responsa_lab/testing/__main__.py"} <= set(packed)
-
-
 def test_the_metadata_has_the_licence_and_its_text(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         metadata = {Path(name).name: opened.read(name) for name in opened.namelist() if ".dist-info/" in name}
@@ -122,26 +132,46 @@ def test_the_metadata_has_the_licence_and_its_text(wheel: Path) -> None:
     assert metadata["LICENSE"] == (ROOT / "LICENSE").read_bytes()
 
 
-def test_envoys_configuration_needs_no_checkout(wheel: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(wheel) as opened:
-        opened.extractall(tmp_path / "installed")
-    script = """
-from pathlib import Path
-from responsa_server.envoy.envoy_config import EnvoyConfig, render
-from responsa_server.instance import generated
-descriptor = generated("descriptor.binpb")
-print(descriptor)
-print(len(render(EnvoyConfig(8080, Path("/replicas"), descriptor, "127.0.0.1", connections_per_address=5))))
-"""
-    environment = plain_environment() | {"PYTHONPATH": str(tmp_path / "installed")}
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    descriptor, size = run.stdout.split()
-    assert Path(descriptor) == tmp_path / "installed" / "responsa_server" / "descriptor.binpb"
-    assert int(size) > 10_000
+@dataclass
+class Installed(Instance):
+    """An instance of an installed wheel."""
+
+    python: Path = Path()
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(self.python), "-m", "responsa_server", *arguments]
+
+
+def test_an_installed_wheel_answers_without_a_checkout(wheel: Path) -> None:
+    # Not in pytest's folder: uv links the packages from its cache, which is on another disk than files in memory, and the paths of sockets stay short.
+    (ROOT / "build").mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="rsw-", dir=ROOT / "build"))
+    python = folder / "venv" / "bin" / "python"
+    (folder / "docs").mkdir()
+    (folder / "docs" / "well.md").write_text("The well in the yard is twelve feet deep.\n")
+    one = Installed(folder / "home", free_port(), {"RESPONSA_DOCS": str(folder)}, python=python)
+    try:
+        found = uv_variables(pip_settings() or "")
+        assert found is not None, "uv cannot do what the settings of pip say"
+        variables = {**DEFAULTS, **os.environ, **found, "UV_COMPILE_BYTECODE": "0"}
+        subprocess.run(
+            [UV, "venv", "--quiet", "--python", sys.executable, python.parents[1]], env=variables, check=True
+        )
+        install = [UV, "pip", "install", "--quiet", "--python", python, "--constraint", "requirements.lock"]
+        subprocess.run([*install, wheel, "pip"], cwd=ROOT, env=variables, check=True)
+        refused = subprocess.run(
+            one.command("up"), env=one.environment, cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert (refused.returncode, "run `responsa setup`" in refused.stderr) == (1, True), refused.stderr
+        subprocess.run(
+            one.command("setup"), env=one.environment, cwd=folder, check=True, stdout=subprocess.DEVNULL
+        )
+        with running(one), Responsa(one.url, one.key) as client:
+            assert "<title>" in httpx2.get(one.url).text
+
+            def answered() -> bool:
+                return "twelve feet" in client.answer("How deep is the well?").terminal_event.answer.text
+
+            eventually(answered, one.said)
+    finally:
+        shutil.rmtree(folder)

@@ -29,13 +29,14 @@ import redis
 from psycopg.conninfo import make_conninfo
 
 from responsa_server.app.resources import bring_up_to_date, identity_of
-from responsa_server.app.settings import CHECKOUT, load
+from responsa_server.app.settings import load
 from responsa_server.domain.addresses import UnixAddress, parse
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from responsa_server.envoy.replicas import Replica as Endpoint
 from responsa_server.envoy.replicas import Replicas
+from responsa_server.instance import generated
 from tests import seeds
 from tests.faults.forms import ROOT
 from tests.faults.guards import Guard
@@ -197,7 +198,7 @@ class Cluster:
             listen_address=settings.listen,
             endpoints=self.layout.replicas,
             admin_socket=self.layout.envoy_admin_socket,
-            descriptor=CHECKOUT / "generated" / "descriptor.binpb",
+            descriptor=generated("descriptor.binpb"),
             allowed_hosts=("127.0.0.1", "localhost", self.front),
         )
         self.layout.envoy_config.write_text(render(config), encoding="utf-8")

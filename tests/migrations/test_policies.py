@@ -144,13 +144,13 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     ),
     "service_grant": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "tenant": Table(
-        app="SELECT INSERT UPDATE(display_name,end_time,erase_time,erased,suspend_time)",
+        app="SELECT INSERT UPDATE(display_name,end_time,erase_time,erased,question_texts,suspend_time)",
         search="SELECT",
         policies=(READS, ("responsa_owner", "SELECT", "(id = responsa.current_tenant())", None)),
     ),
     "turn": Table(
-        app="SELECT INSERT DELETE UPDATE(cost_micros,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,read_documents,read_versions,reserved_micros,reserved_tokens,short_of_micros,short_of_tokens,state,terminal,unpriced_tokens)",
-        log="SELECT UPDATE(alone,attempt,begin_time,epoch,last_seq,lease_until,losses,owner,read_documents,read_versions,state)",
+        app="SELECT INSERT DELETE UPDATE(cost_micros,counted,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,read_documents,read_versions,reserved_micros,reserved_tokens,short_of_micros,short_of_tokens,state,terminal,unpriced_tokens)",
+        log="SELECT UPDATE(alone,attempt,begin_time,counted,epoch,last_seq,lease_until,losses,owner,read_documents,read_versions,state)",
         policies=(LOG, OPEN),
     ),
     "turn_checkpoint": Table(
@@ -161,12 +161,19 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     "turn_event": Table(app="SELECT INSERT DELETE", log="SELECT INSERT", policies=(LOG,)),
     "turn_follower": Table(app="SELECT DELETE", log="SELECT INSERT DELETE UPDATE(until)", policies=(LOG,)),
     "turn_spent": Table(
-        app="SELECT INSERT DELETE", log="INSERT", policies=(("responsa_log", "INSERT", None, "true"),)
+        app="SELECT INSERT DELETE",
+        log="SELECT INSERT",
+        policies=(("responsa_log", "SELECT", "true", None), ("responsa_log", "INSERT", None, "true")),
     ),
+    "quality_hour": Table(app="SELECT", log="SELECT INSERT UPDATE", policies=(LOG,)),
+    "usage_event": Table(
+        app="SELECT INSERT UPDATE(turn_id,user_id)", log="SELECT INSERT DELETE", policies=(LOG,)
+    ),
+    "usage_hour": Table(app="SELECT DELETE", log="SELECT INSERT UPDATE", policies=(LOG,)),
     "user_identity": Table(app="SELECT INSERT DELETE UPDATE(sign_in_time)"),
     "user_limit": Table(app="SELECT INSERT DELETE UPDATE(value)"),
     "turn_tool": Table(
-        app="SELECT(call_id,sources,tenant_id,turn_id) DELETE",
+        app="SELECT(call_id,sources,tenant_id,tool,turn_id) DELETE",
         log="SELECT INSERT DELETE UPDATE(content,data,end_time,fault,outcome,sources)",
         policies=(LOG,),
     ),

@@ -75,10 +75,12 @@ from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
+from responsa_server.insight.reports import Insight
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.erasing import PostgresErasing
+from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.profiles import PostgresProfiles
@@ -449,6 +451,7 @@ async def serving(
             sources=source_administration(
                 load(sources={"folder": folder}), database, house.queue, house.library
             ),
+            insight=Insight(PostgresInsight(database)),
             profiles=SubjectProfiles(PostgresProfiles(database, house.documents)),
             parts=(PostgresPart(database), part, *more_parts),
         ),

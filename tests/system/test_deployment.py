@@ -494,7 +494,8 @@ def verified(unit: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_systemd_accepts_the_unit(name: str, tmp_path: Path) -> None:
     responsa = Path(sys.executable).with_name("responsa")
     unit = replaced(
-        printed(f"/etc/systemd/system/{name}.service"), **{"/opt/responsa/.venv/bin/responsa": str(responsa)}
+        (ROOT / "deploy" / "systemd" / f"{name}.service").read_text(encoding="utf-8"),
+        **{"/opt/responsa/.venv/bin/responsa": str(responsa)},
     )
     done = verified(unit, tmp_path)
     assert (done.returncode, done.stdout) == (0, "")

@@ -19,7 +19,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, sync_playwright
 
-from responsa.chat.v1 import turn_pb2
+from responsa.chat.v1 import feedback_pb2, turn_pb2
 from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_client.errors import NotFound, Unauthenticated
@@ -109,7 +109,20 @@ class Person(ABC):
         """Open a document. Returns whether it exists for the person."""
 
     @abstractmethod
+    def rate(self, reply: Reply) -> None:
+        """Say that an answer helped."""
+
+    @abstractmethod
     def delete_account(self) -> None: ...
+
+    @staticmethod
+    def feedback(instance: Instance, key: str) -> Sequence[tuple[str, str]]:
+        """What an administrator with this key reads of all feedback: the user, `users/{uuid}`, and whether it is up or down."""
+        with Responsa(instance.url, key) as administrator:
+            return [(one.user, _RATINGS[one.rating]) for one in administrator.list_feedback()]
+
+
+_RATINGS: Final = {feedback_pb2.RATING_UP: "up", feedback_pb2.RATING_DOWN: "down"}
 
 
 class OverGrpc(Person):
@@ -167,6 +180,9 @@ class OverGrpc(Person):
             return self._client.get_document(document).name == document
         except NotFound:
             return False
+
+    def rate(self, reply: Reply) -> None:
+        self._client.submit_feedback(reply.turn, feedback_pb2.RATING_UP)
 
     def delete_account(self) -> None:
         assert self._client.delete_me().HasField("complete_time")
@@ -231,6 +247,16 @@ class OverRest(Person):
         reply = self._http.get(f"/v1/{document}")
         assert reply.status_code in (200, 404)
         return reply.status_code == 200
+
+    def rate(self, reply: Reply) -> None:
+        body = {"turn_id": reply.turn.removeprefix("turns/"), "rating": "up"}
+        assert self._http.post("/feedback", json=body).status_code == 200
+
+    @staticmethod
+    def feedback(instance: Instance, key: str) -> Sequence[tuple[str, str]]:
+        headers = {"authorization": f"Bearer {key}"}
+        found = httpx2.get(f"{instance.url}/feedback", headers=headers).json()["feedback"]
+        return [(f"users/{one['user_id']}", one["rating"]) for one in found]
 
     def delete_account(self) -> None:
         assert self._http.delete("/users/me").status_code == 204
@@ -364,6 +390,12 @@ class InBrowser(Person):
             panel.get_by_role("status").filter(has_text="no longer stored"),
         )
 
+    def rate(self, reply: Reply) -> None:
+        self.earlier(reply.turn)
+        good = self._page.get_by_role("button", name="Helpful", exact=True).last
+        good.click()
+        self._see(self._page.get_by_role("button", name="Helpful", exact=True, pressed=True).last)
+
     def delete_account(self) -> None:
         self._open("/profile")
         self._press("Delete the account")
@@ -437,6 +469,8 @@ def test_two_people_share_and_part(
     second = owner.ask("How high does the Cuillin on it rise?", first.conversation)
     assert second.conversation == first.conversation
     assert "992" in second.text
+    owner.rate(second)
+    assert driver.feedback(place.instance, tenant.key(Credential.ADMIN)) == [(owner.name(), "up")]
     texts = owner.conversation(first.conversation)
     assert [texts[0], texts[1], texts[3]] == [FIRST, first.text, second.text]
 

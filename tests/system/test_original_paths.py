@@ -177,6 +177,23 @@ def test_a_record_a_question_and_its_feedback(
     again = {"message_id": feedback["message_id"], "rating": "up"}
     assert http.post("/feedback", json=again, headers=mine).json()["rating"] == "up"
     assert wrong(http.post("/feedback", json=given, headers=admin(tenant))) == (404, "RESOURCE_NOT_FOUND")
+    where = {"rating": "up", "state": "open", "user_id": me, "agent": "default"}
+    (read,) = http.get("/feedback", params=where, headers=admin(tenant)).json()["feedback"]
+    assert (read["message_id"], read["turn_id"], read["rating"]) == (
+        feedback["message_id"],
+        answer["id"],
+        "up",
+    )
+    assert http.get("/feedback?rating=down", headers=admin(tenant)).json()["feedback"] == []
+    assert wrong(http.get("/feedback?rating=5", headers=admin(tenant))) == (400, "FILTER_INVALID")
+    stats = http.get("/feedback/stats", headers=admin(tenant)).json()
+    assert stats["agents"] == [{"agent": "default", "up": 1, "down": 0, "commented": 0, "open": 1}]
+    (own,) = [one for one in http.get("/analytics/usage", headers=mine).json()["usage"] if one["agent"]]
+    assert (own["questions"], own["agent"]) == (2, "default")
+    for path in (f"/analytics/users/{me}", "/analytics/system"):
+        found = http.get(path, params={"by": "day"}, headers=admin(tenant)).json()["usage"]
+        assert [one for one in found if one["agent"]] == [own]
+    assert fields(http.get("/analytics/system?by=year", headers=admin(tenant))) == ["by"]
     assert fields(http.post("/feedback", json={**given, "rating": "5"}, headers=mine)) == ["rating"]
     nothing = http.post("/chat/question", json={}, headers=mine)
     assert (fields(nothing), nothing.json()["detail"]) == (["question"], "question: must not be empty")

@@ -1,30 +1,36 @@
-"""`migrate` and `serve` work without Redis, and with an external PostgreSQL that DATABASE_URL names. The owner of the database may create
+"""The containers of deploy/compose, as processes, and commands with an external PostgreSQL that DATABASE_URL names. The owner of the database may create
 roles, and needs no other privileges.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
-import grpc
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+import yaml
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa.admin.v1.system_status_pb2 import Health
+from responsa_client import Responsa
 from responsa_server.embedded import EmbeddedPostgres, Layout, throwaway_postgres
+from responsa_server.embedded.postgres import package_root
+from responsa_server.embedded.redis import redis_binary
 from responsa_server.stores.postgres.migrate import MigrationError, migrate
 from tests import seeds
-from tests.instance import eventually, plain_environment
+from tests.instance import ROOT, START_PATIENCE, eventually, free_port, plain_environment
 from tests.tied import tied
-from tests.transports import stub_of
+from tools.deploy_check import COMPOSE, RENDERED, manifests
 
 
 @pytest.fixture(scope="module")
@@ -58,65 +64,164 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(found)
 
 
-def test_migrate_and_serve(outside: str, folder: Path) -> None:
-    environment = plain_environment(
-        DATABASE_URL=outside,
-        RESPONSA_HOME=str(folder / "home"),
-        RESPONSA_GRPC_LISTEN=f"unix:{folder / 'g'}",
-        RESPONSA_HTTP_LISTEN=f"unix:{folder / 'h'}",
-    )
+SERVICES: Final = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+DOCKERFILE: Final = (ROOT / "deploy" / "docker" / "Dockerfile").read_text(encoding="utf-8")
 
-    def run(*arguments: str) -> str:
+
+class Containers:
+    """The services of compose.yaml as processes of this machine: with its commands, its variables and its secrets, but with other ports, places and names of hosts."""
+
+    def __init__(self, folder: Path, postgres: EmbeddedPostgres) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        self._ports = {port: str(free_port()) for port in ("8080", "9001", "9101")}
+        self._workers = {**self._ports, "9101": str(free_port())}
+        shutil.copy(COMPOSE.with_name("secrets.sh"), folder)
+        subprocess.run(["sh", folder / "secrets.sh"], check=True)
+        self.secrets = folder / "secrets"
+        self.database = make_conninfo(self.secret("DATABASE_URL"), **_host(postgres))
+        for name, text in {
+            "DATABASE_URL": self.database,
+            "REDIS_URL": f"unix://:{urlsplit(self.secret('REDIS_URL')).password}@{folder}/redis.sock",
+        }.items():
+            (self.secrets / name).chmod(0o600)
+            (self.secrets / name).write_text(text)
+
+    @property
+    def port(self) -> int:
+        return int(self._ports["8080"])
+
+    def secret(self, name: str) -> str:
+        return (self.secrets / name).read_text(encoding="utf-8").strip()
+
+    def environment(self, service: str) -> dict[str, str]:
+        """The variables of a container. The image names the data folder."""
+        written = SERVICES[service]["environment"]
+        assert "RESPONSA_HOME=/data" in DOCKERFILE
+        given = {
+            name: self._here(service, re.sub(r"\$\{\w+:-(.*)\}", r"\1", text))
+            for name, text in written.items()
+        }
+        return plain_environment(**given, RESPONSA_HOME=str(self.folder / service))
+
+    def run(self, service: str, *arguments: str) -> str:
+        """What another command in a service's container prints."""
+        command = [sys.executable, "-m", "responsa_server", *arguments]
         done = subprocess.run(
-            [sys.executable, "-m", "responsa_server", *arguments],
-            env=environment, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            command, env=self.environment(service), capture_output=True, text=True, timeout=60, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
-    assert "0001" in run("migrate")
-    assert run("migrate") == "The database is up to date."
-    run("admin", "create-tenant", "house")
-    user = run("admin", "create-user", "house", "Ann", "--role", "admin")
-    key = run("admin", "create-key", "house", user)
-    seeds.plant_model(Layout.of(folder / "home").prepare())
-    log = (folder / "log").open("wb")
-    server = subprocess.Popen(
-        tied(sys.executable, "-m", "responsa_server", "serve"), env=environment, stdout=log, stderr=log
+    def start(self, service: str) -> subprocess.Popen[bytes]:
+        arguments = [self._here(service, str(one)) for one in SERVICES[service]["command"]]
+        if service in ("server", "worker"):
+            seeds.plant_model(Layout.of(self.folder / service).prepare())
+        with (self.logs / service).open("wb") as log:
+            command = tied(sys.executable, "-m", "responsa_server", *arguments)
+            return subprocess.Popen(command, env=self.environment(service), stdout=log, stderr=log)
+
+    def start_redis(self) -> subprocess.Popen[bytes]:
+        (_, file) = SERVICES["redis"]["command"]
+        own = ("--port", "0", "--unixsocket", f"{self.folder}/redis.sock")
+        return subprocess.Popen(
+            tied(str(redis_binary()), self._here("redis", file), *own), stdout=subprocess.DEVNULL
+        )
+
+    def healthy(self, service: str) -> bool:
+        """Whether the check of a container succeeds."""
+        check = SERVICES[service].get("healthcheck", {}).get("test")
+        _, program, *arguments = check or [
+            "CMD",
+            *json.loads(DOCKERFILE.partition("\n    CMD ")[2].partition("\n")[0]),
+        ]
+        assert program == "python"
+        command = [sys.executable, *(self._here(service, one) for one in arguments)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def _here(self, service: str, text: str) -> str:
+        ports = self._workers if service == "worker" else self._ports
+        if (service, text) == ("envoy", "server"):
+            return "localhost"
+        return (
+            re.sub(r"\b(8080|9001|9101)\b", lambda found: ports[found[1]], text)
+            .replace("0.0.0.0", "127.0.0.1")
+            .replace("/run/secrets", str(self.secrets))
+        )
+
+
+def _host(postgres: EmbeddedPostgres) -> Mapping[str, str]:
+    found = conninfo_to_dict(postgres.dsn("superuser"))
+    return {"host": str(found["host"]), "port": str(found.get("port") or 5432)}
+
+
+def test_the_containers_of_compose_answer(server: EmbeddedPostgres, folder: Path) -> None:
+    containers = Containers(folder, server)
+    superuser = conninfo_to_dict(server.dsn("superuser"))
+    script = (
+        COMPOSE.with_name("postgres.sh")
+        .read_text(encoding="utf-8")
+        .replace("/run/secrets", str(containers.secrets))
     )
+    subprocess.run(
+        ["sh", "-c", script],
+        env={"PATH": f"{package_root() / 'bin'}:/usr/bin:/bin", "POSTGRES_USER": str(superuser["user"]), "PGPASSWORD": str(superuser["password"]), "PGHOST": str(superuser["host"])},
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert "0001" in containers.run("migrate", *SERVICES["migrate"]["command"])
+    assert containers.run("migrate", *SERVICES["migrate"]["command"]) == "The database is up to date."
+    containers.run("server", "admin", "create-tenant", "default")
+    user = containers.run("server", "admin", "create-user", "default", "Ann", "--role", "admin")
+    key = containers.run("server", "admin", "create-key", "default", user)
+    started = {
+        "redis": containers.start_redis(),
+        **{name: containers.start(name) for name in ("server", "worker", "envoy")},
+    }
     try:
-        said = folder / "log"
+        for name in ("server", "worker", "envoy"):
 
-        def ready() -> bool:
-            assert server.poll() is None, said.read_text()
-            return '"ready"' in said.read_text()
+            def healthy(name: str = name) -> bool:
+                said = (containers.logs / name).read_text()
+                assert started[name].poll() is None, said
+                # A check takes 0.1 s of CPU time, which a start on a loaded machine needs itself.
+                return (name == "envoy" or '"ready"' in said) and containers.healthy(name)
 
-        eventually(ready, said.read_text)
-        metadata = [("authorization", f"Bearer {key}")]
-        with grpc.insecure_channel(
-            f"unix:{folder / 'g'}", [("grpc.default_authority", "localhost")]
-        ) as channel:
-            create = knowledge.CreateDocumentRequest(text="The well in the yard is twelve feet deep.")
-            create.metadata.source_key = "well.md"
-            stub = stub_of(channel, "KnowledgeService")
-            stub.CreateDocument(create, metadata=metadata, timeout=60)
-            chats = stub_of(channel, "ChatService")
+            eventually(healthy, (containers.logs / name).read_text, START_PATIENCE)
+        with Responsa(f"http://127.0.0.1:{containers.port}", key) as client:
+            client.create_document(text="The well in the yard is twelve feet deep.", source_key="well.md")
 
             def text() -> str:
-                question = chat.AnswerRequest(text="How deep is the well in the yard?")
-                return chats.Answer(question, metadata=metadata, timeout=60).terminal_event.answer.text
+                return client.answer("How deep is the well in the yard?").terminal_event.answer.text
 
             eventually(lambda: "twelve feet" in text(), "an answer from the document")
+            parts = {part.part: part.health for part in client.get_system_status().parts}
+        assert {parts["redis"], parts["jobs"]} == {Health.HEALTH_OK}, parts
+        smoke = {"RESPONSA_URL": f"http://127.0.0.1:{containers.port}", "RESPONSA_API_KEY": key}
+        subprocess.run(
+            ["sh", ROOT / "deploy" / "smoke.sh"],
+            env=plain_environment(**smoke),
+            check=True,
+            capture_output=True,
+        )
     finally:
-        server.terminate()
-        code = server.wait(60)
-        log.close()
-    assert code == 0, (folder / "log").read_text()
-    assert "open sesame" not in (folder / "log").read_text()
-    with psycopg.connect(outside) as connection:
+        for process in reversed(started.values()):
+            process.terminate()
+        codes = {name: process.wait(60) for name, process in started.items()}
+    said = "".join(path.read_text() for path in containers.logs.iterdir())
+    assert set(codes.values()) == {0}, (codes, said)
+    assert containers.secret("database_password") not in said
+    with psycopg.connect(containers.database) as connection:
         kinds = connection.execute(
             "select rolname from pg_roles where rolname like 'responsa%' and (rolsuper or rolbypassrls)"
         ).fetchall()
+        (scaled,) = [
+            one["spec"]["triggers"][0]["metadata"]["query"]
+            for one in manifests(RENDERED / "everything.yaml")
+            if one["kind"] == "ScaledObject"
+        ]
+        assert connection.execute(scaled).fetchone() == (0,), "KEDA's query counts what waits"
     assert kinds == []
 
 

@@ -47,6 +47,7 @@ NAMES: Final = {
     "CancelTurn": "cancel",
     "GetJwks": "public_keys",
     "GetMyUsage": "usage",
+    "ListFeedback": "list_feedback",
     "ListFormats": "list_formats",
     "RedeliverDelivery": "redeliver",
     "RefreshToken": "refresh_tokens",

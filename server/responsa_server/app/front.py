@@ -33,11 +33,13 @@ from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter, QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
+from responsa_server.insight.reports import Insight
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.search.reranking import RerankerPart
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
@@ -126,6 +128,7 @@ class Callers:
                 limiter=limiter,
                 parts=parts,
                 sources=source_administration(settings, database, knowledge.queue, knowledge.library),
+                insight=Insight(PostgresInsight(database)),
                 profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
                 installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),
             ),

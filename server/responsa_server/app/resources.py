@@ -34,6 +34,7 @@ from responsa_server.embedded.part import NO_ROOM
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity, TokenCheck
 from responsa_server.identity.settings import MIN_SECRET_BYTES
+from responsa_server.instance import model_folder
 from responsa_server.private_files import write_private
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
@@ -113,6 +114,15 @@ async def build_index(settings: Settings, layout: Layout) -> bool:
     options = settings.retrieval
     owner = database_urls(settings, layout).owner
     return await fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction)
+
+
+def check_model() -> None:
+    """Raises EmbeddedError if the weights of the embedding model are not installed, which every process that searches or ingests loads."""
+    if model_folder() is None:
+        raise EmbeddedError(
+            "The weights of the embedding model are not installed",
+            "run `responsa setup`, which installs them",
+        )
 
 
 def processes_of(settings: Settings) -> Processes:

@@ -15,7 +15,15 @@ import structlog
 
 from responsa_server.app.listening import AddressTaken, claimed
 from responsa_server.app.process import configure_logs, freeze
-from responsa_server.app.resources import Addresses, Disks, addresses, database_urls, redis_url, refusal
+from responsa_server.app.resources import (
+    Addresses,
+    Disks,
+    addresses,
+    check_model,
+    database_urls,
+    redis_url,
+    refusal,
+)
 from responsa_server.app.settings import (
     LogLevel,
     ServeRole,
@@ -111,7 +119,10 @@ async def running(
             )
             from responsa_server.app.front import Callers, Silent
             from responsa_server.app.sources import delivery_job, notifier_on, schedule_job, source_job
+            from responsa_server.calls.frames import facts_of_terminal
+            from responsa_server.insight.keeper import InsightKeeper
             from responsa_server.outbound.connector import Connector
+            from responsa_server.stores.postgres.insight import PostgresInsight
             from responsa_server.stores.postgres.migrate import PostgresMigrations
             from responsa_server.stores.redis import RedisCache
 
@@ -180,6 +191,9 @@ async def running(
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:
+            counting = InsightKeeper(PostgresInsight(database), facts_of_terminal)
+            counting.start()
+            stack.push_async_callback(counting.close)
             tenants = keeper(database, turns, knowledge, cache)
             await tenants.start()
             stack.push_async_callback(tenants.close)
@@ -271,6 +285,7 @@ async def serve(
     log = structlog.get_logger("server")
     if names := unknown_variables(environment()):
         log.warning("unknown_variables", variables=names)
+    check_model()
     layout = Layout.of(settings.home)
     # If the home folder is not a data folder, it has no passwords for the embedded database.
     absent = settings.database_url is None and not layout.is_home()

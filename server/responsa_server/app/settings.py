@@ -50,7 +50,7 @@ from responsa_server.identity.settings import (
     TokenSettings,
 )
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.instance import CHECKOUT, DEFAULT_HOME, DEFAULT_PORT
+from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT, shipped
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.sources.settings import SourceSettings
@@ -279,10 +279,10 @@ class Settings(BaseSettings):
         description="The number of processes with which `responsa up` accepts calls and runs turns. Empty: one on one or two cores, otherwise 0.55 for each core, and never more than the memory and the connections of DATABASE_URL allow.",
     )
     page: Path = Field(
-        default=CHECKOUT / "clients" / "web" / "dist", description="The folder of the built page."
+        default=shipped("clients/web/dist", "page"), description="The folder of the built page."
     )
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
-        default=CHECKOUT,
+        default=shipped("", ""),
         description="`responsa up` loads the files `docs/*.md` of this folder into the collection `responsa-docs`. `none`: it loads nothing.",
     )
 

@@ -30,6 +30,7 @@ from responsa_server.calls.services.administration.allowances import AllowanceSe
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
 from responsa_server.calls.services.administration.grants import GrantService
+from responsa_server.calls.services.administration.insight import InsightService
 from responsa_server.calls.services.administration.sources import SourceService
 from responsa_server.calls.services.administration.status import SystemService
 from responsa_server.calls.services.administration.teachers import TeacherService
@@ -51,6 +52,7 @@ from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
+from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.sources.service import SourceAdministration, SubjectProfiles
 from responsa_server.stores.postgres import teachers
@@ -91,6 +93,7 @@ class Services:
     installation: Installation
     sources: SourceAdministration
     profiles: SubjectProfiles
+    insight: Insight
     parts: Sequence[ReportedPart] = ()
     limiter: Limiter | None = None
 
@@ -155,7 +158,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             ToolService(services.tools, services.catalogue),
         ],
         [
-            KnowledgeService(services.library, services.accounts, services.limiter),
+            KnowledgeService(services.library, services.accounts, services.insight, work, services.limiter),
             ProfileService(services.profiles),
         ],
         [
@@ -167,6 +170,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 services.quotas,
                 services.erasing,
                 services.limits,
+                services.insight,
                 work,
             )
         ],
@@ -189,6 +193,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             TenantService(services.tenants, services.accounts),
             CredentialService(services.identity, services.accounts, services.limits),
             AuditService(audit),
+            InsightService(services.insight),
         ],
         [OperationsService(services.library)],
     )

@@ -16,6 +16,7 @@ from responsa_server.calls.convert import chat, structs, values
 from responsa_server.calls.convert.chat import event as convert_event
 from responsa_server.domain import names
 from responsa_server.domain.events import Delta, NumberedEvent
+from responsa_server.domain.insight import NO_FACTS, TurnFacts
 from responsa_server.domain.turns import (
     WITHHELD,
     Followed,
@@ -131,6 +132,26 @@ class AskFrames:
         )
         event.refused.CopyFrom(refused)
         return event.SerializeToString(deterministic=True)
+
+
+def facts_of_terminal(terminal: bytes) -> TurnFacts:
+    """What is counted of a terminal event. terminal: the bytes of `encode_terminal`."""
+    event = turn_pb2.TurnEvent.FromString(terminal)
+    kind = event.WhichOneof("event")
+    if kind not in ("answer", "refused", "failed"):
+        return NO_FACTS
+    fallbacks = tuple(
+        found.value
+        for one in getattr(event, kind).fallbacks
+        if (found := values.FALLBACK_KIND.value(one.kind)) is not None
+    )
+    if kind == "answer":
+        answer = event.answer
+        collection = answer.collection.removeprefix("collections/")
+        cited = len(answer.citations)
+        return TurnFacts(answer.model, collection, "", cited, answer.unsupported_sentences, fallbacks)
+    reason = values.REFUSAL_REASON.value(event.refused.reason) if kind == "refused" else None
+    return TurnFacts(refusal=reason.value if reason else "", fallbacks=fallbacks)
 
 
 class _Named(Protocol):

@@ -45,11 +45,11 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.request_options import given_options, request_of
 from responsa_server.cli.session import open_any_client
-from responsa_server.cli.tables import bytes_of, facts, leaves, table, unpacked
+from responsa_server.cli.tables import bytes_of, csv_of, facts, leaves, table, unpacked
 
 OWN_OPTIONS: Final = {
     "--json": "The request as a JSON object, as @FILE, or as - for standard input. Other options win over its fields.",
-    "--output": "How to print the response: text (the default), or json for one JSON object a line.",
+    "--output": "How to print the response: text (the default), json for one JSON object a line, or csv for a list or a report as a CSV table.",
     "--only": "Print this field of the response alone, such as code or api-key.name; of bytes, the bytes themselves.",
     "--all": "Print all pages of a list, not only the first.",
     "--wait": "If the method begins an operation, wait for its end and print its result.",
@@ -58,7 +58,7 @@ OWN_OPTIONS: Final = {
 }
 """The options of the command itself. No request has fields with these names."""
 _SWITCHES: Final = ("--all", "--wait", "--yes", "--help")
-_OUTPUTS: Final = ("text", "json")
+_OUTPUTS: Final = ("text", "json", "csv")
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Arguments:
                 raise CommandFailed(f"{name} has no value.", OWN_OPTIONS[name], EXIT_USAGE)
         if arguments.output not in _OUTPUTS:
             raise CommandFailed(
-                f"--output cannot be {arguments.output!r}.", "It takes text or json.", EXIT_USAGE
+                f"--output cannot be {arguments.output!r}.", "It takes text, json or csv.", EXIT_USAGE
             )
         return arguments
 
@@ -207,6 +207,10 @@ def _run(client: Responsa, method: MethodDescriptor, request: Message, arguments
     path = path_of(method)
     only = arguments.own.get("--only", "").replace("-", "_")
     items = items_field(method.output_type)
+    if arguments.output == "csv" and (items is None or only):
+        raise CommandFailed(
+            "Only whole lists and reports can be printed as CSV.", "Use --output json.", EXIT_USAGE
+        )
     _check_only(only, method.output_type if items is None else cast("Descriptor", items.message_type))
     if items is not None:
         _list(client, method, request, items.name, arguments, only)
@@ -254,7 +258,11 @@ def _list(
         if not following or "--all" not in arguments.own:
             break
         setattr(request, "page_token", following)  # noqa: B010  the type has no such attribute
-    if arguments.output == "text" and not only and rows:
+    if arguments.output == "csv":
+        sys.stdout.write(
+            csv_of(cast("Descriptor", response.DESCRIPTOR.fields_by_name[items].message_type), rows)
+        )
+    elif arguments.output == "text" and not only and rows:
         print_text(table(rows))
     if not rows:
         print_error("The list is empty.")

@@ -100,8 +100,8 @@ def kind_of(message: Message) -> Descriptor:
 
 
 def items_field(message: Descriptor) -> FieldDescriptor | None:
-    """The field that holds the items of a list's response; None for other messages."""
-    if not message.name.startswith("List"):
+    """The field that holds the items of the response of a list or a report; None for other messages."""
+    if not message.name.startswith(("List", "Query")):
         return None
     return next((field for field in message.fields if field.is_repeated and field.message_type), None)
 

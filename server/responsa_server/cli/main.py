@@ -83,6 +83,10 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "replicas", "responsa_server.cli.local.replicas", "Show and change the server processes behind Envoy."
     ),
+    Command(
+        "envoy", "responsa_server.cli.local.envoy", "Run Envoy alone, in front of servers that run elsewhere."
+    ),
+    Command("setup", "responsa_server.cli.local.setup", "Install the weights of the embedding model."),
     Command("migrate", "responsa_server.cli.local.admin", "Bring the database's schema up to date."),
     Command(
         "admin", "responsa_server.cli.local.admin", "Make tenants, users and keys on the server's machine."

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
 from google.protobuf import any_pb2, descriptor_pool, json_format, message_factory
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from responsa_server.cli.contract import is_map, kind_of, short_names
@@ -15,6 +18,9 @@ from responsa_server.cli.output import one_line, shown_name
 
 _CELL: Final = 60
 """The maximum width of a cell, except in the first column, whose names further calls take."""
+
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
 
 
 def table(items: Sequence[Message]) -> str:
@@ -36,6 +42,29 @@ def table(items: Sequence[Message]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def csv_of(kind: Descriptor, items: Sequence[Message]) -> str:
+    """Return a CSV table (RFC 4180) with a header and a row for each item. The columns are all fields of the items' message; a field with several values, or with fields, is JSON. A
+    text that a spreadsheet would run as a formula begins with an apostrophe.
+    """
+    lines = io.StringIO()
+    writer = csv.writer(lines)
+    writer.writerow([field.name for field in kind.fields])
+    for item in items:
+        plain = json_format.MessageToDict(
+            item, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        writer.writerow([_cell(plain.get(field.name, "")) for field in kind.fields])
+    return lines.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value if _NUMBER.fullmatch(value) else f"'{value}"
+    return value
 
 
 def facts(message: Message) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.conversations import Rating, Speaker
+from responsa_server.domain.insight import FeedbackState
 from responsa_server.domain.knowledge import DocumentState
 from responsa_server.domain.listing import Field, FieldKind, ListRules, Order
 from responsa_server.domain.notifications import DeliveryState
@@ -100,6 +101,19 @@ USERS: Final = ListRules(
         Field("last_sign_in_time", FieldKind.TIME),
     ),
     _both(("create_time", "display_name", "email")),
+)
+FEEDBACK: Final = ListRules(
+    "feedback",
+    (
+        _enum("rating", Rating, "RATING"),
+        _enum("state", FeedbackState, "FEEDBACK_STATE"),
+        Field("agent", FieldKind.SLUG, prefix="agents"),
+        Field("user", FieldKind.NAME, prefix="users"),
+        Field("comment"),
+        CREATED,
+        UPDATED,
+    ),
+    (Order("update_time", descending=True), Order("update_time")),
 )
 AUDIT_EVENTS: Final = ListRules(
     "audit_events",

@@ -30,6 +30,7 @@ from responsa_server.domain.events import (
     Usage,
     VersionRead,
 )
+from responsa_server.domain.insight import NO_FACTS, TurnFacts
 from responsa_server.domain.limits import UNLIMITED, AcceptLimits
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal
@@ -384,7 +385,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """The result of a turn. title: the title for a conversation that has no title; "" sets no title. read: see `Append`."""
+    """The result of a turn. title: the title for a conversation that has no title; "" sets no title. read: see `Append`. facts: what is counted of its end."""
 
     state: TurnState
     terminal: bytes
@@ -392,6 +393,7 @@ class Conclusion:
     messages: Sequence[NewMessage] = ()
     title: str = ""
     read: Sequence[VersionRead] = ()
+    facts: TurnFacts = NO_FACTS
 
 
 @dataclass(frozen=True, slots=True)

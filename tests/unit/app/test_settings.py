@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.app.settings import CHECKOUT, Environment, SettingsError, load, unknown_variables
+from responsa_server.app.settings import Environment, SettingsError, load, unknown_variables
 from responsa_server.domain.addresses import hosts_of
+from responsa_server.instance import CHECKOUT
 
 
 @pytest.fixture(autouse=True)

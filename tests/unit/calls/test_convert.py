@@ -14,8 +14,8 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import delivery_pb2, system_status_pb2, tenant_pb2
-from responsa.auth.v1 import sign_in_pb2, user_pb2
+from responsa.admin.v1 import delivery_pb2, insight_pb2, system_status_pb2, tenant_pb2
+from responsa.auth.v1 import sign_in_pb2, usage_report_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
     citation_pb2,
@@ -56,6 +56,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.events import Cancelled as CancelledTurn
 from responsa_server.domain.generations import GenerationState
+from responsa_server.domain.insight import Dimension, FeedbackState, Granularity
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import (
     Document,
@@ -144,6 +145,9 @@ DOCUMENT = Document(
         (tool_pb2.ToolFault, ToolFault, values.TOOL_FAULT, "TOOL_FAULT_"),
         (delivery_pb2.DeliveryState, DeliveryState, values.DELIVERY_STATE, "DELIVERY_STATE_"),
         (tool_pb2.ToolEffect, Effect, values.TOOL_EFFECT, "TOOL_EFFECT_"),
+        (insight_pb2.FeedbackState, FeedbackState, values.FEEDBACK_STATE, "FEEDBACK_STATE_"),
+        (usage_report_pb2.UsageGranularity, Granularity, values.USAGE_GRANULARITY, "USAGE_GRANULARITY_"),
+        (usage_report_pb2.UsageDimension, Dimension, values.USAGE_DIMENSION, "USAGE_DIMENSION_"),
     ],
 )
 def test_enums_are_the_same_inside_and_outside(
@@ -176,10 +180,12 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         collection_kind_pb2,
         tenant_pb2,
         tool_pb2,
+        insight_pb2,
+        usage_report_pb2,
     )
     found = {name for module in modules for name in module.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(var, EnumMap) for var in vars(values).values())
-    assert len(found) == mapped == 26
+    assert len(found) == mapped == 29
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

@@ -166,18 +166,15 @@ def test_other_weights_are_refused_and_leave_nothing(tmp_path: Path, monkeypatch
     weights = tmp_path / "package"
     weights.mkdir()
     (weights / "model.safetensors").write_bytes(b"not the weights")
-    monkeypatch.setattr(minilm, "_model_folder", lambda: weights)
+    monkeypatch.setattr(minilm, "model_folder", lambda: weights)
     with pytest.raises(EmbeddingModelUnavailable, match="SHA-256"):
         load(tmp_path / "cache", threads=0)
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_missing_package_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere(_: str) -> None:
-        return None
-
-    monkeypatch.setattr(minilm, "find_spec", nowhere)
-    with pytest.raises(EmbeddingModelUnavailable, match="--no-deps"):
+    monkeypatch.setattr(minilm, "model_folder", lambda: None)
+    with pytest.raises(EmbeddingModelUnavailable, match="responsa setup"):
         load(tmp_path, threads=0)
 
 

@@ -70,6 +70,12 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "session.read": { label: "Tried to see sessions of others", did: "saw sessions of others", tried: "see sessions of others" },
   "service_grant.read": { label: "Tried to see grants of services", did: "saw grants of services", tried: "see grants of services" },
   "delivery.read": { label: "Tried to see notifications", did: "saw notifications", tried: "see notifications" },
+  "usage.read": { label: "Tried to see the usage of others", did: "saw the usage of others", tried: "see the usage of others" },
+  "quality.read": { label: "Tried to see the quality of answers", did: "saw the quality of answers", tried: "see the quality of answers" },
+  "feedback.read": { label: "Tried to see feedback", did: "saw feedback", tried: "see feedback" },
+  "feedback.update": { label: "Dealt with feedback", did: "dealt with feedback", tried: "deal with feedback" },
+  "insight_settings.read": { label: "Tried to see what administrators may read", did: "saw what administrators may read", tried: "see what administrators may read" },
+  "insight_settings.update": { label: "Changed what administrators may read", did: "changed what administrators may read", tried: "change what administrators may read" },
   "audit_event.read": { label: "Tried to see the audit log", did: "saw the audit log", tried: "see the audit log" },
 };
 

@@ -12,8 +12,8 @@ from uuid import UUID
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import delivery_pb2, system_status_pb2, tenant_pb2
-from responsa.auth.v1 import sign_in_pb2, user_pb2
+from responsa.admin.v1 import delivery_pb2, insight_pb2, system_status_pb2, tenant_pb2
+from responsa.auth.v1 import sign_in_pb2, usage_report_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
     citation_pb2,
@@ -44,6 +44,7 @@ from responsa_server.domain.events import (
     ToolOutcome,
 )
 from responsa_server.domain.generations import GenerationState
+from responsa_server.domain.insight import Dimension, FeedbackState, Granularity
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import DocumentState, IngestStage, LeftOutKind, SearchMode
 from responsa_server.domain.notifications import DeliveryState
@@ -193,6 +194,9 @@ SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
 ROLE: Final = EnumMap(user_pb2.UserRole, Role)
 REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
 DELIVERY_STATE: Final = EnumMap(delivery_pb2.DeliveryState, DeliveryState)
+FEEDBACK_STATE: Final = EnumMap(insight_pb2.FeedbackState, FeedbackState)
+USAGE_GRANULARITY: Final = EnumMap(usage_report_pb2.UsageGranularity, Granularity)
+USAGE_DIMENSION: Final = EnumMap(usage_report_pb2.UsageDimension, Dimension)
 HEALTH: Final = EnumMap(system_status_pb2.Health, Health)
 
 

@@ -7,7 +7,7 @@ from google.protobuf.empty_pb2 import Empty
 from responsa.auth.v1 import api_key_pb2, deletion_receipt_pb2, session_pb2, user_pb2, user_usage_pb2
 from responsa.auth.v1 import auth_service_pb2 as pb
 from responsa_server.calls.call import caller, current
-from responsa_server.calls.convert import people
+from responsa_server.calls.convert import insight, people
 from responsa_server.calls.convert.values import (
     REGISTRATION,
     ROLE,
@@ -25,6 +25,7 @@ from responsa_server.identity.limits import LimitBook, QuotaAdministration
 from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.users import Erasing, UserAdministration
+from responsa_server.insight.reports import Insight
 
 
 class AuthService:
@@ -39,12 +40,14 @@ class AuthService:
         quotas: QuotaAdministration,
         erasing: Erasing,
         limits: LimitBook,
+        reports: Insight,
         work: Background,
     ) -> None:
         """work: holds the tasks that continue when the caller has left."""
         self._quotas = quotas
         self._erasing = erasing
         self._limits = limits
+        self._insight = reports
         self._work = work
         self._identity = identity
         self._users = users
@@ -103,6 +106,17 @@ class AuthService:
 
     async def GetMyUsage(self, request: pb.GetMyUsageRequest) -> user_usage_pb2.UserUsage:
         return people.user_usage(await self._quotas.mine(caller()))
+
+    async def QueryMyUsage(self, request: pb.QueryMyUsageRequest) -> pb.QueryMyUsageResponse:
+        who = caller()
+        report = await self._insight.usage(
+            who, who.user_id, insight.span(request), *insight.grouping(request)
+        )
+        return pb.QueryMyUsageResponse(
+            rows=[insight.usage_row(row) for row in report.rows],
+            complete_through=timestamp(report.complete_through),
+            recounting=report.recounting,
+        )
 
     async def UpdateMe(self, request: pb.UpdateMeRequest) -> user_pb2.User:
         wanted = updated(request.update_mask, ("display_name", "email"))

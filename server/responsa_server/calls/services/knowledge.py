@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from uuid import UUID
@@ -19,11 +19,13 @@ from responsa_server.calls.convert.values import named_slug, named_uuid, request
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.calls.services.operations import encoded
 from responsa_server.domain import lists, names
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.domain.knowledge import file_name
+from responsa_server.domain.knowledge import SearchQuery, file_name
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import Limiter, Storing
+from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library, incomplete
 
 _PIECE_BYTES = 256 * 1024
@@ -36,10 +38,19 @@ _MAX_BATCH_BYTES = 4_000_000
 class KnowledgeService:
     """The collections and documents that the caller may read, and search."""
 
-    def __init__(self, library: Library, accounts: Accounts, limiter: Limiter | None = None) -> None:
-        """accounts: checks whether a sign-in is recent. limiter: the limits of uploads, of what they store, and of collections; None for no limits."""
+    def __init__(
+        self,
+        library: Library,
+        accounts: Accounts,
+        insight: Insight,
+        work: Background,
+        limiter: Limiter | None = None,
+    ) -> None:
+        """accounts: checks whether a sign-in is recent. insight: counts searches. work: holds the tasks that continue when the caller has left. limiter: the limits of uploads, of what they store, and of collections; None for no limits."""
         self._library = library
         self._accounts = accounts
+        self._insight = insight
+        self._work = work
         self._limiter = limiter
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
@@ -324,11 +335,15 @@ class KnowledgeService:
         )
 
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
-        hits = await self._library.search(caller(), knowledge.search_query(request))
+        query = knowledge.search_query(request)
+        hits = await self._library.search(caller(), query)
+        self._count([query])
         return pb.SearchResponse(hits=[knowledge.hit(hit) for hit in hits])
 
     async def BatchSearch(self, request: pb.BatchSearchRequest) -> pb.BatchSearchResponse:
-        found = await self._library.search_all(caller(), knowledge.search_queries(request))
+        queries = knowledge.search_queries(request)
+        found = await self._library.search_all(caller(), queries)
+        self._count(queries)
         response = pb.BatchSearchResponse(
             responses=[pb.SearchResponse(hits=[knowledge.hit(hit) for hit in hits]) for hits in found]
         )
@@ -340,6 +355,12 @@ class KnowledgeService:
                 "set a smaller top_k, or make several calls",
             )
         return response
+
+    def _count(self, queries: Sequence[SearchQuery]) -> None:
+        """Count the searches. The caller does not wait for it."""
+        who = caller()
+        named = [query.collections[0] if len(query.collections) == 1 else "" for query in queries]
+        self._work.start(self._insight.store.note_searches(who.tenant_id, who.user_id, named))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from responsa_server.embedded.doctor import Finding, diagnose
 from responsa_server.embedded.files import PlaceLock
 from responsa_server.embedded.machine import visible
 from responsa_server.embedded.purge import places
-from responsa_server.instance import OLDEST_POSTGRES
+from responsa_server.instance import OLDEST_POSTGRES, model_folder
 from responsa_server.stores.redis import RedisPart
 
 
@@ -97,6 +97,15 @@ def examine(settings: Settings) -> Sequence[Finding]:
     )
     findings.append(_port(settings, layout))
     findings.append(sandbox_finding(capabilities(), allow_unconfined=settings.allows_unconfined_parsing))
+    weights = model_folder()
+    findings.append(
+        Finding(
+            "embedding model",
+            weights is not None,
+            str(weights or "its weights are not installed"),
+            "" if weights else "run `responsa setup`, which installs them",
+        )
+    )
     built = (settings.page / "index.html").is_file()
     findings.append(
         Finding(

@@ -12,27 +12,18 @@ import typer
 from responsa_server.app.resources import (
     bring_up_to_date,
     build_index,
+    check_model,
     database_urls,
     ensure_administrator,
     identity_of,
     processes_of,
     reason_of,
 )
-from responsa_server.app.settings import (
-    Settings,
-    environment,
-    follows_callers_sampling,
-    load,
-    traced_share,
-    traces_endpoint,
-    traces_headers,
-    traces_protocol,
-    unknown_variables,
-)
+from responsa_server.app.settings import Settings, environment, load, unknown_variables
+from responsa_server.cli.local.envoy import envoy_config
 from responsa_server.cli.local.failures import reporting
 from responsa_server.cli.local.own_docs import OwnDocs
 from responsa_server.cli.local.servers import Servers
-from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.domain.errors import Unavailable
 from responsa_server.embedded import (
     Child,
@@ -44,8 +35,6 @@ from responsa_server.embedded import (
     Supervisor,
 )
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
-from responsa_server.envoy.tracing import EnvoyTracing
-from responsa_server.instance import generated
 from responsa_server.stores.postgres.migrate import MigrationError
 from responsa_server.stores.postgres.vectors import drop_unused_index
 
@@ -75,9 +64,10 @@ def run(settings: Settings) -> int:
 
         if (spending := unlimited_spending(settings)) is not None:
             print(f"Warning: {': '.join(spending)}.", flush=True)
+    check_model()
     layout = Layout.of(settings.home)
     listen = (settings.listen, settings.port)
-    config = _envoy_config(settings, layout)
+    config = envoy_config(settings, layout.replicas, layout.envoy_admin_socket)
 
     def prepare_database() -> None:
         try:
@@ -153,40 +143,6 @@ async def _session_code(settings: Settings, layout: Layout) -> str:
     async with identity_of(settings, layout) as identity:
         code, _ = await identity.create_session_code(await ensure_administrator(identity, layout.api_key))
         return code
-
-
-def _envoy_config(settings: Settings, layout: Layout) -> EnvoyConfig:
-    """Return the values for Envoy's configuration. Raises EmbeddedError, which names the wrong setting."""
-    try:
-        return EnvoyConfig(
-            port=settings.port,
-            listen_address=settings.listen,
-            endpoints=layout.replicas,
-            admin_socket=layout.envoy_admin_socket,
-            descriptor=generated("descriptor.binpb"),
-            allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
-            allowed_origins=settings.allowed_origins,
-            standard_services=settings.serves_reflection,
-            connections_per_address=settings.limits.address.connections,
-            trusted_proxies=settings.trusted_proxies,
-            tracing=_tracing(settings),
-        )
-    except EnvoyConfigError as error:
-        raise EmbeddedError(str(error), "correct the setting; see docs/settings.md") from error
-
-
-def _tracing(settings: Settings) -> EnvoyTracing | None:
-    endpoint = traces_endpoint(settings)
-    if not endpoint:
-        return None
-    return EnvoyTracing(
-        endpoint,
-        traces_protocol() == "grpc",
-        traced_share(settings),
-        f"{environment().get('OTEL_SERVICE_NAME') or 'responsa'}-envoy",
-        follows_callers_sampling(settings),
-        traces_headers(),
-    )
 
 
 def _configure_envoy(config: EnvoyConfig, layout: Layout) -> None:

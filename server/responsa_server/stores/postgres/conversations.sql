@@ -89,7 +89,8 @@ WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s
 
 -- name: give_feedback
 INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, comment) VALUES (%(tenant)s, %(message)s, %(rating)s, %(comment)s)
-ON CONFLICT (tenant_id, message_id) DO UPDATE SET rating = excluded.rating, comment = excluded.comment, update_time = clock_timestamp()
+ON CONFLICT (tenant_id, message_id) DO UPDATE SET rating = excluded.rating, comment = excluded.comment, update_time = clock_timestamp(), state = 'open', note = '',
+    resolver_id = NULL, resolve_time = NULL
 RETURNING message_id AS id, rating, comment, create_time AS rate_time, update_time AS rerate_time;
 
 -- name: answer_of_turn

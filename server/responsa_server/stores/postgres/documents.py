@@ -637,7 +637,8 @@ class DocumentStore:
     ) -> Operation:
         async with staged(connection, new.content) as placed:
             await connection.execute(
-                self._queries["insert_version"], {**values, **placed, "version": version}
+                self._queries["insert_version"],
+                {**values, **placed, "version": version, "user": who.user_id},
             )
         document_id = values["id"]
         assert isinstance(document_id, UUID)

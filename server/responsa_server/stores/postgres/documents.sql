@@ -62,6 +62,10 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s;
 SELECT revision, collection_id FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: insert_version
+WITH noted AS (
+    INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, collection)
+    SELECT tenant_id, %(user)s, now(), 'upload', collection_id FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s
+)
 INSERT INTO responsa.document_version (
     tenant_id, document_id, version, declared_title, declared_type, title, uri, media_type, original, sha256, size_bytes)
 VALUES (

@@ -68,7 +68,7 @@ ERASED: Final[Mapping[str, str]] = {
     "last_reader": "deleted with the user, or with the last document of the collection",
     "mail": "deleted",
     "message_count": "deleted with the user",
-    "message_feedback": "deleted with the message",
+    "message_feedback": "deleted with the message; in those of others that the user resolved, the name is removed",
     "message": "deleted with the conversation; the text of withdrawn answers is replaced",
     "operation": "deleted; a running one on a document of somebody else goes on, in the name of that user; another user's run for the user alone is cancelled, and its subject is replaced",
     "passage": "deleted with the document",
@@ -87,6 +87,8 @@ ERASED: Final[Mapping[str, str]] = {
     "turn_follower": "deleted with the turn",
     "turn_spent": "deleted with the turn",
     "turn_tool": "deleted with the turn; that of withdrawn answers too",
+    "usage_event": "stays, for nobody",
+    "usage_hour": "those of the user are deleted; those of the tenant stay, and name nobody",
     "user_identity": "deleted with the user",
     "user_limit": "deleted with the user",
     "user_password": "deleted",
@@ -328,6 +330,7 @@ class PostgresErasing:
                 await self._row(connection, "hold", values)
                 await connection.execute(self._queries["forget_subject_of_runs"], values)
                 await connection.execute(self._queries["hand_over_operations"], values)
+                await connection.execute(self._queries["hold_counts"], values)
                 for query in ("delete_credentials", "delete_rest", "delete_keys"):
                     await self._count(connection, values, await self._row(connection, query, values))
                 for query in ("erase_addresses", "forget_subject"):

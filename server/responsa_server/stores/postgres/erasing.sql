@@ -186,11 +186,21 @@ FROM (
 ) AS k
 WHERE o.tenant_id = %(tenant)s AND o.id = k.id AND k.owner_id <> %(user)s;
 
+-- name: hold_counts
+-- Waits for the transaction that adds events to the sums, see insight.sql.
+SELECT pg_advisory_xact_lock(hashtextextended('responsa.usage_event', 0));
+
 -- name: delete_rest
 WITH requests AS (
     DELETE FROM responsa.creation_request WHERE tenant_id = %(tenant)s AND user_id = %(user)s
 ), used AS (
     DELETE FROM responsa.user_usage WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+), summed AS (
+    DELETE FROM responsa.usage_hour WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+), noted AS (
+    UPDATE responsa.usage_event SET user_id = '00000000-0000-0000-0000-000000000000', turn_id = NULL WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+), resolved AS (
+    UPDATE responsa.message_feedback SET resolver_id = NULL WHERE tenant_id = %(tenant)s AND resolver_id = %(user)s
 ), operations AS (
     DELETE FROM responsa.operation WHERE tenant_id = %(tenant)s AND user_id = %(user)s RETURNING 1
 )

@@ -8,14 +8,13 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import LiteralString, cast
 
 import psycopg
 
 from responsa_server.domain.parts import MigrationState
-from responsa_server.instance import OLDEST_POSTGRES
+from responsa_server.instance import OLDEST_POSTGRES, shipped
 from responsa_server.stores.postgres.database import Database, shielded
 
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
@@ -52,8 +51,7 @@ class Migration:
 
 def folder() -> Path:
     """The folder of the migrations, which is in the checkout or in the installed package."""
-    checkout = Path(__file__).resolve().parents[4] / "migrations"
-    return checkout if checkout.is_dir() else Path(str(files("responsa_server"))) / "migrations"
+    return shipped("migrations", "migrations")
 
 
 def load(source: Path | None = None) -> Sequence[Migration]:

@@ -33,15 +33,27 @@ FROM (
 ) AS held;
 
 -- name: read_usage
--- One row, also for a user who has used nothing. The messages are counted in the turns of the month, of which an index has the times.
+-- One row, also for a user who has used nothing. The messages are the turns in the sums of insight.sql, those that have ended and are in no sum yet, those that an earlier release has
+-- ended and nobody has counted yet, and the open ones.
 SELECT now() AS time, coalesce(u.reserved_tokens, 0) AS reserved_tokens, coalesce(u.reserved_micros, 0) AS reserved_micros,
     CASE WHEN u.day >= p.day THEN u.day_tokens ELSE 0 END AS day_tokens, CASE WHEN u.day >= p.day THEN u.day_micros ELSE 0 END AS day_micros,
     CASE WHEN u.month >= p.month THEN u.month_tokens ELSE 0 END AS month_tokens, CASE WHEN u.month >= p.month THEN u.month_micros ELSE 0 END AS month_micros,
     t.day_messages, t.month_messages
 FROM (SELECT (now() AT TIME ZONE 'UTC')::date AS day, date_trunc('month', now() AT TIME ZONE 'UTC')::date AS month) AS p
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE create_time >= p.day::timestamp AT TIME ZONE 'UTC') AS day_messages, count(*) AS month_messages FROM responsa.turn
-    WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND create_time >= p.month::timestamp AT TIME ZONE 'UTC'
+    SELECT coalesce(sum(turns) FILTER (WHERE time >= p.day::timestamp AT TIME ZONE 'UTC'), 0)::bigint AS day_messages, coalesce(sum(turns), 0)::bigint AS month_messages
+    FROM (
+        SELECT hour AS time, answered + refused + failed + cancelled AS turns FROM responsa.usage_hour
+        WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND hour >= p.month::timestamp AT TIME ZONE 'UTC'
+        UNION ALL
+        SELECT time, 1 FROM responsa.usage_event
+        WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND kind IN ('answered', 'refused', 'failed', 'cancelled')
+        UNION ALL
+        SELECT create_time, 1 FROM responsa.turn WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND end_time IS NOT NULL AND NOT counted
+        UNION ALL
+        SELECT create_time, 1 FROM responsa.turn WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND state IN ('queued', 'pending', 'running')
+    ) AS m
+    WHERE time >= p.month::timestamp AT TIME ZONE 'UTC'
 ) AS t
 LEFT JOIN responsa.user_usage AS u ON u.tenant_id = %(tenant)s AND u.user_id = %(user)s;
 

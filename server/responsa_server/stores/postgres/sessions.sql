@@ -21,6 +21,9 @@ VALUES (coalesce(%(id)s::uuid, uuidv7()), %(kind)s, %(token)s, %(tenant_id)s, %(
 RETURNING id, create_time, expire_time
 
 -- name: note_sign_in
+WITH noted AS (
+    INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind) VALUES (%(tenant_id)s, %(user_id)s, now(), 'sign_in')
+)
 UPDATE responsa.app_user SET last_sign_in_time = greatest(last_sign_in_time, coalesce(%(sign_in_time)s::timestamptz, now()))
 WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
 

@@ -32,6 +32,7 @@ from responsa_server.domain.events import (
     ToolSource,
     Usage,
 )
+from responsa_server.domain.insight import TurnFacts
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.quotas import Grant, Metric
 from responsa_server.domain.turns import (
@@ -706,6 +707,7 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
         **usage_lists([conclusion.usage for conclusion in conclusions]),
         "titles": [conclusion.title for conclusion in conclusions],
         "speaks": [bool(conclusion.messages) for conclusion in conclusions],
+        **facts_columns([conclusion.facts for conclusion in conclusions]),
         "documents": [uuid_array(read.document_id for read in conclusion.read) for conclusion in conclusions],
         "versions": [_numbers(read.version for read in conclusion.read) for conclusion in conclusions],
         "messages": [
@@ -717,6 +719,18 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
             for said in one.messages
             for row in _citations(place, said)
         ],
+    }
+
+
+def facts_columns(facts: Sequence[TurnFacts]) -> dict[str, object]:
+    """Facts as parameters: one list for each column."""
+    return {
+        "models": [one.model for one in facts],
+        "collections": [one.collection_id for one in facts],
+        "refusals": [one.refusal for one in facts],
+        "numbers_of_citations": [one.citations for one in facts],
+        "unsupported": [one.unsupported for one in facts],
+        "fallbacks": ["{" + ",".join(one.fallbacks) + "}" for one in facts],
     }
 
 

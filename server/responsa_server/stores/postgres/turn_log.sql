@@ -198,9 +198,10 @@ RETURNING t.id;
 WITH fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::int8[], %(firsts)b::int8[], %(lasts)b::int8[], %(states)b::text[], %(terminals)b::bytea[],
         %(embedding_tokens)b::int8[], %(input_tokens)b::int8[], %(output_tokens)b::int8[], %(cost_micros)b::int8[], %(unpriced_tokens)b::int8[],
-        %(titles)b::text[], %(speaks)b::bool[], %(froms)b::int[], %(tos)b::int[], %(documents)b::text[], %(versions)b::text[]) WITH ORDINALITY
+        %(titles)b::text[], %(speaks)b::bool[], %(froms)b::int[], %(tos)b::int[], %(documents)b::text[], %(versions)b::text[], %(models)b::text[], %(collections)b::text[],
+        %(refusals)b::text[], %(numbers_of_citations)b::int[], %(unsupported)b::int[], %(fallbacks)b::text[]) WITH ORDINALITY
         AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, title, speaks, start,
-            stop, docs, versions, finish)
+            stop, docs, versions, model, collection, refusal, citations, unsupported, fallbacks, finish)
 ), held AS MATERIALIZED (
     SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id JOIN responsa.conversation AS c ON c.id = (SELECT t.conversation_id)
     WHERE t.tenant_id = %(tenant)s::text AND t.id = ANY (%(turns)b::uuid[]) AND c.tenant_id = %(tenant)s
@@ -210,10 +211,19 @@ WITH fence AS MATERIALIZED (
 ), fenced AS (
     UPDATE responsa.turn AS t SET state = h.state, last_seq = h.last, terminal = h.terminal, embedding_tokens = h.embedding_tokens,
         input_tokens = h.input_tokens, output_tokens = h.output_tokens, cost_micros = h.cost_micros, unpriced_tokens = h.unpriced_tokens,
-        end_time = now(), lease_until = NULL, read_documents = coalesce(t.read_documents, '{}') || h.docs::uuid[],
+        end_time = now(), lease_until = NULL, counted = true, read_documents = coalesce(t.read_documents, '{}') || h.docs::uuid[],
         read_versions = coalesce(t.read_versions, '{}') || h.versions::int[]
     FROM held AS h WHERE t.tenant_id = %(tenant)s AND t.id = h.id AND t.id = ANY (%(turns)b::uuid[])
-    RETURNING t.id, t.tenant_id, t.conversation_id, h.title, h.speaks, h.start, h.stop, h.finish, octet_length(t.request) + octet_length(t.terminal) AS bytes
+    RETURNING t.id, t.tenant_id, t.conversation_id, h.title, h.speaks, h.start, h.stop, h.finish, octet_length(t.request) + octet_length(t.terminal) AS bytes,
+        t.user_id, t.create_time, t.agent_version, t.state, t.embedding_tokens, t.input_tokens, t.output_tokens, t.cost_micros, t.unpriced_tokens,
+        h.model, h.collection, h.refusal AS reason, h.citations, h.unsupported, h.fallbacks
+), noted AS (
+    INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, turn_id, tools, embedding_tokens, input_tokens, output_tokens,
+        cost_micros, unpriced_tokens, milliseconds, refusal, citations, unsupported, fallbacks)
+    SELECT tenant_id, user_id, create_time, state, split_part(agent_version, '/', 2), model, collection, id,
+        ARRAY(SELECT tool FROM responsa.turn_tool AS c WHERE c.tenant_id = %(tenant)s AND c.turn_id = fenced.id), embedding_tokens, input_tokens, output_tokens,
+        cost_micros, unpriced_tokens, extract(epoch FROM now() - create_time) * 1000, reason, citations, unsupported, fallbacks::text[]
+    FROM fenced
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
     SELECT f.id, r.seq, r.last_seq, f.tenant_id, r.deltas, r.frame
@@ -305,12 +315,20 @@ WITH kept AS (
     SELECT embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens FROM responsa.turn_checkpoint
     WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s
 ), ended AS (
-    UPDATE responsa.turn SET state = 'cancelled', epoch = epoch + 1, last_seq = %(last)s, terminal = %(terminal)b, end_time = now(), lease_until = NULL,
+    UPDATE responsa.turn SET state = 'cancelled', epoch = epoch + 1, last_seq = %(last)s, terminal = %(terminal)b, end_time = now(), lease_until = NULL, counted = true,
         embedding_tokens = coalesce((SELECT embedding_tokens FROM kept), 0), input_tokens = coalesce((SELECT input_tokens FROM kept), 0),
         output_tokens = coalesce((SELECT output_tokens FROM kept), 0), cost_micros = coalesce((SELECT cost_micros FROM kept), 0),
         unpriced_tokens = coalesce((SELECT unpriced_tokens FROM kept), 0)
     WHERE tenant_id = %(tenant)s AND id = %(turn)s AND terminal IS NULL
-    RETURNING id, tenant_id, epoch, conversation_id, octet_length(request) + octet_length(terminal) AS bytes
+    RETURNING id, tenant_id, epoch, conversation_id, octet_length(request) + octet_length(terminal) AS bytes, user_id, create_time, agent_version, embedding_tokens,
+        input_tokens, output_tokens, cost_micros, unpriced_tokens
+), noted AS (
+    INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, turn_id, tools, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens,
+        milliseconds)
+    SELECT tenant_id, user_id, create_time, 'cancelled', split_part(agent_version, '/', 2), id,
+        ARRAY(SELECT tool FROM responsa.turn_tool AS c WHERE c.tenant_id = %(tenant)s AND c.turn_id = ended.id), embedding_tokens, input_tokens, output_tokens,
+        cost_micros, unpriced_tokens, extract(epoch FROM now() - create_time) * 1000
+    FROM ended
 ), counted AS (
     UPDATE responsa.conversation AS c SET turn_bytes = c.turn_bytes + e.bytes FROM ended AS e WHERE c.tenant_id = %(tenant)s AND c.id = e.conversation_id
 ), logged AS (
@@ -345,11 +363,15 @@ FROM (
 -- name: book_spent
 -- Counts the cost for the turn and for its user, once.
 WITH worked AS MATERIALIZED (
-    SELECT id, tenant_id, user_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
+    SELECT id, tenant_id, user_id, create_time, agent_version FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
 ), booked AS (
-    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
-    SELECT id, %(epoch)s, tenant_id, %(embedding_tokens)s, %(input_tokens)s, %(output_tokens)s, %(cost_micros)s, %(unpriced_tokens)s FROM worked
+    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, counted)
+    SELECT id, %(epoch)s, tenant_id, %(embedding_tokens)s, %(input_tokens)s, %(output_tokens)s, %(cost_micros)s, %(unpriced_tokens)s, true FROM worked
     ON CONFLICT DO NOTHING
-    RETURNING tenant_id, input_tokens + output_tokens AS tokens, cost_micros AS micros
+    RETURNING tenant_id, input_tokens + output_tokens AS tokens, cost_micros AS micros, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens
+), noted AS (
+    INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, turn_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
+    SELECT w.tenant_id, user_id, create_time, 'spent', split_part(agent_version, '/', 2), id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens
+    FROM worked AS w, booked
 )
 SELECT responsa.add_usage(worked.tenant_id, worked.user_id, booked.tokens, booked.micros, 0, 0) FROM worked, booked WHERE booked.tokens + booked.micros > 0;

@@ -207,9 +207,14 @@ WITH old AS MATERIALIZED (
     WHERE c.turn_id = old.id AND c.update_time < now() - %(hours)s::float8 * interval '1 h'
     RETURNING c.*
 ), spent AS (
-    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
-    SELECT turn_id, -epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens FROM gone
+    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, counted)
+    SELECT turn_id, -epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, true FROM gone
     ON CONFLICT DO NOTHING
+), noted AS (
+    INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, turn_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
+    SELECT t.tenant_id, t.user_id, t.create_time, 'spent', split_part(t.agent_version, '/', 2), t.id, g.embedding_tokens, g.input_tokens, g.output_tokens, g.cost_micros,
+        g.unpriced_tokens
+    FROM gone AS g JOIN responsa.turn AS t ON t.id = g.turn_id
 )
 SELECT turn_id FROM gone;
 

@@ -1,4 +1,4 @@
-"""The paths and shapes of the systems that Responsa replaces: /auth/*, /users/*, /chat/*, /jobs/* and /feedback. Each is a row of a table that leads to a call of the contract (docs/adr says why).
+"""The paths and shapes of the systems that Responsa replaces: /auth/*, /users/*, /chat/*, /jobs/*, /feedback and /analytics/*. Each is a row of a table that leads to a call of the contract (docs/adr says why).
 
 Requests and replies are plain JSON objects: tokens as in OAuth 2.0 (RFC 6749, section 5.1), a user with `id`, `email`, `name`, `role`, `is_active` and
 `created_at`, an error as {"detail": …, "code": …}. The status codes are those of the contract's REST paths.
@@ -22,9 +22,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from responsa.admin.v1 import admin_service_pb2 as admin
-from responsa.admin.v1 import source_pb2
+from responsa.admin.v1 import insight_pb2, source_pb2
 from responsa.auth.v1 import auth_service_pb2 as auth
-from responsa.auth.v1 import deletion_receipt_pb2, session_pb2, user_pb2
+from responsa.auth.v1 import deletion_receipt_pb2, session_pb2, usage_report_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import feedback_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, subject_profile_pb2
@@ -214,6 +214,97 @@ def _feedback(found: feedback_pb2.Feedback) -> Json:
     }
 
 
+def _given_feedback(found: insight_pb2.GivenFeedback) -> dict[str, object]:
+    return {
+        "message_id": found.feedback.split("/")[1],
+        "turn_id": _id(found.turn),
+        "user_id": _id(found.user),
+        "agent": _id(found.agent),
+        "rating": feedback_pb2.Rating.Name(found.rating).removeprefix("RATING_").lower(),
+        "comment": found.comment,
+        "state": insight_pb2.FeedbackState.Name(found.state).removeprefix("FEEDBACK_STATE_").lower(),
+        "created_at": found.create_time.ToJsonString(),
+        "updated_at": found.update_time.ToJsonString(),
+    }
+
+
+def _all_feedback(found: admin.ListFeedbackResponse) -> Json:
+    return {
+        "feedback": [_given_feedback(one) for one in found.feedback],
+        "next_page_token": found.next_page_token or None,
+    }
+
+
+def _feedback_filter(given: Given) -> str:
+    """The filter of the values that were given."""
+    wanted = {name: given[name].upper() for name in ("rating", "state") if name in given}
+    if "agent" in given:
+        wanted["agent"] = _name("agents", given["agent"])
+    if "user_id" in given:
+        wanted["user"] = _name("users", given["user_id"])
+    return " AND ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in wanted.items())
+
+
+def _feedback_stats(found: admin.GetFeedbackStatsResponse) -> Json:
+    return {
+        "agents": [
+            {
+                "agent": _id(one.agent),
+                "up": one.up,
+                "down": one.down,
+                "commented": one.commented,
+                "open": one.open,
+            }
+            for one in found.counts
+        ],
+        "complete_through": found.complete_through.ToJsonString(),
+    }
+
+
+def _usage(found: admin.QueryUsageResponse | auth.QueryMyUsageResponse) -> Json:
+    return {
+        "usage": [
+            {
+                "date": one.start_time.ToJsonString()[:10],
+                "agent": _id(one.agent) or None,
+                "questions": one.answered_turns + one.refused_turns + one.failed_turns + one.cancelled_turns,
+                **{
+                    name: getattr(one, name)
+                    for name in (
+                        "answered_turns",
+                        "refused_turns",
+                        "failed_turns",
+                        "cancelled_turns",
+                        "searches",
+                        "uploads",
+                        "sign_ins",
+                        "tool_calls",
+                        "input_tokens",
+                        "output_tokens",
+                        "cost_usd_micros",
+                    )
+                },
+            }
+            for one in found.rows
+        ],
+        "complete_through": found.complete_through.ToJsonString(),
+    }
+
+
+def _granularity(given: Given) -> usage_report_pb2.UsageGranularity.ValueType:
+    """The length of the periods. Another word becomes the value that the contract refuses, after the check of the credential."""
+    return _GRANULARITIES.get(given.get("by", "day"), _UNKNOWN_GRANULARITY)
+
+
+_GRANULARITIES: Final = {
+    "hour": usage_report_pb2.USAGE_GRANULARITY_HOUR,
+    "day": usage_report_pb2.USAGE_GRANULARITY_DAY,
+    "week": usage_report_pb2.USAGE_GRANULARITY_WEEK,
+    "month": usage_report_pb2.USAGE_GRANULARITY_MONTH,
+}
+# A number that the contract refuses.
+_UNKNOWN_GRANULARITY: Final = cast("usage_report_pb2.UsageGranularity.ValueType", 99)
+_BY_AGENT: Final = (usage_report_pb2.USAGE_DIMENSION_AGENT,)
 _RATINGS: Final = {"up": feedback_pb2.RATING_UP, "down": feedback_pb2.RATING_DOWN}
 
 
@@ -236,6 +327,7 @@ _NAMED: Final[Mapping[str, Sequence[str]]] = {"name": ("id",), "subject": ("id",
 _UUID: Final = f"a UUID such as {EXAMPLE}"
 _IDENTIFIED: Final = {"id": f"must be {_UUID}"}
 """The remedy for the id in a path, which cannot be a name with a slash."""
+_PERIODS: Final = {"by": "must be hour, day, week or month"}
 _CONVERSATION_ID: Final = {"conversation_id": f"must be {_UUID}, or new"}
 
 ROWS: Final[Sequence[Row]] = (
@@ -492,6 +584,64 @@ ROWS: Final[Sequence[Row]] = (
             "message_id": f"must be the id of a message: {_UUID}",
             "rating": "must be up or down",
         },
+    ),
+    Row(
+        ("GET",),
+        "/feedback",
+        _ADMIN + "ListFeedback",
+        lambda given: admin.ListFeedbackRequest(
+            page_size=given.get("limit"),
+            page_token=given.get("page_token", ""),
+            filter=_feedback_filter(given),
+        ),
+        admin.ListFeedbackResponse,
+        lambda found, _: _all_feedback(found),
+        {"rating": str, "state": str, "agent": str, "user_id": str, "limit": int, "page_token": str},
+        renamed={"page_size": ("limit",), "filter": ("rating", "state", "agent", "user_id")},
+    ),
+    Row(
+        ("GET",),
+        "/feedback/stats",
+        _ADMIN + "GetFeedbackStats",
+        lambda _: admin.GetFeedbackStatsRequest(),
+        admin.GetFeedbackStatsResponse,
+        lambda found, _: _feedback_stats(found),
+        {},
+    ),
+    Row(
+        ("GET",),
+        "/analytics/usage",
+        _AUTH + "QueryMyUsage",
+        lambda given: auth.QueryMyUsageRequest(granularity=_granularity(given), group_by=_BY_AGENT),
+        auth.QueryMyUsageResponse,
+        lambda found, _: _usage(found),
+        {"by": str},
+        renamed={"granularity": ("by",)},
+        remedies=_PERIODS,
+    ),
+    Row(
+        ("GET",),
+        "/analytics/system",
+        _ADMIN + "QueryUsage",
+        lambda given: admin.QueryUsageRequest(granularity=_granularity(given), group_by=_BY_AGENT),
+        admin.QueryUsageResponse,
+        lambda found, _: _usage(found),
+        {"by": str},
+        renamed={"granularity": ("by",)},
+        remedies=_PERIODS,
+    ),
+    Row(
+        ("GET",),
+        "/analytics/users/{id}",
+        _ADMIN + "QueryUsage",
+        lambda given: admin.QueryUsageRequest(
+            user=_named(given), granularity=_granularity(given), group_by=_BY_AGENT
+        ),
+        admin.QueryUsageResponse,
+        lambda found, _: _usage(found),
+        {"by": str},
+        renamed={"granularity": ("by",), "user": ("id",)},
+        remedies={**_PERIODS, **_IDENTIFIED},
     ),
 )
 

@@ -12,6 +12,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from responsa.admin.v1 import audit_event_pb2 as _audit_event_pb2
 from responsa.admin.v1 import delivery_pb2 as _delivery_pb2
+from responsa.admin.v1 import insight_pb2 as _insight_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import source_pb2 as _source_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
@@ -20,6 +21,7 @@ from responsa.admin.v1 import user_limits_pb2 as _user_limits_pb2
 from responsa.admin.v1 import user_quota_pb2 as _user_quota_pb2
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import session_pb2 as _session_pb2
+from responsa.auth.v1 import usage_report_pb2 as _usage_report_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
 import builtins as _builtins
@@ -2091,3 +2093,348 @@ class ListAuditEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAuditEventsResponse: _TypeAlias = ListAuditEventsResponse  # noqa: Y015
+
+@_typing.final
+class QueryUsageRequest(_message.Message):
+    """QueryUsageRequest describes a report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    GRANULARITY_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """The user, `users/{uuid}`; empty for all users of the tenant together."""
+    granularity: _usage_report_pb2.UsageGranularity.ValueType
+    """The length of the periods; by default, the whole time is one period."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report begins; by default, 30 days before its end. The hour in which it begins counts as a whole."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report ends; by default, now. The hour in which it ends counts as a whole."""
+
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[_usage_report_pb2.UsageDimension.ValueType]:
+        """What the rows are grouped by."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        granularity: _usage_report_pb2.UsageGranularity.ValueType = ...,
+        group_by: _abc.Iterable[_usage_report_pb2.UsageDimension.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "granularity", b"granularity", "group_by", b"group_by", "start_time", b"start_time", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryUsageRequest: _TypeAlias = QueryUsageRequest  # noqa: Y015
+
+@_typing.final
+class QueryUsageResponse(_message.Message):
+    """QueryUsageResponse holds the report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
+    RECOUNTING_FIELD_NUMBER: _builtins.int
+    recounting: _builtins.bool
+    """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[_usage_report_pb2.UsageRow]:
+        """The rows, ordered by time, then by group. Periods and groups in which nothing happened have no row."""
+
+    @_builtins.property
+    def complete_through(self) -> _timestamp_pb2.Timestamp:
+        """Everything that was committed up to this time is counted."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_usage_report_pb2.UsageRow] | None = ...,
+        complete_through: _timestamp_pb2.Timestamp | None = ...,
+        recounting: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "recounting", b"recounting", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryUsageResponse: _TypeAlias = QueryUsageResponse  # noqa: Y015
+
+@_typing.final
+class ListFeedbackRequest(_message.Message):
+    """ListFeedbackRequest asks for one page of the feedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
+    filter: _builtins.str
+    """A filter (AIP-160, see Scope.filter) on these fields: rating, state, agent, user, comment, create_time, update_time. The call refuses any other filter with FILTER_INVALID. Example: `rating = DOWN AND state = OPEN AND comment:*`"""
+    order_by: _builtins.str
+    """One of these sort orders (AIP-132): update_time desc, update_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListFeedbackRequest: _TypeAlias = ListFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class ListFeedbackResponse(_message.Message):
+    """ListFeedbackResponse is one page of the feedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last page."""
+    @_builtins.property
+    def feedback(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.GivenFeedback]:
+        """The feedback."""
+
+    def __init__(
+        self,
+        *,
+        feedback: _abc.Iterable[_insight_pb2.GivenFeedback] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFeedbackResponse: _TypeAlias = ListFeedbackResponse  # noqa: Y015
+
+@_typing.final
+class ResolveFeedbackRequest(_message.Message):
+    """ResolveFeedbackRequest names feedback and its new state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`messages/{uuid}/feedback`."""
+    state: _insight_pb2.FeedbackState.ValueType
+    """The state."""
+    note: _builtins.str
+    """What was done, for other administrators; replaces the earlier note."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: _insight_pb2.FeedbackState.ValueType = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "note", b"note", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveFeedbackRequest: _TypeAlias = ResolveFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class GetFeedbackStatsRequest(_message.Message):
+    """GetFeedbackStatsRequest names a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report begins; by default, 30 days before its end. The hour in which it begins counts as a whole."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report ends; by default, now. The hour in which it ends counts as a whole."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFeedbackStatsRequest: _TypeAlias = GetFeedbackStatsRequest  # noqa: Y015
+
+@_typing.final
+class GetFeedbackStatsResponse(_message.Message):
+    """GetFeedbackStatsResponse holds the counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTS_FIELD_NUMBER: _builtins.int
+    COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.FeedbackCount]:
+        """One entry for each agent with feedback, ordered by agent."""
+
+    @_builtins.property
+    def complete_through(self) -> _timestamp_pb2.Timestamp:
+        """Everything that was committed up to this time is counted."""
+
+    def __init__(
+        self,
+        *,
+        counts: _abc.Iterable[_insight_pb2.FeedbackCount] | None = ...,
+        complete_through: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "counts", b"counts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFeedbackStatsResponse: _TypeAlias = GetFeedbackStatsResponse  # noqa: Y015
+
+@_typing.final
+class GetQualityStatsRequest(_message.Message):
+    """GetQualityStatsRequest names a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report begins; by default, 30 days before its end. The hour in which it begins counts as a whole."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report ends; by default, now. The hour in which it ends counts as a whole."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetQualityStatsRequest: _TypeAlias = GetQualityStatsRequest  # noqa: Y015
+
+@_typing.final
+class GetQualityStatsResponse(_message.Message):
+    """GetQualityStatsResponse holds the quality of answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUALITIES_FIELD_NUMBER: _builtins.int
+    COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
+    RECOUNTING_FIELD_NUMBER: _builtins.int
+    recounting: _builtins.bool
+    """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
+    @_builtins.property
+    def qualities(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.Quality]:
+        """First all agents together, then one entry for each agent that was asked."""
+
+    @_builtins.property
+    def complete_through(self) -> _timestamp_pb2.Timestamp:
+        """Everything that was committed up to this time is counted."""
+
+    def __init__(
+        self,
+        *,
+        qualities: _abc.Iterable[_insight_pb2.Quality] | None = ...,
+        complete_through: _timestamp_pb2.Timestamp | None = ...,
+        recounting: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "qualities", b"qualities", "recounting", b"recounting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetQualityStatsResponse: _TypeAlias = GetQualityStatsResponse  # noqa: Y015
+
+@_typing.final
+class GetInsightSettingsRequest(_message.Message):
+    """GetInsightSettingsRequest has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetInsightSettingsRequest: _TypeAlias = GetInsightSettingsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateInsightSettingsRequest(_message.Message):
+    """UpdateInsightSettingsRequest holds new settings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSIGHT_SETTINGS_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def insight_settings(self) -> _insight_pb2.InsightSettings:
+        """The new values."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The settings to change: question_texts."""
+
+    def __init__(
+        self,
+        *,
+        insight_settings: _insight_pb2.InsightSettings | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["insight_settings", b"insight_settings", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["insight_settings", b"insight_settings", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateInsightSettingsRequest: _TypeAlias = UpdateInsightSettingsRequest  # noqa: Y015

@@ -7,6 +7,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
 from responsa.admin.v1 import delivery_pb2 as responsa_dot_admin_dot_v1_dot_delivery__pb2
+from responsa.admin.v1 import insight_pb2 as responsa_dot_admin_dot_v1_dot_insight__pb2
 from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
 from responsa.admin.v1 import source_pb2 as responsa_dot_admin_dot_v1_dot_source__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
@@ -303,6 +304,41 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/ListAuditEvents',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
+        self.QueryUsage = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/QueryUsage',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.QueryUsageRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.QueryUsageResponse.FromString,
+                _registered_method=True)
+        self.ListFeedback = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListFeedback',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFeedbackRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFeedbackResponse.FromString,
+                _registered_method=True)
+        self.ResolveFeedback = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ResolveFeedback',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ResolveFeedbackRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_insight__pb2.GivenFeedback.FromString,
+                _registered_method=True)
+        self.GetFeedbackStats = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetFeedbackStats',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetFeedbackStatsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetFeedbackStatsResponse.FromString,
+                _registered_method=True)
+        self.GetQualityStats = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetQualityStats',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsResponse.FromString,
+                _registered_method=True)
+        self.GetInsightSettings = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetInsightSettings',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetInsightSettingsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_insight__pb2.InsightSettings.FromString,
+                _registered_method=True)
+        self.UpdateInsightSettings = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/UpdateInsightSettings',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateInsightSettingsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_insight__pb2.InsightSettings.FromString,
                 _registered_method=True)
 
 
@@ -751,6 +787,57 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def QueryUsage(self, request, context):
+        """QueryUsage counts what the tenant's users have asked, searched and uploaded, by period and group, ordered by time. The counts of all users together include those of deleted
+        users. The call returns at most 10,000 rows. Errors: INVALID_FIELD (the time is empty, or the report would have more rows).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFeedback(self, request, context):
+        """ListFeedback lists the feedback of the tenant's users, the latest first by default. Feedback is deleted with its conversation. Errors: PAGE_TOKEN_INVALID,
+        FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveFeedback(self, request, context):
+        """ResolveFeedback sets the state of feedback, with a note. The user who gave the feedback sees neither. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFeedbackStats(self, request, context):
+        """GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQualityStats(self, request, context):
+        """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInsightSettings(self, request, context):
+        """GetInsightSettings returns the tenant's settings.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateInsightSettings(self, request, context):
+        """UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1008,6 +1095,41 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListAuditEvents,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsResponse.SerializeToString,
+            ),
+            'QueryUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryUsage,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.QueryUsageRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.QueryUsageResponse.SerializeToString,
+            ),
+            'ListFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFeedback,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFeedbackRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFeedbackResponse.SerializeToString,
+            ),
+            'ResolveFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveFeedback,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ResolveFeedbackRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_insight__pb2.GivenFeedback.SerializeToString,
+            ),
+            'GetFeedbackStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFeedbackStats,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetFeedbackStatsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetFeedbackStatsResponse.SerializeToString,
+            ),
+            'GetQualityStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQualityStats,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsResponse.SerializeToString,
+            ),
+            'GetInsightSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInsightSettings,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetInsightSettingsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_insight__pb2.InsightSettings.SerializeToString,
+            ),
+            'UpdateInsightSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateInsightSettings,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateInsightSettingsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_insight__pb2.InsightSettings.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2389,6 +2511,195 @@ class AdminService:
             '/responsa.admin.v1.AdminService/ListAuditEvents',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/QueryUsage',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.QueryUsageRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.QueryUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListFeedback',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFeedbackRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ResolveFeedback',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ResolveFeedbackRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_insight__pb2.GivenFeedback.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFeedbackStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetFeedbackStats',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetFeedbackStatsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetFeedbackStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQualityStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetQualityStats',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInsightSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetInsightSettings',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetInsightSettingsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_insight__pb2.InsightSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateInsightSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/UpdateInsightSettings',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateInsightSettingsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_insight__pb2.InsightSettings.FromString,
             options,
             channel_credentials,
             insecure,

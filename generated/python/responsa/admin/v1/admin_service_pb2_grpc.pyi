@@ -9,6 +9,7 @@ from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
 from responsa.admin.v1 import delivery_pb2 as _delivery_pb2
+from responsa.admin.v1 import insight_pb2 as _insight_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import source_pb2 as _source_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
@@ -253,6 +254,24 @@ class AdminServiceStub:
     refuses such a change, or refuses a call of this service because the caller lacks the right, the log also has an event. Invalid requests leave no event. The server's settings determine how long it keeps the events.
     Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
+    QueryUsage: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.QueryUsageRequest, _admin_service_pb2.QueryUsageResponse]
+    """QueryUsage counts what the tenant's users have asked, searched and uploaded, by period and group, ordered by time. The counts of all users together include those of deleted
+    users. The call returns at most 10,000 rows. Errors: INVALID_FIELD (the time is empty, or the report would have more rows).
+    """
+    ListFeedback: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFeedbackRequest, _admin_service_pb2.ListFeedbackResponse]
+    """ListFeedback lists the feedback of the tenant's users, the latest first by default. Feedback is deleted with its conversation. Errors: PAGE_TOKEN_INVALID,
+    FILTER_INVALID, ORDER_BY_INVALID.
+    """
+    ResolveFeedback: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResolveFeedbackRequest, _insight_pb2.GivenFeedback]
+    """ResolveFeedback sets the state of feedback, with a note. The user who gave the feedback sees neither. Errors: RESOURCE_NOT_FOUND."""
+    GetFeedbackStats: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetFeedbackStatsRequest, _admin_service_pb2.GetFeedbackStatsResponse]
+    """GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty)."""
+    GetQualityStats: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetQualityStatsRequest, _admin_service_pb2.GetQualityStatsResponse]
+    """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty)."""
+    GetInsightSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetInsightSettingsRequest, _insight_pb2.InsightSettings]
+    """GetInsightSettings returns the tenant's settings."""
+    UpdateInsightSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateInsightSettingsRequest, _insight_pb2.InsightSettings]
+    """UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
@@ -786,5 +805,65 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         refuses such a change, or refuses a call of this service because the caller lacks the right, the log also has an event. Invalid requests leave no event. The server's settings determine how long it keeps the events.
         Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
+
+    @_abc_1.abstractmethod
+    def QueryUsage(
+        self,
+        request: _admin_service_pb2.QueryUsageRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.QueryUsageRequest, _abc.Awaitable[_admin_service_pb2.QueryUsageResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.QueryUsageResponse]:
+        """QueryUsage counts what the tenant's users have asked, searched and uploaded, by period and group, ordered by time. The counts of all users together include those of deleted
+        users. The call returns at most 10,000 rows. Errors: INVALID_FIELD (the time is empty, or the report would have more rows).
+        """
+
+    @_abc_1.abstractmethod
+    def ListFeedback(
+        self,
+        request: _admin_service_pb2.ListFeedbackRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListFeedbackRequest, _abc.Awaitable[_admin_service_pb2.ListFeedbackResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListFeedbackResponse]:
+        """ListFeedback lists the feedback of the tenant's users, the latest first by default. Feedback is deleted with its conversation. Errors: PAGE_TOKEN_INVALID,
+        FILTER_INVALID, ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveFeedback(
+        self,
+        request: _admin_service_pb2.ResolveFeedbackRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ResolveFeedbackRequest, _abc.Awaitable[_insight_pb2.GivenFeedback]],
+    ) -> _abc.Awaitable[_insight_pb2.GivenFeedback]:
+        """ResolveFeedback sets the state of feedback, with a note. The user who gave the feedback sees neither. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetFeedbackStats(
+        self,
+        request: _admin_service_pb2.GetFeedbackStatsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetFeedbackStatsRequest, _abc.Awaitable[_admin_service_pb2.GetFeedbackStatsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.GetFeedbackStatsResponse]:
+        """GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty)."""
+
+    @_abc_1.abstractmethod
+    def GetQualityStats(
+        self,
+        request: _admin_service_pb2.GetQualityStatsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetQualityStatsRequest, _abc.Awaitable[_admin_service_pb2.GetQualityStatsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.GetQualityStatsResponse]:
+        """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty)."""
+
+    @_abc_1.abstractmethod
+    def GetInsightSettings(
+        self,
+        request: _admin_service_pb2.GetInsightSettingsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetInsightSettingsRequest, _abc.Awaitable[_insight_pb2.InsightSettings]],
+    ) -> _abc.Awaitable[_insight_pb2.InsightSettings]:
+        """GetInsightSettings returns the tenant's settings."""
+
+    @_abc_1.abstractmethod
+    def UpdateInsightSettings(
+        self,
+        request: _admin_service_pb2.UpdateInsightSettingsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateInsightSettingsRequest, _abc.Awaitable[_insight_pb2.InsightSettings]],
+    ) -> _abc.Awaitable[_insight_pb2.InsightSettings]:
+        """UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

@@ -13,6 +13,7 @@ from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import invitation_pb2 as _invitation_pb2
 from responsa.auth.v1 import session_pb2 as _session_pb2
 from responsa.auth.v1 import sign_in_pb2 as _sign_in_pb2
+from responsa.auth.v1 import usage_report_pb2 as _usage_report_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 import builtins as _builtins
 import sys
@@ -58,6 +59,80 @@ class GetMyUsageRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetMyUsageRequest: _TypeAlias = GetMyUsageRequest  # noqa: Y015
+
+@_typing.final
+class QueryMyUsageRequest(_message.Message):
+    """QueryMyUsageRequest describes a report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    GRANULARITY_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    granularity: _usage_report_pb2.UsageGranularity.ValueType
+    """The length of the periods; by default, the whole time is one period."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report begins; by default, 30 days before its end. The hour in which it begins counts as a whole."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report ends; by default, now. The hour in which it ends counts as a whole."""
+
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[_usage_report_pb2.UsageDimension.ValueType]:
+        """What the rows are grouped by."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        granularity: _usage_report_pb2.UsageGranularity.ValueType = ...,
+        group_by: _abc.Iterable[_usage_report_pb2.UsageDimension.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "granularity", b"granularity", "group_by", b"group_by", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryMyUsageRequest: _TypeAlias = QueryMyUsageRequest  # noqa: Y015
+
+@_typing.final
+class QueryMyUsageResponse(_message.Message):
+    """QueryMyUsageResponse holds the report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
+    RECOUNTING_FIELD_NUMBER: _builtins.int
+    recounting: _builtins.bool
+    """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[_usage_report_pb2.UsageRow]:
+        """The rows, ordered by time, then by group. Periods and groups in which nothing happened have no row."""
+
+    @_builtins.property
+    def complete_through(self) -> _timestamp_pb2.Timestamp:
+        """Everything that was committed up to this time is counted."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_usage_report_pb2.UsageRow] | None = ...,
+        complete_through: _timestamp_pb2.Timestamp | None = ...,
+        recounting: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "recounting", b"recounting", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryMyUsageResponse: _TypeAlias = QueryMyUsageResponse  # noqa: Y015
 
 @_typing.final
 class CreateSessionCodeRequest(_message.Message):

@@ -151,6 +151,11 @@ class AuthServiceStub:
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMyUsageRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_user__usage__pb2.UserUsage.FromString,
                 _registered_method=True)
+        self.QueryMyUsage = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/QueryMyUsage',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.QueryMyUsageRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.QueryMyUsageResponse.FromString,
+                _registered_method=True)
         self.CreateSessionCode = channel.unary_unary(
                 '/responsa.auth.v1.AuthService/CreateSessionCode',
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateSessionCodeRequest.SerializeToString,
@@ -373,6 +378,14 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def QueryMyUsage(self, request, context):
+        """QueryMyUsage counts what the caller has asked, searched and uploaded, by period and group, ordered by time. The call returns at most 10,000 rows. Errors:
+        INVALID_FIELD (the time is empty, or the report would have more rows).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateSessionCode(self, request, context):
         """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
         that is made in a session ends with that session. The new session has the same sign-in time as the session that made the code. This matters for calls that
@@ -519,6 +532,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.GetMyUsage,
                     request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMyUsageRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_user__usage__pb2.UserUsage.SerializeToString,
+            ),
+            'QueryMyUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryMyUsage,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.QueryMyUsageRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.QueryMyUsageResponse.SerializeToString,
             ),
             'CreateSessionCode': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSessionCode,
@@ -1137,6 +1155,33 @@ class AuthService:
             '/responsa.auth.v1.AuthService/GetMyUsage',
             responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMyUsageRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_user__usage__pb2.UserUsage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryMyUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/QueryMyUsage',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.QueryMyUsageRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.QueryMyUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -127,6 +127,10 @@ class AuthServiceStub:
     """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and what the caller has stored. It also returns the
     limits that apply to the caller's use and storage.
     """
+    QueryMyUsage: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.QueryMyUsageRequest, _auth_service_pb2.QueryMyUsageResponse]
+    """QueryMyUsage counts what the caller has asked, searched and uploaded, by period and group, ordered by time. The call returns at most 10,000 rows. Errors:
+    INVALID_FIELD (the time is empty, or the report would have more rows).
+    """
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
     """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code
     that is made in a session ends with that session. The new session has the same sign-in time as the session that made the code. This matters for calls that
@@ -384,6 +388,16 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_usage_pb2.UserUsage]:
         """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and what the caller has stored. It also returns the
         limits that apply to the caller's use and storage.
+        """
+
+    @_abc_1.abstractmethod
+    def QueryMyUsage(
+        self,
+        request: _auth_service_pb2.QueryMyUsageRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.QueryMyUsageRequest, _abc.Awaitable[_auth_service_pb2.QueryMyUsageResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.QueryMyUsageResponse]:
+        """QueryMyUsage counts what the caller has asked, searched and uploaded, by period and group, ordered by time. The call returns at most 10,000 rows. Errors:
+        INVALID_FIELD (the time is empty, or the report would have more rows).
         """
 
     @_abc_1.abstractmethod

@@ -71,7 +71,7 @@ class PeriodUsage(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     COST_USD_MICROS_FIELD_NUMBER: _builtins.int
     message_count: _builtins.int
-    """The number of questions that the user has asked since the day or month began. Questions in deleted conversations are left out."""
+    """The number of questions that the user has asked since the day or month began, those in conversations that were deleted included."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the day or month began."""

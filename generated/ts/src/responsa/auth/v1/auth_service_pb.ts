@@ -20,6 +20,8 @@ import type { JsonWebKey, Session, SessionTokens } from "./session_pb.js";
 import { file_responsa_auth_v1_session } from "./session_pb.js";
 import type { Identity, OidcProvider, Registration } from "./sign_in_pb.js";
 import { file_responsa_auth_v1_sign_in } from "./sign_in_pb.js";
+import type { UsageDimension, UsageGranularity, UsageRow } from "./usage_report_pb.js";
+import { file_responsa_auth_v1_usage_report } from "./usage_report_pb.js";
 import type { User, UserRole, UserSchema } from "./user_pb.js";
 import { file_responsa_auth_v1_user } from "./user_pb.js";
 import type { UserUsageSchema } from "./user_usage_pb.js";
@@ -31,7 +33,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/auth_service.proto.
  */
 export const file_responsa_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiEwoRR2V0TXlVc2FnZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiawoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIvCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXlCBOJBAQESIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIlEKFENyZWF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkiqgEKEkxpc3RBcGlLZXlzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChNSZXZva2VBcGlLZXlSZXF1ZXN0EnMKBG5hbWUYASABKAlCZeJBAQL6QREKD3Jlc3BvbnNhL0FwaUtlebpISnJIMkZeYXBpS2V5cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIksKGExpc3RTaWduSW5NZXRob2RzUmVxdWVzdBIvCgZ0ZW5hbnQYASABKAlCH+JBAQH6QREKD3Jlc3BvbnNhL1RlbmFudLpIBHICKEcixAEKGUxpc3RTaWduSW5NZXRob2RzUmVzcG9uc2USNgoOb2lkY19wcm92aWRlcnMYASADKAsyHi5yZXNwb25zYS5hdXRoLnYxLk9pZGNQcm92aWRlchI0CgxyZWdpc3RyYXRpb24YAiABKA4yHi5yZXNwb25zYS5hdXRoLnYxLlJlZ2lzdHJhdGlvbhITCgtzZW5kc19tYWlscxgDIAEoCBIkCgZ0ZW5hbnQYCiABKAlCFPpBEQoPcmVzcG9uc2EvVGVuYW50IoABCgxMb2dpblJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh0KBWVtYWlsGAIgASgJQg7iQQECukgHcgUgASj+ARIgCghwYXNzd29yZBgDIAEoCUIO4kEBArpIB3IFIAEogAIiZgoNTG9naW5SZXNwb25zZRIvCgZ0b2tlbnMYASABKAsyHy5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb25Ub2tlbnMSJAoEdXNlchgCIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlciJgChNSZWZyZXNoVG9rZW5SZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEASIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIkcKFFJlZnJlc2hUb2tlblJlc3BvbnNlEi8KBnRva2VucxgBIAEoCzIfLnJlc3BvbnNhLmF1dGgudjEuU2Vzc2lvblRva2VucyI1Cg1Mb2dvdXRSZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEAiEAoOR2V0Sndrc1JlcXVlc3QiPQoPR2V0Sndrc1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5yZXNwb25zYS5hdXRoLnYxLkpzb25XZWJLZXkiqwEKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdFNlc3Npb25zUmVzcG9uc2USKwoIc2Vzc2lvbnMYASADKAsyGS5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKFVJldm9rZVNlc3Npb25zUmVxdWVzdBI2CgVuYW1lcxgBIAMoCUIn4kEBAfpBEgoQcmVzcG9uc2EvU2Vzc2lvbrpIC5IBCBBkIgRyAihAEhgKCmFsbF9vdGhlcnMYAiABKAhCBOJBAQEiLwoWUmV2b2tlU2Vzc2lvbnNSZXNwb25zZRIVCg1yZXZva2VkX2NvdW50GAEgASgFImUKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBImChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgziQQEBukgFcgMogAISJAoMbmV3X3Bhc3N3b3JkGAIgASgJQg7iQQECukgHcgUgASiAAiJ6Cg9VcGRhdGVNZVJlcXVlc3QSMAoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckIK4kEBArpIA8gBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIikgEKD0RlbGV0ZU1lUmVxdWVzdBJ/CgxoYW5kX292ZXJfdG8YASABKAlCaeJBAQH6QQ8KDXJlc3BvbnNhL1VzZXK6SFBySyj+ATJGXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSR8QNgBASIXChVMaXN0SWRlbnRpdGllc1JlcXVlc3QiSAoWTGlzdElkZW50aXRpZXNSZXNwb25zZRIuCgppZGVudGl0aWVzGAEgAygLMhoucmVzcG9uc2EuYXV0aC52MS5JZGVudGl0eSKRAQoVVW5saW5rSWRlbnRpdHlSZXF1ZXN0EngKBG5hbWUYASABKAlCauJBAQL6QRMKEXJlc3BvbnNhL0lkZW50aXR5ukhNcksySV5pZGVudGl0aWVzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQisAEKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EjgKBHJvbGUYASABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQg7iQQEBukgHggEEEAEgAxIbCgVlbWFpbBgCIAEoCUIM4kEBAbpIBXIDKP4BEiwKDXZhbGlkX3NlY29uZHMYAyABKAVCEOJBAQG6SAkaBxiAmp4BKDxIAIgBAUIQCg5fdmFsaWRfc2Vjb25kcyJZChhDcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirgEKFkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiZQoXTGlzdEludml0YXRpb25zUmVzcG9uc2USMQoLaW52aXRhdGlvbnMYASADKAsyHC5yZXNwb25zYS5hdXRoLnYxLkludml0YXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpYBChdSZXZva2VJbnZpdGF0aW9uUmVxdWVzdBJ7CgRuYW1lGAEgASgJQm3iQQEC+kEVChNyZXNwb25zYS9JbnZpdGF0aW9uukhOckwySl5pbnZpdGF0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIsYBCg9SZWdpc3RlclJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh8KCmludml0YXRpb24YAiABKAlCC+JBAQG6SARyAihAEhsKBWVtYWlsGAMgASgJQgziQQEBukgFcgMo/gESIAoIcGFzc3dvcmQYBCABKAlCDuJBAQK6SAdyBSABKIACEiIKDGRpc3BsYXlfbmFtZRgFIAEoCUIM4kEBAbpIBXIDKMgBIlIKE0NvbmZpcm1FbWFpbFJlcXVlc3QSGwoEY29kZRgBIAEoCUIN4kEBArpIBnIEIAEoQBIeCghwYXNzd29yZBgCIAEoCUIM4kEBAbpIBXIDKIACImUKE1JlcXVlc3RSZXNldFJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh0KBWVtYWlsGAIgASgJQg7iQQECukgHcgUgASj+ASKJAQoWQ3JlYXRlUmVzZXRDb2RlUmVxdWVzdBJvCgR1c2VyGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9Vc2VyukhIckYyRF51c2Vycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIlgKF0NyZWF0ZVJlc2V0Q29kZVJlc3BvbnNlEgwKBGNvZGUYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlkKFFJlc2V0UGFzc3dvcmRSZXF1ZXN0EhsKBGNvZGUYASABKAlCDeJBAQK6SAZyBCABKEASJAoMbmV3X3Bhc3N3b3JkGAIgASgJQg7iQQECukgHcgUgASiAAjK0GwoLQXV0aFNlcnZpY2USkAEKEUxpc3RTaWduSW5NZXRob2RzEioucmVzcG9uc2EuYXV0aC52MS5MaXN0U2lnbkluTWV0aG9kc1JlcXVlc3QaKy5yZXNwb25zYS5hdXRoLnYxLkxpc3RTaWduSW5NZXRob2RzUmVzcG9uc2UiIsjzGAGC0+STAhgSFi92MS9hdXRoL3NpZ25Jbk1ldGhvZHMSZwoFTG9naW4SHi5yZXNwb25zYS5hdXRoLnYxLkxvZ2luUmVxdWVzdBofLnJlc3BvbnNhLmF1dGgudjEuTG9naW5SZXNwb25zZSIdyPMYAYLT5JMCEyIOL3YxL2F1dGg6bG9naW46ASoSfgoMUmVmcmVzaFRva2VuEiUucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXNwb25zZSIfyPMYAYLT5JMCFSIQL3YxL2F1dGg6cmVmcmVzaDoBKhJkCgZMb2dvdXQSHy5yZXNwb25zYS5hdXRoLnYxLkxvZ291dFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiIZACAsjzGAGC0+STAhQiDy92MS9hdXRoOmxvZ291dDoBKhJkCgdHZXRKd2tzEiAucmVzcG9uc2EuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBohLnJlc3BvbnNhLmF1dGgudjEuR2V0Sndrc1Jlc3BvbnNlIhTI8xgBgtPkkwIKEggvdjEvandrcxKAAQoMTGlzdFNlc3Npb25zEiUucmVzcG9uc2EuYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIhyPMYA4LT5JMCFxIVL3YxL3VzZXJzL21lL3Nlc3Npb25zEq4BCg5SZXZva2VTZXNzaW9ucxInLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlU2Vzc2lvbnNSZXF1ZXN0GigucmVzcG9uc2EuYXV0aC52MS5SZXZva2VTZXNzaW9uc1Jlc3BvbnNlIkmQAgLI8xgD0vMYDnNlc3Npb24ucmV2b2tl2vMYBW5hbWVzgtPkkwIhIhwvdjEvdXNlcnMvbWUvc2Vzc2lvbnM6cmV2b2tlOgEqEqEBCg5DaGFuZ2VQYXNzd29yZBInLnJlc3BvbnNhLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ik7I8xgD0vMYFHVzZXIuY2hhbmdlX3Bhc3N3b3Jk2vMYCHVzZXJzL21lgtPkkwIgIhsvdjEvdXNlcnMvbWU6Y2hhbmdlUGFzc3dvcmQ6ASoSgAEKCFVwZGF0ZU1lEiEucmVzcG9uc2EuYXV0aC52MS5VcGRhdGVNZVJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiOcjzGAPS8xgLdXNlci51cGRhdGXa8xgIdXNlcnMvbWWC0+STAhQyDC92MS91c2Vycy9tZToEdXNlchKFAQoIRGVsZXRlTWUSIS5yZXNwb25zYS5hdXRoLnYxLkRlbGV0ZU1lUmVxdWVzdBohLnJlc3BvbnNhLmF1dGgudjEuRGVsZXRpb25SZWNlaXB0IjPI8xgD0vMYC3VzZXIuZGVsZXRl2vMYCHVzZXJzL21lgtPkkwIOKgwvdjEvdXNlcnMvbWUSiAEKDkxpc3RJZGVudGl0aWVzEicucmVzcG9uc2EuYXV0aC52MS5MaXN0SWRlbnRpdGllc1JlcXVlc3QaKC5yZXNwb25zYS5hdXRoLnYxLkxpc3RJZGVudGl0aWVzUmVzcG9uc2UiI8jzGAOC0+STAhkSFy92MS91c2Vycy9tZS9pZGVudGl0aWVzEpoBCg5VbmxpbmtJZGVudGl0eRInLnJlc3BvbnNhLmF1dGgudjEuVW5saW5rSWRlbnRpdHlSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IkfI8xgD0vMYC3VzZXIudW5saW5r2vMYCHVzZXJzL21lgtPkkwIiKiAvdjEvdXNlcnMvbWUve25hbWU9aWRlbnRpdGllcy8qfRKeAQoQQ3JlYXRlSW52aXRhdGlvbhIpLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlSW52aXRhdGlvblJlcXVlc3QaKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZUludml0YXRpb25SZXNwb25zZSIzyPMYBdLzGBFpbnZpdGF0aW9uLmNyZWF0ZYLT5JMCFCIPL3YxL2ludml0YXRpb25zOgEqEpYBCg9MaXN0SW52aXRhdGlvbnMSKC5yZXNwb25zYS5hdXRoLnYxLkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QaKS5yZXNwb25zYS5hdXRoLnYxLkxpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlIi7I8xgF0vMYD2ludml0YXRpb24ucmVhZILT5JMCERIPL3YxL2ludml0YXRpb25zEp0BChBSZXZva2VJbnZpdGF0aW9uEikucmVzcG9uc2EuYXV0aC52MS5SZXZva2VJbnZpdGF0aW9uUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSJGkAICyPMYBdLzGBFpbnZpdGF0aW9uLnJldm9rZYLT5JMCJCIfL3YxL3tuYW1lPWludml0YXRpb25zLyp9OnJldm9rZToBKhJnCghSZWdpc3RlchIhLnJlc3BvbnNhLmF1dGgudjEuUmVnaXN0ZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiDI8xgBgtPkkwIWIhEvdjEvYXV0aDpyZWdpc3RlcjoBKhJzCgxDb25maXJtRW1haWwSJS5yZXNwb25zYS5hdXRoLnYxLkNvbmZpcm1FbWFpbFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJMjzGAGC0+STAhoiFS92MS9hdXRoOmNvbmZpcm1FbWFpbDoBKhJzCgxSZXF1ZXN0UmVzZXQSJS5yZXNwb25zYS5hdXRoLnYxLlJlcXVlc3RSZXNldFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJMjzGAGC0+STAhoiFS92MS9hdXRoOnJlcXVlc3RSZXNldDoBKhK7AQoPQ3JlYXRlUmVzZXRDb2RlEigucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVSZXNldENvZGVSZXF1ZXN0GikucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVSZXNldENvZGVSZXNwb25zZSJTyPMYBdLzGBZ1c2VyLmNyZWF0ZV9yZXNldF9jb2Rl2vMYBHVzZXKC0+STAiciIi92MS97dXNlcj11c2Vycy8qfTpjcmVhdGVSZXNldENvZGU6ASoSdgoNUmVzZXRQYXNzd29yZBImLnJlc3BvbnNhLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJcjzGAGC0+STAhsiFi92MS9hdXRoOnJlc2V0UGFzc3dvcmQ6ASoSWQoFR2V0TWUSHi5yZXNwb25zYS5hdXRoLnYxLkdldE1lUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIYyPMYAoLT5JMCDhIML3YxL3VzZXJzL21lEm4KCkdldE15VXNhZ2USIy5yZXNwb25zYS5hdXRoLnYxLkdldE15VXNhZ2VSZXF1ZXN0GhsucmVzcG9uc2EuYXV0aC52MS5Vc2VyVXNhZ2UiHsjzGAOC0+STAhQSEi92MS91c2Vycy9tZS91c2FnZRKNAQoRQ3JlYXRlU2Vzc2lvbkNvZGUSKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25Db2RlUmVxdWVzdBorLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXNwb25zZSIfyPMYA4LT5JMCFSIQL3YxL3Nlc3Npb25Db2RlczoBKhKLAQoMQ3JlYXRlQXBpS2V5EiUucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSIsyPMYA9LzGA5hcGlfa2V5LmNyZWF0ZYLT5JMCECILL3YxL2FwaUtleXM6ASoScwoLTGlzdEFwaUtleXMSJC5yZXNwb25zYS5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXNwb25zZSIXyPMYA4LT5JMCDRILL3YxL2FwaUtleXMSkAEKDFJldm9rZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBoYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5Ij+QAgLI8xgD0vMYDmFwaV9rZXkucmV2b2tlgtPkkwIgIhsvdjEve25hbWU9YXBpS2V5cy8qfTpyZXZva2U6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_deletion_receipt, file_responsa_auth_v1_invitation, file_responsa_auth_v1_session, file_responsa_auth_v1_sign_in, file_responsa_auth_v1_user, file_responsa_auth_v1_user_usage, file_responsa_type_v1_method]);
+  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiEwoRR2V0TXlVc2FnZVJlcXVlc3QikQIKE1F1ZXJ5TXlVc2FnZVJlcXVlc3QSNAoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQESMgoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEkUKC2dyYW51bGFyaXR5GAMgASgOMiIucmVzcG9uc2EuYXV0aC52MS5Vc2FnZUdyYW51bGFyaXR5QgziQQEBukgFggECEAESSQoIZ3JvdXBfYnkYBCADKA4yIC5yZXNwb25zYS5hdXRoLnYxLlVzYWdlRGltZW5zaW9uQhXiQQEBukgOkgELEAQYASIFggECEAEiigEKFFF1ZXJ5TXlVc2FnZVJlc3BvbnNlEigKBHJvd3MYASADKAsyGi5yZXNwb25zYS5hdXRoLnYxLlVzYWdlUm93EjQKEGNvbXBsZXRlX3Rocm91Z2gYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJlY291bnRpbmcYAyABKAgiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiawoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIvCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXlCBOJBAQESIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIlEKFENyZWF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkiqgEKEkxpc3RBcGlLZXlzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChNSZXZva2VBcGlLZXlSZXF1ZXN0EnMKBG5hbWUYASABKAlCZeJBAQL6QREKD3Jlc3BvbnNhL0FwaUtlebpISnJIMkZeYXBpS2V5cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIksKGExpc3RTaWduSW5NZXRob2RzUmVxdWVzdBIvCgZ0ZW5hbnQYASABKAlCH+JBAQH6QREKD3Jlc3BvbnNhL1RlbmFudLpIBHICKEcixAEKGUxpc3RTaWduSW5NZXRob2RzUmVzcG9uc2USNgoOb2lkY19wcm92aWRlcnMYASADKAsyHi5yZXNwb25zYS5hdXRoLnYxLk9pZGNQcm92aWRlchI0CgxyZWdpc3RyYXRpb24YAiABKA4yHi5yZXNwb25zYS5hdXRoLnYxLlJlZ2lzdHJhdGlvbhITCgtzZW5kc19tYWlscxgDIAEoCBIkCgZ0ZW5hbnQYCiABKAlCFPpBEQoPcmVzcG9uc2EvVGVuYW50IoABCgxMb2dpblJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh0KBWVtYWlsGAIgASgJQg7iQQECukgHcgUgASj+ARIgCghwYXNzd29yZBgDIAEoCUIO4kEBArpIB3IFIAEogAIiZgoNTG9naW5SZXNwb25zZRIvCgZ0b2tlbnMYASABKAsyHy5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb25Ub2tlbnMSJAoEdXNlchgCIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlciJgChNSZWZyZXNoVG9rZW5SZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEASIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIkcKFFJlZnJlc2hUb2tlblJlc3BvbnNlEi8KBnRva2VucxgBIAEoCzIfLnJlc3BvbnNhLmF1dGgudjEuU2Vzc2lvblRva2VucyI1Cg1Mb2dvdXRSZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEAiEAoOR2V0Sndrc1JlcXVlc3QiPQoPR2V0Sndrc1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5yZXNwb25zYS5hdXRoLnYxLkpzb25XZWJLZXkiqwEKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdFNlc3Npb25zUmVzcG9uc2USKwoIc2Vzc2lvbnMYASADKAsyGS5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKFVJldm9rZVNlc3Npb25zUmVxdWVzdBI2CgVuYW1lcxgBIAMoCUIn4kEBAfpBEgoQcmVzcG9uc2EvU2Vzc2lvbrpIC5IBCBBkIgRyAihAEhgKCmFsbF9vdGhlcnMYAiABKAhCBOJBAQEiLwoWUmV2b2tlU2Vzc2lvbnNSZXNwb25zZRIVCg1yZXZva2VkX2NvdW50GAEgASgFImUKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBImChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgziQQEBukgFcgMogAISJAoMbmV3X3Bhc3N3b3JkGAIgASgJQg7iQQECukgHcgUgASiAAiJ6Cg9VcGRhdGVNZVJlcXVlc3QSMAoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckIK4kEBArpIA8gBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIikgEKD0RlbGV0ZU1lUmVxdWVzdBJ/CgxoYW5kX292ZXJfdG8YASABKAlCaeJBAQH6QQ8KDXJlc3BvbnNhL1VzZXK6SFBySyj+ATJGXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSR8QNgBASIXChVMaXN0SWRlbnRpdGllc1JlcXVlc3QiSAoWTGlzdElkZW50aXRpZXNSZXNwb25zZRIuCgppZGVudGl0aWVzGAEgAygLMhoucmVzcG9uc2EuYXV0aC52MS5JZGVudGl0eSKRAQoVVW5saW5rSWRlbnRpdHlSZXF1ZXN0EngKBG5hbWUYASABKAlCauJBAQL6QRMKEXJlc3BvbnNhL0lkZW50aXR5ukhNcksySV5pZGVudGl0aWVzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQisAEKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EjgKBHJvbGUYASABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQg7iQQEBukgHggEEEAEgAxIbCgVlbWFpbBgCIAEoCUIM4kEBAbpIBXIDKP4BEiwKDXZhbGlkX3NlY29uZHMYAyABKAVCEOJBAQG6SAkaBxiAmp4BKDxIAIgBAUIQCg5fdmFsaWRfc2Vjb25kcyJZChhDcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirgEKFkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiZQoXTGlzdEludml0YXRpb25zUmVzcG9uc2USMQoLaW52aXRhdGlvbnMYASADKAsyHC5yZXNwb25zYS5hdXRoLnYxLkludml0YXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpYBChdSZXZva2VJbnZpdGF0aW9uUmVxdWVzdBJ7CgRuYW1lGAEgASgJQm3iQQEC+kEVChNyZXNwb25zYS9JbnZpdGF0aW9uukhOckwySl5pbnZpdGF0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIsYBCg9SZWdpc3RlclJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh8KCmludml0YXRpb24YAiABKAlCC+JBAQG6SARyAihAEhsKBWVtYWlsGAMgASgJQgziQQEBukgFcgMo/gESIAoIcGFzc3dvcmQYBCABKAlCDuJBAQK6SAdyBSABKIACEiIKDGRpc3BsYXlfbmFtZRgFIAEoCUIM4kEBAbpIBXIDKMgBIlIKE0NvbmZpcm1FbWFpbFJlcXVlc3QSGwoEY29kZRgBIAEoCUIN4kEBArpIBnIEIAEoQBIeCghwYXNzd29yZBgCIAEoCUIM4kEBAbpIBXIDKIACImUKE1JlcXVlc3RSZXNldFJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh0KBWVtYWlsGAIgASgJQg7iQQECukgHcgUgASj+ASKJAQoWQ3JlYXRlUmVzZXRDb2RlUmVxdWVzdBJvCgR1c2VyGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9Vc2VyukhIckYyRF51c2Vycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIlgKF0NyZWF0ZVJlc2V0Q29kZVJlc3BvbnNlEgwKBGNvZGUYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlkKFFJlc2V0UGFzc3dvcmRSZXF1ZXN0EhsKBGNvZGUYASABKAlCDeJBAQK6SAZyBCABKEASJAoMbmV3X3Bhc3N3b3JkGAIgASgJQg7iQQECukgHcgUgASiAAjK4HAoLQXV0aFNlcnZpY2USkAEKEUxpc3RTaWduSW5NZXRob2RzEioucmVzcG9uc2EuYXV0aC52MS5MaXN0U2lnbkluTWV0aG9kc1JlcXVlc3QaKy5yZXNwb25zYS5hdXRoLnYxLkxpc3RTaWduSW5NZXRob2RzUmVzcG9uc2UiIsjzGAGC0+STAhgSFi92MS9hdXRoL3NpZ25Jbk1ldGhvZHMSZwoFTG9naW4SHi5yZXNwb25zYS5hdXRoLnYxLkxvZ2luUmVxdWVzdBofLnJlc3BvbnNhLmF1dGgudjEuTG9naW5SZXNwb25zZSIdyPMYAYLT5JMCEyIOL3YxL2F1dGg6bG9naW46ASoSfgoMUmVmcmVzaFRva2VuEiUucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXNwb25zZSIfyPMYAYLT5JMCFSIQL3YxL2F1dGg6cmVmcmVzaDoBKhJkCgZMb2dvdXQSHy5yZXNwb25zYS5hdXRoLnYxLkxvZ291dFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiIZACAsjzGAGC0+STAhQiDy92MS9hdXRoOmxvZ291dDoBKhJkCgdHZXRKd2tzEiAucmVzcG9uc2EuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBohLnJlc3BvbnNhLmF1dGgudjEuR2V0Sndrc1Jlc3BvbnNlIhTI8xgBgtPkkwIKEggvdjEvandrcxKAAQoMTGlzdFNlc3Npb25zEiUucmVzcG9uc2EuYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIhyPMYA4LT5JMCFxIVL3YxL3VzZXJzL21lL3Nlc3Npb25zEq4BCg5SZXZva2VTZXNzaW9ucxInLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlU2Vzc2lvbnNSZXF1ZXN0GigucmVzcG9uc2EuYXV0aC52MS5SZXZva2VTZXNzaW9uc1Jlc3BvbnNlIkmQAgLI8xgD0vMYDnNlc3Npb24ucmV2b2tl2vMYBW5hbWVzgtPkkwIhIhwvdjEvdXNlcnMvbWUvc2Vzc2lvbnM6cmV2b2tlOgEqEqEBCg5DaGFuZ2VQYXNzd29yZBInLnJlc3BvbnNhLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ik7I8xgD0vMYFHVzZXIuY2hhbmdlX3Bhc3N3b3Jk2vMYCHVzZXJzL21lgtPkkwIgIhsvdjEvdXNlcnMvbWU6Y2hhbmdlUGFzc3dvcmQ6ASoSgAEKCFVwZGF0ZU1lEiEucmVzcG9uc2EuYXV0aC52MS5VcGRhdGVNZVJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiOcjzGAPS8xgLdXNlci51cGRhdGXa8xgIdXNlcnMvbWWC0+STAhQyDC92MS91c2Vycy9tZToEdXNlchKFAQoIRGVsZXRlTWUSIS5yZXNwb25zYS5hdXRoLnYxLkRlbGV0ZU1lUmVxdWVzdBohLnJlc3BvbnNhLmF1dGgudjEuRGVsZXRpb25SZWNlaXB0IjPI8xgD0vMYC3VzZXIuZGVsZXRl2vMYCHVzZXJzL21lgtPkkwIOKgwvdjEvdXNlcnMvbWUSiAEKDkxpc3RJZGVudGl0aWVzEicucmVzcG9uc2EuYXV0aC52MS5MaXN0SWRlbnRpdGllc1JlcXVlc3QaKC5yZXNwb25zYS5hdXRoLnYxLkxpc3RJZGVudGl0aWVzUmVzcG9uc2UiI8jzGAOC0+STAhkSFy92MS91c2Vycy9tZS9pZGVudGl0aWVzEpoBCg5VbmxpbmtJZGVudGl0eRInLnJlc3BvbnNhLmF1dGgudjEuVW5saW5rSWRlbnRpdHlSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IkfI8xgD0vMYC3VzZXIudW5saW5r2vMYCHVzZXJzL21lgtPkkwIiKiAvdjEvdXNlcnMvbWUve25hbWU9aWRlbnRpdGllcy8qfRKeAQoQQ3JlYXRlSW52aXRhdGlvbhIpLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlSW52aXRhdGlvblJlcXVlc3QaKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZUludml0YXRpb25SZXNwb25zZSIzyPMYBdLzGBFpbnZpdGF0aW9uLmNyZWF0ZYLT5JMCFCIPL3YxL2ludml0YXRpb25zOgEqEpYBCg9MaXN0SW52aXRhdGlvbnMSKC5yZXNwb25zYS5hdXRoLnYxLkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QaKS5yZXNwb25zYS5hdXRoLnYxLkxpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlIi7I8xgF0vMYD2ludml0YXRpb24ucmVhZILT5JMCERIPL3YxL2ludml0YXRpb25zEp0BChBSZXZva2VJbnZpdGF0aW9uEikucmVzcG9uc2EuYXV0aC52MS5SZXZva2VJbnZpdGF0aW9uUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSJGkAICyPMYBdLzGBFpbnZpdGF0aW9uLnJldm9rZYLT5JMCJCIfL3YxL3tuYW1lPWludml0YXRpb25zLyp9OnJldm9rZToBKhJnCghSZWdpc3RlchIhLnJlc3BvbnNhLmF1dGgudjEuUmVnaXN0ZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiDI8xgBgtPkkwIWIhEvdjEvYXV0aDpyZWdpc3RlcjoBKhJzCgxDb25maXJtRW1haWwSJS5yZXNwb25zYS5hdXRoLnYxLkNvbmZpcm1FbWFpbFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJMjzGAGC0+STAhoiFS92MS9hdXRoOmNvbmZpcm1FbWFpbDoBKhJzCgxSZXF1ZXN0UmVzZXQSJS5yZXNwb25zYS5hdXRoLnYxLlJlcXVlc3RSZXNldFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJMjzGAGC0+STAhoiFS92MS9hdXRoOnJlcXVlc3RSZXNldDoBKhK7AQoPQ3JlYXRlUmVzZXRDb2RlEigucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVSZXNldENvZGVSZXF1ZXN0GikucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVSZXNldENvZGVSZXNwb25zZSJTyPMYBdLzGBZ1c2VyLmNyZWF0ZV9yZXNldF9jb2Rl2vMYBHVzZXKC0+STAiciIi92MS97dXNlcj11c2Vycy8qfTpjcmVhdGVSZXNldENvZGU6ASoSdgoNUmVzZXRQYXNzd29yZBImLnJlc3BvbnNhLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJcjzGAGC0+STAhsiFi92MS9hdXRoOnJlc2V0UGFzc3dvcmQ6ASoSWQoFR2V0TWUSHi5yZXNwb25zYS5hdXRoLnYxLkdldE1lUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIYyPMYAoLT5JMCDhIML3YxL3VzZXJzL21lEm4KCkdldE15VXNhZ2USIy5yZXNwb25zYS5hdXRoLnYxLkdldE15VXNhZ2VSZXF1ZXN0GhsucmVzcG9uc2EuYXV0aC52MS5Vc2VyVXNhZ2UiHsjzGAOC0+STAhQSEi92MS91c2Vycy9tZS91c2FnZRKBAQoMUXVlcnlNeVVzYWdlEiUucmVzcG9uc2EuYXV0aC52MS5RdWVyeU15VXNhZ2VSZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5RdWVyeU15VXNhZ2VSZXNwb25zZSIiyPMYA4LT5JMCGBIWL3YxL3VzZXJzL21lL3VzYWdlUm93cxKNAQoRQ3JlYXRlU2Vzc2lvbkNvZGUSKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25Db2RlUmVxdWVzdBorLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXNwb25zZSIfyPMYA4LT5JMCFSIQL3YxL3Nlc3Npb25Db2RlczoBKhKLAQoMQ3JlYXRlQXBpS2V5EiUucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSIsyPMYA9LzGA5hcGlfa2V5LmNyZWF0ZYLT5JMCECILL3YxL2FwaUtleXM6ASoScwoLTGlzdEFwaUtleXMSJC5yZXNwb25zYS5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXNwb25zZSIXyPMYA4LT5JMCDRILL3YxL2FwaUtleXMSkAEKDFJldm9rZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBoYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5Ij+QAgLI8xgD0vMYDmFwaV9rZXkucmV2b2tlgtPkkwIgIhsvdjEve25hbWU9YXBpS2V5cy8qfTpyZXZva2U6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_deletion_receipt, file_responsa_auth_v1_invitation, file_responsa_auth_v1_session, file_responsa_auth_v1_sign_in, file_responsa_auth_v1_usage_report, file_responsa_auth_v1_user, file_responsa_auth_v1_user_usage, file_responsa_type_v1_method]);
 
 /**
  * GetMeRequest has no fields.
@@ -64,6 +66,83 @@ export const GetMyUsageRequestSchema: GenMessage<GetMyUsageRequest> = /*@__PURE_
   messageDesc(file_responsa_auth_v1_auth_service, 1);
 
 /**
+ * QueryMyUsageRequest describes a report.
+ *
+ * @generated from message responsa.auth.v1.QueryMyUsageRequest
+ */
+export type QueryMyUsageRequest = Message<"responsa.auth.v1.QueryMyUsageRequest"> & {
+  /**
+   * When the report begins; by default, 30 days before its end. The hour in which it begins counts as a whole.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When the report ends; by default, now. The hour in which it ends counts as a whole.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * The length of the periods; by default, the whole time is one period.
+   *
+   * @generated from field: responsa.auth.v1.UsageGranularity granularity = 3;
+   */
+  granularity: UsageGranularity;
+
+  /**
+   * What the rows are grouped by.
+   *
+   * @generated from field: repeated responsa.auth.v1.UsageDimension group_by = 4;
+   */
+  groupBy: UsageDimension[];
+};
+
+/**
+ * Describes the message responsa.auth.v1.QueryMyUsageRequest.
+ * Use `create(QueryMyUsageRequestSchema)` to create a new message.
+ */
+export const QueryMyUsageRequestSchema: GenMessage<QueryMyUsageRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 2);
+
+/**
+ * QueryMyUsageResponse holds the report.
+ *
+ * @generated from message responsa.auth.v1.QueryMyUsageResponse
+ */
+export type QueryMyUsageResponse = Message<"responsa.auth.v1.QueryMyUsageResponse"> & {
+  /**
+   * The rows, ordered by time, then by group. Periods and groups in which nothing happened have no row.
+   *
+   * @generated from field: repeated responsa.auth.v1.UsageRow rows = 1;
+   */
+  rows: UsageRow[];
+
+  /**
+   * Everything that was committed up to this time is counted.
+   *
+   * @generated from field: google.protobuf.Timestamp complete_through = 2;
+   */
+  completeThrough?: Timestamp | undefined;
+
+  /**
+   * Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
+   *
+   * @generated from field: bool recounting = 3;
+   */
+  recounting: boolean;
+};
+
+/**
+ * Describes the message responsa.auth.v1.QueryMyUsageResponse.
+ * Use `create(QueryMyUsageResponseSchema)` to create a new message.
+ */
+export const QueryMyUsageResponseSchema: GenMessage<QueryMyUsageResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 3);
+
+/**
  * CreateSessionCodeRequest has no fields.
  *
  * @generated from message responsa.auth.v1.CreateSessionCodeRequest
@@ -76,7 +155,7 @@ export type CreateSessionCodeRequest = Message<"responsa.auth.v1.CreateSessionCo
  * Use `create(CreateSessionCodeRequestSchema)` to create a new message.
  */
 export const CreateSessionCodeRequestSchema: GenMessage<CreateSessionCodeRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 2);
+  messageDesc(file_responsa_auth_v1_auth_service, 4);
 
 /**
  * CreateSessionCodeResponse holds the code.
@@ -104,7 +183,7 @@ export type CreateSessionCodeResponse = Message<"responsa.auth.v1.CreateSessionC
  * Use `create(CreateSessionCodeResponseSchema)` to create a new message.
  */
 export const CreateSessionCodeResponseSchema: GenMessage<CreateSessionCodeResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 3);
+  messageDesc(file_responsa_auth_v1_auth_service, 5);
 
 /**
  * CreateApiKeyRequest describes a new key.
@@ -133,7 +212,7 @@ export type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"
  * Use `create(CreateApiKeyRequestSchema)` to create a new message.
  */
 export const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 4);
+  messageDesc(file_responsa_auth_v1_auth_service, 6);
 
 /**
  * CreateApiKeyResponse holds a key and its secret.
@@ -161,7 +240,7 @@ export type CreateApiKeyResponse = Message<"responsa.auth.v1.CreateApiKeyRespons
  * Use `create(CreateApiKeyResponseSchema)` to create a new message.
  */
 export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 5);
+  messageDesc(file_responsa_auth_v1_auth_service, 7);
 
 /**
  * ListApiKeysRequest asks for one page of the caller's keys.
@@ -204,7 +283,7 @@ export type ListApiKeysRequest = Message<"responsa.auth.v1.ListApiKeysRequest"> 
  * Use `create(ListApiKeysRequestSchema)` to create a new message.
  */
 export const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 6);
+  messageDesc(file_responsa_auth_v1_auth_service, 8);
 
 /**
  * ListApiKeysResponse is one page of keys.
@@ -232,7 +311,7 @@ export type ListApiKeysResponse = Message<"responsa.auth.v1.ListApiKeysResponse"
  * Use `create(ListApiKeysResponseSchema)` to create a new message.
  */
 export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 7);
+  messageDesc(file_responsa_auth_v1_auth_service, 9);
 
 /**
  * RevokeApiKeyRequest names the key to revoke.
@@ -253,7 +332,7 @@ export type RevokeApiKeyRequest = Message<"responsa.auth.v1.RevokeApiKeyRequest"
  * Use `create(RevokeApiKeyRequestSchema)` to create a new message.
  */
 export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 8);
+  messageDesc(file_responsa_auth_v1_auth_service, 10);
 
 /**
  * ListSignInMethodsRequest names a tenant.
@@ -274,7 +353,7 @@ export type ListSignInMethodsRequest = Message<"responsa.auth.v1.ListSignInMetho
  * Use `create(ListSignInMethodsRequestSchema)` to create a new message.
  */
 export const ListSignInMethodsRequestSchema: GenMessage<ListSignInMethodsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 9);
+  messageDesc(file_responsa_auth_v1_auth_service, 11);
 
 /**
  * ListSignInMethodsResponse holds the ways to sign in to one tenant.
@@ -316,7 +395,7 @@ export type ListSignInMethodsResponse = Message<"responsa.auth.v1.ListSignInMeth
  * Use `create(ListSignInMethodsResponseSchema)` to create a new message.
  */
 export const ListSignInMethodsResponseSchema: GenMessage<ListSignInMethodsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 10);
+  messageDesc(file_responsa_auth_v1_auth_service, 12);
 
 /**
  * LoginRequest names an account and its password.
@@ -351,7 +430,7 @@ export type LoginRequest = Message<"responsa.auth.v1.LoginRequest"> & {
  * Use `create(LoginRequestSchema)` to create a new message.
  */
 export const LoginRequestSchema: GenMessage<LoginRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 11);
+  messageDesc(file_responsa_auth_v1_auth_service, 13);
 
 /**
  * LoginResponse holds the tokens of the new session.
@@ -379,7 +458,7 @@ export type LoginResponse = Message<"responsa.auth.v1.LoginResponse"> & {
  * Use `create(LoginResponseSchema)` to create a new message.
  */
 export const LoginResponseSchema: GenMessage<LoginResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 12);
+  messageDesc(file_responsa_auth_v1_auth_service, 14);
 
 /**
  * RefreshTokenRequest holds a refresh token.
@@ -408,7 +487,7 @@ export type RefreshTokenRequest = Message<"responsa.auth.v1.RefreshTokenRequest"
  * Use `create(RefreshTokenRequestSchema)` to create a new message.
  */
 export const RefreshTokenRequestSchema: GenMessage<RefreshTokenRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 13);
+  messageDesc(file_responsa_auth_v1_auth_service, 15);
 
 /**
  * RefreshTokenResponse holds the next tokens of the session.
@@ -429,7 +508,7 @@ export type RefreshTokenResponse = Message<"responsa.auth.v1.RefreshTokenRespons
  * Use `create(RefreshTokenResponseSchema)` to create a new message.
  */
 export const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 14);
+  messageDesc(file_responsa_auth_v1_auth_service, 16);
 
 /**
  * LogoutRequest holds a refresh token.
@@ -450,7 +529,7 @@ export type LogoutRequest = Message<"responsa.auth.v1.LogoutRequest"> & {
  * Use `create(LogoutRequestSchema)` to create a new message.
  */
 export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 15);
+  messageDesc(file_responsa_auth_v1_auth_service, 17);
 
 /**
  * GetJwksRequest has no fields.
@@ -465,7 +544,7 @@ export type GetJwksRequest = Message<"responsa.auth.v1.GetJwksRequest"> & {
  * Use `create(GetJwksRequestSchema)` to create a new message.
  */
 export const GetJwksRequestSchema: GenMessage<GetJwksRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 16);
+  messageDesc(file_responsa_auth_v1_auth_service, 18);
 
 /**
  * GetJwksResponse is a JSON Web Key Set.
@@ -486,7 +565,7 @@ export type GetJwksResponse = Message<"responsa.auth.v1.GetJwksResponse"> & {
  * Use `create(GetJwksResponseSchema)` to create a new message.
  */
 export const GetJwksResponseSchema: GenMessage<GetJwksResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 17);
+  messageDesc(file_responsa_auth_v1_auth_service, 19);
 
 /**
  * ListSessionsRequest asks for one page of the caller's sessions.
@@ -529,7 +608,7 @@ export type ListSessionsRequest = Message<"responsa.auth.v1.ListSessionsRequest"
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 18);
+  messageDesc(file_responsa_auth_v1_auth_service, 20);
 
 /**
  * ListSessionsResponse is one page of sessions.
@@ -557,7 +636,7 @@ export type ListSessionsResponse = Message<"responsa.auth.v1.ListSessionsRespons
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 19);
+  messageDesc(file_responsa_auth_v1_auth_service, 21);
 
 /**
  * RevokeSessionsRequest names sessions of the caller.
@@ -585,7 +664,7 @@ export type RevokeSessionsRequest = Message<"responsa.auth.v1.RevokeSessionsRequ
  * Use `create(RevokeSessionsRequestSchema)` to create a new message.
  */
 export const RevokeSessionsRequestSchema: GenMessage<RevokeSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 20);
+  messageDesc(file_responsa_auth_v1_auth_service, 22);
 
 /**
  * RevokeSessionsResponse holds the number of ended sessions.
@@ -606,7 +685,7 @@ export type RevokeSessionsResponse = Message<"responsa.auth.v1.RevokeSessionsRes
  * Use `create(RevokeSessionsResponseSchema)` to create a new message.
  */
 export const RevokeSessionsResponseSchema: GenMessage<RevokeSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 21);
+  messageDesc(file_responsa_auth_v1_auth_service, 23);
 
 /**
  * ChangePasswordRequest holds the old and the new password.
@@ -634,7 +713,7 @@ export type ChangePasswordRequest = Message<"responsa.auth.v1.ChangePasswordRequ
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 22);
+  messageDesc(file_responsa_auth_v1_auth_service, 24);
 
 /**
  * UpdateMeRequest holds new values of the caller's fields.
@@ -662,7 +741,7 @@ export type UpdateMeRequest = Message<"responsa.auth.v1.UpdateMeRequest"> & {
  * Use `create(UpdateMeRequestSchema)` to create a new message.
  */
 export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 23);
+  messageDesc(file_responsa_auth_v1_auth_service, 25);
 
 /**
  * DeleteMeRequest may name the user who receives the caller's shared collections.
@@ -686,7 +765,7 @@ export type DeleteMeRequest = Message<"responsa.auth.v1.DeleteMeRequest"> & {
  * Use `create(DeleteMeRequestSchema)` to create a new message.
  */
 export const DeleteMeRequestSchema: GenMessage<DeleteMeRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 24);
+  messageDesc(file_responsa_auth_v1_auth_service, 26);
 
 /**
  * ListIdentitiesRequest has no fields.
@@ -701,7 +780,7 @@ export type ListIdentitiesRequest = Message<"responsa.auth.v1.ListIdentitiesRequ
  * Use `create(ListIdentitiesRequestSchema)` to create a new message.
  */
 export const ListIdentitiesRequestSchema: GenMessage<ListIdentitiesRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 25);
+  messageDesc(file_responsa_auth_v1_auth_service, 27);
 
 /**
  * ListIdentitiesResponse holds the caller's identities.
@@ -722,7 +801,7 @@ export type ListIdentitiesResponse = Message<"responsa.auth.v1.ListIdentitiesRes
  * Use `create(ListIdentitiesResponseSchema)` to create a new message.
  */
 export const ListIdentitiesResponseSchema: GenMessage<ListIdentitiesResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 26);
+  messageDesc(file_responsa_auth_v1_auth_service, 28);
 
 /**
  * UnlinkIdentityRequest names an identity of the caller.
@@ -743,7 +822,7 @@ export type UnlinkIdentityRequest = Message<"responsa.auth.v1.UnlinkIdentityRequ
  * Use `create(UnlinkIdentityRequestSchema)` to create a new message.
  */
 export const UnlinkIdentityRequestSchema: GenMessage<UnlinkIdentityRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 27);
+  messageDesc(file_responsa_auth_v1_auth_service, 29);
 
 /**
  * CreateInvitationRequest describes who may register.
@@ -778,7 +857,7 @@ export type CreateInvitationRequest = Message<"responsa.auth.v1.CreateInvitation
  * Use `create(CreateInvitationRequestSchema)` to create a new message.
  */
 export const CreateInvitationRequestSchema: GenMessage<CreateInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 28);
+  messageDesc(file_responsa_auth_v1_auth_service, 30);
 
 /**
  * CreateInvitationResponse holds the code.
@@ -806,7 +885,7 @@ export type CreateInvitationResponse = Message<"responsa.auth.v1.CreateInvitatio
  * Use `create(CreateInvitationResponseSchema)` to create a new message.
  */
 export const CreateInvitationResponseSchema: GenMessage<CreateInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 29);
+  messageDesc(file_responsa_auth_v1_auth_service, 31);
 
 /**
  * ListInvitationsRequest asks for one page of the tenant's invitations.
@@ -849,7 +928,7 @@ export type ListInvitationsRequest = Message<"responsa.auth.v1.ListInvitationsRe
  * Use `create(ListInvitationsRequestSchema)` to create a new message.
  */
 export const ListInvitationsRequestSchema: GenMessage<ListInvitationsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 30);
+  messageDesc(file_responsa_auth_v1_auth_service, 32);
 
 /**
  * ListInvitationsResponse is one page of invitations.
@@ -877,7 +956,7 @@ export type ListInvitationsResponse = Message<"responsa.auth.v1.ListInvitationsR
  * Use `create(ListInvitationsResponseSchema)` to create a new message.
  */
 export const ListInvitationsResponseSchema: GenMessage<ListInvitationsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 31);
+  messageDesc(file_responsa_auth_v1_auth_service, 33);
 
 /**
  * RevokeInvitationRequest names an invitation.
@@ -898,7 +977,7 @@ export type RevokeInvitationRequest = Message<"responsa.auth.v1.RevokeInvitation
  * Use `create(RevokeInvitationRequestSchema)` to create a new message.
  */
 export const RevokeInvitationRequestSchema: GenMessage<RevokeInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 32);
+  messageDesc(file_responsa_auth_v1_auth_service, 34);
 
 /**
  * RegisterRequest describes a new account.
@@ -948,7 +1027,7 @@ export type RegisterRequest = Message<"responsa.auth.v1.RegisterRequest"> & {
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 33);
+  messageDesc(file_responsa_auth_v1_auth_service, 35);
 
 /**
  * ConfirmEmailRequest holds the code from a mail and, in most cases, a password.
@@ -977,7 +1056,7 @@ export type ConfirmEmailRequest = Message<"responsa.auth.v1.ConfirmEmailRequest"
  * Use `create(ConfirmEmailRequestSchema)` to create a new message.
  */
 export const ConfirmEmailRequestSchema: GenMessage<ConfirmEmailRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 34);
+  messageDesc(file_responsa_auth_v1_auth_service, 36);
 
 /**
  * RequestResetRequest names an account, which need not exist.
@@ -1005,7 +1084,7 @@ export type RequestResetRequest = Message<"responsa.auth.v1.RequestResetRequest"
  * Use `create(RequestResetRequestSchema)` to create a new message.
  */
 export const RequestResetRequestSchema: GenMessage<RequestResetRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 35);
+  messageDesc(file_responsa_auth_v1_auth_service, 37);
 
 /**
  * CreateResetCodeRequest names a user of the caller's tenant.
@@ -1026,7 +1105,7 @@ export type CreateResetCodeRequest = Message<"responsa.auth.v1.CreateResetCodeRe
  * Use `create(CreateResetCodeRequestSchema)` to create a new message.
  */
 export const CreateResetCodeRequestSchema: GenMessage<CreateResetCodeRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 36);
+  messageDesc(file_responsa_auth_v1_auth_service, 38);
 
 /**
  * CreateResetCodeResponse holds the code.
@@ -1054,7 +1133,7 @@ export type CreateResetCodeResponse = Message<"responsa.auth.v1.CreateResetCodeR
  * Use `create(CreateResetCodeResponseSchema)` to create a new message.
  */
 export const CreateResetCodeResponseSchema: GenMessage<CreateResetCodeResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 37);
+  messageDesc(file_responsa_auth_v1_auth_service, 39);
 
 /**
  * ResetPasswordRequest holds a reset code and the new password.
@@ -1082,7 +1161,7 @@ export type ResetPasswordRequest = Message<"responsa.auth.v1.ResetPasswordReques
  * Use `create(ResetPasswordRequestSchema)` to create a new message.
  */
 export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 38);
+  messageDesc(file_responsa_auth_v1_auth_service, 40);
 
 /**
  * AuthService signs users in, and manages the caller's account and credentials. ListSignInMethods, Login, RefreshToken, Logout, Register, ConfirmEmail,
@@ -1351,6 +1430,17 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof GetMyUsageRequestSchema;
     output: typeof UserUsageSchema;
+  },
+  /**
+   * QueryMyUsage counts what the caller has asked, searched and uploaded, by period and group, ordered by time. The call returns at most 10,000 rows. Errors:
+   * INVALID_FIELD (the time is empty, or the report would have more rows).
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.QueryMyUsage
+   */
+  queryMyUsage: {
+    methodKind: "unary";
+    input: typeof QueryMyUsageRequestSchema;
+    output: typeof QueryMyUsageResponseSchema;
   },
   /**
    * CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. A code

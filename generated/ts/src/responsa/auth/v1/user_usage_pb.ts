@@ -80,7 +80,7 @@ export type PeriodUsage = Message<"responsa.auth.v1.PeriodUsage"> & {
   resetTime?: Timestamp | undefined;
 
   /**
-   * The number of questions that the user has asked since the day or month began. Questions in deleted conversations are left out.
+   * The number of questions that the user has asked since the day or month began, those in conversations that were deleted included.
    *
    * @generated from field: int64 message_count = 3;
    */

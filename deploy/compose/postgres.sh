@@ -1,0 +1,9 @@
+#!/bin/sh
+# Makes the database and its owner, who is no superuser, when the container of PostgreSQL starts for the first time.
+set -eu
+psql --set=ON_ERROR_STOP=1 --set=password="$(cat /run/secrets/database_password)" --username="${POSTGRES_USER:-postgres}" --dbname=postgres <<'SQL'
+CREATE ROLE responsa LOGIN CREATEROLE PASSWORD :'password';
+CREATE DATABASE responsa OWNER responsa;
+\connect responsa
+CREATE EXTENSION vector;
+SQL

@@ -1,0 +1,98 @@
+"""Usage, quality and feedback, as administrators see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from responsa.admin.v1 import admin_service_pb2, insight_pb2
+from responsa.auth.v1 import auth_service_pb2, usage_report_pb2
+from responsa_server.calls.convert import messages
+from responsa_server.calls.convert.values import (
+    USAGE_DIMENSION,
+    USAGE_GRANULARITY,
+    to_datetime,
+)
+from responsa_server.domain import names
+from responsa_server.domain.insight import (
+    Dimension,
+    FeedbackCount,
+    GivenFeedback,
+    Granularity,
+    Quality,
+    Span,
+    UsageRow,
+    percentile,
+)
+from responsa_server.insight import reports
+
+_Spanned = (
+    admin_service_pb2.QueryUsageRequest
+    | admin_service_pb2.GetFeedbackStatsRequest
+    | admin_service_pb2.GetQualityStatsRequest
+    | auth_service_pb2.QueryMyUsageRequest
+)
+_Grouped = admin_service_pb2.QueryUsageRequest | auth_service_pb2.QueryMyUsageRequest
+
+
+def span(request: _Spanned) -> Span:
+    """The time of a report. Raises InvalidRequest."""
+    start = to_datetime("start_time", request.start_time) if request.HasField("start_time") else None
+    end = to_datetime("end_time", request.end_time) if request.HasField("end_time") else None
+    return reports.span(start, end)
+
+
+def grouping(request: _Grouped) -> tuple[Granularity | None, Sequence[Dimension]]:
+    """The periods and the groups of a report."""
+    by = [USAGE_DIMENSION.value(number) for number in request.group_by]
+    return USAGE_GRANULARITY.value(request.granularity), [one for one in by if one is not None]
+
+
+def usage_row(value: UsageRow) -> usage_report_pb2.UsageRow:
+    return messages.message(
+        usage_report_pb2.UsageRow,
+        value,
+        agent=_named("agents", value.agent),
+        collection=_named("collections", value.collection),
+        tool=_named("tools", value.tool),
+        answered_turns=value.answered,
+        refused_turns=value.refused,
+        failed_turns=value.failed,
+        cancelled_turns=value.cancelled,
+        cost_usd_micros=value.cost_micros,
+    )
+
+
+def quality(value: Quality, ratings: Mapping[str, FeedbackCount]) -> insight_pb2.Quality:
+    """ratings: by agent; "" for all agents together."""
+    rated = ratings.get(value.agent)
+    return messages.message(
+        insight_pb2.Quality,
+        value,
+        agent=_named("agents", value.agent),
+        **{f"{end}_turns": value.turns.get(end, 0) for end in ("answered", "refused", "failed", "cancelled")},
+        refusals={reason.upper(): number for reason, number in value.refusals.items()},
+        fallbacks={kind.upper(): number for kind, number in value.fallbacks.items()},
+        up_ratings=rated.up if rated else 0,
+        down_ratings=rated.down if rated else 0,
+        **{f"latency_p{share}_ms": percentile(value.latencies, share / 100) for share in (50, 90, 99)},
+    )
+
+
+def given_feedback(value: GivenFeedback) -> insight_pb2.GivenFeedback:
+    return messages.message(
+        insight_pb2.GivenFeedback,
+        value,
+        feedback=names.feedback(value.id),
+        user=names.user(value.user_id),
+        turn=names.turn(value.turn_id),
+        agent=_named("agents", value.agent),
+        resolver="" if value.resolver_id is None else names.user(value.resolver_id),
+    )
+
+
+def feedback_count(value: FeedbackCount) -> insight_pb2.FeedbackCount:
+    return messages.message(insight_pb2.FeedbackCount, value, agent=_named("agents", value.agent))
+
+
+def _named(kind: str, identity: str) -> str:
+    return f"{kind}/{identity}" if identity else ""

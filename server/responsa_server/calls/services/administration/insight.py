@@ -1,0 +1,75 @@
+"""The part of AdminService that is about usage, quality and feedback."""
+
+from __future__ import annotations
+
+from responsa.admin.v1 import admin_service_pb2 as pb
+from responsa.admin.v1 import insight_pb2
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import insight
+from responsa_server.calls.convert.values import FEEDBACK_STATE, named_uuid, timestamp, updated
+from responsa_server.calls.listing import Listing
+from responsa_server.domain import lists
+from responsa_server.domain.insight import FeedbackCount, FeedbackState
+from responsa_server.insight.reports import Insight
+
+
+class InsightService:
+    """Usage, quality and feedback."""
+
+    def __init__(self, reports: Insight) -> None:
+        self._reports = reports
+
+    async def QueryUsage(self, request: pb.QueryUsageRequest) -> pb.QueryUsageResponse:
+        user_id = named_uuid("user", "users", request.user) if request.user else None
+        report = await self._reports.usage(
+            caller(), user_id, insight.span(request), *insight.grouping(request)
+        )
+        return pb.QueryUsageResponse(
+            rows=[insight.usage_row(row) for row in report.rows],
+            complete_through=timestamp(report.complete_through),
+            recounting=report.recounting,
+        )
+
+    async def ListFeedback(self, request: pb.ListFeedbackRequest) -> pb.ListFeedbackResponse:
+        asked = Listing(lists.FEEDBACK, caller(), request)
+        page = await self._reports.store.feedback(caller().tenant_id, asked.query)
+        return pb.ListFeedbackResponse(
+            feedback=[insight.given_feedback(item) for item in page.items], next_page_token=asked.token(page)
+        )
+
+    async def ResolveFeedback(self, request: pb.ResolveFeedbackRequest) -> insight_pb2.GivenFeedback:
+        message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))
+        state = FEEDBACK_STATE.value(request.state) or FeedbackState.OPEN
+        return insight.given_feedback(await self._reports.resolve(caller(), message_id, state, request.note))
+
+    async def GetFeedbackStats(self, request: pb.GetFeedbackStatsRequest) -> pb.GetFeedbackStatsResponse:
+        counts, complete_through = await self._reports.store.feedback_counts(
+            caller().tenant_id, insight.span(request)
+        )
+        return pb.GetFeedbackStatsResponse(
+            counts=[insight.feedback_count(one) for one in counts],
+            complete_through=timestamp(complete_through),
+        )
+
+    async def GetQualityStats(self, request: pb.GetQualityStatsRequest) -> pb.GetQualityStatsResponse:
+        span = insight.span(request)
+        qualities, report = await self._reports.store.quality(caller().tenant_id, span)
+        counts, _ = await self._reports.store.feedback_counts(caller().tenant_id, span)
+        ratings = {one.agent: one for one in counts}
+        ratings[""] = FeedbackCount.sum(counts)
+        return pb.GetQualityStatsResponse(
+            qualities=[insight.quality(one, ratings) for one in qualities],
+            complete_through=timestamp(report.complete_through),
+            recounting=report.recounting,
+        )
+
+    async def GetInsightSettings(self, request: pb.GetInsightSettingsRequest) -> insight_pb2.InsightSettings:
+        texts = await self._reports.store.question_texts(caller().tenant_id)
+        return insight_pb2.InsightSettings(question_texts=texts)
+
+    async def UpdateInsightSettings(
+        self, request: pb.UpdateInsightSettingsRequest
+    ) -> insight_pb2.InsightSettings:
+        updated(request.update_mask, ("question_texts",))
+        await self._reports.allow_texts(caller(), request.insight_settings.question_texts)
+        return request.insight_settings

@@ -1,0 +1,107 @@
+"""The command `responsa envoy`, which runs Envoy alone, in front of servers that run elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from responsa_server.app.settings import (
+    Settings,
+    environment,
+    follows_callers_sampling,
+    load,
+    traced_share,
+    traces_endpoint,
+    traces_headers,
+    traces_protocol,
+)
+from responsa_server.cli.local.failures import reporting
+from responsa_server.domain.addresses import LOOPBACK_HOSTS
+from responsa_server.embedded import EmbeddedError
+from responsa_server.embedded.envoy import envoy_binary
+from responsa_server.embedded.errors import file_errors
+from responsa_server.embedded.machine import visible
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run
+from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, NamedServers, render
+from responsa_server.envoy.tracing import EnvoyTracing
+from responsa_server.instance import generated
+from responsa_server.private_files import write_private
+
+_PORT = typer.Option(min=1, max=65_535)
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command."""
+
+    @app.command(name)
+    def envoy(  # pyright: ignore[reportUnusedFunction]  # typer keeps it
+        host: Annotated[
+            str, typer.Argument(help="The servers' name in DNS. Envoy calls every address of that name.")
+        ],
+        grpc_port: Annotated[int, _PORT] = 9001,
+        http_port: Annotated[int, _PORT] = 9101,
+    ) -> None:
+        """Run Envoy alone, in front of servers of `responsa serve` on other machines or in other containers.
+
+        The servers listen on the same two ports (`--listen HOST:9001 --http-listen HOST:9101`). The command becomes Envoy's process.
+        """
+        with reporting():
+            _become_envoy(load(), NamedServers(host, grpc_port, http_port))
+
+
+def envoy_config(
+    settings: Settings, endpoints: Path | NamedServers, admin_socket: Path | None = None
+) -> EnvoyConfig:
+    """Return the values for Envoy's configuration. Raises EmbeddedError, which names the wrong setting."""
+    try:
+        return EnvoyConfig(
+            port=settings.port,
+            listen_address=settings.listen,
+            endpoints=endpoints,
+            admin_socket=admin_socket,
+            descriptor=generated("descriptor.binpb"),
+            allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
+            allowed_origins=settings.allowed_origins,
+            standard_services=settings.serves_reflection,
+            connections_per_address=settings.limits.address.connections,
+            trusted_proxies=settings.trusted_proxies,
+            tracing=_tracing(settings),
+        )
+    except EnvoyConfigError as error:
+        raise EmbeddedError(str(error), "correct the setting; see docs/settings.md") from error
+
+
+def _tracing(settings: Settings) -> EnvoyTracing | None:
+    endpoint = traces_endpoint(settings)
+    if not endpoint:
+        return None
+    return EnvoyTracing(
+        endpoint,
+        traces_protocol() == "grpc",
+        traced_share(settings),
+        f"{environment().get('OTEL_SERVICE_NAME') or 'responsa'}-envoy",
+        follows_callers_sampling(settings),
+        traces_headers(),
+    )
+
+
+def _become_envoy(settings: Settings, servers: NamedServers) -> None:
+    file = settings.home / "envoy.json"
+    try:
+        text = render(envoy_config(settings, servers))
+    except EnvoyConfigError as error:
+        raise EmbeddedError(str(error), "see docs/containers.md") from error
+    with file_errors(file):
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(file, text)
+    program = str(envoy_binary())
+    options = ("--disable-hot-restart", "--log-level", "warn", "--concurrency", str(min(visible().cpus, 4)))
+    try:
+        os.execve(  # noqa: S606  # the process becomes Envoy, so that it gets the signals
+            program, [program, "--config-path", str(file), *options], dict(PLAIN_ENVIRONMENT)
+        )
+    except OSError as error:
+        raise cannot_run(program, error) from error

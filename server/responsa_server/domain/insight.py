@@ -1,0 +1,202 @@
+"""What is counted for administrators and users: usage, the quality of answers, and feedback."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain.conversations import Rating
+from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, Terminal
+
+EVERYBODY: Final = UUID(int=0)
+"""In place of a user: all users of the tenant, the erased ones included."""
+MOST_ROWS: Final = 10_000
+"""The most rows of a usage report."""
+
+
+class Granularity(StrEnum):
+    """The length of the periods of a usage report, in UTC. Weeks begin on Monday."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class Dimension(StrEnum):
+    """What a usage report can be grouped by. MODEL: the writer of the answer. COLLECTION: that of an answer, if all its passages come from one; that of an upload."""
+
+    AGENT = "agent"
+    MODEL = "model"
+    COLLECTION = "collection"
+    TOOL = "tool"
+
+
+class FeedbackState(StrEnum):
+    """Whether administrators have dealt with feedback."""
+
+    OPEN = "open"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFacts:
+    """What is counted of the end of a turn, in addition to the columns of its row.
+
+    model: the writer of the answer. collection_id: the collection of all its passages; "" for none or several. refusal: the reason. citations: how many the answer has.
+    unsupported: the sentences that name a passage that does not support them. fallbacks: the kinds, one entry for each.
+    """
+
+    model: str = ""
+    collection_id: str = ""
+    refusal: str = ""
+    citations: int = 0
+    unsupported: int = 0
+    fallbacks: Sequence[str] = ()
+
+
+NO_FACTS: Final = TurnFacts()
+
+
+def facts_of(terminal: Terminal) -> TurnFacts:
+    """What is counted of a terminal event."""
+    match terminal:
+        case Answered():
+            kinds = tuple(one.kind.value for one in terminal.fallbacks)
+            cited = len(terminal.citations)
+            return TurnFacts(terminal.model, terminal.collection_id, "", cited, terminal.unsupported, kinds)
+        case Refused():
+            kinds = tuple(one.kind.value for one in terminal.fallbacks)
+            return TurnFacts(refusal=terminal.reason.value, fallbacks=kinds)
+        case Failed():
+            return TurnFacts(fallbacks=tuple(one.kind.value for one in terminal.fallbacks))
+        case Cancelled():
+            return NO_FACTS
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time from `start` to before `end`, in whole hours."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """The counts of one period and one group. A dimension by which the report is not grouped is "". The first four are turns, by how they ended; cost_micros is in
+    millionths of a US dollar.
+    """
+
+    start_time: datetime
+    agent: str
+    model: str
+    collection: str
+    tool: str
+    answered: int
+    refused: int
+    failed: int
+    cancelled: int
+    searches: int
+    uploads: int
+    sign_ins: int
+    tool_calls: int
+    embedding_tokens: int
+    input_tokens: int
+    output_tokens: int
+    cost_micros: int
+    unpriced_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The rows of a report. complete_through: everything that was committed by then is counted. recounting: whether turns that an earlier release has ended are still being
+    counted, so that they are missing.
+    """
+
+    rows: Sequence[UsageRow]
+    complete_through: datetime
+    recounting: bool
+
+
+@dataclass(slots=True)
+class Quality:
+    """How well an agent's turns went; agent "" stands for all agents. turns: by how they ended. latencies: by bucket, see `percentile`."""
+
+    agent: str
+    turns: dict[str, int] = field(default_factory=dict[str, int])
+    refusals: dict[str, int] = field(default_factory=dict[str, int])
+    fallbacks: dict[str, int] = field(default_factory=dict[str, int])
+    citations: int = 0
+    cited_answers: int = 0
+    unsupported_sentences: int = 0
+    latencies: dict[int, int] = field(default_factory=dict[int, int])
+
+    def add(self, measure: str, label: str, total: int) -> None:
+        """Add a sum of the store."""
+        match measure:
+            case "latency":
+                self.latencies[int(label)] = self.latencies.get(int(label), 0) + total
+            case "turns" | "refusals" | "fallbacks":
+                found: dict[str, int] = getattr(self, measure)
+                found[label] = found.get(label, 0) + total
+            case _:
+                setattr(self, measure, getattr(self, measure) + total)
+
+
+def percentile(latencies: Mapping[int, int], share: float) -> float:
+    """The time in milliseconds within which this share of the turns ended; 0 without turns. Bucket b has the turns that took 2^(b/4) to 2^((b+1)/4) ms, and stands for the
+    geometric middle, so the result differs from the exact one by at most 9 %.
+    """
+    wanted = math.ceil(share * sum(latencies.values()))
+    for bucket in sorted(latencies):
+        wanted -= latencies[bucket]
+        if wanted <= 0:
+            return float(2 ** ((bucket + 0.5) / 4))
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFeedback:
+    """Feedback as administrators see it. id: of the message. question: "" unless the tenant allows texts of questions. resolver_id: who changed the state last."""
+
+    id: UUID
+    rating: Rating
+    comment: str
+    create_time: datetime
+    update_time: datetime
+    state: FeedbackState
+    note: str
+    resolver_id: UUID | None
+    resolve_time: datetime | None
+    turn_id: UUID
+    user_id: UUID
+    agent: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackCount:
+    """The numbers of feedback on the answers of one agent. commented: with a comment. open: not dealt with."""
+
+    agent: str
+    up: int
+    down: int
+    commented: int
+    open: int
+
+    @classmethod
+    def sum(cls, counts: Sequence[FeedbackCount]) -> FeedbackCount:
+        """The counts of all agents together."""
+        return cls(
+            "",
+            sum(one.up for one in counts),
+            sum(one.down for one in counts),
+            sum(one.commented for one in counts),
+            sum(one.open for one in counts),
+        )

@@ -1,0 +1,1 @@
+"""Who asks what, how well it is answered, and what is missing."""

@@ -1,0 +1,188 @@
+"""Usage, quality and feedback in PostgreSQL. The transactions that end turns, upload documents and begin sessions write events; this module adds them up (docs/adr/0071)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final, LiteralString
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.insight import (
+    MOST_ROWS,
+    Dimension,
+    FeedbackCount,
+    FeedbackState,
+    GivenFeedback,
+    Granularity,
+    Quality,
+    Report,
+    Span,
+    TurnFacts,
+    UsageRow,
+)
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import FEEDBACK
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
+from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.rows import all_rows, build, one_row
+from responsa_server.stores.postgres.turn_log import facts_columns
+
+_MOST_FOLDED: Final = 5000
+_MOST_RECOUNTED: Final = 500
+_LIST: Final[SqlList[GivenFeedback]] = SqlList(
+    FEEDBACK,
+    {
+        "user": "c.user_id",
+        "agent": "split_part(t.agent_version, '/', 2)",
+        **{name: f"f.{name}" for name in ("rating", "state", "comment", "create_time", "update_time")},  # type: ignore[dict-item]
+    },
+    identity="f.message_id",
+)
+
+
+class PostgresInsight:
+    """Events and their sums. All methods raise Unavailable if the store cannot be reached."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("insight.sql")
+        self._audit = AuditLog()
+
+    @shielded
+    async def fold(self) -> int:
+        """Add a limited number of events of all tenants to the sums. Returns how many; 0 if there are none, or if another process is adding them."""
+        async with self._database.log() as connection:
+            if not await _held(connection, self._queries["hold"]):
+                return 0
+            row = await one_row(connection, self._counting("fold"), {"most": _MOST_FOLDED})
+        return int(row["count"]) if row else 0
+
+    @shielded
+    async def recount(self, facts: Callable[[bytes], TurnFacts]) -> int:
+        """Write the events of turns that an earlier release has ended, a limited number at a time. facts: what is counted of a terminal event's bytes. Returns how many."""
+        async with self._database.log() as connection:
+            rows = await all_rows(connection, self._queries["uncounted"], {"most": _MOST_RECOUNTED})
+            found = {row["id"]: facts(bytes(row["terminal"])) for row in rows}
+            if found:
+                values = {"turns": list(found), **facts_columns(list(found.values()))}
+                await connection.execute(self._queries["count_turns"], values)
+        return len(found)
+
+    @shielded
+    async def note_searches(self, tenant_id: str, user_id: UUID, collections: Sequence[str]) -> None:
+        """Count searches of a user. collections: for each search, the collection that it was limited to; "" for none or several."""
+        values = {"tenant": tenant_id, "user": user_id, "collections": list(collections)}
+        await self._database.together(
+            tenant_id, [(self._queries["hurry"], {}), (self._queries["note_searches"], values)]
+        )
+
+    @shielded
+    async def usage(
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        span: Span,
+        granularity: Granularity | None,
+        by: Collection[Dimension],
+    ) -> Report:
+        """Return the usage of a user, or of EVERYBODY, in the order of time and group; at most MOST_ROWS + 1 rows."""
+        values = {
+            "tenant": tenant_id,
+            "user": user_id,
+            "start": span.start,
+            "end": span.end,
+            "granularity": granularity.value if granularity else "",
+            "by": [one.value for one in by],
+            "most": MOST_ROWS + 1,
+        }
+        rows, [state] = await self._database.together(
+            tenant_id, [(self._counting("usage"), values), (self._queries["state"], values)]
+        )
+        return Report([build(UsageRow, row) for row in rows], state["complete_through"], state["recounting"])
+
+    @shielded
+    async def quality(self, tenant_id: str, span: Span) -> tuple[Sequence[Quality], Report]:
+        """Return the quality of all agents together, then that of each agent; and a report without rows."""
+        values = {"tenant": tenant_id, "start": span.start, "end": span.end}
+        rows, [state] = await self._database.together(
+            tenant_id, [(self._counting("quality"), values), (self._queries["state"], values)]
+        )
+        found = {"": Quality("")}
+        for row in rows:
+            for agent in ("", row["agent"]):
+                found.setdefault(agent, Quality(agent)).add(row["measure"], row["label"], row["total"])
+        return list(found.values()), Report((), state["complete_through"], state["recounting"])
+
+    @shielded
+    async def feedback(self, tenant_id: str, query: ListQuery) -> Page[GivenFeedback]:
+        """Return a page of the tenant's feedback."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await _LIST.read(
+                connection,
+                self._queries["feedback"],
+                query,
+                {"tenant": tenant_id},
+                partial(build, GivenFeedback),
+            )
+
+    @shielded
+    async def resolve(
+        self, who: Principal, message_id: UUID, state: FeedbackState, note: str, audit: AuditEvent
+    ) -> GivenFeedback:
+        """Set the state and the note of feedback. Raises NotFound."""
+        values = {
+            "tenant": who.tenant_id,
+            "user": who.user_id,
+            "message": message_id,
+            "state": state.value,
+            "note": note,
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            if await one_row(connection, self._queries["resolve"], values) is None:
+                raise NotFound.of("feedback", names.feedback(message_id))
+            await self._audit.write(connection, audit)
+            row = await one_row(connection, self._queries["one_feedback"], values)
+        if row is None:  # its conversation was deleted just now
+            raise NotFound.of("feedback", names.feedback(message_id))
+        return build(GivenFeedback, row)
+
+    @shielded
+    async def feedback_counts(self, tenant_id: str, span: Span) -> tuple[Sequence[FeedbackCount], datetime]:
+        """Return the numbers of feedback that was given or changed in this time, by agent; and when they were counted."""
+        values = {"tenant": tenant_id, "start": span.start, "end": span.end}
+        rows, [state] = await self._database.together(
+            tenant_id, [(self._queries["feedback_stats"], values), (self._queries["state"], values)]
+        )
+        return [build(FeedbackCount, row) for row in rows], state["complete_through"]
+
+    @shielded
+    async def question_texts(self, tenant_id: str) -> bool:
+        """Whether administrators may read the texts of questions."""
+        async with self._database.tenant(tenant_id) as connection:
+            row = await one_row(connection, self._queries["settings"], {"tenant": tenant_id})
+        return bool(row and row["question_texts"])
+
+    @shielded
+    async def set_question_texts(self, tenant_id: str, allowed: bool, audit: AuditEvent) -> None:
+        """Let administrators read the texts of questions, or not. A call that changes nothing is not audited."""
+        values = {"tenant": tenant_id, "question_texts": allowed}
+        async with self._database.tenant(tenant_id) as connection:
+            if await one_row(connection, self._queries["set_question_texts"], values) is not None:
+                await self._audit.write(connection, audit)
+
+    def _counting(self, name: str) -> LiteralString:
+        """A query with what it counts filled in."""
+        text = self._queries[name]
+        for part in ("counts", "qualities"):
+            text = text.replace("{" + part + "}", self._queries[part])
+        return text
+
+
+async def _held(connection: Connection, query: LiteralString) -> bool:
+    row = await (await connection.execute(query)).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,165 @@
+-- What is counted for administrators and users. Statements marked "(log)" run as responsa_log over all tenants; the others as responsa_app with the tenant set.
+
+-- name: counts
+-- What the rows of `events` add to responsa.usage_hour: to the rows of the user, and to those of the tenant.
+counts AS (
+    SELECT e.tenant_id, u.user_id, date_trunc('hour', e.time, 'UTC') AS hour, e.agent, e.model, e.collection, '' AS tool,
+        (e.kind = 'answered')::int AS answered, (e.kind = 'refused')::int AS refused, (e.kind = 'failed')::int AS failed, (e.kind = 'cancelled')::int AS cancelled,
+        (e.kind = 'search')::int AS searches, (e.kind = 'upload')::int AS uploads, (e.kind = 'sign_in')::int AS sign_ins, 0 AS tool_calls,
+        e.embedding_tokens, e.input_tokens, e.output_tokens, e.cost_micros, e.unpriced_tokens
+    FROM events AS e CROSS JOIN LATERAL (SELECT e.user_id UNION SELECT '00000000-0000-0000-0000-000000000000'::uuid) AS u
+    UNION ALL
+    SELECT e.tenant_id, u.user_id, date_trunc('hour', e.time, 'UTC'), e.agent, '', '', t.tool, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0
+    FROM events AS e CROSS JOIN LATERAL unnest(e.tools) AS t (tool)
+    CROSS JOIN LATERAL (SELECT e.user_id UNION SELECT '00000000-0000-0000-0000-000000000000'::uuid) AS u
+)
+
+-- name: qualities
+-- What the rows of `events` add to responsa.quality_hour.
+qualities AS (
+    SELECT e.tenant_id, date_trunc('hour', e.time, 'UTC') AS hour, e.agent, q.measure, q.label, q.total
+    FROM events AS e CROSS JOIN LATERAL (
+        SELECT 'turns' AS measure, e.kind AS label, 1 AS total
+        UNION ALL SELECT 'refusals', e.refusal, 1 WHERE e.refusal <> ''
+        UNION ALL SELECT 'citations', '', e.citations WHERE e.citations > 0
+        UNION ALL SELECT 'cited_answers', '', 1 WHERE e.citations > 0
+        UNION ALL SELECT 'unsupported_sentences', '', e.unsupported WHERE e.unsupported > 0
+        UNION ALL SELECT 'latency', floor(4 * ln(greatest(e.milliseconds, 1)::float8) / ln(2::float8) + 1e-9)::int::text, 1 WHERE e.kind IN ('answered', 'refused')
+        UNION ALL SELECT 'fallbacks', f.kind, 1 FROM unnest(e.fallbacks) AS f (kind)
+    ) AS q
+    WHERE e.kind IN ('answered', 'refused', 'failed', 'cancelled')
+)
+
+-- name: hold (log)
+-- One process adds events at a time. The erasing of a user waits for it.
+SELECT pg_try_advisory_xact_lock(hashtextextended('responsa.usage_event', 0));
+
+-- name: fold (log)
+-- Moves events into the sums, at most `most`. Returns their number.
+WITH events AS MATERIALIZED (
+    DELETE FROM responsa.usage_event WHERE ctid = ANY (ARRAY(SELECT ctid FROM responsa.usage_event LIMIT %(most)s)) RETURNING *
+), {counts}, {qualities}, used AS (
+    INSERT INTO responsa.usage_hour AS h
+    SELECT tenant_id, user_id, hour, agent, model, collection, tool, sum(answered), sum(refused), sum(failed), sum(cancelled), sum(searches), sum(uploads), sum(sign_ins),
+        sum(tool_calls), sum(embedding_tokens), sum(input_tokens), sum(output_tokens), sum(cost_micros), sum(unpriced_tokens)
+    FROM counts GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ON CONFLICT (user_id, hour, tenant_id, agent, model, collection, tool) DO UPDATE SET answered = h.answered + excluded.answered,
+        refused = h.refused + excluded.refused, failed = h.failed + excluded.failed, cancelled = h.cancelled + excluded.cancelled,
+        searches = h.searches + excluded.searches, uploads = h.uploads + excluded.uploads, sign_ins = h.sign_ins + excluded.sign_ins,
+        tool_calls = h.tool_calls + excluded.tool_calls, embedding_tokens = h.embedding_tokens + excluded.embedding_tokens,
+        input_tokens = h.input_tokens + excluded.input_tokens, output_tokens = h.output_tokens + excluded.output_tokens,
+        cost_micros = h.cost_micros + excluded.cost_micros, unpriced_tokens = h.unpriced_tokens + excluded.unpriced_tokens
+), rated AS (
+    INSERT INTO responsa.quality_hour AS h
+    SELECT tenant_id, hour, agent, measure, label, sum(total) FROM qualities GROUP BY 1, 2, 3, 4, 5
+    ON CONFLICT (tenant_id, hour, agent, measure, label) DO UPDATE SET total = h.total + excluded.total
+)
+SELECT count(*) FROM events;
+
+-- name: uncounted (log)
+-- Turns that an earlier release has ended. They stay locked, so that another process takes others.
+SELECT id, terminal FROM responsa.turn WHERE end_time IS NOT NULL AND NOT counted
+ORDER BY user_id, create_time, id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: count_turns (log)
+-- The event of each of these turns, as its end would have written it.
+WITH facts AS (
+    SELECT * FROM unnest(%(turns)s::uuid[], %(models)s::text[], %(collections)s::text[], %(refusals)s::text[], %(numbers_of_citations)s::int[], %(unsupported)s::int[], %(fallbacks)s::text[])
+        AS f (id, model, collection, refusal, citations, unsupported, fallbacks)
+), ended AS (
+    UPDATE responsa.turn AS t SET counted = true FROM facts AS f WHERE t.id = f.id RETURNING t.*, f.model, f.collection, f.refusal, f.citations, f.unsupported, f.fallbacks
+)
+INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, turn_id, tools, embedding_tokens, input_tokens, output_tokens, cost_micros,
+    unpriced_tokens, milliseconds, refusal, citations, unsupported, fallbacks)
+SELECT tenant_id, user_id, create_time, state, split_part(agent_version, '/', 2), model, collection, id,
+    ARRAY(SELECT tool FROM responsa.turn_tool WHERE turn_id = ended.id), embedding_tokens + s.embedding, input_tokens + s.input, output_tokens + s.output,
+    cost_micros + s.micros, unpriced_tokens + s.unpriced, extract(epoch FROM end_time - create_time) * 1000, refusal, citations, unsupported, fallbacks::text[]
+FROM ended CROSS JOIN LATERAL (
+    SELECT coalesce(sum(embedding_tokens), 0) AS embedding, coalesce(sum(input_tokens), 0) AS input, coalesce(sum(output_tokens), 0) AS output,
+        coalesce(sum(cost_micros), 0) AS micros, coalesce(sum(unpriced_tokens), 0) AS unpriced
+    FROM responsa.turn_spent WHERE turn_id = ended.id AND NOT counted
+) AS s;
+
+-- name: hurry
+-- If PostgreSQL's machine fails, the searches of its last half second may go uncounted.
+SELECT set_config('synchronous_commit', 'off', true);
+
+-- name: note_searches
+-- Nothing for a user who has been deleted meanwhile.
+INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, collection)
+SELECT u.tenant_id, u.id, now(), 'search', c.name FROM responsa.app_user AS u CROSS JOIN unnest(%(collections)s::text[]) AS c (name)
+WHERE u.tenant_id = %(tenant)s AND u.id = %(user)s;
+
+-- name: usage
+-- user: the nil UUID for the whole tenant. With a granularity of '', the whole period is one row.
+WITH events AS (
+    SELECT * FROM responsa.usage_event WHERE tenant_id = %(tenant)s
+), {counts}, found AS (
+    SELECT * FROM responsa.usage_hour WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND hour >= %(start)s AND hour < %(end)s
+    UNION ALL
+    SELECT * FROM counts WHERE user_id = %(user)s AND hour >= %(start)s AND hour < %(end)s
+)
+SELECT CASE %(granularity)s::text WHEN '' THEN %(start)s::timestamptz ELSE date_trunc(%(granularity)s::text, hour, 'UTC') END AS start_time,
+    CASE WHEN 'agent' = ANY (%(by)s::text[]) THEN agent ELSE '' END AS agent, CASE WHEN 'model' = ANY (%(by)s::text[]) THEN model ELSE '' END AS model,
+    CASE WHEN 'collection' = ANY (%(by)s::text[]) THEN collection ELSE '' END AS collection, CASE WHEN 'tool' = ANY (%(by)s::text[]) THEN tool ELSE '' END AS tool,
+    sum(answered)::bigint AS answered, sum(refused)::bigint AS refused, sum(failed)::bigint AS failed, sum(cancelled)::bigint AS cancelled,
+    sum(searches)::bigint AS searches, sum(uploads)::bigint AS uploads, sum(sign_ins)::bigint AS sign_ins, sum(tool_calls)::bigint AS tool_calls,
+    sum(embedding_tokens)::bigint AS embedding_tokens, sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens,
+    sum(cost_micros)::bigint AS cost_micros, sum(unpriced_tokens)::bigint AS unpriced_tokens
+FROM found GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT %(most)s;
+
+-- name: state
+-- When a reader of the same transaction sees what, and whether the turns of an earlier release are still being counted.
+SELECT now() AS complete_through, EXISTS (SELECT FROM responsa.turn WHERE tenant_id = %(tenant)s AND end_time IS NOT NULL AND NOT counted) AS recounting;
+
+-- name: quality
+WITH events AS (
+    SELECT * FROM responsa.usage_event WHERE tenant_id = %(tenant)s
+), {qualities}
+SELECT agent, measure, label, sum(total)::bigint AS total FROM (
+    SELECT agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(start)s AND hour < %(end)s
+    UNION ALL
+    SELECT agent, measure, label, total FROM qualities WHERE hour >= %(start)s AND hour < %(end)s
+) AS found
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+
+-- name: feedback
+SELECT f.message_id AS id, f.rating, f.comment, f.create_time, f.update_time, f.state, f.note, f.resolver_id, f.resolve_time, m.turn_id, c.user_id,
+    split_part(t.agent_version, '/', 2) AS agent, CASE WHEN n.question_texts THEN q.content ELSE '' END AS question
+FROM responsa.message_feedback AS f
+JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
+JOIN responsa.turn AS t ON t.id = m.turn_id
+JOIN responsa.conversation AS c ON c.id = m.conversation_id
+JOIN responsa.tenant AS n ON n.id = f.tenant_id
+LEFT JOIN responsa.message AS q ON q.turn_id = m.turn_id AND q.speaker = 'user'
+WHERE f.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+
+-- name: one_feedback
+SELECT f.message_id AS id, f.rating, f.comment, f.create_time, f.update_time, f.state, f.note, f.resolver_id, f.resolve_time, m.turn_id, c.user_id,
+    split_part(t.agent_version, '/', 2) AS agent, CASE WHEN n.question_texts THEN q.content ELSE '' END AS question
+FROM responsa.message_feedback AS f
+JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
+JOIN responsa.turn AS t ON t.id = m.turn_id
+JOIN responsa.conversation AS c ON c.id = m.conversation_id
+JOIN responsa.tenant AS n ON n.id = f.tenant_id
+LEFT JOIN responsa.message AS q ON q.turn_id = m.turn_id AND q.speaker = 'user'
+WHERE f.tenant_id = %(tenant)s AND f.message_id = %(message)s;
+
+-- name: resolve
+UPDATE responsa.message_feedback SET state = %(state)s, note = %(note)s, resolver_id = %(user)s, resolve_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND message_id = %(message)s RETURNING message_id;
+
+-- name: feedback_stats
+SELECT split_part(t.agent_version, '/', 2) AS agent, count(*) FILTER (WHERE f.rating = 'up') AS up, count(*) FILTER (WHERE f.rating = 'down') AS down,
+    count(*) FILTER (WHERE f.comment <> '') AS commented, count(*) FILTER (WHERE f.state = 'open') AS open
+FROM responsa.message_feedback AS f
+JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
+JOIN responsa.turn AS t ON t.id = m.turn_id
+WHERE f.tenant_id = %(tenant)s AND f.update_time >= %(start)s AND f.update_time < %(end)s
+GROUP BY 1 ORDER BY 1;
+
+-- name: settings
+SELECT question_texts FROM responsa.tenant WHERE id = %(tenant)s;
+
+-- name: set_question_texts
+UPDATE responsa.tenant SET question_texts = %(question_texts)s WHERE id = %(tenant)s AND question_texts <> %(question_texts)s RETURNING id;

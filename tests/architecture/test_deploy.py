@@ -1,0 +1,70 @@
+"""The files for containers match the schemas of the programs that read them, and have not changed since helm and compose-go read them. Licences are allowed and listed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.instance import ROOT
+from tools import deploy_check, licences
+from tools.deploy_check import CHART, COMPOSE, RENDERED, VALUES, Wrong
+
+
+def test_the_files_for_containers_are_as_checked() -> None:
+    deploy_check.quick()
+
+
+def test_a_wrong_manifest_and_a_wrong_workflow_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy_check, "ROOT", tmp_path)
+    workflow = tmp_path / "ci.yaml"
+    workflow.write_text("on: push\njobs: {test: {runs_on: ubuntu}}\n")
+    with pytest.raises(Wrong, match="runs"):
+        deploy_check.match_schema(workflow, "github-workflows")
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text(
+        "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, imagee: b}]}}"
+    )
+    with pytest.raises(Wrong, match="imagee"):
+        deploy_check.validate_manifests(manifest)
+
+
+def test_every_variable_is_a_setting() -> None:
+    files = [COMPOSE, CHART / "values.yaml", ROOT / "deploy" / "docker" / "Dockerfile"]
+    text = "\n".join(
+        path.read_text(encoding="utf-8") for path in [*files, *(RENDERED / name for name in VALUES)]
+    )
+    names = set(re.findall(r"\bRESPONSA_[A-Z_]+\b", re.sub(r"#.*", "", text)))
+    settings = set(
+        re.findall(r"`(RESPONSA_[A-Z_]+)`", (ROOT / "docs" / "settings.md").read_text(encoding="utf-8"))
+    )
+    # compose itself reads the last two: the image, and the address of the published port.
+    assert names - settings == {"RESPONSA_BIND", "RESPONSA_VERSION"}
+
+
+def test_what_prometheus_and_grafana_read_is_mounted() -> None:
+    services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    mounted = {
+        str(volume).partition(":")[0]
+        for name in ("prometheus", "alertmanager", "grafana")
+        for volume in services[name]["volumes"]
+    }
+    assert {"../prometheus", "../grafana/provisioning"} <= mounted
+
+
+def test_all_licences_are_allowed_and_listed() -> None:
+    assert licences.PAGE.read_text(encoding="utf-8") == licences.page(), "run `make licences`"
+
+
+@pytest.mark.parametrize("expression", ["GPL-3.0-only", "MIT AND AGPL-3.0-only", "", "Proprietary"])
+def test_other_licences_are_refused(expression: str) -> None:
+    with pytest.raises(licences.NotAllowed):
+        licences.checked("a", expression)
+
+
+def test_one_of_two_licences_to_choose_from_is_enough() -> None:
+    assert licences.checked("a", "GPL-2.0-only OR (MIT AND Apache-2.0)")

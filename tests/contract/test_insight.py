@@ -1,0 +1,239 @@
+"""The sums of usage and quality, which must equal a count of the turns themselves, whatever is being written or added up meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.calls.frames import AskFrames, facts_of_terminal
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import (
+    Answered,
+    AnswerOutcome,
+    CancelCause,
+    Cancelled,
+    Failed,
+    Fallback,
+    FallbackKind,
+    NumberedEvent,
+    RefusalReason,
+    Refused,
+    Terminal,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
+    Usage,
+)
+from responsa_server.domain.insight import EVERYBODY, Dimension, Granularity, Quality, Span, percentile
+from responsa_server.domain.people import Principal
+from responsa_server.insight.keeper import InsightKeeper
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.insight import PostgresInsight
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.turns.worker import conclude
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.turn_steps import append, cancelled, change, citation, claim_of, row
+
+CODEC = AskFrames()
+ALL = tuple(Dimension)
+NOW = datetime.now(UTC)
+WHOLE = Span(NOW - timedelta(days=400), NOW + timedelta(days=1))
+FALLBACKS = (Fallback(FallbackKind.PROVIDER, "a:x", "b:y", "timeout"),)
+TURNS = 60
+# What the turns of a tenant come to, counted in the log.
+RECOUNT = """
+    WITH t AS (
+        SELECT user_id, state, input_tokens + coalesce(s.more, 0) AS input_tokens, (SELECT count(*) FROM responsa.turn_tool AS c WHERE c.turn_id = t.id) AS tools,
+            (SELECT count(*) FROM responsa.citation AS c JOIN responsa.message AS m ON m.id = c.message_id WHERE m.turn_id = t.id) AS citations
+        FROM responsa.turn AS t LEFT JOIN LATERAL (SELECT sum(input_tokens) AS more FROM responsa.turn_spent AS s WHERE s.turn_id = t.id) AS s ON true
+        WHERE end_time IS NOT NULL AND tenant_id = 'acme'
+    )
+    SELECT count(*) FILTER (WHERE state = 'answered'), count(*) FILTER (WHERE state = 'refused'), count(*) FILTER (WHERE state = 'failed'),
+        count(*) FILTER (WHERE state = 'cancelled'), coalesce(sum(input_tokens), 0)::bigint, coalesce(sum(tools), 0)::bigint, coalesce(sum(citations), 0)::bigint
+    FROM t WHERE %s::uuid IS NULL OR user_id = %s"""
+
+
+def endings(dice: random.Random) -> Terminal:
+    """An end as an agent gives it."""
+    usage = Usage(dice.randrange(9), dice.randrange(500), dice.randrange(500), dice.randrange(10))
+    text = "The Nile is 6,650 km long."
+    some: Mapping[int, Callable[[], Terminal]] = {
+        0: lambda: Answered(
+            text,
+            hashlib.sha256(text.encode()).digest(),
+            [citation() for _ in range(dice.randrange(4))],
+            AnswerOutcome.COMPLETE,
+            1,
+            usage,
+            model=dice.choice(("openai:a", "passages")),
+            collection_id=dice.choice(("", "rivers")),
+            fallbacks=FALLBACKS[: dice.randrange(2)],
+            unsupported=dice.randrange(2),
+        ),
+        1: lambda: Refused(RefusalReason.NO_SUPPORT, "No.", usage),
+        2: lambda: Failed(Unavailable(Reason.PART_UNAVAILABLE, "x", {"part": "x"}), True, usage),
+        3: lambda: Cancelled(CancelCause.OWNER),
+    }
+    return some[dice.randrange(4)]()
+
+
+async def turn(store: PostgresTurnStore, who: Principal, dice: random.Random) -> None:
+    """A turn that calls a tool, or not, and ends one way or another; it may lose a worker that had spent something."""
+    new = new_turn(version=f"agents/{dice.choice(('default', 'tutor'))}/versions/1")
+    await store.accept(who, new, cancelled)
+    claim, seq = claim_of(new), 2
+    if dice.random() < 0.3:
+        tools = [ToolCalled("c1", "clock", {}), ToolReturned("c1", ToolOutcome.OK, "12:00")]
+        await append(store, claim, row(2, 3), tools=tools)
+        seq = 4
+    terminal = endings(dice)
+    if isinstance(terminal, Cancelled):
+        await store.cancel(who, new.id, True, cancelled)
+        await store.book(claim, Usage(1, 20, 3))
+        return
+    bytes_ = CODEC.encode_terminal(NumberedEvent(seq, 1, None, terminal))
+    await store.finish(claim, [row(seq)], conclude(terminal, bytes_, new.question, uuid7))
+
+
+async def found(insight: PostgresInsight, user_id: UUID) -> tuple[int, ...]:
+    """What a report says of the counts of RECOUNT, apart from the citations."""
+    report = await insight.usage("acme", user_id, WHOLE, Granularity.WEEK, ALL)
+    names = ("answered", "refused", "failed", "cancelled", "input_tokens", "tool_calls")
+    return tuple(sum(getattr(one, name) for one in report.rows) for name in names)
+
+
+async def quality(insight: PostgresInsight) -> Quality:
+    return (await insight.quality("acme", WHOLE))[0][0]
+
+
+def recounted(urls: DatabaseUrls, user_id: UUID | None = None) -> tuple[int, ...]:
+    with psycopg.connect(urls.superuser) as connection:
+        counts = connection.execute(RECOUNT, (user_id, user_id)).fetchone()
+    assert counts is not None
+    return tuple(counts)
+
+
+@pytest.fixture
+def insight(database: Database) -> PostgresInsight:
+    return PostgresInsight(database)
+
+
+async def test_the_sums_equal_the_log_while_turns_end_and_are_added_up(
+    database: Database, people: People, database_urls: DatabaseUrls, insight: PostgresInsight
+) -> None:
+    store, dice = PostgresTurnStore(database, CODEC), random.Random(20)
+    ended = asyncio.Event()
+
+    async def fold() -> None:
+        while not ended.is_set():
+            await insight.fold()
+
+    folding = [asyncio.create_task(fold()) for _ in range(2)]
+    await asyncio.gather(*(turn(store, dice.choice((people.ann, people.bob)), dice) for _ in range(TURNS)))
+    *counts, citations = recounted(database_urls)
+    assert sum(counts[:4]) == TURNS
+    # Part of it is in the sums, and the rest is not yet.
+    assert await found(insight, EVERYBODY) == tuple(counts)
+    ended.set()
+    await asyncio.gather(*folding)
+    while await insight.fold():
+        pass
+    assert await found(insight, EVERYBODY) == tuple(counts)
+    for who in (people.ann, people.bob):
+        assert await found(insight, who.user_id) == recounted(database_urls, who.user_id)[:-1]
+    assert await found(insight, people.eve.user_id) == (0,) * 6
+    whole = await quality(insight)
+    assert [whole.turns.get(end, 0) for end in ("answered", "refused", "failed", "cancelled")] == counts[:4]
+    assert whole.citations == citations
+    assert sum(whole.latencies.values()) == counts[0] + counts[1]
+    assert whole.refusals == {"no_support": counts[1]}
+    # A conversation that is deleted takes nothing from the sums.
+    change(database_urls, "DELETE FROM responsa.turn")
+    assert await found(insight, EVERYBODY) == tuple(counts)
+    # A tenant sees its own sums alone.
+    assert (await insight.usage("rival", EVERYBODY, WHOLE, None, ())).rows == []
+
+
+async def test_the_turns_of_an_earlier_release_are_counted_as_if_they_ended_now(
+    database: Database, people: People, insight: PostgresInsight, database_urls: DatabaseUrls
+) -> None:
+    store, dice = PostgresTurnStore(database, CODEC), random.Random(7)
+    for _ in range(TURNS // 2):
+        await turn(store, people.ann, dice)
+    while await insight.fold():
+        pass
+    usage = await insight.usage("acme", people.ann.user_id, WHOLE, Granularity.HOUR, ALL)
+    before = await quality(insight)
+    # The terminal events of cancelled turns that turn_steps writes are no events.
+    change(
+        database_urls,
+        "DELETE FROM responsa.usage_hour; DELETE FROM responsa.quality_hour; UPDATE responsa.turn_spent SET counted = false; UPDATE responsa.turn SET counted = false, terminal = CASE state WHEN 'cancelled' THEN '' ELSE terminal END",
+    )
+    assert (await insight.usage("acme", EVERYBODY, WHOLE, None, ())).recounting
+    await InsightKeeper(insight, facts_of_terminal).count()
+    after = await insight.usage("acme", people.ann.user_id, WHOLE, Granularity.HOUR, ALL)
+    assert not after.recounting
+    assert after.rows == usage.rows
+    assert await quality(insight) == before
+
+
+def test_percentiles_are_within_nine_percent() -> None:
+    dice = random.Random(3)
+    times = sorted(dice.lognormvariate(6, 1) for _ in range(5000))
+    buckets: dict[int, int] = {}
+    for one in times:
+        place = math.floor(4 * math.log2(max(one, 1)))
+        buckets[place] = buckets.get(place, 0) + 1
+    for share in (0.5, 0.9, 0.99):
+        exact = times[math.ceil(share * len(times)) - 1]
+        assert abs(percentile(buckets, share) / exact - 1) < 0.095
+    assert percentile({}, 0.5) == 0
+
+
+@pytest.mark.soak
+async def test_a_million_turns_of_a_year(
+    people: People, insight: PostgresInsight, database_urls: DatabaseUrls
+) -> None:
+    """Adds up 100,000 turns a round, and prints how long a round and the reports take."""
+    turns = int(os.environ.get("RESPONSA_SOAK_COUNT") or 1_000_000)
+    each = min(turns, 100_000)
+    added = """
+        INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, tools, input_tokens, cost_micros, milliseconds, citations)
+        SELECT 'acme', %s, now() - random() * interval '365 days', (ARRAY['answered', 'answered', 'answered', 'refused', 'failed'])[1 + n %% 5],
+            'agent' || n %% 3, 'model' || n %% 2, 'collection' || n %% 3, CASE n %% 10 WHEN 0 THEN ARRAY['clock'] ELSE '{}' END, 100, 7, 1 + n %% 5000, n %% 3
+        FROM generate_series(1, %s) AS n"""
+    seconds, taken = list[float](), list[float]()
+    for round_ in range(turns // each):
+        who = people.ann if round_ % 2 else people.bob
+        change(database_urls, added, who.user_id, each)
+        began = time.perf_counter()
+        while await insight.fold():
+            pass
+        seconds.append(time.perf_counter() - began)
+    change(database_urls, "ANALYZE responsa.usage_hour, responsa.quality_hour")
+    print(f"adding {each:,} turns: {min(seconds):.1f} to {max(seconds):.1f} s")
+    for user_id, expected in ((EVERYBODY, turns), (people.bob.user_id, each * math.ceil(turns / each / 2))):
+        for granularity, by in ((Granularity.DAY, ALL), (Granularity.MONTH, (Dimension.AGENT,)), (None, ())):
+            taken: list[float] = []
+            for _ in range(5):
+                began = time.perf_counter()
+                report = await insight.usage("acme", user_id, WHOLE, granularity, by)
+                taken.append(time.perf_counter() - began)
+            assert sum(one.answered + one.refused + one.failed for one in report.rows) == expected
+            assert sum(one.input_tokens for one in report.rows) == 100 * expected
+            print(f"{granularity} by {len(by)}: {len(report.rows)} rows, {min(taken) * 1000:.0f} ms")
+    began = time.perf_counter()
+    assert sum((await quality(insight)).turns.values()) == turns
+    print(f"quality: {(time.perf_counter() - began) * 1000:.0f} ms")
