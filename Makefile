@@ -55,6 +55,7 @@ generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py
 	$(BIN)/python -m tools.clients.python
 	$(BIN)/python tools/settings_reference.py
+	$(BIN)/python tools/metrics_reference.py
 	$(BIN)/python tools/agents_reference.py
 	$(BIN)/python tools/classifiers.py
 	$(BIN)/python tools/docs_vectors.py

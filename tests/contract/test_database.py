@@ -21,13 +21,14 @@ from responsa_server.domain.turns import OnBusy
 from responsa_server.embedded import throwaway_postgres
 from responsa_server.stores import postgres
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
-from responsa_server.stores.postgres.database import Connection, Database, conninfo
+from responsa_server.stores.postgres.database import Connection, Database, conninfo, unavailable
 from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.runtime import repeated
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.turn_steps import cancelled, locked, until_somebody_waits
+from tests.instance import PATIENCE
 from tests.plain_codec import PlainCodec
 
 
@@ -236,27 +237,34 @@ async def test_a_cancellation_that_comes_with_the_connection_counts(database_url
         await pool.close()
 
 
-async def test_who_waits_through_an_outage_is_served_after_it(caplog: pytest.LogCaptureFixture) -> None:
-    async def asks() -> bool:
+async def test_an_outage_fails_calls_at_once_and_ends_with_the_first_good_probe() -> None:
+    async def asks() -> None:
         for connected in (database.no_tenant, database.log, database.writer):
             async with connected() as connection:
                 await connection.execute("SELECT 1")
-        return True
 
-    async def until_told() -> None:
-        while True:
-            if any("cannot be reached" in record.message for record in caplog.records):
-                return
-            await asyncio.sleep(0.01)  # the pause between two checks of the condition
+    async def all_closed() -> None:
+        if database.away or not await database.answers():
+            raise unavailable()
 
     with throwaway_postgres() as postgres:
         database = Database(postgres.dsn("app"), postgres.dsn("log"), size=2)
         await database.open()
         try:
+            assert await database.answers()
             postgres.stop()
-            waiting = asyncio.create_task(asks())
-            await until_told()
+            # The first calls find out; then their pool's circuit is open.
+            with pytest.raises(Unavailable) as caught:
+                await asyncio.gather(*(asks() for _ in range(4)))
+            assert caught.value.retry_after
+            assert "app" in database.away
+            asked = database.pools()["app"]["requests_num"]
+            with pytest.raises(Unavailable):
+                await database.no_tenant().__aenter__()
+            assert database.pools()["app"]["requests_num"] - asked <= 1, "only a probe asks the pool"
+            assert not await database.answers()
             postgres.start()
-            assert await waiting
+            await repeated(asks, PATIENCE)
+            await repeated(all_closed, PATIENCE)
         finally:
             await database.close()

@@ -22,6 +22,7 @@ from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError, Unavailable
 from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.unexpected import UnexpectedErrors
 
 _metadata: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("metadata")
 
@@ -77,9 +78,13 @@ def error_of(status: Status) -> ResponsaError:
 def calls_of(*servicers: tuple[ServiceDescriptor, object], log: Logger | None = None) -> Calls:
     """The calls of a gateway with these servicers. Methods that a servicer lacks are not served."""
     logger: Logger = log or structlog.get_logger("stand_in")
+    errors = UnexpectedErrors()
     admission = Admission(1000)
     calls = Calls(
-        (CallId(), Log(logger), Errors(logger), Deadline(), admission, Parsing()), admission, logger
+        (CallId(), Log(logger), Errors(logger, errors), Deadline(), admission, Parsing()),
+        admission,
+        logger,
+        errors,
     )
     for descriptor, servicer in servicers:
         calls.add(_methods(descriptor, servicer))

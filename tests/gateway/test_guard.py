@@ -61,7 +61,10 @@ async def test_requests(http: httpx2.AsyncClient, headers: dict[str, str], allow
         refused = answer.status_code == 403 and of_rest(answer).reason == "ORIGIN_NOT_ALLOWED"
         assert refused is not allowed, (method, path, answer.text)
     # Health checks name no host.
-    assert (await http.get("/health", headers=headers)).status_code == 200
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert (await http.get(path, headers=headers)).status_code == 200
+    if allowed:  # without the setting, nobody sees the metrics here
+        assert (await http.get("/metrics", headers=headers)).status_code == 404
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:8081"])

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from starlette.types import Receive, Scope, Send
 from responsa_server.app.front import Silent
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.resources import Addresses
+from responsa_server.calls.health import ServerHealth
 from responsa_server.domain.addresses import UnixAddress
+from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.http.guard import Allowed
 from tests.gateway.in_process import calls_of
@@ -106,7 +108,7 @@ async def test_a_socket_that_cannot_be_made_is_told(folder: Path) -> None:
         await GatewayServer(Slow(), UnixAddress(folder / "none" / "g.sock")).start()
 
 
-async def test_health_tells_whether_calls_are_to_be_sent_here(folder: Path) -> None:
+async def test_health_tells_strangers_whether_it_can_answer(folder: Path) -> None:
     class Nobody:
         async def signed_in(self, token: str) -> Principal | None:
             raise AssertionError(token)
@@ -119,24 +121,35 @@ async def test_health_tells_whether_calls_are_to_be_sent_here(folder: Path) -> N
         async def end_session(self, token: str, origin: Origin) -> None:
             raise AssertionError(token)
 
-    serving = True
+    async def lacking() -> Collection[str]:
+        return away
+
+    async def reports() -> Mapping[str, PartReport]:
+        return {"postgresql": PartReport(Health.DOWN, "18.4", "at 10.0.0.7")}
+
+    serving, away = True, ()
     app = build_app(
         GatewaySettings(folder, Allowed((), ()), secure_cookie=False),
         calls_of(),
         Nobody(),
-        serving=lambda: serving,
+        health=ServerHealth(lambda: serving, lacking, reports),
     )
     server = GatewayServer(app, UnixAddress(folder / "g.sock"))
     await server.start()
     async with client(folder / "g.sock") as http:
-        first = await http.get("/health")
+        whole = {"status": "SERVING", "lacking": [], "parts": {"postgresql": "down"}}
+        # Strangers learn neither versions nor reasons.
+        assert (await http.get("/health")).json() == whole
+        assert (await http.get("/health/ready")).status_code == 200
         serving = False
-        second = await http.get("/health")
+        leaving = await http.get("/health/ready")
+        assert (leaving.status_code, leaving.json()) == (
+            503,
+            {"status": "NOT_SERVING", "lacking": ["server"]},
+        )
+        assert (await http.get("/health")).status_code == 503
+        assert (await http.get("/health/live")).status_code == 200
     await server.stop()
-    assert [(one.status_code, one.json()["status"]) for one in (first, second)] == [
-        (200, "SERVING"),
-        (503, "NOT_SERVING"),
-    ]
 
 
 async def test_a_process_without_calls_tells_its_health_where_it_is_asked_to(folder: Path) -> None:
@@ -154,8 +167,8 @@ async def test_a_process_without_calls_tells_its_health_where_it_is_asked_to(fol
             with pytest.raises(grpc.RpcError) as raised:
                 await health.Check(chat, timeout=30)
             assert raised.value.code() is grpc.StatusCode.NOT_FOUND
-            assert (await browser.get("/health")).status_code == 200
+            assert (await browser.get("/health/ready")).status_code == 200
             await silent.retire()
-            assert (await browser.get("/health")).json() == {"status": "NOT_SERVING", "degraded": []}
+            assert (await browser.get("/health/ready")).status_code == 503
     finally:
         await silent.close()

@@ -30,6 +30,7 @@ from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import Services, calls_of
 from responsa_server.calls.frames import AskFrames
+from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES as SERVED
 from responsa_server.domain import names
@@ -453,7 +454,7 @@ async def serving(
             ),
             insight=Insight(PostgresInsight(database)),
             profiles=SubjectProfiles(PostgresProfiles(database, house.documents)),
-            parts=(PostgresPart(database), part, *more_parts),
+            reports=PartReports((PostgresPart(database), part, *more_parts)),
         ),
         max_calls=max_calls,
         logger=lines,

@@ -148,6 +148,17 @@ async def test_an_unexpected_error_tells_nothing(served: Served, monkeypatch: py
     assert "RuntimeError in broken test_calls.py" in logged["causes"][0]
     assert "ValueError" in logged["causes"][1]
     assert SECRET_CAUSE not in str(served.lines.kept)
+    again = served.chat.GetTurn(request, metadata=(*served.bob.metadata, ("x-request-id", "my-call.2")))
+    await failed(again)
+    (group,) = served.turns.errors.read()
+    assert (group.error, group.count, group.first_id, group.last_id) == (
+        "RuntimeError",
+        2,
+        "my-call.1",
+        "my-call.2",
+    )
+    # The last line of the server's code, and not that of what it called.
+    assert group.place.startswith("turns/") or group.place.startswith("calls/")
 
 
 async def test_a_cancellation_inside_does_not_hang_the_caller(

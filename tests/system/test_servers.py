@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import grpc
+import httpx2
 import psutil
 import pytest
 
@@ -22,6 +24,7 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_client import Responsa
 from responsa_server.embedded import HostState, Layout, host_states
 from responsa_server.envoy.replicas import Replicas
+from responsa_server.telemetry.instruments import TABLE
 from tests.instance import PATIENCE, START_PATIENCE, Instance, eventually, instance_in
 from tests.system.conftest import FERRY
 from tests.tied import tied
@@ -46,6 +49,8 @@ def pair() -> Iterator[Instance]:
         "RESPONSA_TESTING__AGENT": "true",
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
         "RESPONSA_DRAIN_SECONDS": "1",
+        "RESPONSA_TELEMETRY__METRICS": "true",
+        "RESPONSA_TELEMETRY__METRICS_ON_GATEWAY": "true",
     }
     try:
         with instance_in(folder, **settings) as one:
@@ -62,6 +67,12 @@ def servers(instance: Instance) -> dict[str, psutil.Process]:
             if "serve" in (line := process.cmdline()):
                 found[Path(line[-1]).stem] = process
     return found
+
+
+def measured(text: str) -> dict[str, float]:
+    """The samples of an exposition, by name and labels."""
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
 
 
 def listed(instance: Instance) -> list[str]:
@@ -215,3 +226,49 @@ def test_another_one_joins_by_hand_and_leaves(pair: Instance) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_prometheus_finds_each_server_and_what_it_did(pair: Instance) -> None:
+    until_serving(pair, 2)
+    targets = {
+        one["labels"]["server"]: one["targets"][0]
+        for file in (pair.home / "metrics").glob("*.json")
+        for one in json.loads(file.read_text())
+    }
+    assert {name.removesuffix("b") for name in targets} == {"up-1", "up-2", "up-jobs"}
+    with Responsa(pair.url, pair.key) as client:
+        for _ in range(2):
+            assert [*client.ask(QUICK, agent="testing")]
+    with httpx2.Client(trust_env=False, timeout=PATIENCE) as http:
+
+        def total(start: str) -> float:
+            samples = measured(http.get(f"{pair.url}/metrics").raise_for_status().text)
+            return sum(value for name, value in samples.items() if name.startswith(start))
+
+        eventually(lambda: total('responsa_turns_total{server="up-') >= 2, "both turns")
+        assert total("responsa_calls_total") >= 2
+        assert total("responsa_server_up") == len(targets)
+        each = {name: http.get(f"http://{address}/metrics").text for name, address in targets.items()}
+    for name, text in each.items():
+        assert measured(text)["process_resident_memory_bytes"] > 0, name
+    together = "".join(each.values())
+    known = {one.exposed: one for one in TABLE}
+    shown = {line.split()[2] for line in together.splitlines() if line.startswith("# TYPE responsa_")}
+    assert shown <= set(known)
+    # What a turn measures, and what every server always shows.
+    for one in (
+        "turns",
+        "calls",
+        "turn_first_event",
+        "commit_turns",
+        "pool_connections",
+        "part_health",
+        "loop_lag",
+    ):
+        assert any(name.startswith(f"responsa_{one}") for name in shown), one
+    # No label has an id, and all are those of the table.
+    for labels in re.findall(r"^(responsa_\w+)\{([^}]*)\}", together, re.MULTILINE):
+        base = re.sub(r"_(bucket|sum|count)$", "", labels[0])
+        names = {pair.partition("=")[0] for pair in re.findall(r'\w+="[^"]*"', labels[1])} - {"le"}
+        assert names == set(known[base if base in known else labels[0]].labels), labels
+        assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}", labels[1])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
 
 import structlog
 from starlette.applications import Starlette
@@ -14,21 +18,24 @@ from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF
 from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
-from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app, health_route
+from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.listening import AddressTaken
+from responsa_server.app.metrics import Targets, of_all_servers, targets_folder
 from responsa_server.app.process import LOG
 from responsa_server.app.resources import Addresses, Disks, new_id, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.app.sources import source_administration
 from responsa_server.calls.call import caller
 from responsa_server.calls.contract import Services, calls_of, health_calls
+from responsa_server.calls.health import PartReports, ServerHealth
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
-from responsa_server.domain.parts import Installation, ReportedPart
-from responsa_server.embedded import Layout
+from responsa_server.domain.parts import Health, Installation, PartReport
+from responsa_server.embedded import HostState, Layout, host_states
+from responsa_server.envoy.replicas import SERVER
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter, QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
@@ -50,10 +57,33 @@ from responsa_server.stores.redis import RedisPart
 from responsa_server.telemetry.stages import Traces
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.health import health_routes
 from responsa_server.transports.http.openid import OpenIdGateway
 from responsa_server.transports.ws.bridge import Bridge
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
+
+# The report of this part depends on who asks.
+_OF_CALLERS: Final = ("tools",)
+
+
+class ServersPart:
+    """The servers as Envoy sees them. Implements `ReportedPart`."""
+
+    name = "servers"
+
+    def __init__(self, admin: Path) -> None:
+        """admin: the socket of Envoy's admin interface. Without an Envoy, nothing is known of other servers, so the part is well."""
+        self._admin = admin
+
+    async def check(self) -> PartReport:
+        """Ask Envoy for the health of its endpoints."""
+        hosts = [host for host in await asyncio.to_thread(host_states, self._admin) if host.cluster == SERVER]
+        failing = [host for host in hosts if host.state is not HostState.SERVING]
+        if not failing:
+            return PartReport(Health.OK)
+        detail = f"{len(failing)} of {len(hosts)} servers take no calls; `responsa replicas list` names them."
+        return PartReport(Health.DEGRADED, detail=detail)
 
 
 class Callers:
@@ -79,27 +109,38 @@ class Callers:
         self._people = AccountParts(settings, layout, database, knowledge.queue, cache)
         identity = self._people.identity
         watch = CredentialWatch(identity)
-        parts: Sequence[ReportedPart] = [
-            PostgresPart(database),
-            RedisPart(redis_url(settings, layout)),
-            EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),
-            *([] if knowledge.reranking is None else [RerankerPart(knowledge.reranking, agents.breakers)]),
-            knowledge.jobs or OtherJobWorkers(database),
-            agents.agents,
-            CircuitsPart(
-                "models", agents.breakers, {"model:": "The model {}".format, "key:": "The provider {}".format}
-            ),
-            CircuitsPart(
-                "tools",
-                agents.breakers,
-                {
-                    TOOL: lambda name: tool_of(name, caller(), agents.tools.names),
-                    TOOL_OF_USERS: lambda name: tool_of_user(name, caller(), agents.tools.names),
-                },
-            ),
-            disks,
-            LOG,
-        ]
+        self._database, self._disks, self._cluster = database, disks, layout.cluster.parent
+        self._parts = PartReports(
+            [
+                PostgresPart(database),
+                RedisPart(redis_url(settings, layout)),
+                EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),
+                *(
+                    []
+                    if knowledge.reranking is None
+                    else [RerankerPart(knowledge.reranking, agents.breakers)]
+                ),
+                knowledge.jobs or OtherJobWorkers(database),
+                agents.agents,
+                CircuitsPart(
+                    "models",
+                    agents.breakers,
+                    {"model:": "The model {}".format, "key:": "The provider {}".format},
+                ),
+                CircuitsPart(
+                    "tools",
+                    agents.breakers,
+                    {
+                        TOOL: lambda name: tool_of(name, caller(), agents.tools.names),
+                        TOOL_OF_USERS: lambda name: tool_of_user(name, caller(), agents.tools.names),
+                    },
+                ),
+                ServersPart(layout.envoy_admin_socket),
+                disks,
+                LOG,
+            ]
+        )
+        health = ServerHealth(lambda: self._serving, self._lacking, partial(self._parts.all, _OF_CALLERS))
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
         prefix = HOST_PREFIX if settings.sessions.secure_cookie else ""
         cookie_name = f"{prefix}{SESSION_COOKIE}_{settings.port}"
@@ -126,7 +167,7 @@ class Callers:
                 counters=agents.counters,
                 limits=limiter.book,
                 limiter=limiter,
-                parts=parts,
+                reports=self._parts,
                 sources=source_administration(settings, database, knowledge.queue, knowledge.library),
                 insight=Insight(PostgresInsight(database)),
                 profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
@@ -137,7 +178,10 @@ class Callers:
             logger=structlog.get_logger("calls"),
             traces=traces,
         )
-        self._server = RpcServer(calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection)
+        self._calls = calls
+        self._server = RpcServer(
+            calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection, health=health
+        )
         self._gateway: GatewayServer | None = None
         self._bridge = Bridge(
             calls,
@@ -161,11 +205,28 @@ class Callers:
                 identity,
                 accounts=self._people.accounts,
                 openid=OpenIdGateway(self._people.openid, identity, settings.oidc.public_url),
-                serving=lambda: self._serving,
-                degraded=lambda: ["disk"] if disks.full() else [],
+                health=health,
+                metrics=partial(of_all_servers, Targets(targets_folder(settings, layout)))
+                if settings.telemetry.metrics_on_gateway
+                else None,
                 bridge=self._bridge,
             )
             self._gateway = GatewayServer(app, listens.http)
+
+    @property
+    def calls_running(self) -> int:
+        return self._calls.running
+
+    @property
+    def sockets(self) -> int:
+        return self._bridge.sockets
+
+    async def reports(self) -> Mapping[str, PartReport]:
+        return await self._parts.all(_OF_CALLERS)
+
+    async def _lacking(self) -> Collection[str]:
+        away = () if await self._database.answers() else (PostgresPart.name,)
+        return (*away, *((Disks.name,) if self._disks.holds_full(self._cluster) else ()))
 
     async def start(self) -> None:
         await _bound(self._grpc, self._server.start)
@@ -187,6 +248,7 @@ class Callers:
         if self._gateway is not None:
             await self._gateway.stop()
         await self._server.drain(0.0)
+        await self._parts.close()
         await self._people.close()
 
 
@@ -199,11 +261,22 @@ class Silent:
         self._serving = True
         self._gateway: GatewayServer | None = None
         if listens.http is not None:
-            app = Starlette(routes=[health_route(lambda: self._serving)])
+            app = Starlette(routes=[*health_routes(ServerHealth(lambda: self._serving))])
             self._gateway = GatewayServer(app, listens.http)
         if listens.grpc is not None:
             calls = health_calls(structlog.get_logger("calls"))
             self._server = RpcServer(calls, (), str(listens.grpc), reflects=False)
+
+    @property
+    def calls_running(self) -> int:
+        return 0
+
+    @property
+    def sockets(self) -> int:
+        return 0
+
+    async def reports(self) -> Mapping[str, PartReport]:
+        return {}
 
     async def start(self) -> None:
         if self._server is not None and self._grpc is not None:

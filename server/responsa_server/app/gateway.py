@@ -7,25 +7,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from responsa_server.app.listening import listen
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.health import ServerHealth
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
-from responsa_server.domain.addresses import Address, UnixAddress
+from responsa_server.domain.addresses import Address, TcpAddress, UnixAddress
 from responsa_server.identity.accounts import Accounts
 from responsa_server.transports.http.entrance import entrance
 from responsa_server.transports.http.guard import Allowed, Guard
+from responsa_server.transports.http.health import health_routes, metrics_route
 from responsa_server.transports.http.jwks import PATH as JWKS_PATH
 from responsa_server.transports.http.jwks import Jwks
 from responsa_server.transports.http.openid import (
@@ -78,13 +78,13 @@ def build_app(
     *,
     accounts: Accounts | None = None,
     openid: OpenIdGateway | None = None,
-    serving: Callable[[], bool] = lambda: True,
-    degraded: Callable[[], Sequence[str]] = tuple,
+    health: ServerHealth | None = None,
+    metrics: Callable[[], Awaitable[bytes]] | None = None,
     bridge: Bridge | None = None,
 ) -> Starlette:
     """Build the application.
 
-    accounts: signs browsers in with passwords; None: the gateway exchanges only codes. openid: signs browsers in with OpenID Connect; None serves no such paths. serving: a function that returns whether `/health` tells Envoy to send calls to this process. degraded: the names of the parts that `/health` reports as broken while the process goes on serving. bridge: the bridge
+    accounts: signs browsers in with passwords; None: the gateway exchanges only codes. openid: signs browsers in with OpenID Connect; None serves no such paths. health: what `/health` tells; None: that all is well. metrics: the metrics of all servers, for `/metrics`; None: there is no such page. bridge: the bridge
     that serves WebSockets over the same calls; None creates a new bridge. A caller passes its own bridge if it must
     later send the open WebSockets to other replicas.
     """
@@ -105,7 +105,8 @@ def build_app(
         WebSocketRoute(PATH, (bridge or Bridge(calls, cookie_name=settings.cookie_name)).serve),
         *original_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
-        health_route(serving, degraded),
+        *health_routes(health or ServerHealth(lambda: True)),
+        *([] if metrics is None else [metrics_route(metrics)]),
         Route("/{path:path}", StaticPage(settings.web_root).get, methods=["GET"]),
     ]
     return Starlette(
@@ -113,20 +114,6 @@ def build_app(
         middleware=[Middleware(SecurityHeaders), Middleware(Guard, allowed=settings.allowed)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
-
-
-def health_route(serving: Callable[[], bool], degraded: Callable[[], Sequence[str]] = tuple) -> Route:
-    """`GET /health`; see `build_app`."""
-
-    async def health(_: Request) -> Response:
-        here = serving()
-        return JSONResponse(
-            {"status": "SERVING" if here else "NOT_SERVING", "degraded": [*degraded()]},
-            status_code=200 if here else 503,
-            headers={"cache-control": "no-store"},
-        )
-
-    return Route("/health", health, methods=["GET"])
 
 
 def _openid_routes(
@@ -180,6 +167,8 @@ class GatewayServer:
         self._address = address
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
+        self.port = 0
+        """The port; 0 before `start`, and on a unix socket."""
 
     async def start(self) -> None:
         """Start serving; return once calls are accepted.
@@ -189,6 +178,8 @@ class GatewayServer:
             OSError: the socket cannot be created.
         """
         listener = listen(self._address)
+        if isinstance(self._address, TcpAddress):
+            self.port = listener.getsockname()[1]
         server = _Server(
             uvicorn.Config(
                 self._app,

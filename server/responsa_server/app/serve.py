@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -36,6 +36,7 @@ from responsa_server.app.settings import (
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
+from responsa_server.domain.parts import PartReport
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.embedded.notify import READY, alive, notify
 from responsa_server.identity.limits import LimitBook, Limiter
@@ -118,6 +119,8 @@ async def running(
                 open_models,
             )
             from responsa_server.app.front import Callers, Silent
+            from responsa_server.app.measured import Measured
+            from responsa_server.app.metrics import metrics
             from responsa_server.app.sources import delivery_job, notifier_on, schedule_job, source_job
             from responsa_server.calls.frames import facts_of_terminal
             from responsa_server.insight.keeper import InsightKeeper
@@ -205,8 +208,10 @@ async def running(
                 settings, layout, listens, database, disks, knowledge, turns, agents, limiter, traces
             )
         stack.push_async_callback(front.close)
+        measured = Measured(database, cache, models.breakers, turns, front)
         try:
             await front.start()
+            await stack.enter_async_context(metrics(settings, layout, measured, environment()))
         except AddressTaken as error:
             raise _address_taken(error) from error
         try:
@@ -250,6 +255,20 @@ class Front(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+    @property
+    def calls_running(self) -> int:
+        """The number of calls with a credential that run now."""
+        ...
+
+    @property
+    def sockets(self) -> int:
+        """The number of open WebSockets."""
+        ...
+
+    async def reports(self) -> Mapping[str, PartReport]:
+        """The health of each part, by name."""
+        ...
 
 
 @contextmanager

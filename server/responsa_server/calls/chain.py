@@ -17,9 +17,10 @@ from google.protobuf.message import Message
 
 from responsa_server.calls.call import Call, Complete, Interceptor, Read, Received, Send
 from responsa_server.calls.interceptors.limits import Admission
-from responsa_server.calls.interceptors.reporting import Logger, report
+from responsa_server.calls.interceptors.reporting import Logger, unforeseen
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason, ResponsaError
+from responsa_server.domain.unexpected import UnexpectedErrors
 
 Response = TypeVar("Response", bound=Message)
 Item = TypeVar("Item")
@@ -133,9 +134,14 @@ class Calls:
     """
 
     def __init__(
-        self, interceptors: Sequence[Interceptor[Any]], admission: Admission, logger: Logger
+        self,
+        interceptors: Sequence[Interceptor[Any]],
+        admission: Admission,
+        logger: Logger,
+        errors: UnexpectedErrors,
     ) -> None:
-        """interceptors: the interceptors in order; the first one begins first and ends last. admission: the interceptor that counts calls."""
+        """interceptors: the interceptors in order; the first one begins first and ends last. admission: the interceptor that counts calls. errors: counts the unforeseen errors of work whose caller has left."""
+        self._errors = errors
         self._interceptors = interceptors
         self._admission = admission
         self.work = Background()
@@ -150,6 +156,11 @@ class Calls:
     def methods(self) -> Collection[Method]:
         """All methods that are served."""
         return self._methods.values()
+
+    @property
+    def running(self) -> int:
+        """The number of calls with a credential that run now."""
+        return self._admission.running
 
     async def serve(self, call: Call, read: Read, send: Send) -> None:
         """Serve a call to its end.
@@ -305,7 +316,7 @@ class Calls:
 
     def _unheard(self, call: Call, error: BaseException) -> None:
         if isinstance(error, Exception) and not isinstance(error, ResponsaError):
-            report(self._logger, call, error)
+            unforeseen(self._logger, call, error, self._errors)
 
 
 async def _within(

@@ -11,6 +11,7 @@ import structlog
 
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.calls.chain import Calls, Method, methods_of
+from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.access import (
     SESSION_COOKIE,
     Authorised,
@@ -45,7 +46,8 @@ from responsa_server.calls.services.tools import ToolService
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
-from responsa_server.domain.parts import Installation, ReportedPart
+from responsa_server.domain.parts import Installation
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import LimitBook, Limiter, QuotaAdministration
 from responsa_server.identity.openid_provider import LinkedIdentities
@@ -94,7 +96,7 @@ class Services:
     sources: SourceAdministration
     profiles: SubjectProfiles
     insight: Insight
-    parts: Sequence[ReportedPart] = ()
+    reports: PartReports
     limiter: Limiter | None = None
 
 
@@ -119,7 +121,7 @@ def calls_of(
             CallId(),
             Traced(traces),
             Log(log),
-            Errors(log),
+            Errors(log, services.turns.errors),
             Routed(),
             Deadline(),
             admission,
@@ -134,6 +136,7 @@ def calls_of(
         ),
         admission,
         log,
+        services.turns.errors,
     )
     calls.add(_methods(services, calls.work))
     validation.warm([method.request for method in calls.methods()])
@@ -143,9 +146,12 @@ def calls_of(
 def health_calls(logger: Logger | None = None) -> Calls:
     """The calls of a process that serves only health checks; the transport adds the methods. No method that needs a credential is served."""
     log: Logger = structlog.get_logger("calls") if logger is None else logger
-    admission = Admission(0)
+    admission, errors = Admission(0), UnexpectedErrors()
     return Calls(
-        (CallId(), Log(log), Errors(log), Routed(), Deadline(), admission, Validation()), admission, log
+        (CallId(), Log(log), Errors(log, errors), Routed(), Deadline(), admission, Validation()),
+        admission,
+        log,
+        errors,
     )
 
 
@@ -178,12 +184,12 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             SystemService(
                 services.installation,
                 PostgresMigrations(database),
-                services.parts,
+                services.reports,
+                services.turns.errors,
                 services.counters,
                 services.catalogue,
                 services.tools,
                 audit,
-                work,
             ),
             TeacherService(ResourceTable(database, teachers.KIND, new_id)),
             SourceService(services.sources),

@@ -238,6 +238,11 @@ class Layout:
         return self.home / "replicas"
 
     @property
+    def metrics(self) -> Path:
+        """The files that tell Prometheus where the servers' metrics are."""
+        return self.home / "metrics"
+
+    @property
     def redis_socket(self) -> Path:
         """The socket that Redis listens on."""
         return self.run / "redis.sock"

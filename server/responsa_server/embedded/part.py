@@ -24,6 +24,9 @@ POLL = 0.01
 PROBE = 0.5
 """The number of seconds that a probe waits for an answer."""
 HEALTH = "/health"
+"""The path at which a program of others tells whether it is ready."""
+LIVE = "/health/live"
+"""The path at which a server answers as soon as it takes calls, and until it has ended."""
 LOG_TAIL = 4096
 LAST_WORDS = 600
 NO_ROOM = 16 << 20
@@ -286,7 +289,7 @@ class Errand(ManagedProcess):
 
 
 class ServerProcess(ManagedProcess):
-    """One of our own programs. `argv` starts it, and `env` is its whole environment. When it is ready, it answers `GET /health` with 200 on
+    """One of our own programs. `argv` starts it, and `env` is its whole environment. When it is ready, it answers `GET /health/live` with 200 on
     the unix socket `health`. It reads stdin to the end before it uses other parts, so `preload` can start it before them. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has
     CLOSING_SECONDS to close everything else. (After a SIGTERM, the program would first wait until Envoy notices the shutdown. SIGINT is used
     because Envoy has already been stopped.) `leave` sends SIGTERM, while Envoy runs.
@@ -348,9 +351,9 @@ class ServerProcess(ManagedProcess):
             self.process.terminate()
 
     def ready(self) -> bool:
-        """Whether the process runs and reports that it serves."""
-        return self.alive() and http_get(self._health, HEALTH) is not None
+        """Whether the process runs and takes calls."""
+        return self.alive() and http_get(self._health, LIVE) is not None
 
     def answers(self, seconds: float) -> bool:
-        """Whether the process answers. A process that reports that it does not serve is draining, and answers."""
-        return _get(self._health, HEALTH, seconds)[0] is not None
+        """Whether the process answers."""
+        return _get(self._health, LIVE, seconds)[0] is not None

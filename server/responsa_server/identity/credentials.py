@@ -14,6 +14,7 @@ from uuid import UUID
 
 from responsa_server.domain.errors import Reason, Unauthenticated
 from responsa_server.domain.people import Principal
+from responsa_server.telemetry import instruments
 
 # 32 random bytes in URL-safe base64 without padding.
 _BODY = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -98,13 +99,12 @@ class CredentialCache:
 
     def find(self, digest: bytes) -> Principal | None:
         """Return the principal, or None if there is no entry or the entry has expired."""
-        entry = self._entries.get(digest)
-        if entry is None:
+        entry, now = self._entries.get(digest), self._clock()
+        if entry is None or now >= entry.until:
+            self._entries.pop(digest, None)
+            instruments.CACHE_LOOKUPS.add(1, "credentials", "miss")
             return None
-        now = self._clock()
-        if now >= entry.until:
-            del self._entries[digest]
-            return None
+        instruments.CACHE_LOOKUPS.add(1, "credentials", "hit")
         entry.used = now
         return entry.principal
 

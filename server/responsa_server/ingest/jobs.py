@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
+from time import monotonic
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -56,6 +57,7 @@ from responsa_server.search.embedder import undeclared_embedding
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.telemetry import instruments
 
 MAX_TITLE_BYTES: Final = 512
 # The minimum number of seconds between two writes of the progress.
@@ -123,17 +125,23 @@ class Ingest:
         task = await self._ingestions.begin(tenant_id, operation_id)
         if task is None:
             return True
-        failed = True
+        failed, begun, outcome = True, monotonic(), "failed"
         try:
             await self._while_owned(task)
-            failed = False
+            failed, outcome = False, "ready"
         except DocumentRejected as error:
+            outcome = "rejected"
             described = rejections.described(
                 error, task.source_key, task.declared_type, self._formats.accepted_types
             )
             await self._ingestions.fail(task.claim, described)
         except Precondition as error:
+            outcome = "rejected"
             await self._ingestions.fail(task.claim, error)
+        finally:
+            instruments.DOCUMENTS.add(1, outcome)
+            instruments.DOCUMENT_BYTES.add(task.size_bytes)
+            instruments.DOCUMENT_SECONDS.add(monotonic() - begun)
         self._watching.ended([operation_id])
         return failed
 

@@ -40,6 +40,7 @@ from responsa_server.domain.models import (
     ToolRequest,
     Withdrawn,
 )
+from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import IDLE, AnyStage, SpanKind, stage
 
 _LONG_SECONDS: Final = 5.0
@@ -625,12 +626,14 @@ class ModelChain:
                         case _:
                             pass
                     call.said = True
+                    instruments.MODEL_FIRST_SECONDS.add(clock() - begun, member.name)
                     self._barred.answered(member)
                     probed = ()
                     yield piece
                 async for piece in pieces:
                     self._note(recorded, piece, member, said)
                     yield piece
+            instruments.MODEL_CALLS.add(1, member.name, "ok")
             return
         except TimeoutError:
             if not patience.expired():
@@ -641,6 +644,7 @@ class ModelChain:
             error = caught
             self._failed(member, call, error, clock() - begun)
         finally:
+            instruments.MODEL_SECONDS.add(clock() - begun, member.name)
             self._barred.left(probed)
             if error is not None:
                 recorded.fail(error.fault.value)
@@ -672,6 +676,7 @@ class ModelChain:
 
     def _failed(self, member: ChainModel, call: _Call, error: ModelError, waited_seconds: float) -> None:
         error.model = member.name
+        instruments.MODEL_CALLS.add(1, member.name, error.fault.value)
         log_failed(member.name, call.prompt, error)
         if not call.said or error.fault is ModelFault.CREDENTIAL:
             self._barred.failed(member, error, call.patience_seconds, waited_seconds)

@@ -13,6 +13,7 @@ from responsa_server.domain import names
 from responsa_server.domain.cache import Cache
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Precondition, Reason
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.telemetry import instruments
 
 DAY: Final = 86_400
 
@@ -182,6 +183,8 @@ class QuestionEmbedder:
             key: value for key, value in (await self._cache.get(keys)).items() if len(value) == dimensions * 4
         }
         missing = [place for place, key in enumerate(keys) if key not in cached]
+        instruments.CACHE_LOOKUPS.add(len(keys) - len(missing), "vectors", "hit")
+        instruments.CACHE_LOOKUPS.add(len(missing), "vectors", "miss")
         result = np.empty((len(texts), dimensions), dtype=np.float32)
         for place, key in enumerate(keys):
             if key in cached:

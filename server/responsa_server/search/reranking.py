@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from responsa_server.domain.events import Fallback, FallbackKind, Usage
 from responsa_server.domain.models import ModelError, ModelFault, Reranker
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import Passage
+from responsa_server.telemetry import instruments
 
 SEARCH_ORDER: Final = "search_order"
 """The target of a Fallback: the order of the search itself."""
@@ -71,6 +73,7 @@ class Reranking:
         admitted = self._breakers.admit(self._circuit)
         if isinstance(admitted, BarredCall):
             return self._without(passages, admitted.cause)
+        begun = monotonic()
         try:
             async with asyncio.timeout(self._seconds):
                 found = await self._model.rank(_cut(question, self._most_bytes), texts)
@@ -90,6 +93,7 @@ class Reranking:
                 self._breakers.failed(self._circuit, error.fault, _MOST_STRIKES)
             return self._without(passages, error.fault)
         finally:
+            instruments.SEARCH_SECONDS.add(monotonic() - begun, "reranking")
             if admitted is Probe.PROBE:
                 self._breakers.left(self._circuit)
         self._breakers.succeeded(self._circuit)

@@ -40,6 +40,7 @@ from responsa_server.search.prompt_passages import Neighbours, with_pieces
 from responsa_server.search.reranking import Reranking, order, reranked_text
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.search.synonyms import SynonymReader
+from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import stage
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, is_doubtful, language_of
 
@@ -299,15 +300,26 @@ class Retriever:
         *,
         text_will_do: bool,
     ) -> Retrieval:
+        begun = monotonic()
         try:
-            return await self._with_vectors(found, scope, terms, languages, mode, text_will_do=text_will_do)
+            retrieval = await self._with_vectors(
+                found, scope, terms, languages, mode, text_will_do=text_will_do
+            )
+            if retrieval.text_only:
+                instruments.SEARCHES_WITHOUT_VECTORS.add(1)
+            return retrieval
         except Unavailable as error:
             # The search with vectors may have been the slow part, so a search by words may still be fast enough.
             slow = isinstance(error, TooSlow)
             if not text_will_do or not (slow or error.metadata.get("part") == VECTORS_PART):
                 raise
             _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
-        return replace(await found(_Vectors({}, frozenset()), SearchMode.TEXT, strict=False), text_only=True)
+            instruments.SEARCHES_WITHOUT_VECTORS.add(1)
+            return replace(
+                await found(_Vectors({}, frozenset()), SearchMode.TEXT, strict=False), text_only=True
+            )
+        finally:
+            instruments.SEARCH_SECONDS.add(monotonic() - begun, "whole")
 
     async def _with_vectors(
         self,
@@ -330,10 +342,12 @@ class Retriever:
         failure: tuple[frozenset[str], Exception] | None = None
         while True:
             left -= 1
+            begun = monotonic()
             try:
                 vectors = await self._embed(
                     scope.reader, terms, languages, mode, models, text_will_do=text_will_do
                 )
+                instruments.SEARCH_SECONDS.add(monotonic() - begun, "embedding")
             except Exception as error:
                 if not remembered or not models:
                     raise
@@ -369,7 +383,7 @@ class Retriever:
         strict: bool,
     ) -> Retrieval:
         """asked_from: the index of the first string that is not an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`."""
-        limit = max(top_k, RERANKED)
+        limit, begun = max(top_k, RERANKED), monotonic()
         matches: list[_Match] = []
         ranked: list[_Ranked] = []
         async with self._lexical.session(scope.reader):
@@ -414,6 +428,7 @@ class Retriever:
                 read, alone = await self.analyse(
                     lambda analyzer: [_reranked(found, passages, analyzer) for passages in (read, alone)]
                 )
+        instruments.SEARCH_SECONDS.add(monotonic() - begun, "passages")
         kept = _joined(alone, read, top_k) if asked_from else read[:top_k]
         return replace(found, passages=[one for one in kept if one.score.total >= threshold])
 

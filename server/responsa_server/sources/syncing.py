@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from time import monotonic
 from typing import IO, Final
 from uuid import UUID
 
@@ -62,6 +63,7 @@ from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.notifying import Notifier
 from responsa_server.sources.reading import RowSelection, read_rows, unreadable
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
+from responsa_server.telemetry import instruments
 
 _MOST_FAILURES: Final = 5
 # With these faults of the database, another attempt may succeed.
@@ -194,6 +196,16 @@ class Sync:
         await self._notifier.ended(tenant_id, operation_id)
 
     async def _attempt(self, tenant_id: str, operation_id: UUID) -> float | None:
+        begun, outcome = monotonic(), "failed"
+        try:
+            pause = await self._attempted(tenant_id, operation_id)
+            outcome = "ended" if pause is None else "continues"
+            return pause
+        finally:
+            instruments.SYNCS.add(1, outcome)
+            instruments.SYNC_SECONDS.add(monotonic() - begun)
+
+    async def _attempted(self, tenant_id: str, operation_id: UUID) -> float | None:
         failures = self._failures.get(operation_id, 0)
         try:
             waiting = await self._slice(tenant_id, operation_id)

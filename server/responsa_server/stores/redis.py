@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
+from responsa_server.domain.background import Background
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.telemetry.stages import exchange
 
 PATIENCE = 0.25
 """The maximum number of seconds that a caller waits for Redis or for a connection to Redis."""
 PAUSE = 2.0
-"""The number of seconds without calls to Redis after a failure. With this pause, an unavailable Redis does not delay every call."""
+"""The number of seconds between two probes of a Redis that has failed. Meanwhile no call waits for it."""
 
 
 REDIS: Final = {"db.system.name": "redis"}
@@ -31,22 +32,24 @@ class RedisCache:
     def __init__(self, url: str, prefix: str = "responsa:") -> None:
         self._client = redis_client(url, PATIENCE)
         self._prefix = prefix
-        self._resume = 0.0
+        self._background = Background()
+        self.away = False
+        """Whether the last command failed, so that no call asks Redis before it has answered a probe."""
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        if not keys or time.monotonic() < self._resume:
+        if not keys or self.away:
             return {}
         try:
             with exchange("MGET", **REDIS):
                 async with asyncio.timeout(PATIENCE):
                     values = await self._client.mget([self._prefix + key for key in keys])
         except (RedisError, OSError, TimeoutError):
-            self._resume = time.monotonic() + PAUSE
+            self._lost()
             return {}
         return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
 
     async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
-        if not entries or time.monotonic() < self._resume:
+        if not entries or self.away:
             return
         try:
             with exchange("SET", **REDIS):
@@ -55,7 +58,7 @@ class RedisCache:
                         pipeline.set(self._prefix + key, value, ex=seconds)
                     await pipeline.execute()
         except (RedisError, OSError, TimeoutError):
-            self._resume = time.monotonic() + PAUSE
+            self._lost()
 
     async def forget(self, prefix: str) -> int:
         """Remove all entries whose keys begin with this text. Returns their number; 0 also if Redis cannot be reached, where entries end by themselves."""
@@ -64,12 +67,32 @@ class RedisCache:
             async for keys in _batches(self._client, f"{_literal(self._prefix + prefix)}*"):
                 number += await self._client.delete(*keys)
         except (RedisError, OSError, TimeoutError):
-            self._resume = time.monotonic() + PAUSE
+            self._lost()
         return number
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """The numbers of idle and used connections."""
+        pool: Any = self._client.connection_pool  # its lists have no public names
+        return len(pool._available_connections), len(pool._in_use_connections)  # noqa: SLF001
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._background.cancel()
         await self._client.aclose()
+
+    def _lost(self) -> None:
+        if not self.away:
+            self.away = True
+            self._background.start(self._probe(), name="probes of the cache")
+
+    async def _probe(self) -> None:
+        while self.away:
+            await asyncio.sleep(PAUSE)
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._client.ping()  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+                self.away = False
 
 
 async def _batches(client: Redis, pattern: str) -> AsyncGenerator[Sequence[bytes | str], None]:

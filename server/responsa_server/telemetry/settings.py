@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
@@ -29,7 +30,7 @@ class LangfuseSettings(BaseModel, extra="forbid"):
 
 
 class TelemetrySettings(BaseModel, extra="forbid"):
-    """Traces of calls and turns, which OpenTelemetry sends to a collector."""
+    """Traces of calls and turns, which OpenTelemetry sends to a collector, and metrics."""
 
     endpoint: str = Field(
         default="",
@@ -57,3 +58,25 @@ class TelemetrySettings(BaseModel, extra="forbid"):
         description="The servers that get the header `traceparent`, separated by commas: `models` for all servers of models, `mcp` for all MCP servers, or the name of a host.",
     )
     langfuse: LangfuseSettings = LangfuseSettings()
+    metrics: bool = Field(
+        default=False,
+        description="Whether each server serves its metrics to Prometheus. They are also made, for a collector, if `telemetry.endpoint`, OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_METRICS_ENDPOINT is set.",
+    )
+    metrics_listen: str = Field(
+        default="127.0.0.1:0",
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$",
+        description="The address where a server serves its metrics. The port 0 stands for any free port, which the server writes into its file for Prometheus. Several servers on one machine need the port 0.",
+    )
+    metrics_targets: Path | None = Field(
+        default=None,
+        description="The folder of the files that tell Prometheus the addresses of all servers. Empty: `metrics` in the data folder.",
+    )
+    metrics_on_gateway: bool = Field(
+        default=False,
+        description="Whether `/metrics` on the public port shows the metrics of all servers of this data folder, to everybody who can reach the port.",
+    )
+    server: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$",
+        description="The name of a server in metrics and traces. Empty: the names that `responsa up` gives, or else the host's name and the process's id.",
+    )

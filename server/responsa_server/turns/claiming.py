@@ -16,6 +16,7 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.relay import Relay, Taken, Work
 from responsa_server.domain.turns import ClaimedTurn, LogRow
+from responsa_server.telemetry import instruments
 from responsa_server.turns.runtime import keep_going, repeated
 from responsa_server.turns.worker import Run, RunOutcome, WorkerParts
 
@@ -109,6 +110,8 @@ class Claiming:
             ):  # the reply to an accept came late: this process already runs the turn under a newer claim
                 return
             before[0].lose()  # the older run was ending, and this process has claimed the turn again
+        waited = "queue" if first is None else "caller"
+        instruments.CLAIMS.add(1, "worker" if claimed.attempt > 1 else waited)
         live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
         run = Run(self._parts, agent, claimed, live, claimed_from)
         if run.suspect:
@@ -262,6 +265,8 @@ class Claiming:
                 )
             else:
                 outcome = task.result()
+        if outcome not in (RunOutcome.ENDED, RunOutcome.PROMOTED):
+            instruments.RUNS_LEFT.add(1, outcome.name.lower())
         if outcome is RunOutcome.GIVEN_UP:
             self._given_up.append(run)
         elif outcome is RunOutcome.PROMOTED:

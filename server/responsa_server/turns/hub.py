@@ -321,6 +321,11 @@ class Hub:
                 del self._followers[subscription.turn_id]
                 self._remote.pop(subscription.turn_id, None)
 
+    @property
+    def followers(self) -> int:
+        """The number of readers that follow turns here."""
+        return sum(len(some) for some in tuple(self._followers.values()))
+
     def turns(self) -> Collection[UUID]:
         """The turns that are followed here."""
         return self._followers.keys()

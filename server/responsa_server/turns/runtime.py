@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain.errors import StorageFull, Unavailable
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.turns import Clock, FrameCodec, NewId
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.settings import TurnOptions
 
@@ -42,6 +43,7 @@ class Runtime:
     clock: Clock = _now
     faults: Faults = field(default_factory=NoFaults)
     log: FilteringBoundLogger = field(default_factory=_logger)
+    errors: UnexpectedErrors = field(default_factory=UnexpectedErrors)
     traces: Traces = OFF
 
 

@@ -36,6 +36,7 @@ from responsa_server.domain.turns import (
     TurnState,
     TurnStore,
 )
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.telemetry.stages import current, stage
 from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following, draining
@@ -111,6 +112,21 @@ class Turns:
     def process(self) -> UUID:
         """The id of this process. The store records it as the owner of the turns that run here."""
         return self._process
+
+    @property
+    def errors(self) -> UnexpectedErrors:
+        """The unexpected errors of turns and of all else that counts them here."""
+        return self._runtime.errors
+
+    @property
+    def running(self) -> int:
+        """The number of turns that run in this process."""
+        return len(self._claiming.running())
+
+    @property
+    def followers(self) -> int:
+        """The number of readers that follow turns in this process."""
+        return self._hub.followers
 
     async def start(self) -> None:
         """Create partitions for the log, and begin to listen, to write, to check followers and to claim. Raises Unavailable."""

@@ -47,9 +47,11 @@ from responsa_server.domain.turns import (
     TurnStore,
 )
 from responsa_server.domain.words import in_seconds
+from responsa_server.telemetry import instruments
+from responsa_server.telemetry.instruments import Instrument
 from responsa_server.telemetry.stages import IDLE, AnyStage, stage
 from responsa_server.turns.hub import Hub, Live
-from responsa_server.turns.runtime import Runtime, repeated
+from responsa_server.turns.runtime import Runtime, loop_time, repeated
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
 
 # How long an agent may take to stop, in seconds. After that, the run ends without waiting for the agent, which can no longer write.
@@ -122,6 +124,9 @@ class Run:
         self._refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._stopping = False
         self._cut_off: list[ModelUsed] = []
+        self._agent_id = names.parse_agent_version(claimed.agent_version)[0]
+        self._begun = loop_time()
+        self._measured: set[Instrument] = set()
         start = Start(claimed.last_seq, claimed.attempt)
         if checkpoint is not None:
             start = Start(claimed.last_seq, claimed.attempt, checkpoint.text_bytes, checkpoint.usage)
@@ -176,6 +181,18 @@ class Run:
     def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
         """See `WriterOwner.publish`."""
         self._parts.hub.publish(self._live, rows, ended=ended)
+        if instruments.TURNS.on:
+            self._measure_first(rows)
+
+    def _measure_first(self, rows: Sequence[LogRow]) -> None:
+        waiting = (
+            (instruments.FIRST_EVENT_SECONDS, True),
+            (instruments.FIRST_TEXT_SECONDS, any(row.deltas for row in rows)),
+        )
+        for instrument, came in waiting:
+            if came and instrument not in self._measured:
+                self._measured.add(instrument)
+                instrument.add(loop_time() - self._begun, self._agent_id)
 
     def fail(self, reason: Exception) -> None:
         """See `WriterOwner.fail`."""
@@ -330,7 +347,9 @@ class Run:
             return failed(error)
         except (TurnLost, _GivenUp):
             raise
-        except Exception:  # whatever an agent raises, its turn must end with a typed event
+        except Exception as error:  # whatever an agent raises, its turn must end with a typed event
+            group = self._parts.runtime.errors.add(error, names.turn(turn_id))
+            instruments.ERRORS.add(1, group.error, group.place)
             self._log.exception("turn_failed")
             return unexpected(turn_id)
         finally:
@@ -431,7 +450,10 @@ class Run:
             self._log.exception("turn_result_refused")
             return await end(self._metered(unexpected(self.claim.turn_id)))
         reason = terminal.error.reason.value if isinstance(terminal, Failed) else ""
-        self._log.info("turn_ended", outcome=type(terminal).__name__.lower(), reason=reason)
+        outcome = type(terminal).__name__.lower()
+        instruments.TURNS.add(1, outcome, self._agent_id)
+        instruments.TURN_SECONDS.add(loop_time() - self._begun, self._agent_id)
+        self._log.info("turn_ended", outcome=outcome, reason=reason)
         return promoted
 
     async def _write_end(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:

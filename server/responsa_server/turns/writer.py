@@ -39,6 +39,7 @@ from responsa_server.domain.turns import (
     TurnLost,
     TurnStore,
 )
+from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import Stage
 from responsa_server.turns.pack import Happened, merged, number, pack, utf8_length
 from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
@@ -511,6 +512,7 @@ class LogWriter:
             await self._faults.at(Fault.AFTER_APPEND)
             return left_out
 
+        begun = loop_time()
         try:
             left_out = await repeated(work, _PATIENCE_SECONDS, awaits_room=True)
         except Unavailable as error:
@@ -521,6 +523,8 @@ class LogWriter:
             await self._each_alone(batch, error)
             return
         now = loop_time()
+        instruments.COMMIT_SECONDS.add(now - begun)
+        instruments.COMMIT_TURNS.add(len(batch))
         for writer, append in batch:
             error = left_out.get(append.claim.turn_id) if left_out else None
             if error is None:
@@ -595,4 +599,5 @@ class LogWriter:
             if writer.claim.turn_id not in lost:
                 writer.committed_at = max(writer.committed_at, now)
             elif self._members.get(writer.claim.turn_id) is writer:
+                instruments.LEASES_LOST.add(1)
                 writer.fail(TurnLost(names.turn(writer.claim.turn_id)))

@@ -144,8 +144,9 @@ def test_the_templates_load(environment: Environment, monkeypatch: pytest.Monkey
     assert (False in ports) == behind_tls
 
 
-def test_the_reference_is_up_to_date() -> None:
-    subprocess.run([sys.executable, CHECKOUT / "tools" / "settings_reference.py", "--check"], check=True)
+@pytest.mark.parametrize("reference", ["settings", "metrics"])
+def test_the_reference_is_up_to_date(reference: str) -> None:
+    subprocess.run([sys.executable, CHECKOUT / "tools" / f"{reference}_reference.py", "--check"], check=True)
 
 
 def test_the_testing_agent_is_not_for_production(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
+from responsa_server.telemetry import instruments
 
 # The share of the turn's remaining time that one call may take. The rest is for a later call or for a fallback.
 _SHARE: Final = 0.5
@@ -202,8 +203,13 @@ class ModelCall:
             raise
         finally:
             # A call that failed or was cancelled costs money too.
-            if self._reports and self._spending.any:
-                self._run.emit(ModelUsed(self.model, self._spending.counted))
+            if self._spending.any:
+                usage = self._spending.counted
+                instruments.MODEL_TOKENS.add(usage.input_tokens, self.model, "input")
+                instruments.MODEL_TOKENS.add(usage.output_tokens, self.model, "output")
+                instruments.MODEL_COST.add(usage.cost_micros, self.model)
+                if self._reports:
+                    self._run.emit(ModelUsed(self.model, usage))
 
     def _switched(self, piece: Switched) -> None:
         self.model = piece.target

@@ -41,6 +41,7 @@ from responsa_server.domain.tools import (
 )
 from responsa_server.domain.turns import ToolRecord
 from responsa_server.domain.words import in_seconds
+from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import stage
 from responsa_server.text.instructing import without_instructions
 
@@ -282,6 +283,7 @@ class ToolCaller:
             circuit.left()
         run.spend(result.usage)
         result = _doubted(plan, result)
+        instruments.TOOL_SECONDS.add(clock() - begun, tool.card.id, result.outcome.value)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
         run.emit(returned(plan.call_id, result))
         return _modelled(plan, result)

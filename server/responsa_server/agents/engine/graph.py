@@ -31,6 +31,7 @@ from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
 from responsa_server.domain.tools import Effect
 from responsa_server.domain.words import in_seconds
+from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import stage
 
 _MOST_STEPS: Final = 10_000
@@ -341,7 +342,9 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
         if diverted or state.get("diverted"):
             output["diverted"] = diverted
         after = {**state, **output}
-        if always_kept or monotonic() - begun > most_seconds:
+        seconds = monotonic() - begun
+        instruments.STEP_SECONDS.add(seconds, node.kind)
+        if always_kept or seconds > most_seconds:
             context.emit(Milestone(kept(_next(route, cast("GraphState", after)), after)))
         return after
 
@@ -457,7 +460,7 @@ def plan(
 def _made(name: str, table: NodeTable, parts: NodeParts, kinds: Mapping[str, NodeKind]) -> AnyNode:
     kind = kinds[table.kind]
     node = kind.make(parts, kind.options.model_validate(table.options), name)
-    node.name = name
+    node.name, node.kind = name, table.kind
     if table.status == _UNANNOUNCED:
         node.announcement = None
     elif table.status is not None and node.announcement is not None:

@@ -262,6 +262,8 @@ class Node(abc.ABC, Generic[Input, Output]):
 
     name: str
     """The node's name in the graph and in the logs."""
+    kind: str = ""
+    """The kind that the agent's files name, such as `search`."""
     input_model: type[Input]
     """The model of the input. Its fields are read from the state by name; a field with a default may be absent from the state."""
     output_model: type[Output]

@@ -27,6 +27,7 @@ from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
 from responsa_server.domain.people import ApiKey, AuditRecord, Erasure, Role, User, UserChange
 from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
+from responsa_server.domain.unexpected import ErrorGroup
 from responsa_server.identity.accounts import SignedIn
 from responsa_server.identity.service import key_of_service, required_email
 
@@ -264,6 +265,7 @@ def system_status(
     migration: MigrationState,
     parts: Sequence[tuple[str, PartReport]],
     counts: Sequence[Count],
+    errors: Sequence[ErrorGroup],
 ) -> system_status_pb2.SystemStatus:
     """Convert the status of the system. parts: the name and the report of each part, in display order."""
     return system_status_pb2.SystemStatus(
@@ -284,5 +286,16 @@ def system_status(
         counters=[
             system_status_pb2.Counter(name=count.name, labels=count.labels, value=count.value)
             for count in counts
+        ],
+        errors=[
+            system_status_pb2.UnexpectedError(
+                error=group.error,
+                place=group.place,
+                count=group.count,
+                first_id=group.first_id,
+                last_id=group.last_id,
+                last_time=values.timestamp(group.last_time),
+            )
+            for group in errors
         ],
     )

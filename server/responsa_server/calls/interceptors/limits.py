@@ -197,6 +197,11 @@ class Admission(Interceptor[Place]):
             return _draining()
         return error
 
+    @property
+    def running(self) -> int:
+        """The number of calls with a credential that run now."""
+        return len(self._active)
+
     def drain(self) -> None:
         """Refuse new calls from now on."""
         self._draining = True

@@ -12,7 +12,9 @@ from uuid import uuid4
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, Interceptor
 from responsa_server.calls.status import Code
-from responsa_server.domain.errors import Cancelled, Reason, ResponsaError, Unavailable
+from responsa_server.domain.errors import Cancelled, Exhausted, Reason, ResponsaError, Unavailable
+from responsa_server.domain.unexpected import UnexpectedErrors
+from responsa_server.telemetry import instruments
 
 # The id is written to the log, so an id that could break the log's format is replaced.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -72,19 +74,31 @@ class Log(Interceptor[float]):
     async def on_end(self, call: Call, token: float, error: BaseException | None) -> BaseException | None:
         """Write the line."""
         write = self._logger.debug if call.method.startswith(PLUMBING) else self._logger.info
-        who = call.principal
+        who, code, seconds = call.principal, code_of(error), time.perf_counter() - token
+        _measure(call, code, error, seconds)
         write(
             "call",
             method=call.method,
-            code=code_of(error).name,
+            code=code.name,
             reason=error.reason.value if isinstance(error, ResponsaError) else "",
-            duration_ms=round((time.perf_counter() - token) * 1000, 2),
+            duration_ms=round(seconds * 1000, 2),
             call_id=call.id,
             tenant=call.logged_tenant,
             user="" if who is None else str(who.user_id),
             **({} if who is None or who.acting is None else {"acting": str(who.acting)}),
         )
         return error
+
+
+def _measure(call: Call, code: Code, error: BaseException | None, seconds: float) -> None:
+    if not instruments.CALLS.on:
+        return
+    # A caller may invent methods, but only served ones get this far into the name.
+    method = call.method.rpartition(".")[2] if call.served else instruments.OTHER
+    instruments.CALLS.add(1, method, code.name)
+    instruments.CALL_SECONDS.add(seconds, method)
+    if isinstance(error, Exhausted):
+        instruments.REFUSALS.add(1, error.reason.value)
 
 
 def code_of(error: BaseException | None) -> Code:
@@ -105,8 +119,10 @@ class Errors(Interceptor[None]):
 
     everywhere = True
 
-    def __init__(self, logger: Logger) -> None:
+    def __init__(self, logger: Logger, errors: UnexpectedErrors) -> None:
+        """errors: counts the unforeseen errors."""
         self._logger = logger
+        self._errors = errors
 
     async def on_start(self, call: Call) -> None:
         """Do nothing."""
@@ -129,10 +145,17 @@ class Errors(Interceptor[None]):
                 # Something inside the call was cancelled, not the call. Without this mapping the caller would wait for ever.
                 return Cancelled(Reason.CANCELLED, "The work on this call was cancelled; try again.")
             case Exception():
-                report(self._logger, call, error)
+                unforeseen(self._logger, call, error, self._errors)
                 return status.unexpected(call.id)
             case _:
                 return error
+
+
+def unforeseen(logger: Logger, call: Call, error: BaseException, errors: UnexpectedErrors) -> None:
+    """Log and count an unforeseen error of a call."""
+    group = errors.add(error, call.id)
+    instruments.ERRORS.add(1, group.error, group.place)
+    report(logger, call, error)
 
 
 def report(logger: Logger, call: Call, error: BaseException, event: str = "unexpected error") -> None:

@@ -76,6 +76,7 @@ class Servers:
             self._plan.embedding_threads,
             "The server" if alone else f"Server {number}",
             "server.log" if number == 1 else f"server-{number}.log",
+            name,
         )
         self._addresses[part] = Replica(name, grpc, http)
         return part
@@ -88,6 +89,7 @@ class Servers:
             self._plan.ingesting_threads,
             "The process that ingests documents",
             "jobs.log",
+            f"up-jobs{suffix}",
         )
 
     def _process(
@@ -98,12 +100,15 @@ class Servers:
         threads: int,
         name: str,
         log_name: str,
+        label: str,
     ) -> ServerProcess:
+        """label: its name in metrics and traces."""
         # The arguments take precedence over other values of the same settings, which may be meant for other processes.
         argv = (sys.executable, "-m", "responsa_server", "serve", "--held", "--role", role.value)
         settings = self._settings
         shares: Mapping[str, object] = {
             "RESPONSA_RETRIEVAL__EMBEDDING_THREADS": threads,
+            "RESPONSA_TELEMETRY__SERVER": label,
             "RESPONSA_LIMITS__WITHOUT_REDIS": max(settings.limits.without_redis, self._plan.servers),
         }
         return ServerProcess(

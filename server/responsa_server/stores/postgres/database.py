@@ -118,6 +118,8 @@ _TCP: Final[Mapping[str, str]] = {
 }
 
 
+# How long a look at the database's health waits for a connection.
+_ANSWER_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 1.0
 """The number of seconds that a caller waits for a connection while the database's disk is full."""
 _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
@@ -296,21 +298,32 @@ class Database:
         self._full = full
         self.background = Background()
         """The stores' methods that are running now."""
+        # The circuits of the pools. While a pool's circuit is open, one task asks for a connection, and no call waits for one.
         self._knocking: dict[str, asyncio.Task[None]] = {}
         self._planned: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
-        self._app = self._pool(app_url, _APP, size)
-        self._credentials = self._pool(app_url, _CREDENTIALS, min(size, _CREDENTIAL_CONNECTIONS))
-        self._turns = self._pool(app_url, _TURNS, min(size, _TURN_CONNECTIONS))
+        self._app = self._pool("app", app_url, _APP, size)
+        self._credentials = self._pool(
+            "credentials", app_url, _CREDENTIALS, min(size, _CREDENTIAL_CONNECTIONS)
+        )
+        self._turns = self._pool("turns", app_url, _TURNS, min(size, _TURN_CONNECTIONS))
         self._deleting = asyncio.Semaphore(max(1, int(size * _DELETING_SHARE)))
-        self._log = self._pool(log_url, _LOG, size)
+        self._log = self._pool("log", log_url, _LOG, size)
         self.presence = Presence()
         """The lock of this process. It is held from `open` on, if the pools open connections at once."""
         self._writer = self._pool(
-            log_url, _WRITER, 1, prepare_threshold=0, configure=self.presence.hold, max_lifetime=math.inf
+            "writer",
+            log_url,
+            _WRITER,
+            1,
+            prepare_threshold=0,
+            configure=self.presence.hold,
+            max_lifetime=math.inf,
         )
+        self._pools = (self._app, self._credentials, self._turns, self._log, self._writer)
 
     def _pool(
         self,
+        name: str,
         url: str,
         options: str,
         size: int,
@@ -320,6 +333,7 @@ class Database:
     ) -> Pool:
         return Pool(
             conninfo(url, options),
+            name=name,
             min_size=min(self._ready, size),
             max_size=size,
             timeout=10,
@@ -335,7 +349,7 @@ class Database:
     async def open(self) -> None:
         """Open all pools and wait for their first connections. Raises Unavailable."""
         try:
-            for pool in (self._app, self._credentials, self._turns, self._log, self._writer):
+            for pool in self._pools:
                 await pool.open(wait=True, timeout=30)
         except PoolTimeout as error:
             raise unavailable() from error
@@ -345,17 +359,39 @@ class Database:
         await self.background.drain(_CLOSE_SECONDS)
         for task in self._knocking.values():
             task.cancel()
-        pools = (self._app, self._credentials, self._turns, self._log, self._writer)
-        await asyncio.gather(*(pool.close() for pool in pools))
+        await asyncio.gather(*(pool.close() for pool in self._pools))
 
-    async def _lost(self, pool: AsyncConnectionPool[Any]) -> None:
-        """Called when a pool has given up on a connection. By itself, the pool would try again only when a new caller asks for a connection, or after
-        growing pauses. So this method starts a task that asks until the pool has a connection. Waiting callers then get a connection within a second
-        of the database's return.
+    async def _lost(self, lost: AsyncConnectionPool[Any]) -> None:
+        """Called when a pool has tried for half a second to connect: opens the pool's circuit, so that calls fail at once, those that wait already included.
+
+        By itself, the pool would try again only when a new caller asks for a connection, or after growing pauses. So a task asks until the pool has a connection,
+        and then closes the circuit, within a second of the database's return.
         """
-        task = self._knocking.get(pool.name)
-        if task is None or task.done():
+        (pool,) = (one for one in self._pools if one is lost)
+        if not self._away(pool):
             self._knocking[pool.name] = asyncio.create_task(_knock(pool), name=f"knocking for {pool.name}")
+            pool.refuse_waiting()
+
+    def _away(self, pool: Pool) -> bool:
+        task = self._knocking.get(pool.name)
+        return task is not None and not task.done()
+
+    @property
+    def away(self) -> Sequence[str]:
+        """The names of the pools whose circuits are open, because they cannot connect."""
+        return [pool.name for pool in self._pools if self._away(pool)]
+
+    def pools(self) -> Mapping[str, Mapping[str, int]]:
+        """The state of each pool as psycopg_pool counts it. May be called from any thread."""
+        return {pool.name: pool.get_stats() for pool in self._pools}
+
+    async def answers(self) -> bool:
+        """Whether PostgreSQL can be reached, as far as an idle connection shows it. A pool without a free connection is busy, not away."""
+        pool = self._turns
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(_ANSWER_SECONDS), self._checked_out(pool):
+                return True
+        return not self._away(pool)
 
     @asynccontextmanager
     async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
@@ -565,6 +601,8 @@ class Database:
 
     @asynccontextmanager
     async def _checked_out(self, pool: Pool) -> AsyncGenerator[Connection]:
+        if self._away(pool):
+            raise unavailable(full=self._full())
         # PostgreSQL stops if it cannot write its log, and starts again when it can. Until then, no caller waits long for a connection.
         timeout = _FULL_SECONDS if self._full() else None
         try:

@@ -6,19 +6,43 @@ import asyncio
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 _Connection = AsyncConnection[tuple[Any, ...]]
 
 
 class Pool(AsyncConnectionPool[_Connection]):
-    """A pool that loses no cancellation of a task that waits for a connection.
+    """A pool that loses no cancellation of a task that waits for a connection, and that can turn all waiting tasks away.
 
     psycopg_pool waits with `asyncio.wait_for`. Before Python 3.12, `wait_for` forgets a cancellation that comes at the same moment as the connection. A loop that had
     to stop then went on for ever, and so did the call that waited for its end.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """See `AsyncConnectionPool`."""
+        super().__init__(*args, **kwargs)
+        self._limits: set[asyncio.Timeout] = set()
+
+    def refuse_waiting(self) -> None:
+        """Raise PoolTimeout in all tasks that wait for a connection now."""
+        now = asyncio.get_running_loop().time()
+        for limit in self._limits:
+            limit.reschedule(now)
+
     async def getconn(self, timeout: float | None = None) -> _Connection:  # noqa: ASYNC109  the parameter of the library
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._limits.add(limit)
+                return await self._uncancelled(timeout)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise PoolTimeout("the pool cannot connect") from error
+        finally:
+            self._limits.discard(limit)
+
+    async def _uncancelled(self, timeout: float | None) -> _Connection:  # noqa: ASYNC109  the parameter of the library
         before = _cancellations()
         connection = await super().getconn(timeout)
         if _cancellations() > before:

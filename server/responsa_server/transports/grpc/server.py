@@ -10,6 +10,7 @@ import grpc.aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from responsa_server.calls.chain import FAREWELL_SECONDS, Calls, Method
+from responsa_server.calls.health import ServerHealth
 from responsa_server.transports.grpc.handlers import Handlers
 from responsa_server.transports.grpc.health import HEALTH, Health
 
@@ -42,13 +43,21 @@ OPTIONS: Mapping[str, int] = {
 class RpcServer:
     """One server. Start it once and drain it once."""
 
-    def __init__(self, calls: Calls, services: Sequence[str], address: str, *, reflects: bool = True) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        services: Sequence[str],
+        address: str,
+        *,
+        reflects: bool = True,
+        health: ServerHealth | None = None,
+    ) -> None:
         """Build the server; call this in the running event loop. calls: the calls to serve; health and reflection are added to them. services: the full names of
-        the services that health reports. address: `unix:PATH` or `HOST:PORT`; port 0 means any free port. reflects: whether to serve reflection."""
+        the services that health reports. address: `unix:PATH` or `HOST:PORT`; port 0 means any free port. reflects: whether to serve reflection. health: says which parts are lacking, so that nothing can be answered."""
         self._calls = calls
         self._address = address
         names = (*services, HEALTH)
-        self._health = Health(names)
+        self._health = Health(names, health)
         calls.add(self._health.methods())
         if reflects:
             calls.add((_reflection((*names, reflection.SERVICE_NAME)),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,8 +37,11 @@ class Allowed:
         return _OPEN.fullmatch(path) is not None or headers.get("sec-fetch-site", "") not in _FOREIGN_SITES
 
 
+_HEALTH: Final = frozenset({"/health", "/health/live", "/health/ready"})
+
+
 class Guard:
-    """ASGI middleware that refuses callers that are not `Allowed`. `/health` is open to everyone: it reveals no user data, and health checks name no host."""
+    """ASGI middleware that refuses callers that are not `Allowed`. The health checks are open to everyone: they reveal no user data and name no host."""
 
     def __init__(self, app: ASGIApp, allowed: Allowed) -> None:
         self._app = app
@@ -46,7 +50,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         kind = scope["type"]
-        guarded = kind in ("http", "websocket") and scope["path"] != "/health"
+        guarded = kind in ("http", "websocket") and scope["path"] not in _HEALTH
         if not guarded or self._allowed.admits(scope["path"], Headers(scope=scope)):
             await self._app(scope, receive, send)
         elif kind == "websocket":

@@ -129,6 +129,11 @@ class Bridge:
         """Serve one socket to its end."""
         await Session(socket, self).run()
 
+    @property
+    def sockets(self) -> int:
+        """The number of open sockets, signed in or not."""
+        return self._waiting.total() + sum(len(of_user) for of_user in tuple(self._sockets.values()))
+
     def leave(self) -> None:
         """Ask the clients of all sockets, including sockets that are still opening, to reconnect elsewhere."""
         self.leaving = True

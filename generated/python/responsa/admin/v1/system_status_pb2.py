@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/system_status.proto\x12\x11responsa.admin.v1\"f\n\nPartStatus\x12\x0c\n\x04part\x18\x01 \x01(\t\x12)\n\x06health\x18\x02 \x01(\x0e\x32\x19.responsa.admin.v1.Health\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"\xd9\x01\n\x0cSystemStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x11\n\tmigration\x18\x02 \x01(\t\x12\x1a\n\x12migrations_pending\x18\x03 \x01(\x08\x12,\n\x05parts\x18\x04 \x03(\x0b\x32\x1d.responsa.admin.v1.PartStatus\x12\x17\n\x0f\x65mbedding_model\x18\x05 \x01(\t\x12\x14\n\x0c\x61nswer_model\x18\x06 \x01(\t\x12,\n\x08\x63ounters\x18\x07 \x03(\x0b\x32\x1a.responsa.admin.v1.Counter\"\x8d\x01\n\x07\x43ounter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x06labels\x18\x02 \x03(\x0b\x32&.responsa.admin.v1.Counter.LabelsEntry\x12\r\n\x05value\x18\x03 \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*U\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\r\n\tHEALTH_OK\x10\x01\x12\x13\n\x0fHEALTH_DEGRADED\x10\x02\x12\x0f\n\x0bHEALTH_DOWN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/system_status.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"f\n\nPartStatus\x12\x0c\n\x04part\x18\x01 \x01(\t\x12)\n\x06health\x18\x02 \x01(\x0e\x32\x19.responsa.admin.v1.Health\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"\x8d\x02\n\x0cSystemStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x11\n\tmigration\x18\x02 \x01(\t\x12\x1a\n\x12migrations_pending\x18\x03 \x01(\x08\x12,\n\x05parts\x18\x04 \x03(\x0b\x32\x1d.responsa.admin.v1.PartStatus\x12\x17\n\x0f\x65mbedding_model\x18\x05 \x01(\t\x12\x14\n\x0c\x61nswer_model\x18\x06 \x01(\t\x12,\n\x08\x63ounters\x18\x07 \x03(\x0b\x32\x1a.responsa.admin.v1.Counter\x12\x32\n\x06\x65rrors\x18\x08 \x03(\x0b\x32\".responsa.admin.v1.UnexpectedError\"\x90\x01\n\x0fUnexpectedError\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x10\n\x08\x66irst_id\x18\x04 \x01(\t\x12\x0f\n\x07last_id\x18\x05 \x01(\t\x12-\n\tlast_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8d\x01\n\x07\x43ounter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x06labels\x18\x02 \x03(\x0b\x32&.responsa.admin.v1.Counter.LabelsEntry\x12\r\n\x05value\x18\x03 \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*U\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\r\n\tHEALTH_OK\x10\x01\x12\x13\n\x0fHEALTH_DEGRADED\x10\x02\x12\x0f\n\x0bHEALTH_DOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +34,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COUNTER_LABELSENTRY']._loaded_options = None
   _globals['_COUNTER_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_HEALTH']._serialized_start=528
-  _globals['_HEALTH']._serialized_end=613
-  _globals['_PARTSTATUS']._serialized_start=60
-  _globals['_PARTSTATUS']._serialized_end=162
-  _globals['_SYSTEMSTATUS']._serialized_start=165
-  _globals['_SYSTEMSTATUS']._serialized_end=382
-  _globals['_COUNTER']._serialized_start=385
-  _globals['_COUNTER']._serialized_end=526
-  _globals['_COUNTER_LABELSENTRY']._serialized_start=481
-  _globals['_COUNTER_LABELSENTRY']._serialized_end=526
+  _globals['_HEALTH']._serialized_start=760
+  _globals['_HEALTH']._serialized_end=845
+  _globals['_PARTSTATUS']._serialized_start=93
+  _globals['_PARTSTATUS']._serialized_end=195
+  _globals['_SYSTEMSTATUS']._serialized_start=198
+  _globals['_SYSTEMSTATUS']._serialized_end=467
+  _globals['_UNEXPECTEDERROR']._serialized_start=470
+  _globals['_UNEXPECTEDERROR']._serialized_end=614
+  _globals['_COUNTER']._serialized_start=617
+  _globals['_COUNTER']._serialized_end=758
+  _globals['_COUNTER_LABELSENTRY']._serialized_start=713
+  _globals['_COUNTER_LABELSENTRY']._serialized_end=758
 # @@protoc_insertion_point(module_scope)

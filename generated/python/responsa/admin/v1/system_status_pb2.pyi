@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -58,7 +59,7 @@ class PartStatus(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     part: _builtins.str
-    """The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools"."""
+    """The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "disk", "log"."""
     health: Global___Health.ValueType
     """The health of the part."""
     version: _builtins.str
@@ -94,6 +95,7 @@ class SystemStatus(_message.Message):
     EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
     ANSWER_MODEL_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of the server."""
     migration: _builtins.str
@@ -114,6 +116,10 @@ class SystemStatus(_message.Message):
     def counters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Counter]:
         """Counts of events since this process started, e.g. the number of fallbacks for each agent and kind."""
 
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnexpectedError]:
+        """The unexpected errors of this server since its process started, those with the most recent occurrence first; at most 100 places. Only an owner of the installation sees them."""
+
     def __init__(
         self,
         *,
@@ -124,14 +130,59 @@ class SystemStatus(_message.Message):
         embedding_model: _builtins.str = ...,
         answer_model: _builtins.str = ...,
         counters: _abc.Iterable[Global___Counter] | None = ...,
+        errors: _abc.Iterable[Global___UnexpectedError] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_model", b"answer_model", "counters", b"counters", "embedding_model", b"embedding_model", "migration", b"migration", "migrations_pending", b"migrations_pending", "parts", b"parts", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_model", b"answer_model", "counters", b"counters", "embedding_model", b"embedding_model", "errors", b"errors", "migration", b"migration", "migrations_pending", b"migrations_pending", "parts", b"parts", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SystemStatus: _TypeAlias = SystemStatus  # noqa: Y015
+
+@_typing.final
+class UnexpectedError(_message.Message):
+    """UnexpectedError is a group of unexpected errors of one class from one place of the code."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_ID_FIELD_NUMBER: _builtins.int
+    LAST_ID_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    error: _builtins.str
+    """The class of the exception, e.g. "ValueError"."""
+    place: _builtins.str
+    """The last line of Responsa's own code that the error passed, e.g. "turns/worker.py:120"."""
+    count: _builtins.int
+    """How often it occurred."""
+    first_id: _builtins.str
+    """The id of the first call, or the name of the first turn, that failed with it. The log has more under this id."""
+    last_id: _builtins.str
+    """The id or name of the last one."""
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When it occurred last."""
+
+    def __init__(
+        self,
+        *,
+        error: _builtins.str = ...,
+        place: _builtins.str = ...,
+        count: _builtins.int = ...,
+        first_id: _builtins.str = ...,
+        last_id: _builtins.str = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "error", b"error", "first_id", b"first_id", "last_id", b"last_id", "last_time", b"last_time", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnexpectedError: _TypeAlias = UnexpectedError  # noqa: Y015
 
 @_typing.final
 class Counter(_message.Message):

@@ -4,13 +4,15 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/admin/v1/system_status.proto.
  */
 export const file_responsa_admin_v1_system_status: GenFile = /*@__PURE__*/
-  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9zeXN0ZW1fc3RhdHVzLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSJmCgpQYXJ0U3RhdHVzEgwKBHBhcnQYASABKAkSKQoGaGVhbHRoGAIgASgOMhkucmVzcG9uc2EuYWRtaW4udjEuSGVhbHRoEg8KB3ZlcnNpb24YAyABKAkSDgoGZGV0YWlsGAQgASgJItkBCgxTeXN0ZW1TdGF0dXMSDwoHdmVyc2lvbhgBIAEoCRIRCgltaWdyYXRpb24YAiABKAkSGgoSbWlncmF0aW9uc19wZW5kaW5nGAMgASgIEiwKBXBhcnRzGAQgAygLMh0ucmVzcG9uc2EuYWRtaW4udjEuUGFydFN0YXR1cxIXCg9lbWJlZGRpbmdfbW9kZWwYBSABKAkSFAoMYW5zd2VyX21vZGVsGAYgASgJEiwKCGNvdW50ZXJzGAcgAygLMhoucmVzcG9uc2EuYWRtaW4udjEuQ291bnRlciKNAQoHQ291bnRlchIMCgRuYW1lGAEgASgJEjYKBmxhYmVscxgCIAMoCzImLnJlc3BvbnNhLmFkbWluLnYxLkNvdW50ZXIuTGFiZWxzRW50cnkSDQoFdmFsdWUYAyABKAMaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASpVCgZIZWFsdGgSFgoSSEVBTFRIX1VOU1BFQ0lGSUVEEAASDQoJSEVBTFRIX09LEAESEwoPSEVBTFRIX0RFR1JBREVEEAISDwoLSEVBTFRIX0RPV04QA2IGcHJvdG8z");
+  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9zeXN0ZW1fc3RhdHVzLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSJmCgpQYXJ0U3RhdHVzEgwKBHBhcnQYASABKAkSKQoGaGVhbHRoGAIgASgOMhkucmVzcG9uc2EuYWRtaW4udjEuSGVhbHRoEg8KB3ZlcnNpb24YAyABKAkSDgoGZGV0YWlsGAQgASgJIo0CCgxTeXN0ZW1TdGF0dXMSDwoHdmVyc2lvbhgBIAEoCRIRCgltaWdyYXRpb24YAiABKAkSGgoSbWlncmF0aW9uc19wZW5kaW5nGAMgASgIEiwKBXBhcnRzGAQgAygLMh0ucmVzcG9uc2EuYWRtaW4udjEuUGFydFN0YXR1cxIXCg9lbWJlZGRpbmdfbW9kZWwYBSABKAkSFAoMYW5zd2VyX21vZGVsGAYgASgJEiwKCGNvdW50ZXJzGAcgAygLMhoucmVzcG9uc2EuYWRtaW4udjEuQ291bnRlchIyCgZlcnJvcnMYCCADKAsyIi5yZXNwb25zYS5hZG1pbi52MS5VbmV4cGVjdGVkRXJyb3IikAEKD1VuZXhwZWN0ZWRFcnJvchINCgVlcnJvchgBIAEoCRINCgVwbGFjZRgCIAEoCRINCgVjb3VudBgDIAEoAxIQCghmaXJzdF9pZBgEIAEoCRIPCgdsYXN0X2lkGAUgASgJEi0KCWxhc3RfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAijQEKB0NvdW50ZXISDAoEbmFtZRgBIAEoCRI2CgZsYWJlbHMYAiADKAsyJi5yZXNwb25zYS5hZG1pbi52MS5Db3VudGVyLkxhYmVsc0VudHJ5Eg0KBXZhbHVlGAMgASgDGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEqVQoGSGVhbHRoEhYKEkhFQUxUSF9VTlNQRUNJRklFRBAAEg0KCUhFQUxUSF9PSxABEhMKD0hFQUxUSF9ERUdSQURFRBACEg8KC0hFQUxUSF9ET1dOEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * PartStatus is the status of one part of the system.
@@ -19,7 +21,7 @@ export const file_responsa_admin_v1_system_status: GenFile = /*@__PURE__*/
  */
 export type PartStatus = Message<"responsa.admin.v1.PartStatus"> & {
   /**
-   * The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools".
+   * The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "disk", "log".
    *
    * @generated from field: string part = 1;
    */
@@ -109,6 +111,13 @@ export type SystemStatus = Message<"responsa.admin.v1.SystemStatus"> & {
    * @generated from field: repeated responsa.admin.v1.Counter counters = 7;
    */
   counters: Counter[];
+
+  /**
+   * The unexpected errors of this server since its process started, those with the most recent occurrence first; at most 100 places. Only an owner of the installation sees them.
+   *
+   * @generated from field: repeated responsa.admin.v1.UnexpectedError errors = 8;
+   */
+  errors: UnexpectedError[];
 };
 
 /**
@@ -117,6 +126,62 @@ export type SystemStatus = Message<"responsa.admin.v1.SystemStatus"> & {
  */
 export const SystemStatusSchema: GenMessage<SystemStatus> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_system_status, 1);
+
+/**
+ * UnexpectedError is a group of unexpected errors of one class from one place of the code.
+ *
+ * @generated from message responsa.admin.v1.UnexpectedError
+ */
+export type UnexpectedError = Message<"responsa.admin.v1.UnexpectedError"> & {
+  /**
+   * The class of the exception, e.g. "ValueError".
+   *
+   * @generated from field: string error = 1;
+   */
+  error: string;
+
+  /**
+   * The last line of Responsa's own code that the error passed, e.g. "turns/worker.py:120".
+   *
+   * @generated from field: string place = 2;
+   */
+  place: string;
+
+  /**
+   * How often it occurred.
+   *
+   * @generated from field: int64 count = 3;
+   */
+  count: bigint;
+
+  /**
+   * The id of the first call, or the name of the first turn, that failed with it. The log has more under this id.
+   *
+   * @generated from field: string first_id = 4;
+   */
+  firstId: string;
+
+  /**
+   * The id or name of the last one.
+   *
+   * @generated from field: string last_id = 5;
+   */
+  lastId: string;
+
+  /**
+   * When it occurred last.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 6;
+   */
+  lastTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.UnexpectedError.
+ * Use `create(UnexpectedErrorSchema)` to create a new message.
+ */
+export const UnexpectedErrorSchema: GenMessage<UnexpectedError> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_system_status, 2);
 
 /**
  * Counter is the number of occurrences of an event.
@@ -151,7 +216,7 @@ export type Counter = Message<"responsa.admin.v1.Counter"> & {
  * Use `create(CounterSchema)` to create a new message.
  */
 export const CounterSchema: GenMessage<Counter> = /*@__PURE__*/
-  messageDesc(file_responsa_admin_v1_system_status, 2);
+  messageDesc(file_responsa_admin_v1_system_status, 3);
 
 /**
  * Health is the health of a part of the system.

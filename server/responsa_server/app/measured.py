@@ -1,0 +1,93 @@
+"""What the metrics read of a running server, apart from what its parts measure themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from responsa_server.agents.engine.tool_circuits import KIND as TOOL
+from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF_USERS
+from responsa_server.app.process import LOG
+from responsa_server.app.serve import Front
+from responsa_server.domain.breakers import Breakers
+from responsa_server.domain.parts import Health, PartReport
+from responsa_server.stores.postgres.backlog import Backlog, Waiting
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.redis import RedisCache
+from responsa_server.telemetry import instruments
+from responsa_server.telemetry.instruments import Reading, Readings
+from responsa_server.turns.service import Turns
+
+_CIRCUITS: Final[Mapping[str, tuple[str, ...]]] = {
+    "model": ("model:",),
+    "provider": ("key:",),
+    "tool": (TOOL, TOOL_OF_USERS),
+}
+_HEALTH: Final[Mapping[Health, float]] = {Health.OK: 1.0, Health.DEGRADED: 0.5, Health.DOWN: 0.0}
+
+
+class Measured:
+    """The values of gauges, which are read when somebody asks for the metrics. `sample` reads those that need a query; call it from time to time."""
+
+    def __init__(
+        self, database: Database, cache: RedisCache, breakers: Breakers, turns: Turns, front: Front
+    ) -> None:
+        self._database = database
+        self._cache = cache
+        self._breakers = breakers
+        self._turns = turns
+        self._front = front
+        self._backlog = Backlog(database)
+        self._waiting = Waiting()
+        self._reports: Mapping[str, PartReport] = {}
+
+    async def sample(self) -> None:
+        """Read what needs a query. Raises Unavailable."""
+        self._reports = await self._front.reports()
+        self._waiting = await self._backlog.read()
+
+    def readings(self) -> Readings:
+        """How each value is read."""
+
+        def one(read: Callable[[], float]) -> Callable[[], Iterable[Reading]]:
+            return lambda: [(read(), ())]
+
+        return {
+            instruments.CALLS_RUNNING: one(lambda: self._front.calls_running),
+            instruments.SOCKETS: one(lambda: self._front.sockets),
+            instruments.STREAMS: one(lambda: self._turns.followers),
+            instruments.TURNS_RUNNING: one(lambda: self._turns.running),
+            instruments.TURNS_WAITING: one(lambda: self._waiting.turns),
+            instruments.TURNS_WAITING_AGE: one(lambda: self._waiting.turns_age),
+            instruments.JOBS_WAITING: one(lambda: self._waiting.jobs),
+            instruments.JOBS_WAITING_AGE: one(lambda: self._waiting.jobs_age),
+            instruments.LOG_LINES_DROPPED: one(lambda: LOG.dropped),
+            instruments.POOL_CONNECTIONS: self._connections,
+            instruments.POOL_WAITING: self._pool_waiting,
+            instruments.CIRCUITS: self._circuits,
+            instruments.PARTS: self._parts,
+        }
+
+    def _connections(self) -> Iterable[Reading]:
+        for name, pool in self._database.pools().items():
+            idle, size = pool.get("pool_available", 0), pool.get("pool_size", 0)
+            yield idle, (name, "idle")
+            yield max(0, size - idle), (name, "used")
+            yield pool.get("pool_max", 0), (name, "most")
+        idle, used = self._cache.connections
+        yield idle, ("redis", "idle")
+        yield used, ("redis", "used")
+
+    def _pool_waiting(self) -> Iterable[Reading]:
+        for name, pool in self._database.pools().items():
+            yield pool.get("requests_waiting", 0), (name,)
+
+    def _circuits(self) -> Iterable[Reading]:
+        for part, kinds in _CIRCUITS.items():
+            yield sum(len(self._breakers.opened(kind)) for kind in kinds), (part,)
+        yield len(self._database.away), ("postgresql",)
+        yield int(self._cache.away), ("redis",)
+
+    def _parts(self) -> Iterable[Reading]:
+        for name, report in self._reports.items():
+            yield _HEALTH[report.health], (name,)

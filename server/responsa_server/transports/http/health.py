@@ -1,0 +1,52 @@
+"""The health checks, and the metrics of all servers, over HTTP. None of them needs a credential, so none tells an address, a name of a user's, or the reason of a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from responsa_server.calls.health import ServerHealth
+
+_HEADERS: Final = {"cache-control": "no-store"}
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""The media type of Prometheus' text format."""
+
+
+def health_routes(health: ServerHealth) -> Sequence[Route]:
+    """`GET /health/live`: 200 while the process runs. `GET /health/ready`: 200 while it can answer, else 503. `GET /health`: the same status, with the health of each part."""
+
+    async def live(_: Request) -> Response:
+        return JSONResponse({"status": "LIVE"}, headers=_HEADERS)
+
+    async def ready(_: Request) -> Response:
+        return _status(sorted(await health.lacking()), {})
+
+    async def whole(_: Request) -> Response:
+        parts = await health.parts()
+        return _status(
+            sorted(await health.lacking()), {"parts": {name: str(one) for name, one in parts.items()}}
+        )
+
+    return [
+        Route("/health/live", live, methods=["GET"]),
+        Route("/health/ready", ready, methods=["GET"]),
+        Route("/health", whole, methods=["GET"]),
+    ]
+
+
+def _status(lacking: Sequence[str], more: dict[str, object]) -> Response:
+    content = {"status": "NOT_SERVING" if lacking else "SERVING", "lacking": lacking, **more}
+    return JSONResponse(content, status_code=503 if lacking else 200, headers=_HEADERS)
+
+
+def metrics_route(read: Callable[[], Awaitable[bytes]]) -> Route:
+    """`GET /metrics`. read: returns Prometheus' text format."""
+
+    async def metrics(_: Request) -> Response:
+        return Response(await read(), media_type=METRICS_TYPE, headers=_HEADERS)
+
+    return Route("/metrics", metrics, methods=["GET"])
