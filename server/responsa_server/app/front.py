@@ -20,9 +20,9 @@ from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.listening import AddressTaken
-from responsa_server.app.metrics import Targets, of_all_servers, targets_folder
+from responsa_server.app.metrics import Targets, of_all_servers
 from responsa_server.app.process import LOG
-from responsa_server.app.resources import Addresses, Disks, new_id, redis_url
+from responsa_server.app.resources import Addresses, Disks, new_id, redis_url, targets_folder
 from responsa_server.app.settings import Settings
 from responsa_server.app.sources import source_administration
 from responsa_server.calls.call import caller

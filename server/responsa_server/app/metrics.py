@@ -25,6 +25,7 @@ from responsa_server import __version__
 from responsa_server.app.forks import without_fork_handlers
 from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.measured import Measured
+from responsa_server.app.resources import targets_folder
 from responsa_server.app.settings import Settings, otlp_endpoint, otlp_protocol
 from responsa_server.domain.addresses import TcpAddress
 from responsa_server.domain.errors import Unavailable
@@ -44,11 +45,6 @@ _SUFFIX: Final = ".json"
 def server_name(settings: Settings) -> str:
     """The name of this process among the servers: the setting, or the host's name and the process's id."""
     return settings.telemetry.server or f"{socket.gethostname()}-{os.getpid()}"
-
-
-def targets_folder(settings: Settings, layout: Layout) -> Path:
-    """The folder of the files for Prometheus."""
-    return settings.telemetry.metrics_targets or layout.metrics
 
 
 class Exposition:

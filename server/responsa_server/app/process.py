@@ -16,7 +16,7 @@ import structlog
 import uvloop
 
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.telemetry.stages import current
+from responsa_server.telemetry.stages import TRACE_ID, current
 
 MOST_WAITING: Final = 10_000
 """The maximum number of lines that wait to be written. Further lines are dropped."""
@@ -229,7 +229,7 @@ def _add_trace_id(
     """Add the id of the trace to a line that a sampled call or turn writes."""
     del logger, method
     if trace_id := current().trace_id:
-        event["trace_id"] = trace_id
+        event[TRACE_ID] = trace_id
     return event
 
 

@@ -116,6 +116,11 @@ async def build_index(settings: Settings, layout: Layout) -> bool:
     return await fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction)
 
 
+def targets_folder(settings: Settings, layout: Layout) -> Path:
+    """The folder of the files that tell Prometheus the servers' addresses."""
+    return settings.telemetry.metrics_targets or layout.metrics
+
+
 def check_model() -> None:
     """Raises EmbeddedError if the weights of the embedding model are not installed, which every process that searches or ingests loads."""
     if model_folder() is None:

@@ -32,6 +32,8 @@ from opentelemetry.trace import (
 Count = str | int | float | bool | tuple[str, ...]
 """The value of a count: a number, or a name such as a model's. Never a text of a user, a document or a model."""
 
+TRACE_ID: Final = "trace_id"
+"""The metadata key of an error, and the field of a line of the log, with the id of the trace."""
 MOST_KEPT: Final = 256
 """The maximum number of stages that an unsampled turn keeps."""
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")

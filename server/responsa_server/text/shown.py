@@ -164,8 +164,6 @@ def shown_blocks(text: str, origin: QuoteOrigin) -> str:
         return _plain_lines(text)
     if _shown_as_it_is(text):
         return _dedented(text, origin.indent).strip("\n")
-    if (table := _split_table(text)) is not None:
-        return table
     return _blocks(_tree(_dedented(_unquoted(text), origin.indent))).strip("\n")
 
 
@@ -181,38 +179,6 @@ def _shown_as_it_is(text: str) -> bool:
     if _TREATED.search(text) is not None or _UNSEEN.search(text) is not None:
         return False
     return text.count("**") % 2 == 0 and text.count("`") % 2 == 0
-
-
-_BAR_RULER: Final = re.compile(r"\|(?: *+:?-{3,}+:? *+\|)++ *+")
-_CODE_SPAN: Final = re.compile(r"`[^`\s](?:[^`]*[^`\s])?`")
-# What else a parser or `_inline` might change in a line: a backtick outside code, any emphasis, and what would begin a list.
-_CHANGED: Final = re.compile(r"[`*]|^(?:[-+]|\d+[.)])")
-
-
-def _is_plain(line: str) -> bool:
-    """Whether a line is plain words and code, which a parser and `_written` leave as they are."""
-    rest = _CODE_SPAN.sub("x", line)
-    return _TREATED.search(rest) is None and _CHANGED.search(rest) is None
-
-
-def _split_table(text: str) -> str | None:
-    """A table as `_table` writes it, without a parser of blocks, which takes most of the time of an excerpt; None if the bars alone do not show where its cells are."""
-    lines = text.rstrip("\n").split("\n")
-    if len(lines) < 2 or _BAR_RULER.fullmatch(lines[1]) is None or "\\|" in text:
-        return None
-    bars = lines.pop(1).count("|")
-    rows: list[str] = []
-    for line in lines:
-        cells = line.rstrip(" ").split("|")
-        if len(cells) != bars + 1 or cells[0] or cells[-1]:
-            return None
-        made = (_of_cell(cell.strip()).replace("|", "\\|") for cell in cells[1:-1])
-        rows.append(f"| {' | '.join(made)} |")
-    return "\n".join((rows[0], f"|{'---|' * (bars - 1)}", *rows[1:]))
-
-
-def _of_cell(text: str) -> str:
-    return _joined(text) if _is_plain(text) else _inline(_MARKDOWN.parseInline(text))
 
 
 def shown_code(text: str, origin: QuoteOrigin) -> str:
@@ -575,8 +541,6 @@ def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
 
     A parser checks that the result says the same as the tokens. If not, emphasis and links are left out, and at last everything is escaped.
     """
-    if len(tokens) == 1 and "\n" not in tokens[0].content and _is_plain(tokens[0].content):
-        return _joined(tokens[0].content)
     children = [child for token in tokens for child in (token.children or ())]
     wanted = _said(children)
     made = ""

@@ -49,7 +49,7 @@ from responsa_server.domain.turns import (
 from responsa_server.domain.words import in_seconds
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.instruments import Instrument
-from responsa_server.telemetry.stages import IDLE, AnyStage, stage
+from responsa_server.telemetry.stages import IDLE, TRACE_ID, AnyStage, stage
 from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.runtime import Runtime, loop_time, repeated
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
@@ -286,7 +286,7 @@ class Run:
         """The failure, with the turn's cost and fallbacks so far, and the id of its trace."""
         fallbacks = failed.fallbacks or self._meter.fallbacks
         if trace_id:
-            failed.error.metadata = {**failed.error.metadata, "trace_id": trace_id}
+            failed.error.metadata = {**failed.error.metadata, TRACE_ID: trace_id}
         return replace(failed, usage=self._meter.usage, fallbacks=fallbacks)
 
     def _report_open_calls(self) -> None:

@@ -225,23 +225,3 @@ def test_hostile_text_takes_bounded_time(text: str) -> None:
 def test_characters_that_reorder_text_are_left_out() -> None:
     assert shown_prose("a\u202eb\u2066c", QuoteOrigin()) == "abc"
     assert shown_prose("a\u202eb\u2066c", PLAIN) == "abc"
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        "| plain words | `code --flag=1` and <port> |",
-        "|  spaced   out|**bold** and [a link](https://example.org) |",
-        "| - no list | 1. nor this, *half |",
-        "| a &#124; b | ~~gone~~ `open |",
-    ],
-)
-def test_a_row_looks_the_same_in_a_table_that_the_bars_divide_and_in_one_that_a_parser_divides(
-    row: str,
-) -> None:
-    table = f"| Name | Meaning |\n| :-- | ---: |\n{row}"
-    divided = shown_blocks(table, QuoteOrigin())
-    parsed = shown_blocks(
-        f"{table}\n| a \\| b | c |", QuoteOrigin()
-    )  # only a parser knows that this bar divides nothing
-    assert parsed == f"{divided}\n| a \\| b | c |"

@@ -8,10 +8,8 @@ from responsa_server.calls.call import TRACEPARENT, Call, Interceptor
 from responsa_server.calls.interceptors.reporting import PLUMBING, code_of
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.telemetry.stages import IDLE, AnyStage, Traces
+from responsa_server.telemetry.stages import IDLE, TRACE_ID, AnyStage, Traces
 
-TRACE_ID: Final = "trace_id"
-"""The metadata key of an error with the id of its call's trace."""
 # The codes that are the server's fault, by OpenTelemetry's conventions for servers of gRPC.
 _FAULTS: Final = frozenset(
     {

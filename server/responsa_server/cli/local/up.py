@@ -19,6 +19,7 @@ from responsa_server.app.resources import (
     identity_of,
     processes_of,
     reason_of,
+    targets_folder,
 )
 from responsa_server.app.settings import Settings, environment, load, unknown_variables
 from responsa_server.cli.local.envoy import envoy_config
@@ -154,7 +155,7 @@ def _prometheus(settings: Settings, layout: Layout) -> EmbeddedPrometheus:
     chosen = settings.telemetry.prometheus
     return EmbeddedPrometheus(
         layout,
-        settings.telemetry.metrics_targets or layout.metrics,
+        targets_folder(settings, layout),
         chosen.rules or alert_rules(),
         port=chosen.port,
         seconds=chosen.scrape_seconds,

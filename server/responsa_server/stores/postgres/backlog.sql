@@ -2,8 +2,12 @@
 
 -- name: backlog
 -- Ages are in seconds; those of nothing are 0.
-SELECT (SELECT count(*) FROM responsa.turn WHERE state IN ('pending', 'running') AND state = 'pending') AS turns,
-    (SELECT coalesce(max(extract(epoch FROM now() - create_time)), 0)::float FROM responsa.turn WHERE state IN ('pending', 'running') AND state = 'pending') AS turns_age,
+-- The first condition on the state is that of the partial index.
+SELECT t.turns, t.turns_age,
     (SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())) AS jobs,
     coalesce((SELECT extract(epoch FROM now() - coalesce(j.scheduled_at, (SELECT max(e.at) FROM procrastinate.procrastinate_events AS e WHERE e.job_id = j.id)))
-        FROM procrastinate.procrastinate_jobs AS j WHERE j.status = 'todo' AND (j.scheduled_at IS NULL OR j.scheduled_at <= now()) ORDER BY j.id LIMIT 1), 0)::float AS jobs_age;
+        FROM procrastinate.procrastinate_jobs AS j WHERE j.status = 'todo' AND (j.scheduled_at IS NULL OR j.scheduled_at <= now()) ORDER BY j.id LIMIT 1), 0)::float AS jobs_age
+FROM (
+    SELECT count(*) AS turns, coalesce(max(extract(epoch FROM now() - create_time)), 0)::float AS turns_age
+    FROM responsa.turn WHERE state IN ('pending', 'running') AND state = 'pending'
+) AS t;
