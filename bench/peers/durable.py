@@ -22,6 +22,7 @@ from responsa_server.app.resources import database_urls, new_id, redis_url, rela
 from responsa_server.app.sources import source_administration
 from responsa_server.calls.contract import Services, calls_of
 from responsa_server.calls.frames import AskFrames
+from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
 from responsa_server.domain.agents import AgentCard
@@ -35,6 +36,7 @@ from responsa_server.identity.tenants import GrantAdministration, TenantAdminist
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
+from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import OneEmbedder
@@ -45,6 +47,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.generations import GenerationStore
+from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.operations import OperationStore
@@ -125,6 +128,8 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
             sources=source_administration(parts.settings, database, queue, library),
+            insight=Insight(PostgresInsight(database)),
+            reports=PartReports([]),
             erasing=Erasing(
                 PostgresErasing(database, queue, AskFrames(), collections, documents),
                 turns.cancel,
