@@ -64,4 +64,4 @@ def agent(options: AgentOptions) -> PlannedAgent:
         Route("grade", ("answer",)),
         Route("answer", (FINISH,)),
     ]
-    return PlannedAgent(Plan(nodes, routes), replace(options, version="agents/default/versions/deltas"))
+    return PlannedAgent(Plan(nodes, routes), replace(options, version="agents/default/versions/900000001"))

@@ -57,6 +57,6 @@ class Telling(Node[Pace, Paced]):
 def agent() -> PlannedAgent:
     """The agent. Its version belongs to this process, so that no other process takes over its open turns."""
     routes = [Route(BEGIN, ("tell",)), Route("tell", (FINISH,))]
-    version = f"agents/default/versions/paced-{os.getpid()}"
+    version = f"agents/default/versions/{900_000_000 + os.getpid()}"
     options = replace(OPTIONS, version=version, time_limit_seconds=LIMIT_SECONDS)
     return PlannedAgent(Plan({"tell": Telling()}, routes), options)
