@@ -22,7 +22,7 @@ from responsa_server.calls import status
 from responsa_server.calls.convert import messages, structs, values
 from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
 from responsa_server.domain import lists, names
-from responsa_server.domain.conversations import Conversation, Feedback, Message
+from responsa_server.domain.conversations import Conversation, Feedback, Message, Speaker
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
@@ -49,7 +49,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.filters import parse_filter
-from responsa_server.domain.turns import CitationCheck, OnBusy, Question, Turn
+from responsa_server.domain.turns import CitationCheck, EarlierMessage, OnBusy, Question, Turn
 
 Asking = chat_service_pb2.AskRequest | chat_service_pb2.StartTurnRequest | chat_service_pb2.AnswerRequest
 
@@ -76,6 +76,10 @@ def question(request: Asking) -> Question:
         else "",
         max_cost_micros=request.options.max_cost_usd_micros,
         document_filter=_checked_filter(request.options.scope.filter),
+        history=tuple(
+            EarlierMessage(values.SPEAKER.value(one.role) or Speaker.USER, one.text)
+            for one in request.options.history
+        ),
     )
 
 

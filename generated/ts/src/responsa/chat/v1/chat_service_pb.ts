@@ -18,7 +18,7 @@ import type { Conversation, ConversationSchema } from "./conversation_pb.js";
 import { file_responsa_chat_v1_conversation } from "./conversation_pb.js";
 import type { FeedbackSchema, Rating } from "./feedback_pb.js";
 import { file_responsa_chat_v1_feedback } from "./feedback_pb.js";
-import type { Message as Message$1, MessageSchema } from "./message_pb.js";
+import type { Message as Message$1, MessageSchema, Role } from "./message_pb.js";
 import { file_responsa_chat_v1_message } from "./message_pb.js";
 import type { Tool, ToolSchema } from "./tool_pb.js";
 import { file_responsa_chat_v1_tool } from "./tool_pb.js";
@@ -35,7 +35,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/chat_service.proto.
  */
 export const file_responsa_chat_v1_chat_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NoYXRfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSKfAgoKQXNrT3B0aW9ucxIsCgVzY29wZRgCIAEoCzIXLnJlc3BvbnNhLnR5cGUudjEuU2NvcGVCBOJBAQESNwoHb25fYnVzeRgDIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuT25CdXN5QgziQQEBukgFggECEAESMQoKcGFyYW1ldGVycxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQESLQoTbWF4X2Nvc3RfdXNkX21pY3JvcxgGIAEoA0IL4kEBAbpIBCICKAFIAIgBAUIWChRfbWF4X2Nvc3RfdXNkX21pY3Jvc0oECAEQAkoECAQQBVIOaW5jbHVkZV9kZWx0YXNSFGNhbmNlbF9vbl9kaXNjb25uZWN0IrwDCgpBc2tSZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBEhwKDmluY2x1ZGVfZGVsdGFzGAYgASgIQgTiQQEBEiIKFGNhbmNlbF9vbl9kaXNjb25uZWN0GAcgASgIQgTiQQEBIoQBCgtBc2tSZXNwb25zZRIgCgR0dXJuGAEgASgJQhL6QQ8KDXJlc3BvbnNhL1R1cm4SEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IoADChBTdGFydFR1cm5SZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBIv0CCg1BbnN3ZXJSZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBIsIBChFSZXN1bWVUdXJuUmVxdWVzdBJvCgR0dXJuGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEh4KCWFmdGVyX3NlcRgCIAEoA0IL4kEBAbpIBCICKAASHAoOaW5jbHVkZV9kZWx0YXMYAyABKAhCBOJBAQEiiwEKElJlc3VtZVR1cm5SZXNwb25zZRIgCgR0dXJuGAEgASgJQhL6QQ8KDXJlc3BvbnNhL1R1cm4SEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IoQBChFDYW5jZWxUdXJuUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIoEBCg5HZXRUdXJuUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIqgBChBMaXN0VHVybnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplIlMKEUxpc3RUdXJuc1Jlc3BvbnNlEiUKBXR1cm5zGAEgAygLMhYucmVzcG9uc2EuY2hhdC52MS5UdXJuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ8ChlDcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0EjoKDGNvbnZlcnNhdGlvbhgBIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uQgTiQQEBEiMKCnJlcXVlc3RfaWQYAiABKAlCD+JBAQG6SAhyA7ABAdgBASKZAQoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBJ/CgRuYW1lGAEgASgJQnHiQQEC+kEXChVyZXNwb25zYS9Db252ZXJzYXRpb266SFByTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKwAQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImsKGUxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2USNQoNY29udmVyc2F0aW9ucxgBIAMoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLLAgoZVXBkYXRlQ29udmVyc2F0aW9uUmVxdWVzdBL2AQoMY29udmVyc2F0aW9uGAEgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb25CvwHiQQECuki3AboBsAEKEWNvbnZlcnNhdGlvbi5uYW1lEjhtdXN0IGJlIHRoZSBuYW1lIG9mIGEgY29udmVyc2F0aW9uLCBjb252ZXJzYXRpb25zL3t1dWlkfRphdGhpcy5uYW1lLm1hdGNoZXMoJ15jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIitwEKGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSfwoEbmFtZRgBIAEoCUJx4kEBAvpBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAirwIKE0xpc3RNZXNzYWdlc1JlcXVlc3QSgQEKBnBhcmVudBgBIAEoCUJx4kEBAvpBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSJgoJcGFnZV9zaXplGAIgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAyABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYBCABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgFIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yZXNwb25zYS5jaGF0LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChFHZXRNZXNzYWdlUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9NZXNzYWdlukhLckkyR15tZXNzYWdlcy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIuMBChVTdWJtaXRGZWVkYmFja1JlcXVlc3QScQoHbWVzc2FnZRgBIAEoCUJg4kEBAvpBAwoBKrpIU3JRMk9eKHR1cm5zfG1lc3NhZ2VzKS9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEjgKBnJhdGluZxgCIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuUmF0aW5nQg7iQQECukgHggEEEAEgABIdCgdjb21tZW50GAMgASgJQgziQQEBukgFcgMogBAilQEKEkdldEZlZWRiYWNrUmVxdWVzdBJ/CgRuYW1lGAEgASgJQnHiQQEC+kETChFyZXNwb25zYS9GZWVkYmFja7pIVHJSMlBebWVzc2FnZXMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9L2ZlZWRiYWNrJCKIAQoWVmVyaWZ5Q2l0YXRpb25zUmVxdWVzdBJuCgRuYW1lGAEgASgJQmDiQQEC+kEDCgEqukhTclEyT14odHVybnN8bWVzc2FnZXMpL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQiSgoXVmVyaWZ5Q2l0YXRpb25zUmVzcG9uc2USLwoGY2hlY2tzGAEgAygLMh8ucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbkNoZWNrIrgBCg1DaXRhdGlvbkNoZWNrEiwKCGNpdGF0aW9uGAEgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbhIyCgd2ZXJkaWN0GAIgASgOMiEucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvblZlcmRpY3QSEwoLc291cmNlX3RleHQYAyABKAkSMAoLcXVvdGVfcmFuZ2UYBCABKAsyGy5yZXNwb25zYS50eXBlLnYxLkJ5dGVSYW5nZSKpAQoRTGlzdEFnZW50c1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiVgoSTGlzdEFnZW50c1Jlc3BvbnNlEicKBmFnZW50cxgBIAMoCzIXLnJlc3BvbnNhLmNoYXQudjEuQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIl8KD0dldEFnZW50UmVxdWVzdBJMCgRuYW1lGAEgASgJQj7iQQEC+kEQCg5yZXNwb25zYS9BZ2VudLpIJHIiMiBeYWdlbnRzL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCKoAQoQTGlzdFRvb2xzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJTChFMaXN0VG9vbHNSZXNwb25zZRIlCgV0b29scxgBIAMoCzIWLnJlc3BvbnNhLmNoYXQudjEuVG9vbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiWwoOR2V0VG9vbFJlcXVlc3QSSQoEbmFtZRgBIAEoCUI74kEBAvpBDwoNcmVzcG9uc2EvVG9vbLpIInIgMh5edG9vbHMvW2Etel1bYS16MC05Xy1dezAsMTI2fSQqXwoGT25CdXN5EhcKE09OX0JVU1lfVU5TUEVDSUZJRUQQABISCg5PTl9CVVNZX1JFSkVDVBABEhEKDU9OX0JVU1lfUVVFVUUQAhIVChFPTl9CVVNZX0lOVEVSUlVQVBADMo8VCgtDaGF0U2VydmljZRJiCgNBc2sSHC5yZXNwb25zYS5jaGF0LnYxLkFza1JlcXVlc3QaHS5yZXNwb25zYS5jaGF0LnYxLkFza1Jlc3BvbnNlIhzI8xgCgtPkkwISIg0vdjEvdHVybnM6YXNrOgEqMAESYQoJU3RhcnRUdXJuEiIucmVzcG9uc2EuY2hhdC52MS5TdGFydFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhjI8xgCgtPkkwIOIgkvdjEvdHVybnM6ASoSYgoGQW5zd2VyEh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJSZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIh/I8xgCgtPkkwIVIhAvdjEvdHVybnM6YW5zd2VyOgEqEoABCgpSZXN1bWVUdXJuEiMucmVzcG9uc2EuY2hhdC52MS5SZXN1bWVUdXJuUmVxdWVzdBokLnJlc3BvbnNhLmNoYXQudjEuUmVzdW1lVHVyblJlc3BvbnNlIiXI8xgCgtPkkwIbEhkvdjEve3R1cm49dHVybnMvKn0vZXZlbnRzMAEShQEKCkNhbmNlbFR1cm4SIy5yZXNwb25zYS5jaGF0LnYxLkNhbmNlbFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIjqQAgLI8xgC0vMYC3R1cm4uY2FuY2VsgtPkkwIeIhkvdjEve25hbWU9dHVybnMvKn06Y2FuY2VsOgEqEmMKB0dldFR1cm4SIC5yZXNwb25zYS5jaGF0LnYxLkdldFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIh7I8xgCgtPkkwIUEhIvdjEve25hbWU9dHVybnMvKn0SawoJTGlzdFR1cm5zEiIucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXF1ZXN0GiMucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXNwb25zZSIVyPMYAoLT5JMCCxIJL3YxL3R1cm5zEo4BChJDcmVhdGVDb252ZXJzYXRpb24SKy5yZXNwb25zYS5jaGF0LnYxLkNyZWF0ZUNvbnZlcnNhdGlvblJlcXVlc3QaHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbiIryPMYAoLT5JMCISIRL3YxL2NvbnZlcnNhdGlvbnM6DGNvbnZlcnNhdGlvbhKDAQoPR2V0Q29udmVyc2F0aW9uEigucmVzcG9uc2EuY2hhdC52MS5HZXRDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iJsjzGAKC0+STAhwSGi92MS97bmFtZT1jb252ZXJzYXRpb25zLyp9EosBChFMaXN0Q29udmVyc2F0aW9ucxIqLnJlc3BvbnNhLmNoYXQudjEuTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0GisucmVzcG9uc2EuY2hhdC52MS5MaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlIh3I8xgCgtPkkwITEhEvdjEvY29udmVyc2F0aW9ucxKkAQoSVXBkYXRlQ29udmVyc2F0aW9uEisucmVzcG9uc2EuY2hhdC52MS5VcGRhdGVDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iQcjzGAKC0+STAjcyJy92MS97Y29udmVyc2F0aW9uLm5hbWU9Y29udmVyc2F0aW9ucy8qfToMY29udmVyc2F0aW9uEoEBChJEZWxldGVDb252ZXJzYXRpb24SKy5yZXNwb25zYS5jaGF0LnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJsjzGAKC0+STAhwqGi92MS97bmFtZT1jb252ZXJzYXRpb25zLyp9EpABCgxMaXN0TWVzc2FnZXMSJS5yZXNwb25zYS5jaGF0LnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaJi5yZXNwb25zYS5jaGF0LnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlIjHI8xgCgtPkkwInEiUvdjEve3BhcmVudD1jb252ZXJzYXRpb25zLyp9L21lc3NhZ2VzEm8KCkdldE1lc3NhZ2USIy5yZXNwb25zYS5jaGF0LnYxLkdldE1lc3NhZ2VSZXF1ZXN0GhkucmVzcG9uc2EuY2hhdC52MS5NZXNzYWdlIiHI8xgCgtPkkwIXEhUvdjEve25hbWU9bWVzc2FnZXMvKn0SrwEKDlN1Ym1pdEZlZWRiYWNrEicucmVzcG9uc2EuY2hhdC52MS5TdWJtaXRGZWVkYmFja1JlcXVlc3QaGi5yZXNwb25zYS5jaGF0LnYxLkZlZWRiYWNrIliQAgLI8xgCgtPkkwJLIiEvdjEve21lc3NhZ2U9bWVzc2FnZXMvKn0vZmVlZGJhY2s6ASpaIyIeL3YxL3ttZXNzYWdlPXR1cm5zLyp9L2ZlZWRiYWNrOgEqEnsKC0dldEZlZWRiYWNrEiQucmVzcG9uc2EuY2hhdC52MS5HZXRGZWVkYmFja1JlcXVlc3QaGi5yZXNwb25zYS5jaGF0LnYxLkZlZWRiYWNrIirI8xgCgtPkkwIgEh4vdjEve25hbWU9bWVzc2FnZXMvKi9mZWVkYmFja30SyAEKD1ZlcmlmeUNpdGF0aW9ucxIoLnJlc3BvbnNhLmNoYXQudjEuVmVyaWZ5Q2l0YXRpb25zUmVxdWVzdBopLnJlc3BvbnNhLmNoYXQudjEuVmVyaWZ5Q2l0YXRpb25zUmVzcG9uc2UiYJACAcjzGAKC0+STAlMiIi92MS97bmFtZT10dXJucy8qfTp2ZXJpZnlDaXRhdGlvbnM6ASpaKiIlL3YxL3tuYW1lPW1lc3NhZ2VzLyp9OnZlcmlmeUNpdGF0aW9uczoBKhJvCgpMaXN0QWdlbnRzEiMucmVzcG9uc2EuY2hhdC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJlc3BvbnNhLmNoYXQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhbI8xgCgtPkkwIMEgovdjEvYWdlbnRzEmcKCEdldEFnZW50EiEucmVzcG9uc2EuY2hhdC52MS5HZXRBZ2VudFJlcXVlc3QaFy5yZXNwb25zYS5jaGF0LnYxLkFnZW50Ih/I8xgCgtPkkwIVEhMvdjEve25hbWU9YWdlbnRzLyp9EmsKCUxpc3RUb29scxIiLnJlc3BvbnNhLmNoYXQudjEuTGlzdFRvb2xzUmVxdWVzdBojLnJlc3BvbnNhLmNoYXQudjEuTGlzdFRvb2xzUmVzcG9uc2UiFcjzGAKC0+STAgsSCS92MS90b29scxJjCgdHZXRUb29sEiAucmVzcG9uc2EuY2hhdC52MS5HZXRUb29sUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVG9vbCIeyPMYAoLT5JMCFBISL3YxL3tuYW1lPXRvb2xzLyp9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_struct, file_responsa_chat_v1_agent, file_responsa_chat_v1_citation, file_responsa_chat_v1_conversation, file_responsa_chat_v1_feedback, file_responsa_chat_v1_message, file_responsa_chat_v1_tool, file_responsa_chat_v1_turn, file_responsa_type_v1_byte_range, file_responsa_type_v1_method, file_responsa_type_v1_scope]);
+  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NoYXRfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSLgAgoKQXNrT3B0aW9ucxIsCgVzY29wZRgCIAEoCzIXLnJlc3BvbnNhLnR5cGUudjEuU2NvcGVCBOJBAQESNwoHb25fYnVzeRgDIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuT25CdXN5QgziQQEBukgFggECEAESMQoKcGFyYW1ldGVycxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQESLQoTbWF4X2Nvc3RfdXNkX21pY3JvcxgGIAEoA0IL4kEBAbpIBCICKAFIAIgBARI/CgdoaXN0b3J5GAcgAygLMiAucmVzcG9uc2EuY2hhdC52MS5FYXJsaWVyTWVzc2FnZUIM4kEBAbpIBZIBAhAgQhYKFF9tYXhfY29zdF91c2RfbWljcm9zSgQIARACSgQIBBAFUg5pbmNsdWRlX2RlbHRhc1IUY2FuY2VsX29uX2Rpc2Nvbm5lY3QiZQoORWFybGllck1lc3NhZ2USNAoEcm9sZRgBIAEoDjIWLnJlc3BvbnNhLmNoYXQudjEuUm9sZUIO4kEBArpIB4IBBBABIAASHQoEdGV4dBgCIAEoCUIP4kEBArpICHIGIAEogIAEIrwDCgpBc2tSZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBEhwKDmluY2x1ZGVfZGVsdGFzGAYgASgIQgTiQQEBEiIKFGNhbmNlbF9vbl9kaXNjb25uZWN0GAcgASgIQgTiQQEBIoQBCgtBc2tSZXNwb25zZRIgCgR0dXJuGAEgASgJQhL6QQ8KDXJlc3BvbnNhL1R1cm4SEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IoADChBTdGFydFR1cm5SZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBIv0CCg1BbnN3ZXJSZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBIsIBChFSZXN1bWVUdXJuUmVxdWVzdBJvCgR0dXJuGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEh4KCWFmdGVyX3NlcRgCIAEoA0IL4kEBAbpIBCICKAASHAoOaW5jbHVkZV9kZWx0YXMYAyABKAhCBOJBAQEiiwEKElJlc3VtZVR1cm5SZXNwb25zZRIgCgR0dXJuGAEgASgJQhL6QQ8KDXJlc3BvbnNhL1R1cm4SEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IoQBChFDYW5jZWxUdXJuUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIoEBCg5HZXRUdXJuUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIqgBChBMaXN0VHVybnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplIlMKEUxpc3RUdXJuc1Jlc3BvbnNlEiUKBXR1cm5zGAEgAygLMhYucmVzcG9uc2EuY2hhdC52MS5UdXJuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ8ChlDcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0EjoKDGNvbnZlcnNhdGlvbhgBIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uQgTiQQEBEiMKCnJlcXVlc3RfaWQYAiABKAlCD+JBAQG6SAhyA7ABAdgBASKZAQoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBJ/CgRuYW1lGAEgASgJQnHiQQEC+kEXChVyZXNwb25zYS9Db252ZXJzYXRpb266SFByTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKwAQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImsKGUxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2USNQoNY29udmVyc2F0aW9ucxgBIAMoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLLAgoZVXBkYXRlQ29udmVyc2F0aW9uUmVxdWVzdBL2AQoMY29udmVyc2F0aW9uGAEgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb25CvwHiQQECuki3AboBsAEKEWNvbnZlcnNhdGlvbi5uYW1lEjhtdXN0IGJlIHRoZSBuYW1lIG9mIGEgY29udmVyc2F0aW9uLCBjb252ZXJzYXRpb25zL3t1dWlkfRphdGhpcy5uYW1lLm1hdGNoZXMoJ15jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIitwEKGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSfwoEbmFtZRgBIAEoCUJx4kEBAvpBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAirwIKE0xpc3RNZXNzYWdlc1JlcXVlc3QSgQEKBnBhcmVudBgBIAEoCUJx4kEBAvpBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSJgoJcGFnZV9zaXplGAIgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAyABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYBCABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgFIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yZXNwb25zYS5jaGF0LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChFHZXRNZXNzYWdlUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9NZXNzYWdlukhLckkyR15tZXNzYWdlcy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIuMBChVTdWJtaXRGZWVkYmFja1JlcXVlc3QScQoHbWVzc2FnZRgBIAEoCUJg4kEBAvpBAwoBKrpIU3JRMk9eKHR1cm5zfG1lc3NhZ2VzKS9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEjgKBnJhdGluZxgCIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuUmF0aW5nQg7iQQECukgHggEEEAEgABIdCgdjb21tZW50GAMgASgJQgziQQEBukgFcgMogBAilQEKEkdldEZlZWRiYWNrUmVxdWVzdBJ/CgRuYW1lGAEgASgJQnHiQQEC+kETChFyZXNwb25zYS9GZWVkYmFja7pIVHJSMlBebWVzc2FnZXMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9L2ZlZWRiYWNrJCKIAQoWVmVyaWZ5Q2l0YXRpb25zUmVxdWVzdBJuCgRuYW1lGAEgASgJQmDiQQEC+kEDCgEqukhTclEyT14odHVybnN8bWVzc2FnZXMpL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQiSgoXVmVyaWZ5Q2l0YXRpb25zUmVzcG9uc2USLwoGY2hlY2tzGAEgAygLMh8ucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbkNoZWNrIrgBCg1DaXRhdGlvbkNoZWNrEiwKCGNpdGF0aW9uGAEgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbhIyCgd2ZXJkaWN0GAIgASgOMiEucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvblZlcmRpY3QSEwoLc291cmNlX3RleHQYAyABKAkSMAoLcXVvdGVfcmFuZ2UYBCABKAsyGy5yZXNwb25zYS50eXBlLnYxLkJ5dGVSYW5nZSKpAQoRTGlzdEFnZW50c1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiVgoSTGlzdEFnZW50c1Jlc3BvbnNlEicKBmFnZW50cxgBIAMoCzIXLnJlc3BvbnNhLmNoYXQudjEuQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIl8KD0dldEFnZW50UmVxdWVzdBJMCgRuYW1lGAEgASgJQj7iQQEC+kEQCg5yZXNwb25zYS9BZ2VudLpIJHIiMiBeYWdlbnRzL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCKoAQoQTGlzdFRvb2xzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJTChFMaXN0VG9vbHNSZXNwb25zZRIlCgV0b29scxgBIAMoCzIWLnJlc3BvbnNhLmNoYXQudjEuVG9vbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiWwoOR2V0VG9vbFJlcXVlc3QSSQoEbmFtZRgBIAEoCUI74kEBAvpBDwoNcmVzcG9uc2EvVG9vbLpIInIgMh5edG9vbHMvW2Etel1bYS16MC05Xy1dezAsMTI2fSQqXwoGT25CdXN5EhcKE09OX0JVU1lfVU5TUEVDSUZJRUQQABISCg5PTl9CVVNZX1JFSkVDVBABEhEKDU9OX0JVU1lfUVVFVUUQAhIVChFPTl9CVVNZX0lOVEVSUlVQVBADMo8VCgtDaGF0U2VydmljZRJiCgNBc2sSHC5yZXNwb25zYS5jaGF0LnYxLkFza1JlcXVlc3QaHS5yZXNwb25zYS5jaGF0LnYxLkFza1Jlc3BvbnNlIhzI8xgCgtPkkwISIg0vdjEvdHVybnM6YXNrOgEqMAESYQoJU3RhcnRUdXJuEiIucmVzcG9uc2EuY2hhdC52MS5TdGFydFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhjI8xgCgtPkkwIOIgkvdjEvdHVybnM6ASoSYgoGQW5zd2VyEh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJSZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIh/I8xgCgtPkkwIVIhAvdjEvdHVybnM6YW5zd2VyOgEqEoABCgpSZXN1bWVUdXJuEiMucmVzcG9uc2EuY2hhdC52MS5SZXN1bWVUdXJuUmVxdWVzdBokLnJlc3BvbnNhLmNoYXQudjEuUmVzdW1lVHVyblJlc3BvbnNlIiXI8xgCgtPkkwIbEhkvdjEve3R1cm49dHVybnMvKn0vZXZlbnRzMAEShQEKCkNhbmNlbFR1cm4SIy5yZXNwb25zYS5jaGF0LnYxLkNhbmNlbFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIjqQAgLI8xgC0vMYC3R1cm4uY2FuY2VsgtPkkwIeIhkvdjEve25hbWU9dHVybnMvKn06Y2FuY2VsOgEqEmMKB0dldFR1cm4SIC5yZXNwb25zYS5jaGF0LnYxLkdldFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIh7I8xgCgtPkkwIUEhIvdjEve25hbWU9dHVybnMvKn0SawoJTGlzdFR1cm5zEiIucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXF1ZXN0GiMucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXNwb25zZSIVyPMYAoLT5JMCCxIJL3YxL3R1cm5zEo4BChJDcmVhdGVDb252ZXJzYXRpb24SKy5yZXNwb25zYS5jaGF0LnYxLkNyZWF0ZUNvbnZlcnNhdGlvblJlcXVlc3QaHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbiIryPMYAoLT5JMCISIRL3YxL2NvbnZlcnNhdGlvbnM6DGNvbnZlcnNhdGlvbhKDAQoPR2V0Q29udmVyc2F0aW9uEigucmVzcG9uc2EuY2hhdC52MS5HZXRDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iJsjzGAKC0+STAhwSGi92MS97bmFtZT1jb252ZXJzYXRpb25zLyp9EosBChFMaXN0Q29udmVyc2F0aW9ucxIqLnJlc3BvbnNhLmNoYXQudjEuTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0GisucmVzcG9uc2EuY2hhdC52MS5MaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlIh3I8xgCgtPkkwITEhEvdjEvY29udmVyc2F0aW9ucxKkAQoSVXBkYXRlQ29udmVyc2F0aW9uEisucmVzcG9uc2EuY2hhdC52MS5VcGRhdGVDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iQcjzGAKC0+STAjcyJy92MS97Y29udmVyc2F0aW9uLm5hbWU9Y29udmVyc2F0aW9ucy8qfToMY29udmVyc2F0aW9uEoEBChJEZWxldGVDb252ZXJzYXRpb24SKy5yZXNwb25zYS5jaGF0LnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJsjzGAKC0+STAhwqGi92MS97bmFtZT1jb252ZXJzYXRpb25zLyp9EpABCgxMaXN0TWVzc2FnZXMSJS5yZXNwb25zYS5jaGF0LnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaJi5yZXNwb25zYS5jaGF0LnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlIjHI8xgCgtPkkwInEiUvdjEve3BhcmVudD1jb252ZXJzYXRpb25zLyp9L21lc3NhZ2VzEm8KCkdldE1lc3NhZ2USIy5yZXNwb25zYS5jaGF0LnYxLkdldE1lc3NhZ2VSZXF1ZXN0GhkucmVzcG9uc2EuY2hhdC52MS5NZXNzYWdlIiHI8xgCgtPkkwIXEhUvdjEve25hbWU9bWVzc2FnZXMvKn0SrwEKDlN1Ym1pdEZlZWRiYWNrEicucmVzcG9uc2EuY2hhdC52MS5TdWJtaXRGZWVkYmFja1JlcXVlc3QaGi5yZXNwb25zYS5jaGF0LnYxLkZlZWRiYWNrIliQAgLI8xgCgtPkkwJLIiEvdjEve21lc3NhZ2U9bWVzc2FnZXMvKn0vZmVlZGJhY2s6ASpaIyIeL3YxL3ttZXNzYWdlPXR1cm5zLyp9L2ZlZWRiYWNrOgEqEnsKC0dldEZlZWRiYWNrEiQucmVzcG9uc2EuY2hhdC52MS5HZXRGZWVkYmFja1JlcXVlc3QaGi5yZXNwb25zYS5jaGF0LnYxLkZlZWRiYWNrIirI8xgCgtPkkwIgEh4vdjEve25hbWU9bWVzc2FnZXMvKi9mZWVkYmFja30SyAEKD1ZlcmlmeUNpdGF0aW9ucxIoLnJlc3BvbnNhLmNoYXQudjEuVmVyaWZ5Q2l0YXRpb25zUmVxdWVzdBopLnJlc3BvbnNhLmNoYXQudjEuVmVyaWZ5Q2l0YXRpb25zUmVzcG9uc2UiYJACAcjzGAKC0+STAlMiIi92MS97bmFtZT10dXJucy8qfTp2ZXJpZnlDaXRhdGlvbnM6ASpaKiIlL3YxL3tuYW1lPW1lc3NhZ2VzLyp9OnZlcmlmeUNpdGF0aW9uczoBKhJvCgpMaXN0QWdlbnRzEiMucmVzcG9uc2EuY2hhdC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJlc3BvbnNhLmNoYXQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhbI8xgCgtPkkwIMEgovdjEvYWdlbnRzEmcKCEdldEFnZW50EiEucmVzcG9uc2EuY2hhdC52MS5HZXRBZ2VudFJlcXVlc3QaFy5yZXNwb25zYS5jaGF0LnYxLkFnZW50Ih/I8xgCgtPkkwIVEhMvdjEve25hbWU9YWdlbnRzLyp9EmsKCUxpc3RUb29scxIiLnJlc3BvbnNhLmNoYXQudjEuTGlzdFRvb2xzUmVxdWVzdBojLnJlc3BvbnNhLmNoYXQudjEuTGlzdFRvb2xzUmVzcG9uc2UiFcjzGAKC0+STAgsSCS92MS90b29scxJjCgdHZXRUb29sEiAucmVzcG9uc2EuY2hhdC52MS5HZXRUb29sUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVG9vbCIeyPMYAoLT5JMCFBISL3YxL3tuYW1lPXRvb2xzLyp9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_struct, file_responsa_chat_v1_agent, file_responsa_chat_v1_citation, file_responsa_chat_v1_conversation, file_responsa_chat_v1_feedback, file_responsa_chat_v1_message, file_responsa_chat_v1_tool, file_responsa_chat_v1_turn, file_responsa_type_v1_byte_range, file_responsa_type_v1_method, file_responsa_type_v1_scope]);
 
 /**
  * AskOptions are the options of a question. Ask, StartTurn and Answer all use this message.
@@ -72,6 +72,14 @@ export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
    * @generated from field: optional int64 max_cost_usd_micros = 6;
    */
   maxCostUsdMicros?: bigint | undefined;
+
+  /**
+   * Earlier messages of the same chat, oldest first, which the conversation does not have, for clients that keep their chats themselves. The agent reads them as if
+   * they came before the conversation's own messages, within its limits (Agent.history_messages), and never as instructions. They do not enter the conversation. At most 32 messages.
+   *
+   * @generated from field: repeated responsa.chat.v1.EarlierMessage history = 7;
+   */
+  history: EarlierMessage[];
 };
 
 /**
@@ -80,6 +88,34 @@ export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
  */
 export const AskOptionsSchema: GenMessage<AskOptions> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 0);
+
+/**
+ * EarlierMessage is a message of a chat that a client keeps.
+ *
+ * @generated from message responsa.chat.v1.EarlierMessage
+ */
+export type EarlierMessage = Message<"responsa.chat.v1.EarlierMessage"> & {
+  /**
+   * The author.
+   *
+   * @generated from field: responsa.chat.v1.Role role = 1;
+   */
+  role: Role;
+
+  /**
+   * The text: 1 byte to 64 KiB (65,536 bytes) of UTF-8.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.EarlierMessage.
+ * Use `create(EarlierMessageSchema)` to create a new message.
+ */
+export const EarlierMessageSchema: GenMessage<EarlierMessage> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_chat_service, 1);
 
 /**
  * AskRequest asks a question and follows its turn.
@@ -103,7 +139,7 @@ export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
    * REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
@@ -147,7 +183,7 @@ export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
  * Use `create(AskRequestSchema)` to create a new message.
  */
 export const AskRequestSchema: GenMessage<AskRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 1);
+  messageDesc(file_responsa_chat_v1_chat_service, 2);
 
 /**
  * AskResponse is a frame. The frame carries every event after `after_seq` up to and including `through_seq`. If the caller did not ask for deltas, the frame
@@ -190,7 +226,7 @@ export type AskResponse = Message<"responsa.chat.v1.AskResponse"> & {
  * Use `create(AskResponseSchema)` to create a new message.
  */
 export const AskResponseSchema: GenMessage<AskResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 2);
+  messageDesc(file_responsa_chat_v1_chat_service, 3);
 
 /**
  * StartTurnRequest asks a question without waiting for its answer.
@@ -214,7 +250,7 @@ export type StartTurnRequest = Message<"responsa.chat.v1.StartTurnRequest"> & {
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
    * REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
@@ -242,7 +278,7 @@ export type StartTurnRequest = Message<"responsa.chat.v1.StartTurnRequest"> & {
  * Use `create(StartTurnRequestSchema)` to create a new message.
  */
 export const StartTurnRequestSchema: GenMessage<StartTurnRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 3);
+  messageDesc(file_responsa_chat_v1_chat_service, 4);
 
 /**
  * AnswerRequest asks a question and waits for the end of its turn.
@@ -266,7 +302,7 @@ export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
    * REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
@@ -294,7 +330,7 @@ export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
  * Use `create(AnswerRequestSchema)` to create a new message.
  */
 export const AnswerRequestSchema: GenMessage<AnswerRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 4);
+  messageDesc(file_responsa_chat_v1_chat_service, 5);
 
 /**
  * ResumeTurnRequest names a turn and the position from which to follow it.
@@ -330,7 +366,7 @@ export type ResumeTurnRequest = Message<"responsa.chat.v1.ResumeTurnRequest"> & 
  * Use `create(ResumeTurnRequestSchema)` to create a new message.
  */
 export const ResumeTurnRequestSchema: GenMessage<ResumeTurnRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 5);
+  messageDesc(file_responsa_chat_v1_chat_service, 6);
 
 /**
  * ResumeTurnResponse is a frame. The frame carries every event after `after_seq` up to and including `through_seq`. If the caller did not ask for deltas, the
@@ -373,7 +409,7 @@ export type ResumeTurnResponse = Message<"responsa.chat.v1.ResumeTurnResponse"> 
  * Use `create(ResumeTurnResponseSchema)` to create a new message.
  */
 export const ResumeTurnResponseSchema: GenMessage<ResumeTurnResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 6);
+  messageDesc(file_responsa_chat_v1_chat_service, 7);
 
 /**
  * CancelTurnRequest names the turn to cancel.
@@ -394,7 +430,7 @@ export type CancelTurnRequest = Message<"responsa.chat.v1.CancelTurnRequest"> & 
  * Use `create(CancelTurnRequestSchema)` to create a new message.
  */
 export const CancelTurnRequestSchema: GenMessage<CancelTurnRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 7);
+  messageDesc(file_responsa_chat_v1_chat_service, 8);
 
 /**
  * GetTurnRequest names a turn.
@@ -415,7 +451,7 @@ export type GetTurnRequest = Message<"responsa.chat.v1.GetTurnRequest"> & {
  * Use `create(GetTurnRequestSchema)` to create a new message.
  */
 export const GetTurnRequestSchema: GenMessage<GetTurnRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 8);
+  messageDesc(file_responsa_chat_v1_chat_service, 9);
 
 /**
  * ListTurnsRequest asks for one page of the caller's turns.
@@ -458,7 +494,7 @@ export type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsRequest"> & {
  * Use `create(ListTurnsRequestSchema)` to create a new message.
  */
 export const ListTurnsRequestSchema: GenMessage<ListTurnsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 9);
+  messageDesc(file_responsa_chat_v1_chat_service, 10);
 
 /**
  * ListTurnsResponse is one page of turns.
@@ -486,7 +522,7 @@ export type ListTurnsResponse = Message<"responsa.chat.v1.ListTurnsResponse"> & 
  * Use `create(ListTurnsResponseSchema)` to create a new message.
  */
 export const ListTurnsResponseSchema: GenMessage<ListTurnsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 10);
+  messageDesc(file_responsa_chat_v1_chat_service, 11);
 
 /**
  * CreateConversationRequest describes a new conversation.
@@ -515,7 +551,7 @@ export type CreateConversationRequest = Message<"responsa.chat.v1.CreateConversa
  * Use `create(CreateConversationRequestSchema)` to create a new message.
  */
 export const CreateConversationRequestSchema: GenMessage<CreateConversationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 11);
+  messageDesc(file_responsa_chat_v1_chat_service, 12);
 
 /**
  * GetConversationRequest names a conversation.
@@ -536,7 +572,7 @@ export type GetConversationRequest = Message<"responsa.chat.v1.GetConversationRe
  * Use `create(GetConversationRequestSchema)` to create a new message.
  */
 export const GetConversationRequestSchema: GenMessage<GetConversationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 12);
+  messageDesc(file_responsa_chat_v1_chat_service, 13);
 
 /**
  * ListConversationsRequest asks for one page of the caller's conversations.
@@ -580,7 +616,7 @@ export type ListConversationsRequest = Message<"responsa.chat.v1.ListConversatio
  * Use `create(ListConversationsRequestSchema)` to create a new message.
  */
 export const ListConversationsRequestSchema: GenMessage<ListConversationsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 13);
+  messageDesc(file_responsa_chat_v1_chat_service, 14);
 
 /**
  * ListConversationsResponse is one page of conversations.
@@ -608,7 +644,7 @@ export type ListConversationsResponse = Message<"responsa.chat.v1.ListConversati
  * Use `create(ListConversationsResponseSchema)` to create a new message.
  */
 export const ListConversationsResponseSchema: GenMessage<ListConversationsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 14);
+  messageDesc(file_responsa_chat_v1_chat_service, 15);
 
 /**
  * UpdateConversationRequest names a conversation and its new values.
@@ -636,7 +672,7 @@ export type UpdateConversationRequest = Message<"responsa.chat.v1.UpdateConversa
  * Use `create(UpdateConversationRequestSchema)` to create a new message.
  */
 export const UpdateConversationRequestSchema: GenMessage<UpdateConversationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 15);
+  messageDesc(file_responsa_chat_v1_chat_service, 16);
 
 /**
  * DeleteConversationRequest names the conversation to delete.
@@ -664,7 +700,7 @@ export type DeleteConversationRequest = Message<"responsa.chat.v1.DeleteConversa
  * Use `create(DeleteConversationRequestSchema)` to create a new message.
  */
 export const DeleteConversationRequestSchema: GenMessage<DeleteConversationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 16);
+  messageDesc(file_responsa_chat_v1_chat_service, 17);
 
 /**
  * ListMessagesRequest asks for one page of a conversation's messages.
@@ -714,7 +750,7 @@ export type ListMessagesRequest = Message<"responsa.chat.v1.ListMessagesRequest"
  * Use `create(ListMessagesRequestSchema)` to create a new message.
  */
 export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 17);
+  messageDesc(file_responsa_chat_v1_chat_service, 18);
 
 /**
  * ListMessagesResponse is one page of messages.
@@ -742,7 +778,7 @@ export type ListMessagesResponse = Message<"responsa.chat.v1.ListMessagesRespons
  * Use `create(ListMessagesResponseSchema)` to create a new message.
  */
 export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 18);
+  messageDesc(file_responsa_chat_v1_chat_service, 19);
 
 /**
  * GetMessageRequest names a message.
@@ -763,7 +799,7 @@ export type GetMessageRequest = Message<"responsa.chat.v1.GetMessageRequest"> & 
  * Use `create(GetMessageRequestSchema)` to create a new message.
  */
 export const GetMessageRequestSchema: GenMessage<GetMessageRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 19);
+  messageDesc(file_responsa_chat_v1_chat_service, 20);
 
 /**
  * SubmitFeedbackRequest holds the feedback on an answer.
@@ -798,7 +834,7 @@ export type SubmitFeedbackRequest = Message<"responsa.chat.v1.SubmitFeedbackRequ
  * Use `create(SubmitFeedbackRequestSchema)` to create a new message.
  */
 export const SubmitFeedbackRequestSchema: GenMessage<SubmitFeedbackRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 20);
+  messageDesc(file_responsa_chat_v1_chat_service, 21);
 
 /**
  * GetFeedbackRequest names the feedback on an answer.
@@ -819,7 +855,7 @@ export type GetFeedbackRequest = Message<"responsa.chat.v1.GetFeedbackRequest"> 
  * Use `create(GetFeedbackRequestSchema)` to create a new message.
  */
 export const GetFeedbackRequestSchema: GenMessage<GetFeedbackRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 21);
+  messageDesc(file_responsa_chat_v1_chat_service, 22);
 
 /**
  * VerifyCitationsRequest names an answer.
@@ -840,7 +876,7 @@ export type VerifyCitationsRequest = Message<"responsa.chat.v1.VerifyCitationsRe
  * Use `create(VerifyCitationsRequestSchema)` to create a new message.
  */
 export const VerifyCitationsRequestSchema: GenMessage<VerifyCitationsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 22);
+  messageDesc(file_responsa_chat_v1_chat_service, 23);
 
 /**
  * VerifyCitationsResponse holds a verdict for each citation of the answer.
@@ -861,7 +897,7 @@ export type VerifyCitationsResponse = Message<"responsa.chat.v1.VerifyCitationsR
  * Use `create(VerifyCitationsResponseSchema)` to create a new message.
  */
 export const VerifyCitationsResponseSchema: GenMessage<VerifyCitationsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 23);
+  messageDesc(file_responsa_chat_v1_chat_service, 24);
 
 /**
  * CitationCheck is a citation with its verdict.
@@ -903,7 +939,7 @@ export type CitationCheck = Message<"responsa.chat.v1.CitationCheck"> & {
  * Use `create(CitationCheckSchema)` to create a new message.
  */
 export const CitationCheckSchema: GenMessage<CitationCheck> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 24);
+  messageDesc(file_responsa_chat_v1_chat_service, 25);
 
 /**
  * ListAgentsRequest asks for one page of agents.
@@ -946,7 +982,7 @@ export type ListAgentsRequest = Message<"responsa.chat.v1.ListAgentsRequest"> & 
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 25);
+  messageDesc(file_responsa_chat_v1_chat_service, 26);
 
 /**
  * ListAgentsResponse is one page of agents.
@@ -974,7 +1010,7 @@ export type ListAgentsResponse = Message<"responsa.chat.v1.ListAgentsResponse"> 
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 26);
+  messageDesc(file_responsa_chat_v1_chat_service, 27);
 
 /**
  * GetAgentRequest names an agent.
@@ -995,7 +1031,7 @@ export type GetAgentRequest = Message<"responsa.chat.v1.GetAgentRequest"> & {
  * Use `create(GetAgentRequestSchema)` to create a new message.
  */
 export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 27);
+  messageDesc(file_responsa_chat_v1_chat_service, 28);
 
 /**
  * ListToolsRequest asks for one page of tools.
@@ -1038,7 +1074,7 @@ export type ListToolsRequest = Message<"responsa.chat.v1.ListToolsRequest"> & {
  * Use `create(ListToolsRequestSchema)` to create a new message.
  */
 export const ListToolsRequestSchema: GenMessage<ListToolsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 28);
+  messageDesc(file_responsa_chat_v1_chat_service, 29);
 
 /**
  * ListToolsResponse is one page of tools.
@@ -1066,7 +1102,7 @@ export type ListToolsResponse = Message<"responsa.chat.v1.ListToolsResponse"> & 
  * Use `create(ListToolsResponseSchema)` to create a new message.
  */
 export const ListToolsResponseSchema: GenMessage<ListToolsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 29);
+  messageDesc(file_responsa_chat_v1_chat_service, 30);
 
 /**
  * GetToolRequest names a tool.
@@ -1087,7 +1123,7 @@ export type GetToolRequest = Message<"responsa.chat.v1.GetToolRequest"> & {
  * Use `create(GetToolRequestSchema)` to create a new message.
  */
 export const GetToolRequestSchema: GenMessage<GetToolRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 30);
+  messageDesc(file_responsa_chat_v1_chat_service, 31);
 
 /**
  * OnBusy decides what happens to a question if its conversation already has a turn in progress.
