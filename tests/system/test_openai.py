@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import httpx2
@@ -346,3 +348,19 @@ def test_the_client_of_node(second: Instance) -> None:
     assert found["models"]
     assert found["dimensions"] == 384
     assert found["error"] == ["INVALID_FIELD", "n"]
+
+
+def test_llm_of_the_command_line(second: Instance, tmp_path: Path) -> None:
+    model = {
+        "model_id": "responsa",
+        "model_name": "testing",
+        "api_base": f"{second.url}/v1",
+        "api_key_name": "responsa",
+    }
+    (tmp_path / "extra-openai-models.yaml").write_text(json.dumps([model]))
+    (tmp_path / "keys.json").write_text(json.dumps({"responsa": second.key}))
+    environment = {**os.environ, "LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""}
+    command = [Path(sys.executable).with_name("llm"), "--model", "responsa", "--system", "Shout.", QUICK]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 40

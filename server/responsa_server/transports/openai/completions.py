@@ -44,7 +44,7 @@ class Completion:
             lines.append(self._chunk({"content": text}))
         if ends:
             lines.extend(self._ending(reading))
-        await self._exchange.write("".join(lines) or HEARTBEAT)
+        await self._exchange.write("".join(lines) or (HEARTBEAT if reading.beats else ""))
         if ends:
             await self._exchange.end()
 
@@ -115,7 +115,7 @@ def _refused(reading: Reading) -> TurnRefused | None:
 def _finish(reading: Reading, refused: TurnRefused | None) -> str:
     if refused is not None and refused.reason == RefusalReason.REFUSAL_REASON_UNSAFE:
         return "content_filter"
-    return reading.written.cut or "stop"
+    return reading.cut or "stop"
 
 
 def _head(reading: Reading, kind: str) -> Mapping[str, object]:

@@ -95,8 +95,10 @@ class Exchange:
 
     async def json(self, content: object, code: int = 200) -> None:
         """Send the response."""
+        body = dumped(content).encode()
+        self.headers["content-length"] = str(len(body))
         await self._start(code, "application/json")
-        await self._send({"type": "http.response.body", "body": dumped(content).encode()})
+        await self._send({"type": "http.response.body", "body": body})
 
     async def write(self, text: str) -> None:
         """Send a part of an event stream, which begins with the first one."""
@@ -104,7 +106,8 @@ class Exchange:
             # nginx would otherwise collect the stream and deliver it at its end.
             self.headers["x-accel-buffering"] = "no"
             await self._start(200, "text/event-stream")
-        await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        if text:
+            await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
 
     async def end(self) -> None:
         """End the event stream."""

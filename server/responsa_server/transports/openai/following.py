@@ -17,7 +17,7 @@ from responsa.chat.v1.chat_service_pb2 import (
     ResumeTurnRequest,
 )
 from responsa.chat.v1.citation_pb2 import Citation
-from responsa.chat.v1.turn_pb2 import Turn, TurnEvent, Usage
+from responsa.chat.v1.turn_pb2 import AnswerOutcome, Turn, TurnEvent, Usage
 from responsa_server.calls.call import Complete, disconnected
 from responsa_server.domain.errors import AlreadyExists, Reason, ResponsaError, Unavailable
 from responsa_server.transports.openai.asking import Asked
@@ -29,7 +29,7 @@ TERMINAL: Final = ("answer", "refused", "failed", "cancelled")
 
 
 class Reading:
-    """What the frames of a turn have said so far. terminal: the turn's last event, None before it. begun: the time of the turn, in seconds since 1970."""
+    """What the frames of a turn have said so far. terminal: the turn's last event, None before it. begun: the time of the turn, in seconds since 1970. beats: whether the last frame is a heartbeat."""
 
     def __init__(self, written: Written) -> None:
         self.written = written
@@ -38,15 +38,25 @@ class Reading:
         self.seq = 0
         self.citations: list[tuple[int, Citation]] = []
         self.terminal: TurnEvent | None = None
-        self.away = False
+        self.away = self.beats = False
 
     @property
     def agent(self) -> str:
         """The agent's id, which is the name of the model."""
         return self.agent_version.split("/")[1] if self.agent_version else ""
 
+    @property
+    def cut(self) -> str:
+        """Why the text is not the whole answer: "stop" or "length"; "" if it is."""
+        limited = (
+            self.terminal is not None
+            and self.terminal.answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT
+        )
+        return self.written.cut or ("length" if limited else "")
+
     def take(self, frame: AskResponse) -> None:
         """Read the next frame."""
+        self.beats = False
         for event in frame.events:
             self._take(event)
         self.seq = frame.through_seq
@@ -76,6 +86,8 @@ class Reading:
                 self._end(event)
             case "reconnect":
                 self.away = True
+            case "heartbeat":
+                self.beats = True
             case _:
                 pass
 

@@ -57,7 +57,7 @@ class ResponseOutput:
         if reading.terminal is not None:
             self.over = True
         lines = (_event(kind, number, content) for number, kind, content in events if number > self._after)
-        await self._exchange.write("".join(lines) or HEARTBEAT)
+        await self._exchange.write("".join(lines) or (HEARTBEAT if reading.beats else ""))
         if events:
             self._after = max(self._after, events[-1][0])
         if self.over:
@@ -151,7 +151,7 @@ def of_reading(reading: Reading, exchange: Exchange, *, background: bool) -> Jso
         text = written.text[: written.sent]
         marks = [{"type": "url_citation", **annotation(one, text, exchange.base)} for one in reading.cited()]
         content = _text(text, marks)
-    state = "incomplete" if written.cut else "completed"
+    state = "incomplete" if reading.cut else "completed"
     read, wrote = tokens(usage_of(reading))
     item = {
         "id": f"msg_{reading.turn.removeprefix('turns/')}",
@@ -162,7 +162,7 @@ def of_reading(reading: Reading, exchange: Exchange, *, background: bool) -> Jso
     }
     return {
         **_response(reading, state, background=background),
-        "incomplete_details": {"reason": "max_output_tokens"} if written.cut else None,
+        "incomplete_details": {"reason": "max_output_tokens"} if reading.cut else None,
         "output": [item],
         "usage": {
             "input_tokens": read,
