@@ -100,7 +100,7 @@ def test_a_refusal_is_a_message(client: OpenAI) -> None:
     response = client.responses.create(
         model="default", input="Who painted the ceiling of the Sistine Chapel?"
     )
-    (part,) = response.output[0].content  # type: ignore[union-attr]
+    (part,) = response.output[0].content
     assert (part.type, response.output_text) == ("refusal", "")
 
 
@@ -169,6 +169,8 @@ def test_a_chat_goes_on_in_its_conversation(client: OpenAI, responsa: Responsa) 
     assert len([*responsa.messages(conversation)]) == 4
     # A repetition comes when the conversation has gone on.
     assert ask(chat, **key) == (conversation, turn, reply)
+    with pytest.raises(openai.ConflictError):
+        client.chat.completions.create(model="chat", messages=chat, extra_headers=key)
     # The same question after the same messages is asked anew, elsewhere, with these messages.
     branch, _, again = ask(chat)
     assert branch != conversation
@@ -195,7 +197,7 @@ def test_a_response_is_followed_from_a_place_and_cancelled(client: OpenAI, http:
         "response.output_item.done",
         "response.completed",
     ]
-    whole = events[-1].response  # type: ignore[union-attr]
+    whole = events[-1].response
     assert (
         "".join(event.delta for event in events if event.type == "response.output_text.delta")
         == whole.output_text
@@ -207,7 +209,7 @@ def test_a_response_is_followed_from_a_place_and_cancelled(client: OpenAI, http:
         assert rest[0].sequence_number > after
         text = "".join(event.delta for event in rest if event.type == "response.output_text.delta")
         assert text == whole.output_text[max(0, after - 3) :]
-        assert rest[-1].response.output_text == whole.output_text  # type: ignore[union-attr]
+        assert rest[-1].response.output_text == whole.output_text
 
     running = client.responses.create(model="testing", input=ENDLESS, background=True)
     assert running.status == "in_progress"

@@ -166,7 +166,12 @@ class Followed:
         ):
             return None
         turn = await self._exchange.answer(CHAT + "GetTurn", GetTurnRequest(name=name), Turn)
-        return name if turn.text == asked.text else None
+        same = (
+            turn.text == asked.text
+            and f"{turn.agent_version}/".startswith(f"{asked.agent}/" if asked.agent else "")
+            and turn.parameters == asked.options.parameters
+        )
+        return name if same else None
 
     async def _serve(self, method: str, read: Callable[[], Awaitable[bytes | None]]) -> None:
         exchange = self._exchange
