@@ -1,4 +1,4 @@
-"""The drivers of the clients of this repository for the conformance kit (clients/conformance)."""
+"""The programs of the clients of this repository: the drivers for the conformance kit (clients/conformance), and the examples."""
 
 from __future__ import annotations
 
@@ -12,3 +12,5 @@ DRIVERS: Mapping[str, Sequence[str]] = {
     "python-asyncio": (sys.executable, f"{ROOT}/clients/python/conformance.py", "--asyncio"),
 }
 """The command of each driver, by the name of its client."""
+EXAMPLES: Mapping[str, Sequence[str]] = {"python": (sys.executable, f"{ROOT}/clients/python/example.py")}
+"""The command of each client's example."""
