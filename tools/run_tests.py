@@ -26,7 +26,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 COVERAGE = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85")
-PYTHON_SOURCES = ("server", "clients/python", "tests", "tools", "bench")
+PYTHON_SOURCES = ("server", "clients", "tests", "tools", "bench")
 # Prints only errors.
 COLLECT = 'said=$("$0" -m pytest --collect-only -qq -n 0 2>&1) || { echo "$said"; exit 1; }'
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import grpc
 import pytest
 
+from clients.conformance.server import Context, status
 from responsa.auth.v1 import user_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_client import (
@@ -30,7 +31,6 @@ from tests.clients.scripted import (
     OPERATION,
     RESUME,
     TURN,
-    Context,
     Frames,
     Scripted,
     attempts,
@@ -38,7 +38,6 @@ from tests.clients.scripted import (
     frame,
     operation,
     seqs,
-    status,
     whole_turn,
 )
 

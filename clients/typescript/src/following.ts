@@ -1,6 +1,6 @@
 /**
  * Follows a turn to its end, across any number of lost connections. Until the client knows the turn's name, it sends the same question again with the same request_id.
- * Afterwards, it resumes the turn after the last frame. The cases of tests/cases/following.yaml define all other rules.
+ * Afterwards, it resumes the turn after the last frame. The cases of clients/conformance/cases.yaml define all other rules.
  */
 
 import type { Turn, TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";

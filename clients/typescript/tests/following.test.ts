@@ -1,4 +1,4 @@
-/** Runs the cases of tests/cases/following.yaml, as every client of this repository does. The server of these tests is a script. */
+/** Runs `cases` of clients/conformance/cases.yaml, as every client of this repository does. The server of these tests is a script. */
 
 import { readFileSync } from "node:fs";
 import { create, createRegistry, fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
@@ -35,7 +35,7 @@ interface Case {
   ends: string | { error: string };
 }
 
-const lines = readFileSync(new URL("../../../tests/cases/following.yaml", import.meta.url), "utf8").split("\n");
+const lines = readFileSync(new URL("../../conformance/cases.yaml", import.meta.url), "utf8").split("\n");
 const table = JSON.parse(lines.filter((line) => !line.startsWith("#")).join("\n")) as { turn: string; events: Record<string, JsonValue>; cases: Case[] };
 const OTHER = "turns/0192f3c8-0000-7000-8000-0000000000ff";
 const registry = createRegistry(TurnEventSchema);

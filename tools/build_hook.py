@@ -1,9 +1,7 @@
-"""Writes the generated part of the Python client before hatchling packs or links it, and puts the page and the documentation into the wheel."""
+"""Puts the page and the documentation into the server's wheel."""
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,11 @@ LOCKS = ("requirements-model.lock", "requirements-embedded.lock", "requirements-
 """What `responsa setup` installs."""
 
 
-class ClientHook(BuildHookInterface[Any]):
+class ServerHook(BuildHookInterface[Any]):
     """Hatchling calls it for wheels, editable ones included, and for source distributions."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Write the files. The folder of the project is not on the path of an isolated build."""
-        sys.path.insert(0, self.root)
-        importlib.import_module("tools.clients.python").write()
+        """Name the files that a wheel has in addition to the packages."""
         if self.target_name != "wheel" or version == "editable":
             return
         root = Path(self.root)

@@ -1,4 +1,4 @@
-"""Proxies that cut connections after a random number of bytes, in either direction."""
+"""Proxies that cut connections after a number of bytes, in either direction."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 CHUNK = 1 << 16
 Place = tuple[str, int] | Path
@@ -16,7 +17,7 @@ Place = tuple[str, int] | Path
 
 @dataclass(slots=True)
 class Budget:
-    """The number of bytes in each direction after which a connection is cut; None for never."""
+    """The number of bytes in each direction after which a connection is cut; None for never. It may be changed while the connection is open."""
 
     to_server: int | None = None
     to_client: int | None = None
@@ -25,6 +26,8 @@ class Budget:
 class CuttingProxy:
     """Forwards connections, and cuts each connection when its budget is used up. `draw` returns the budget of a new
     connection. This is an async context manager.
+
+    budgets: the budget of each open connection, by the port from which the proxy connects to the server.
     """
 
     def __init__(self, listen: Place, target: Place, draw: Callable[[], Budget] = Budget) -> None:
@@ -33,6 +36,7 @@ class CuttingProxy:
         self.draw = draw
         self.cuts = 0
         self.connections = 0
+        self.budgets: dict[int, Budget] = {}
         self._cutting = True
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -54,6 +58,12 @@ class CuttingProxy:
         if isinstance(self.listen, Path):
             self.listen.unlink(missing_ok=True)
 
+    @property
+    def port(self) -> int:
+        """The port on which the proxy listens."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
     def stop_cutting(self) -> None:
         """From now on let all connections live. Connections that are already open lose their budgets too: Envoy keeps them for later requests."""
         self._cutting = False
@@ -70,15 +80,17 @@ class CuttingProxy:
         self._open.add(task)
         self.connections += 1
         upstream: asyncio.StreamWriter | None = None
+        port = 0
         try:
             if isinstance(self.target, Path):
                 inward, upstream = await asyncio.open_unix_connection(self.target, limit=CHUNK)
             else:
                 inward, upstream = await asyncio.open_connection(*self.target, limit=CHUNK)
-            budget = self.draw()
+                port = int(upstream.get_extra_info("sockname")[1])
+            budget = self.budgets[port] = self.draw()
             ways = {
-                asyncio.create_task(self._pass(reader, upstream, budget.to_server)),
-                asyncio.create_task(self._pass(inward, writer, budget.to_client)),
+                asyncio.create_task(self._pass(reader, upstream, budget, "to_server")),
+                asyncio.create_task(self._pass(inward, writer, budget, "to_client")),
             }
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -90,21 +102,27 @@ class CuttingProxy:
             pass  # a cancelled connection was cut on purpose, and some tests have a target that cannot be reached
         finally:
             self._open.discard(task)
+            self.budgets.pop(port, None)
             for one in (writer, upstream):
                 if one is not None:
                     one.transport.abort()
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: int | None
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        budget: Budget,
+        way: Literal["to_server", "to_client"],
     ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(CHUNK):
-                if not self._cutting:
-                    budget = None
-                if budget is not None:
-                    data, budget = data[:budget], budget - len(data)
+                left: int | None = getattr(budget, way) if self._cutting else None
+                if left is not None:
+                    left -= len(data)
+                    setattr(budget, way, left)
+                    data = data[:left] if left < 0 else data
                 writer.write(data)
-                if budget is not None and budget <= 0:
+                if left is not None and left <= 0:
                     self.cuts += 1
                     # The bytes within the budget are sent. Then the connection ends.
                     with suppress(TimeoutError):
