@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clients.conformance.runner import run_cuts
-from tests.clients.drivers import DRIVERS
+from tests.clients.drivers import DRIVERS, command
 from tests.faults.forms import Form, forms
 from tests.instance import Instance
 
@@ -17,7 +17,7 @@ async def test_a_client_whose_connections_are_cut_at_random(
 ) -> None:
     text = "tokens=200 pace_ms=2 seed={n}"
     done = await run_cuts(
-        DRIVERS[client],
+        command(client),
         second.target,
         second.key,
         form.count,

@@ -52,6 +52,11 @@ export class Connection {
     return this.#closed.signal;
   }
 
+  /** Whether a call may have another access token than the call before. */
+  get renewsToken(): boolean {
+    return typeof this.#options.credential === "function";
+  }
+
   /** Make all further calls over a new connection. Calls that run keep theirs. */
   renew(): void {
     this.#line.renew();
@@ -113,15 +118,20 @@ export class Connection {
     if (request.stream) return next(request);
     if (request.method.input.field["requestId"]) (request.message as { requestId?: string }).requestId ||= uuid();
     const most = isRepeatable(request) ? (this.#options.retries ?? 12) : 0;
-    for (let tries = 1; ; tries += 1) {
+    let mayRenew = this.renewsToken;
+    for (let tries = 1; ; ) {
       try {
         const response = await next(request);
         this.#reached = true;
         return response;
       } catch (thrown) {
         const error = this.#errorOf(thrown);
+        if (error.reason === "TOKEN_INVALID" && mayRenew) {
+          mayRenew = false;
+          continue;
+        }
         if (tries > most || request.signal.aborted || !mayPass(error, this.#patience)) throw thrown;
-        await this.#patience.sleep(Math.max(this.#patience.pause(tries), error.retryAfter ?? 0), request.signal);
+        await this.#patience.sleep(Math.max(this.#patience.pause(tries++), error.retryAfter ?? 0), request.signal);
       }
     }
   };

@@ -15,6 +15,8 @@ export interface Calls {
   readonly get: (turn: string, signal: AbortSignal) => Promise<Turn>;
   /** Make the next calls over another connection, because the server that follows this one is shutting down or silent. */
   readonly renew?: () => void;
+  /** Whether the next call may have another access token than the one that was refused. */
+  readonly renewsToken?: boolean;
 }
 
 export interface Notices {
@@ -54,6 +56,7 @@ export async function* follow(
   let tries = 0; // the number of waits since the last new event
   let unexpected = 0;
   let left = false; // whether the client has reconnected at the server's request since the last new event
+  let renewed = false; // whether an access token was refused since the last new event
   let since: number | undefined; // when frames stopped
   while (!signal.aborted && !reader.terminal) {
     const before = reader.lastSeq;
@@ -61,12 +64,14 @@ export async function* follow(
     if (signal.aborted || reader.terminal) return;
     if (reader.lastSeq > before) {
       tries = unexpected = 0;
-      left = false;
+      left = renewed = false;
     }
     const { failure, reconnect } = end;
     if (end.frames > 0 && reconnect === undefined) since = undefined;
     if (failure.reason === "INTERNAL" && reader.turn && (unexpected += 1) < UNEXPECTED) {
       // An accepted turn outlives an unexpected error of the call that follows it.
+    } else if (failure.reason === "TOKEN_INVALID" && calls.renewsToken && !renewed) {
+      renewed = true;
     } else if (!mayPass(failure, patience)) {
       throw failure;
     }

@@ -124,6 +124,7 @@ export class TurnStream implements AsyncIterable<TurnEvent> {
       resume: (turn, afterSeq, signal) => chat.resumeTurn({ turn, afterSeq, includeDeltas }, { signal }),
       get: (name, signal) => chat.getTurn({ name }, { signal }),
       renew: () => connection.renew(),
+      renewsToken: connection.renewsToken,
     };
   }
 
