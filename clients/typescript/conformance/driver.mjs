@@ -51,7 +51,7 @@ function clientOf(order, pauses) {
 
 function begin(client, { start, text, agent, turn, after_seq: afterSeq, include_deltas: includeDeltas, timeout_ms: timeoutMs }, places) {
   const options = { place: (place) => places.push(place), ...(timeoutMs !== null && { timeoutMs }) };
-  return start === "ask" ? client.ask({ text, agent, includeDeltas }, options) : client.resume(turn, BigInt(afterSeq), { ...options, includeDeltas });
+  return start === "ask" ? client.ask({ text, agent: agent && `agents/${agent}`, includeDeltas }, options) : client.resume(turn, BigInt(afterSeq), { ...options, includeDeltas });
 }
 
 async function play(order) {
