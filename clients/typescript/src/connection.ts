@@ -8,7 +8,7 @@ import { uuid } from "./bytes.js";
 import { CannotConnect, errorOf, type ResponsaError } from "./errors.js";
 import { DEFAULT_URL, open } from "#transport";
 import type { Line } from "./line.js";
-import { mayPass, type Patience } from "./patience.js";
+import { persist, type Patience } from "./patience.js";
 
 /** An API key, or an access token, or a function that returns the newest access token and is called before each call. */
 export type Credential = string | (() => string | Promise<string>);
@@ -117,23 +117,20 @@ export class Connection {
   readonly #repeating: Interceptor = (next) => async (request) => {
     if (request.stream) return next(request);
     if (request.method.input.field["requestId"]) (request.message as { requestId?: string }).requestId ||= uuid();
-    const most = isRepeatable(request) ? (this.#options.retries ?? 12) : 0;
     let mayRenew = this.renewsToken;
-    for (let tries = 1; ; ) {
+    const call = async () => {
       try {
         const response = await next(request);
         this.#reached = true;
         return response;
       } catch (thrown) {
         const error = this.#errorOf(thrown);
-        if (error.reason === "TOKEN_INVALID" && mayRenew) {
-          mayRenew = false;
-          continue;
-        }
-        if (tries > most || request.signal.aborted || !mayPass(error, this.#patience)) throw thrown;
-        await this.#patience.sleep(Math.max(this.#patience.pause(tries++), error.retryAfter ?? 0), request.signal);
+        if (error.reason !== "TOKEN_INVALID" || !mayRenew) throw error;
+        mayRenew = false;
+        return next(request);
       }
-    }
+    };
+    return persist(call, request.signal, this.#patience, isRepeatable(request) ? (this.#options.retries ?? 12) : 0);
   };
 }
 

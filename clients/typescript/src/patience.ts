@@ -85,8 +85,8 @@ export async function rest(milliseconds: number, signal: AbortSignal, patience: 
   }
 }
 
-/** Repeat an idempotent call until it succeeds. Raises an error that repeating cannot fix, and AbortError when the signal aborts. */
-export async function persist<T>(call: (signal: AbortSignal) => Promise<T>, signal: AbortSignal, patience: Patience = PATIENCE): Promise<T> {
+/** Repeat an idempotent call until it succeeds, at most `most` times. Raises an error that repeating cannot fix, and AbortError when the signal aborts. */
+export async function persist<T>(call: (signal: AbortSignal) => Promise<T>, signal: AbortSignal, patience: Patience = PATIENCE, most = Infinity): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     signal.throwIfAborted();
     try {
@@ -94,7 +94,7 @@ export async function persist<T>(call: (signal: AbortSignal) => Promise<T>, sign
     } catch (error) {
       signal.throwIfAborted();
       const failure = errorOf(error);
-      if (!mayPass(failure, patience)) throw error;
+      if (tries > most || !mayPass(failure, patience)) throw error;
       const wait = patience.offline() ? OFFLINE_PAUSE : patience.pause(tries);
       await rest(Math.max(wait, failure.retryAfter ?? 0), signal, patience);
     }

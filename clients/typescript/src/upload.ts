@@ -8,9 +8,9 @@ import { IngestMetadataSchema, IngestResultSchema, type DocumentMetadataSchema }
 import type { KnowledgeService, UploadDocumentRequestSchema } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { uuid } from "./bytes.js";
 import type { Connection } from "./connection.js";
-import { cut, errorOfJson, errorOf } from "./errors.js";
+import { cut, errorOfJson } from "./errors.js";
 import type { Fields } from "./fields.js";
-import { mayPass, rest, type Patience } from "./patience.js";
+import { persist, type Patience } from "./patience.js";
 
 /** The fields of a DocumentMetadata. `collection` and `sourceKey` are required. */
 export type DocumentFields = Fields<typeof DocumentMetadataSchema>;
@@ -31,8 +31,8 @@ interface Sending {
   readonly signal: AbortSignal;
 }
 
-/** How often a file is sent at most. */
-const TRIES = 4;
+/** How often a file is sent again at most. */
+const REPEATS = 3;
 const PIECE = 262_144; // bytes
 /** Milliseconds that a cancelled request may take to end after the whole file was sent. */
 const LAST_WAIT = 30_000;
@@ -42,7 +42,7 @@ const registry = createRegistry(IngestMetadataSchema, IngestResultSchema, ErrorI
  * Send a document, at most 64 MiB, again after a lost connection. Returns the operation that makes the document searchable. If the signal aborts when all bytes were sent,
  * a browser's request goes on to its end: only the response names the operation, which the caller must cancel. Raises ResponsaError, AbortError.
  */
-export async function upload(
+export function upload(
   file: Blob,
   fields: DocumentFields,
   { requestId = uuid(), onProgress, signal = new AbortController().signal }: UploadOptions,
@@ -50,20 +50,16 @@ export async function upload(
   knowledge: Client<typeof KnowledgeService>,
   patience: Patience,
 ): Promise<Operation> {
-  for (let tries = 1; ; tries += 1) {
-    signal.throwIfAborted();
-    onProgress?.(0, tries);
-    const sending: Sending = { file, fields, requestId, onShare: (share) => onProgress?.(share, tries), signal };
-    try {
-      if (typeof XMLHttpRequest !== "undefined") return await put(sending, connection.url, await connection.headers());
-      return await knowledge.uploadDocument(pieces(sending), { signal });
-    } catch (thrown) {
-      signal.throwIfAborted();
-      const error = errorOf(thrown);
-      if (tries === TRIES || !mayPass(error, patience)) throw error;
-      await rest(Math.max(patience.pause(tries), error.retryAfter ?? 0), signal, patience);
-    }
-  }
+  let tries = 0;
+  const send = async () => {
+    tries += 1;
+    const onShare = (share: number) => onProgress?.(share, tries);
+    onShare(0);
+    const sending: Sending = { file, fields, requestId, onShare, signal };
+    if (typeof XMLHttpRequest === "undefined") return knowledge.uploadDocument(pieces(sending), { signal });
+    return put(sending, connection.url, await connection.headers());
+  };
+  return persist(send, signal, patience, REPEATS);
 }
 
 async function* pieces({ file, fields, requestId, onShare }: Sending): AsyncGenerator<Fields<typeof UploadDocumentRequestSchema>> {

@@ -1,4 +1,4 @@
-/** The client over a server in memory: credentials, typed errors, repetitions, sessions. What a stream survives is in following.test.ts and in clients/conformance. */
+/** The client over a server in memory: credentials, typed errors, repetitions, sessions. What a stream survives is in clients/conformance. */
 
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";

@@ -1,4 +1,4 @@
-/** Tests of everything that the shared cases (following.test.ts) do not cover: time, the network, and leaving. */
+/** What the conformance kit does not cover: time, the network, and leaving. */
 
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
@@ -95,6 +95,20 @@ describe("follow", () => {
     await expect.poll(() => server.calls).toBe(5);
     expect((await reading).seqs).toEqual([1, 2]);
     expect(patience.waits).toEqual([OFFLINE_PAUSE, OFFLINE_PAUSE, OFFLINE_PAUSE, OFFLINE_PAUSE]);
+    expect(server.aborted).toBe(1);
+  });
+
+  it("leaves a stream that fell silent while the computer slept", async () => {
+    let time = 0;
+    const patience = Object.assign(new StillPatience(), { now: () => time });
+    const server = new Server({ frames: [frame(0, 1, started(1))], then: "hang" }, { frames: [frame(1, 2, answer(2))] });
+    const reading = read(server, patience);
+    await expect.poll(() => server.calls).toBe(1);
+    patience.tell("back");
+    expect(server.aborted).toBe(0);
+    time = patience.silence + 1;
+    patience.tell("back");
+    expect((await reading).seqs).toEqual([1, 2]);
     expect(server.aborted).toBe(1);
   });
 

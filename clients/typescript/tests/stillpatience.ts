@@ -10,7 +10,6 @@ export class StillPatience implements Patience {
   readonly giveUp = Infinity;
   readonly longestLimit = 0;
   isOffline = false;
-  #time = 0;
   readonly #told = new Set<(change: Change) => void>();
 
   readonly pause = (attempt: number): number => attempt;
@@ -22,7 +21,7 @@ export class StillPatience implements Patience {
 
   readonly offline = (): boolean => this.isOffline;
 
-  readonly now = (): number => this.#time;
+  readonly now = (): number => 0;
 
   readonly changes = (tell: (change: Change) => void): (() => void) => {
     this.#told.add(tell);
@@ -31,11 +30,5 @@ export class StillPatience implements Patience {
 
   tell(change: Change): void {
     for (const one of [...this.#told]) one(change);
-  }
-
-  /** Let the time pass after which a stream without a frame counts as cut. */
-  elapse(): void {
-    this.#time += this.silence + 1;
-    queueMicrotask(() => this.tell("back"));
   }
 }
