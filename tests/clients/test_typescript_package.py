@@ -1,4 +1,4 @@
-"""The TypeScript client repeats the calls that the plan of the clients says can be repeated. It has no generated methods, so it reads the rule from the contract itself."""
+"""The built package of the TypeScript client: the calls that it repeats, and what a bundle for browsers has of it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,30 @@ console.log(JSON.stringify(Object.fromEntries(found)));
 """
 
 
+PACKAGE = ROOT / "clients" / "typescript"
+
+
+def test_a_bundle_for_browsers_needs_no_module_of_node() -> None:
+    command("typescript")
+    bundle = (ROOT / "node_modules" / ".bin" / "esbuild", "--bundle", "--platform=browser", "--format=esm")
+    done = subprocess.run(
+        bundle,
+        cwd=PACKAGE,
+        input='export * from "@responsa/client"',
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "application/grpc-web" in done.stdout
+
+
 def test_the_calls_that_are_repeated_are_those_of_the_plan() -> None:
+    """The client has no generated methods, so it reads the rule from the contract itself."""
     command("typescript")
     done = subprocess.run(
         ["node", "--input-type=module", "-"],
-        cwd=ROOT / "clients" / "typescript",
+        cwd=PACKAGE,
         input=SCRIPT,
         capture_output=True,
         text=True,
