@@ -36,7 +36,6 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_accounts_by_mail.py",
         "tests/system/test_signing_in.py",
         "tests/system/test_traces.py",
-        "tests/system/test_typescript_client.py",
         "tests/system/test_wire.py",
     ),
     "manual": ("tests/docs/",),

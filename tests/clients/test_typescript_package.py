@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
-from tests.clients.drivers import command
+from tests.clients.drivers import build
 from tests.instance import ROOT
 from tools.clients.plan import Retry, read
 
@@ -33,7 +33,7 @@ PACKAGE = ROOT / "clients" / "typescript"
 
 
 def test_a_bundle_for_browsers_needs_no_module_of_node() -> None:
-    command("typescript")
+    build("typescript")
     bundle = (ROOT / "node_modules" / ".bin" / "esbuild", "--bundle", "--platform=browser", "--format=esm")
     done = subprocess.run(
         bundle,
@@ -49,7 +49,7 @@ def test_a_bundle_for_browsers_needs_no_module_of_node() -> None:
 
 def test_the_calls_that_are_repeated_are_those_of_the_plan() -> None:
     """The client has no generated methods, so it reads the rule from the contract itself."""
-    command("typescript")
+    build("typescript")
     done = subprocess.run(
         ["node", "--input-type=module", "-"],
         cwd=PACKAGE,

@@ -1,7 +1,7 @@
 /**
  * Plays the cases of the conformance kit (clients/conformance) with this client.
  *
- * Usage: python -m clients.conformance -- node clients/typescript/conformance/driver.mjs
+ * Usage: python -m clients.conformance -- node clients/typescript/conformance.mjs
  */
 
 import { createHash } from "node:crypto";
