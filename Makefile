@@ -97,7 +97,7 @@ deploy-check: packages
 	@exec $(BIN)/python tools/deploy_check.py
 
 clean:
-	rm -rf .venv node_modules clients/web/dist
+	rm -rf .venv node_modules clients/web/dist clients/typescript/dist
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Responsa needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 up")'
@@ -131,12 +131,16 @@ $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clien
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/web/package.json
+node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/typescript/package.json clients/web/package.json
 	@node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null || { echo "Responsa needs Node.js 20 or newer to build its page; install it (nodejs.org) and run make again" >&2; exit 1; }
 	@echo "Installing what the page is built with"
 	@npm ci --silent --no-fund --no-audit --prefer-offline --fetch-timeout=60000
 	@touch $@
 
-clients/web/dist/index.html: node_modules/.installed $(shell find clients/web generated/ts/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+clients/web/dist/index.html: node_modules/.installed $(shell find clients/web clients/typescript/src generated/ts/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 	@echo "Building the page"
 	@npm run --silent build --workspace @responsa/web
+
+clients/typescript/dist/index.js: node_modules/.installed $(shell find clients/typescript/src generated/ts/src -type f 2>/dev/null) $(wildcard clients/typescript/*.json)
+	@echo "Building the TypeScript client"
+	@npm run --silent build --workspace @responsa/client

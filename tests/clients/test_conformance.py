@@ -9,7 +9,7 @@ import pytest
 from clients.conformance.__main__ import table
 from clients.conformance.cases import CASES
 from clients.conformance.runner import run_cases
-from tests.clients.drivers import DRIVERS
+from tests.clients.drivers import DRIVERS, build
 
 # A driver that sees nothing, whatever happens.
 BLIND = """
@@ -21,6 +21,7 @@ for line in sys.stdin:
 
 @pytest.mark.parametrize("client", DRIVERS)
 async def test_a_client_conforms(client: str) -> None:
+    build(client)
     verdicts = await run_cases(DRIVERS[client])
     assert not any(verdict.problems for verdict in verdicts), table(verdicts)
 
