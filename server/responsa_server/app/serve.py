@@ -118,6 +118,7 @@ async def running(
                 keeper,
                 open_models,
             )
+            from responsa_server.app.caches import Caches
             from responsa_server.app.front import Callers, Silent
             from responsa_server.app.measured import Measured
             from responsa_server.app.metrics import metrics
@@ -145,8 +146,9 @@ async def running(
             raise EmbeddedError(reason, remedy)
         cache = RedisCache(redis_url(settings, layout))
         stack.push_async_callback(cache.close)
+        caches = Caches(settings, layout, cache)
         models = open_models(settings, layout, stack)
-        knowledge = await build_knowledge(settings, layout, database, cache, models, stack)
+        knowledge = await build_knowledge(settings, layout, database, caches, models, stack)
         limiter = build_limiter(settings, layout, database, stack) if settings.role.accepts_calls else None
         turns, agents = await build_turns(
             settings,
@@ -156,6 +158,7 @@ async def running(
             models,
             faults or NoFaults(),
             stack,
+            checkpoints=caches.checkpoints,
             turn_queries=turn_queries,
             gate=limiter,
             breakers=models.breakers,

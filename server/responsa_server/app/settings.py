@@ -55,6 +55,7 @@ from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT, shipped
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.sources.settings import SourceSettings
+from responsa_server.stores.settings import CacheSettings
 from responsa_server.telemetry.settings import TelemetrySettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
@@ -347,6 +348,7 @@ class Settings(BaseSettings):
 
     turns: TurnSettings = TurnSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    cache: CacheSettings = CacheSettings()
     ingestion: IngestionSettings = IngestionSettings()
     sessions: SessionSettings = SessionSettings()
     audit: AuditSettings = AuditSettings()
