@@ -30,7 +30,7 @@ from responsa_server.app.settings import (
     Settings,
     drop_foreign_tracers,
     environment,
-    makes_traces,
+    otlp,
     unknown_variables,
 )
 from responsa_server.domain.addresses import Address
@@ -231,7 +231,7 @@ async def running(
 def _traces(settings: Settings, stack: AsyncExitStack) -> Traces:
     """How this process records stages."""
     log = structlog.get_logger("turns") if settings.log_level is LogLevel.DEBUG else None
-    if not makes_traces(settings):
+    if not otlp(settings).makes_traces:
         return Traces(log=log)
     # Imported late, because the SDK is slow to import and most installations make no traces.
     from responsa_server.app.traces import SentTraces
