@@ -27,6 +27,7 @@ from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
+from responsa_server.app.caches import Caches
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import by_name, doubles, known_models, model_table, open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
@@ -66,9 +67,9 @@ from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.providers.table import ModelTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.embedder import cached_vectors
 from responsa_server.search.reranking import Reranking
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
+from responsa_server.stores.cached import NOT_CACHED, SharedCache, entries_of
 from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
@@ -116,7 +117,7 @@ async def build_knowledge(
     settings: Settings,
     layout: Layout,
     database: Database,
-    cache: RedisCache,
+    caches: Caches,
     models: ModelTable,
     stack: AsyncExitStack,
 ) -> Knowledge:
@@ -138,12 +139,13 @@ async def build_knowledge(
     stack.push_async_callback(embedders.close)
     seconds = settings.retrieval.search_seconds
     vectors = open_vectors(database, settings.retrieval)
-    lexical = PostgresLexicalIndex(database, search_seconds=seconds)
+    lexical = PostgresLexicalIndex(database, search_seconds=seconds, cached=caches.passages)
     retriever = Retriever(
         lexical,
         vectors.index,
         embedders,
-        cache,
+        caches.vectors,
+        caches.searches,
         embedding_seconds=settings.retrieval.embedding_seconds,
         external_vectors=vectors.store is not None,
     )
@@ -162,6 +164,7 @@ async def build_knowledge(
         external_vectors=external,
         kept_versions=settings.ingestion.kept_versions,
         parsers=[one.parsed_by for one in FORMATS],
+        cached=caches.documents,
     )
     operations = OperationStore(database, queue, external_vectors=external)
     collections = CollectionStore(database, queue if external else None)
@@ -424,6 +427,7 @@ async def build_turns(
     faults: Faults,
     stack: AsyncExitStack,
     *,
+    checkpoints: SharedCache[bytes] = NOT_CACHED,
     turn_queries: NamedQueries | None = None,
     gate: MessageGate | None = None,
     breakers: Breakers | None = None,
@@ -449,7 +453,9 @@ async def build_turns(
         breakers,
     )
     turns = Turns(
-        PostgresTurnStore(database, codec, rules=settings.quotas.rules, queries=turn_queries),
+        PostgresTurnStore(
+            database, codec, rules=settings.quotas.rules, queries=turn_queries, checkpoints=checkpoints
+        ),
         PostgresConversationStore(database),
         agents.agents,
         relay,
@@ -474,7 +480,7 @@ def keeper(database: Database, turns: Turns, knowledge: Knowledge, cache: RedisC
     """Return what stops suspended tenants and erases tenants, for a process that runs turns."""
 
     async def forget(tenant_id: str) -> int:
-        return await cache.forget(cached_vectors(tenant_id))
+        return await cache.forget(entries_of(tenant_id))
 
     return TenantKeeper(PostgresTenants(database), turns.stop, forget, knowledge.vectors)
 

@@ -105,7 +105,7 @@ class Callers:
         assert listens.grpc is not None, "a process that takes calls has an address"
         self._serving = False
         self._grpc = listens.grpc
-        cache = CredentialCache()
+        cache = CredentialCache(seconds=settings.cache.credentials_seconds)
         self._people = AccountParts(settings, layout, database, knowledge.queue, cache)
         identity = self._people.identity
         watch = CredentialWatch(identity)

@@ -30,7 +30,7 @@ from responsa_server.app.settings import (
     Settings,
     drop_foreign_tracers,
     environment,
-    makes_traces,
+    otlp,
     unknown_variables,
 )
 from responsa_server.domain.addresses import Address
@@ -118,6 +118,7 @@ async def running(
                 keeper,
                 open_models,
             )
+            from responsa_server.app.caches import Caches
             from responsa_server.app.front import Callers, Silent
             from responsa_server.app.measured import Measured
             from responsa_server.app.metrics import metrics
@@ -145,8 +146,9 @@ async def running(
             raise EmbeddedError(reason, remedy)
         cache = RedisCache(redis_url(settings, layout))
         stack.push_async_callback(cache.close)
+        caches = Caches(settings, layout, cache)
         models = open_models(settings, layout, stack)
-        knowledge = await build_knowledge(settings, layout, database, cache, models, stack)
+        knowledge = await build_knowledge(settings, layout, database, caches, models, stack)
         limiter = build_limiter(settings, layout, database, stack) if settings.role.accepts_calls else None
         turns, agents = await build_turns(
             settings,
@@ -156,6 +158,7 @@ async def running(
             models,
             faults or NoFaults(),
             stack,
+            checkpoints=caches.checkpoints,
             turn_queries=turn_queries,
             gate=limiter,
             breakers=models.breakers,
@@ -228,7 +231,7 @@ async def running(
 def _traces(settings: Settings, stack: AsyncExitStack) -> Traces:
     """How this process records stages."""
     log = structlog.get_logger("turns") if settings.log_level is LogLevel.DEBUG else None
-    if not makes_traces(settings):
+    if not otlp(settings).makes_traces:
         return Traces(log=log)
     # Imported late, because the SDK is slow to import and most installations make no traces.
     from responsa_server.app.traces import SentTraces

@@ -206,7 +206,7 @@ SEARCHES_WITHOUT_VECTORS: Final = _counter(
 CACHE_LOOKUPS: Final = _counter(
     "responsa.cache.lookups",
     "{lookup}",
-    "Lookups in caches. `cache`: `credentials` or `vectors`; `result`: `hit` or `miss`.",
+    "Lookups in caches. `cache`: `vectors`, `searches`, `documents`, `passages`, `credentials` or `checkpoints`; `result`: `hit` or `miss`.",
     "cache",
     "result",
 )
