@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/insight.proto.
  */
 export const file_responsa_admin_v1_insight: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yZXNwb25zYS9hZG1pbi92MS9pbnNpZ2h0LnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSKrBAoNR2l2ZW5GZWVkYmFjaxIsCghmZWVkYmFjaxgBIAEoCUIa4kEBA/pBEwoRcmVzcG9uc2EvRmVlZGJhY2sSLgoGcmF0aW5nGAIgASgOMhgucmVzcG9uc2EuY2hhdC52MS5SYXRpbmdCBOJBAQMSFQoHY29tbWVudBgDIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEiQKBHVzZXIYBiABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISJAoEdHVybhgHIAEoCUIW4kEBA/pBDwoNcmVzcG9uc2EvVHVybhImCgVhZ2VudBgIIAEoCUIX4kEBA/pBEAoOcmVzcG9uc2EvQWdlbnQSNQoFc3RhdGUYCSABKA4yIC5yZXNwb25zYS5hZG1pbi52MS5GZWVkYmFja1N0YXRlQgTiQQEDEhIKBG5vdGUYCiABKAlCBOJBAQMSKAoIcmVzb2x2ZXIYCyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISNgoMcmVzb2x2ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIWCghxdWVzdGlvbhgNIAEoCUIE4kEBAyKKAQoNRmVlZGJhY2tDb3VudBImCgVhZ2VudBgBIAEoCUIX4kEBA/pBEAoOcmVzcG9uc2EvQWdlbnQSEAoCdXAYAiABKANCBOJBAQMSEgoEZG93bhgDIAEoA0IE4kEBAxIXCgljb21tZW50ZWQYBCABKANCBOJBAQMSEgoEb3BlbhgFIAEoA0IE4kEBAyL7BAoHUXVhbGl0eRImCgVhZ2VudBgBIAEoCUIX4kEBA/pBEAoOcmVzcG9uc2EvQWdlbnQSHAoOYW5zd2VyZWRfdHVybnMYAiABKANCBOJBAQMSGwoNcmVmdXNlZF90dXJucxgDIAEoA0IE4kEBAxIaCgxmYWlsZWRfdHVybnMYBCABKANCBOJBAQMSHQoPY2FuY2VsbGVkX3R1cm5zGAUgASgDQgTiQQEDEkAKCHJlZnVzYWxzGAYgAygLMigucmVzcG9uc2EuYWRtaW4udjEuUXVhbGl0eS5SZWZ1c2Fsc0VudHJ5QgTiQQEDEkIKCWZhbGxiYWNrcxgHIAMoCzIpLnJlc3BvbnNhLmFkbWluLnYxLlF1YWxpdHkuRmFsbGJhY2tzRW50cnlCBOJBAQMSGwoNY2l0ZWRfYW5zd2VycxgIIAEoA0IE4kEBAxIXCgljaXRhdGlvbnMYCSABKANCBOJBAQMSIwoVdW5zdXBwb3J0ZWRfc2VudGVuY2VzGAogASgDQgTiQQEDEhgKCnVwX3JhdGluZ3MYCyABKANCBOJBAQMSGgoMZG93bl9yYXRpbmdzGAwgASgDQgTiQQEDEhwKDmxhdGVuY3lfcDUwX21zGA0gASgBQgTiQQEDEhwKDmxhdGVuY3lfcDkwX21zGA4gASgBQgTiQQEDEhwKDmxhdGVuY3lfcDk5X21zGA8gASgBQgTiQQEDGi8KDVJlZnVzYWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ARowCg5GYWxsYmFja3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBIi8KD0luc2lnaHRTZXR0aW5ncxIcCg5xdWVzdGlvbl90ZXh0cxgBIAEoCEIE4kEBASphCg1GZWVkYmFja1N0YXRlEh4KGkZFRURCQUNLX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTRkVFREJBQ0tfU1RBVEVfT1BFThABEhcKE0ZFRURCQUNLX1NUQVRFX0RPTkUQAmIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_chat_v1_feedback]);
+  fileDesc("Ch9yZXNwb25zYS9hZG1pbi92MS9pbnNpZ2h0LnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSKrBAoNR2l2ZW5GZWVkYmFjaxIsCghmZWVkYmFjaxgBIAEoCUIa4kEBA/pBEwoRcmVzcG9uc2EvRmVlZGJhY2sSLgoGcmF0aW5nGAIgASgOMhgucmVzcG9uc2EuY2hhdC52MS5SYXRpbmdCBOJBAQMSFQoHY29tbWVudBgDIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEiQKBHVzZXIYBiABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISJAoEdHVybhgHIAEoCUIW4kEBA/pBDwoNcmVzcG9uc2EvVHVybhImCgVhZ2VudBgIIAEoCUIX4kEBA/pBEAoOcmVzcG9uc2EvQWdlbnQSNQoFc3RhdGUYCSABKA4yIC5yZXNwb25zYS5hZG1pbi52MS5GZWVkYmFja1N0YXRlQgTiQQEDEhIKBG5vdGUYCiABKAlCBOJBAQMSKAoIcmVzb2x2ZXIYCyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISNgoMcmVzb2x2ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIWCghxdWVzdGlvbhgNIAEoCUIE4kEBAyKKAQoNRmVlZGJhY2tDb3VudBImCgVhZ2VudBgBIAEoCUIX4kEBA/pBEAoOcmVzcG9uc2EvQWdlbnQSEAoCdXAYAiABKANCBOJBAQMSEgoEZG93bhgDIAEoA0IE4kEBAxIXCgljb21tZW50ZWQYBCABKANCBOJBAQMSEgoEb3BlbhgFIAEoA0IE4kEBAyL7BAoHUXVhbGl0eRImCgVhZ2VudBgBIAEoCUIX4kEBA/pBEAoOcmVzcG9uc2EvQWdlbnQSHAoOYW5zd2VyZWRfdHVybnMYAiABKANCBOJBAQMSGwoNcmVmdXNlZF90dXJucxgDIAEoA0IE4kEBAxIaCgxmYWlsZWRfdHVybnMYBCABKANCBOJBAQMSHQoPY2FuY2VsbGVkX3R1cm5zGAUgASgDQgTiQQEDEkAKCHJlZnVzYWxzGAYgAygLMigucmVzcG9uc2EuYWRtaW4udjEuUXVhbGl0eS5SZWZ1c2Fsc0VudHJ5QgTiQQEDEkIKCWZhbGxiYWNrcxgHIAMoCzIpLnJlc3BvbnNhLmFkbWluLnYxLlF1YWxpdHkuRmFsbGJhY2tzRW50cnlCBOJBAQMSGwoNY2l0ZWRfYW5zd2VycxgIIAEoA0IE4kEBAxIXCgljaXRhdGlvbnMYCSABKANCBOJBAQMSIwoVdW5zdXBwb3J0ZWRfc2VudGVuY2VzGAogASgDQgTiQQEDEhgKCnVwX3JhdGluZ3MYCyABKANCBOJBAQMSGgoMZG93bl9yYXRpbmdzGAwgASgDQgTiQQEDEhwKDmxhdGVuY3lfcDUwX21zGA0gASgBQgTiQQEDEhwKDmxhdGVuY3lfcDkwX21zGA4gASgBQgTiQQEDEhwKDmxhdGVuY3lfcDk5X21zGA8gASgBQgTiQQEDGi8KDVJlZnVzYWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ARowCg5GYWxsYmFja3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBIqsECg9RdWVzdGlvblBhdHRlcm4SEQoDdWlkGAEgASgJQgTiQQEDEhMKBXRpdGxlGAIgASgJQgTiQQEDEhYKCHF1ZXN0aW9uGAMgASgJQgTiQQEDEhcKCXF1ZXN0aW9ucxgEIAEoA0IE4kEBAxIcCg5hbnN3ZXJlZF90dXJucxgFIAEoA0IE4kEBAxIbCg1yZWZ1c2VkX3R1cm5zGAYgASgDQgTiQQEDEh4KEG5vX3N1cHBvcnRfdHVybnMYByABKANCBOJBAQMSGgoMZmFpbGVkX3R1cm5zGAggASgDQgTiQQEDEh0KD2NhbmNlbGxlZF90dXJucxgJIAEoA0IE4kEBAxIYCgp1cF9yYXRpbmdzGAogASgDQgTiQQEDEhoKDGRvd25fcmF0aW5ncxgLIAEoA0IE4kEBAxIbCg1jaXRlZF9hbnN3ZXJzGAwgASgDQgTiQQEDEhcKCWNpdGF0aW9ucxgNIAEoA0IE4kEBAxIjChV1bnN1cHBvcnRlZF9zZW50ZW5jZXMYDiABKANCBOJBAQMSNAoKZmlyc3RfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSMwoJbGFzdF90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxItCg1leGFtcGxlX3R1cm5zGBEgAygJQhbiQQED+kEPCg1yZXNwb25zYS9UdXJuIi8KD0luc2lnaHRTZXR0aW5ncxIcCg5xdWVzdGlvbl90ZXh0cxgBIAEoCEIE4kEBASphCg1GZWVkYmFja1N0YXRlEh4KGkZFRURCQUNLX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTRkVFREJBQ0tfU1RBVEVfT1BFThABEhcKE0ZFRURCQUNLX1NUQVRFX0RPTkUQAirPAQoPUXVlc3Rpb25PdXRjb21lEiAKHFFVRVNUSU9OX09VVENPTUVfVU5TUEVDSUZJRUQQABIdChlRVUVTVElPTl9PVVRDT01FX0FOU1dFUkVEEAESHwobUVVFU1RJT05fT1VUQ09NRV9OT19TVVBQT1JUEAISHAoYUVVFU1RJT05fT1VUQ09NRV9SRUZVU0VEEAMSGwoXUVVFU1RJT05fT1VUQ09NRV9GQUlMRUQQBBIfChtRVUVTVElPTl9PVVRDT01FX1JBVEVEX0RPV04QBWIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_chat_v1_feedback]);
 
 /**
  * GivenFeedback is feedback on an answer, as administrators see it.
@@ -293,6 +293,139 @@ export const QualitySchema: GenMessage<Quality> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_insight, 2);
 
 /**
+ * QuestionPattern stands for questions that mean about the same.
+ *
+ * @generated from message responsa.admin.v1.QuestionPattern
+ */
+export type QuestionPattern = Message<"responsa.admin.v1.QuestionPattern"> & {
+  /**
+   * Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the fewest questions.
+   *
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * A title that a language model has made from some of the questions; empty without such a model, until it has written one, and unless InsightSettings.question_texts is set.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * The question that is closest to the others; empty unless InsightSettings.question_texts is set.
+   *
+   * @generated from field: string question = 3;
+   */
+  question: string;
+
+  /**
+   * How many of the questions have the outcome that the request names; by default, all.
+   *
+   * @generated from field: int64 questions = 4;
+   */
+  questions: bigint;
+
+  /**
+   * The questions that were answered.
+   *
+   * @generated from field: int64 answered_turns = 5;
+   */
+  answeredTurns: bigint;
+
+  /**
+   * The questions that were refused.
+   *
+   * @generated from field: int64 refused_turns = 6;
+   */
+  refusedTurns: bigint;
+
+  /**
+   * Those of the refused questions for which no document supports an answer.
+   *
+   * @generated from field: int64 no_support_turns = 7;
+   */
+  noSupportTurns: bigint;
+
+  /**
+   * The questions whose turns ended with an error.
+   *
+   * @generated from field: int64 failed_turns = 8;
+   */
+  failedTurns: bigint;
+
+  /**
+   * The questions whose turns were cancelled.
+   *
+   * @generated from field: int64 cancelled_turns = 9;
+   */
+  cancelledTurns: bigint;
+
+  /**
+   * The answers that were rated UP in the time of the report.
+   *
+   * @generated from field: int64 up_ratings = 10;
+   */
+  upRatings: bigint;
+
+  /**
+   * The answers that were rated DOWN in the time of the report.
+   *
+   * @generated from field: int64 down_ratings = 11;
+   */
+  downRatings: bigint;
+
+  /**
+   * The answers with citations.
+   *
+   * @generated from field: int64 cited_answers = 12;
+   */
+  citedAnswers: bigint;
+
+  /**
+   * The citations, each of which passed the check against its source.
+   *
+   * @generated from field: int64 citations = 13;
+   */
+  citations: bigint;
+
+  /**
+   * The sentences that name a source that does not support them, and so got no citation.
+   *
+   * @generated from field: int64 unsupported_sentences = 14;
+   */
+  unsupportedSentences: bigint;
+
+  /**
+   * When the first of the questions was asked; unset if none was asked in the time of the report, and only feedback was given.
+   *
+   * @generated from field: google.protobuf.Timestamp first_time = 15;
+   */
+  firstTime?: Timestamp | undefined;
+
+  /**
+   * When the last of the questions was asked.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 16;
+   */
+  lastTime?: Timestamp | undefined;
+
+  /**
+   * Up to 3 turns with the outcome that the request names, the latest first, `turns/{uuid}`. Deleted turns are not among them.
+   *
+   * @generated from field: repeated string example_turns = 17;
+   */
+  exampleTurns: string[];
+};
+
+/**
+ * Describes the message responsa.admin.v1.QuestionPattern.
+ * Use `create(QuestionPatternSchema)` to create a new message.
+ */
+export const QuestionPatternSchema: GenMessage<QuestionPattern> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_insight, 3);
+
+/**
  * InsightSettings says what a tenant's administrators may read of questions.
  *
  * @generated from message responsa.admin.v1.InsightSettings
@@ -311,7 +444,7 @@ export type InsightSettings = Message<"responsa.admin.v1.InsightSettings"> & {
  * Use `create(InsightSettingsSchema)` to create a new message.
  */
 export const InsightSettingsSchema: GenMessage<InsightSettings> = /*@__PURE__*/
-  messageDesc(file_responsa_admin_v1_insight, 3);
+  messageDesc(file_responsa_admin_v1_insight, 4);
 
 /**
  * FeedbackState says whether administrators have dealt with feedback.
@@ -346,4 +479,59 @@ export enum FeedbackState {
  */
 export const FeedbackStateSchema: GenEnum<FeedbackState> = /*@__PURE__*/
   enumDesc(file_responsa_admin_v1_insight, 0);
+
+/**
+ * QuestionOutcome says what became of questions.
+ *
+ * @generated from enum responsa.admin.v1.QuestionOutcome
+ */
+export enum QuestionOutcome {
+  /**
+   * All questions.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Questions that were answered.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_ANSWERED = 1;
+   */
+  ANSWERED = 1,
+
+  /**
+   * Questions that were refused because no document supports an answer (NO_SUPPORT): what the documents lack.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_NO_SUPPORT = 2;
+   */
+  NO_SUPPORT = 2,
+
+  /**
+   * Questions that were refused, for whatever reason.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_REFUSED = 3;
+   */
+  REFUSED = 3,
+
+  /**
+   * Questions whose turns ended with an error.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_FAILED = 4;
+   */
+  FAILED = 4,
+
+  /**
+   * Questions whose answers were rated DOWN.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_RATED_DOWN = 5;
+   */
+  RATED_DOWN = 5,
+}
+
+/**
+ * Describes the enum responsa.admin.v1.QuestionOutcome.
+ */
+export const QuestionOutcomeSchema: GenEnum<QuestionOutcome> = /*@__PURE__*/
+  enumDesc(file_responsa_admin_v1_insight, 1);
 
