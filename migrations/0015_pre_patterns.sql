@@ -73,22 +73,23 @@ CREATE INDEX turn_pattern_of_pattern ON responsa.turn_pattern (pattern_id, state
 CREATE UNIQUE INDEX turn_pattern_central ON responsa.turn_pattern (pattern_id) WHERE central;
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.turn_pattern TO responsa_app;
 
--- The sums of a pattern on a day (UTC). The nil UUID stands for the questions that are in no pattern. They outlive turns.
+-- The sums of a pattern on a day and in a month (UTC). The nil UUID stands for the questions that are in no pattern. They outlive turns.
 CREATE TABLE responsa.pattern_day (
     tenant_id text NOT NULL,
-    day timestamptz NOT NULL,
+    monthly boolean NOT NULL,
+    day timestamptz NOT NULL, -- of a month: the first
     pattern_id uuid NOT NULL,
-    answered bigint NOT NULL,
-    refused bigint NOT NULL,
-    no_support bigint NOT NULL, -- of those that were refused
-    failed bigint NOT NULL,
-    cancelled bigint NOT NULL,
-    cited_answers bigint NOT NULL,
-    citations bigint NOT NULL,
-    unsupported bigint NOT NULL,
+    answered int NOT NULL,
+    refused int NOT NULL,
+    no_support int NOT NULL, -- of those that were refused
+    failed int NOT NULL,
+    cancelled int NOT NULL,
+    cited_answers int NOT NULL,
+    citations int NOT NULL,
+    unsupported int NOT NULL,
     first_time timestamptz NOT NULL,
     last_time timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, day, pattern_id)
+    PRIMARY KEY (tenant_id, monthly, day, pattern_id)
 );
 CREATE INDEX pattern_day_of_pattern ON responsa.pattern_day (pattern_id);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.pattern_day TO responsa_app;
@@ -120,6 +121,8 @@ CREATE TRIGGER note_pattern_loss AFTER DELETE ON responsa.turn_pattern FOR EACH 
 -- The agent and the pattern of the answer, so that feedback is counted without its turns. NULL: not noted; they follow from the turn.
 ALTER TABLE responsa.message_feedback ADD COLUMN agent text, ADD COLUMN pattern_id uuid;
 CREATE INDEX message_feedback_of_pattern ON responsa.message_feedback (pattern_id, update_time) WHERE pattern_id IS NOT NULL;
+CREATE INDEX message_feedback_without_pattern ON responsa.message_feedback (tenant_id, update_time) WHERE pattern_id IS NULL;
+CREATE INDEX message_feedback_without_agent ON responsa.message_feedback (tenant_id, update_time) WHERE agent IS NULL;
 
 DO $$
 DECLARE

@@ -224,8 +224,10 @@ def test_percentiles_are_within_nine_percent() -> None:
 FULL = (
     "DELETE FROM responsa.question_event WHERE %s > 0",
     "INSERT INTO responsa.question_pattern (id, tenant_id, embedding, vector, central, turns, last_time) SELECT md5(p::text)::uuid, 'acme', 'm', '', '', %s / p, now() FROM generate_series(1, 500) AS p",
-    """INSERT INTO responsa.pattern_day SELECT 'acme', date_trunc('day', now(), 'UTC') - d * interval '1 day', md5(p::text)::uuid, c, c / 4, c / 5, 0, 0, c, c, 0, now(), now()
+    """INSERT INTO responsa.pattern_day SELECT 'acme', false, date_trunc('day', now(), 'UTC') - d * interval '1 day', md5(p::text)::uuid, c, c / 4, c / 5, 0, 0, c, c, 0, now(), now()
         FROM generate_series(0, 364) AS d, generate_series(1, 500) AS p, LATERAL (SELECT round(%s / 365.0 / p / 6.8)::int AS c) AS n WHERE c > 0""",
+    """INSERT INTO responsa.pattern_day SELECT tenant_id, true, date_trunc('month', day, 'UTC'), pattern_id, sum(answered), sum(refused), sum(no_support), 0, 0, sum(cited_answers), sum(citations), 0, min(day), max(day)
+        FROM responsa.pattern_day WHERE %s > 0 GROUP BY 1, 3, 4""",
     """WITH c AS (INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled) SELECT gen_random_uuid(), 'acme', id, 'x', true FROM responsa.app_user WHERE tenant_id = 'acme' LIMIT 1 RETURNING id, user_id),
         t AS (INSERT INTO responsa.turn (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, last_seq, terminal, end_time, create_time, counted)
             SELECT gen_random_uuid(), 'acme', c.user_id, c.id, '', sha256(''), 'agents/default/versions/1', 'answered', 2, '', now(), now() - random() * interval '365 days', true FROM c, generate_series(1, %s / 10)

@@ -104,6 +104,14 @@ def midnight(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
+def whole_months(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """The beginning of the first month (UTC) that is in the time from one midnight to another as a whole, and the end of the last one. Both are the end if there is none."""
+    first, last = start.replace(day=1), end.replace(day=1)
+    if first < start:
+        first = (first + timedelta(days=31)).replace(day=1)
+    return (first, last) if first < last else (end, end)
+
+
 @dataclass(frozen=True, slots=True)
 class UsageRow:
     """The counts of one period and one group. A dimension by which the report is not grouped is "". The first four are turns, by how they ended; cost_micros is in

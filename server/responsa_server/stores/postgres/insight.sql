@@ -173,12 +173,18 @@ UPDATE responsa.message_feedback SET state = %(state)s, note = %(note)s, resolve
 WHERE tenant_id = %(tenant)s AND message_id = %(message)s RETURNING message_id;
 
 -- name: feedback_stats
--- The agent of feedback that an earlier release has stored follows from the turn.
-SELECT coalesce(f.agent, (SELECT split_part(t.agent_version, '/', 2) FROM responsa.message AS m JOIN responsa.turn AS t ON t.id = m.turn_id WHERE m.id = f.message_id)) AS agent,
-    count(*) FILTER (WHERE f.rating = 'up') AS up, count(*) FILTER (WHERE f.rating = 'down') AS down,
-    count(*) FILTER (WHERE f.comment <> '') AS commented, count(*) FILTER (WHERE f.state = 'open') AS open
-FROM responsa.message_feedback AS f
-WHERE f.tenant_id = %(tenant)s AND f.update_time >= %(start)s AND f.update_time < %(end)s
+-- The agent of feedback that an earlier release has stored follows from the turn. Feedback with an agent is added up first, because PostgreSQL cannot tell how many agents the lookups give.
+SELECT agent, sum(up)::bigint AS up, sum(down)::bigint AS down, sum(commented)::bigint AS commented, sum(open)::bigint AS open FROM (
+    SELECT agent, count(*) FILTER (WHERE rating = 'up') AS up, count(*) FILTER (WHERE rating = 'down') AS down, count(*) FILTER (WHERE comment <> '') AS commented,
+        count(*) FILTER (WHERE state = 'open') AS open
+    FROM responsa.message_feedback WHERE tenant_id = %(tenant)s AND update_time >= %(start)s AND update_time < %(end)s AND agent IS NOT NULL GROUP BY 1
+    UNION ALL
+    SELECT split_part(t.agent_version, '/', 2), (f.rating = 'up')::int, (f.rating = 'down')::int, (f.comment <> '')::int, (f.state = 'open')::int
+    FROM responsa.message_feedback AS f
+    JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
+    JOIN responsa.turn AS t ON t.id = m.turn_id
+    WHERE f.tenant_id = %(tenant)s AND f.update_time >= %(start)s AND f.update_time < %(end)s AND f.agent IS NULL
+) AS found
 GROUP BY 1 ORDER BY 1;
 
 -- name: settings

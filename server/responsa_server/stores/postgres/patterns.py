@@ -20,6 +20,7 @@ from responsa_server.domain.insight import (
     QuestionOutcome,
     QuestionPattern,
     Span,
+    whole_months,
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.turns import FrameCodec
@@ -209,11 +210,14 @@ class PostgresPatterns:
     ) -> PatternReport:
         """Return a page of the patterns of the questions of these days, those of the most questions first. outcome: which questions count; None for all. The days (UTC) in which the span begins and ends are whole."""
         start, end = span.days()
+        first_month, last_month = whole_months(start, end)
         count, id_ = query.after or (None, None)
         values = {
             "tenant": tenant_id,
             "start": start,
             "end": end,
+            "first_month": first_month,
+            "last_month": last_month,
             "outcome": outcome.value if outcome else "",
             "states": list(_STATES[outcome]),
             "examples": _EXAMPLES,

@@ -58,14 +58,14 @@ WHERE f.tenant_id = %(tenant)s AND f.message_id = m.id;
 
 -- name: count
 INSERT INTO responsa.pattern_day AS d
-SELECT %(tenant)s, date_trunc('day', time, 'UTC'), pattern_id, count(*) FILTER (WHERE state = 'answered'), count(*) FILTER (WHERE state IN ('refused', 'no_support')),
+SELECT %(tenant)s, monthly, date_trunc(CASE WHEN monthly THEN 'month' ELSE 'day' END, time, 'UTC'), pattern_id, count(*) FILTER (WHERE state = 'answered'), count(*) FILTER (WHERE state IN ('refused', 'no_support')),
     count(*) FILTER (WHERE state = 'no_support'), count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'cancelled'),
     count(*) FILTER (WHERE citations > 0), sum(citations), sum(unsupported), min(time), max(time)
 FROM unnest(%(pattern_ids)s::uuid[], %(states)s::text[], %(times)s::timestamptz[], %(citations)s::int[], %(unsupported)s::int[]) AS g (pattern_id, state, time, citations, unsupported)
-GROUP BY 2, 3 {added};
+CROSS JOIN (VALUES (false), (true)) AS p (monthly) GROUP BY 2, 3, 4 {added};
 
 -- name: added
-ON CONFLICT (tenant_id, day, pattern_id) DO UPDATE SET answered = d.answered + excluded.answered, refused = d.refused + excluded.refused,
+ON CONFLICT (tenant_id, monthly, day, pattern_id) DO UPDATE SET answered = d.answered + excluded.answered, refused = d.refused + excluded.refused,
     no_support = d.no_support + excluded.no_support, failed = d.failed + excluded.failed, cancelled = d.cancelled + excluded.cancelled,
     cited_answers = d.cited_answers + excluded.cited_answers, citations = d.citations + excluded.citations, unsupported = d.unsupported + excluded.unsupported,
     first_time = least(d.first_time, excluded.first_time), last_time = greatest(d.last_time, excluded.last_time)
@@ -87,9 +87,9 @@ WITH gone AS (
     DELETE FROM responsa.pattern_day WHERE tenant_id = %(tenant)s AND pattern_id = ANY (%(ids)s::uuid[]) RETURNING *
 )
 INSERT INTO responsa.pattern_day AS d
-SELECT tenant_id, day, '00000000-0000-0000-0000-000000000000', sum(answered), sum(refused), sum(no_support), sum(failed), sum(cancelled), sum(cited_answers), sum(citations),
+SELECT tenant_id, monthly, day, '00000000-0000-0000-0000-000000000000', sum(answered), sum(refused), sum(no_support), sum(failed), sum(cancelled), sum(cited_answers), sum(citations),
     sum(unsupported), min(first_time), max(last_time)
-FROM moved GROUP BY 1, 2 {added};
+FROM moved GROUP BY 1, 2, 3 {added};
 
 -- name: lost
 SELECT pattern_id AS id, max(id) AS through FROM responsa.pattern_loss WHERE tenant_id = %(tenant)s GROUP BY 1 ORDER BY 2 LIMIT %(most)s;
@@ -128,10 +128,17 @@ INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, model, input_t
 VALUES (%(tenant)s, '00000000-0000-0000-0000-000000000000', now(), 'spent', %(model)s, %(input_tokens)s, %(output_tokens)s, %(cost_micros)s, %(unpriced_tokens)s);
 
 -- name: read
--- A page of the patterns, and a row with the nil UUID for all questions that are in none.
+-- The months from first_month to before last_month are read from their own sums. A page of the patterns, and a row with the nil UUID for all questions that are in none.
 WITH counts AS (
-    SELECT pattern_id, answered, refused, no_support, failed, cancelled, cited_answers, citations, unsupported, first_time, last_time, 0 AS up, 0 AS down
-    FROM responsa.pattern_day WHERE tenant_id = %(tenant)s AND day >= %(start)s AND day < %(end)s
+    SELECT pattern_id, sum(answered) AS answered, sum(refused) AS refused, sum(no_support) AS no_support, sum(failed) AS failed, sum(cancelled) AS cancelled,
+        sum(cited_answers) AS cited_answers, sum(citations) AS citations, sum(unsupported) AS unsupported, min(first_time) AS first_time, max(last_time) AS last_time, 0 AS up, 0 AS down
+    FROM (
+        SELECT * FROM responsa.pattern_day WHERE tenant_id = %(tenant)s AND NOT monthly AND day >= %(start)s AND day < %(first_month)s
+        UNION ALL
+        SELECT * FROM responsa.pattern_day WHERE tenant_id = %(tenant)s AND monthly AND day >= %(first_month)s AND day < %(last_month)s
+        UNION ALL
+        SELECT * FROM responsa.pattern_day WHERE tenant_id = %(tenant)s AND NOT monthly AND day >= %(last_month)s AND day < %(end)s
+    ) AS d GROUP BY 1
     UNION ALL
     SELECT '00000000-0000-0000-0000-000000000000', (state = 'answered')::int, (state IN ('refused', 'no_support'))::int, (state = 'no_support')::int, (state = 'failed')::int,
         (state = 'cancelled')::int, (citations > 0)::int, citations, unsupported, time, time, 0, 0
@@ -143,9 +150,12 @@ WITH counts AS (
     ) AS waiting
     WHERE time >= %(start)s AND time < %(end)s
     UNION ALL
-    SELECT coalesce(f.pattern_id, (SELECT p.pattern_id FROM responsa.message AS m JOIN responsa.turn_pattern AS p ON p.turn_id = m.turn_id WHERE m.id = f.message_id),
+    SELECT pattern_id, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, count(*) FILTER (WHERE rating = 'up'), count(*) FILTER (WHERE rating = 'down')
+    FROM responsa.message_feedback WHERE tenant_id = %(tenant)s AND update_time >= %(start)s AND update_time < %(end)s AND pattern_id IS NOT NULL GROUP BY 1
+    UNION ALL
+    SELECT coalesce((SELECT p.pattern_id FROM responsa.message AS m JOIN responsa.turn_pattern AS p ON p.turn_id = m.turn_id WHERE m.id = f.message_id),
             '00000000-0000-0000-0000-000000000000'), 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, (f.rating = 'up')::int, (f.rating = 'down')::int
-    FROM responsa.message_feedback AS f WHERE f.tenant_id = %(tenant)s AND f.update_time >= %(start)s AND f.update_time < %(end)s
+    FROM responsa.message_feedback AS f WHERE f.tenant_id = %(tenant)s AND f.update_time >= %(start)s AND f.update_time < %(end)s AND f.pattern_id IS NULL
 ), sums AS (
     SELECT pattern_id AS id, sum(answered)::bigint AS answered, sum(refused)::bigint AS refused, sum(no_support)::bigint AS no_support, sum(failed)::bigint AS failed,
         sum(cancelled)::bigint AS cancelled, sum(cited_answers)::bigint AS cited_answers, sum(citations)::bigint AS citations, sum(unsupported)::bigint AS unsupported,
