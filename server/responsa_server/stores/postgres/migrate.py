@@ -150,10 +150,18 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
     return done
 
 
-async def missing(url: str) -> Sequence[str]:
-    """The names of the migrations that the database lacks."""
+async def waiting(url: str) -> str:
+    """After `migrate`: which migration waits and for what, as a sentence; empty if none waits."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        present = {name for name, _ in await applied(connection)}
+        lacking = await _lacking(connection)
+    if not lacking:
+        return ""
+    return f"{lacking[0]} waits until no server of an earlier release runs: stop them, then run `responsa migrate` again."
+
+
+async def _lacking(connection: psycopg.AsyncConnection) -> Sequence[str]:
+    """The names of the migrations that the database lacks."""
+    present = {name for name, _ in await applied(connection)}
     return [one.name for one in load() if one.name not in present]
 
 
@@ -239,6 +247,12 @@ class PostgresMigrations:
         """Why this version cannot work with the database, and the remedy; empty if it can. Raises Unavailable."""
         async with self._database.no_tenant() as connection:
             return unfit([name for name, _ in await applied(connection)], load())
+
+    @shielded
+    async def missing(self) -> Sequence[str]:
+        """The names of the migrations that the database lacks. If `unfit` finds nothing, they wait for the end of older servers. Raises Unavailable."""
+        async with self._database.no_tenant() as connection:
+            return await _lacking(connection)
 
     @shielded
     async def state(self) -> MigrationState:
