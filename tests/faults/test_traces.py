@@ -87,6 +87,8 @@ async def test_the_traces_of_turns_whose_workers_are_killed_are_whole(
     report.count("taken over", sum(int(kept.row["attempt"]) > 1 for kept in turns.values()))
     report.count("ended just before a kill", len(lost))
     report.count("not whole", len(breaches))
+    for found in breaches:
+        report.count(f"not whole: {found}")
     report.tell(request)
     assert len(breaches) <= (1 - LEAST_WHOLE) * (len(turns) - len(lost)), breaches[:10]
 

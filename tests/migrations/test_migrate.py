@@ -15,6 +15,7 @@ from responsa_server.cli.local.up import prepare_database
 from responsa_server.domain.parts import MigrationState
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.migrate import (
     SQUASHED_AT,
     Migration,
@@ -232,7 +233,9 @@ async def test_up_says_which_migration_waits(
         DATABASE_APP_URL=database_urls.app,
         DATABASE_LOG_URL=database_urls.log,
     )
-    async with await psycopg.AsyncConnection.connect(old):
+    async with await psycopg.AsyncConnection.connect(old) as server:
+        # As a server does that works on jobs: nobody waits for its end.
+        await server.execute("SELECT pg_advisory_lock_shared(%s)", [Lock.JOB_WORKERS])
         await asyncio.to_thread(prepare_database, settings, Layout.of(settings.home).prepare())
     assert capsys.readouterr().out.startswith(f"{post.name} waits until no server of an earlier release runs")
     migrations = PostgresMigrations(database)
