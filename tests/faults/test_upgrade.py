@@ -16,23 +16,24 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from tests.architecture.test_wheel import DIST, Installed
 from tests.faults.cluster import Cluster, Replica, clusters
 from tests.faults.crowd import Crowd, hold, question
 from tests.faults.forms import ROOT, Form, Report, forms
 from tests.faults.test_rolling_restart import ROOMY
-from tests.instance import PATIENCE, eventually, plain_environment
+from tests.instance import PATIENCE, eventually, free_port, plain_environment
 from tests.tied import tied
 from tools.install import UV
 
 STREAMS = 50
 PAIR = 2
+PLACES = frozenset(f"RESPONSA_{name}" for name in ("HOME", "PORT", "GRPC_LISTEN", "HTTP_LISTEN", "ROLE"))
 SETTINGS = {**ROOMY, "RESPONSA_TURNS__MAX_LOSSES": "100"}
-PAGE = "clients/web/dist"
 PRE = "ALTER TABLE responsa.turn ADD COLUMN campaign text;\n"
 POST = "ALTER TABLE responsa.turn DROP COLUMN campaign;\n"
 
@@ -60,7 +61,7 @@ class Release:
         """Write the commit's files to `source`, with the page of this checkout."""
         self.source.mkdir(parents=True)
         subprocess.run(["tar", "x"], cwd=self.source, input=git("archive", self.commit), check=True)
-        shutil.copytree(ROOT / PAGE, self.source / PAGE)
+        shutil.copytree(ROOT / DIST, self.source / DIST)
         return self
 
     def install(self) -> None:
@@ -102,6 +103,7 @@ class Blues:
     cluster: Cluster
     old: Release
     new: Release
+    servers: list[Server] = field(default_factory=list[Server])
 
     def spawn(self, release: Release) -> Server:
         """Start a server, and do not wait until it serves."""
@@ -115,7 +117,8 @@ class Blues:
                 stdout=log,
                 stderr=log,
             )
-        return Server(replica, process)
+        self.servers.append(Server(replica, process))
+        return self.servers[-1]
 
     def pair(self, release: Release) -> list[Server]:
         """Start two servers, and let Envoy send calls to them too."""
@@ -141,6 +144,17 @@ class Blues:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def up(self) -> tuple[str, str]:
+        """Run `responsa up` of the new release on this database until it is ready. Returns what it printed and what its server logged."""
+        _, environment = self.cluster.planned(**SETTINGS)
+        shared = {name: value for name, value in environment.items() if name not in PLACES}
+        one = Installed(self.new.folder / "home", free_port(), shared, new=True, python=self.new.python)
+        try:
+            one.start().until_ready()
+            return one.said(), one.log("server")
+        finally:
+            one.end()
+
 
 @pytest.fixture
 def blues() -> Iterator[tuple[Blues, str, str]]:
@@ -159,7 +173,10 @@ def blues() -> Iterator[tuple[Blues, str, str]]:
             release.install()
         # The shared cluster would have a migration that the other campaigns do not know.
         with clusters() as cluster:
-            yield Blues(cluster, old, new), *names
+            blues = Blues(cluster, old, new)
+            yield blues, *names
+            for server in blues.servers:
+                server.end(signal.SIGKILL)
     finally:
         shutil.rmtree(folder)
 
@@ -178,7 +195,11 @@ async def test_nothing_is_lost_between_two_releases(
         said = await asyncio.to_thread(both.migrate)
         assert f"applied {pre}" in said
         assert f"applied {post}" not in said
-        assert f"{post} waits until no server of an earlier release runs" in said
+        waits = f"{post} waits until no server of an earlier release runs"
+        assert waits in said
+        printed, logged = await asyncio.to_thread(both.up)
+        assert waits in printed
+        assert '"migration_waits"' in logged
         # An even number of switches more, so that the new release is the last.
         for release in itertools.islice(itertools.cycle((both.new, both.old)), form.count | 1):
             await crowd.more(10 * STREAMS)
