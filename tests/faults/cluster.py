@@ -115,15 +115,15 @@ class Replica:
         eventually(lambda: not self.alive, lambda: f"an end of {self.name}; {self.said()}")
         return self.cluster.ended[self.pid]
 
-    def until_ready(self) -> Replica:
-        """Wait until the replica serves."""
+    def until_ready(self, patience: float = PATIENCE) -> Replica:
+        """Wait until the replica serves, for at most `patience` seconds."""
 
         def serves() -> bool:
             assert self.alive, f"{self.name} ended with {self.cluster.ended[self.pid]}: {self.said()}"
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 return probe.connect_ex(self.address.removeprefix("unix:")) == 0
 
-        eventually(serves, lambda: f"{self.name} serving; {self.said()}")
+        eventually(serves, lambda: f"{self.name} serving; {self.said()}", patience)
         return self
 
     def said(self) -> str:

@@ -26,7 +26,7 @@ from tests.faults.cluster import Cluster, Replica, clusters
 from tests.faults.crowd import Crowd, hold, question
 from tests.faults.forms import ROOT, Form, Report, forms
 from tests.faults.test_rolling_restart import ROOMY
-from tests.instance import PATIENCE, eventually, free_port, plain_environment
+from tests.instance import PATIENCE, START_PATIENCE, eventually, free_port, plain_environment
 from tests.tied import tied
 from tools.install import UV
 
@@ -123,7 +123,7 @@ class Blues:
     def pair(self, release: Release) -> list[Server]:
         """Start two servers, and let Envoy send calls to them too."""
         found = [self.spawn(release) for _ in range(PAIR)]
-        self.cluster.admit(*(one.replica.until_ready() for one in found))
+        self.cluster.admit(*(one.replica.until_ready(START_PATIENCE) for one in found))
         return found
 
     def leave(self, servers: list[Server], dice: random.Random) -> None:
@@ -189,7 +189,7 @@ async def test_nothing_is_lost_between_two_releases(
     report, dice = Report("upgrade", form), form.dice("servers")
     caller = await both.cluster.caller()
     serving = await asyncio.to_thread(both.pair, both.old)
-    ask = question(tokens=100, pace_ms=40)
+    ask = question(tokens=40, pace_ms=300)
     async with Crowd(both.cluster.target, caller, form.dice(), STREAMS, ask) as crowd:
         await crowd.more(20 * STREAMS)
         said = await asyncio.to_thread(both.migrate)

@@ -41,8 +41,10 @@ QUICKER = {"> 900": "> 15", "/ 3600) > 26": "/ 3600) > 0.01"}
 MINUTES = 300.0
 """How many seconds an alert may take on a busy machine."""
 UNITS = {"m": 60, "h": 3600, "d": 86400}
-RUNNING = 16
+RUNNING = 8
 """How many turns a server runs at the same time. There are two servers."""
+SLOW = 20.0
+"""After how many seconds a slow model answers. A model that takes 30 s is not called any more."""
 EXPENSIVE = 600_000
 """The tokens of an answer that costs six dollars."""
 
@@ -256,13 +258,6 @@ def silent(house: House) -> Generator[None]:
 
 
 @contextmanager
-def queueing(house: House) -> Generator[None]:
-    """The vendor is silent, and more is asked than two servers run at the same time."""
-    with repeated(lambda: ask(house), 2 * RUNNING + 8), silent(house):
-        yield
-
-
-@contextmanager
 def stalling(house: House) -> Generator[None]:
     """One server after the other stops for longer than a lease, but not so long that the supervisor replaces it."""
     servers = itertools.cycle(house.servers())
@@ -273,7 +268,7 @@ def stalling(house: House) -> Generator[None]:
         threading.Event().wait(6)
         server.resume()
 
-    with repeated(lambda: ask(house), RUNNING), silent(house), repeated(stall, 1):
+    with asked(house, RUNNING, delay=SLOW), repeated(stall, 1):
         yield
 
 
@@ -315,7 +310,10 @@ FAULTS: Mapping[str, tuple[Callable[[House], AbstractContextManager[None]], set[
     "the model is slow": (partial(asked, delay=7.0), {"ResponsaSlowAnswers"}),
     "the model is expensive": (partial(asked, streams=1, tokens=EXPENSIVE), {"ResponsaCostHour"}),
     "a user asks too often": (lambda house: asked(house, key=house.user), {"ResponsaRefusals"}),
-    "more is asked than is answered": (queueing, {"ResponsaQueue"}),
+    "more is asked than is answered": (
+        partial(asked, streams=7 * RUNNING, delay=SLOW),
+        {"ResponsaQueue"},
+    ),
     "servers stop for seconds": (stalling, {"ResponsaLeasesLost"}),
     "the embedding model hangs": (stuck, {"ResponsaIngestionStuck"}),
     "the disk fills": (filled, {"ResponsaDisk"}),
