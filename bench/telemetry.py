@@ -26,7 +26,7 @@ TITLE: Final = (
 )
 _COLLECTION: Final = "documentation"
 _STREAMS: Final = 16
-_CALLS: Final = 160
+_CALLS: Final = 96
 _RATIO: Final = "0.05"
 
 
@@ -52,7 +52,7 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
                 [Text(name, name, text, ()) for name, text in pages().items()],
             )
         calling = stack.enter_context(caller())
-        rounds, calls = (12, _CALLS) if not quick else (1, 16)
+        rounds, calls = (10, _CALLS) if not quick else (1, 16)
         fresh = questions(2)
         texts = [list(islice(fresh, calls)) for _ in range(rounds + 1)]
 
