@@ -143,9 +143,12 @@ async def running(
         )
         await database.open()
         stack.push_async_callback(database.close)
-        reason, remedy = await PostgresMigrations(database).unfit()
+        migrations = PostgresMigrations(database)
+        reason, remedy = await migrations.unfit()
         if reason:
             raise EmbeddedError(reason, remedy)
+        if waiting := await migrations.missing():
+            structlog.get_logger("server").warning("migration_waits", migration=waiting[0])
         cache = RedisCache(redis_url(settings, layout))
         stack.push_async_callback(cache.close)
         caches = Caches(settings, layout, cache)
