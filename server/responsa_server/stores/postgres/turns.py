@@ -493,6 +493,7 @@ def _difference(before: Question, now: Question) -> str | None:
         ("options.on_busy", before.on_busy, now.on_busy),
         ("options.parameters", before.parameters, now.parameters),
         ("options.max_cost_usd_micros", before.max_cost_micros, now.max_cost_micros),
+        ("options.history", before.history, now.history),
     )
     return next((field for field, one, other in fields if one != other), None)
 
