@@ -49,6 +49,7 @@ from responsa_server.identity.settings import (
     TokenSettings,
 )
 from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.insight.settings import InsightSettings
 from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT, shipped
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
@@ -349,6 +350,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     cache: CacheSettings = CacheSettings()
     ingestion: IngestionSettings = IngestionSettings()
+    insight: InsightSettings = InsightSettings()
     sessions: SessionSettings = SessionSettings()
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()

@@ -298,7 +298,7 @@ POOL_WAITING: Final = _gauge(
 CIRCUITS: Final = _gauge(
     "responsa.circuits.open",
     "{circuit}",
-    "Circuit breakers that are open, so that nothing is asked of the part. `part`: `model`, `provider`, `tool`, `postgresql` or `redis`.",
+    "Circuit breakers that are open, so that nothing is asked of the part. `part`: `model`, `provider`, `tool`, `postgresql` (pools of connections) or `redis` (its users in this process: the caches, the limits and the hints between processes).",
     "part",
 )
 PARTS: Final = _gauge(

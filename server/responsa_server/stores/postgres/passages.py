@@ -48,6 +48,7 @@ from responsa_server.stores.postgres.database import (
     uuid_array,
 )
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS, compile_filter
+from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.vectors import RealArray, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
@@ -66,8 +67,6 @@ _FEW: Final = 10_000
 _FEW_MATCHES: Final = 5_000
 # The number of passages of a word whose number is not known. Such a word counts as common.
 _UNKNOWN: Final = 2**31 - 1
-# Only one process may build the index of the postings at a time. No other advisory lock in this database has this number.
-_LOCK: Final = 0x7265_7372
 _UNUSED: Final = ("delete_unused_terms", "delete_unused_terms_of_subjects", "delete_unused_subjects")
 
 
@@ -494,7 +493,7 @@ async def build_postings(url: str) -> bool:
     url: the database's URL with the role that owns the tables. After an interrupted build, the next call starts over.
     """
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        await connection.execute("SELECT pg_advisory_lock(%s)", (Lock.POSTINGS,))
         cursor = await connection.execute(
             "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('responsa.passage_postings')"
         )
