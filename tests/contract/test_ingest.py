@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from responsa_server.domain import names
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.knowledge import (
     CanonicalText,
@@ -348,6 +349,9 @@ async def test_a_fault_that_stays_ends_the_operation(
     assert ended.error is not None
     assert ended.error.reason is reason
     assert "secret" not in ended.error.message
+    counted = [(one.error, one.count, one.last_id) for one in house.queue.errors.read()]
+    expected = [("RuntimeError", 2, names.operation(operation.id))]
+    assert counted == (expected if reason is Reason.INTERNAL else [])
     document = await house.library.documents.get(people.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 0)
     assert house.rows(("document_version", "passage")) == {}

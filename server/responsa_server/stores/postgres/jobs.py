@@ -27,8 +27,10 @@ from procrastinate.manager import JobManager, NotificationCallback
 from psycopg_pool import PoolTimeout
 from structlog.typing import FilteringBoundLogger
 
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import GiveUp, JobKind, Look, Work, pause_after
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -39,6 +41,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.pool import Pool
+from responsa_server.telemetry.unexpected import note
 
 _QUEUE: Final = "knowledge"
 # Separate queues, because a worker of the release before would take a job of a kind that it does not know, and lose it.
@@ -176,7 +179,13 @@ class JobQueue:
     """Enqueues jobs and runs them. A job may run more than once, so each attempt first checks which steps are left."""
 
     def __init__(
-        self, log_url: str, *, concurrency: int, max_losses: int = 1, pace: QueuePace | None = None
+        self,
+        log_url: str,
+        *,
+        concurrency: int,
+        max_losses: int = 1,
+        pace: QueuePace | None = None,
+        errors: UnexpectedErrors | None = None,
     ) -> None:
         """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, small
         jobs may run, see `places`. Runs of sources, and jobs that send mails and deliveries, have separate places; see `_APART`. max_losses: how many workers a job may lose in succession;
@@ -185,6 +194,8 @@ class JobQueue:
         self._conninfo = conninfo(log_url, OPTIONS)
         self.concurrency = concurrency
         self.max_losses = max_losses
+        self.errors = errors or UnexpectedErrors()
+        """The unexpected errors of jobs and of all else that counts them here."""
         self.workers: list[int] = []
         """The numbers of all workers that this process has had."""
         self._pace = pace or QueuePace()
@@ -387,7 +398,13 @@ class JobQueue:
                 )
                 await give_up(tenant_id, UUID(id), losses)
                 return
-            again = await self._worked(tenant_id, work(tenant_id, UUID(id), context.job.attempts))
+            try:
+                again = await self._worked(tenant_id, work(tenant_id, UUID(id), context.job.attempts))
+            except Unavailable:
+                raise
+            except Exception as error:  # procrastinate logs it, and tries again
+                note(self.errors, error, f"{kind.value}/{id}")
+                raise
             if again is not None:
                 raise _TryAgain(again)
 
