@@ -153,16 +153,11 @@ async def running(
         stack.push_async_callback(cache.close)
         caches = Caches(settings, layout, cache)
         models = open_models(settings, layout, stack)
-<<<<<<< HEAD
         knowledge = await build_knowledge(settings, layout, database, caches, models, stack)
-        limiter = build_limiter(settings, layout, database, stack) if settings.role.accepts_calls else None
-=======
-        knowledge = await build_knowledge(settings, layout, database, cache, models, stack)
         reach = Reach(redis_url(settings, layout))
         limiter = (
             build_limiter(settings, layout, database, reach, stack) if settings.role.accepts_calls else None
         )
->>>>>>> w-patterns
         turns, agents = await build_turns(
             settings,
             layout,
