@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -27,11 +27,11 @@ def pages() -> Mapping[str, str]:
         return {name: file.read().decode() for name, file in found.items() if file}
 
 
-def questions(seed: int) -> Iterator[str]:
-    """Questions without end, of which hardly any comes twice: each asks about some of the words of one sentence of the pages."""
+def questions(seed: int, of: Sequence[str] = ()) -> Iterator[str]:
+    """Questions without end, of which hardly any comes twice: each asks about some of the words of one sentence of the pages. of: the names of the pages; all by default."""
     sentences = [
         words
-        for text in pages().values()
+        for text in (pages()[name] for name in of or pages())
         for sentence in _SENTENCE.split(text)
         if _FEWEST_WORDS <= len(words := _WORD.findall(sentence)) <= _MOST_WORDS
     ]

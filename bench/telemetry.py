@@ -10,19 +10,22 @@ from typing import Final
 
 import httpx2
 
+from bench.corpus import Text
 from bench.cpu import Metered
-from bench.documentation import questions
+from bench.documentation import pages, questions
 from bench.figures import Comparison
 from bench.interleaved import interleaved
 from bench.jobs import Call, Job, Outcome, Transport
+from bench.library import make_collection, take_in
 from bench.processes import Started, caller, place, running
 from bench.report import Line
-from responsa_server.domain.kinds import DOCS_COLLECTION
 from tests.wire.otlp import receiving
 
 TITLE: Final = (
     "CPU of a turn that searches, through Envoy, with telemetry, compared with the same turn without"
 )
+_COLLECTION: Final = "documentation"
+_PAGES: Final = ("glossary.md", "house.md")
 _STREAMS: Final = 16
 _CALLS: Final = 48
 _RATIO: Final = "0.05"
@@ -32,19 +35,22 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
     """Measures the CPU of each part. Both sides answer the same questions, and no question comes twice."""
     with ExitStack() as stack:
         collector = stack.enter_context(receiving())
-        settings = {
+        without = {"RESPONSA_DOCS": "none"}
+        settings = without | {
             "RESPONSA_TELEMETRY__METRICS": "true",
             "RESPONSA_TELEMETRY__METRICS_ON_GATEWAY": "true",
             "RESPONSA_TELEMETRY__ENDPOINT": collector.grpc,
             "RESPONSA_TELEMETRY__SAMPLE_RATIO": _RATIO,
         }
-        say("telemetry: starting two instances, which load Responsa's own documentation")
-        sides = [
-            stack.enter_context(running(stack.enter_context(place(**chosen)))) for chosen in (settings, {})
-        ]
+        say("telemetry: starting two instances, which take in two pages")
+        sides: list[Started] = []
+        for chosen in (settings, without):
+            sides.append(stack.enter_context(running(stack.enter_context(place(**chosen)))))
+            make_collection(sides[-1].place, _COLLECTION, max_tokens=None)
+            take_in(sides[-1].place, _COLLECTION, [Text(name, name, pages()[name], ()) for name in _PAGES])
         calling = stack.enter_context(caller())
         rounds, calls = (8, _CALLS) if not quick else (1, 16)
-        fresh = questions(2)
+        fresh = questions(2, _PAGES)
         texts = [list(islice(fresh, calls)) for _ in range(rounds + 1)]
 
         def ask(side: Started, number: int) -> Metered:
@@ -56,7 +62,7 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
                 streams=_STREAMS,
                 calls=calls,
                 texts=texts[number],
-                collection=DOCS_COLLECTION,
+                collection=_COLLECTION,
                 refusals=True,
             )
 
