@@ -35,7 +35,7 @@ from responsa_server.transports.http.openid import (
     OpenIdGateway,
     OpenIdSessions,
 )
-from responsa_server.transports.http.original import original_routes
+from responsa_server.transports.http.original.serving import original_routes
 from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import StaticPage
@@ -44,7 +44,7 @@ from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
 from responsa_server.transports.sse.turns import ASK_PATH, RESUME_PATH, TurnEvents
-from responsa_server.transports.ws.bridge import PATH, Bridge
+from responsa_server.transports.ws.bridge import PATHS, Bridge
 from responsa_server.transports.ws.protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS = 120
@@ -92,6 +92,7 @@ def build_app(
         sessions, settings.cookie_name, secure=settings.secure_cookie, accounts=accounts
     )
     turns = TurnEvents(calls)
+    sockets = bridge or Bridge(calls, cookie_name=settings.cookie_name)
     originals = Originals(calls)
 
     routes: list[BaseRoute] = [
@@ -102,7 +103,7 @@ def build_app(
         *(Route(path, _Served(originals.get), methods=["GET"]) for path in ORIGINAL_PATHS),
         Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
         Route(RESUME_PATH, _Served(turns.resume), methods=["GET"]),
-        WebSocketRoute(PATH, (bridge or Bridge(calls, cookie_name=settings.cookie_name)).serve),
+        *(WebSocketRoute(path, sockets.serve) for path in PATHS),
         *original_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         *health_routes(health or ServerHealth(lambda: True)),

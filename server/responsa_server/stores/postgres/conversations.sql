@@ -30,6 +30,22 @@ LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(ten
 WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND {where}
 ORDER BY {order} LIMIT %(limit)s;
 
+-- name: search_conversations
+-- An answer that the transaction's reader may not read does not match.
+SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.revision, c.create_time, c.update_time, t.id AS active_turn, m.found
+FROM responsa.conversation AS c
+LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
+CROSS JOIN LATERAL (
+    SELECT coalesce(jsonb_agg(to_jsonb(newest) ORDER BY newest.create_time DESC, newest.id DESC), '[]') AS found FROM (
+        SELECT id, speaker, content, create_time FROM responsa.message
+        WHERE tenant_id = %(tenant)s AND conversation_id = c.id AND content ILIKE ALL (%(patterns)s::text[])
+            AND (speaker = 'user' OR NOT EXISTS (SELECT FROM responsa.withheld_turns(ARRAY[turn_id])))
+        ORDER BY create_time DESC, id DESC LIMIT %(most)s
+    ) AS newest
+) AS m
+WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND (c.title ILIKE ALL (%(patterns)s::text[]) OR m.found <> '[]') AND {where}
+ORDER BY {order} LIMIT %(limit)s;
+
 -- name: update_conversation
 UPDATE responsa.conversation SET
     title = CASE WHEN %(title)s::text IS NULL THEN title
