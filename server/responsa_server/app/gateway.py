@@ -43,6 +43,7 @@ from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
 from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
+from responsa_server.transports.openai.routes import openai_routes
 from responsa_server.transports.sse.turns import ASK_PATH, RESUME_PATH, TurnEvents
 from responsa_server.transports.ws.bridge import PATHS, Bridge
 from responsa_server.transports.ws.protocol import BoundedProtocol
@@ -105,6 +106,7 @@ def build_app(
         Route(RESUME_PATH, _Served(turns.resume), methods=["GET"]),
         *(WebSocketRoute(path, sockets.serve) for path in PATHS),
         *original_routes(calls),
+        *openai_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         *health_routes(health or ServerHealth(lambda: True)),
         *([] if metrics is None else [metrics_route(metrics)]),

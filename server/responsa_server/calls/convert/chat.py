@@ -30,6 +30,7 @@ from responsa_server.domain.conversations import (
     FoundConversation,
     FoundMessage,
     Message,
+    Speaker,
 )
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
@@ -57,7 +58,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.filters import parse_filter
-from responsa_server.domain.turns import CitationCheck, OnBusy, Question, Turn
+from responsa_server.domain.turns import CitationCheck, EarlierMessage, OnBusy, Question, Turn
 
 EXCERPT_CHARACTERS: Final = 240
 """The maximum length of the excerpt of a message that a search found."""
@@ -87,6 +88,10 @@ def question(request: Asking) -> Question:
         else "",
         max_cost_micros=request.options.max_cost_usd_micros,
         document_filter=_checked_filter(request.options.scope.filter),
+        history=tuple(
+            EarlierMessage(values.SPEAKER.value(one.role) or Speaker.USER, one.text)
+            for one in request.options.history
+        ),
     )
 
 

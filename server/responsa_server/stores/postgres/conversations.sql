@@ -104,7 +104,10 @@ WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s
     AND (m.id = %(message)s::uuid OR (m.turn_id = %(turn)s::uuid AND m.speaker = 'assistant')) FOR KEY SHARE OF m;
 
 -- name: give_feedback
-INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, comment) VALUES (%(tenant)s, %(message)s, %(rating)s, %(comment)s)
+INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, comment, agent, pattern_id)
+SELECT m.tenant_id, m.id, %(rating)s, %(comment)s, split_part(t.agent_version, '/', 2), p.pattern_id
+FROM responsa.message AS m JOIN responsa.turn AS t ON t.id = m.turn_id LEFT JOIN responsa.turn_pattern AS p ON p.turn_id = t.id
+WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s
 ON CONFLICT (tenant_id, message_id) DO UPDATE SET rating = excluded.rating, comment = excluded.comment, update_time = clock_timestamp(), state = 'open', note = '',
     resolver_id = NULL, resolve_time = NULL
 RETURNING message_id AS id, rating, comment, create_time AS rate_time, update_time AS rerate_time;

@@ -73,6 +73,7 @@ class AskOptions(_message.Message):
     ON_BUSY_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     MAX_COST_USD_MICROS_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     on_busy: Global___OnBusy.ValueType
     """What happens if the conversation already has a turn in progress."""
     max_cost_usd_micros: _builtins.int
@@ -89,6 +90,12 @@ class AskOptions(_message.Message):
         and 16 levels of nesting; otherwise the call fails with INVALID_FIELD.
         """
 
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarlierMessage]:
+        """Earlier messages of the same chat, oldest first, which the conversation does not have, for clients that keep their chats themselves. The agent reads them as if
+        they came before the conversation's own messages, within its limits (Agent.history_messages), and never as instructions. They do not enter the conversation. At most 32 messages.
+        """
+
     def __init__(
         self,
         *,
@@ -96,16 +103,43 @@ class AskOptions(_message.Message):
         on_busy: Global___OnBusy.ValueType = ...,
         parameters: _struct_pb2.Struct | None = ...,
         max_cost_usd_micros: _builtins.int | None = ...,
+        history: _abc.Iterable[Global___EarlierMessage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "max_cost_usd_micros", b"max_cost_usd_micros", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "max_cost_usd_micros", b"max_cost_usd_micros", "on_busy", b"on_busy", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "history", b"history", "max_cost_usd_micros", b"max_cost_usd_micros", "on_busy", b"on_busy", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost_usd_micros: _TypeAlias = _typing.Literal["max_cost_usd_micros"]  # noqa: Y015
     _WhichOneofArgType__max_cost_usd_micros: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_usd_micros) -> _WhichOneofReturnType__max_cost_usd_micros | None: ...
 
 Global___AskOptions: _TypeAlias = AskOptions  # noqa: Y015
+
+@_typing.final
+class EarlierMessage(_message.Message):
+    """EarlierMessage is a message of a chat that a client keeps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    role: _message_pb2.Role.ValueType
+    """The author."""
+    text: _builtins.str
+    """The text: 1 byte to 64 KiB (65,536 bytes) of UTF-8."""
+    def __init__(
+        self,
+        *,
+        role: _message_pb2.Role.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["role", b"role", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarlierMessage: _TypeAlias = EarlierMessage  # noqa: Y015
 
 @_typing.final
 class AskRequest(_message.Message):
@@ -126,7 +160,7 @@ class AskRequest(_message.Message):
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
     REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     agent: _builtins.str
@@ -218,7 +252,7 @@ class StartTurnRequest(_message.Message):
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
     REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     agent: _builtins.str
@@ -263,7 +297,7 @@ class AnswerRequest(_message.Message):
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
     REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     agent: _builtins.str

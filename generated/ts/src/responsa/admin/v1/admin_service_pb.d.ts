@@ -19,7 +19,7 @@ import type { ApiKey, ApiKeySchema } from "../../auth/v1/api_key_pb.js";
 import type { Session } from "../../auth/v1/session_pb.js";
 import type { AuditEvent } from "./audit_event_pb.js";
 import type { UsageDimension, UsageGranularity, UsageRow } from "../../auth/v1/usage_report_pb.js";
-import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality } from "./insight_pb.js";
+import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern } from "./insight_pb.js";
 import type { SystemStatusSchema } from "./system_status_pb.js";
 import type { DeletionReceiptSchema } from "../../auth/v1/deletion_receipt_pb.js";
 
@@ -2368,6 +2368,103 @@ export declare type GetQualityStatsResponse = Message<"responsa.admin.v1.GetQual
 export declare const GetQualityStatsResponseSchema: GenMessage<GetQualityStatsResponse>;
 
 /**
+ * ListQuestionPatternsRequest asks for one page of a report.
+ *
+ * @generated from message responsa.admin.v1.ListQuestionPatternsRequest
+ */
+export declare type ListQuestionPatternsRequest = Message<"responsa.admin.v1.ListQuestionPatternsRequest"> & {
+  /**
+   * The maximum number of patterns on the page, from 1 to 200; 50 if unset.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * When the report begins; by default, 30 days before its end. The day (UTC) in which it begins counts as a whole.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When the report ends; by default, now. The day (UTC) in which it ends counts as a whole.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 4;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Which questions count; by default, all. Patterns without such questions are left out.
+   *
+   * @generated from field: responsa.admin.v1.QuestionOutcome outcome = 5;
+   */
+  outcome: QuestionOutcome;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListQuestionPatternsRequest.
+ * Use `create(ListQuestionPatternsRequestSchema)` to create a new message.
+ */
+export declare const ListQuestionPatternsRequestSchema: GenMessage<ListQuestionPatternsRequest>;
+
+/**
+ * ListQuestionPatternsResponse is one page of the report.
+ *
+ * @generated from message responsa.admin.v1.ListQuestionPatternsResponse
+ */
+export declare type ListQuestionPatternsResponse = Message<"responsa.admin.v1.ListQuestionPatternsResponse"> & {
+  /**
+   * The patterns, those of the most questions with the wanted outcome first.
+   *
+   * @generated from field: repeated responsa.admin.v1.QuestionPattern question_patterns = 1;
+   */
+  questionPatterns: QuestionPattern[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * The questions with the wanted outcome that are in no pattern: they have not been grouped yet, their texts were deleted before that, or their patterns have ended. With these, the report counts each question once.
+   *
+   * @generated from field: int64 other_questions = 3;
+   */
+  otherQuestions: bigint;
+
+  /**
+   * Questions of turns that ended up to this time have been grouped.
+   *
+   * @generated from field: google.protobuf.Timestamp complete_through = 4;
+   */
+  completeThrough?: Timestamp | undefined;
+
+  /**
+   * Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
+   *
+   * @generated from field: bool recounting = 5;
+   */
+  recounting: boolean;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListQuestionPatternsResponse.
+ * Use `create(ListQuestionPatternsResponseSchema)` to create a new message.
+ */
+export declare const ListQuestionPatternsResponseSchema: GenMessage<ListQuestionPatternsResponse>;
+
+/**
  * GetInsightSettingsRequest has no fields.
  *
  * @generated from message responsa.admin.v1.GetInsightSettingsRequest
@@ -3059,6 +3156,17 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetQualityStatsRequestSchema;
     output: typeof GetQualityStatsResponseSchema;
+  },
+  /**
+   * ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
+   * the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListQuestionPatterns
+   */
+  listQuestionPatterns: {
+    methodKind: "unary";
+    input: typeof ListQuestionPatternsRequestSchema;
+    output: typeof ListQuestionPatternsResponseSchema;
   },
   /**
    * GetInsightSettings returns the tenant's settings.

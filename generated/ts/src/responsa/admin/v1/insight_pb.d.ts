@@ -284,6 +284,138 @@ export declare type Quality = Message<"responsa.admin.v1.Quality"> & {
 export declare const QualitySchema: GenMessage<Quality>;
 
 /**
+ * QuestionPattern stands for questions that mean about the same.
+ *
+ * @generated from message responsa.admin.v1.QuestionPattern
+ */
+export declare type QuestionPattern = Message<"responsa.admin.v1.QuestionPattern"> & {
+  /**
+   * Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the fewest questions.
+   *
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * A title that a language model has made from some of the questions; empty without such a model, until it has written one, and unless InsightSettings.question_texts is set.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * The question that is closest to the others; empty unless InsightSettings.question_texts is set.
+   *
+   * @generated from field: string question = 3;
+   */
+  question: string;
+
+  /**
+   * How many of the questions have the outcome that the request names; by default, all.
+   *
+   * @generated from field: int64 questions = 4;
+   */
+  questions: bigint;
+
+  /**
+   * The questions that were answered.
+   *
+   * @generated from field: int64 answered_turns = 5;
+   */
+  answeredTurns: bigint;
+
+  /**
+   * The questions that were refused.
+   *
+   * @generated from field: int64 refused_turns = 6;
+   */
+  refusedTurns: bigint;
+
+  /**
+   * Those of the refused questions for which no document supports an answer.
+   *
+   * @generated from field: int64 no_support_turns = 7;
+   */
+  noSupportTurns: bigint;
+
+  /**
+   * The questions whose turns ended with an error.
+   *
+   * @generated from field: int64 failed_turns = 8;
+   */
+  failedTurns: bigint;
+
+  /**
+   * The questions whose turns were cancelled.
+   *
+   * @generated from field: int64 cancelled_turns = 9;
+   */
+  cancelledTurns: bigint;
+
+  /**
+   * The answers that were rated UP in the time of the report.
+   *
+   * @generated from field: int64 up_ratings = 10;
+   */
+  upRatings: bigint;
+
+  /**
+   * The answers that were rated DOWN in the time of the report.
+   *
+   * @generated from field: int64 down_ratings = 11;
+   */
+  downRatings: bigint;
+
+  /**
+   * The answers with citations.
+   *
+   * @generated from field: int64 cited_answers = 12;
+   */
+  citedAnswers: bigint;
+
+  /**
+   * The citations, each of which passed the check against its source.
+   *
+   * @generated from field: int64 citations = 13;
+   */
+  citations: bigint;
+
+  /**
+   * The sentences that name a source that does not support them, and so got no citation.
+   *
+   * @generated from field: int64 unsupported_sentences = 14;
+   */
+  unsupportedSentences: bigint;
+
+  /**
+   * When the first of the questions was asked; unset if none was asked in the time of the report, and only feedback was given.
+   *
+   * @generated from field: google.protobuf.Timestamp first_time = 15;
+   */
+  firstTime?: Timestamp | undefined;
+
+  /**
+   * When the last of the questions was asked.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 16;
+   */
+  lastTime?: Timestamp | undefined;
+
+  /**
+   * Up to 3 turns with the outcome that the request names, the latest first, `turns/{uuid}`. Deleted turns are not among them.
+   *
+   * @generated from field: repeated string example_turns = 17;
+   */
+  exampleTurns: string[];
+};
+
+/**
+ * Describes the message responsa.admin.v1.QuestionPattern.
+ * Use `create(QuestionPatternSchema)` to create a new message.
+ */
+export declare const QuestionPatternSchema: GenMessage<QuestionPattern>;
+
+/**
  * InsightSettings says what a tenant's administrators may read of questions.
  *
  * @generated from message responsa.admin.v1.InsightSettings
@@ -335,4 +467,58 @@ export enum FeedbackState {
  * Describes the enum responsa.admin.v1.FeedbackState.
  */
 export declare const FeedbackStateSchema: GenEnum<FeedbackState>;
+
+/**
+ * QuestionOutcome says what became of questions.
+ *
+ * @generated from enum responsa.admin.v1.QuestionOutcome
+ */
+export enum QuestionOutcome {
+  /**
+   * All questions.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Questions that were answered.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_ANSWERED = 1;
+   */
+  ANSWERED = 1,
+
+  /**
+   * Questions that were refused because no document supports an answer (NO_SUPPORT): what the documents lack.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_NO_SUPPORT = 2;
+   */
+  NO_SUPPORT = 2,
+
+  /**
+   * Questions that were refused, for whatever reason.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_REFUSED = 3;
+   */
+  REFUSED = 3,
+
+  /**
+   * Questions whose turns ended with an error.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_FAILED = 4;
+   */
+  FAILED = 4,
+
+  /**
+   * Questions whose answers were rated DOWN.
+   *
+   * @generated from enum value: QUESTION_OUTCOME_RATED_DOWN = 5;
+   */
+  RATED_DOWN = 5,
+}
+
+/**
+ * Describes the enum responsa.admin.v1.QuestionOutcome.
+ */
+export declare const QuestionOutcomeSchema: GenEnum<QuestionOutcome>;
 

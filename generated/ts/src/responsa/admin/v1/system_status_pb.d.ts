@@ -150,14 +150,14 @@ export declare type UnexpectedError = Message<"responsa.admin.v1.UnexpectedError
   count: bigint;
 
   /**
-   * The id of the first call, or the name of the first turn, that failed with it. The log has more under this id.
+   * What failed with it first: the id of a call, the name of a turn or of an operation, or the name of work in the background. The log has more under this id.
    *
    * @generated from field: string first_id = 4;
    */
   firstId: string;
 
   /**
-   * The id or name of the last one.
+   * What failed with it last.
    *
    * @generated from field: string last_id = 5;
    */

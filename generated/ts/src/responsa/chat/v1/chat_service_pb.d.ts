@@ -5,10 +5,11 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Scope } from "../../type/v1/scope_pb.js";
+import type { Message as Message$1, MessageSchema, Role } from "./message_pb.js";
 import type { Turn, TurnEvent, TurnSchema } from "./turn_pb.js";
 import type { Conversation, ConversationSchema } from "./conversation_pb.js";
+import type { FoundConversation } from "./found_conversation_pb.js";
 import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
-import type { Message as Message$1, MessageSchema } from "./message_pb.js";
 import type { FeedbackSchema, Rating } from "./feedback_pb.js";
 import type { Citation, CitationVerdict } from "./citation_pb.js";
 import type { ByteRange } from "../../type/v1/byte_range_pb.js";
@@ -55,6 +56,14 @@ export declare type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
    * @generated from field: optional int64 max_cost_usd_micros = 6;
    */
   maxCostUsdMicros?: bigint | undefined;
+
+  /**
+   * Earlier messages of the same chat, oldest first, which the conversation does not have, for clients that keep their chats themselves. The agent reads them as if
+   * they came before the conversation's own messages, within its limits (Agent.history_messages), and never as instructions. They do not enter the conversation. At most 32 messages.
+   *
+   * @generated from field: repeated responsa.chat.v1.EarlierMessage history = 7;
+   */
+  history: EarlierMessage[];
 };
 
 /**
@@ -62,6 +71,33 @@ export declare type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
  * Use `create(AskOptionsSchema)` to create a new message.
  */
 export declare const AskOptionsSchema: GenMessage<AskOptions>;
+
+/**
+ * EarlierMessage is a message of a chat that a client keeps.
+ *
+ * @generated from message responsa.chat.v1.EarlierMessage
+ */
+export declare type EarlierMessage = Message<"responsa.chat.v1.EarlierMessage"> & {
+  /**
+   * The author.
+   *
+   * @generated from field: responsa.chat.v1.Role role = 1;
+   */
+  role: Role;
+
+  /**
+   * The text: 1 byte to 64 KiB (65,536 bytes) of UTF-8.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.EarlierMessage.
+ * Use `create(EarlierMessageSchema)` to create a new message.
+ */
+export declare const EarlierMessageSchema: GenMessage<EarlierMessage>;
 
 /**
  * AskRequest asks a question and follows its turn.
@@ -85,7 +121,7 @@ export declare type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
    * REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
@@ -194,7 +230,7 @@ export declare type StartTurnRequest = Message<"responsa.chat.v1.StartTurnReques
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
    * REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
@@ -245,7 +281,7 @@ export declare type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & 
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
    * REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
@@ -577,6 +613,82 @@ export declare type ListConversationsResponse = Message<"responsa.chat.v1.ListCo
  * Use `create(ListConversationsResponseSchema)` to create a new message.
  */
 export declare const ListConversationsResponseSchema: GenMessage<ListConversationsResponse>;
+
+/**
+ * SearchConversationsRequest says what to look for.
+ *
+ * @generated from message responsa.chat.v1.SearchConversationsRequest
+ */
+export declare type SearchConversationsRequest = Message<"responsa.chat.v1.SearchConversationsRequest"> & {
+  /**
+   * At most 16 words, separated by spaces. A title or a message matches if it contains all of them, in any order, in upper or lower case, also as parts of longer words.
+   *
+   * @generated from field: string query = 1;
+   */
+  query: string;
+
+  /**
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   *
+   * @generated from field: optional int32 page_size = 2;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * A filter as of ListConversations.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+
+  /**
+   * A sort order as of ListConversations.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.SearchConversationsRequest.
+ * Use `create(SearchConversationsRequestSchema)` to create a new message.
+ */
+export declare const SearchConversationsRequestSchema: GenMessage<SearchConversationsRequest>;
+
+/**
+ * SearchConversationsResponse is one page of conversations that match.
+ *
+ * @generated from message responsa.chat.v1.SearchConversationsResponse
+ */
+export declare type SearchConversationsResponse = Message<"responsa.chat.v1.SearchConversationsResponse"> & {
+  /**
+   * The conversations.
+   *
+   * @generated from field: repeated responsa.chat.v1.FoundConversation results = 1;
+   */
+  results: FoundConversation[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.SearchConversationsResponse.
+ * Use `create(SearchConversationsResponseSchema)` to create a new message.
+ */
+export declare const SearchConversationsResponseSchema: GenMessage<SearchConversationsResponse>;
 
 /**
  * UpdateConversationRequest names a conversation and its new values.
@@ -1212,6 +1324,17 @@ export declare const ChatService: GenService<{
     methodKind: "unary";
     input: typeof ListConversationsRequestSchema;
     output: typeof ListConversationsResponseSchema;
+  },
+  /**
+   * SearchConversations finds the caller's conversations by the words of their titles and messages, most recently changed first by default. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID,
+   * FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.SearchConversations
+   */
+  searchConversations: {
+    methodKind: "unary";
+    input: typeof SearchConversationsRequestSchema;
+    output: typeof SearchConversationsResponseSchema;
   },
   /**
    * UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,

@@ -665,6 +665,14 @@ export enum Reason {
    * @generated from enum value: REASON_SOURCE_DELETIONS = 152;
    */
   SOURCE_DELETIONS = 152,
+
+  /**
+   * UNAVAILABLE, only over OpenAI's API, whose wire cannot take text back. A part of the answer was sent and then withdrawn, because another worker took the turn over, or another
+   * model wrote the answer anew. Repeat the request with the same Idempotency-Key for the whole answer. Metadata: none.
+   *
+   * @generated from enum value: REASON_ATTEMPT_RESTARTED = 170;
+   */
+  ATTEMPT_RESTARTED = 170,
 }
 
 /**

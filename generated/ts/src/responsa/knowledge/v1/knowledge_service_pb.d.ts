@@ -1397,6 +1397,87 @@ export declare type ScoreParts = Message<"responsa.knowledge.v1.ScoreParts"> & {
 export declare const ScorePartsSchema: GenMessage<ScoreParts>;
 
 /**
+ * EmbedTextsRequest holds texts.
+ *
+ * @generated from message responsa.knowledge.v1.EmbedTextsRequest
+ */
+export declare type EmbedTextsRequest = Message<"responsa.knowledge.v1.EmbedTextsRequest"> & {
+  /**
+   * 1 to 64 texts of 1 byte to 64 KiB of UTF-8; the whole request has at most 256 KiB.
+   *
+   * @generated from field: repeated string texts = 1;
+   */
+  texts: string[];
+
+  /**
+   * The model, `provider:model`. If empty, the model of new collections. The settings must declare it, otherwise the call fails with EMBEDDING_UNKNOWN.
+   *
+   * @generated from field: string embedding = 2;
+   */
+  embedding: string;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.EmbedTextsRequest.
+ * Use `create(EmbedTextsRequestSchema)` to create a new message.
+ */
+export declare const EmbedTextsRequestSchema: GenMessage<EmbedTextsRequest>;
+
+/**
+ * EmbedTextsResponse holds the vectors of texts.
+ *
+ * @generated from message responsa.knowledge.v1.EmbedTextsResponse
+ */
+export declare type EmbedTextsResponse = Message<"responsa.knowledge.v1.EmbedTextsResponse"> & {
+  /**
+   * The model, `provider:model`.
+   *
+   * @generated from field: string embedding = 1;
+   */
+  embedding: string;
+
+  /**
+   * One vector for each text, in the order of the texts.
+   *
+   * @generated from field: repeated responsa.knowledge.v1.TextVector vectors = 2;
+   */
+  vectors: TextVector[];
+
+  /**
+   * How many tokens the model read.
+   *
+   * @generated from field: int64 tokens = 3;
+   */
+  tokens: bigint;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.EmbedTextsResponse.
+ * Use `create(EmbedTextsResponseSchema)` to create a new message.
+ */
+export declare const EmbedTextsResponseSchema: GenMessage<EmbedTextsResponse>;
+
+/**
+ * TextVector is the vector of a text.
+ *
+ * @generated from message responsa.knowledge.v1.TextVector
+ */
+export declare type TextVector = Message<"responsa.knowledge.v1.TextVector"> & {
+  /**
+   * The numbers. Their squares add up to 1.
+   *
+   * @generated from field: repeated float values = 1;
+   */
+  values: number[];
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.TextVector.
+ * Use `create(TextVectorSchema)` to create a new message.
+ */
+export declare const TextVectorSchema: GenMessage<TextVector>;
+
+/**
  * SearchMode says whether a search uses words, vectors or both.
  *
  * @generated from enum responsa.knowledge.v1.SearchMode
@@ -1782,6 +1863,17 @@ export declare const KnowledgeService: GenService<{
     methodKind: "unary";
     input: typeof BatchSearchRequestSchema;
     output: typeof BatchSearchResponseSchema;
+  },
+  /**
+   * EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
+   * EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+   *
+   * @generated from rpc responsa.knowledge.v1.KnowledgeService.EmbedTexts
+   */
+  embedTexts: {
+    methodKind: "unary";
+    input: typeof EmbedTextsRequestSchema;
+    output: typeof EmbedTextsResponseSchema;
   },
 }>;
 
