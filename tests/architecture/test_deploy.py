@@ -54,6 +54,8 @@ def test_what_prometheus_and_grafana_read_is_mounted() -> None:
         for volume in services[name]["volumes"]
     }
     assert {"../prometheus", "../grafana/provisioning"} <= mounted
+    alertmanager = (ROOT / "deploy" / "prometheus" / "alertmanager.yml").read_text(encoding="utf-8")
+    assert re.findall(r"_file: /run/secrets/(\w+)", alertmanager) == services["alertmanager"]["secrets"]
 
 
 def test_all_licences_are_allowed_and_listed() -> None:

@@ -180,7 +180,10 @@ def merged(texts: Mapping[str, str | None]) -> str:
     families: dict[str, tuple[list[str], list[str]]] = {}
     for server, text in texts.items():
         label, family = f'server="{server}"', ""
-        for line in (text or "").splitlines():
+        # Not splitlines: a value of a label may have other characters that divide lines.
+        for line in (text or "").split("\n"):
+            if not line:
+                continue
             if line.startswith("#"):
                 family = line.split(" ", 3)[2]
                 heads = families.setdefault(family, ([], []))[0]

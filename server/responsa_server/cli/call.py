@@ -49,7 +49,7 @@ from responsa_server.cli.tables import bytes_of, csv_of, facts, leaves, table, u
 
 OWN_OPTIONS: Final = {
     "--json": "The request as a JSON object, as @FILE, or as - for standard input. Other options win over its fields.",
-    "--output": "How to print the response: text (the default), json for one JSON object a line, or csv for a list or a report as a CSV table.",
+    "--output": "How to print the response: text (the default), json for one JSON object a line, or csv for a list or a report of usage, as a CSV table.",
     "--only": "Print this field of the response alone, such as code or api-key.name; of bytes, the bytes themselves.",
     "--all": "Print all pages of a list, not only the first.",
     "--wait": "If the method begins an operation, wait for its end and print its result.",

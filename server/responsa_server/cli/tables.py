@@ -21,6 +21,8 @@ _CELL: Final = 60
 
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""With what a formula of a spreadsheet may begin; the last four are the full-width forms of the first (OWASP, CSV Injection)."""
 
 
 def table(items: Sequence[Message]) -> str:
@@ -49,7 +51,8 @@ def csv_of(kind: Descriptor, items: Sequence[Message]) -> str:
     text that a spreadsheet would run as a formula begins with an apostrophe.
     """
     lines = io.StringIO()
-    writer = csv.writer(lines)
+    # Every cell is quoted: a spreadsheet that divides at semicolons would find formulas behind those of a text.
+    writer = csv.writer(lines, quoting=csv.QUOTE_ALL)
     writer.writerow([field.name for field in kind.fields])
     for item in items:
         plain = json_format.MessageToDict(
@@ -62,7 +65,7 @@ def csv_of(kind: Descriptor, items: Sequence[Message]) -> str:
 def _cell(value: object) -> object:
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if isinstance(value, str) and value.startswith(_FORMULA):
         return value if _NUMBER.fullmatch(value) else f"'{value}"
     return value
 

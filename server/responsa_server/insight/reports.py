@@ -25,6 +25,9 @@ from responsa_server.stores.postgres.patterns import PostgresPatterns
 
 DEFAULT_DAYS: Final = 30
 """The days that a report covers if it names no beginning."""
+_HOUR: Final = timedelta(hours=1)
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Insight:
@@ -68,11 +71,11 @@ class Insight:
 def span(start: datetime | None, end: datetime | None) -> Span:
     """The time of a report: by default, up to now, and from 30 days before its end. The hours in which it begins and ends are whole. Raises InvalidRequest."""
     last = end or datetime.now(UTC)
-    first = start or last - timedelta(days=DEFAULT_DAYS)
+    first = start or last - min(timedelta(days=DEFAULT_DAYS), last - _EARLIEST)
     if first >= last:
         raise InvalidRequest.of_field("start_time", "report.order", "must be before end_time")
     through = _hour(last)
-    return Span(_hour(first), through if through == last else through + timedelta(hours=1))
+    return Span(_hour(first), through if through == last else through + min(_HOUR, _LATEST - through))
 
 
 def _hour(time: datetime) -> datetime:

@@ -116,7 +116,7 @@ CALLS_RUNNING: Final = _gauge("responsa.calls.running", "{call}", "Calls with a 
 REFUSALS: Final = _counter(
     "responsa.refusals",
     "{call}",
-    "Calls that were refused because a limit or a quota is used up. `reason` is a reason of the error, such as `RATE_LIMITED` or `QUOTA_EXHAUSTED`.",
+    "Calls that were refused because a limit or a quota is used up. `reason` is a reason of the error, such as `RATE_LIMIT` or `QUOTA_EXHAUSTED`.",
     "reason",
 )
 ERRORS: Final = _counter(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from responsa_server.app.metrics import Exposition
+from responsa_server.app.metrics import Exposition, merged
 from responsa_server.app.settings import load
 from responsa_server.telemetry import instruments
 from tests.wire.otlp import Receiver, receiving
@@ -41,3 +41,9 @@ def test_an_export_that_is_not_taken_is_counted(receiver: Receiver, monkeypatch:
     exposition._provider.force_flush()
     exposition.close()
     assert counted == [(1, {"signal": "metrics"})]
+
+
+def test_the_metrics_of_several_servers_keep_whatever_a_label_says() -> None:
+    hostile = 'model="a\u2028b\x85{ c\\"} d"'
+    text = f"# HELP a_total A.\n# TYPE a_total counter\na_total{{{hostile}}} 1.0\n"
+    assert merged({"up-1": text}).split("\n")[2] == f'a_total{{server="up-1",{hostile}}} 1.0'

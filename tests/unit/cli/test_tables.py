@@ -18,6 +18,8 @@ def test_a_row_for_each_item_and_a_column_for_each_field() -> None:
 
 
 def test_no_text_is_a_formula_of_a_spreadsheet() -> None:
-    items = [GivenFeedback(comment=text) for text in ("=1+1", "@SUM(A1)", "-3", "-a", "fine")]
-    rows = csv.DictReader(csv_of(GivenFeedback.DESCRIPTOR, items).splitlines())
-    assert [row["comment"] for row in rows] == ["'=1+1", "'@SUM(A1)", "-3", "'-a", "fine"]
+    items = [GivenFeedback(comment=text) for text in ("=1+1", "@SUM(A1)", "-3", "-a", "\uff1d1", "a;=1+1")]
+    text = csv_of(GivenFeedback.DESCRIPTOR, items)
+    rows = csv.DictReader(text.splitlines())
+    assert [row["comment"] for row in rows] == ["'=1+1", "'@SUM(A1)", "-3", "'-a", "'\uff1d1", "a;=1+1"]
+    assert ',"a;=1+1",' in text

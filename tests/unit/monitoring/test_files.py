@@ -27,7 +27,7 @@ def test_rules_and_dashboards_are_up_to_date() -> None:
     ),
 )
 def test_alertmanager_sends_each_severity_to_its_receiver(severity: str, receiver: str) -> None:
-    configuration = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+    configuration = ROOT / "deploy" / "prometheus" / "alertmanager.yml"
     command = [found("amtool"), "config", "routes", "test", f"--config.file={configuration}"]
     done = subprocess.run([*command, f"severity={severity}"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, receiver), done.stderr

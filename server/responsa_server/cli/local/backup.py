@@ -275,7 +275,12 @@ def _check(archive: Path, key: bytes | None) -> tuple[Header, Description | None
         if member.name == _DESCRIPTION and member.content is not None:
             texts[member.name] = member.content.read()
 
-    header = read(archive, key, take)
+    try:
+        header = read(archive, key, take)
+    except OSError as error:
+        raise EmbeddedError(
+            f"The backup {archive} cannot be read ({error.strerror})", "name a file that this user may read"
+        ) from error
     known = [(one.name, one.sha256.hex()) for one in load_migrations()]
     if strangers := [name for (name, digest) in header.migrations if (name, digest) not in known]:
         raise NewerArchive(

@@ -116,6 +116,11 @@ def test_a_wrong_key(backup: Callable[..., Path], refused: Callable[..., str], h
     assert "is not encrypted; leave out --key-file" in refused(backup(sealed=False))
 
 
+def test_a_file_that_cannot_be_read(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "cannot be read (Is a directory); name a file" in refused(tmp_path)
+    assert "cannot be read (No such file or directory); name a file" in refused(tmp_path / "missing")
+
+
 def test_a_newer_backup(backup: Callable[..., Path], refused: Callable[..., str]) -> None:
     archive = backup(replace(HEADER, release="9.9", migrations=[("9999_pre_later", "00")]))
     assert (
