@@ -1,6 +1,4 @@
-"""The HTTP server behind Envoy: browser sessions, sign-in with OpenID Connect, uploads, originals, event streams, WebSockets and the page. Envoy transcodes all
-other HTTP calls to gRPC.
-"""
+"""The HTTP server behind Envoy: REST, browser sessions, sign-in with OpenID Connect, uploads, originals, WebSockets and the page."""
 
 from __future__ import annotations
 
@@ -43,7 +41,7 @@ from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
 from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
-from responsa_server.transports.sse.turns import ASK_PATH, RESUME_PATH, TurnEvents
+from responsa_server.transports.rest.handler import Rest
 from responsa_server.transports.ws.bridge import PATH, Bridge
 from responsa_server.transports.ws.protocol import BoundedProtocol
 
@@ -91,17 +89,15 @@ def build_app(
     browser_sessions = Sessions(
         sessions, settings.cookie_name, secure=settings.secure_cookie, accounts=accounts
     )
-    turns = TurnEvents(calls)
     originals = Originals(calls)
 
     routes: list[BaseRoute] = [
+        Rest(calls),
         entrance(calls, "POST", "/v1/sessions", browser_sessions.create),
         entrance(calls, "DELETE", "/v1/sessions", browser_sessions.end),
         *_openid_routes(calls, openid, browser_sessions, settings),
         Route("/v1/uploads", Uploads(calls).put, methods=["PUT"]),
         *(Route(path, _Served(originals.get), methods=["GET"]) for path in ORIGINAL_PATHS),
-        Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
-        Route(RESUME_PATH, _Served(turns.resume), methods=["GET"]),
         WebSocketRoute(PATH, (bridge or Bridge(calls, cookie_name=settings.cookie_name)).serve),
         *original_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
