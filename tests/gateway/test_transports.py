@@ -131,6 +131,12 @@ def test_ask_over_rest_is_a_line_a_frame_as_they_come(http: httpx2.Client) -> No
     assert lines[0]["events"] == [{"seq": "1", "status": {"message": "why 1"}}]
 
 
+def test_the_description_of_rest_is_served(http: httpx2.Client) -> None:
+    answer = http.get("/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["openapi"] == "3.1.0"
+
+
 def test_head_and_etag(http: httpx2.Client) -> None:
     whole = http.get(f"/v1/{TURN}")
     head = http.head(f"/v1/{TURN}")

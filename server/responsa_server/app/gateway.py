@@ -21,6 +21,7 @@ from responsa_server.calls.health import ServerHealth
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address, TcpAddress, UnixAddress
 from responsa_server.identity.accounts import Accounts
+from responsa_server.instance import generated
 from responsa_server.transports.http.entrance import entrance
 from responsa_server.transports.http.guard import Allowed, Guard
 from responsa_server.transports.http.health import health_routes, metrics_route
@@ -43,6 +44,7 @@ from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
 from responsa_server.transports.rest.handler import Rest
+from responsa_server.transports.rest.openapi import openapi_route
 from responsa_server.transports.ws.bridge import PATH, Bridge
 from responsa_server.transports.ws.protocol import BoundedProtocol
 
@@ -101,6 +103,7 @@ def build_app(
         WebSocketRoute(PATH, (bridge or Bridge(calls, cookie_name=settings.cookie_name)).serve),
         *original_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
+        openapi_route(generated("openapi.json")),
         *health_routes(health or ServerHealth(lambda: True)),
         *([] if metrics is None else [metrics_route(metrics)]),
         Route("/{path:path}", StaticPage(settings.web_root).get, methods=["GET"]),
