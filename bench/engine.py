@@ -49,6 +49,7 @@ edges = [
   { from = "retrieve", to = "rank" },
   { from = "rank", to = "write", when = { field = "evidence.passages", above = 0 } },
   { from = "rank", to = "refuse" },
+  { from = "write", to = "refuse", when = { field = "declined", is = true } },
   { from = "write", to = "cite" },
 ]
 """
@@ -61,10 +62,10 @@ _QUESTION: Final = "When was the tide gauge at Marness set up?"
 def measure(run: Run) -> list[Line]:
     """CPU time per turn. Both sides are measured alternately in this process."""
     run.say("the engine alone")
-    return asyncio.run(_measured(run.pick(9, 3), run.pick(200, 20)))
+    return asyncio.run(compared(run.pick(9, 3), run.pick(200, 20)))
 
 
-async def _measured(rounds: int, turns: int) -> list[Line]:
+async def compared(rounds: int, turns: int) -> list[Line]:
     who = Principal("default", UUID(int=1), Role.USER, "")
     evidence, model = MemoryEvidence(), Speaking()
     ours = _agent(evidence, model)

@@ -51,6 +51,6 @@ class Comparison:
 
     @classmethod
     def of(cls, ours: Sequence[float], peer: Sequence[float]) -> Comparison:
-        """The comparison of values, one per side and round. Raises ValueError unless both sides have the same number of values, at least one."""
-        ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
+        """The comparison of values, one per side and round. The ratio to nothing, as in a round too short for a clock's tick, is infinite. Raises ValueError unless both sides have the same number of values, at least one."""
+        ratios = [mine / theirs if theirs else math.inf for mine, theirs in zip(ours, peer, strict=True)]
         return cls(Figure.of(ours), Figure.of(peer), Figure.of(ratios), len(ratios))

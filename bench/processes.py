@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO, Final
@@ -59,11 +59,12 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The data folder and the port of an instance. limited: whether the instance has the default limits of callers; otherwise it has no limits."""
+    """The data folder and the port of an instance. limited: whether the instance has the default limits of callers; otherwise it has no limits. settings: further environment variables."""
 
     home: Path
     port: int
     limited: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def environment(self) -> dict[str, str]:
@@ -75,6 +76,7 @@ class Place:
             "RESPONSA_HOME": str(self.home),
             "RESPONSA_PORT": str(self.port),
             "RESPONSA_TURNS__MAX_RUNNING": _MAX_RUNNING,
+            **self.settings,
         }
 
     @property
@@ -94,10 +96,10 @@ class Place:
 
 
 @contextmanager
-def place(*, limited: bool = False) -> Generator[Place]:
-    """A new place for an instance. The place is purged at the end of the block. limited: see `Place`."""
+def place(*, limited: bool = False, **settings: str) -> Generator[Place]:
+    """A new place for an instance. The place is purged at the end of the block. limited, settings: see `Place`."""
     with tempfile.TemporaryDirectory(prefix="responsa-bench-") as folder:
-        made = Place(Path(folder) / "home", free_port(), limited)
+        made = Place(Path(folder) / "home", free_port(), limited, settings)
         try:
             yield made
         finally:

@@ -140,7 +140,7 @@ class Registry:
                 for (table,) in connection.execute(
                     "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
                     "join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' "
-                    "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('audit_event', 'mail', 'delivery', 'notice', 'usage_event', 'usage_hour', 'quality_hour') order by 1"
+                    "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('audit_event', 'mail', 'delivery', 'notice', 'usage_event', 'usage_hour', 'usage_day', 'quality_hour', 'quality_day', 'question_event', 'question_pattern', 'turn_pattern', 'pattern_day', 'pattern_loss') order by 1"
                 )
             ]
         counts = [

@@ -159,7 +159,7 @@ def main() -> None:
             plugin = ROOT / "node_modules" / ".bin" / "protoc-gen-es"
             if not plugin.exists():
                 sys.exit("generate: protoc-gen-es is missing; run `npm ci` first")
-            _run([*base, f"--plugin=protoc-gen-es={plugin}", f"--es_out=target=ts,import_extension=js:{ts / 'src'}",
+            _run([*base, f"--plugin=protoc-gen-es={plugin}", f"--es_out=target=js+dts,import_extension=js:{ts / 'src'}",
                   *ours, *google, VALIDATE])  # fmt: skip
         if "filter" in wanted:
             out.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 COVERAGE = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85")
-PYTHON_SOURCES = ("server", "clients/python", "tests", "tools", "bench")
+PYTHON_SOURCES = ("server", "clients", "tests", "tools", "bench")
 # Prints only errors.
 COLLECT = 'said=$("$0" -m pytest --collect-only -qq -n 0 2>&1) || { echo "$said"; exit 1; }'
 
@@ -108,7 +108,12 @@ def main() -> None:
     }
     if not static_only:
         # Each of these takes half a minute of CPU time in a clean clone, so they share the cores.
-        first["build"] = ["make", "--no-print-directory", "clients/web/dist/index.html"]
+        first["build"] = [
+            "make",
+            "--no-print-directory",
+            "clients/web/dist/index.html",
+            "clients/typescript/dist/index.js",
+        ]
         # Writes pytest's compiled tests. Otherwise, in a clean clone, each of the test processes would compile all tests.
         first["collect"] = ["sh", "-c", COLLECT, BIN / "python"]
     stages(**first)
@@ -121,7 +126,16 @@ def main() -> None:
             *("nice", "-n", "10", "env", "NODE_OPTIONS=--max-semi-space-size=128"),
             *("node_modules/.bin/pyright", "--warnings"),
         ],
-        "page": ["npm", "run", "--silent", of_page, "--workspace", "@responsa/web"],
+        "page": [
+            "npm",
+            "run",
+            "--silent",
+            of_page,
+            "--workspace",
+            "@responsa/web",
+            "--workspace",
+            "@responsa/client",
+        ],
     }
     if not static_only:
         rest["tests"] = [

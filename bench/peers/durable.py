@@ -51,6 +51,7 @@ from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
@@ -128,7 +129,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
             sources=source_administration(parts.settings, database, queue, library),
-            insight=Insight(PostgresInsight(database)),
+            insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
             reports=PartReports([]),
             erasing=Erasing(
                 PostgresErasing(database, queue, AskFrames(), collections, documents),

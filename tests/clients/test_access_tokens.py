@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -10,12 +11,15 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from responsa.auth.v1 import user_pb2
+from clients.conformance.server import Context, abort, status
+from responsa.auth.v1 import auth_service_pb2, session_pb2, user_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_client import (
     AsyncResponsa,
+    AsyncTokenSource,
     CannotConnect,
     Responsa,
+    ServerFault,
     Unauthenticated,
     Unavailable,
 )
@@ -30,7 +34,6 @@ from tests.clients.scripted import (
     OPERATION,
     RESUME,
     TURN,
-    Context,
     Frames,
     Scripted,
     attempts,
@@ -38,7 +41,6 @@ from tests.clients.scripted import (
     frame,
     operation,
     seqs,
-    status,
     whole_turn,
 )
 
@@ -129,6 +131,47 @@ async def test_the_asyncio_client_awaits_an_access_token(server: Scripted) -> No
         assert (await waiting).display_name == "Hal"
         assert seqs([event async for event in client.ask("Who?", include_deltas=True)]) == [1, 2, 3, 4, 5, 6]
     assert server.keys == [f"Bearer {KEY}"] * 2
+
+
+async def test_a_token_source_repeats_a_failed_refresh_with_the_same_id_and_keeps_what_it_gets(
+    server: Scripted,
+) -> None:
+    async def refresh(_: Any, context: Context) -> auth_service_pb2.RefreshTokenResponse:
+        if len(server.requests[f"{AUTH}/RefreshToken"]) == 1:
+            await abort(context, status(grpc.StatusCode.INTERNAL, "INTERNAL"))
+        return auth_service_pb2.RefreshTokenResponse(tokens=session(3600, "new"))
+
+    def session(seconds: int, name: str) -> session_pb2.SessionTokens:
+        tokens = session_pb2.SessionTokens(access_token=name, refresh_token=f"refresh {name}")
+        tokens.access_expire_time.FromSeconds(int(time.time()) + seconds)
+        return tokens
+
+    server.on(f"{AUTH}/RefreshToken", refresh)
+    async with AsyncResponsa(server.url, backoff=quick) as public:
+        source = AsyncTokenSource(public, session(30, "old"))
+        with pytest.raises(ServerFault):
+            await source()
+        assert [await source(), await source()] == ["new", "new"]
+    assert not source.request_id
+    first, second = server.requests[f"{AUTH}/RefreshToken"]
+    assert first == second
+    assert (first.refresh_token, bool(first.request_id)) == ("refresh old", True)
+
+
+async def test_a_call_whose_token_is_refused_is_repeated_once_with_the_next(
+    server: Scripted, driver: Driver
+) -> None:
+    async def me(_: Any, context: Context) -> user_pb2.User:
+        if server.keys[-1] != "Bearer two":
+            await abort(context, status(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"))
+        return user_pb2.User(display_name="Hal")
+
+    server.on(f"{AUTH}/GetMe", me)
+    assert (await replace(driver, credential=tokens("one", "two")).call("me")).display_name == "Hal"
+    server.keys.clear()
+    with pytest.raises(Unauthenticated):
+        await replace(driver, credential=tokens("one", "three", "two")).call("me")
+    assert server.keys == ["Bearer one", "Bearer three"]
 
 
 async def test_the_blocking_client_refuses_a_function_that_it_cannot_await(server: Scripted) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
+from clients.conformance.server import Context
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_client import Responsa, outcome
 from responsa_client.requests import agent_name
@@ -17,7 +18,6 @@ from tests.clients.scripted import (
     ASK,
     CHAT,
     TURN,
-    Context,
     Scripted,
     answer,
     attempts,

@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 import responsa_client
+from clients.conformance.server import Context, abort, packed, status
 from responsa.auth.v1 import auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
 from responsa.knowledge.v1 import (
@@ -58,16 +59,12 @@ from tests.clients.scripted import (
     OPERATION,
     OPERATIONS,
     TURN,
-    Context,
     Scripted,
-    abort,
     answer,
     citation,
     complete,
     ingested,
     operation,
-    packed,
-    status,
 )
 
 CODES: Sequence[tuple[grpc.StatusCode, str, type[ResponsaError]]] = [

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
+from clients.conformance.server import Context, abort, status
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from tests.clients.agents_served import ASHDOWN, NOWHERE, ServedAgents, struct, tutor
@@ -19,15 +20,12 @@ from tests.clients.scripted import (
     CONVERSATION,
     RESUME,
     TURN,
-    Context,
     Scripted,
-    abort,
     answer,
     attempts,
     complete,
     frame,
     started,
-    status,
     step,
 )
 

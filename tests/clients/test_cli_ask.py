@@ -13,6 +13,7 @@ import pytest
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 
+from clients.conformance.server import Context, abort, status
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
@@ -25,9 +26,7 @@ from tests.clients.scripted import (
     KEY,
     KNOWLEDGE,
     TURN,
-    Context,
     Scripted,
-    abort,
     answer,
     excerpt,
     failed,
@@ -35,7 +34,6 @@ from tests.clients.scripted import (
     passages,
     refused,
     started,
-    status,
     step,
     whole_turn,
     without_deltas,

@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 from google.protobuf import empty_pb2
 
+from clients.conformance.server import Context
 from tests.clients.command_line import CommandLine
-from tests.clients.scripted import ADMIN, AUTH, Context, Scripted
+from tests.clients.scripted import (
+    ADMIN,
+    AUTH,
+    Scripted,
+)
 from tests.clients.terminal import Terminal
 
 NAME = "teachers/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"

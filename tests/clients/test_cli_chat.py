@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from clients.conformance.server import Context, abort, status
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2, turn_pb2
 from tests.clients.agents_served import ServedAgents
 from tests.clients.command_line import CommandLine
@@ -17,13 +18,10 @@ from tests.clients.scripted import (
     CHAT,
     CONVERSATION,
     TURN,
-    Context,
     Scripted,
-    abort,
     frame,
     refused,
     started,
-    status,
     step,
     whole_turn,
 )

@@ -8,10 +8,15 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2
 
+from clients.conformance.server import Context, abort, status
 from responsa.auth.v1 import user_pb2
 from responsa.knowledge.v1 import collection_pb2, knowledge_service_pb2, reader_pb2
 from tests.clients.command_line import CommandLine
-from tests.clients.scripted import AUTH, KNOWLEDGE, Context, Scripted, abort, status
+from tests.clients.scripted import (
+    AUTH,
+    KNOWLEDGE,
+    Scripted,
+)
 
 ME = "users/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 BEN = "users/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a11"

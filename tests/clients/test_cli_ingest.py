@@ -16,6 +16,7 @@ import pytest
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, json_format
 
+from clients.conformance.server import Context, abort, packed, status
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, generation_pb2, knowledge_service_pb2
 from responsa.type.v1 import byte_range_pb2
@@ -29,15 +30,11 @@ from tests.clients.scripted import (
     OPERATION,
     OPERATIONS,
     TURN,
-    Context,
     Scripted,
-    abort,
     answer,
     ingested,
     operation,
-    packed,
     refused,
-    status,
 )
 
 

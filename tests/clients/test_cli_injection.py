@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf import empty_pb2
 
+from clients.conformance.server import Context
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2
 from responsa_lab.evaluation.injection import (
@@ -31,7 +32,11 @@ from responsa_server.domain.models import ModelPrompt, PromptMessage, Provenance
 from tests.clients.agents_served import ServedAgents, tutor
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
-from tests.clients.scripted import CHAT, TURN, Context, Scripted
+from tests.clients.scripted import (
+    CHAT,
+    TURN,
+    Scripted,
+)
 from tests.instance import ROOT
 from tests.unit.scripted.asking import MARK, TRUSTED, shipped
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf import empty_pb2
 
+from clients.conformance.server import Context
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, excerpt_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2
 from responsa_lab.evaluation.dataset import lines
@@ -20,7 +21,12 @@ from responsa_lab.evaluation.reading import OURS, Asked, ReadingPart, ReadingSet
 from responsa_server.cli.output import CommandFailed
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
-from tests.clients.scripted import CHAT, CONVERSATION, Context, Scripted, refused
+from tests.clients.scripted import (
+    CHAT,
+    CONVERSATION,
+    Scripted,
+    refused,
+)
 
 LAMP = "# Lamp\n\nThe lamp needs 12 volts. It is blue. Its cable has two metres. Wipe it with a dry cloth.\n"
 

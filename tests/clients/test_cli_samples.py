@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.longrunning import operations_pb2
 
+from clients.conformance.server import Context, abort, status
 from responsa.admin.v1 import admin_service_pb2, source_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import agent_pb2
@@ -26,11 +27,8 @@ from tests.clients.scripted import (
     AUTH,
     KNOWLEDGE,
     OPERATION,
-    Context,
     Scripted,
-    abort,
     operation,
-    status,
 )
 
 TEACHERS = """

@@ -13,6 +13,7 @@ import grpc
 import pytest
 from google.longrunning import operations_pb2
 
+from clients.conformance.server import Context
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
@@ -21,7 +22,6 @@ from tests.clients.scripted import (
     CHAT,
     OPERATIONS,
     TURN,
-    Context,
     Scripted,
     answer,
     delta,

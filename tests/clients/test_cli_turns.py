@@ -11,17 +11,15 @@ from typing import Any
 import grpc
 import pytest
 
+from clients.conformance.server import Context, abort, status
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import (
     CHAT,
     CONVERSATION,
     TURN,
-    Context,
     Scripted,
-    abort,
     frame,
-    status,
     step,
     whole_turn,
 )

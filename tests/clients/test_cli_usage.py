@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clients.conformance.server import Context
 from responsa.auth.v1 import user_usage_pb2
 from tests.clients.command_line import CommandLine
-from tests.clients.scripted import AUTH, Context, Scripted
+from tests.clients.scripted import (
+    AUTH,
+    Scripted,
+)
 
 ADA = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 RESET = Timestamp(seconds=1_793_059_200)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from clients.conformance.server import Context
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_client import (
@@ -18,7 +19,6 @@ from tests.clients.scripted import (
     OPERATION,
     RESUME,
     TURN,
-    Context,
     Frames,
     Scripted,
     frame,

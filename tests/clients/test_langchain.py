@@ -9,6 +9,7 @@ import grpc
 import pytest
 from langchain_core.messages import ToolCall, ToolMessage
 
+from clients.conformance.server import Context, abort, status
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import AsyncResponsa, Responsa
@@ -19,12 +20,9 @@ from tests.clients.scripted import (
     KEY,
     KNOWLEDGE,
     TURN,
-    Context,
     Scripted,
-    abort,
     answer,
     refused,
-    status,
 )
 
 CITED = """Émile wrote it. [1] It was in 1898. [2]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from clients.conformance.server import Context
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_client import (
     AsyncResponsa,
@@ -23,7 +24,6 @@ from tests.clients.scripted import (
     KEY,
     RESUME,
     TURN,
-    Context,
     Frames,
     Scripted,
     attempts,

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 import responsa_client
+from clients.conformance.server import Context
 from responsa.auth.v1 import user_pb2
 from responsa_client import AsyncResponsa, AsyncTurnStream, Responsa, TurnStream
 from responsa_client.requests import update_user_limits, update_user_quota
 from tests.clients.conftest import Driver
-from tests.clients.scripted import ADMIN, Context, Scripted
+from tests.clients.scripted import (
+    ADMIN,
+    Scripted,
+)
 from tests.instance import ROOT
 from tools.clients.plan import Retry, read
 from tools.clients.python import files, method_name

@@ -11,12 +11,13 @@ import psycopg
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
+from responsa_server.domain.passages import FoundPassage, NewPassage, Passage, PassageVector, VectorKind
 from responsa_server.ingest.indexing import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import Embedder, Embedders, OneEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.search.settings import RetrievalSettings
+from responsa_server.stores.cached import NOT_CACHED, SharedCache
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable, PostgresLexicalIndex
 from responsa_server.stores.postgres.vectors import PostgresVectorIndex
@@ -72,9 +73,14 @@ def retriever_of(
     return Retriever(lexical_of(database, seconds), vectors_of(database, seconds), embedders)
 
 
-def lexical_of(database: Database, search_seconds: float = RETRIEVAL.search_seconds) -> PostgresLexicalIndex:
+def lexical_of(
+    database: Database,
+    search_seconds: float = RETRIEVAL.search_seconds,
+    *,
+    cached: SharedCache[FoundPassage] = NOT_CACHED,
+) -> PostgresLexicalIndex:
     """PostgreSQL's index of words."""
-    return PostgresLexicalIndex(database, search_seconds=search_seconds)
+    return PostgresLexicalIndex(database, search_seconds=search_seconds, cached=cached)
 
 
 def vectors_of(

@@ -743,6 +743,8 @@ NOBODYS = frozenset(
         "embedding_cache",
         "notice",
         "oidc_state",
+        "pattern_day",
+        "pattern_loss",
         "subject_stat",
         "subject_term_stat",
         "term_stat",

@@ -133,6 +133,15 @@ async def test_a_key_revoked_elsewhere_is_refused_within_a_second(database: Data
     assert (await refusal(here.authenticate(key(secret)))).reason is Reason.CREDENTIAL_REVOKED
 
 
+async def test_a_server_that_keeps_no_credentials_refuses_at_once(database: Database) -> None:
+    here, elsewhere = identity_of(database, CredentialCache(seconds=0)), identity_of(database)
+    who, secret = await person(elsewhere)
+    await here.authenticate(key(secret))
+    (one,) = (await elsewhere.store.list_keys(who, NEWEST)).items
+    await elsewhere.revoke_api_key(who, one.id)
+    assert (await refusal(here.authenticate(key(secret)))).reason is Reason.CREDENTIAL_REVOKED
+
+
 async def test_an_answer_that_a_revocation_overtook_is_not_kept() -> None:
     cache = CredentialCache()
     who = Principal("acme", uuid7(), Role.USER, "api_key")

@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from responsa_server.domain import names
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.knowledge import (
     CanonicalText,
@@ -23,7 +24,7 @@ from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.people import Server
 from responsa_server.ingest.jobs import Ingest
 from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.stores.postgres.jobs import PRESENCE
+from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
@@ -184,7 +185,7 @@ async def test_a_worker_that_was_killed_is_resumed_by_the_next(
             # Another process runs jobs, so a running job may belong to a live worker. The job is assigned again only when its worker has
             # sent no heartbeat for long.
             other = await others.enter_async_context(await psycopg.AsyncConnection.connect(house.urls.log))
-            await other.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
+            await other.execute("SELECT pg_advisory_lock_shared(%s)", [Lock.JOB_WORKERS])
         async with house.working():
             await assert_whole(house, people, await house.ended(people.ann, operation))
 
@@ -348,6 +349,9 @@ async def test_a_fault_that_stays_ends_the_operation(
     assert ended.error is not None
     assert ended.error.reason is reason
     assert "secret" not in ended.error.message
+    counted = [(one.error, one.count, one.last_id) for one in house.queue.errors.read()]
+    expected = [("RuntimeError", 2, names.operation(operation.id))]
+    assert counted == (expected if reason is Reason.INTERNAL else [])
     document = await house.library.documents.get(people.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 0)
     assert house.rows(("document_version", "passage")) == {}

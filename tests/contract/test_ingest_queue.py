@@ -413,6 +413,18 @@ async def test_a_worker_without_its_database_can_be_stopped(house: House) -> Non
     assert (await jobs.check()).health is Health.DOWN
 
 
+async def test_a_job_that_fails_unexpectedly_is_counted(house: House) -> None:
+    async def send(_: str, __: UUID, ___: int) -> None:
+        raise LookupError
+
+    identity = await defer(house, "acme", kind=JobKind.DELIVER)
+    queue = JobQueue(house.urls.log, concurrency=1, pace=PACE)
+    async with running(queue, send):
+        await house.until(lambda: bool(queue.errors.read()))
+    [group] = queue.errors.read()
+    assert (group.error, group.last_id) == ("LookupError", f"{JobKind.DELIVER.value}/{identity}")
+
+
 async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
     fault = RuntimeError("nobody foresaw this")
 
@@ -425,7 +437,8 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
             raise fault
 
     with capture_logs() as logs:
-        jobs = KnowledgeJobs(Broken("", concurrency=1), house.ingest(), house.documents, house.operations)
+        queue = Broken("", concurrency=1)
+        jobs = KnowledgeJobs(queue, house.ingest(), house.documents, house.operations)
         await jobs.start()
         async with asyncio.timeout(30):
             while jobs.alive:  # noqa: ASYNC110  only this attribute shows the end
@@ -434,6 +447,8 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
         await jobs.close()
     told = [(log["event"], log["exc_info"]) for log in logs if log["log_level"] == "error"]
     assert told == [("the task that takes jobs from the queue has ended", fault)]
+    [group] = queue.errors.read()
+    assert (group.error, group.count, group.last_id) == ("RuntimeError", 1, "jobs")
 
 
 async def test_jobs_carry_ids_alone(house: House, people: People) -> None:

@@ -17,6 +17,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.calls.frames import AskFrames, facts_of_terminal
+from responsa_server.domain import lists
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
@@ -35,11 +36,22 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.insight import EVERYBODY, Dimension, Granularity, Quality, Span, percentile
+from responsa_server.domain.insight import (
+    EVERYBODY,
+    Dimension,
+    Granularity,
+    Quality,
+    QuestionOutcome,
+    Span,
+    percentile,
+)
+from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.people import Principal
+from responsa_server.domain.turns import NewTurn
 from responsa_server.insight.keeper import InsightKeeper
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.insight import PostgresInsight
+from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.worker import conclude
 from tests.conftest import DatabaseUrls
@@ -89,9 +101,11 @@ def endings(dice: random.Random) -> Terminal:
     return some[dice.randrange(4)]()
 
 
-async def turn(store: PostgresTurnStore, who: Principal, dice: random.Random) -> None:
+async def turn(
+    store: PostgresTurnStore, who: Principal, dice: random.Random, text: str = "How long is the river?"
+) -> NewTurn:
     """A turn that calls a tool, or not, and ends one way or another; it may lose a worker that had spent something."""
-    new = new_turn(version=f"agents/{dice.choice(('default', 'tutor'))}/versions/1")
+    new = new_turn(text, version=f"agents/{dice.choice(('default', 'tutor'))}/versions/1")
     await store.accept(who, new, cancelled)
     claim, seq = claim_of(new), 2
     if dice.random() < 0.3:
@@ -102,9 +116,10 @@ async def turn(store: PostgresTurnStore, who: Principal, dice: random.Random) ->
     if isinstance(terminal, Cancelled):
         await store.cancel(who, new.id, True, cancelled)
         await store.book(claim, Usage(1, 20, 3))
-        return
+        return new
     bytes_ = CODEC.encode_terminal(NumberedEvent(seq, 1, None, terminal))
     await store.finish(claim, [row(seq)], conclude(terminal, bytes_, new.question, uuid7))
+    return new
 
 
 async def found(insight: PostgresInsight, user_id: UUID) -> tuple[int, ...]:
@@ -162,6 +177,9 @@ async def test_the_sums_equal_the_log_while_turns_end_and_are_added_up(
     # A conversation that is deleted takes nothing from the sums.
     change(database_urls, "DELETE FROM responsa.turn")
     assert await found(insight, EVERYBODY) == tuple(counts)
+    # What is read by days equals what is read by hours.
+    hours = await insight.usage("acme", EVERYBODY, WHOLE, Granularity.HOUR, ())
+    assert sum(one.answered for one in hours.rows) == counts[0]
     # A tenant sees its own sums alone.
     assert (await insight.usage("rival", EVERYBODY, WHOLE, None, ())).rows == []
 
@@ -179,7 +197,7 @@ async def test_the_turns_of_an_earlier_release_are_counted_as_if_they_ended_now(
     # The terminal events of cancelled turns that turn_steps writes are no events.
     change(
         database_urls,
-        "DELETE FROM responsa.usage_hour; DELETE FROM responsa.quality_hour; UPDATE responsa.turn_spent SET counted = false; UPDATE responsa.turn SET counted = false, terminal = CASE state WHEN 'cancelled' THEN '' ELSE terminal END",
+        "DELETE FROM responsa.usage_hour; DELETE FROM responsa.quality_hour; DELETE FROM responsa.usage_day; DELETE FROM responsa.quality_day; UPDATE responsa.turn_spent SET counted = false; UPDATE responsa.turn SET counted = false, terminal = CASE state WHEN 'cancelled' THEN '' ELSE terminal END",
     )
     assert (await insight.usage("acme", EVERYBODY, WHOLE, None, ())).recounting
     await InsightKeeper(insight, facts_of_terminal).count()
@@ -202,9 +220,29 @@ def test_percentiles_are_within_nine_percent() -> None:
     assert percentile({}, 0.5) == 0
 
 
+# Patterns as the questions of %s turns make them (about half of the turns are of the first 20 of 500), feedback on a tenth of the answers, and its turns.
+FULL = (
+    "DELETE FROM responsa.question_event WHERE %s > 0",
+    "INSERT INTO responsa.question_pattern (id, tenant_id, embedding, vector, central, turns, last_time) SELECT md5(p::text)::uuid, 'acme', 'm', '', '', %s / p, now() FROM generate_series(1, 500) AS p",
+    """INSERT INTO responsa.pattern_day SELECT 'acme', false, date_trunc('day', now(), 'UTC') - d * interval '1 day', md5(p::text)::uuid, c, c / 4, c / 5, 0, 0, c, c, 0, now(), now()
+        FROM generate_series(0, 364) AS d, generate_series(1, 500) AS p, LATERAL (SELECT round(%s / 365.0 / p / 6.8)::int AS c) AS n WHERE c > 0""",
+    """INSERT INTO responsa.pattern_day SELECT tenant_id, true, date_trunc('month', day, 'UTC'), pattern_id, sum(answered), sum(refused), sum(no_support), 0, 0, sum(cited_answers), sum(citations), 0, min(day), max(day)
+        FROM responsa.pattern_day WHERE %s > 0 GROUP BY 1, 3, 4""",
+    """WITH c AS (INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled) SELECT gen_random_uuid(), 'acme', id, 'x', true FROM responsa.app_user WHERE tenant_id = 'acme' LIMIT 1 RETURNING id, user_id),
+        t AS (INSERT INTO responsa.turn (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, last_seq, terminal, end_time, create_time, counted)
+            SELECT gen_random_uuid(), 'acme', c.user_id, c.id, '', sha256(''), 'agents/default/versions/1', 'answered', 2, '', now(), now() - random() * interval '365 days', true FROM c, generate_series(1, %s / 10)
+            RETURNING id, create_time),
+        m AS (INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content) SELECT gen_random_uuid(), 'acme', c.id, t.id, 'assistant', 'x' FROM c, t RETURNING id, turn_id)
+        INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, create_time, update_time, agent, pattern_id)
+        SELECT 'acme', m.id, CASE WHEN random() < 0.2 THEN 'down' ELSE 'up' END, t.create_time, t.create_time, 'default', md5((1 + floor(500 * random() * random()))::int::text)::uuid FROM m JOIN t ON t.id = m.turn_id""",
+    "INSERT INTO responsa.turn_pattern SELECT m.turn_id, 'acme', f.pattern_id, 'answered', f.update_time FROM responsa.message_feedback AS f JOIN responsa.message AS m ON m.id = f.message_id WHERE %s > 0",
+    "ANALYZE",
+)
+
+
 @pytest.mark.soak
 async def test_a_million_turns_of_a_year(
-    people: People, insight: PostgresInsight, database_urls: DatabaseUrls
+    people: People, database: Database, insight: PostgresInsight, database_urls: DatabaseUrls
 ) -> None:
     """Adds up 100,000 turns a round, and prints how long a round and the reports take."""
     turns = int(os.environ.get("RESPONSA_SOAK_COUNT") or 1_000_000)
@@ -222,7 +260,8 @@ async def test_a_million_turns_of_a_year(
         while await insight.fold():
             pass
         seconds.append(time.perf_counter() - began)
-    change(database_urls, "ANALYZE responsa.usage_hour, responsa.quality_hour")
+    for statement in FULL:
+        change(database_urls, statement, *[turns] * statement.count("%s"))
     print(f"adding {each:,} turns: {min(seconds):.1f} to {max(seconds):.1f} s")
     for user_id, expected in ((EVERYBODY, turns), (people.bob.user_id, each * math.ceil(turns / each / 2))):
         for granularity, by in ((Granularity.DAY, ALL), (Granularity.MONTH, (Dimension.AGENT,)), (None, ())):
@@ -234,6 +273,24 @@ async def test_a_million_turns_of_a_year(
             assert sum(one.answered + one.refused + one.failed for one in report.rows) == expected
             assert sum(one.input_tokens for one in report.rows) == 100 * expected
             print(f"{granularity} by {len(by)}: {len(report.rows)} rows, {min(taken) * 1000:.0f} ms")
-    began = time.perf_counter()
+    patterns = PostgresPatterns(database, CODEC)
+    query = ListQuery(50, lists.QUESTION_PATTERNS.orders[0])
+
+    async def feedback() -> object:
+        return await insight.feedback("acme", ListQuery(50, lists.FEEDBACK.orders[0]))
+
+    for name, read in (
+        ("quality", lambda: quality(insight)),
+        ("feedback counts", lambda: insight.feedback_counts("acme", WHOLE)),
+        ("feedback", feedback),
+        ("patterns", lambda: patterns.read("acme", WHOLE, None, query)),
+        ("what documents lack", lambda: patterns.read("acme", WHOLE, QuestionOutcome.NO_SUPPORT, query)),
+        ("patterns rated down", lambda: patterns.read("acme", WHOLE, QuestionOutcome.RATED_DOWN, query)),
+    ):
+        taken = []
+        for _ in range(5):
+            began = time.perf_counter()
+            await read()
+            taken.append(time.perf_counter() - began)
+        print(f"{name}: {min(taken) * 1000:.0f} ms")
     assert sum((await quality(insight)).turns.values()) == turns
-    print(f"quality: {(time.perf_counter() - began) * 1000:.0f} ms")

@@ -19,8 +19,8 @@ from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import Registration
 from responsa_server.identity.tenants import TenantAdministration, TenantKeeper
 from responsa_server.identity.users import UserAdministration
-from responsa_server.search.embedder import cached_vectors
 from responsa_server.stores import redis
+from responsa_server.stores.cached import entries_of
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -288,17 +288,19 @@ async def test_the_cache_of_a_tenant_is_erased_and_no_other(
     # On a busy machine, Redis may answer later than the cache waits, and entries would then seem to be missing.
     monkeypatch.setattr(redis, "PATIENCE", 30.0)
     cache = RedisCache(redis_url, "tenants-test:")
-    entries = [f"{cached_vectors(name)}model:{one}" for name in ("acme", "acme-2", "a") for one in range(700)]
+    entries = [
+        f"{entries_of(name)}vectors:model:{one}" for name in ("acme", "acme-2", "a") for one in range(700)
+    ]
     await cache.put(dict.fromkeys(entries, b"x"), 60)
-    assert await cache.forget(cached_vectors("acme")) == 700
+    assert await cache.forget(entries_of("acme")) == 700
     assert set(await cache.get(entries)) == {
-        entry for entry in entries if not entry.startswith("vector:acme:")
+        entry for entry in entries if not entry.startswith("cache:acme:")
     }
     client = redis_client(redis_url, 5.0)
-    await client.set("tenants-test2:vector:a:", b"x", ex=60)
-    assert await cache.forget(cached_vectors("*")) == 0
+    await client.set("tenants-test2:cache:a:", b"x", ex=60)
+    assert await cache.forget(entries_of("*")) == 0
     assert await cache.forget("") == 1400
-    assert await client.get("tenants-test2:vector:a:") == b"x"
+    assert await client.get("tenants-test2:cache:a:") == b"x"
     await client.aclose()
     await cache.close()
     away = RedisCache("redis://127.0.0.1:1")

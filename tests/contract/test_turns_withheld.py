@@ -21,7 +21,7 @@ from responsa_server.domain.conversations import Summary
 from responsa_server.domain.events import Delta, RefusalReason, VersionRead
 from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges
 from responsa_server.domain.listing import ListQuery
-from responsa_server.domain.lists import MESSAGES, TURNS
+from responsa_server.domain.lists import CONVERSATIONS, MESSAGES, TURNS
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import (
     WITHHELD,
@@ -114,9 +114,11 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
                 await told(turns, people.bob, turn, 1),
                 await turns.cancel(people.bob, turn),
                 await verify(people.bob, turn_id=turn),
+                (await talks.search(people.bob, ["1094"], ListQuery(10, CONVERSATIONS.orders[0]))).items,
             ]
 
         open_to_bob = await views()
+        assert SECRET in str(open_to_bob[-1])
         end = (await turns.store.get(people.bob, turn)).last_seq
         await share(house, people.ann)
         closed = await views()

@@ -8,7 +8,7 @@ The info string of a fenced block says what the block is:
 | `sh start` | starts the instances that the block's `responsa up` lines name, with the settings before `responsa up` |
 | `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until` repeats the command until the two agree |
 | `text` | compares the block with the output of the block before |
-| `python` | runs the block; all Python blocks of a page share one namespace |
+| `python` | runs the block; all Python blocks of a page share one namespace. `elsewhere` is as for `sh` |
 | `js`, `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
 | `json`, `jsonl`, `toml` | checks that the block parses; JSON is parsed as a whole or line by line |
 | `mermaid`, `tree` | does nothing, because the block is a drawing |
@@ -72,7 +72,7 @@ def blocks(page: str) -> Iterator[Block]:
         path = ""
         for word in shlex.split(found["rest"] or ""):
             name, equals, value = word.partition("=")
-            if equals or found["kind"] in ("sh", "console"):
+            if equals or word == "elsewhere" or found["kind"] in ("sh", "console"):
                 words[name] = value
             else:
                 path = word

@@ -15,7 +15,11 @@ from tests.instance import ROOT
 # README is last, because the source and the declaration of its sample stay, and other pages list theirs.
 PAGES: Final = [
     path
-    for path in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md")
+    for path in (
+        *sorted((ROOT / "docs").glob("*.md")),
+        ROOT / "clients" / "python" / "README.md",
+        ROOT / "README.md",
+    )
     if any(block.kind != "mermaid" for block in blocks(path.read_text(encoding="utf-8")))
     # tests/system/test_tutorial.py runs this page with other settings.
     and path.name != "tutorial-agent.md"
@@ -30,7 +34,9 @@ MOST_SKIPPED: Final = 6
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=() if page.name in ON_EVERY_RUN else pytest.mark.soak, id=page.name)
+        pytest.param(
+            page, marks=() if page.name in ON_EVERY_RUN else pytest.mark.soak, id=str(page.relative_to(ROOT))
+        )
         for page in PAGES
     ],
 )

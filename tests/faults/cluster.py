@@ -79,7 +79,7 @@ class Caller:
 
 @dataclass
 class Replica:
-    """A process that serves, works, or does both."""
+    """A process that serves, works, or does both. pid: 0 before its start."""
 
     name: str
     pid: int
@@ -114,15 +114,15 @@ class Replica:
         eventually(lambda: not self.alive, lambda: f"an end of {self.name}; {self.said()}")
         return self.cluster.ended[self.pid]
 
-    def until_ready(self) -> Replica:
-        """Wait until the replica serves."""
+    def until_ready(self, patience: float = PATIENCE) -> Replica:
+        """Wait until the replica serves, for at most `patience` seconds."""
 
         def serves() -> bool:
             assert self.alive, f"{self.name} ended with {self.cluster.ended[self.pid]}: {self.said()}"
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 return probe.connect_ex(self.address.removeprefix("unix:")) == 0
 
-        eventually(serves, lambda: f"{self.name} serving; {self.said()}")
+        eventually(serves, lambda: f"{self.name} serving; {self.said()}", patience)
         return self
 
     def said(self) -> str:
@@ -317,6 +317,23 @@ class Cluster:
         """Start a replica, but do not wait until it serves. Envoy sends the replica no calls before `admit`. database: the folder of a proxy in front of PostgreSQL; None for
         a direct connection. sync_deaths: see `Order`.
         """
+        found, environment = self.planned(role, database=database, **settings)
+        name, log = found.name, str(found.log)
+        order = Order(name, environment, log, tuple(faults), tuple(guards_out), seed, dict(sync_deaths or {}))
+        assert self._nursery is not None
+        assert self._nursery.stdin is not None
+        with self._lock:
+            self._nursery.stdin.write(order.told().encode() + b"\n")
+            self._nursery.stdin.flush()
+        eventually(lambda: name in self._born, f"the birth of {name}")
+        found.pid = self._born[name]
+        self.replicas[name] = found
+        return found
+
+    def planned(
+        self, role: str = "all", *, database: Path | None = None, **settings: str
+    ) -> tuple[Replica, Mapping[str, str]]:
+        """A replica that nobody has started, and its environment. The arguments are the same as for `order`."""
         number = next(self._numbers)
         name = f"{role}-{number}"
         address, http = (f"unix:{self.layout.run}/{number}.{part}" for part in ("sock", "http"))
@@ -329,7 +346,7 @@ class Cluster:
             )
             for variable, kind in _URLS
         }
-        environment = {
+        return Replica(name, 0, address, http, log, self), {
             "RESPONSA_HOME": str(self.layout.home),
             "RESPONSA_PORT": str(self.port),
             "RESPONSA_GRPC_LISTEN": address,
@@ -343,18 +360,6 @@ class Cluster:
             **QUICK,
             **settings,
         }
-        order = Order(
-            name, environment, str(log), tuple(faults), tuple(guards_out), seed, dict(sync_deaths or {})
-        )
-        assert self._nursery is not None
-        assert self._nursery.stdin is not None
-        with self._lock:
-            self._nursery.stdin.write(order.told().encode() + b"\n")
-            self._nursery.stdin.flush()
-        eventually(lambda: name in self._born, f"the birth of {name}")
-        found = Replica(name, self._born[name], address, http, log, self)
-        self.replicas[name] = found
-        return found
 
     def load(self, module: str) -> None:
         """Import a module once for all replicas that start from now on."""

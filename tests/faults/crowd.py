@@ -15,8 +15,8 @@ from tests.faults.cluster import Caller
 from tests.faults.forms import Report
 from tests.faults.golden import Differs, kind, read, same
 from tests.faults.invariants import Ledger, Violation
-from tests.faults.readers import GrpcWay, Seen, Way, asking, follow
-from tests.instance import PATIENCE, eventually
+from tests.faults.readers import PATIENCE, GrpcWay, Seen, Way, asking, follow
+from tests.instance import eventually
 
 Ask = Callable[[random.Random], str]
 """A function that creates questions. For the testing agent, each question is a script (docs/operations.md)."""

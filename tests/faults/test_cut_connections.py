@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from clients.conformance.proxies import Budget, CuttingProxy, random_cuts
 from responsa_client import AsyncResponsa, CannotConnect
 from tests.faults.cluster import Caller, Cluster
 from tests.faults.crowd import answer_to, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.golden import is_terminal, same
 from tests.faults.guards import Guard
-from tests.faults.proxies import Budget, CuttingProxy, random_cuts
 from tests.faults.readers import GrpcWay, Seen, SseWay, Way, WebWay, asking, follow
 from tests.faults.sockets import SocketSeen, as_golden_on_sockets, keep_asking_on_sockets
 

@@ -10,9 +10,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from responsa_server.app.settings import load as settings_of
+from responsa_server.cli.local.up import prepare_database
 from responsa_server.domain.parts import MigrationState
-from responsa_server.embedded import EmbeddedPostgres
+from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.migrate import (
     SQUASHED_AT,
     Migration,
@@ -212,6 +215,31 @@ async def test_what_older_servers_do_not_bear_waits_until_they_have_ended(
         while not (done := await migrate(database_urls.owner, [*known, pre, post])):
             pass
     assert done == [post.name]
+
+
+async def test_up_says_which_migration_waits(
+    database_urls: DatabaseUrls,
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known, old = load(), marked(database_urls.log)
+    post = Migration(len(known) + 1, f"{len(known) + 1:04}_post_column", "CREATE TABLE responsa.later ()")
+    monkeypatch.setattr("responsa_server.stores.postgres.migrate.load", lambda: [*known, post])
+    settings = settings_of(
+        home=tmp_path / "home",
+        DATABASE_URL=database_urls.owner,
+        DATABASE_APP_URL=database_urls.app,
+        DATABASE_LOG_URL=database_urls.log,
+    )
+    async with await psycopg.AsyncConnection.connect(old) as server:
+        # As a server does that works on jobs: nobody waits for its end.
+        await server.execute("SELECT pg_advisory_lock_shared(%s)", [Lock.JOB_WORKERS])
+        await asyncio.to_thread(prepare_database, settings, Layout.of(settings.home).prepare())
+    assert capsys.readouterr().out.startswith(f"{post.name} waits until no server of an earlier release runs")
+    migrations = PostgresMigrations(database)
+    assert (await migrations.unfit(), await migrations.missing()) == (("", ""), [post.name])
 
 
 def test_a_server_works_with_the_database_of_the_release_before_and_after_it() -> None:

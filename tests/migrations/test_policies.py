@@ -64,6 +64,7 @@ class Table:
 
 READS = ("responsa_search", "SELECT", "true", None)
 LOG = ("responsa_log", "ALL", "true", "true")
+READS_LOG = ("responsa_log", "SELECT", "true", None)
 # Two functions read the open turns of all tenants: one counts them, and the other prevents the pruning of their logs.
 OPEN = (
     "responsa_owner",
@@ -145,8 +146,9 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     "service_grant": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "tenant": Table(
         app="SELECT INSERT UPDATE(display_name,end_time,erase_time,erased,question_texts,suspend_time)",
+        log="SELECT(id,question_texts,suspend_time)",
         search="SELECT",
-        policies=(READS, ("responsa_owner", "SELECT", "(id = responsa.current_tenant())", None)),
+        policies=(READS, READS_LOG, ("responsa_owner", "SELECT", "(id = responsa.current_tenant())", None)),
     ),
     "turn": Table(
         app="SELECT INSERT DELETE UPDATE(cost_micros,counted,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,read_documents,read_versions,reserved_micros,reserved_tokens,short_of_micros,short_of_tokens,state,terminal,unpriced_tokens)",
@@ -165,10 +167,17 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
         log="SELECT INSERT",
         policies=(("responsa_log", "SELECT", "true", None), ("responsa_log", "INSERT", None, "true")),
     ),
+    "pattern_loss": Table(app="SELECT INSERT DELETE", log="SELECT(tenant_id)", policies=(READS_LOG,)),
+    "quality_day": Table(app="SELECT", log="SELECT INSERT UPDATE", policies=(LOG,)),
     "quality_hour": Table(app="SELECT", log="SELECT INSERT UPDATE", policies=(LOG,)),
+    "question_event": Table(
+        app="SELECT DELETE UPDATE(turn_id,user_id)", log="SELECT INSERT", policies=(LOG,)
+    ),
+    "question_pattern": Table(app=ALL, log="SELECT(tenant_id,title,title_time,turns)", policies=(READS_LOG,)),
     "usage_event": Table(
         app="SELECT INSERT UPDATE(turn_id,user_id)", log="SELECT INSERT DELETE", policies=(LOG,)
     ),
+    "usage_day": Table(app="SELECT DELETE", log="SELECT INSERT UPDATE", policies=(LOG,)),
     "usage_hour": Table(app="SELECT DELETE", log="SELECT INSERT UPDATE", policies=(LOG,)),
     "user_identity": Table(app="SELECT INSERT DELETE UPDATE(sign_in_time)"),
     "user_limit": Table(app="SELECT INSERT DELETE UPDATE(value)"),

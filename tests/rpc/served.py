@@ -84,6 +84,7 @@ from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
+from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
@@ -452,7 +453,7 @@ async def serving(
             sources=source_administration(
                 load(sources={"folder": folder}), database, house.queue, house.library
             ),
-            insight=Insight(PostgresInsight(database)),
+            insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
             profiles=SubjectProfiles(PostgresProfiles(database, house.documents)),
             reports=PartReports((PostgresPart(database), part, *more_parts)),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import grpc
 from google.longrunning import operations_proto_pb2 as operations
@@ -13,10 +14,11 @@ from google.protobuf.duration_pb2 import Duration
 from buf.validate import validate_pb2
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1 import message_pb2
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.interceptors.validation import input_type
 from responsa_server.domain.listing import ListQuery, Order
-from tests.rpc.served import Failure, Served, failed
+from tests.rpc.served import Caller, Failure, Served, failed
 
 UNKNOWN = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 UUID_FORM = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -146,6 +148,37 @@ async def test_filters_that_are_read(served: Served) -> None:
     assert len((await served.chat.ListConversations(request, metadata=who)).conversations) == 1
     messages = chat.ListMessagesRequest(parent=turn.conversation, filter="role = ASSISTANT")
     assert len((await served.chat.ListMessages(messages, metadata=who)).messages) == 1
+
+
+async def test_conversations_are_found_by_the_words_of_their_messages(served: Served) -> None:
+    who = served.bob.metadata
+    texts = (
+        "Wie weit fliegt die STRASSENSCHWALBE im Jahr?",
+        "What does 100% of the fuel cost?",
+        "What does 100 of them cost?",
+    )
+    asked = [await served.chat.Answer(chat.AnswerRequest(text=text), metadata=who) for text in texts]
+
+    async def found(query: str, caller: Caller = served.bob, **more: Any) -> chat.SearchConversationsResponse:
+        request = chat.SearchConversationsRequest(
+            query=query, filter="create_time > 2020-01-01T00:00:00Z", **more
+        )
+        return await served.chat.SearchConversations(request, metadata=caller.metadata)
+
+    (swallow,) = (await found("jahr schwalbe")).results
+    assert swallow.conversation.name == asked[0].conversation
+    message = next(one for one in swallow.messages if one.role == message_pb2.ROLE_USER)
+    marked = [message.excerpt.encode()[one.start : one.end].decode() for one in message.matches]
+    assert marked == ["SCHWALBE", "Jahr"]
+    assert [one.conversation.name for one in (await found("100% cost")).results] == [asked[1].conversation]
+    assert not (await found("100% cost", served.ann)).results
+    first = await found("100", page_size=1)
+    second = await found("100", page_size=1, page_token=first.next_page_token)
+    names = [one.conversation.name for page in (first, second) for one in page.results]
+    assert names == [asked[2].conversation, asked[1].conversation]
+    request = chat.SearchConversationsRequest(query="fuel", page_token=first.next_page_token)
+    error = await failed(served.chat.SearchConversations(request, metadata=who))
+    assert error.reason == "PAGE_TOKEN_INVALID"
 
 
 async def test_operations_are_checked_though_their_messages_have_no_rules(served: Served) -> None:

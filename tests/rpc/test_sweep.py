@@ -37,7 +37,7 @@ from tests.rpc.sweeping import PUBLIC_TYPES, Try, creations, name_in, named_type
 from tests.rpc.test_service_grants import grant, service_of
 
 TRIES = 10_000
-EACH = 3
+EACH = 2
 """How many resources of each type the victim has."""
 CANARY = "quillfeather"
 SHARED_CANARY = "thornwing"
@@ -410,6 +410,7 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
             and not (one.method.endswith("/ListAuditEvents") and any(mark in name for name in logged))
         )
 
+    firsts = {(one.method, one.field, one.resource_type): one for one in reversed(requests)}
     waiting = [
         (who, one)
         for who, one in itertools.product(everybody, requests)
@@ -417,6 +418,8 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
         if (one.resource_type not in who.hidden_but or named_in_vain(who, one))
         and one.method not in who.may
         and (RULES[one.method] is not Rule.PUBLIC or who is nobody)
+        # A bad credential is refused before a name is read, so one name of each type suffices.
+        and (not who.reason or one is firsts[one.method, one.field, one.resource_type])
     ]
     begun = time.process_time()
 

@@ -23,7 +23,7 @@ from responsa_server.agents.config.files import SHIPPED
 from responsa_server.embedded.llama import llama_missing
 from responsa_server.instance import CHECKOUT
 from tests.callers import Registry, Tenant
-from tests.instance import START_PATIENCE, Instance, instance_in
+from tests.instance import START_PATIENCE, Instance, free_port, instance_in
 from tests.system.echo import Echo
 from tests.transports import Ways, stub_of
 from tests.wire.lab import Lab
@@ -67,8 +67,8 @@ def collector() -> Iterator[Listener]:
 
 @pytest.fixture(scope="session")
 def second(collector: Listener) -> Iterator[Instance]:
-    """A second instance, in addition to the shared one. Tests may kill its parts, but must leave it ready. The
-    environment of its user contains the settings that make LangChain send traces.
+    """A second instance, in addition to the shared one. Tests may kill its parts, but must leave it ready. It also
+    accepts the address of a proxy, which a test may start. The environment of its user contains the settings that make LangChain send traces.
     """
     folder = Path(tempfile.mkdtemp(prefix="rss-"))
     docs = folder / "docs"
@@ -78,6 +78,7 @@ def second(collector: Listener) -> Iterator[Instance]:
         "RESPONSA_DOCS": str(folder),
         "RESPONSA_TESTING__AGENT": "true",
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
+        "RESPONSA_ALLOWED_HOSTS": f"127.0.0.1:{free_port()}",
         "LANGSMITH_TRACING": "true",
         "LANGCHAIN_TRACING_V2": "true",
         "LANGSMITH_API_KEY": "lsv2_none",
@@ -203,6 +204,8 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         ).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
+        # Tests take the search apart, and ask the same questions again.
+        "RESPONSA_CACHE__SEARCHES_SECONDS": "0",
     }
     try:
         with instance_in(folder, **settings) as one:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from typing import Any, Final
 
 import httpx2
 import pytest
+from websockets.sync.client import connect
 
 from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_server.calls.authorisation import RULES
-from responsa_server.transports.http.original import ROWS, Row
+from responsa_server.transports.http.original.rows import Row
+from responsa_server.transports.http.original.serving import ROWS
 from tests.callers import PASSWORD, Credential, Registry, Tenant
-from tests.instance import Instance
+from tests.instance import Instance, eventually
 
 USER: Final = {"id", "email", "name", "role", "is_active", "created_at"}
 
@@ -177,7 +180,7 @@ def test_a_record_a_question_and_its_feedback(
     again = {"message_id": feedback["message_id"], "rating": "up"}
     assert http.post("/feedback", json=again, headers=mine).json()["rating"] == "up"
     assert wrong(http.post("/feedback", json=given, headers=admin(tenant))) == (404, "RESOURCE_NOT_FOUND")
-    where = {"rating": "up", "state": "open", "user_id": me, "agent": "default"}
+    where = {"rating": "up", "state": "open", "user_id": me, "agent": "personal"}
     (read,) = http.get("/feedback", params=where, headers=admin(tenant)).json()["feedback"]
     assert (read["message_id"], read["turn_id"], read["rating"]) == (
         feedback["message_id"],
@@ -187,9 +190,9 @@ def test_a_record_a_question_and_its_feedback(
     assert http.get("/feedback?rating=down", headers=admin(tenant)).json()["feedback"] == []
     assert wrong(http.get("/feedback?rating=5", headers=admin(tenant))) == (400, "FILTER_INVALID")
     stats = http.get("/feedback/stats", headers=admin(tenant)).json()
-    assert stats["agents"] == [{"agent": "default", "up": 1, "down": 0, "commented": 0, "open": 1}]
+    assert stats["agents"] == [{"agent": "personal", "up": 1, "down": 0, "commented": 0, "open": 1}]
     (own,) = [one for one in http.get("/analytics/usage", headers=mine).json()["usage"] if one["agent"]]
-    assert (own["questions"], own["agent"]) == (2, "default")
+    assert (own["questions"], own["agent"]) == (2, "personal")
     for path in (f"/analytics/users/{me}", "/analytics/system"):
         found = http.get(path, params={"by": "day"}, headers=admin(tenant)).json()["usage"]
         assert [one for one in found if one["agent"]] == [own]
@@ -202,6 +205,55 @@ def test_a_record_a_question_and_its_feedback(
     unread = http.post("/chat/question", content='{"question": ', headers=broken)
     assert wrong(unread) == (400, "MALFORMED_MESSAGE")
     assert unread.json()["detail"] == "The request must be JSON: the body is not JSON."
+
+
+def test_a_document_of_ones_own_and_the_conversations_about_it(
+    instance: Instance, http: httpx2.Client, tenant: Tenant
+) -> None:
+    mine = tenant.headers(Credential.USER)
+    given = {
+        "title": "Tides",
+        "content": "The tide gauge at Marness was set up in 1912.",
+        "metadata": {"level": 7},
+    }
+    made = http.post("/kb/documents", json=given, headers=mine)
+    assert made.status_code == 202
+    path = f"/kb/documents/{made.json()['id']}"
+    eventually(lambda: http.get(path, headers=mine).json()["state"] == "ready", lambda: path)
+    document = http.get(path, headers=mine).json()
+    assert (document["title"], document["collection"], document["metadata"], document["error"]) == ("Tides", "default", {"level": 7}, None)  # fmt: skip
+    assert http.get("/kb/documents?limit=1", headers=mine).json()["documents"] == [document]
+    (hit,) = http.post("/kb/search", json={"query": "tide gauge", "limit": 1}, headers=mine).json()["results"]
+    assert (hit["document_id"], hit["text"]) == (document["id"], given["content"])
+    assert fields(http.post("/kb/search", json={"query": "", "limit": "1"}, headers=mine)) == ["limit"]
+    assert fields(http.post("/kb/documents", json={"content": "x"}, headers=mine)) == ["source_key"]
+
+    question = "When was the tide gauge at Marness set up?"
+    answer = http.post("/agent/query", json={"query": question}, headers=mine).json()
+    assert "1912" in answer["answer"]
+    talk = answer["conversation_id"]
+    again = {"input": question, "conversation_id": talk, "agent": "default"}
+    assert http.post("/agents/process", json=again, headers=mine).json()["sources"] == answer["sources"]
+    rating = {"turn_id": answer["id"], "rating": "up"}
+    assert http.post("/feedback", json=rating, headers=mine).status_code == 200
+    (listed,) = http.get("/agent/conversations", headers=mine).json()["conversations"]
+    whole = http.get(f"/agent/conversations/{talk}", headers=mine).json()
+    assert {**listed, "messages": whole["messages"], "next_page_token": None} == whole
+    assert [one["role"] for one in whole["messages"]] == ["user", "assistant"] * 2
+    first = whole["messages"][1]
+    assert (first["content"], first["sources"], first["feedback"]["rating"]) == (answer["answer"], answer["sources"], "up")  # fmt: skip
+    assert wrong(http.get(f"/agent/conversations/{talk}", headers=admin(tenant))) == (
+        404,
+        "RESOURCE_NOT_FOUND",
+    )
+    address = f"{instance.url.replace('http', 'ws', 1)}/agents/process?token={tenant.key(Credential.USER)}"
+    with connect(address) as socket:
+        socket.send(json.dumps({"content": question, "conversation_id": talk}))
+        frames = (json.loads(frame) for frame in socket)
+        assert "1912" in next(one for one in frames if one["type"] == "message")["content"]
+    for gone in (f"/agent/conversations/{talk}", path):
+        assert http.delete(gone, headers=mine).status_code == 204
+        assert wrong(http.get(gone, headers=mine)) == (404, "RESOURCE_NOT_FOUND")
 
 
 def test_the_remedies_of_these_paths_work(http: httpx2.Client, tenant: Tenant) -> None:

@@ -19,8 +19,10 @@ from responsa.knowledge.v1.knowledge_service_pb2 import SearchRequest
 from responsa_client import contract
 from responsa_client.aio import AsyncResponsa
 from responsa_client.aio.stream import AsyncTurnStream
+from responsa_client.aio.tokens import AsyncTokenSource
 from responsa_client.blocking import Responsa
 from responsa_client.blocking.stream import TurnStream
+from responsa_client.blocking.tokens import TokenSource
 from responsa_client.contract import *  # noqa: F403
 from responsa_client.errors import (
     AlreadyExists,
@@ -61,6 +63,7 @@ __all__ = [
     "TERMINAL",
     "AlreadyExists",
     "AsyncResponsa",
+    "AsyncTokenSource",
     "AsyncTurnStream",
     "Backoff",
     "BrokenAnswer",
@@ -84,6 +87,7 @@ __all__ = [
     "SearchRequest",
     "ServerFault",
     "StreamCut",
+    "TokenSource",
     "TurnStream",
     "Unauthenticated",
     "Unavailable",

@@ -87,6 +87,10 @@ class Connection:
         self.reached = False
         """Whether the server has answered any call yet. Before that, the client does not retry a call that cannot connect."""
 
+    def may_renew(self, error: ResponsaError) -> bool:
+        """Whether the access token was refused, and the function that returns the newest one may have another."""
+        return error.reason == "TOKEN_INVALID" and self._token is not None
+
     def token(self) -> str | Awaitable[str] | None:
         """The result of the function that returns the newest access token; None without such a function. Raises what the function raises."""
         return None if self._token is None else self._token()

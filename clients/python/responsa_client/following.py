@@ -1,7 +1,7 @@
 """Decides how to follow one turn over any number of streams: the next request, and whether and when to send it. This module makes no calls and does not sleep.
 
 Until the client knows the turn's name, it sends the question again, which is safe because of the request_id. Afterwards, it resumes the turn after the last seq that
-arrived. tests/cases/following.yaml contains these rules as test cases.
+arrived. clients/conformance/cases.yaml contains these rules as test cases.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class Following:
         self._trouble_since: float | None = None
         self._internal = 0
         self._sent_away = False
+        self._renewed = False
         # The state of the current stream.
         self._frames = 0
         self._reconnect: float | None = None
@@ -140,7 +141,7 @@ class Following:
         self._reconnect = taken.reconnect
         if self.reader.last_seq > before:
             self._backoff.reset()
-            self._internal, self._sent_away = 0, False
+            self._internal, self._sent_away, self._renewed = 0, False, False
         if taken.reconnect is None:
             self._trouble_since = None
         moved = 0 if self.reader.last_seq > before else None
@@ -226,6 +227,9 @@ class Following:
             # An accepted turn outlives an unexpected error of the call that follows it.
             self._internal += 1
             final = not self.reader.turn or self._internal >= _INTERNAL_TRIES
+        elif self._connection.may_renew(failure) and not self._renewed:
+            self._renewed = True
+            final = False
         elif failure.from_server:
             final = not (may_pass(failure) or failure.reason in _FOLLOWER_PASSES)
         elif failure.code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -2,7 +2,7 @@
 
 A frame covers the events whose seq is above `after_seq` and at most `through_seq`. The `after_seq` of a frame is the `through_seq` of the previous frame; for the first frame
 of a stream, it is the seq that the request named. A frame whose `through_seq` equals its `after_seq` is a heartbeat, or ends the stream. Events with seq 0 describe the stream
-and are not part of the log. The deltas that `attempt_restarted` does not withdraw add up to the answer's text, byte for byte. tests/cases/following.yaml contains these rules as
+and are not part of the log. The deltas that `attempt_restarted` does not withdraw add up to the answer's text, byte for byte. clients/conformance/cases.yaml contains these rules as
 test cases.
 """
 

@@ -1,4 +1,4 @@
-"""Responsa as tools of LangChain, for agents that run elsewhere: one asks a question, the other searches. It needs `pip install "responsa[langchain]"`.
+"""Responsa as tools of LangChain, for agents that run elsewhere: one asks a question, the other searches. It needs `pip install "responsa-client[langchain]"`.
 
     from responsa_client import Responsa
     from responsa_client.langchain import tools

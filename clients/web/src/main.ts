@@ -5,7 +5,7 @@ import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb
 import { AccountMenu } from "./account/account.js";
 import { administrationView } from "./administration/administration.js";
 import { AgentChoice, named } from "./chat/agents.js";
-import { connect, NO_LIMIT, watchingSession } from "./server/api.js";
+import { connect, watchingSession } from "./server/api.js";
 import { ChatView } from "./chat/chat.js";
 import { CollectionsView } from "./documents/collections.js";
 import { Contacts } from "./documents/contacts.js";
@@ -121,7 +121,7 @@ class App {
       }
     };
     const streams = new SharedStreams(
-      (turn, afterSeq, stop) => api.chat.resumeTurn({ turn, afterSeq, includeDeltas: true }, { signal: stop, ...NO_LIMIT }),
+      (turn, afterSeq, stop) => api.chat.resumeTurn({ turn, afterSeq, includeDeltas: true }, { signal: stop }),
       new BroadcastChannel(`responsa.turns ${user.name}`),
       (navigator as { readonly locks?: LockManager }).locks,
     );

@@ -6,7 +6,7 @@ import { ToolSchema } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { describe, expect, it } from "vitest";
 import { AgentChoice, agentOf, allAgents, allTools, labelOf, named, toolsOf, violationsOf } from "../src/chat/agents.js";
 import { failureOf } from "../src/server/errors.js";
-import { refusedFields, responsaError } from "./failures.js";
+import { refusedFields, responsaError } from "../../typescript/tests/failures.js";
 import { MemoryStorage } from "./memory.js";
 
 const KEY = "responsa.agent";

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { GetDocumentContentResponseSchema, type GetDocumentContentResponse } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { describe, expect, it } from "vitest";
-import { ByteText, byteLength } from "../src/text/bytes.js";
+import { ByteText, byteLength } from "@responsa/client/parts.js";
 import { CanonicalText } from "../src/documents/canonical.js";
 
 /** A server that streams a text in pieces of at most `size` bytes, and counts the pieces that it had to send. */

@@ -3,7 +3,7 @@ import { ErrorInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.
 import { describe, expect, it } from "vitest";
 import { CUT, failureOf, failureOfJson, signedOut, withWait } from "../src/server/errors.js";
 import { momentOf } from "../src/text/facts.js";
-import { refusedFields, responsaError } from "./failures.js";
+import { refusedFields, responsaError } from "../../typescript/tests/failures.js";
 
 describe("failureOf", () => {
   it("reads the reason, the message, the metadata and the time until a retry", () => {
@@ -14,8 +14,8 @@ describe("failureOf", () => {
   it("reads the mistake in each field", () => {
     const failure = failureOf(refusedFields("PARAMETERS_INVALID", "No.", { "options.parameters.level": "Choose one of these.", text: "Too long." }));
     expect(failure.violations).toEqual([
-      { field: "options.parameters.level", description: "Choose one of these." },
-      { field: "text", description: "Too long." },
+      { field: "options.parameters.level", rule: "", description: "Choose one of these." },
+      { field: "text", rule: "", description: "Too long." },
     ]);
   });
 

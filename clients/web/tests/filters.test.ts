@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { failureOf } from "../src/server/errors.js";
 import { filterOf, filterProblem, type Wanted } from "../src/server/filters.js";
-import { refusedFields } from "./failures.js";
+import { refusedFields } from "../../typescript/tests/failures.js";
 
 const NOTHING: Wanted = { text: " ", state: "", mediaType: "", expression: " " };
 

@@ -8,9 +8,9 @@ import { CUT } from "../src/server/errors.js";
 describe("mistakesOf", () => {
   it("finds the lines of mistakes in a mapping", () => {
     const violations = [
-      { field: "source.mapping", description: "line 12: documents.a.text: there is no column “x”." },
-      { field: "mapping", description: "“connection” is missing." },
-      { field: "source_id", description: "must be an id" },
+      { field: "source.mapping", rule: "", description: "line 12: documents.a.text: there is no column “x”." },
+      { field: "mapping", rule: "", description: "“connection” is missing." },
+      { field: "source_id", rule: "", description: "must be an id" },
     ];
     expect(mistakesOf({ ...CUT, reason: "INVALID_FIELD", violations })).toEqual([
       { line: 12, text: "documents.a.text: there is no column “x”." },

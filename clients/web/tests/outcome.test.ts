@@ -76,7 +76,7 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.WITHOUT_SUMMARY), /older messages of this conversation/],
     [fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), /^No language model was available \(the agent has no model\)\.$/],
     [fallback(FallbackKind.UNCITED), /^No sentence of this answer could be checked against the documents\.$/],
-    [fallback(FallbackKind.WITHOUT_TOOL, "calculator", "passages", "no_model"), /^The tool calculator was not used, because only a language model can choose it/],
+    [fallback(FallbackKind.WITHOUT_TOOL, "counter", "passages", "no_model"), /^The tool counter was not used, because only a language model can choose it/],
     [fallback(FallbackKind.WITHOUT_RERANKER), /order of the search\.$/],
     [fallback(99 as FallbackKind, "", "", "news_of:later"), /^The agent used another fallback \(news of later\)\.$/],
   ])("are described in a sentence (%#)", (one, words) => expect(fellBack(one)).toMatch(words));

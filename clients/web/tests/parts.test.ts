@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { CitationSchema, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { describe, expect, it } from "vitest";
-import { byteLength } from "../src/text/bytes.js";
+import { byteLength } from "@responsa/client/parts.js";
 import { parts, placeOf, sources } from "../src/chat/parts.js";
 import { rememberTool } from "../src/chat/fetched.js";
 

@@ -3,7 +3,7 @@ import type { Failure } from "../src/server/errors.js";
 import { CUT } from "../src/server/errors.js";
 import type { Found, Looking } from "../src/documents/folders.js";
 import { UploadQueue, type Item } from "../src/documents/queue.js";
-import { UploadRefused, type Upload } from "../src/documents/send.js";
+import { UploadRefused, type Upload } from "../src/documents/upload.js";
 
 const DEFAULT = { name: "collections/default", label: "default" };
 const refusal = (reason: string): Failure => ({ ...CUT, reason, message: `${reason}.` });

@@ -3,10 +3,10 @@ import { Code, createRouterTransport, createClient, ConnectError, type ServiceIm
 import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb.js";
 import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { describe, expect, it } from "vitest";
-import { naming, watchingSession } from "../src/server/api.js";
+import { watchingSession } from "../src/server/api.js";
 import { CUT, failureOf, ofOtherUser, withWait } from "../src/server/errors.js";
 import { askForReset, begin, beginWith, claim, comesBack, comesToLink, confirmEmail, confirmLink, goes, goesToLink, hasSecret, isOthers, ofOther, onLoopback, signIn, signOut, takeSecret } from "../src/account/session.js";
-import { responsaError } from "./failures.js";
+import { responsaError } from "../../typescript/tests/failures.js";
 import { MemoryStorage } from "./memory.js";
 
 class Bar {
@@ -298,15 +298,5 @@ describe("watchingSession", () => {
     };
     await expect(api(missing, watched).auth.getMe({})).rejects.toBeInstanceOf(ConnectError);
     expect(over).toBe(1);
-  });
-});
-
-describe("naming", () => {
-  it("names the user in each call", async () => {
-    const seen: (string | null)[] = [];
-    const named = { transport: { interceptors: [naming("users/a")] } };
-    const served = api((_, { requestHeader }) => (seen.push(requestHeader.get("responsa-user")), create(UserSchema)), named);
-    await served.auth.getMe({});
-    expect(seen).toEqual(["users/a"]);
   });
 });

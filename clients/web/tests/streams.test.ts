@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { FrameReader, type Frame } from "../src/chat/frames.js";
+import { FrameReader, type Frame } from "@responsa/client/parts.js";
 import { SharedStreams, SHARING, type Sharing } from "../src/chat/streams.js";
 import { MemoryLocks } from "./locks.js";
-import { frame, hang, heartbeat, reconnect, started, TURN, whole } from "./turns.js";
+import { frame, hang, heartbeat, reconnect, started, TURN, whole } from "../../typescript/tests/turns.js";
 
 /** A server whose log grows when the test calls `grow`. It counts the open streams. */
 class Server {

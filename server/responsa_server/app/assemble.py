@@ -24,9 +24,11 @@ from responsa_server.agents.config.files import Folders, Watch, read_prompts
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
 from responsa_server.agents.config.tools import LiveTools
+from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
+from responsa_server.app.caches import Caches
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import by_name, doubles, known_models, model_table, open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
@@ -49,7 +51,7 @@ from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.tenants import TenantKeeper
 from responsa_server.identity.users import Erasing
 from responsa_server.ingest.analysing import Analysing
-from responsa_server.ingest.describing import Describer, IngestionModel, Topics
+from responsa_server.ingest.describing import Describer, Topics
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
@@ -58,6 +60,9 @@ from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.shipped_vectors import ShippedVectors
 from responsa_server.ingest.watching import Watching
+from responsa_server.insight.grouping import Grouping
+from responsa_server.insight.patterns import PatternKeeper
+from responsa_server.insight.settings import InsightSettings
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.outbound.connector import Connector
@@ -66,9 +71,9 @@ from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.providers.table import ModelTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.embedder import cached_vectors
 from responsa_server.search.reranking import Reranking
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
+from responsa_server.stores.cached import NOT_CACHED, SharedCache, entries_of
 from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
@@ -82,6 +87,7 @@ from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
+from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -116,7 +122,7 @@ async def build_knowledge(
     settings: Settings,
     layout: Layout,
     database: Database,
-    cache: RedisCache,
+    caches: Caches,
     models: ModelTable,
     stack: AsyncExitStack,
 ) -> Knowledge:
@@ -138,12 +144,13 @@ async def build_knowledge(
     stack.push_async_callback(embedders.close)
     seconds = settings.retrieval.search_seconds
     vectors = open_vectors(database, settings.retrieval)
-    lexical = PostgresLexicalIndex(database, search_seconds=seconds)
+    lexical = PostgresLexicalIndex(database, search_seconds=seconds, cached=caches.passages)
     retriever = Retriever(
         lexical,
         vectors.index,
         embedders,
-        cache,
+        caches.vectors,
+        caches.searches,
         embedding_seconds=settings.retrieval.embedding_seconds,
         external_vectors=vectors.store is not None,
     )
@@ -162,6 +169,7 @@ async def build_knowledge(
         external_vectors=external,
         kept_versions=settings.ingestion.kept_versions,
         parsers=[one.parsed_by for one in FORMATS],
+        cached=caches.documents,
     )
     operations = OperationStore(database, queue, external_vectors=external)
     collections = CollectionStore(database, queue if external else None)
@@ -195,8 +203,10 @@ async def build_knowledge(
             topics=topics,
             document_seconds=settings.ingestion.document_seconds,
         )
-        reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
-        analysing = Analysing(PassageWordsStore(database), lexical, vectors.index)
+        reindex = Reindex(
+            GenerationBuildStore(database, queue), indexers, watching.ended, errors=queue.errors
+        )
+        analysing = Analysing(PassageWordsStore(database), lexical, vectors.index, queue.errors)
         jobs = KnowledgeJobs(
             queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex, analysing=analysing
         )
@@ -237,23 +247,47 @@ async def _reranking(settings: Settings, models: ModelTable, stack: AsyncExitSta
     )
 
 
-def ingestion_model(settings: IngestionSettings, models: Models, key: str) -> IngestionModel | None:
+def ingestion_model(settings: IngestionSettings, models: Models, key: str) -> BackgroundModel | None:
     """Return the model that the setting `key` names, or None if it names no model. Raises EmbeddedError if the model is not available."""
     name = str(getattr(settings, key))
+    return _background_model(
+        f"ingestion.{key}", name, models, "document", ingestion_prompts, settings.model_seconds
+    )
+
+
+def insight_model(settings: InsightSettings, models: Models) -> BackgroundModel | None:
+    """Return the model that gives titles to patterns of questions, or None if the settings name no model. Raises EmbeddedError if the model is not available."""
+    return _background_model(
+        "insight.model", settings.model, models, "question", insight_prompts, settings.model_seconds
+    )
+
+
+def _background_model(
+    key: str, name: str, models: Models, subject: str, prompts: Callable[[], PromptSet], seconds: float
+) -> BackgroundModel | None:
     if not name:
         return None
     if (problem := models.problem(name)) is not None:
         raise EmbeddedError(
-            f"The setting ingestion.{key} (RESPONSA_INGESTION__{key.upper()}) names “{name}”, which is not available: {clause(problem)}",
+            f"The setting {key} (RESPONSA_{key.upper().replace('.', '__')}) names “{name}”, which is not available: {clause(problem)}",
             "correct that, or name another model in this setting, and start again",
         )
     model = models.chain([name])
-    return None if model is None else IngestionModel(model, ingestion_prompts, seconds=settings.model_seconds)
+    return None if model is None else BackgroundModel(model, subject, prompts, seconds=seconds)
 
 
 def ingestion_prompts() -> PromptSet:
     """Read the prompts of ingestion. Raises OSError, and PromptError if a file's front matter is broken."""
-    found = read_prompts(Path(str(files("responsa_server.ingest"))), "ingest/")
+    return _prompts("ingest")
+
+
+def insight_prompts() -> PromptSet:
+    """Read the prompts of insight. Raises OSError, and PromptError if a file's front matter is broken."""
+    return _prompts("insight")
+
+
+def _prompts(package: str) -> PromptSet:
+    found = read_prompts(Path(str(files(f"responsa_server.{package}"))), f"{package}/")
     for problem in found.problems:
         raise PromptError(problem.file, problem.line, problem.message)
     return PromptSet(found.prompts, found.partials)
@@ -424,6 +458,7 @@ async def build_turns(
     faults: Faults,
     stack: AsyncExitStack,
     *,
+    checkpoints: SharedCache[bytes] = NOT_CACHED,
     turn_queries: NamedQueries | None = None,
     gate: MessageGate | None = None,
     breakers: Breakers | None = None,
@@ -449,7 +484,9 @@ async def build_turns(
         breakers,
     )
     turns = Turns(
-        PostgresTurnStore(database, codec, rules=settings.quotas.rules, queries=turn_queries),
+        PostgresTurnStore(
+            database, codec, rules=settings.quotas.rules, queries=turn_queries, checkpoints=checkpoints
+        ),
         PostgresConversationStore(database),
         agents.agents,
         relay,
@@ -459,6 +496,7 @@ async def build_turns(
             options(settings),
             faults=faults,
             log=structlog.get_logger("turns"),
+            errors=knowledge.queue.errors,
             traces=traces,
         ),
         agents.agents.want_reload,
@@ -474,9 +512,29 @@ def keeper(database: Database, turns: Turns, knowledge: Knowledge, cache: RedisC
     """Return what stops suspended tenants and erases tenants, for a process that runs turns."""
 
     async def forget(tenant_id: str) -> int:
-        return await cache.forget(cached_vectors(tenant_id))
+        return await cache.forget(entries_of(tenant_id))
 
-    return TenantKeeper(PostgresTenants(database), turns.stop, forget, knowledge.vectors)
+    return TenantKeeper(
+        PostgresTenants(database), turns.stop, forget, knowledge.vectors, errors=knowledge.queue.errors
+    )
+
+
+def pattern_keeper(
+    settings: Settings,
+    database: Database,
+    knowledge: Knowledge,
+    models: Models,
+    cache: RedisCache,
+) -> PatternKeeper:
+    """Return what groups the questions of all tenants, for a process that runs turns. Raises EmbeddedError if the model for titles is not available."""
+    return PatternKeeper(
+        PostgresPatterns(database, AskFrames()),
+        knowledge.embedders,
+        cache,
+        Grouping(new_id),
+        insight_model(settings.insight, models),
+        knowledge.queue.errors,
+    )
 
 
 def build_erasing(

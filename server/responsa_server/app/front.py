@@ -27,6 +27,7 @@ from responsa_server.app.settings import Settings
 from responsa_server.app.sources import source_administration
 from responsa_server.calls.call import caller
 from responsa_server.calls.contract import Services, calls_of, health_calls
+from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports, ServerHealth
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
 from responsa_server.calls.interceptors.lasting import CredentialWatch
@@ -48,6 +49,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
+from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
@@ -105,7 +107,7 @@ class Callers:
         assert listens.grpc is not None, "a process that takes calls has an address"
         self._serving = False
         self._grpc = listens.grpc
-        cache = CredentialCache()
+        cache = CredentialCache(seconds=settings.cache.credentials_seconds)
         self._people = AccountParts(settings, layout, database, knowledge.queue, cache)
         identity = self._people.identity
         watch = CredentialWatch(identity)
@@ -169,7 +171,7 @@ class Callers:
                 limiter=limiter,
                 reports=self._parts,
                 sources=source_administration(settings, database, knowledge.queue, knowledge.library),
-                insight=Insight(PostgresInsight(database)),
+                insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
                 profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
                 installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),
             ),

@@ -34,7 +34,7 @@ from responsa_server.transports.http.openid import (
     OpenIdGateway,
     OpenIdSessions,
 )
-from responsa_server.transports.http.original import original_routes
+from responsa_server.transports.http.original.serving import original_routes
 from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import StaticPage
@@ -43,9 +43,10 @@ from responsa_server.transports.http.protocol import BoundedHead
 from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
+from responsa_server.transports.openai.routes import openai_routes
 from responsa_server.transports.rest.handler import Rest
 from responsa_server.transports.rest.openapi import openapi_route
-from responsa_server.transports.ws.bridge import PATH, Bridge
+from responsa_server.transports.ws.bridge import PATHS, Bridge
 from responsa_server.transports.ws.protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS = 120
@@ -91,6 +92,7 @@ def build_app(
     browser_sessions = Sessions(
         sessions, settings.cookie_name, secure=settings.secure_cookie, accounts=accounts
     )
+    sockets = bridge or Bridge(calls, cookie_name=settings.cookie_name)
     originals = Originals(calls)
 
     routes: list[BaseRoute] = [
@@ -100,8 +102,9 @@ def build_app(
         *_openid_routes(calls, openid, browser_sessions, settings),
         Route("/v1/uploads", Uploads(calls).put, methods=["PUT"]),
         *(Route(path, _Served(originals.get), methods=["GET"]) for path in ORIGINAL_PATHS),
-        WebSocketRoute(PATH, (bridge or Bridge(calls, cookie_name=settings.cookie_name)).serve),
+        *(WebSocketRoute(path, sockets.serve) for path in PATHS),
         *original_routes(calls),
+        *openai_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         openapi_route(generated("openapi.json")),
         *health_routes(health or ServerHealth(lambda: True)),

@@ -18,6 +18,7 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.embedded import Layout
 from responsa_server.stores.postgres.backlog import Backlog, Waiting
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.rates import Reach
 from responsa_server.stores.redis import RedisCache
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.instruments import Reading, Readings
@@ -38,6 +39,7 @@ class Measured:
         self,
         database: Database,
         cache: RedisCache,
+        reach: Reach,
         breakers: Breakers,
         turns: Turns,
         front: Front,
@@ -45,6 +47,7 @@ class Measured:
     ) -> None:
         self._database = database
         self._cache = cache
+        self._reach = reach
         self._breakers = breakers
         self._turns = turns
         self._front = front
@@ -101,7 +104,7 @@ class Measured:
         for part, kinds in _CIRCUITS.items():
             yield sum(len(self._breakers.opened(kind)) for kind in kinds), (part,)
         yield len(self._database.away), ("postgresql",)
-        yield int(self._cache.away), ("redis",)
+        yield sum((self._cache.away, self._reach.away, self._turns.hints_away)), ("redis",)
 
     def _parts(self) -> Iterable[Reading]:
         for name, report in self._reports.items():

@@ -26,7 +26,7 @@ from responsa_server.app.forks import without_fork_handlers
 from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.measured import Measured
 from responsa_server.app.resources import targets_folder
-from responsa_server.app.settings import Settings, otlp_endpoint, otlp_protocol
+from responsa_server.app.settings import Settings, otlp
 from responsa_server.domain.addresses import TcpAddress
 from responsa_server.domain.errors import Unavailable
 from responsa_server.embedded import Layout
@@ -66,8 +66,8 @@ class Exposition:
         readers: list[MetricReader] = [
             PrometheusMetricReader(scope_info_enabled=False, registry=self._registry)
         ]
-        if endpoint := otlp_endpoint(settings, "metrics"):
-            readers.append(_sender(endpoint))
+        if endpoint := otlp(settings).endpoint("metrics"):
+            readers.append(_sender(endpoint, otlp(settings).protocol("metrics")))
         about = {"service.name": "responsa", "service.version": __version__}
         resource = Resource.create({**about, "service.instance.id": server_name(settings)})
         self._provider = MeterProvider(readers, resource)
@@ -105,14 +105,14 @@ class Exposition:
         self._provider.shutdown(timeout_millis=2000)
 
 
-def _sender(endpoint: str) -> Any:
+def _sender(endpoint: str, protocol: str) -> Any:
     """Sends the metrics by OTLP every 15 s from a thread of its own. What cannot be sent is counted."""
     logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as Grpc
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http
     from opentelemetry.sdk.metrics.export import MetricExportResult, PeriodicExportingMetricReader
 
-    make = Grpc if otlp_protocol("metrics") == "grpc" else Http
+    make = Grpc if protocol == "grpc" else Http
     exporter = make(endpoint=endpoint)
     export: Callable[..., Any] = exporter.export  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # its extra arguments
 
@@ -203,7 +203,7 @@ def merged(texts: Mapping[str, str | None]) -> str:
 async def metrics(settings: Settings, layout: Layout, measured: Measured) -> AsyncGenerator[None]:
     """Measure during the block, if the settings ask for it. Raises AddressTaken, OSError."""
     served = settings.telemetry.metrics
-    if not (served or otlp_endpoint(settings, "metrics")):
+    if not (served or otlp(settings).endpoint("metrics")):
         yield
         return
     async with AsyncExitStack() as stack:

@@ -76,6 +76,11 @@ def relay_key(settings: Settings, layout: Layout) -> bytes:
     return hmac.digest(secret_text(settings, layout), b"responsa relay", "sha256")
 
 
+def cache_key(settings: Settings, layout: Layout) -> bytes:
+    """Return the key that authenticates entries of the cache, derived like `relay_key`. Raises EmbeddedError."""
+    return hmac.digest(secret_text(settings, layout), b"responsa cache", "sha256")
+
+
 def database_urls(settings: Settings, layout: Layout) -> DatabaseUrls:
     """Return the URLs of DATABASE_URL, DATABASE_APP_URL and DATABASE_LOG_URL, or of the embedded database if
     DATABASE_URL is not set.

@@ -30,7 +30,7 @@ from responsa_server.app.settings import (
     Settings,
     drop_foreign_tracers,
     environment,
-    makes_traces,
+    otlp,
     unknown_variables,
 )
 from responsa_server.domain.addresses import Address
@@ -49,10 +49,11 @@ from responsa_server.stores.rates import LocalRates, Reach, RedisHolds, RedisMes
 from responsa_server.telemetry.stages import Traces
 
 
-def build_limiter(settings: Settings, layout: Layout, database: Database, stack: AsyncExitStack) -> Limiter:
+def build_limiter(
+    settings: Settings, layout: Layout, database: Database, reach: Reach, stack: AsyncExitStack
+) -> Limiter:
     """Build the limits on an open database and Redis; Redis need not be there."""
     url = redis_url(settings, layout)
-    reach = Reach(url)
     rates, holds, messages = RedisRates(url, reach), RedisHolds(url, reach=reach), RedisMessages(url, reach)
     for part in (rates, holds, messages):
         stack.push_async_callback(part.close)
@@ -117,7 +118,9 @@ async def running(
                 build_turns,
                 keeper,
                 open_models,
+                pattern_keeper,
             )
+            from responsa_server.app.caches import Caches
             from responsa_server.app.front import Callers, Silent
             from responsa_server.app.measured import Measured
             from responsa_server.app.metrics import metrics
@@ -140,14 +143,21 @@ async def running(
         )
         await database.open()
         stack.push_async_callback(database.close)
-        reason, remedy = await PostgresMigrations(database).unfit()
+        migrations = PostgresMigrations(database)
+        reason, remedy = await migrations.unfit()
         if reason:
             raise EmbeddedError(reason, remedy)
+        if waiting := await migrations.missing():
+            structlog.get_logger("server").warning("migration_waits", migration=waiting[0])
         cache = RedisCache(redis_url(settings, layout))
         stack.push_async_callback(cache.close)
+        caches = Caches(settings, layout, cache)
         models = open_models(settings, layout, stack)
-        knowledge = await build_knowledge(settings, layout, database, cache, models, stack)
-        limiter = build_limiter(settings, layout, database, stack) if settings.role.accepts_calls else None
+        knowledge = await build_knowledge(settings, layout, database, caches, models, stack)
+        reach = Reach(redis_url(settings, layout))
+        limiter = (
+            build_limiter(settings, layout, database, reach, stack) if settings.role.accepts_calls else None
+        )
         turns, agents = await build_turns(
             settings,
             layout,
@@ -156,6 +166,7 @@ async def running(
             models,
             faults or NoFaults(),
             stack,
+            checkpoints=caches.checkpoints,
             turn_queries=turn_queries,
             gate=limiter,
             breakers=models.breakers,
@@ -193,9 +204,12 @@ async def running(
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:
-            counting = InsightKeeper(PostgresInsight(database), facts_of_terminal)
-            counting.start()
-            stack.push_async_callback(counting.close)
+            for counting in (
+                InsightKeeper(PostgresInsight(database), facts_of_terminal, turns.errors),
+                pattern_keeper(settings, database, knowledge, models, cache),
+            ):
+                counting.start()
+                stack.push_async_callback(counting.close)
             tenants = keeper(database, turns, knowledge, cache)
             await tenants.start()
             stack.push_async_callback(tenants.close)
@@ -207,7 +221,7 @@ async def running(
                 settings, layout, listens, database, disks, knowledge, turns, agents, limiter, traces
             )
         stack.push_async_callback(front.close)
-        measured = Measured(database, cache, models.breakers, turns, front, layout)
+        measured = Measured(database, cache, reach, models.breakers, turns, front, layout)
         try:
             await front.start()
             await stack.enter_async_context(metrics(settings, layout, measured))
@@ -228,7 +242,7 @@ async def running(
 def _traces(settings: Settings, stack: AsyncExitStack) -> Traces:
     """How this process records stages."""
     log = structlog.get_logger("turns") if settings.log_level is LogLevel.DEBUG else None
-    if not makes_traces(settings):
+    if not otlp(settings).makes_traces:
         return Traces(log=log)
     # Imported late, because the SDK is slow to import and most installations make no traces.
     from responsa_server.app.traces import SentTraces

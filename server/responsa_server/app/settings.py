@@ -8,13 +8,11 @@ package that reads the group. `docs/settings.md` is generated from all of these 
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, cast
-from urllib.parse import unquote
+from typing import Annotated, Any, Final, Self, cast
 
 import rtoml
 from pydantic import (
@@ -51,10 +49,13 @@ from responsa_server.identity.settings import (
     TokenSettings,
 )
 from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.insight.settings import InsightSettings
 from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT, shipped
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.sources.settings import SourceSettings
+from responsa_server.stores.settings import CacheSettings
+from responsa_server.telemetry.otlp import Otlp
 from responsa_server.telemetry.settings import TelemetrySettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
@@ -347,7 +348,9 @@ class Settings(BaseSettings):
 
     turns: TurnSettings = TurnSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    cache: CacheSettings = CacheSettings()
     ingestion: IngestionSettings = IngestionSettings()
+    insight: InsightSettings = InsightSettings()
     sessions: SessionSettings = SessionSettings()
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
@@ -570,64 +573,9 @@ def drop_foreign_tracers(environ: MutableMapping[str, str]) -> Sequence[str]:
     return dropped
 
 
-Signal = Literal["traces", "metrics"]
-"""A kind of telemetry that is sent by OTLP."""
-
-
-def otlp_protocol(signal: Signal) -> str:
-    """The protocol in which telemetry is sent: `grpc` or `http/protobuf`."""
-    own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
-    return own or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
-
-
-def otlp_endpoint(settings: Settings, signal: Signal) -> str:
-    """The URL to which telemetry is sent; "" if it is sent to no collector."""
-    variables, name = os.environ, signal.upper()
-    if _telemetry_is_off() or variables.get(f"OTEL_{name}_EXPORTER", "otlp") != "otlp":
-        return ""
-    if not settings.telemetry.endpoint and (own := variables.get(f"OTEL_EXPORTER_OTLP_{name}_ENDPOINT")):
-        return own
-    endpoint = settings.telemetry.endpoint or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
-    path = "" if otlp_protocol(signal) == "grpc" else f"/v1/{signal}"
-    return f"{endpoint.rstrip('/')}{path}" if endpoint else ""
-
-
-def traces_headers() -> Mapping[str, str]:
-    """The headers of each request to the collector that gets traces."""
-    variables = os.environ
-    given = variables.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or variables.get("OTEL_EXPORTER_OTLP_HEADERS")
-    pairs = (pair.partition("=") for pair in (given or "").split(","))
-    return {unquote(key).strip().lower(): unquote(value).strip() for key, _, value in pairs if key.strip()}
-
-
-def traced_share(settings: Settings) -> float:
-    """The share of calls, from 0 to 1, whose traces are sampled; see `follows_callers_sampling`."""
-    sampler = os.environ.get("OTEL_TRACES_SAMPLER", "")
-    if settings.telemetry.sample_ratio is not None:
-        return settings.telemetry.sample_ratio
-    if sampler.endswith("always_off"):
-        return 0.0
-    with contextlib.suppress(ValueError):
-        if sampler.endswith("traceidratio"):
-            return float(os.environ.get("OTEL_TRACES_SAMPLER_ARG", ""))
-    return 1.0
-
-
-def follows_callers_sampling(settings: Settings) -> bool:
-    """Whether a call is sampled if its caller's trace is."""
-    sampler = os.environ.get("OTEL_TRACES_SAMPLER") or "parentbased_always_on"
-    return settings.telemetry.sample_ratio is not None or sampler.startswith("parentbased")
-
-
-def makes_traces(settings: Settings) -> bool:
-    """Whether spans are sent anywhere."""
-    return bool(
-        otlp_endpoint(settings, "traces") or (settings.telemetry.langfuse.url and not _telemetry_is_off())
-    )
-
-
-def _telemetry_is_off() -> bool:
-    return os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+def otlp(settings: Settings) -> Otlp:
+    """Return where telemetry is sent."""
+    return Otlp(settings.telemetry, environment())
 
 
 def environment() -> MutableMapping[str, str]:

@@ -62,7 +62,7 @@ def source_job(
     """Return the job that runs sources. external_vectors: whether a `VectorStore` holds the vectors."""
     runs = PostgresSourceRuns(database, queue, new_id, external_vectors=external_vectors)
     connections = DeclaredConnections(settings.connections_folder)
-    return Sync(runs, connections, _databases(settings), library, library.ended, notifier)
+    return Sync(runs, connections, _databases(settings), library, library.ended, notifier, queue.errors)
 
 
 def delivery_job(settings: Settings, database: Database, queue: JobQueue, connector: Connector) -> Delivering:

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
 from responsa_server.app.forks import without_fork_handlers
-from responsa_server.app.settings import Settings, environment, otlp_endpoint, otlp_protocol
+from responsa_server.app.settings import Settings, environment, otlp
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.settings import LangfuseSettings
 from responsa_server.telemetry.stages import DebugLog, Traces
@@ -163,17 +163,17 @@ class SentTraces:
 
 def _exporters(settings: Settings) -> Sequence[tuple[str, SpanExporter]]:
     found: list[tuple[str, SpanExporter]] = []
-    if endpoint := otlp_endpoint(settings, "traces"):
-        found.append(("collector", _collector(endpoint)))
+    if endpoint := otlp(settings).endpoint("traces"):
+        found.append(("collector", _collector(endpoint, otlp(settings).protocol("traces"))))
     if settings.telemetry.langfuse.url:
         found.append(("langfuse", _langfuse(settings.telemetry.langfuse)))
     return found
 
 
-def _collector(endpoint: str) -> SpanExporter:
+def _collector(endpoint: str, protocol: str) -> SpanExporter:
     # OTEL_EXPORTER_OTLP_HEADERS and the like are read by the exporters themselves.
     make: Callable[..., SpanExporter]
-    if otlp_protocol("traces") == "grpc":
+    if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
 
         make = Grpc

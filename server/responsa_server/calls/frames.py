@@ -78,6 +78,10 @@ class AskFrames:
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
                 # If the question sets no limit, this field is omitted for the same reason, and the agent's own limit applies.
                 max_cost_usd_micros=question.max_cost_micros or None,
+                history=[
+                    chat_service_pb2.EarlierMessage(role=values.SPEAKER.number(one.speaker), text=one.text)
+                    for one in question.history
+                ],
             ),
             agent=_agent(question),
         ).SerializeToString(deterministic=True)

@@ -141,6 +141,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.SOURCE_UNREADABLE: Code.FAILED_PRECONDITION,
     Reason.SOURCE_RUNNING: Code.FAILED_PRECONDITION,
     Reason.SOURCE_DELETIONS: Code.FAILED_PRECONDITION,
+    Reason.ATTEMPT_RESTARTED: Code.UNAVAILABLE,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it.

@@ -77,6 +77,24 @@ class Message:
     feedback: Feedback | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundMessage:
+    """A message that a search found."""
+
+    id: UUID
+    speaker: Speaker
+    text: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FoundConversation:
+    """A conversation that a search found. messages: the newest that match, newest first; empty if only the title matches."""
+
+    conversation: Conversation
+    messages: Sequence[FoundMessage]
+
+
 class ConversationStore(Protocol):
     """Conversations and messages. All methods raise Unavailable if the store cannot be reached or the outcome is
     unknown.
@@ -105,6 +123,10 @@ class ConversationStore(Protocol):
         ...
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]: ...
+
+    async def search(self, who: Principal, words: Sequence[str], query: ListQuery) -> Page[FoundConversation]:
+        """Return a page of the caller's conversations whose title or one of whose messages contains all words, in any case."""
+        ...
 
     async def update(
         self,

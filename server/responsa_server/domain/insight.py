@@ -1,17 +1,18 @@
-"""What is counted for administrators and users: usage, the quality of answers, and feedback."""
+"""What is counted for administrators and users: usage, the quality of answers, feedback, and patterns of questions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.conversations import Rating
 from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, Terminal
+from responsa_server.domain.listing import Page
 
 EVERYBODY: Final = UUID(int=0)
 """In place of a user: all users of the tenant, the erased ones included."""
@@ -85,6 +86,30 @@ class Span:
 
     start: datetime
     end: datetime
+
+    def days(self) -> tuple[datetime, datetime]:
+        """The beginning of the day (UTC) in which the span begins, and the end of the one in which it ends."""
+        first, last = midnight(self.start), midnight(self.end)
+        return first, last if last == self.end else last + timedelta(days=1)
+
+    def whole_days(self) -> tuple[datetime, datetime]:
+        """The beginning of the first day (UTC) that is in the span as a whole, and the end of the last one. Both are the span's end if there is none."""
+        first, last = midnight(self.start), midnight(self.end)
+        first = first if first == self.start else first + timedelta(days=1)
+        return (first, last) if first < last else (self.end, self.end)
+
+
+def midnight(time: datetime) -> datetime:
+    """The beginning of the day in UTC."""
+    return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def whole_months(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """The beginning of the first month (UTC) that is in the time from one midnight to another as a whole, and the end of the last one. Both are the end if there is none."""
+    first, last = start.replace(day=1), end.replace(day=1)
+    if first < start:
+        first = (first + timedelta(days=31)).replace(day=1)
+    return (first, last) if first < last else (end, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +225,88 @@ class FeedbackCount:
             sum(one.commented for one in counts),
             sum(one.open for one in counts),
         )
+
+
+NO_PATTERN: Final = UUID(int=0)
+"""In place of a pattern: the questions that are in none."""
+
+
+class QuestionOutcome(StrEnum):
+    """What became of questions. NO_SUPPORT: refused, because no document supports an answer. RATED_DOWN: the answer was rated DOWN."""
+
+    ANSWERED = "answered"
+    NO_SUPPORT = "no_support"
+    REFUSED = "refused"
+    FAILED = "failed"
+    RATED_DOWN = "rated_down"
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """A question to group. id: of the event. text: "" if the turn was deleted."""
+
+    id: int
+    turn_id: UUID | None
+    text: str
+
+
+@dataclass(slots=True)
+class QuestionGroup:
+    """A pattern as it is grouped. vector: the sum of the vectors of its questions. central: the vector of the question that is closest to the others; central_turn: its turn, if that has changed. Vectors
+    are float32 in little-endian order.
+    """
+
+    id: UUID
+    vector: bytes
+    central: bytes
+    central_turn: UUID | None = None
+
+
+Grouping = Callable[
+    [Sequence[QuestionGroup], Sequence[tuple[UUID, bytes]]], tuple[Sequence[UUID], Sequence[QuestionGroup]]
+]
+"""Assigns questions (turns, with their vectors) to the groups that there are, or to new ones. Returns the group of each question, and all groups that have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatternLoss:
+    """A pattern that has lost turns. through: the last loss that was read. questions: the most recent turns that are left, with their texts; the one that stands for the pattern comes first."""
+
+    id: UUID
+    through: int
+    questions: Sequence[tuple[UUID, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionPattern:
+    """Questions that mean about the same, as a report shows them. count: of the wanted outcome. refused includes no_support. question: that of a turn in the middle. title and question are "" unless the
+    tenant allows texts. first_time, last_time: None if only feedback counts. examples: turns, the latest first.
+    """
+
+    id: UUID
+    title: str
+    question: str
+    count: int
+    answered: int
+    refused: int
+    no_support: int
+    failed: int
+    cancelled: int
+    up: int
+    down: int
+    cited_answers: int
+    citations: int
+    unsupported: int
+    first_time: datetime | None
+    last_time: datetime | None
+    examples: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class PatternReport:
+    """A page of patterns. others: how many questions with the wanted outcome are in no pattern. complete_through: everything that was committed by then has its pattern. recounting: see Report."""
+
+    page: Page[QuestionPattern]
+    others: int
+    complete_through: datetime
+    recounting: bool

@@ -102,6 +102,11 @@ USERS: Final = ListRules(
     ),
     _both(("create_time", "display_name", "email")),
 )
+QUESTION_PATTERNS: Final = ListRules(
+    "question_patterns",
+    (Field("count", FieldKind.NUMBER, filterable=False),),
+    (Order("count", descending=True),),
+)
 FEEDBACK: Final = ListRules(
     "feedback",
     (

@@ -323,6 +323,10 @@ class LexicalIndex(Protocol):
         """Return the collections that the reader calls so, as the other methods name them. Those that the reader may not read are left out."""
         ...
 
+    async def stamp(self, named: SearchScope) -> bytes:
+        """Return bytes that differ from all earlier ones if a search in this scope, without a filter, may find something else, or show it differently. named: a scope with the collections as the reader calls them."""
+        ...
+
     async def hides(self, scope: SearchScope) -> bool:
         """Return whether documents in the scope's collections have subjects that the reader may not read."""
         ...

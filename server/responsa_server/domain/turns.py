@@ -93,13 +93,22 @@ class CitationCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierMessage:
+    """A message of a chat that a client keeps."""
+
+    speaker: Speaker
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A question in normalised form. Two calls with the same request_id must have equal questions.
 
     collections: the collections to search, sorted; empty means all. agent: the agent's id, or "" for the default agent.
     agent_version: the version's number, or None for the current version. parameters: the agent's parameters as a JSON
     object with sorted keys, or "". max_cost_micros: the maximum cost in millionths of a US dollar; 0 means the agent's
-    own limit. document_filter: a valid filter on the fields of `lists.SEARCHED`, or "".
+    own limit. document_filter: a valid filter on the fields of `lists.SEARCHED`, or "". history: messages before those of the
+    conversation, oldest first.
     """
 
     text: str
@@ -111,6 +120,7 @@ class Question:
     max_cost_micros: int = 0
     agent_version: int | None = None
     document_filter: str = ""
+    history: tuple[EarlierMessage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

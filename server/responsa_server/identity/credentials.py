@@ -83,14 +83,18 @@ class Known:
 
 
 class CredentialCache:
-    """Keeps principals by the digest of their credential, for at most 0.8 s after the credential was last looked up.
+    """Keeps principals by the digest of their credential, for at most `seconds` after the credential was last looked up.
 
     A revocation in this process removes the entries of the revoked credential at once. A revocation in another process
     takes effect when the credential's entry expires, which is within a second. `renew` prolongs the entries of credentials
     that another look into the database has confirmed. Refused credentials are not kept. The cache is not thread-safe.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, seconds: float = LIFETIME_SECONDS
+    ) -> None:
+        """seconds: at most LIFETIME_SECONDS; 0 to keep nothing."""
+        self.seconds = seconds
         self._clock = clock
         self._entries: OrderedDict[bytes, Known] = OrderedDict()
         # The number of calls of `forget`. A database result that was requested before such a call must not be kept
@@ -127,7 +131,7 @@ class CredentialCache:
         An entry that was dropped while the query ran stays dropped.
         """
         for entry in confirmed:
-            entry.until = asked + LIFETIME_SECONDS
+            entry.until = asked + self.seconds
         for entry in changed:
             if self._entries.get(entry.digest) is entry:
                 del self._entries[entry.digest]
@@ -141,9 +145,9 @@ class CredentialCache:
     def keep(self, digest: bytes, principal: Principal, subject: object, mark: tuple[float, int]) -> None:
         """Store the result of a database query. subject: the value that `forget` takes, e.g. the API key's id."""
         asked, forgotten = mark
-        if forgotten != self._forgotten:
+        if forgotten != self._forgotten or not self.seconds:
             return
-        self._entries[digest] = Known(digest, principal, subject, asked + LIFETIME_SECONDS, asked)
+        self._entries[digest] = Known(digest, principal, subject, asked + self.seconds, asked)
         self._entries.move_to_end(digest)
         while len(self._entries) > CAPACITY:
             self._entries.popitem(last=False)

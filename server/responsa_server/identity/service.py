@@ -44,7 +44,6 @@ from responsa_server.domain.people import (
     tenant_suspended,
 )
 from responsa_server.identity.credentials import (
-    LIFETIME_SECONDS,
     CredentialCache,
     SecretKind,
     digest,
@@ -82,11 +81,11 @@ class Credential:
         return f"Credential({self.kind})"
 
 
-def confirm_seconds(count: int) -> float:
+def confirm_seconds(count: int, lifetime_seconds: float) -> float:
     """The time between two queries that confirm `count` credentials. Many are confirmed twice in the lifetime of a cached credential, so that a busy process does not have
     to look them up one by one; few are confirmed just before they expire, because that costs each of their calls less.
     """
-    return LIFETIME_SECONDS * (0.5 if count >= _MANY else 0.875)
+    return lifetime_seconds * (0.5 if count >= _MANY else 0.875)
 
 
 class TokenCheck(Protocol):
@@ -421,7 +420,7 @@ class Identity:
     async def _confirm_often(self) -> None:
         try:
             while True:
-                await asyncio.sleep(confirm_seconds(len(self._cache.recent())))
+                await asyncio.sleep(confirm_seconds(len(self._cache.recent()), self._cache.seconds))
                 if not await self.confirm():
                     return
         except Unavailable:

@@ -17,6 +17,7 @@ from responsa_server.domain.accounts import Invitation
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unavailable
 from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, User
 from responsa_server.domain.tenants import FirstAdministrator, FirstInvitation, Tenant, TenantState
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.identity.accounts import INVITATION_SECONDS
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, new_secret
 from responsa_server.identity.service import (
@@ -29,6 +30,7 @@ from responsa_server.identity.service import (
 from responsa_server.identity.settings import Registration
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
+from responsa_server.telemetry.unexpected import note
 
 KEEPER_SECONDS: Final = 1.0
 """The time between two looks at suspended tenants."""
@@ -199,9 +201,10 @@ class TenantKeeper:
         *,
         seconds: float = KEEPER_SECONDS,
         settle_seconds: float = SETTLE_SECONDS,
+        errors: UnexpectedErrors | None = None,
     ) -> None:
         """stop_turn: cancels a turn, given its tenant, user and id. forget: removes a tenant's entries from the cache, and returns their number. vectors: the vector store
-        outside the database, or None. seconds: the time between two looks. settle_seconds: how long a tenant must be suspended before it is erased.
+        outside the database, or None. seconds: the time between two looks. settle_seconds: how long a tenant must be suspended before it is erased. errors: counts the unexpected ones.
         """
         self._store = store
         self._stop_turn = stop_turn
@@ -209,6 +212,7 @@ class TenantKeeper:
         self._vectors = vectors
         self._seconds = seconds
         self._settle = timedelta(seconds=settle_seconds)
+        self._errors = errors or UnexpectedErrors()
         self._tasks: Sequence[asyncio.Task[None]] = ()
         self._log: FilteringBoundLogger = structlog.get_logger("tenants")
 
@@ -245,7 +249,8 @@ class TenantKeeper:
                 await work()
             except Unavailable as error:
                 self._log.warning("tenants_unavailable", reason=error.reason.value)
-            except Exception:  # the next round may succeed
+            except Exception as error:  # the next round may succeed
+                note(self._errors, error, "tenants")
                 self._log.exception("tenants_failed")
             await asyncio.sleep(self._seconds)
 

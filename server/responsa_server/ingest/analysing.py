@@ -14,11 +14,14 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import FoundPassage, LexicalIndex, VectorIndex
 from responsa_server.domain.people import Server
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.search.evidence import made_sequences
 from responsa_server.stores.postgres.passages import PassageWordsStore
+from responsa_server.telemetry.unexpected import note
 from responsa_server.text.lexical import Analyzer
 
 _AT_ONCE: Final = 32
@@ -29,10 +32,17 @@ _LOOK_SECONDS: Final = 600.0
 class Analysing:
     """See the module. lexical, vectors: where searches read the passages and their pieces."""
 
-    def __init__(self, store: PassageWordsStore, lexical: LexicalIndex, vectors: VectorIndex) -> None:
+    def __init__(
+        self,
+        store: PassageWordsStore,
+        lexical: LexicalIndex,
+        vectors: VectorIndex,
+        errors: UnexpectedErrors | None = None,
+    ) -> None:
         self._store = store
         self._lexical = lexical
         self._vectors = vectors
+        self._errors = errors or UnexpectedErrors()
         self._log: FilteringBoundLogger = structlog.get_logger("analysing")
 
     async def run(self) -> None:
@@ -41,7 +51,10 @@ class Analysing:
             try:
                 if stored := await self.all():
                     self._log.info("the words of passages were stored", passages=stored)
+            except Unavailable as error:
+                self._log.warning("the words of passages wait", reason=error.reason.value)
             except Exception as error:  # searches do without; the next look comes
+                note(self._errors, error, "words of passages")
                 self._log.warning("the words of passages could not be stored", exc_info=error)
             await asyncio.sleep(_LOOK_SECONDS)
 

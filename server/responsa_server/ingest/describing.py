@@ -6,128 +6,22 @@ The gist consists of sentences and words of the text. If a model is configured, 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
-from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
+from responsa_server.agents.engine.background_model import FAILURES, BackgroundModel, NoAnswer, plain_line
 from responsa_server.agents.engine.node import NodeModel
-from responsa_server.agents.engine.prompts import PromptError, PromptSet, Untrusted, neutral, nonce, unfenced
 from responsa_server.domain.knowledge import Description
-from responsa_server.domain.models import (
-    ChatModel,
-    Ended,
-    ModelError,
-    ModelPrompt,
-    Spent,
-    TextPiece,
-    Withdrawn,
-)
 from responsa_server.ingest.indexing import CutDocument, OpenSection
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import STOPWORDS, Analyzer
 from responsa_server.text.sections import Sectioned
 from responsa_server.text.sentences import Piece, PieceKind, plain
-
-_MOST_ANSWER_CHARS: Final = 16 * 1024
-_MOST_TOKENS: Final = 500
-
-Answer = TypeVar("Answer", bound=NodeModel)
-
-
-class NoAnswer(Exception):
-    """A model's answer cannot be used; the text says why."""
-
-
-FAILURES: Final = (NoAnswer, ModelError, TimeoutError, PromptError, KeyError, OSError)
-"""The errors of `IngestionModel.ask`."""
-
-
-class IngestionModel:
-    """A model for documents.
-
-    prompts: returns the prompts of this package. It is called for each question, so a changed file counts at once. It may block, and may raise OSError and
-    PromptError. seconds: the maximum time of a call.
-    """
-
-    def __init__(self, model: ChatModel, prompts: Callable[[], PromptSet], *, seconds: float) -> None:
-        self._model = model
-        self._prompts = prompts
-        self._seconds = seconds
-
-    async def ask(
-        self,
-        prompt: str,
-        form: type[Answer],
-        trusted: Mapping[str, object],
-        texts: Mapping[str, str],
-        log: FilteringBoundLogger,
-    ) -> Answer:
-        """Ask by a prompt. texts: texts of the document, by variable; the model gets them as data between marks. form: the form of the answer. log: names the tenant and
-        the operation; the tokens and the cost of the call are logged there, because no turn records them.
-
-        Raises one of FAILURES.
-        """
-        prompts = await asyncio.to_thread(self._prompts)
-        mark, hints, schema = nonce("", None), prompts.front(prompt).hints, form.model_json_schema()
-        messages = prompts.render(
-            prompt, {**trusted, "formats": json.dumps(schema)}, Untrusted("", others=texts), mark
-        )
-        request = ModelPrompt(
-            messages,
-            "documents",
-            schema=schema,
-            max_tokens=hints.max_output_tokens or _MOST_TOKENS,
-            temperature=hints.temperature,
-            purpose=prompt,
-            patience_seconds=self._seconds,
-        )
-        async with asyncio.timeout(self._seconds):
-            said = unfenced(await self._text(request, log), mark)
-        try:
-            return form.model_validate_json(said[said.find("{") : said.rfind("}") + 1])
-        except ValidationError:
-            raise NoAnswer("the answer does not fit the schema") from None
-
-    async def _text(self, request: ModelPrompt, log: FilteringBoundLogger) -> str:
-        said, size = list[str](), 0
-        spent: Spent | None = None
-        try:
-            async with aclosing(self._model.stream(request)) as pieces:
-                async for piece in pieces:
-                    match piece:
-                        case TextPiece(text):
-                            said.append(text)
-                            size += len(text)
-                            if size > _MOST_ANSWER_CHARS:
-                                raise NoAnswer("the answer is too long")
-                        case Withdrawn(keep):
-                            said = ["".join(said)[:keep]]
-                        case Spent():
-                            spent = piece
-                        case Ended(complete=False):
-                            raise NoAnswer("the answer is cut off")
-                        case _:
-                            pass
-        finally:
-            if spent is not None:
-                log.info(
-                    "document_model_used",
-                    model=spent.model,
-                    purpose=request.purpose,
-                    input_tokens=spent.usage.input_tokens,
-                    output_tokens=spent.usage.output_tokens,
-                    cost_micros=spent.usage.cost_micros,
-                    unpriced_tokens=spent.usage.unpriced_tokens,
-                )
-        return "".join(said)
-
 
 MAX_SUMMARY_BYTES: Final = 500
 MAX_SENTENCES: Final = 3
@@ -251,7 +145,7 @@ class _Entry(NodeModel):
 class Describer:
     """Describes document versions. model: writes the gist; None to take it from the text."""
 
-    def __init__(self, model: IngestionModel | None = None) -> None:
+    def __init__(self, model: BackgroundModel | None = None) -> None:
         self._model = model
 
     async def describe(
@@ -272,21 +166,16 @@ class Describer:
         return Description(parsed.author, parsed.date, gist.summary, gist.keywords)
 
 
-async def _written(model: IngestionModel, title: str, text: str, log: FilteringBoundLogger) -> Gist:
+async def _written(model: BackgroundModel, title: str, text: str, log: FilteringBoundLogger) -> Gist:
     """The gist that the model writes. Nobody can trust it, because the document may have told the model what to say: it becomes plain, short lines."""
     trusted = {"sentences": MAX_SENTENCES, "words": MAX_KEYWORDS}
     entry = await model.ask("metadata_extraction", _Entry, trusted, {"title": title, "text": text}, log)
-    summary = _line(entry.summary)
+    summary = plain_line(entry.summary)
     if not summary or len(summary.encode()) > MAX_SUMMARY_BYTES:
         raise NoAnswer(f"the summary is empty or has more than {MAX_SUMMARY_BYTES} bytes")
-    words = (_line(keyword) for keyword in entry.keywords)
+    words = (plain_line(keyword) for keyword in entry.keywords)
     keywords = {word.lower(): word for word in words if word and len(word) <= MAX_KEYWORD_CHARS}
     return Gist(summary, tuple(keywords.values())[:MAX_KEYWORDS])
-
-
-def _line(text: str) -> str:
-    printable = "".join(one if one.isprintable() else " " for one in neutral(text))
-    return " ".join(printable.split())
 
 
 LEAST_BYTES: Final = 2 * 1024
@@ -304,7 +193,7 @@ class _Begins(NodeModel):
 class Topics:
     """Finds where subjects begin. model: None to leave the cuts to the structure of the text."""
 
-    def __init__(self, model: IngestionModel | None = None) -> None:
+    def __init__(self, model: BackgroundModel | None = None) -> None:
         self._model = model
 
     async def begins(self, parsed: Sectioned, log: FilteringBoundLogger) -> frozenset[int]:

@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from responsa_server.domain import names
 from responsa_server.domain.errors import (
     DocumentRejected,
     NotFound,
@@ -58,6 +59,7 @@ from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.unexpected import note
 
 MAX_TITLE_BYTES: Final = 512
 # The minimum number of seconds between two writes of the progress.
@@ -463,6 +465,8 @@ class KnowledgeJobs:
             )
             return pause
         except Exception as error:  # whatever the error, the operation must end, now or after more attempts
+            if not isinstance(error, ParserUnavailable):
+                note(self._runner.errors, error, names.operation(operation_id))
             self._log.exception(
                 "an attempt at an operation failed",
                 operation=str(operation_id),
@@ -518,6 +522,7 @@ class KnowledgeJobs:
     def _report_end(self, task: asyncio.Task[None]) -> None:
         """Log the error if the task failed. Nothing awaits the task, so the error would be lost otherwise."""
         if not task.cancelled() and (error := task.exception()) is not None:
+            note(self._runner.errors, error, "jobs")
             self._log.error("the task that takes jobs from the queue has ended", exc_info=error)
 
 

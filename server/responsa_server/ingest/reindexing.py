@@ -14,12 +14,15 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from responsa_server.domain import names
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.generations import GenerationTask
 from responsa_server.domain.knowledge import LONGEST_PAUSE, OwnershipLost, pause_after
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.ingest.indexing import Indexer, Indexers, SeenVectors
 from responsa_server.search.embedder import undeclared_embedding
 from responsa_server.stores.postgres.generations import GenerationBuildStore
+from responsa_server.telemetry.unexpected import note
 
 _PASSAGES_A_BATCH: Final = 16
 _SLICE_SECONDS: Final = 10.0
@@ -38,12 +41,14 @@ class Reindex:
         ended: Callable[[Sequence[UUID]], None],
         *,
         slice_seconds: float = _SLICE_SECONDS,
+        errors: UnexpectedErrors | None = None,
     ) -> None:
-        """ended: tells waiting callers which operations have ended. slice_seconds: the time after which the job lets other jobs run."""
+        """ended: tells waiting callers which operations have ended. slice_seconds: the time after which the job lets other jobs run. errors: counts the unexpected ones."""
         self._builds = builds
         self._indexers = indexers
         self._ended = ended
         self._slice_seconds = slice_seconds
+        self._errors = errors or UnexpectedErrors()
         # The failures of an operation since its latest stored vectors, in this process.
         self._failures: dict[UUID, int] = {}
         # When this process began to work on an operation, and the number of passages that had vectors then. The rate is measured from here, so it contains the time
@@ -74,7 +79,8 @@ class Reindex:
             return min(max(pause, error.retry_after or 0.0), LONGEST_PAUSE)
         except Precondition as error:
             await self.give_up(tenant_id, operation_id, error)
-        except Exception:  # whatever the error, the operation must end, now or after more attempts
+        except Exception as error:  # whatever the error, the operation must end, now or after more attempts
+            note(self._errors, error, names.operation(operation_id))
             self._log.exception(
                 "an attempt to build a generation failed", operation=str(operation_id), tenant=tenant_id
             )

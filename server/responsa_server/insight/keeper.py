@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.insight import TurnFacts
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.stores.postgres.insight import PostgresInsight
+from responsa_server.telemetry.unexpected import note
 from responsa_server.turns.runtime import keep_going
 
 SECONDS: Final = 5.0
@@ -19,29 +21,51 @@ _PAUSE_SECONDS: Final = 0.2
 """The pause after each batch of the turns of an earlier release, so that questions do not wait for a year of turns to be counted."""
 
 
-class InsightKeeper:
-    """One process works at a time, in batches; a process that is killed leaves nothing that another one does not finish. facts: what is counted of a terminal event's bytes."""
+class Keeper:
+    """Work that a process repeats. errors: counts the unexpected errors of rounds."""
 
-    def __init__(
-        self, store: PostgresInsight, facts: Callable[[bytes], TurnFacts], *, seconds: float = SECONDS
-    ) -> None:
-        self._store = store
-        self._facts = facts
-        self._seconds = seconds
+    name: ClassVar[str]
+
+    def __init__(self, errors: UnexpectedErrors | None = None) -> None:
+        self.errors = errors or UnexpectedErrors()
         self._task: asyncio.Task[None] | None = None
-        self._log: FilteringBoundLogger = structlog.get_logger("insight")
+        self._log: FilteringBoundLogger = structlog.get_logger(self.name)
 
     def start(self) -> None:
         """Begin. Returns at once."""
-        self._task = asyncio.create_task(
-            keep_going(self.count, self._seconds, self._log, "insight"), name="insight"
-        )
+        loop = keep_going(self.count, SECONDS, self._log, self.name, self.errors)
+        self._task = asyncio.create_task(loop, name=self.name)
 
     async def close(self) -> None:
         """Stop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    async def count(self) -> None:
+        """Make a round. Raises Unavailable."""
+        raise NotImplementedError
+
+    def failed(self, error: Exception, **names: str) -> None:
+        """Log and count an unexpected error of a part of a round."""
+        note(self.errors, error, self.name)
+        self._log.error(f"{self.name}_failed", exc_info=error, **names)
+
+
+class InsightKeeper(Keeper):
+    """One process works at a time, in batches; a process that is killed leaves nothing that another one does not finish. facts: what is counted of a terminal event's bytes."""
+
+    name = "insight"
+
+    def __init__(
+        self,
+        store: PostgresInsight,
+        facts: Callable[[bytes], TurnFacts],
+        errors: UnexpectedErrors | None = None,
+    ) -> None:
+        super().__init__(errors)
+        self._store = store
+        self._facts = facts
 
     async def count(self) -> None:
         """Add all events to the sums, then those of turns that an earlier release has ended. Raises Unavailable."""

@@ -21,6 +21,7 @@ from responsa_server.domain.insight import (
 )
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.stores.postgres.insight import PostgresInsight
+from responsa_server.stores.postgres.patterns import PostgresPatterns
 
 DEFAULT_DAYS: Final = 30
 """The days that a report covers if it names no beginning."""
@@ -29,8 +30,9 @@ DEFAULT_DAYS: Final = 30
 class Insight:
     """Reports about the caller's tenant, and about the caller. The authorisation table decides who may ask for which."""
 
-    def __init__(self, store: PostgresInsight) -> None:
+    def __init__(self, store: PostgresInsight, patterns: PostgresPatterns) -> None:
         self.store = store
+        self.patterns = patterns
 
     async def usage(
         self,

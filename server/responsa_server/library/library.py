@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Final, TypeAlias
 from uuid import UUID
 
+import numpy as np
+
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
     DocumentRejected,
@@ -53,7 +55,7 @@ from responsa_server.ingest.jobs import MAX_TITLE_BYTES
 from responsa_server.ingest.sniff import decide_format
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.pages import PageImages
-from responsa_server.search.embedder import Embedders, unknown_embedding
+from responsa_server.search.embedder import Embedders, Vectors, unknown_embedding
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.generations import GenerationStore
@@ -79,6 +81,15 @@ _RETRY_SECONDS: Final = 2.0
 _MOST_MISTAKES: Final = 16
 Check: TypeAlias = Callable[[Principal], Awaitable[None]]
 """A check of a caller before an act; it raises the error that refuses the act."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedTexts:
+    """The vectors of texts. embedding: the model, `provider:model`. tokens: how many tokens the model read."""
+
+    embedding: str
+    vectors: Vectors
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +254,17 @@ class Library:
             activate=activate,
             request_id=request_id,
         )
+
+    async def embed(self, texts: Sequence[str], embedding: str = "") -> EmbeddedTexts:
+        """The vectors of texts by the model `provider:model`; by default, the model of new collections. Raises InvalidRequest (EMBEDDING_UNKNOWN), Unavailable, Precondition."""
+        embedder = await self._embedders.declared(embedding)
+        # Questions that wait for the model come in between.
+        most = max(1, embedder.texts_a_call)
+        vectors = [await embedder.embed(texts[first : first + most]) for first in range(0, len(texts), most)]
+        tokens = await asyncio.to_thread(
+            lambda: sum(min(len(embedder.token_offsets(text)), embedder.max_tokens) for text in texts)
+        )
+        return EmbeddedTexts(embedding or self._embedders.configured, np.concatenate(vectors), tokens)
 
     async def activate_generation(
         self, who: Principal, collection_id: str, number: int, request_id: UUID | None = None

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from responsa_server.domain import names
-from responsa_server.domain.cache import Cache
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Precondition, Reason
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.telemetry import instruments
-
-DAY: Final = 86_400
+from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache
 
 Vectors = npt.NDArray[np.float32]
 """An array of shape [n, dimensions]. Every row is a vector of length one."""
@@ -153,38 +150,30 @@ class EmbeddingPart:
         return PartReport(Health.OK, version=embedder.name)
 
 
-def cached_vectors(tenant_id: str) -> str:
-    """The beginning of the cache's keys of a tenant's questions."""
-    return f"vector:{tenant_id}:"
-
-
 class QuestionEmbedder:
     """Embeds questions, with a cache in front of the model. If a tenant repeats a question, the model does not run again.
 
     A key contains the tenant and the model. Therefore a tenant can neither learn from a cache hit what another tenant asked,
-    nor get that tenant's vectors. A key contains the hash of a question, never its text. seconds: the time for which a vector is cached.
+    nor get that tenant's vectors. A key contains the hash of a question, never its text.
     """
 
-    def __init__(self, model: Embedder, cache: Cache | None = None, seconds: int = DAY) -> None:
+    def __init__(self, model: Embedder, cache: SharedCache[bytes] = NOT_CACHED) -> None:
         self._model = model
         self._cache = cache
-        self._seconds = seconds
 
     async def embed(self, tenant_id: str, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, in the same order. The model computes only the vectors that the cache does not have."""
-        if self._cache is None:
+        if not self._cache.on:
             return await self._model.embed(texts)
-        keys = [
-            f"{cached_vectors(tenant_id)}{self._model.name}:{hashlib.sha256(text.encode()).hexdigest()}"
-            for text in texts
-        ]
+        keys = [f"{self._model.name}:{hashlib.sha256(text.encode()).hexdigest()}" for text in texts]
         dimensions = self._model.dimensions
         cached = {
-            key: value for key, value in (await self._cache.get(keys)).items() if len(value) == dimensions * 4
+            key: entry.value
+            for key, entry in (await self._cache.get(tenant_id, keys)).items()
+            if len(entry.value) == dimensions * 4
         }
         missing = [place for place, key in enumerate(keys) if key not in cached]
-        instruments.CACHE_LOOKUPS.add(len(keys) - len(missing), "vectors", "hit")
-        instruments.CACHE_LOOKUPS.add(len(missing), "vectors", "miss")
+        self._cache.count(len(keys) - len(missing), len(missing))
         result = np.empty((len(texts), dimensions), dtype=np.float32)
         for place, key in enumerate(keys):
             if key in cached:
@@ -194,8 +183,8 @@ class QuestionEmbedder:
             for place, vector in zip(missing, made, strict=True):
                 result[place] = vector
             entries = {
-                keys[place]: vector.astype("<f4").tobytes()
+                keys[place]: Entry(b"", vector.astype("<f4").tobytes())
                 for place, vector in zip(missing, made, strict=True)
             }
-            await self._cache.put(entries, self._seconds)
+            await self._cache.put(tenant_id, entries)
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,11 @@ from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
+import ormsgpack
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.cache import Cache
+from responsa_server import __version__
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
@@ -40,6 +42,7 @@ from responsa_server.search.prompt_passages import Neighbours, with_pieces
 from responsa_server.search.reranking import Reranking, order, reranked_text
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.search.synonyms import SynonymReader
+from responsa_server.stores.cached import NOT_CACHED, SharedCache, reader_key
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import stage
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, is_doubtful, language_of
@@ -186,16 +189,18 @@ class Retriever:
         lexical: LexicalIndex,
         vectors: VectorIndex,
         embedders: Embedders,
-        cache: Cache | None = None,
+        cached_vectors: SharedCache[bytes] = NOT_CACHED,
+        cached_results: SharedCache[Retrieval] = NOT_CACHED,
         *,
         embedding_seconds: float | None = None,
         external_vectors: bool = False,
     ) -> None:
-        """external_vectors: whether `vectors` is a `VectorStore`, which knows no readers: it searches only within what the reader may read. cache: the cache of the questions' vectors; None to compute each vector again. embedding_seconds: the maximum time for the vectors of a search."""
+        """external_vectors: whether `vectors` is a `VectorStore`, which knows no readers: it searches only within what the reader may read. cached_vectors: of questions. embedding_seconds: the maximum time for the vectors of a search."""
         self._lexical = lexical
         self._vectors = vectors
         self._embedders = embedders
-        self._cache = cache
+        self._cached_vectors = cached_vectors
+        self._cached_results = cached_results
         self._embedding_seconds = embedding_seconds
         self._external_vectors = external_vectors
         # The models that the latest search of these collections needed.
@@ -265,6 +270,7 @@ class Retriever:
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
         asked_from = len(expansions)
         terms = (*expansions, *terms)
+        asked = (terms, asked_from, collections, own, about, top_k, mode, threshold, rerank)
         languages = [language_of(term) for term in terms]
 
         async def found(vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Retrieval:
@@ -282,10 +288,27 @@ class Retriever:
                 strict=strict,
             )
 
+        async def searched() -> Retrieval:
+            return await self._searched(found, named, terms, languages, mode, text_will_do=text_will_do)
+
+        begun = monotonic()
         recorded = stage("retrieval", questions=len(terms), **{"gen_ai.operation.name": "retrieval"})
-        with recorded:
-            result = await self._searched(found, named, terms, languages, mode, text_will_do=text_will_do)
-            recorded.add(passages=len(result.passages), text_only=result.text_only)
+        try:
+            with recorded:
+                # The stamp covers neither the fields of documents nor vectors that are stored outside the database.
+                if filters or self._external_vectors:
+                    result = await searched()
+                else:
+                    result = await self._cached_results.through(
+                        reader.tenant_id,
+                        f"{reader_key(reader)}:{_digest(asked)}",
+                        lambda: self._lexical.stamp(named),
+                        searched,
+                        worth=lambda result: not result.text_only,
+                    )
+                recorded.add(passages=len(result.passages), text_only=result.text_only)
+        finally:
+            instruments.SEARCH_SECONDS.add(monotonic() - begun, "whole")
         return result
 
     async def _searched(
@@ -298,7 +321,6 @@ class Retriever:
         *,
         text_will_do: bool,
     ) -> Retrieval:
-        begun = monotonic()
         try:
             retrieval = await self._with_vectors(
                 found, named, terms, languages, mode, text_will_do=text_will_do
@@ -316,8 +338,6 @@ class Retriever:
             return replace(
                 await found(_Vectors({}, frozenset()), SearchMode.TEXT, strict=False), text_only=True
             )
-        finally:
-            instruments.SEARCH_SECONDS.add(monotonic() - begun, "whole")
 
     async def _with_vectors(
         self,
@@ -542,7 +562,7 @@ class Retriever:
                     for language in languages
                 ]
                 wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
-                questions = QuestionEmbedder(embedder, self._cache)
+                questions = QuestionEmbedder(embedder, self._cached_vectors)
                 vectors = iter(())
                 if wanted:
                     with stage(
@@ -648,6 +668,11 @@ class Retriever:
                 raise
             _LOG.warning("pieces of passages could not be read; they are cut again", exc_info=True)
             return None
+
+
+def _digest(asked: tuple[object, ...]) -> str:
+    """A name of what was asked. Releases rank differently, so they share no results."""
+    return hashlib.sha256(ormsgpack.packb([__version__, *asked], default=list)).hexdigest()
 
 
 def _as_subject(reader: Reader) -> Principal:

@@ -57,6 +57,7 @@ from responsa_server.domain.sources import (
     SourceDocument,
     StoredDocument,
 )
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.library.library import Library
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import read_mapping
@@ -64,6 +65,7 @@ from responsa_server.sources.notifying import Notifier
 from responsa_server.sources.reading import RowSelection, read_rows, unreadable
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.unexpected import note
 
 _MOST_FAILURES: Final = 5
 # With these faults of the database, another attempt may succeed.
@@ -164,6 +166,7 @@ class Sync:
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
         notifier: Notifier,
+        errors: UnexpectedErrors | None = None,
     ) -> None:
         self._runs = runs
         self._connections = connections
@@ -171,6 +174,7 @@ class Sync:
         self._library = library
         self._ended = ended
         self._notifier = notifier
+        self._errors = errors or UnexpectedErrors()
         # The failures of a run in this process, since it last came further.
         self._failures: dict[UUID, int] = {}
         self._log: FilteringBoundLogger = structlog.get_logger("sources")
@@ -226,7 +230,8 @@ class Sync:
                 return pause_after(failures)
             await self._runs.fail(tenant_id, operation_id, error)
             waiting = 0
-        except Exception:  # whatever the error, the run must end, now or after more attempts
+        except Exception as error:  # whatever the error, the run must end, now or after more attempts
+            note(self._errors, error, names.operation(operation_id))
             self._log.exception(
                 "an attempt to run a source failed", tenant=tenant_id, operation=str(operation_id)
             )

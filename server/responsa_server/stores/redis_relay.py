@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import random
 import struct
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, assert_never, cast
@@ -165,7 +166,7 @@ class RedisRelay:
 
     @property
     def away(self) -> bool:
-        return not self._listening.is_set() or asyncio.get_running_loop().time() < self._resume
+        return not self._listening.is_set() or time.monotonic() < self._resume
 
     async def start(self, process: UUID, heard: Callable[[Hint], None]) -> None:
         self._process = process
@@ -196,7 +197,7 @@ class RedisRelay:
         return f"{self._prefix}{'all' if process is None else process}"
 
     def _put(self, channel: str, hint: Hint) -> None:
-        if self._process is None or asyncio.get_running_loop().time() < self._resume:
+        if self._process is None or time.monotonic() < self._resume:
             return
         encoded = encode(self._process, hint)
         message = self._code(channel.encode(), encoded) + encoded
@@ -234,7 +235,7 @@ class RedisRelay:
                     # Drop all messages while Redis is unavailable, because followers then read the rows from the log.
                     self._waiting.clear()
                     self._waiting_bytes = 0
-                    self._resume = asyncio.get_running_loop().time() + pause
+                    self._resume = time.monotonic() + pause
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
                 if not self._waiting:

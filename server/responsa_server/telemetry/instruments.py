@@ -206,7 +206,7 @@ SEARCHES_WITHOUT_VECTORS: Final = _counter(
 CACHE_LOOKUPS: Final = _counter(
     "responsa.cache.lookups",
     "{lookup}",
-    "Lookups in caches. `cache`: `credentials` or `vectors`; `result`: `hit` or `miss`.",
+    "Lookups in caches. `cache`: `vectors`, `searches`, `documents`, `passages`, `credentials` or `checkpoints`; `result`: `hit` or `miss`.",
     "cache",
     "result",
 )
@@ -298,7 +298,7 @@ POOL_WAITING: Final = _gauge(
 CIRCUITS: Final = _gauge(
     "responsa.circuits.open",
     "{circuit}",
-    "Circuit breakers that are open, so that nothing is asked of the part. `part`: `model`, `provider`, `tool`, `postgresql` or `redis`.",
+    "Circuit breakers that are open, so that nothing is asked of the part. `part`: `model`, `provider`, `tool`, `postgresql` (pools of connections) or `redis` (its users in this process: the caches, the limits and the hints between processes).",
     "part",
 )
 PARTS: Final = _gauge(

@@ -67,7 +67,9 @@ class Claiming:
         """Begin to claim, if this process runs turns."""
         if self._options.works:
             self._loop = asyncio.create_task(self._claim_again_and_again(), name="turns-claims")
-            looking = keep_going(self._expire_lost, _LOOK_SECONDS, self._log, "lost_workers")
+            looking = keep_going(
+                self._expire_lost, _LOOK_SECONDS, self._log, "lost_workers", self._parts.runtime.errors
+            )
             self._looking = asyncio.create_task(looking, name="turns-lost-workers")
 
     def wake(self) -> None:

@@ -60,6 +60,7 @@ class Following:
         self._hub = hub
         self._options = runtime.options
         self._log = runtime.log
+        self._errors = runtime.errors
         self._spread = 0.0
         self._registered = False
         self._registering = asyncio.Lock()
@@ -75,7 +76,9 @@ class Following:
         }
         pause = min(self._options.poll_seconds / 2, _AGAIN_SECONDS)
         self._tasks = [
-            asyncio.create_task(keep_going(work, pause, self._log, "turns_following"), name=name)
+            asyncio.create_task(
+                keep_going(work, pause, self._log, "turns_following", self._errors), name=name
+            )
             for name, work in loops.items()
         ]
 

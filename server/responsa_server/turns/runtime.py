@@ -17,6 +17,7 @@ from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.turns import Clock, FrameCodec, NewId
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.telemetry.stages import OFF, Traces
+from responsa_server.telemetry.unexpected import note
 from responsa_server.turns.settings import TurnOptions
 
 Result = TypeVar("Result")
@@ -72,17 +73,22 @@ async def repeated(
 
 
 async def keep_going(
-    work: Callable[[], Awaitable[None]], pause_seconds: float, log: FilteringBoundLogger, loop: str
+    work: Callable[[], Awaitable[None]],
+    pause_seconds: float,
+    log: FilteringBoundLogger,
+    loop: str,
+    errors: UnexpectedErrors,
 ) -> None:
     """Repeat work until it is cancelled, with a pause after each round. A round that fails does not end the loop.
 
-    loop: the name of the loop in the log; failed rounds are logged as `{loop}_unavailable` and `{loop}_failed`.
+    loop: the name of the loop in the log; failed rounds are logged as `{loop}_unavailable` and `{loop}_failed`. errors: counts the unexpected errors of rounds.
     """
     while True:
         try:
             await work()
         except Unavailable as error:
             log.warning(f"{loop}_unavailable", reason=error.reason.value)
-        except Exception:  # the next round may succeed
+        except Exception as error:  # the next round may succeed
+            note(errors, error, loop)
             log.exception(f"{loop}_failed")
         await asyncio.sleep(pause_seconds)

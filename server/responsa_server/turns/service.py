@@ -119,6 +119,11 @@ class Turns:
         return self._runtime.errors
 
     @property
+    def hints_away(self) -> bool:
+        """Whether this process works without the hints of others, because the relay cannot be reached."""
+        return self._relay.away
+
+    @property
     def running(self) -> int:
         """The number of turns that run in this process."""
         return len(self._claiming.running())
@@ -140,7 +145,9 @@ class Turns:
             ("turns-pruning", self._prune, self._runtime.options.prune_seconds),
         )
         self._loops = [
-            asyncio.create_task(keep_going(work, seconds, self._log, "turns_upkeep"), name=name)
+            asyncio.create_task(
+                keep_going(work, seconds, self._log, "turns_upkeep", self._runtime.errors), name=name
+            )
             for name, work, seconds in upkeep
         ]
 

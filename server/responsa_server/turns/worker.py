@@ -50,6 +50,7 @@ from responsa_server.domain.words import in_seconds
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.instruments import Instrument
 from responsa_server.telemetry.stages import IDLE, TRACE_ID, AnyStage, stage
+from responsa_server.telemetry.unexpected import note
 from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.runtime import Runtime, loop_time, repeated
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
@@ -348,8 +349,7 @@ class Run:
         except (TurnLost, _GivenUp):
             raise
         except Exception as error:  # whatever an agent raises, its turn must end with a typed event
-            group = self._parts.runtime.errors.add(error, names.turn(turn_id))
-            instruments.ERRORS.add(1, group.error, group.place)
+            note(self._parts.runtime.errors, error, names.turn(turn_id))
             self._log.exception("turn_failed")
             return unexpected(turn_id)
         finally:

@@ -425,6 +425,7 @@ class LogWriter:
         self._lease_seconds = runtime.options.lease_seconds
         self._faults = runtime.faults
         self._log = runtime.log
+        self._errors = runtime.errors
         self._members: dict[UUID, TurnWriter] = {}
         self._ready: deque[TurnWriter] = deque()
         self._arrived = asyncio.Event()
@@ -466,7 +467,7 @@ class LogWriter:
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         # If one of these loops ended, no turn of this process could continue, and no other process could claim it.
-        going = keep_going(work, _FIRST_PAUSE, self._log, "turns_log_writer")
+        going = keep_going(work, _FIRST_PAUSE, self._log, "turns_log_writer", self._errors)
         return asyncio.create_task(going, name=name)
 
     async def _write(self) -> None:

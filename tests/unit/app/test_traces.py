@@ -8,7 +8,7 @@ import base64
 import pytest
 
 from responsa_server.app import traces
-from responsa_server.app.settings import load, makes_traces, otlp_endpoint, traced_share
+from responsa_server.app.settings import load, otlp
 from responsa_server.app.traces import SentTraces
 from tests.instance import eventually
 from tests.wire.otlp import Receiver, receiving
@@ -31,7 +31,7 @@ async def record(sent: SentTraces, count: int) -> None:
 async def test_variables_of_opentelemetry_are_followed(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not makes_traces(load())
+    assert not otlp(load()).makes_traces
     for name, value in {
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http,
         "OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret",
@@ -42,14 +42,14 @@ async def test_variables_of_opentelemetry_are_followed(
     }.items():
         monkeypatch.setenv(name, value)
     settings = load()
-    assert traced_share(settings) == 1.0
+    assert otlp(settings).traced_share == 1.0
     sent = SentTraces(settings, None)
     await record(sent, 3)
     await sent.close()
     assert [span.service for span in receiver.spans] == ["asked"] * 3
     assert receiver.headers["api-key"] == "secret"
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    assert otlp_endpoint(settings, "traces") == ""
+    assert otlp(settings).endpoint("traces") == ""
 
 
 async def test_langfuse_gets_its_own_key_and_not_the_collectors(

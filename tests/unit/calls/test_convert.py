@@ -56,7 +56,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.events import Cancelled as CancelledTurn
 from responsa_server.domain.generations import GenerationState
-from responsa_server.domain.insight import Dimension, FeedbackState, Granularity
+from responsa_server.domain.insight import Dimension, FeedbackState, Granularity, QuestionOutcome
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import (
     Document,
@@ -146,6 +146,12 @@ DOCUMENT = Document(
         (delivery_pb2.DeliveryState, DeliveryState, values.DELIVERY_STATE, "DELIVERY_STATE_"),
         (tool_pb2.ToolEffect, Effect, values.TOOL_EFFECT, "TOOL_EFFECT_"),
         (insight_pb2.FeedbackState, FeedbackState, values.FEEDBACK_STATE, "FEEDBACK_STATE_"),
+        (
+            insight_pb2.QuestionOutcome,
+            QuestionOutcome,
+            values.QUESTION_OUTCOME,
+            "QUESTION_OUTCOME_",
+        ),
         (usage_report_pb2.UsageGranularity, Granularity, values.USAGE_GRANULARITY, "USAGE_GRANULARITY_"),
         (usage_report_pb2.UsageDimension, Dimension, values.USAGE_DIMENSION, "USAGE_DIMENSION_"),
     ],
@@ -185,7 +191,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
     )
     found = {name for module in modules for name in module.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(var, EnumMap) for var in vars(values).values())
-    assert len(found) == mapped == 29
+    assert len(found) == mapped == 30
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

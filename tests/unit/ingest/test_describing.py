@@ -12,9 +12,10 @@ import structlog
 from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import Exchange
+from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Description
-from responsa_server.ingest.describing import READ_BYTES, Describer, IngestionModel
+from responsa_server.ingest.describing import READ_BYTES, Describer
 from responsa_server.ingest.indexing import CutDocument
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.protocol import pack_result
@@ -33,7 +34,7 @@ LOG = structlog.get_logger("ingest", tenant="acme")
 WIRES: Sequence[WireServer] = (OpenAi(), Anthropic(), Gemini())
 
 
-async def described(model: IngestionModel | None) -> Description:
+async def described(model: BackgroundModel | None) -> Description:
     document = parse(TEXT.encode(), "eels.md")
     frame = pack_result(document)
     parsed = ParsedFile(io.BytesIO(frame), len(frame))
@@ -42,7 +43,7 @@ async def described(model: IngestionModel | None) -> Description:
 
 async def written(wire: WireServer, handler: Handler, seconds: float = 5.0) -> Description:
     async with speaking(wire, handler) as model:
-        return await described(IngestionModel(model, ingestion_prompts, seconds=seconds))
+        return await described(BackgroundModel(model, "document", ingestion_prompts, seconds=seconds))
 
 
 def entry(summary: object, keywords: object, **others: object) -> str:

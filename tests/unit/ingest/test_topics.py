@@ -9,10 +9,11 @@ import pytest
 import structlog
 
 from responsa_lab.testing.loopback import Exchange
+from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.ingest.chunk import chunk_document
-from responsa_server.ingest.describing import MOST_CALLS, IngestionModel, Topics
+from responsa_server.ingest.describing import MOST_CALLS, Topics
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.sections import Whole
 from tests.unit.ingest.office_files import parse
@@ -44,7 +45,7 @@ def words(text: str) -> Sequence[tuple[int, int]]:
 
 async def begins(handler: Handler, document: ParsedDocument) -> frozenset[int]:
     async with speaking(WIRE, handler) as model:
-        return await Topics(IngestionModel(model, ingestion_prompts, seconds=5.0)).begins(
+        return await Topics(BackgroundModel(model, "document", ingestion_prompts, seconds=5.0)).begins(
             Whole(document), LOG
         )
 

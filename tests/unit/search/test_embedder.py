@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from responsa_server.search.embedder import QuestionEmbedder, Vectors
+from responsa_server.stores.cached import RAW, Entry, SharedCache, entries_of
 
 QUESTION = "How do plants make sugar?"
 
@@ -24,6 +25,9 @@ class Kept:
     async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
         assert seconds > 0
         self.entries |= entries
+
+    async def drop(self, key: str) -> None:
+        self.entries.pop(key, None)
 
 
 class Counting:
@@ -46,9 +50,13 @@ class Counting:
         return []
 
 
+def embedder(model: Counting, cache: Kept) -> QuestionEmbedder:
+    return QuestionEmbedder(model, SharedCache(cache, "vectors", 60, RAW))
+
+
 async def test_a_question_asked_again_costs_no_run_of_the_model() -> None:
     model = Counting()
-    questions = QuestionEmbedder(model, Kept())
+    questions = embedder(model, Kept())
     first = await questions.embed("acme", [QUESTION, "Why?"])
     again = await questions.embed("acme", ["Who?", QUESTION])
     assert (again[1] == first[0]).all()
@@ -57,25 +65,25 @@ async def test_a_question_asked_again_costs_no_run_of_the_model() -> None:
 
 async def test_tenants_and_models_share_no_vector() -> None:
     cache, model, other = Kept(), Counting(), Counting("model/2")
-    await QuestionEmbedder(model, cache).embed("acme", [QUESTION])
+    await embedder(model, cache).embed("acme", [QUESTION])
     # Another tenant cannot learn from a cache hit that acme asked the question, and never gets a vector of acme.
-    cache.entries = dict.fromkeys(cache.entries, bytes(8))
-    theirs = await QuestionEmbedder(model, cache).embed("rival", [QUESTION])
+    (stored,) = cache.entries.values()
+    await embedder(model, cache).embed("rival", [QUESTION])
+    await embedder(other, cache).embed("rival", [QUESTION])
     assert model.texts == [QUESTION, QUESTION]
-    assert theirs.any()
-    await QuestionEmbedder(other, cache).embed("rival", [QUESTION])
     assert other.texts == [QUESTION]
-    digest = hashlib.sha256(QUESTION.encode()).hexdigest()
-    assert list(cache.entries) == [
-        f"vector:{tenant}:{name}:{digest}"
-        for tenant, name in (("acme", "model/1"), ("rival", "model/1"), ("rival", "model/2"))
-    ]
+    assert [key.startswith(entries_of("rival")) for key in cache.entries] == [False, True, True]
+    assert QUESTION not in str(cache.entries)
+    # An entry that somebody has put under another key is made anew.
+    cache.entries = dict.fromkeys(cache.entries, stored)
+    await embedder(model, cache).embed("rival", [QUESTION])
+    assert len(model.texts) == 3
 
 
 async def test_a_cached_vector_of_another_length_is_made_anew_and_no_cache_is_needed() -> None:
     cache, model = Kept(), Counting()
-    await QuestionEmbedder(model, cache).embed("acme", [QUESTION])
-    cache.entries = dict.fromkeys(cache.entries, b"short")
-    assert (await QuestionEmbedder(model, cache).embed("acme", [QUESTION])).any()
+    key = f"model/1:{hashlib.sha256(QUESTION.encode()).hexdigest()}"
+    await SharedCache(cache, "vectors", 60, RAW).put("acme", {key: Entry(b"", b"short")})
+    assert (await embedder(model, cache).embed("acme", [QUESTION])).any()
     await QuestionEmbedder(model).embed("acme", [QUESTION])
-    assert len(model.texts) == 3
+    assert len(model.texts) == 2

@@ -230,6 +230,7 @@ class AsyncCalls:
         self, attempt: Callable[[float | None], Awaitable[Result]], deadline: Deadline, repeatable: bool
     ) -> Result:
         backoff = self.connection.backoff()
+        renewed = False
         while True:
             self.connection.check_open()
             try:
@@ -238,6 +239,9 @@ class AsyncCalls:
                 error = self.connection.error(failure, deadline)
                 if self.connection.closed:
                     raise closed_error() from failure
+                if self.connection.may_renew(error) and not renewed:
+                    renewed = True
+                    continue
                 wait = (
                     backoff.next(error.retry_after)
                     if repeatable and self.connection.may_repeat(error)

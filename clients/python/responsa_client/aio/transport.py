@@ -25,6 +25,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 Channel = aio.Channel
+Lock = asyncio.Lock
 open_channel = open_aio_channel
 sleep = asyncio.sleep
 

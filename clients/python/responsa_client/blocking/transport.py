@@ -21,13 +21,14 @@ from responsa_client.connection import Connection, Silence
 from responsa_client.requests import Upload
 from responsa_client.stubs import Stubs, open_channel
 
-__all__ = ["Channel", "Stream", "open_channel", "send", "send_upload", "sleep"]
+__all__ = ["Channel", "Lock", "Stream", "open_channel", "send", "send_upload", "sleep"]
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Response_co = TypeVar("Response_co", covariant=True)
 
 Channel = grpc.Channel
+Lock = threading.Lock
 sleep = time.sleep
 
 

@@ -5,7 +5,7 @@ import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { filled } from "../widgets/dialog.js";
 import type { Failure } from "../server/errors.js";
 import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
-import { uuid } from "../text/bytes.js";
+import { uuid } from "@responsa/client/parts.js";
 import { showSecret } from "./secret.js";
 
 const DAY = 86_400_000; // milliseconds

@@ -8,7 +8,7 @@ import { button, element, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
 import { count, momentOf } from "../text/facts.js";
 import { Listing } from "../widgets/listing.js";
-import { PATIENCE } from "../server/patience.js";
+import { PATIENCE } from "@responsa/client/parts.js";
 
 const PAGE = 20;
 /** The number of looks at a notification that was sent again. */

@@ -1,7 +1,7 @@
 /** The content of a teacher's form, and its validation. Nothing here touches the page. */
 
 import type { Teacher } from "@responsa/contract/responsa/admin/v1/teacher_pb.js";
-import { byteLength } from "../text/bytes.js";
+import { byteLength } from "@responsa/client/parts.js";
 import { linesOf, valuesOf } from "../text/values.js";
 
 export const NAME_BYTES = 200;

@@ -9,7 +9,7 @@ import { failureOf, failureOfStatus } from "../server/errors.js";
 import { momentOf } from "../text/facts.js";
 import { textEntry } from "../widgets/fields.js";
 import { Listing } from "../widgets/listing.js";
-import { ended } from "../documents/operations.js";
+import { ended } from "@responsa/client/parts.js";
 import { progressText, resultText } from "./mapping.js";
 import type { SourcesApi } from "./sources.js";
 import { nameWithin } from "../text/names.js";

@@ -3,7 +3,7 @@
 import type { Teacher } from "@responsa/contract/responsa/admin/v1/teacher_pb.js";
 import { AgentsPart } from "./agentspart.js";
 import type { Api } from "../server/api.js";
-import { uuid, wellFormed } from "../text/bytes.js";
+import { uuid, wellFormed } from "@responsa/client/parts.js";
 import { confirmed, filled } from "../widgets/dialog.js";
 import { button, element, field, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf, type Failure } from "../server/errors.js";

@@ -3,7 +3,7 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../server/api.js";
-import { uuid } from "../text/bytes.js";
+import { uuid } from "@responsa/client/parts.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import type { Failure } from "../server/errors.js";

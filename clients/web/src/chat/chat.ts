@@ -7,7 +7,7 @@ import { TurnState, type Turn } from "@responsa/contract/responsa/chat/v1/turn_p
 import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
 import type { Api } from "../server/api.js";
-import { byteLength, uuid, wellFormed } from "../text/bytes.js";
+import { byteLength, PATIENCE, rest, uuid, wellFormed } from "@responsa/client/parts.js";
 import type { Me } from "../documents/access.js";
 import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
@@ -19,7 +19,6 @@ import { isFetched } from "./fetched.js";
 import { ConversationHead } from "./head.js";
 import { LiveTurn, type LiveHooks, type Origin } from "./liveturn.js";
 import { outcomeOfTurn, type Outcome } from "./outcome.js";
-import { PATIENCE, rest } from "../server/patience.js";
 import type { Pending, PendingQuestions } from "./pending.js";
 import { AgentPicker } from "./picker.js";
 import { ScopeView } from "./scope.js";

@@ -4,7 +4,7 @@ import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversat
 import type { Api } from "../server/api.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
-import { mayPass } from "../server/patience.js";
+import { mayPass } from "@responsa/client/parts.js";
 import { cleanName } from "../text/names.js";
 
 const PAGE = 50;

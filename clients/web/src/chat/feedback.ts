@@ -5,7 +5,7 @@ import type { Api } from "../server/api.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, field, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
-import { byteLength, wellFormed } from "../text/bytes.js";
+import { byteLength, wellFormed } from "@responsa/client/parts.js";
 
 const COMMENT_BYTES = 2_048;
 

@@ -3,13 +3,11 @@
 import { OnBusy } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { CardHooks } from "./passages.js";
-import { NO_LIMIT, type Api } from "../server/api.js";
+import type { Api } from "../server/api.js";
 import { failureOf, signedOut, type Failure } from "../server/errors.js";
 import { FeedbackView } from "./feedback.js";
-import { follow, Refused, type Calls } from "./follow.js";
-import { BrokenAnswer, FrameReader } from "./frames.js";
+import { BrokenAnswer, type Calls, follow, FrameReader, PATIENCE, type Patience, persist, type ResponsaError } from "@responsa/client/parts.js";
 import { Pace } from "../text/pace.js";
-import { PATIENCE, persist, type Patience } from "../server/patience.js";
 import type { Pending, PendingQuestions } from "./pending.js";
 import type { SharedStreams } from "./streams.js";
 import { TurnView } from "./turnview.js";
@@ -110,15 +108,15 @@ export class LiveTurn {
     if (pending) waiting.keep(pending);
     if (pending?.stopping) void this.stop();
     const calls: Calls = {
-      ...(pending && { ask: (signal) => streams.ask((one) => api.chat.ask({ ...body(pending), includeDeltas: true }, { signal: one, ...NO_LIMIT }), signal) }),
+      ...(pending && { ask: (signal) => streams.ask((one) => api.chat.ask({ ...body(pending), includeDeltas: true }, { signal: one }), signal) }),
       resume: streams.resume.bind(streams),
       get: (name, signal) => api.chat.getTurn({ name }, { signal }),
     };
     const notices = {
       place: (place: number) => this.place(place),
-      paused: (failure: Failure, tries: number) => {
+      paused: (error: ResponsaError, tries: number) => {
         this.#pace.flush(); // the text may stay like this for a while
-        this.view.paused(failure, tries, this.#patience.offline());
+        this.view.paused(failureOf(error), tries, this.#patience.offline());
       },
       resumed: () => this.view.resumed(),
     };
@@ -213,7 +211,7 @@ export class LiveTurn {
       this.view.broken("This answer arrived damaged. Reload the page.");
       return this.#hooks.ended(this);
     }
-    const failure = error instanceof Refused ? error.failure : failureOf(error);
+    const failure = failureOf(error);
     if (signedOut(failure)) {
       this.#over = true; // the question waits until the user signs in again
       return;

@@ -2,7 +2,7 @@
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { fetchedBy } from "./fetched.js";
-import { unitsAt } from "../text/bytes.js";
+import { unitsAt } from "@responsa/client/parts.js";
 import type { Place } from "../text/markdown.js";
 
 /** Behind the mark of a source, these would stand alone. */

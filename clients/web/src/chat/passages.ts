@@ -11,7 +11,7 @@ import { datedOf, placeOf } from "./parts.js";
 import { element, WRITTEN } from "../widgets/dom.js";
 import { count } from "../text/facts.js";
 import { collectionId } from "../documents/library.js";
-import { unitsAt } from "../text/bytes.js";
+import { unitsAt } from "@responsa/client/parts.js";
 import { clean } from "../text/clean.js";
 import { Markdown } from "../text/markdown.js";
 import { made } from "../text/paint.js";

@@ -7,7 +7,7 @@
 
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ResumeTurnResponseSchema } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
-import type { Frame } from "./frames.js";
+import type { Frame } from "@responsa/client/parts.js";
 
 type Resume = (turn: string, afterSeq: bigint, signal: AbortSignal) => AsyncIterable<Frame>;
 type Ask = (signal: AbortSignal) => AsyncIterable<Frame>;

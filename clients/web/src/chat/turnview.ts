@@ -9,7 +9,7 @@ import { count } from "../text/facts.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import type { Failure } from "../server/errors.js";
-import type { FrameReader } from "./frames.js";
+import type { FrameReader } from "@responsa/client/parts.js";
 import { called, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
 import { passagesView, type CardHooks } from "./passages.js";
 import { plainText } from "../text/prose.js";

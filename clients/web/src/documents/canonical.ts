@@ -1,7 +1,7 @@
 /** Reads a document's canonical text, but only the parts that the page shows. */
 
 import type { GetDocumentContentResponse } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
-import { ByteText } from "../text/bytes.js";
+import { ByteText } from "@responsa/client/parts.js";
 
 /** Streams the text from the character at `readOffset`. */
 export type OpenContent = (readOffset: number, signal: AbortSignal) => AsyncIterable<GetDocumentContentResponse>;

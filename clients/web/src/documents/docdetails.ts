@@ -5,7 +5,7 @@ import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { DocumentVersion } from "@responsa/contract/responsa/knowledge/v1/document_version_pb.js";
 import type { Api } from "../server/api.js";
-import { wellFormed } from "../text/bytes.js";
+import { wellFormed } from "@responsa/client/parts.js";
 import { copyButton } from "../chat/copy.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, field, replace, WRITTEN } from "../widgets/dom.js";

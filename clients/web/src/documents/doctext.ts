@@ -1,9 +1,9 @@
 /** The text of a document: its canonical text with the cited passage marked. A document in Markdown is shown rendered. */
 
 import type { Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
-import { NO_LIMIT, type Api } from "../server/api.js";
+import type { Api } from "../server/api.js";
 import { codeButton } from "../chat/answer.js";
-import { byteLength, unitsAt } from "../text/bytes.js";
+import { byteLength, unitsAt } from "@responsa/client/parts.js";
 import { CanonicalText } from "./canonical.js";
 import { clean } from "../text/clean.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
@@ -58,7 +58,7 @@ export class TextView {
 
   /** Begin to read the text around a range of `documents/{uuid}` or of one of its versions. */
   read(name: string, range: Range, signal: AbortSignal): { readonly text: CanonicalText; readonly done: Promise<void> } {
-    const text = new CanonicalText((readOffset, inner) => this.#api.knowledge.getDocumentContent({ name, readOffset: BigInt(readOffset) }, { signal: inner, ...NO_LIMIT }));
+    const text = new CanonicalText((readOffset, inner) => this.#api.knowledge.getDocumentContent({ name, readOffset: BigInt(readOffset) }, { signal: inner }));
     return { text, done: text.need(range.start - AROUND - CONTEXT, range.end + AROUND + SLACK, signal) };
   }
 

@@ -18,7 +18,7 @@ import { button, element, focused, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
 import { fetchedBy, linkOf } from "../chat/fetched.js";
 import { quoted } from "../server/filters.js";
-import { PATIENCE, persist } from "../server/patience.js";
+import { PATIENCE, persist } from "@responsa/client/parts.js";
 import { documentOf, fragmentOf, type DocumentPlace, type KeyPlace, type TabId } from "./place.js";
 import { keepInSight } from "../text/sight.js";
 import { TabList } from "../widgets/tablist.js";

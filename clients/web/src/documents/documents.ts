@@ -13,7 +13,7 @@ import { failureOf } from "../server/errors.js";
 import { count, dateOf, sizeOf } from "../text/facts.js";
 import { FILTER_EXAMPLE, FILTER_HELP, filterOf, filterProblem, type Wanted } from "../server/filters.js";
 import type { Listed } from "./library.js";
-import { mayPass, PATIENCE } from "../server/patience.js";
+import { mayPass, PATIENCE } from "@responsa/client/parts.js";
 import { cleanName, nameWithin } from "../text/names.js";
 
 const PAGE = 50;

@@ -6,7 +6,7 @@ import { DocumentState, IngestResultSchema, type Document } from "@responsa/cont
 import { HunkKind, type DocumentVersion, type VersionHunk } from "@responsa/contract/responsa/knowledge/v1/document_version_pb.js";
 import type { Api } from "../server/api.js";
 import { diffWordsWithSpace } from "diff";
-import { byteLength, uuid } from "../text/bytes.js";
+import { byteLength, ended, uuid } from "@responsa/client/parts.js";
 import { clean } from "../text/clean.js";
 import { confirmed } from "../widgets/dialog.js";
 import { button, element, focused, replace } from "../widgets/dom.js";
@@ -14,7 +14,6 @@ import { READ_ONLY } from "./docdetails.js";
 import { failureOf, failureOfStatus } from "../server/errors.js";
 import { count, momentOf, originalOf, sizeOf } from "../text/facts.js";
 import { unrendered } from "../text/markdown.js";
-import { ended } from "./operations.js";
 import { made } from "../text/paint.js";
 
 /** The number of differing words in replaced lines up to which they are marked. Lines that differ in more words have little in common. */

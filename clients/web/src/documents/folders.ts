@@ -2,7 +2,7 @@
 
 import { ArchiveRefused, isArchive, members, type Member, type Packed } from "./archives.js";
 import { sizeOf } from "../text/facts.js";
-import { MOST_BYTES } from "./send.js";
+import { MOST_BYTES } from "./upload.js";
 
 /** A file to send. */
 export interface Sent {

@@ -9,8 +9,7 @@ import { arrange, button, element, field, focused } from "../widgets/dom.js";
 import { failureOf, failureOfStatus } from "../server/errors.js";
 import { momentOf } from "../text/facts.js";
 import type { Named } from "./library.js";
-import { ended } from "./operations.js";
-import { PATIENCE, persist } from "../server/patience.js";
+import { ended, PATIENCE, persist } from "@responsa/client/parts.js";
 
 const LOOK_AGAIN = 2_000; // milliseconds between checks while the server builds a generation
 

@@ -1,6 +1,6 @@
 /** Labels of documents, written as lines. Nothing here touches the page. */
 
-import { byteLength } from "../text/bytes.js";
+import { byteLength } from "@responsa/client/parts.js";
 import { byName, fits, nameLine, pairsOf, stringOf } from "../text/values.js";
 
 const MOST = 32;

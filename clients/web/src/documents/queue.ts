@@ -1,11 +1,10 @@
 /** The queue of uploads: what waits, what runs, and how each file ended. Nothing here touches the page. */
 
-import { uuid } from "../text/bytes.js";
+import { mayPass, uuid } from "@responsa/client/parts.js";
 import { failureOf } from "../server/errors.js";
 import type { Found, Looking } from "./folders.js";
 import type { Named } from "./library.js";
-import { mayPass } from "../server/patience.js";
-import { UploadRefused, type Upload } from "./send.js";
+import { UploadRefused, type Upload } from "./upload.js";
 import type { Tell, Uploaded } from "./uploading.js";
 
 /** The number of concurrent uploads. It is low because a browser opens only six connections to a server, for all its tabs together. */

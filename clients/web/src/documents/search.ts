@@ -5,7 +5,7 @@ import type { Api } from "../server/api.js";
 import type { Me } from "./access.js";
 import { datedOf } from "../chat/parts.js";
 import { count } from "../text/facts.js";
-import { byteLength } from "../text/bytes.js";
+import { byteLength } from "@responsa/client/parts.js";
 import type { DocumentPanel } from "./document.js";
 import { button, element, field, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";

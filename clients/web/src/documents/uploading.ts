@@ -7,11 +7,9 @@ import type { Api } from "../server/api.js";
 import { CUT, failureOf, failureOfStatus, type Failure } from "../server/errors.js";
 import { count } from "../text/facts.js";
 import { timeLeft } from "./estimate.js";
-import { ended } from "./operations.js";
-import { mayPass, PATIENCE } from "../server/patience.js";
-import { send, UploadRefused, type Upload } from "./send.js";
+import { ended } from "@responsa/client/parts.js";
+import { UploadRefused, type Upload } from "./upload.js";
 
-const TRIES = 4;
 const SENT = 1 / 3; // the share of the progress for sending; the rest is for reading and indexing
 const CANCEL_TIMEOUT = 10_000; // milliseconds
 const LOST: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file was changed, moved or deleted after you chose it. Choose it again." };
@@ -41,7 +39,7 @@ export function remarkOf({ leftOut, guessedCharset }: IngestResult): string {
 export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: AbortSignal): Promise<Uploaded> {
   let name = "";
   try {
-    const sent = await sentWhole(upload, api.user, tell, signal);
+    const sent = await sentWhole(api, upload, tell, signal);
     name = sent.name;
     const { result } = await ended(api, sent, (operation) => report(operation, tell), signal);
     if (result.case === "error") throw new UploadRefused(failureOfStatus(result.value), true);
@@ -54,19 +52,16 @@ export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: Abo
   }
 }
 
-async function sentWhole(upload: Upload, user: string, tell: Tell, signal: AbortSignal): Promise<Operation> {
+async function sentWhole(api: Api, upload: Upload, tell: Tell, signal: AbortSignal): Promise<Operation> {
   const file = await contentOf(upload);
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await send({ ...upload, file }, user, (share) => tell(share * SENT, share < 1 ? "sending" : "sent"), signal);
-    } catch (error) {
-      if (signal.aborted || !(error instanceof UploadRefused) || !mayPass(error.failure)) throw error;
-      // The browser reports a file that it can no longer read as a lost connection.
-      if (!(await isReadable(file))) throw new UploadRefused(LOST);
-      if (tries === TRIES) throw error;
-      tell(0, "the connection was lost; sending again…");
-      await PATIENCE.sleep(PATIENCE.pause(tries), signal);
-    }
+  const { collection, path: sourceKey, subject, requestId } = upload;
+  const onProgress = (share: number, tries: number) => tell(share * SENT, share === 1 ? "sent" : share === 0 && tries > 1 ? "the connection was lost; sending again…" : "sending");
+  try {
+    return await api.upload(file, { collection, sourceKey, subject }, { requestId, onProgress, signal });
+  } catch (error) {
+    // The browser reports a file that it can no longer read as a lost connection.
+    if (!signal.aborted && !(await isReadable(file))) throw new UploadRefused(LOST);
+    throw error;
   }
 }
 

@@ -8,8 +8,8 @@ import { Estimate, timeLeft } from "./estimate.js";
 import type { Found, Looking } from "./folders.js";
 import { isOpen, UploadQueue, type Item, type State } from "./queue.js";
 import type { Named } from "./library.js";
-import { PATIENCE } from "../server/patience.js";
-import { UploadRefused } from "./send.js";
+import { PATIENCE } from "@responsa/client/parts.js";
+import { UploadRefused } from "./upload.js";
 import { uploaded } from "./uploading.js";
 import { cleanName, nameWithin } from "../text/names.js";
 

@@ -1,20 +1,11 @@
 /** The typed clients. They use gRPC-Web on the port that served this page; the browser adds the session's cookie. */
 
-import { createClient, type Client, type Interceptor } from "@connectrpc/connect";
-import { createGrpcWebTransport } from "@connectrpc/connect-web";
-import { AdminService } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
-import { ChatService } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
-import { KnowledgeService } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
-import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb.js";
-import { Operations } from "@responsa/contract/google/longrunning/operations_pb.js";
+import type { Interceptor } from "@connectrpc/connect";
+import { Responsa } from "@responsa/client";
+import { PATIENCE } from "@responsa/client/parts.js";
 import { failureOf, signedOut, type Failure } from "./errors.js";
 
-export interface Api {
-  readonly chat: Client<typeof ChatService>;
-  readonly knowledge: Client<typeof KnowledgeService>;
-  readonly auth: Client<typeof AuthService>;
-  readonly admin: Client<typeof AdminService>;
-  readonly operations: Client<typeof Operations>;
+export interface Api extends Pick<Responsa, "chat" | "knowledge" | "auth" | "admin" | "operations" | "upload"> {
   /** The user whom the calls name, `users/{uuid}`; "" if the calls name nobody. */
   readonly user: string;
 }
@@ -22,30 +13,13 @@ export interface Api {
 /** The header that names the user for whom the page is drawn. The server refuses a call if the browser's session is another user's, because the session may have been replaced in another tab or by a program on another port of the host. */
 export const USER = "responsa-user";
 
-/** The maximum time of a call in milliseconds. Streams get `NO_LIMIT`, because their readers notice a silent stream. */
+/** The maximum time of a call in milliseconds. */
 const UNARY_LIMIT = 30_000;
-export const NO_LIMIT = { timeoutMs: 0 } as const;
 
-/** `user`: the user for whom the page is drawn. */
+/** `user`: the user for whom the page is drawn. The page itself decides which calls it repeats. */
 export function connect(origin: string, user = "", interceptors: Interceptor[] = []): Api {
-  if (user) interceptors.unshift(naming(user));
-  const transport = createGrpcWebTransport({ baseUrl: origin, interceptors, defaultTimeoutMs: UNARY_LIMIT });
-  return {
-    chat: createClient(ChatService, transport),
-    knowledge: createClient(KnowledgeService, transport),
-    auth: createClient(AuthService, transport),
-    admin: createClient(AdminService, transport),
-    operations: createClient(Operations, transport),
-    user,
-  };
-}
-
-/** Names the user in each call. */
-export function naming(user: string): Interceptor {
-  return (next) => (request) => {
-    request.header.set(USER, user);
-    return next(request);
-  };
+  const headers = user ? { [USER]: user } : {};
+  return Object.assign(new Responsa({ url: origin, timeoutMs: UNARY_LIMIT, retries: 0, patience: PATIENCE, headers, interceptors }), { user });
 }
 
 /** Calls `over` when a call fails because the session has ended or is another user's. The call fails after `over` has returned. */

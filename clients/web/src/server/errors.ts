@@ -1,74 +1,29 @@
 /** Reads errors: a reason for the program, and a message for the user. */
 
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { ConnectError } from "@connectrpc/connect";
-import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
+import { errorOf, errorOfJson, errorOfStatus, type ResponsaError } from "@responsa/client/parts.js";
 import type { Status } from "@responsa/contract/google/rpc/status_pb.js";
 import { cleanText } from "../text/names.js";
 import { momentOf } from "../text/facts.js";
 
-export interface Violation {
-  /** The path of the request's field, e.g. `options.parameters.level`. */
-  readonly field: string;
-  /** The mistake and its remedy. */
-  readonly description: string;
-}
-
-export interface Failure {
-  /** A reason of `responsa.errors.v1`. It is "" if the error does not come from Responsa, which means that the connection was lost. */
-  readonly reason: string;
-  readonly message: string;
-  readonly metadata: Readonly<Record<string, string>>;
-  /** Milliseconds after which to try again, if the server names a time. */
-  readonly retryAfter: number | undefined;
-  /** The mistakes in the request's fields; empty for an error of another kind. */
-  readonly violations: readonly Violation[];
-}
+/** What the page needs of an error. The reason is "" if the error does not come from Responsa, which means that the connection was lost. */
+export type Failure = Pick<ResponsaError, "reason" | "message" | "metadata" | "retryAfter" | "violations">;
 
 export const CUT: Failure = { reason: "", message: "The connection was lost.", metadata: {}, retryAfter: undefined, violations: [] };
 
 export function failureOf(error: unknown): Failure {
-  const connect = ConnectError.from(error);
-  const info = connect.findDetails(ErrorInfoSchema).find((one) => one.domain === "responsa");
-  if (!info) return CUT;
-  const retry = connect.findDetails(RetryInfoSchema)[0]?.retryDelay;
-  return plain({
-    reason: info.reason,
-    message: connect.rawMessage,
-    metadata: info.metadata,
-    retryAfter: retry ? Number(retry.seconds) * 1000 + retry.nanos / 1e6 : undefined,
-    violations: connect.findDetails(BadRequestSchema).flatMap((one) => one.fieldViolations.map(({ field, description }) => ({ field, description }))),
-  });
+  return plain(errorOf(error));
 }
 
 /** Reads an error from a JSON body: `{code, message, details: [{"@type": …ErrorInfo, …}]}`. */
 export function failureOfJson(text: string): Failure {
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    return CUT;
-  }
-  if (!isRecord(body)) return CUT;
-  const details: unknown[] = Array.isArray(body["details"]) ? body["details"] : [];
-  const info = details.filter(isRecord).find((one) => one["domain"] === "responsa");
-  if (!info || typeof info["reason"] !== "string" || typeof body["message"] !== "string") return CUT;
-  const metadata = isRecord(info["metadata"]) ? info["metadata"] : {};
-  const fields = details.filter(isRecord).flatMap((one) => (Array.isArray(one["fieldViolations"]) ? (one["fieldViolations"] as unknown[]) : []));
-  const seconds = details.filter(isRecord).map((one) => /^(\d+(?:\.\d+)?)s$/.exec(String(one["retryDelay"]))?.[1]).find((one) => one !== undefined);
-  return plain({
-    reason: info["reason"],
-    message: body["message"],
-    metadata: Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, String(value)])),
-    retryAfter: seconds === undefined ? undefined : Number(seconds) * 1000,
-    violations: fields.filter(isRecord).map(({ field, description }) => ({ field: String(field ?? ""), description: String(description ?? "") })),
-  });
+  return plain(errorOfJson(text));
 }
 
 /** Says the time at which a quota resets as the user's clock shows it; the server can only say it in UTC. */
-function plain(failure: Failure): Failure {
-  const { reason, metadata } = failure;
-  const message = cleanText(failure.message);
+function plain({ reason, message: said, metadata, retryAfter, violations }: ResponsaError): Failure {
+  if (!reason) return CUT;
+  const failure = { reason, metadata, retryAfter, violations };
+  const message = cleanText(said);
   const reset = new Date(metadata["reset_time"] ?? "");
   if (reason !== "QUOTA_EXHAUSTED" || Number.isNaN(reset.getTime())) return { ...failure, message };
   return { ...failure, message: message.replace(/\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC/, momentOf(reset)) };
@@ -78,9 +33,9 @@ function plain(failure: Failure): Failure {
 const TIMED = new Set(["RATE_LIMIT", "QUOTA_EXHAUSTED"]);
 
 /** Reads the error of an operation or a document. */
-export function failureOfStatus({ message, details }: Status): Failure {
-  const info = details.map((one) => anyUnpack(one, ErrorInfoSchema)).find((one) => one?.domain === "responsa");
-  return info ? { reason: info.reason, message, metadata: info.metadata, retryAfter: undefined, violations: [] } : { ...CUT, reason: "UNKNOWN", message };
+export function failureOfStatus(status: Status): Failure {
+  const { reason, message, metadata } = errorOfStatus(status);
+  return { ...CUT, reason: reason || "UNKNOWN", message, metadata };
 }
 
 /** Whether the user is kept out, whatever the session: the user was disabled, or the user's tenant was suspended. The message says so. */
@@ -108,8 +63,4 @@ function spoken(seconds: number): string {
   if (seconds < 90) return `${seconds} seconds`;
   const minutes = Math.ceil(seconds / 60);
   return minutes < 120 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,7 +1,7 @@
 /** Values that users write as lines such as `subject: biology`. Nothing here touches the page. */
 
 import type { JsonObject } from "@bufbuild/protobuf";
-import { byteLength } from "./bytes.js";
+import { byteLength } from "@responsa/client/parts.js";
 
 /** The maximum size of values as JSON. */
 const VALUES_BYTES = 4_096;

@@ -3,7 +3,7 @@
 import type { Api } from "../server/api.js";
 import { element, replace, WRITTEN } from "./dom.js";
 import { Entry } from "./fields.js";
-import { PATIENCE } from "../server/patience.js";
+import { PATIENCE } from "@responsa/client/parts.js";
 import { peopleFilter, plainName } from "../server/people.js";
 import { nameWithin } from "../text/names.js";
 

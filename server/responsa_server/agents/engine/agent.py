@@ -17,7 +17,7 @@ from responsa_server.agents.engine.config import PASSAGES, AgentConfig
 from responsa_server.agents.engine.graph import Graph, Plan, verify
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
 from responsa_server.agents.engine.prompts import nonce
-from responsa_server.agents.engine.state import GraphState, divided, fallbacks_of, restored, said
+from responsa_server.agents.engine.state import GraphState, before, divided, fallbacks_of, restored, said
 from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
@@ -155,7 +155,15 @@ class PlannedAgent:
                 tokens=options.history_tokens,
                 older=options.older_messages,
             )
-        state["history"] = [said(message) for message in history]
+        state["history"] = [
+            *before(
+                task.question.history if len(history) == len(task.history) else (),
+                history,
+                messages=options.history_messages,
+                tokens=options.history_tokens,
+            ),
+            *map(said, history),
+        ]
         if older:
             state["older"] = [said(message) for message in older]
         read_before = tuple(dict.fromkeys(version for message in task.history for version in message.read))

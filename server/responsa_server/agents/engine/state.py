@@ -10,6 +10,7 @@ import ormsgpack
 from responsa_server.agents.engine.node import NodeModel, Plain
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Fallback, FallbackKind
+from responsa_server.domain.turns import EarlierMessage
 
 
 class StateMessage(NodeModel):
@@ -156,6 +157,22 @@ def fallbacks_of(state: Plain) -> Sequence[Fallback]:
 
 
 _BYTES_A_TOKEN: Final = 4
+
+
+def before(
+    given: Sequence[EarlierMessage], history: Sequence[Message], *, messages: int, tokens: int
+) -> Sequence[Plain]:
+    """The last of the messages before the conversation's own, as plain state, oldest first: as many as fit. messages, tokens: the limits of these and the conversation's messages together, as in
+    `divided`.
+    """
+    left = tokens * _BYTES_A_TOKEN - sum(len(message.text.encode()) for message in history)
+    kept: list[Plain] = []
+    for message in reversed(given):
+        left -= len(message.text.encode())
+        if len(kept) + len(history) >= messages or (tokens and left < 0):
+            break
+        kept.append(StateMessage(speaker=message.speaker, text=message.text).model_dump(mode="json"))
+    return kept[::-1]
 
 
 def divided(

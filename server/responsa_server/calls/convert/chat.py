@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from typing import assert_never, cast
+from typing import Final, assert_never, cast
 
 from google.protobuf import json_format
 
@@ -13,6 +14,7 @@ from responsa.chat.v1 import (
     conversation_pb2,
     excerpt_pb2,
     feedback_pb2,
+    found_conversation_pb2,
     message_pb2,
     tool_pb2,
     turn_pb2,
@@ -22,7 +24,14 @@ from responsa_server.calls import status
 from responsa_server.calls.convert import messages, structs, values
 from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
 from responsa_server.domain import lists, names
-from responsa_server.domain.conversations import Conversation, Feedback, Message
+from responsa_server.domain.conversations import (
+    Conversation,
+    Feedback,
+    FoundConversation,
+    FoundMessage,
+    Message,
+    Speaker,
+)
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
@@ -49,7 +58,10 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.filters import parse_filter
-from responsa_server.domain.turns import CitationCheck, OnBusy, Question, Turn
+from responsa_server.domain.turns import CitationCheck, EarlierMessage, OnBusy, Question, Turn
+
+EXCERPT_CHARACTERS: Final = 240
+"""The maximum length of the excerpt of a message that a search found."""
 
 Asking = chat_service_pb2.AskRequest | chat_service_pb2.StartTurnRequest | chat_service_pb2.AnswerRequest
 
@@ -76,6 +88,10 @@ def question(request: Asking) -> Question:
         else "",
         max_cost_micros=request.options.max_cost_usd_micros,
         document_filter=_checked_filter(request.options.scope.filter),
+        history=tuple(
+            EarlierMessage(values.SPEAKER.value(one.role) or Speaker.USER, one.text)
+            for one in request.options.history
+        ),
     )
 
 
@@ -138,6 +154,34 @@ def conversation(value: Conversation) -> conversation_pb2.Conversation:
         name=names.conversation(value.id),
         active_turn="" if value.active_turn is None else names.turn(value.active_turn),
         owner=names.user(value.user_id),
+    )
+
+
+def found(value: FoundConversation, words: Sequence[str]) -> found_conversation_pb2.FoundConversation:
+    """A conversation that a search for these words found, with excerpts of its messages."""
+    pattern = re.compile("|".join(re.escape(word) for word in words), re.IGNORECASE)
+    return found_conversation_pb2.FoundConversation(
+        conversation=conversation(value.conversation),
+        messages=[_found_message(one, pattern) for one in value.messages],
+    )
+
+
+def _found_message(value: FoundMessage, pattern: re.Pattern[str]) -> found_conversation_pb2.FoundMessage:
+    # The database's cases of letters may differ from Python's: then the excerpt is the beginning of the text.
+    first = pattern.search(value.text)
+    start = 0 if first is None else max(first.start() - EXCERPT_CHARACTERS // 4, 0)
+    excerpt = value.text[start : start + EXCERPT_CHARACTERS]
+    return found_conversation_pb2.FoundMessage(
+        name=names.message(value.id),
+        role=values.SPEAKER.number(value.speaker),
+        excerpt=excerpt,
+        matches=[
+            byte_range_pb2.ByteRange(
+                start=len(excerpt[: one.start()].encode()), end=len(excerpt[: one.end()].encode())
+            )
+            for one in pattern.finditer(excerpt)
+        ],
+        create_time=timestamp(value.create_time),
     )
 
 

@@ -19,6 +19,7 @@ from responsa_server.domain.insight import (
     GivenFeedback,
     Granularity,
     Quality,
+    QuestionPattern,
     Span,
     UsageRow,
     percentile,
@@ -29,6 +30,7 @@ _Spanned = (
     admin_service_pb2.QueryUsageRequest
     | admin_service_pb2.GetFeedbackStatsRequest
     | admin_service_pb2.GetQualityStatsRequest
+    | admin_service_pb2.ListQuestionPatternsRequest
     | auth_service_pb2.QueryMyUsageRequest
 )
 _Grouped = admin_service_pb2.QueryUsageRequest | auth_service_pb2.QueryMyUsageRequest
@@ -87,6 +89,23 @@ def given_feedback(value: GivenFeedback) -> insight_pb2.GivenFeedback:
         turn=names.turn(value.turn_id),
         agent=_named("agents", value.agent),
         resolver="" if value.resolver_id is None else names.user(value.resolver_id),
+    )
+
+
+def question_pattern(value: QuestionPattern) -> insight_pb2.QuestionPattern:
+    return messages.message(
+        insight_pb2.QuestionPattern,
+        value,
+        uid=str(value.id),
+        questions=value.count,
+        **{
+            f"{end}_turns": getattr(value, end)
+            for end in ("answered", "refused", "no_support", "failed", "cancelled")
+        },
+        up_ratings=value.up,
+        down_ratings=value.down,
+        unsupported_sentences=value.unsupported,
+        example_turns=[names.turn(turn_id) for turn_id in value.examples],
     )
 
 

@@ -45,7 +45,7 @@ from responsa_server.domain.events import (
     ToolOutcome,
 )
 from responsa_server.domain.generations import GenerationState
-from responsa_server.domain.insight import Dimension, FeedbackState, Granularity
+from responsa_server.domain.insight import Dimension, FeedbackState, Granularity, QuestionOutcome
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import DocumentState, IngestStage, LeftOutKind, SearchMode
 from responsa_server.domain.notifications import DeliveryState
@@ -203,6 +203,7 @@ ROLE: Final = EnumMap(user_pb2.UserRole, Role)
 REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
 DELIVERY_STATE: Final = EnumMap(delivery_pb2.DeliveryState, DeliveryState)
 FEEDBACK_STATE: Final = EnumMap(insight_pb2.FeedbackState, FeedbackState)
+QUESTION_OUTCOME: Final = EnumMap(insight_pb2.QuestionOutcome, QuestionOutcome)
 USAGE_GRANULARITY: Final = EnumMap(usage_report_pb2.UsageGranularity, Granularity)
 USAGE_DIMENSION: Final = EnumMap(usage_report_pb2.UsageDimension, Dimension)
 HEALTH: Final = EnumMap(system_status_pb2.Health, Health)

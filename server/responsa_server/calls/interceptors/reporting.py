@@ -15,6 +15,7 @@ from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Cancelled, Exhausted, Reason, ResponsaError, Unavailable
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.unexpected import note
 
 # The id is written to the log, so an id that could break the log's format is replaced.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -153,8 +154,7 @@ class Errors(Interceptor[None]):
 
 def unforeseen(logger: Logger, call: Call, error: BaseException, errors: UnexpectedErrors) -> None:
     """Log and count an unforeseen error of a call."""
-    group = errors.add(error, call.id)
-    instruments.ERRORS.add(1, group.error, group.place)
+    note(errors, error, call.id)
     report(logger, call, error)
 
 

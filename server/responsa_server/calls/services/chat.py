@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
+from typing import Final
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -28,6 +29,9 @@ from responsa_server.domain.turns import Accepted
 from responsa_server.identity.limits import Limiter
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
+
+MAX_WORDS: Final = 16
+"""How many words a search for conversations may have."""
 
 
 class ChatService:
@@ -135,6 +139,20 @@ class ChatService:
         page = await self._conversations.store.list(caller(), asked.query)
         return pb.ListConversationsResponse(
             conversations=[chat.conversation(item) for item in page.items], next_page_token=asked.token(page)
+        )
+
+    async def SearchConversations(
+        self, request: pb.SearchConversationsRequest
+    ) -> pb.SearchConversationsResponse:
+        words = list(dict.fromkeys(request.query.split()))
+        if not 0 < len(words) <= MAX_WORDS:
+            raise InvalidRequest.of_field(
+                "query", "query.words", f"must contain 1 to {MAX_WORDS} different words, not {len(words)}"
+            )
+        asked = Listing(lists.CONVERSATIONS, caller(), request, " ".join(words))
+        page = await self._conversations.store.search(caller(), words, asked.query)
+        return pb.SearchConversationsResponse(
+            results=[chat.found(item, words) for item in page.items], next_page_token=asked.token(page)
         )
 
     async def UpdateConversation(

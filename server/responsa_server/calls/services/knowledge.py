@@ -356,6 +356,14 @@ class KnowledgeService:
             )
         return response
 
+    async def EmbedTexts(self, request: pb.EmbedTextsRequest) -> pb.EmbedTextsResponse:
+        found = await self._library.embed(request.texts, request.embedding)
+        return pb.EmbedTextsResponse(
+            embedding=found.embedding,
+            vectors=[pb.TextVector(values=vector) for vector in found.vectors],
+            tokens=found.tokens,
+        )
+
     def _count(self, queries: Sequence[SearchQuery]) -> None:
         """Count the searches. The caller does not wait for it."""
         who = caller()

@@ -24,7 +24,7 @@ from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.identity.service import Identity
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.migrate import MigrationError, missing
+from responsa_server.stores.postgres.migrate import MigrationError, waiting
 
 Result = TypeVar("Result")
 
@@ -61,7 +61,7 @@ def migrate() -> None:
     with reporting(), database(settings := load()):
         try:
             done = asyncio.run(bring_up_to_date(settings, Layout.of(settings.home)))
-            waiting = asyncio.run(missing(database_urls(settings, Layout.of(settings.home)).owner))
+            waits = asyncio.run(waiting(database_urls(settings, Layout.of(settings.home)).owner))
         except MigrationError as error:
             raise CommandFailed(f"{error}.", "See docs/operations.md, Migrations.", FAILED) from error
         except psycopg.OperationalError as error:
@@ -71,10 +71,8 @@ def migrate() -> None:
                 FAILED,
             ) from error
         typer.echo("\n".join(done) or "The database is up to date.")
-        if waiting:
-            typer.echo(
-                f"{waiting[0]} waits until no server of an earlier release runs: stop them, then run `responsa migrate` again."
-            )
+        if waits:
+            typer.echo(waits)
 
 
 def create_tenant(

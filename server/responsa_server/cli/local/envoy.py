@@ -11,12 +11,8 @@ import typer
 from responsa_server.app.settings import (
     Settings,
     environment,
-    follows_callers_sampling,
     load,
-    otlp_endpoint,
-    otlp_protocol,
-    traced_share,
-    traces_headers,
+    otlp,
 )
 from responsa_server.cli.local.failures import reporting
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
@@ -73,16 +69,17 @@ def envoy_config(
 
 
 def _tracing(settings: Settings) -> EnvoyTracing | None:
-    endpoint = otlp_endpoint(settings, "traces")
+    sent = otlp(settings)
+    endpoint = sent.endpoint("traces")
     if not endpoint:
         return None
     return EnvoyTracing(
         endpoint,
-        otlp_protocol("traces") == "grpc",
-        traced_share(settings),
+        sent.protocol("traces") == "grpc",
+        sent.traced_share,
         f"{environment().get('OTEL_SERVICE_NAME') or 'responsa'}-envoy",
-        follows_callers_sampling(settings),
-        traces_headers(),
+        sent.follows_callers_sampling,
+        sent.traces_headers,
     )
 
 

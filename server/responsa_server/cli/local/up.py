@@ -5,6 +5,7 @@ Envoy.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated
 
 import psycopg
@@ -39,7 +40,7 @@ from responsa_server.embedded import (
 )
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
 from responsa_server.instance import alert_rules
-from responsa_server.stores.postgres.migrate import MigrationError
+from responsa_server.stores.postgres.migrate import MigrationError, waiting
 from responsa_server.stores.postgres.vectors import drop_unused_index
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
@@ -81,29 +82,18 @@ def run(settings: Settings, *, observe: bool = False) -> int:
     listen = (settings.listen, settings.port)
     config = envoy_config(settings, layout.replicas, layout.envoy_admin_socket)
 
-    def prepare_database() -> None:
-        try:
-            asyncio.run(bring_up_to_date(settings, layout))
-            asyncio.run(_administrator(settings, layout))
-            if settings.database_url is None and settings.docs is not None:
-                # In a new database, the own documents are stored without the index. `announce` builds it, and so does the next start after a killed one.
-                asyncio.run(drop_unused_index(database_urls(settings, layout).owner))
-        except MigrationError as error:
-            raise EmbeddedError(str(error), "see docs/operations.md, Migrations") from error
-        except (psycopg.OperationalError, Unavailable) as error:
-            told = f" ({reason_of(error)})" if isinstance(error, psycopg.OperationalError) else ""
-            raise EmbeddedError(
-                f"The database cannot be reached{told}", "check DATABASE_URL, and that PostgreSQL runs"
-            ) from error
-
     layout.prepare()
     if settings.database_url is not None:
-        prepare_database()
+        prepare_database(settings, layout)
     plan = processes_of(settings)
     children: list[Child] = []
     if settings.database_url is None:
         sizes = [("max_connections", str(plan.connections)), ("shared_buffers", f"{plan.buffers_mib}MB")]
-        children.append(Child(EmbeddedPostgres(layout, settings=sizes), on_ready=prepare_database))
+        children.append(
+            Child(
+                EmbeddedPostgres(layout, settings=sizes), on_ready=partial(prepare_database, settings, layout)
+            )
+        )
     if settings.redis_url is None:
         children.append(Child(EmbeddedRedis(layout)))
     if settings.models.wants_embedded:
@@ -149,6 +139,26 @@ def run(settings: Settings, *, observe: bool = False) -> int:
         routing=servers,
         say=lambda line: print(line, flush=True),
     ).run()
+
+
+def prepare_database(settings: Settings, layout: Layout) -> None:
+    """Apply the missing migrations, say which one waits, and make the administrator of this machine. Raises EmbeddedError."""
+    urls = database_urls(settings, layout)
+    try:
+        asyncio.run(bring_up_to_date(settings, layout))
+        if waits := asyncio.run(waiting(urls.owner)):
+            print(waits, flush=True)
+        asyncio.run(_administrator(settings, layout))
+        if settings.database_url is None and settings.docs is not None:
+            # In a new database, the own documents are stored without the index. `announce` builds it, and so does the next start after a killed one.
+            asyncio.run(drop_unused_index(urls.owner))
+    except MigrationError as error:
+        raise EmbeddedError(str(error), "see docs/operations.md, Migrations") from error
+    except (psycopg.OperationalError, Unavailable) as error:
+        told = f" ({reason_of(error)})" if isinstance(error, psycopg.OperationalError) else ""
+        raise EmbeddedError(
+            f"The database cannot be reached{told}", "check DATABASE_URL, and that PostgreSQL runs"
+        ) from error
 
 
 def _prometheus(settings: Settings, layout: Layout) -> EmbeddedPrometheus:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,6 +16,8 @@ from responsa_server.domain import names
 from responsa_server.domain.conversations import (
     Conversation,
     Feedback,
+    FoundConversation,
+    FoundMessage,
     Message,
     Rating,
     Speaker,
@@ -53,8 +57,17 @@ from responsa_server.stores.postgres.rows import (
 from responsa_server.stores.postgres.turn_log import NamedQueries, sources_of, withheld_turns
 
 _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(CONVERSATIONS, table="c.")
+_FOUND: Final[SqlList[FoundConversation]] = SqlList(
+    CONVERSATIONS,
+    table="c.",
+    position=lambda found, field: (getattr(found.conversation, field), found.conversation.id),
+)
 _MESSAGES: Final[SqlList[Message]] = SqlList(MESSAGES, {"role": "speaker"})
 
+_WILD: Final = re.compile(r"[\\%_]")
+"""The characters that have a meaning in a pattern of LIKE."""
+_MOST_FOUND: Final = 3
+"""How many messages of a conversation a search shows."""
 # Deleting a long conversation's log takes a while. A question in that conversation waits at most this number of seconds for the deletion.
 _DELETE_SECONDS: Final = 15
 
@@ -120,6 +133,14 @@ class PostgresConversationStore:
         async with self._database.tenant(who.tenant_id) as connection:
             statement = self._queries["list_conversations"]
             return await _CONVERSATIONS.read(connection, statement, query, _caller(who), _conversation)
+
+    @shielded
+    async def search(self, who: Principal, words: Sequence[str], query: ListQuery) -> Page[FoundConversation]:
+        patterns = ["%" + _WILD.sub(r"\\\g<0>", word) + "%" for word in words]
+        values = {**_caller(who), "patterns": patterns, "most": _MOST_FOUND}
+        async with self._database.reading(who) as connection:
+            statement = self._queries["search_conversations"]
+            return await _FOUND.read(connection, statement, query, values, _found)
 
     @shielded
     async def update(
@@ -343,6 +364,19 @@ def _unknown(identity: UUID) -> NotFound:
 
 def _conversation(row: Mapping[str, Any]) -> Conversation:
     return build(Conversation, row, etag=_etag(row["revision"]))
+
+
+def _found(row: Mapping[str, Any]) -> FoundConversation:
+    messages = [
+        FoundMessage(
+            UUID(one["id"]),
+            Speaker(one["speaker"]),
+            one["content"],
+            datetime.fromisoformat(one["create_time"]),
+        )
+        for one in row["found"]
+    ]
+    return FoundConversation(_conversation(row), messages)
 
 
 def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Message:

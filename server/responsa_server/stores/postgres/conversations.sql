@@ -30,6 +30,22 @@ LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(ten
 WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND {where}
 ORDER BY {order} LIMIT %(limit)s;
 
+-- name: search_conversations
+-- An answer that the transaction's reader may not read does not match.
+SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.revision, c.create_time, c.update_time, t.id AS active_turn, m.found
+FROM responsa.conversation AS c
+LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
+CROSS JOIN LATERAL (
+    SELECT coalesce(jsonb_agg(to_jsonb(newest) ORDER BY newest.create_time DESC, newest.id DESC), '[]') AS found FROM (
+        SELECT id, speaker, content, create_time FROM responsa.message
+        WHERE tenant_id = %(tenant)s AND conversation_id = c.id AND content ILIKE ALL (%(patterns)s::text[])
+            AND (speaker = 'user' OR NOT EXISTS (SELECT FROM responsa.withheld_turns(ARRAY[turn_id])))
+        ORDER BY create_time DESC, id DESC LIMIT %(most)s
+    ) AS newest
+) AS m
+WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND (c.title ILIKE ALL (%(patterns)s::text[]) OR m.found <> '[]') AND {where}
+ORDER BY {order} LIMIT %(limit)s;
+
 -- name: update_conversation
 UPDATE responsa.conversation SET
     title = CASE WHEN %(title)s::text IS NULL THEN title
@@ -88,7 +104,10 @@ WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s
     AND (m.id = %(message)s::uuid OR (m.turn_id = %(turn)s::uuid AND m.speaker = 'assistant')) FOR KEY SHARE OF m;
 
 -- name: give_feedback
-INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, comment) VALUES (%(tenant)s, %(message)s, %(rating)s, %(comment)s)
+INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, comment, agent, pattern_id)
+SELECT m.tenant_id, m.id, %(rating)s, %(comment)s, split_part(t.agent_version, '/', 2), p.pattern_id
+FROM responsa.message AS m JOIN responsa.turn AS t ON t.id = m.turn_id LEFT JOIN responsa.turn_pattern AS p ON p.turn_id = t.id
+WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s
 ON CONFLICT (tenant_id, message_id) DO UPDATE SET rating = excluded.rating, comment = excluded.comment, update_time = clock_timestamp(), state = 'open', note = '',
     resolver_id = NULL, resolve_time = NULL
 RETURNING message_id AS id, rating, comment, create_time AS rate_time, update_time AS rerate_time;

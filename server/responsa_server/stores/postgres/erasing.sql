@@ -197,6 +197,10 @@ WITH requests AS (
     DELETE FROM responsa.user_usage WHERE tenant_id = %(tenant)s AND user_id = %(user)s
 ), summed AS (
     DELETE FROM responsa.usage_hour WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+), summed_of_days AS (
+    DELETE FROM responsa.usage_day WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+), asked AS (
+    UPDATE responsa.question_event SET user_id = '00000000-0000-0000-0000-000000000000', turn_id = NULL WHERE tenant_id = %(tenant)s AND user_id = %(user)s
 ), noted AS (
     UPDATE responsa.usage_event SET user_id = '00000000-0000-0000-0000-000000000000', turn_id = NULL WHERE tenant_id = %(tenant)s AND user_id = %(user)s
 ), resolved AS (

@@ -91,11 +91,14 @@ class PostgresInsight:
         by: Collection[Dimension],
     ) -> Report:
         """Return the usage of a user, or of EVERYBODY, in the order of time and group; at most MOST_ROWS + 1 rows."""
+        first_day, last_day = (span.end, span.end) if granularity is Granularity.HOUR else span.whole_days()
         values = {
             "tenant": tenant_id,
             "user": user_id,
             "start": span.start,
             "end": span.end,
+            "first_day": first_day,
+            "last_day": last_day,
             "granularity": granularity.value if granularity else "",
             "by": [one.value for one in by],
             "most": MOST_ROWS + 1,
@@ -108,7 +111,9 @@ class PostgresInsight:
     @shielded
     async def quality(self, tenant_id: str, span: Span) -> tuple[Sequence[Quality], Report]:
         """Return the quality of all agents together, then that of each agent; and a report without rows."""
+        first_day, last_day = span.whole_days()
         values = {"tenant": tenant_id, "start": span.start, "end": span.end}
+        values |= {"first_day": first_day, "last_day": last_day}
         rows, [state] = await self._database.together(
             tenant_id, [(self._counting("quality"), values), (self._queries["state"], values)]
         )
@@ -169,7 +174,7 @@ class PostgresInsight:
 
     @shielded
     async def set_question_texts(self, tenant_id: str, allowed: bool, audit: AuditEvent) -> None:
-        """Let administrators read the texts of questions, or not. A call that changes nothing is not audited."""
+        """Let administrators read the texts of questions, or not. Then the titles of patterns are removed, too. A call that changes nothing is not audited."""
         values = {"tenant": tenant_id, "question_texts": allowed}
         async with self._database.tenant(tenant_id) as connection:
             if await one_row(connection, self._queries["set_question_texts"], values) is not None:
@@ -178,7 +183,7 @@ class PostgresInsight:
     def _counting(self, name: str) -> LiteralString:
         """A query with what it counts filled in."""
         text = self._queries[name]
-        for part in ("counts", "qualities"):
+        for part in ("counts", "qualities", "sums", "added"):
             text = text.replace("{" + part + "}", self._queries[part])
         return text
 

@@ -30,29 +30,44 @@ qualities AS (
     WHERE e.kind IN ('answered', 'refused', 'failed', 'cancelled')
 )
 
+-- name: sums
+sum(answered), sum(refused), sum(failed), sum(cancelled), sum(searches), sum(uploads), sum(sign_ins), sum(tool_calls),
+    sum(embedding_tokens), sum(input_tokens), sum(output_tokens), sum(cost_micros), sum(unpriced_tokens)
+
+-- name: added
+answered = h.answered + excluded.answered, refused = h.refused + excluded.refused, failed = h.failed + excluded.failed, cancelled = h.cancelled + excluded.cancelled,
+    searches = h.searches + excluded.searches, uploads = h.uploads + excluded.uploads, sign_ins = h.sign_ins + excluded.sign_ins, tool_calls = h.tool_calls + excluded.tool_calls,
+    embedding_tokens = h.embedding_tokens + excluded.embedding_tokens, input_tokens = h.input_tokens + excluded.input_tokens, output_tokens = h.output_tokens + excluded.output_tokens,
+    cost_micros = h.cost_micros + excluded.cost_micros, unpriced_tokens = h.unpriced_tokens + excluded.unpriced_tokens
+
 -- name: hold (log)
 -- One process adds events at a time. The erasing of a user waits for it.
 SELECT pg_try_advisory_xact_lock(hashtextextended('responsa.usage_event', 0));
 
 -- name: fold (log)
--- Moves events into the sums, at most `most`. Returns their number.
+-- Moves events into the sums of their hours and days, at most `most`, and leaves the questions to be grouped. Returns the number of events.
 WITH events AS MATERIALIZED (
     DELETE FROM responsa.usage_event WHERE ctid = ANY (ARRAY(SELECT ctid FROM responsa.usage_event LIMIT %(most)s)) RETURNING *
 ), {counts}, {qualities}, used AS (
     INSERT INTO responsa.usage_hour AS h
-    SELECT tenant_id, user_id, hour, agent, model, collection, tool, sum(answered), sum(refused), sum(failed), sum(cancelled), sum(searches), sum(uploads), sum(sign_ins),
-        sum(tool_calls), sum(embedding_tokens), sum(input_tokens), sum(output_tokens), sum(cost_micros), sum(unpriced_tokens)
-    FROM counts GROUP BY 1, 2, 3, 4, 5, 6, 7
-    ON CONFLICT (user_id, hour, tenant_id, agent, model, collection, tool) DO UPDATE SET answered = h.answered + excluded.answered,
-        refused = h.refused + excluded.refused, failed = h.failed + excluded.failed, cancelled = h.cancelled + excluded.cancelled,
-        searches = h.searches + excluded.searches, uploads = h.uploads + excluded.uploads, sign_ins = h.sign_ins + excluded.sign_ins,
-        tool_calls = h.tool_calls + excluded.tool_calls, embedding_tokens = h.embedding_tokens + excluded.embedding_tokens,
-        input_tokens = h.input_tokens + excluded.input_tokens, output_tokens = h.output_tokens + excluded.output_tokens,
-        cost_micros = h.cost_micros + excluded.cost_micros, unpriced_tokens = h.unpriced_tokens + excluded.unpriced_tokens
+    SELECT tenant_id, user_id, hour, agent, model, collection, tool, {sums} FROM counts GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ON CONFLICT (user_id, hour, tenant_id, agent, model, collection, tool) DO UPDATE SET {added}
+), used_of_day AS (
+    INSERT INTO responsa.usage_day AS h
+    SELECT tenant_id, user_id, date_trunc('day', hour, 'UTC'), agent, model, collection, tool, {sums} FROM counts GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ON CONFLICT (user_id, day, tenant_id, agent, model, collection, tool) DO UPDATE SET {added}
 ), rated AS (
     INSERT INTO responsa.quality_hour AS h
     SELECT tenant_id, hour, agent, measure, label, sum(total) FROM qualities GROUP BY 1, 2, 3, 4, 5
     ON CONFLICT (tenant_id, hour, agent, measure, label) DO UPDATE SET total = h.total + excluded.total
+), rated_of_day AS (
+    INSERT INTO responsa.quality_day AS h
+    SELECT tenant_id, date_trunc('day', hour, 'UTC'), agent, measure, label, sum(total) FROM qualities GROUP BY 1, 2, 3, 4, 5
+    ON CONFLICT (tenant_id, day, agent, measure, label) DO UPDATE SET total = h.total + excluded.total
+), asked AS (
+    INSERT INTO responsa.question_event (tenant_id, user_id, turn_id, time, state, citations, unsupported, create_time)
+    SELECT tenant_id, user_id, turn_id, time, CASE WHEN refusal = 'no_support' THEN refusal ELSE kind END, citations, unsupported, create_time
+    FROM events WHERE kind IN ('answered', 'refused', 'failed', 'cancelled')
 )
 SELECT count(*) FROM events;
 
@@ -91,11 +106,15 @@ SELECT u.tenant_id, u.id, now(), 'search', c.name FROM responsa.app_user AS u CR
 WHERE u.tenant_id = %(tenant)s AND u.id = %(user)s;
 
 -- name: usage
--- user: the nil UUID for the whole tenant. With a granularity of '', the whole period is one row.
+-- user: the nil UUID for the whole tenant. With a granularity of '', the whole period is one row. The days from first_day to before last_day are read from their own sums.
 WITH events AS (
     SELECT * FROM responsa.usage_event WHERE tenant_id = %(tenant)s
 ), {counts}, found AS (
-    SELECT * FROM responsa.usage_hour WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND hour >= %(start)s AND hour < %(end)s
+    SELECT * FROM responsa.usage_hour WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND hour >= %(start)s AND hour < %(first_day)s
+    UNION ALL
+    SELECT * FROM responsa.usage_day WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND day >= %(first_day)s AND day < %(last_day)s
+    UNION ALL
+    SELECT * FROM responsa.usage_hour WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND hour >= %(last_day)s AND hour < %(end)s
     UNION ALL
     SELECT * FROM counts WHERE user_id = %(user)s AND hour >= %(start)s AND hour < %(end)s
 )
@@ -117,7 +136,11 @@ WITH events AS (
     SELECT * FROM responsa.usage_event WHERE tenant_id = %(tenant)s
 ), {qualities}
 SELECT agent, measure, label, sum(total)::bigint AS total FROM (
-    SELECT agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(start)s AND hour < %(end)s
+    SELECT agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(start)s AND hour < %(first_day)s
+    UNION ALL
+    SELECT agent, measure, label, total FROM responsa.quality_day WHERE tenant_id = %(tenant)s AND day >= %(first_day)s AND day < %(last_day)s
+    UNION ALL
+    SELECT agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(last_day)s AND hour < %(end)s
     UNION ALL
     SELECT agent, measure, label, total FROM qualities WHERE hour >= %(start)s AND hour < %(end)s
 ) AS found
@@ -150,16 +173,28 @@ UPDATE responsa.message_feedback SET state = %(state)s, note = %(note)s, resolve
 WHERE tenant_id = %(tenant)s AND message_id = %(message)s RETURNING message_id;
 
 -- name: feedback_stats
-SELECT split_part(t.agent_version, '/', 2) AS agent, count(*) FILTER (WHERE f.rating = 'up') AS up, count(*) FILTER (WHERE f.rating = 'down') AS down,
-    count(*) FILTER (WHERE f.comment <> '') AS commented, count(*) FILTER (WHERE f.state = 'open') AS open
-FROM responsa.message_feedback AS f
-JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
-JOIN responsa.turn AS t ON t.id = m.turn_id
-WHERE f.tenant_id = %(tenant)s AND f.update_time >= %(start)s AND f.update_time < %(end)s
+-- The agent of feedback that an earlier release has stored follows from the turn. Feedback with an agent is added up first, because PostgreSQL cannot tell how many agents the lookups give.
+SELECT agent, sum(up)::bigint AS up, sum(down)::bigint AS down, sum(commented)::bigint AS commented, sum(open)::bigint AS open FROM (
+    SELECT agent, count(*) FILTER (WHERE rating = 'up') AS up, count(*) FILTER (WHERE rating = 'down') AS down, count(*) FILTER (WHERE comment <> '') AS commented,
+        count(*) FILTER (WHERE state = 'open') AS open
+    FROM responsa.message_feedback WHERE tenant_id = %(tenant)s AND update_time >= %(start)s AND update_time < %(end)s AND agent IS NOT NULL GROUP BY 1
+    UNION ALL
+    SELECT split_part(t.agent_version, '/', 2), (f.rating = 'up')::int, (f.rating = 'down')::int, (f.comment <> '')::int, (f.state = 'open')::int
+    FROM responsa.message_feedback AS f
+    JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
+    JOIN responsa.turn AS t ON t.id = m.turn_id
+    WHERE f.tenant_id = %(tenant)s AND f.update_time >= %(start)s AND f.update_time < %(end)s AND f.agent IS NULL
+) AS found
 GROUP BY 1 ORDER BY 1;
 
 -- name: settings
 SELECT question_texts FROM responsa.tenant WHERE id = %(tenant)s;
 
 -- name: set_question_texts
-UPDATE responsa.tenant SET question_texts = %(question_texts)s WHERE id = %(tenant)s AND question_texts <> %(question_texts)s RETURNING id;
+-- Titles of patterns are made from questions, so they go when texts may no longer be read.
+WITH changed AS (
+    UPDATE responsa.tenant SET question_texts = %(question_texts)s WHERE id = %(tenant)s AND question_texts <> %(question_texts)s RETURNING id, question_texts
+), untitled AS (
+    UPDATE responsa.question_pattern AS p SET title = '', title_time = NULL FROM changed AS c WHERE p.tenant_id = c.id AND NOT c.question_texts
+)
+SELECT id FROM changed;

@@ -27,8 +27,10 @@ from procrastinate.manager import JobManager, NotificationCallback
 from psycopg_pool import PoolTimeout
 from structlog.typing import FilteringBoundLogger
 
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import GiveUp, JobKind, Look, Work, pause_after
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -37,7 +39,9 @@ from responsa_server.stores.postgres.database import (
     conninfo,
     shielded,
 )
+from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.pool import Pool
+from responsa_server.telemetry.unexpected import note
 
 _QUEUE: Final = "knowledge"
 # Separate queues, because a worker of the release before would take a job of a kind that it does not know, and lose it.
@@ -100,11 +104,6 @@ _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.NOTICE: _NOTICE_QUEUE,
 }
 _LONG: Final = (JobKind.REINDEX, JobKind.DISCARD, JobKind.SYNC)
-PRESENCE: Final = 0x7265_7372
-"""The advisory lock that every process with a job worker holds in shared mode. No other lock in this database has this number.
-
-Worker number N alone also holds the lock `PRESENCE << 32 | N`.
-"""
 SMALL_BYTES: Final = 1024 * 1024
 """The size up to which a document is small. Small documents of other tenants do not wait for large ones."""
 # The number of tenants, and of users, whose turns a worker remembers.
@@ -180,7 +179,13 @@ class JobQueue:
     """Enqueues jobs and runs them. A job may run more than once, so each attempt first checks which steps are left."""
 
     def __init__(
-        self, log_url: str, *, concurrency: int, max_losses: int = 1, pace: QueuePace | None = None
+        self,
+        log_url: str,
+        *,
+        concurrency: int,
+        max_losses: int = 1,
+        pace: QueuePace | None = None,
+        errors: UnexpectedErrors | None = None,
     ) -> None:
         """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, small
         jobs may run, see `places`. Runs of sources, and jobs that send mails and deliveries, have separate places; see `_APART`. max_losses: how many workers a job may lose in succession;
@@ -189,6 +194,8 @@ class JobQueue:
         self._conninfo = conninfo(log_url, OPTIONS)
         self.concurrency = concurrency
         self.max_losses = max_losses
+        self.errors = errors or UnexpectedErrors()
+        """The unexpected errors of jobs and of all else that counts them here."""
         self.workers: list[int] = []
         """The numbers of all workers that this process has had."""
         self._pace = pace or QueuePace()
@@ -276,16 +283,16 @@ class JobQueue:
         """
         connection = await psycopg.AsyncConnection[tuple[int]].connect(self._conninfo, autocommit=True)
         async with connection:
-            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [PRESENCE])
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [Lock.JOB_WORKERS])
             row = await cursor.fetchone()
             alone = row is not None and row[0]
             manager = _Jobs(app.job_manager, connection, self, self._queries)
             if alone:
                 await self._assign_again(manager, (await self._stalled(manager, 0.0)).values())
             # This waits for any other process that is making the same check.
-            await connection.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
+            await connection.execute("SELECT pg_advisory_lock_shared(%s)", [Lock.JOB_WORKERS])
             if alone:
-                await connection.execute("SELECT pg_advisory_unlock(%s)", [PRESENCE])
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [Lock.JOB_WORKERS])
             yield manager
 
     async def _take_jobs(self, app: procrastinate.App, manager: _Jobs) -> None:
@@ -391,7 +398,13 @@ class JobQueue:
                 )
                 await give_up(tenant_id, UUID(id), losses)
                 return
-            again = await self._worked(tenant_id, work(tenant_id, UUID(id), context.job.attempts))
+            try:
+                again = await self._worked(tenant_id, work(tenant_id, UUID(id), context.job.attempts))
+            except Unavailable:
+                raise
+            except Exception as error:  # procrastinate logs it, and tries again
+                note(self.errors, error, f"{kind.value}/{id}")
+                raise
             if again is not None:
                 raise _TryAgain(again)
 
@@ -459,7 +472,7 @@ class _Jobs(JobManager):
 
     async def living(self) -> frozenset[int]:
         """The numbers of the workers whose processes live. Raises psycopg.OperationalError if this process has lost its locks."""
-        cursor = await self._presence.execute(self._queries["living"], {"presence": PRESENCE})
+        cursor = await self._presence.execute(self._queries["living"], {"presence": Lock.JOB_WORKERS})
         return frozenset(number for (number,) in await cursor.fetchall())
 
     async def suspended(self) -> Collection[str]:
@@ -471,7 +484,7 @@ class _Jobs(JobManager):
         """Register the worker, and take its lock before it takes any job."""
         number = await super().register_worker()
         self._queue.workers.append(number)
-        await self._presence.execute("SELECT pg_advisory_lock(%s)", [PRESENCE << 32 | number])
+        await self._presence.execute("SELECT pg_advisory_lock(%s)", [Lock.JOB_WORKERS << 32 | number])
         return number
 
     async def lose(self, job: jobs.Job) -> int | None:
@@ -590,9 +603,9 @@ class OtherJobWorkers:
 
     @shielded
     async def check(self) -> PartReport:
-        """Look for a holder of the lock `PRESENCE`."""
+        """Look for a holder of the lock `Lock.JOB_WORKERS`."""
         async with self._database.log() as connection:
-            cursor = await connection.execute(self._queries["present"], {"presence": PRESENCE})
+            cursor = await connection.execute(self._queries["present"], {"presence": Lock.JOB_WORKERS})
             row = await cursor.fetchone()
         if row is not None and row[0]:
             return PartReport(Health.OK)

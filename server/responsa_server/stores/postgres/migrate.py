@@ -17,10 +17,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from responsa_server.domain.parts import MigrationState
 from responsa_server.instance import OLDEST_POSTGRES, shipped
 from responsa_server.stores.postgres.database import Database, shielded
+from responsa_server.stores.postgres.locks import Lock
 
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
-# Only one process may migrate at a time. No other lock in this database has this number.
-_LOCK = 0x7265_7370
 _SERVER = "responsa server"
 LOCK_SECONDS = 10
 """The maximum time for which a migration waits for a lock."""
@@ -106,7 +105,7 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                 f"the database is in a PostgreSQL {version}, and Responsa needs PostgreSQL {OLDEST_POSTGRES} or newer; "
                 "name a database in a newer PostgreSQL in DATABASE_URL"
             )
-        await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        await connection.execute("SELECT pg_advisory_lock(%s)", (Lock.MIGRATE,))
         # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the next attempt begins where it stopped.
         await connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_SECONDS}s",))
         present = await applied(connection)
@@ -150,10 +149,18 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
     return done
 
 
-async def missing(url: str) -> Sequence[str]:
-    """The names of the migrations that the database lacks."""
+async def waiting(url: str) -> str:
+    """After `migrate`: which migration waits and for what, as a sentence; empty if none waits."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        present = {name for name, _ in await applied(connection)}
+        lacking = await _lacking(connection)
+    if not lacking:
+        return ""
+    return f"{lacking[0]} waits until no server of an earlier release runs: stop them, then run `responsa migrate` again."
+
+
+async def _lacking(connection: psycopg.AsyncConnection) -> Sequence[str]:
+    """The names of the migrations that the database lacks."""
+    present = {name for name, _ in await applied(connection)}
     return [one.name for one in load() if one.name not in present]
 
 
@@ -239,6 +246,12 @@ class PostgresMigrations:
         """Why this version cannot work with the database, and the remedy; empty if it can. Raises Unavailable."""
         async with self._database.no_tenant() as connection:
             return unfit([name for name, _ in await applied(connection)], load())
+
+    @shielded
+    async def missing(self) -> Sequence[str]:
+        """The names of the migrations that the database lacks. If `unfit` finds nothing, they wait for the end of older servers. Raises Unavailable."""
+        async with self._database.no_tenant() as connection:
+            return await _lacking(connection)
 
     @shielded
     async def state(self) -> MigrationState:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
@@ -37,6 +38,7 @@ from responsa_server.domain.passages import (
     TermStatistics,
 )
 from responsa_server.domain.people import Reader
+from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache, reader_key
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -46,6 +48,7 @@ from responsa_server.stores.postgres.database import (
     uuid_array,
 )
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS, compile_filter
+from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.vectors import RealArray, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
@@ -64,8 +67,6 @@ _FEW: Final = 10_000
 _FEW_MATCHES: Final = 5_000
 # The number of passages of a word whose number is not known. Such a word counts as common.
 _UNKNOWN: Final = 2**31 - 1
-# Only one process may build the index of the postings at a time. No other advisory lock in this database has this number.
-_LOCK: Final = 0x7265_7372
 _UNUSED: Final = ("delete_unused_terms", "delete_unused_terms_of_subjects", "delete_unused_subjects")
 
 
@@ -253,7 +254,7 @@ class PassageTable:
         """The passages with these ids, in the order of the ids, whether they are live or not. Unknown ids are left out."""
         values = {"tenant": tenant_id, "ids": uuid_array(ids)}
         cursor = await connection.execute(self._queries["passages"], values)
-        return [one.passage for one in _in_order(await cursor.fetchall(), ids)]
+        return [one.passage for one in _in_order(_found(await cursor.fetchall()), ids)]
 
     async def cached_vectors(
         self, connection: Connection, tenant_id: str, model: str, hashes: Sequence[bytes]
@@ -335,11 +336,18 @@ class PassageWordsStore:
 
 
 class PostgresLexicalIndex:
-    """Implements the port `LexicalIndex` with a GIN index. search_seconds: the maximum time of one statement, including the wait for locks."""
+    """Implements the port `LexicalIndex` with a GIN index. search_seconds: the maximum time of one statement, including the wait for locks. cached: passages."""
 
-    def __init__(self, database: Database, *, search_seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        search_seconds: float,
+        cached: SharedCache[FoundPassage] = NOT_CACHED,
+    ) -> None:
         self._database = database
         self._search_seconds = search_seconds
+        self._cached = cached
         self._queries = Queries("passages.sql")
 
     def session(self, reader: Reader) -> AbstractAsyncContextManager[None]:
@@ -392,6 +400,13 @@ class PostgresLexicalIndex:
         return [id_ for (id_,) in rows]
 
     @shielded
+    async def stamp(self, named: SearchScope) -> bytes:
+        names = _listed(named.collections) if named.own is None else None
+        values = {"tenant": named.reader.tenant_id, "names": names}
+        [[row]] = await self._database.together(named.reader, [(self._queries["stamp"], values)])
+        return str(row["md5"]).encode()
+
+    @shielded
     async def hides(self, scope: SearchScope) -> bool:
         values = {"collections": _listed(scope.collections)}
         [[(hidden,)]] = await self._search(scope.reader, values, "hides")
@@ -432,8 +447,20 @@ class PostgresLexicalIndex:
 
     @shielded
     async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
-        [rows] = await self._search(reader, {"ids": uuid_array(ids)}, "passages", cursor=_binary_cursor)
-        return _in_order(rows, ids)
+        keys = {f"{reader_key(reader)}:{id_}": id_ for id_ in ids if self._cached.on}
+        # A passage never changes, but the reader may have lost it.
+        kept = {
+            keys[key]: entry.value for key, entry in (await self._cached.get(reader.tenant_id, keys)).items()
+        }
+        names = ("passages", "known_passages") if kept else ("passages",)
+        values = {"ids": uuid_array(id_ for id_ in ids if id_ not in kept), "known": uuid_array(kept)}
+        rows, *known = await self._search(reader, values, *names, cursor=_binary_cursor)
+        read = _found(rows)
+        good = {id_: kept[id_] for [id_] in chain.from_iterable(known)}
+        self._cached.count(len(good), len(read))
+        fresh = {key: Entry(b"", read[id_]) for key, id_ in keys.items() if id_ in read}
+        await self._cached.put(reader.tenant_id, fresh)
+        return _in_order(read | good, ids)
 
     @shielded
     async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
@@ -466,7 +493,7 @@ async def build_postings(url: str) -> bool:
     url: the database's URL with the role that owns the tables. After an interrupted build, the next call starts over.
     """
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        await connection.execute("SELECT pg_advisory_lock(%s)", (Lock.POSTINGS,))
         cursor = await connection.execute(
             "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('responsa.passage_postings')"
         )
@@ -480,9 +507,13 @@ async def build_postings(url: str) -> bool:
         return True
 
 
-def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[FoundPassage]:
-    """The passages of these rows, without pieces, in the order of the ids."""
-    found = {
+def _in_order(found: Mapping[UUID, FoundPassage], ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+    return [found[id_] for id_ in ids if id_ in found]
+
+
+def _found(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
+    """The passages of these rows, without pieces."""
+    return {
         id_: FoundPassage(
             Passage(
                 id_,
@@ -504,7 +535,6 @@ def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[
         )
         for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places, date, words in rows
     }
-    return [found[id_] for id_ in ids if id_ in found]
 
 
 def _places(rows: Sequence[Sequence[Any]] | None) -> tuple[PlacedBlock, ...]:

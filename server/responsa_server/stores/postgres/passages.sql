@@ -180,6 +180,18 @@ GROUP BY s.collection_id, c.synonyms_sha256, c.kind, c.embedding, c.generation_i
 -- The ids of the collections that the caller means and may read.
 SELECT DISTINCT id FROM (SELECT responsa.readable_collection(name) FROM unnest(%(names)s::text[]) AS w (name)) AS found (id) WHERE id IS NOT NULL;
 
+-- name: stamp
+-- xmin is the transaction that wrote a row; while PostgreSQL runs, each has another number. Every change of a collection's live passages writes its row of statistics
+-- (`lock_statistics`), every other change of the collection and of its readers writes its own row, and a change of the caller's subject writes the caller's row. So a value
+-- never comes again after a change, not even when the change is undone.
+SELECT md5(concat_ws(' ', pg_postmaster_start_time(), (SELECT u.xmin FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant)s AND u.id = responsa.acting_user()),
+    string_agg(concat_ws(' ', n.name, c.id, c.xmin, s.xmin), ',' ORDER BY c.id)))
+FROM responsa.collection AS c
+JOIN responsa.collection_names() AS n ON n.id = c.id
+LEFT JOIN responsa.collection_stat AS s ON s.tenant_id = c.tenant_id AND s.collection_id = c.id
+WHERE c.tenant_id = %(tenant)s
+    AND (%(names)s::text[] IS NULL OR c.id IN (SELECT responsa.readable_collection(name) FROM unnest(%(names)s::text[]) AS w (name)));
+
 -- name: hides
 SELECT responsa.hides_subjects(%(tenant)s::text, %(collections)s::text[]);
 
@@ -236,6 +248,10 @@ SELECT p.id, p.collection_id, p.document_id, p.version, p.title, p.uri, p.byte_s
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]);
+
+-- name: known_passages
+-- Those of the passages that the caller has already and may still read.
+SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(known)s::uuid[]);
 
 -- name: tenants_with_passages
 SELECT id FROM responsa.all_tenants() WHERE end_time IS NULL ORDER BY id;

@@ -37,6 +37,7 @@ from responsa_server.domain.turns import (
     TurnState,
 )
 from responsa_server.domain.words import counted
+from responsa_server.stores.cached import NOT_CACHED, SharedCache
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -87,8 +88,9 @@ class PostgresTurnStore(TurnLog):
         *,
         rules: QuotaRules | None = None,
         queries: NamedQueries | None = None,
+        checkpoints: SharedCache[bytes] = NOT_CACHED,
     ) -> None:
-        super().__init__(database, codec, queries or turn_queries())
+        super().__init__(database, codec, queries or turn_queries(), checkpoints)
         self._rules = rules or QuotaRules()
         self._accepting: Gathered[tuple[Principal, Mapping[str, object]], bool] = Gathered(
             self._accept_together, MOST_TURNS, database.background, lambda: self._window()
@@ -491,6 +493,7 @@ def _difference(before: Question, now: Question) -> str | None:
         ("options.on_busy", before.on_busy, now.on_busy),
         ("options.parameters", before.parameters, now.parameters),
         ("options.max_cost_usd_micros", before.max_cost_micros, now.max_cost_micros),
+        ("options.history", before.history, now.history),
     )
     return next((field for field, one, other in fields if one != other), None)
 

@@ -40,6 +40,7 @@ from responsa_server.stores.postgres.database import (
     shielded,
     uuid_array,
 )
+from responsa_server.stores.postgres.locks import Lock
 
 EXACT_PASSAGES: Final = 2_000
 """If the documents of a filter have at most this number of passages, a search compares all vectors of these passages."""
@@ -50,8 +51,6 @@ _PIECE: Final = struct.Struct(">ciid")
 _KINDS: Final = {
     kind.value[:1].encode(): kind for kind in VectorKind if kind not in (VectorKind.WINDOW, VectorKind.TITLE)
 }
-# Only one process may build the indexes at a time. No other advisory lock in this database has this number.
-_LOCK: Final = 0x7265_7371
 
 
 class HalfVector(bytes):
@@ -209,7 +208,7 @@ async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
     wanted = {"m": str(m), "ef_construction": str(ef_construction)}
     rebuilt = False
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        await connection.execute("SELECT pg_advisory_lock(%s)", (Lock.VECTOR_INDEXES,))
         for index in _INDEXES:
             if await _parameters(connection, index.name) == wanted:
                 continue

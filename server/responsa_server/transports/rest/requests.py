@@ -20,7 +20,7 @@ _KIB: Final = 1024
 MAX_BODY: Final = 64 * _KIB
 """The largest body of most calls, and of all bodies without a content-length, in bytes."""
 SEARCH_BYTES: Final = 256 * _KIB
-"""The largest body of a search or a batch of searches, in bytes."""
+"""The largest body of a search, a batch of searches, or texts to embed, in bytes."""
 DOCUMENT_BYTES: Final = 4096 * _KIB
 """The largest body with a document, in bytes."""
 _KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
@@ -28,6 +28,7 @@ _CREATE_DOCUMENT: Final = _KNOWLEDGE + "CreateDocument"
 _LARGER: Final[Mapping[str, int]] = {
     _KNOWLEDGE + "Search": SEARCH_BYTES,
     _KNOWLEDGE + "BatchSearch": SEARCH_BYTES,
+    _KNOWLEDGE + "EmbedTexts": SEARCH_BYTES,
     _CREATE_DOCUMENT: DOCUMENT_BYTES,
 }
 _PARAMETER: Final = "unknown_parameter"

@@ -44,7 +44,8 @@ from responsa_server.transports.ws.outbox import Lane, Outbox
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.transports.ws.turn import Caller, Follower, GoElsewhere
 
-PATH: Final = "/ws/chat"
+PATHS: Final = ("/ws/chat", "/agents/process")
+"""The second path is that of a system that Responsa replaces."""
 _CANCEL: Final = "/responsa.chat.v1.ChatService/CancelTurn"
 _POLICY_VIOLATION: Final = 1008
 # The caller's tenant is suspended, or the service has no grant any more.

@@ -23,12 +23,13 @@ from responsa_server.agents.config.build import (
 from responsa_server.agents.config.content import Content, content_of
 from responsa_server.agents.config.files import checked, read
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.app.assemble import ingestion_model, require_default_models
+from responsa_server.app.assemble import ingestion_model, insight_model, require_default_models
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.intents import Classified, Example, ExamplesUnfit, IntentClassifier
 from responsa_server.domain.models import Ended, Price
 from responsa_server.embedded import EmbeddedError
 from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.insight.settings import InsightSettings
 from tests.unit.agents.config.test_content import DEFAULTS
 from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.agents.evidence import Shelf
@@ -162,6 +163,11 @@ def test_a_setting_that_names_a_model_in_vain_is_named_itself() -> None:
             ingestion_model(named, Lacking(), key)
         assert ingestion_model(named, Known(), key) is not None
         assert ingestion_model(IngestionSettings(), Lacking(), key) is None
+    titles = InsightSettings(model="opnai:gpt-5")
+    with pytest.raises(EmbeddedError, match=r"insight\.model \(RESPONSA_INSIGHT__MODEL\)"):
+        insight_model(titles, Lacking())
+    assert insight_model(titles, Known()) is not None
+    assert insight_model(InsightSettings(), Lacking()) is None
 
 
 # Classifiers are trained once, by the first caller that needs them.

@@ -2393,6 +2393,94 @@ class GetQualityStatsResponse(_message.Message):
 Global___GetQualityStatsResponse: _TypeAlias = GetQualityStatsResponse  # noqa: Y015
 
 @_typing.final
+class ListQuestionPatternsRequest(_message.Message):
+    """ListQuestionPatternsRequest asks for one page of a report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The maximum number of patterns on the page; 50 if unset or 0. More than 200 count as 200."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
+    outcome: _insight_pb2.QuestionOutcome.ValueType
+    """Which questions count; by default, all. Patterns without such questions are left out."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report begins; by default, 30 days before its end. The day (UTC) in which it begins counts as a whole."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the report ends; by default, now. The day (UTC) in which it ends counts as a whole."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        outcome: _insight_pb2.QuestionOutcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "end_time", b"end_time", "page_size", b"page_size", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "end_time", b"end_time", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListQuestionPatternsRequest: _TypeAlias = ListQuestionPatternsRequest  # noqa: Y015
+
+@_typing.final
+class ListQuestionPatternsResponse(_message.Message):
+    """ListQuestionPatternsResponse is one page of the report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_PATTERNS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OTHER_QUESTIONS_FIELD_NUMBER: _builtins.int
+    COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
+    RECOUNTING_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last page."""
+    other_questions: _builtins.int
+    """The questions with the wanted outcome that are in no pattern: they have not been grouped yet, their texts were deleted before that, or their patterns have ended. With these, the report counts each question once."""
+    recounting: _builtins.bool
+    """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
+    @_builtins.property
+    def question_patterns(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.QuestionPattern]:
+        """The patterns, those of the most questions with the wanted outcome first."""
+
+    @_builtins.property
+    def complete_through(self) -> _timestamp_pb2.Timestamp:
+        """Questions of turns that ended up to this time have been grouped."""
+
+    def __init__(
+        self,
+        *,
+        question_patterns: _abc.Iterable[_insight_pb2.QuestionPattern] | None = ...,
+        next_page_token: _builtins.str = ...,
+        other_questions: _builtins.int = ...,
+        complete_through: _timestamp_pb2.Timestamp | None = ...,
+        recounting: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "next_page_token", b"next_page_token", "other_questions", b"other_questions", "question_patterns", b"question_patterns", "recounting", b"recounting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQuestionPatternsResponse: _TypeAlias = ListQuestionPatternsResponse  # noqa: Y015
+
+@_typing.final
 class GetInsightSettingsRequest(_message.Message):
     """GetInsightSettingsRequest has no fields."""
 

@@ -330,6 +330,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsResponse.FromString,
                 _registered_method=True)
+        self.ListQuestionPatterns = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListQuestionPatterns',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsResponse.FromString,
+                _registered_method=True)
         self.GetInsightSettings = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/GetInsightSettings',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetInsightSettingsRequest.SerializeToString,
@@ -824,6 +829,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListQuestionPatterns(self, request, context):
+        """ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
+        the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetInsightSettings(self, request, context):
         """GetInsightSettings returns the tenant's settings.
         """
@@ -1120,6 +1133,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetQualityStats,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsResponse.SerializeToString,
+            ),
+            'ListQuestionPatterns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuestionPatterns,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsResponse.SerializeToString,
             ),
             'GetInsightSettings': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInsightSettings,
@@ -2646,6 +2664,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/GetQualityStats',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuestionPatterns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListQuestionPatterns',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -268,6 +268,10 @@ class AdminServiceStub:
     """GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty)."""
     GetQualityStats: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetQualityStatsRequest, _admin_service_pb2.GetQualityStatsResponse]
     """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty)."""
+    ListQuestionPatterns: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListQuestionPatternsRequest, _admin_service_pb2.ListQuestionPatternsResponse]
+    """ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
+    the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+    """
     GetInsightSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetInsightSettingsRequest, _insight_pb2.InsightSettings]
     """GetInsightSettings returns the tenant's settings."""
     UpdateInsightSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateInsightSettingsRequest, _insight_pb2.InsightSettings]
@@ -849,6 +853,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.GetQualityStatsRequest, _abc.Awaitable[_admin_service_pb2.GetQualityStatsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.GetQualityStatsResponse]:
         """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty)."""
+
+    @_abc_1.abstractmethod
+    def ListQuestionPatterns(
+        self,
+        request: _admin_service_pb2.ListQuestionPatternsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListQuestionPatternsRequest, _abc.Awaitable[_admin_service_pb2.ListQuestionPatternsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListQuestionPatternsResponse]:
+        """ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
+        the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+        """
 
     @_abc_1.abstractmethod
     def GetInsightSettings(

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.chat.v1 import feedback_pb2 as responsa_dot_chat_dot_v1_dot_feedback__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\"\xab\x04\n\rGivenFeedback\x12,\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11responsa/Feedback\x12.\n\x06rating\x18\x02 \x01(\x0e\x32\x18.responsa.chat.v1.RatingB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63omment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12$\n\x04user\x18\x06 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12$\n\x04turn\x18\x07 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Turn\x12&\n\x05\x61gent\x18\x08 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x35\n\x05state\x18\t \x01(\x0e\x32 .responsa.admin.v1.FeedbackStateB\x04\xe2\x41\x01\x03\x12\x12\n\x04note\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12(\n\x08resolver\x18\x0b \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x36\n\x0cresolve_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08question\x18\r \x01(\tB\x04\xe2\x41\x01\x03\"\x8a\x01\n\rFeedbackCount\x12&\n\x05\x61gent\x18\x01 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x10\n\x02up\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04\x64own\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcommented\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04open\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xfb\x04\n\x07Quality\x12&\n\x05\x61gent\x18\x01 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x1c\n\x0e\x61nswered_turns\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrefused_turns\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_turns\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63\x61ncelled_turns\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12@\n\x08refusals\x18\x06 \x03(\x0b\x32(.responsa.admin.v1.Quality.RefusalsEntryB\x04\xe2\x41\x01\x03\x12\x42\n\tfallbacks\x18\x07 \x03(\x0b\x32).responsa.admin.v1.Quality.FallbacksEntryB\x04\xe2\x41\x01\x03\x12\x1b\n\rcited_answers\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcitations\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x15unsupported_sentences\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nup_ratings\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64own_ratings\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p50_ms\x18\r \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p90_ms\x18\x0e \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p99_ms\x18\x0f \x01(\x01\x42\x04\xe2\x41\x01\x03\x1a/\n\rRefusalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x46\x61llbacksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"/\n\x0fInsightSettings\x12\x1c\n\x0equestion_texts\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01*a\n\rFeedbackState\x12\x1e\n\x1a\x46\x45\x45\x44\x42\x41\x43K_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_STATE_OPEN\x10\x01\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_STATE_DONE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\"\xab\x04\n\rGivenFeedback\x12,\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11responsa/Feedback\x12.\n\x06rating\x18\x02 \x01(\x0e\x32\x18.responsa.chat.v1.RatingB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63omment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12$\n\x04user\x18\x06 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12$\n\x04turn\x18\x07 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Turn\x12&\n\x05\x61gent\x18\x08 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x35\n\x05state\x18\t \x01(\x0e\x32 .responsa.admin.v1.FeedbackStateB\x04\xe2\x41\x01\x03\x12\x12\n\x04note\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12(\n\x08resolver\x18\x0b \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x36\n\x0cresolve_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08question\x18\r \x01(\tB\x04\xe2\x41\x01\x03\"\x8a\x01\n\rFeedbackCount\x12&\n\x05\x61gent\x18\x01 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x10\n\x02up\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04\x64own\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcommented\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04open\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xfb\x04\n\x07Quality\x12&\n\x05\x61gent\x18\x01 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x1c\n\x0e\x61nswered_turns\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrefused_turns\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_turns\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63\x61ncelled_turns\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12@\n\x08refusals\x18\x06 \x03(\x0b\x32(.responsa.admin.v1.Quality.RefusalsEntryB\x04\xe2\x41\x01\x03\x12\x42\n\tfallbacks\x18\x07 \x03(\x0b\x32).responsa.admin.v1.Quality.FallbacksEntryB\x04\xe2\x41\x01\x03\x12\x1b\n\rcited_answers\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcitations\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x15unsupported_sentences\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nup_ratings\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64own_ratings\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p50_ms\x18\r \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p90_ms\x18\x0e \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p99_ms\x18\x0f \x01(\x01\x42\x04\xe2\x41\x01\x03\x1a/\n\rRefusalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x46\x61llbacksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xab\x04\n\x0fQuestionPattern\x12\x11\n\x03uid\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08question\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tquestions\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x61nswered_turns\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrefused_turns\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10no_support_turns\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_turns\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63\x61ncelled_turns\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nup_ratings\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64own_ratings\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rcited_answers\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcitations\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x15unsupported_sentences\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x34\n\nfirst_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tlast_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12-\n\rexample_turns\x18\x11 \x03(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Turn\"/\n\x0fInsightSettings\x12\x1c\n\x0equestion_texts\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01*a\n\rFeedbackState\x12\x1e\n\x1a\x46\x45\x45\x44\x42\x41\x43K_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_STATE_OPEN\x10\x01\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_STATE_DONE\x10\x02*\xcf\x01\n\x0fQuestionOutcome\x12 \n\x1cQUESTION_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19QUESTION_OUTCOME_ANSWERED\x10\x01\x12\x1f\n\x1bQUESTION_OUTCOME_NO_SUPPORT\x10\x02\x12\x1c\n\x18QUESTION_OUTCOME_REFUSED\x10\x03\x12\x1b\n\x17QUESTION_OUTCOME_FAILED\x10\x04\x12\x1f\n\x1bQUESTION_OUTCOME_RATED_DOWN\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -105,10 +105,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUALITY'].fields_by_name['latency_p90_ms']._serialized_options = b'\342A\001\003'
   _globals['_QUALITY'].fields_by_name['latency_p99_ms']._loaded_options = None
   _globals['_QUALITY'].fields_by_name['latency_p99_ms']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['uid']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['uid']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['title']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['title']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['question']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['question']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['questions']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['questions']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['answered_turns']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['answered_turns']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['refused_turns']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['refused_turns']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['no_support_turns']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['no_support_turns']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['failed_turns']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['failed_turns']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['cancelled_turns']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['cancelled_turns']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['up_ratings']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['up_ratings']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['down_ratings']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['down_ratings']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['cited_answers']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['cited_answers']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['citations']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['citations']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['unsupported_sentences']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['unsupported_sentences']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['first_time']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['first_time']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['last_time']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['last_time']._serialized_options = b'\342A\001\003'
+  _globals['_QUESTIONPATTERN'].fields_by_name['example_turns']._loaded_options = None
+  _globals['_QUESTIONPATTERN'].fields_by_name['example_turns']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/Turn'
   _globals['_INSIGHTSETTINGS'].fields_by_name['question_texts']._loaded_options = None
   _globals['_INSIGHTSETTINGS'].fields_by_name['question_texts']._serialized_options = b'\342A\001\001'
-  _globals['_FEEDBACKSTATE']._serialized_start=1566
-  _globals['_FEEDBACKSTATE']._serialized_end=1663
+  _globals['_FEEDBACKSTATE']._serialized_start=2124
+  _globals['_FEEDBACKSTATE']._serialized_end=2221
+  _globals['_QUESTIONOUTCOME']._serialized_start=2224
+  _globals['_QUESTIONOUTCOME']._serialized_end=2431
   _globals['_GIVENFEEDBACK']._serialized_start=181
   _globals['_GIVENFEEDBACK']._serialized_end=736
   _globals['_FEEDBACKCOUNT']._serialized_start=739
@@ -119,6 +155,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUALITY_REFUSALSENTRY']._serialized_end=1465
   _globals['_QUALITY_FALLBACKSENTRY']._serialized_start=1467
   _globals['_QUALITY_FALLBACKSENTRY']._serialized_end=1515
-  _globals['_INSIGHTSETTINGS']._serialized_start=1517
-  _globals['_INSIGHTSETTINGS']._serialized_end=1564
+  _globals['_QUESTIONPATTERN']._serialized_start=1518
+  _globals['_QUESTIONPATTERN']._serialized_end=2073
+  _globals['_INSIGHTSETTINGS']._serialized_start=2075
+  _globals['_INSIGHTSETTINGS']._serialized_end=2122
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,42 @@ FEEDBACK_STATE_DONE: FeedbackState.ValueType  # 2
 """An administrator has dealt with the feedback."""
 Global___FeedbackState: _TypeAlias = FeedbackState  # noqa: Y015
 
+class _QuestionOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuestionOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuestionOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUESTION_OUTCOME_UNSPECIFIED: _QuestionOutcome.ValueType  # 0
+    """All questions."""
+    QUESTION_OUTCOME_ANSWERED: _QuestionOutcome.ValueType  # 1
+    """Questions that were answered."""
+    QUESTION_OUTCOME_NO_SUPPORT: _QuestionOutcome.ValueType  # 2
+    """Questions that were refused because no document supports an answer (NO_SUPPORT): what the documents lack."""
+    QUESTION_OUTCOME_REFUSED: _QuestionOutcome.ValueType  # 3
+    """Questions that were refused, for whatever reason."""
+    QUESTION_OUTCOME_FAILED: _QuestionOutcome.ValueType  # 4
+    """Questions whose turns ended with an error."""
+    QUESTION_OUTCOME_RATED_DOWN: _QuestionOutcome.ValueType  # 5
+    """Questions whose answers were rated DOWN."""
+
+class QuestionOutcome(_QuestionOutcome, metaclass=_QuestionOutcomeEnumTypeWrapper):
+    """QuestionOutcome says what became of questions."""
+
+QUESTION_OUTCOME_UNSPECIFIED: QuestionOutcome.ValueType  # 0
+"""All questions."""
+QUESTION_OUTCOME_ANSWERED: QuestionOutcome.ValueType  # 1
+"""Questions that were answered."""
+QUESTION_OUTCOME_NO_SUPPORT: QuestionOutcome.ValueType  # 2
+"""Questions that were refused because no document supports an answer (NO_SUPPORT): what the documents lack."""
+QUESTION_OUTCOME_REFUSED: QuestionOutcome.ValueType  # 3
+"""Questions that were refused, for whatever reason."""
+QUESTION_OUTCOME_FAILED: QuestionOutcome.ValueType  # 4
+"""Questions whose turns ended with an error."""
+QUESTION_OUTCOME_RATED_DOWN: QuestionOutcome.ValueType  # 5
+"""Questions whose answers were rated DOWN."""
+Global___QuestionOutcome: _TypeAlias = QuestionOutcome  # noqa: Y015
+
 @_typing.final
 class GivenFeedback(_message.Message):
     """GivenFeedback is feedback on an answer, as administrators see it."""
@@ -282,6 +318,98 @@ class Quality(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Quality: _TypeAlias = Quality  # noqa: Y015
+
+@_typing.final
+class QuestionPattern(_message.Message):
+    """QuestionPattern stands for questions that mean about the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    ANSWERED_TURNS_FIELD_NUMBER: _builtins.int
+    REFUSED_TURNS_FIELD_NUMBER: _builtins.int
+    NO_SUPPORT_TURNS_FIELD_NUMBER: _builtins.int
+    FAILED_TURNS_FIELD_NUMBER: _builtins.int
+    CANCELLED_TURNS_FIELD_NUMBER: _builtins.int
+    UP_RATINGS_FIELD_NUMBER: _builtins.int
+    DOWN_RATINGS_FIELD_NUMBER: _builtins.int
+    CITED_ANSWERS_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    EXAMPLE_TURNS_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    """Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the fewest questions."""
+    title: _builtins.str
+    """A title that a language model has made from some of the questions; empty without such a model, until it has written one, and unless InsightSettings.question_texts is set."""
+    question: _builtins.str
+    """The question that is closest to the others; empty unless InsightSettings.question_texts is set."""
+    questions: _builtins.int
+    """How many of the questions have the outcome that the request names; by default, all."""
+    answered_turns: _builtins.int
+    """The questions that were answered."""
+    refused_turns: _builtins.int
+    """The questions that were refused."""
+    no_support_turns: _builtins.int
+    """Those of the refused questions for which no document supports an answer."""
+    failed_turns: _builtins.int
+    """The questions whose turns ended with an error."""
+    cancelled_turns: _builtins.int
+    """The questions whose turns were cancelled."""
+    up_ratings: _builtins.int
+    """The answers that were rated UP in the time of the report."""
+    down_ratings: _builtins.int
+    """The answers that were rated DOWN in the time of the report."""
+    cited_answers: _builtins.int
+    """The answers with citations."""
+    citations: _builtins.int
+    """The citations, each of which passed the check against its source."""
+    unsupported_sentences: _builtins.int
+    """The sentences that name a source that does not support them, and so got no citation."""
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first of the questions was asked; unset if none was asked in the time of the report, and only feedback was given."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last of the questions was asked."""
+
+    @_builtins.property
+    def example_turns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Up to 3 turns with the outcome that the request names, the latest first, `turns/{uuid}`. Deleted turns are not among them."""
+
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        title: _builtins.str = ...,
+        question: _builtins.str = ...,
+        questions: _builtins.int = ...,
+        answered_turns: _builtins.int = ...,
+        refused_turns: _builtins.int = ...,
+        no_support_turns: _builtins.int = ...,
+        failed_turns: _builtins.int = ...,
+        cancelled_turns: _builtins.int = ...,
+        up_ratings: _builtins.int = ...,
+        down_ratings: _builtins.int = ...,
+        cited_answers: _builtins.int = ...,
+        citations: _builtins.int = ...,
+        unsupported_sentences: _builtins.int = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        example_turns: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_turns", b"answered_turns", "cancelled_turns", b"cancelled_turns", "citations", b"citations", "cited_answers", b"cited_answers", "down_ratings", b"down_ratings", "example_turns", b"example_turns", "failed_turns", b"failed_turns", "first_time", b"first_time", "last_time", b"last_time", "no_support_turns", b"no_support_turns", "question", b"question", "questions", b"questions", "refused_turns", b"refused_turns", "title", b"title", "uid", b"uid", "unsupported_sentences", b"unsupported_sentences", "up_ratings", b"up_ratings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuestionPattern: _TypeAlias = QuestionPattern  # noqa: Y015
 
 @_typing.final
 class InsightSettings(_message.Message):

@@ -159,9 +159,9 @@ class UnexpectedError(_message.Message):
     count: _builtins.int
     """How often it occurred."""
     first_id: _builtins.str
-    """The id of the first call, or the name of the first turn, that failed with it. The log has more under this id."""
+    """What failed with it first: the id of a call, the name of a turn or of an operation, or the name of work in the background. The log has more under this id."""
     last_id: _builtins.str
-    """The id or name of the last one."""
+    """What failed with it last."""
     @_builtins.property
     def last_time(self) -> _timestamp_pb2.Timestamp:
         """When it occurred last."""

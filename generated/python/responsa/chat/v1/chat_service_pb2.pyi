@@ -14,6 +14,7 @@ from responsa.chat.v1 import agent_pb2 as _agent_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
 from responsa.chat.v1 import feedback_pb2 as _feedback_pb2
+from responsa.chat.v1 import found_conversation_pb2 as _found_conversation_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.chat.v1 import turn_pb2 as _turn_pb2
@@ -72,6 +73,7 @@ class AskOptions(_message.Message):
     ON_BUSY_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     MAX_COST_USD_MICROS_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     on_busy: Global___OnBusy.ValueType
     """What happens if the conversation already has a turn in progress."""
     max_cost_usd_micros: _builtins.int
@@ -88,6 +90,12 @@ class AskOptions(_message.Message):
         and 16 levels of nesting; otherwise the call fails with INVALID_FIELD.
         """
 
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarlierMessage]:
+        """Earlier messages of the same chat, oldest first, which the conversation does not have, for clients that keep their chats themselves. The agent reads them as if
+        they came before the conversation's own messages, within its limits (Agent.history_messages), and never as instructions. They do not enter the conversation. At most 32 messages.
+        """
+
     def __init__(
         self,
         *,
@@ -95,16 +103,43 @@ class AskOptions(_message.Message):
         on_busy: Global___OnBusy.ValueType = ...,
         parameters: _struct_pb2.Struct | None = ...,
         max_cost_usd_micros: _builtins.int | None = ...,
+        history: _abc.Iterable[Global___EarlierMessage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "max_cost_usd_micros", b"max_cost_usd_micros", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "max_cost_usd_micros", b"max_cost_usd_micros", "on_busy", b"on_busy", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "history", b"history", "max_cost_usd_micros", b"max_cost_usd_micros", "on_busy", b"on_busy", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost_usd_micros: _TypeAlias = _typing.Literal["max_cost_usd_micros"]  # noqa: Y015
     _WhichOneofArgType__max_cost_usd_micros: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_usd_micros) -> _WhichOneofReturnType__max_cost_usd_micros | None: ...
 
 Global___AskOptions: _TypeAlias = AskOptions  # noqa: Y015
+
+@_typing.final
+class EarlierMessage(_message.Message):
+    """EarlierMessage is a message of a chat that a client keeps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    role: _message_pb2.Role.ValueType
+    """The author."""
+    text: _builtins.str
+    """The text: 1 byte to 64 KiB (65,536 bytes) of UTF-8."""
+    def __init__(
+        self,
+        *,
+        role: _message_pb2.Role.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["role", b"role", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarlierMessage: _TypeAlias = EarlierMessage  # noqa: Y015
 
 @_typing.final
 class AskRequest(_message.Message):
@@ -125,7 +160,7 @@ class AskRequest(_message.Message):
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
     REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     agent: _builtins.str
@@ -217,7 +252,7 @@ class StartTurnRequest(_message.Message):
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
     REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     agent: _builtins.str
@@ -262,7 +297,7 @@ class AnswerRequest(_message.Message):
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
-    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters, max_cost_usd_micros or history, it fails with
     REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     agent: _builtins.str
@@ -589,6 +624,76 @@ class ListConversationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListConversationsResponse: _TypeAlias = ListConversationsResponse  # noqa: Y015
+
+@_typing.final
+class SearchConversationsRequest(_message.Message):
+    """SearchConversationsRequest says what to look for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """At most 16 words, separated by spaces. A title or a message matches if it contains all of them, in any order, in upper or lower case, also as parts of longer words."""
+    page_size: _builtins.int
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
+    filter: _builtins.str
+    """A filter as of ListConversations."""
+    order_by: _builtins.str
+    """A sort order as of ListConversations."""
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___SearchConversationsRequest: _TypeAlias = SearchConversationsRequest  # noqa: Y015
+
+@_typing.final
+class SearchConversationsResponse(_message.Message):
+    """SearchConversationsResponse is one page of conversations that match."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last page."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_found_conversation_pb2.FoundConversation]:
+        """The conversations."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[_found_conversation_pb2.FoundConversation] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchConversationsResponse: _TypeAlias = SearchConversationsResponse  # noqa: Y015
 
 @_typing.final
 class UpdateConversationRequest(_message.Message):

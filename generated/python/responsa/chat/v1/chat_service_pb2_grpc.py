@@ -93,6 +93,11 @@ class ChatServiceStub:
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListConversationsRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListConversationsResponse.FromString,
                 _registered_method=True)
+        self.SearchConversations = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/SearchConversations',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.SearchConversationsRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.SearchConversationsResponse.FromString,
+                _registered_method=True)
         self.UpdateConversation = channel.unary_unary(
                 '/responsa.chat.v1.ChatService/UpdateConversation',
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.UpdateConversationRequest.SerializeToString,
@@ -249,6 +254,14 @@ class ChatServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SearchConversations(self, request, context):
+        """SearchConversations finds the caller's conversations by the words of their titles and messages, most recently changed first by default. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID,
+        FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateConversation(self, request, context):
         """UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
         UPDATE_MASK_INVALID, ETAG_MISMATCH.
@@ -385,6 +398,11 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     servicer.ListConversations,
                     request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListConversationsRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListConversationsResponse.SerializeToString,
+            ),
+            'SearchConversations': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchConversations,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.SearchConversationsRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.SearchConversationsResponse.SerializeToString,
             ),
             'UpdateConversation': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateConversation,
@@ -714,6 +732,33 @@ class ChatService:
             '/responsa.chat.v1.ChatService/ListConversations',
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListConversationsRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListConversationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchConversations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/SearchConversations',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.SearchConversationsRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.SearchConversationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,6 +75,10 @@ class ChatServiceStub:
     """GetConversation returns one conversation. Errors: RESOURCE_NOT_FOUND."""
     ListConversations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListConversationsRequest, _chat_service_pb2.ListConversationsResponse]
     """ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    SearchConversations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.SearchConversationsRequest, _chat_service_pb2.SearchConversationsResponse]
+    """SearchConversations finds the caller's conversations by the words of their titles and messages, most recently changed first by default. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID,
+    FILTER_INVALID, ORDER_BY_INVALID.
+    """
     UpdateConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.UpdateConversationRequest, _conversation_pb2.Conversation]
     """UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
     UPDATE_MASK_INVALID, ETAG_MISMATCH.
@@ -226,6 +230,16 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_chat_service_pb2.ListConversationsRequest, _abc.Awaitable[_chat_service_pb2.ListConversationsResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.ListConversationsResponse]:
         """ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+
+    @_abc_1.abstractmethod
+    def SearchConversations(
+        self,
+        request: _chat_service_pb2.SearchConversationsRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.SearchConversationsRequest, _abc.Awaitable[_chat_service_pb2.SearchConversationsResponse]],
+    ) -> _abc.Awaitable[_chat_service_pb2.SearchConversationsResponse]:
+        """SearchConversations finds the caller's conversations by the words of their titles and messages, most recently changed first by default. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID,
+        FILTER_INVALID, ORDER_BY_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def UpdateConversation(

@@ -272,6 +272,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than the source's mapping allows. The run changed nothing. Metadata: source, e.g.
     "sources/people"; deletions and documents, e.g. "120".
     """
+    REASON_ATTEMPT_RESTARTED: _Reason.ValueType  # 170
+    """UNAVAILABLE, only over OpenAI's API, whose wire cannot take text back. A part of the answer was sent and then withdrawn, because another worker took the turn over, or another
+    model wrote the answer anew. Repeat the request with the same Idempotency-Key for the whole answer. Metadata: none.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -528,5 +532,9 @@ REASON_SOURCE_RUNNING: Reason.ValueType  # 151
 REASON_SOURCE_DELETIONS: Reason.ValueType  # 152
 """FAILED_PRECONDITION, in an operation's error. A run of a source would delete more documents of the source than the source's mapping allows. The run changed nothing. Metadata: source, e.g.
 "sources/people"; deletions and documents, e.g. "120".
+"""
+REASON_ATTEMPT_RESTARTED: Reason.ValueType  # 170
+"""UNAVAILABLE, only over OpenAI's API, whose wire cannot take text back. A part of the answer was sent and then withdrawn, because another worker took the turn over, or another
+model wrote the answer anew. Repeat the request with the same Idempotency-Key for the whole answer. Metadata: none.
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -181,6 +181,11 @@ class KnowledgeServiceStub:
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchRequest.SerializeToString,
                 response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchResponse.FromString,
                 _registered_method=True)
+        self.EmbedTexts = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/EmbedTexts',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.EmbedTextsRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.EmbedTextsResponse.FromString,
+                _registered_method=True)
 
 
 class KnowledgeServiceServicer:
@@ -444,6 +449,14 @@ class KnowledgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EmbedTexts(self, request, context):
+        """EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
+        EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KnowledgeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -586,6 +599,11 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
                     servicer.BatchSearch,
                     request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchRequest.FromString,
                     response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchResponse.SerializeToString,
+            ),
+            'EmbedTexts': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmbedTexts,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.EmbedTextsRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.EmbedTextsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1346,6 +1364,33 @@ class KnowledgeService:
             '/responsa.knowledge.v1.KnowledgeService/BatchSearch',
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchRequest.SerializeToString,
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedTexts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/EmbedTexts',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.EmbedTextsRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.EmbedTextsResponse.FromString,
             options,
             channel_credentials,
             insecure,

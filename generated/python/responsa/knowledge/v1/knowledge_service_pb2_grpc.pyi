@@ -160,6 +160,10 @@ class KnowledgeServiceStub:
     searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
     collection of a scope), PART_UNAVAILABLE.
     """
+    EmbedTexts: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.EmbedTextsRequest, _knowledge_service_pb2.EmbedTextsResponse]
+    """EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
+    EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+    """
 
 class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, and
@@ -469,6 +473,16 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
         searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
         collection of a scope), PART_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def EmbedTexts(
+        self,
+        request: _knowledge_service_pb2.EmbedTextsRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.EmbedTextsRequest, _abc.Awaitable[_knowledge_service_pb2.EmbedTextsResponse]],
+    ) -> _abc.Awaitable[_knowledge_service_pb2.EmbedTextsResponse]:
+        """EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
+        EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
         """
 
 def add_KnowledgeServiceServicer_to_server(servicer: KnowledgeServiceServicer, server: _aio.Server) -> None: ...

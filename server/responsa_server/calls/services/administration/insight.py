@@ -1,4 +1,4 @@
-"""The part of AdminService that is about usage, quality and feedback."""
+"""The part of AdminService that is about usage, quality, feedback and patterns of questions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import insight_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import insight
-from responsa_server.calls.convert.values import FEEDBACK_STATE, named_uuid, timestamp, updated
-from responsa_server.calls.listing import Listing
+from responsa_server.calls.convert.values import (
+    FEEDBACK_STATE,
+    QUESTION_OUTCOME,
+    named_uuid,
+    timestamp,
+    updated,
+)
+from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists
 from responsa_server.domain.insight import FeedbackCount, FeedbackState
 from responsa_server.insight.reports import Insight
 
 
 class InsightService:
-    """Usage, quality and feedback."""
+    """Usage, quality, feedback and patterns of questions."""
 
     def __init__(self, reports: Insight) -> None:
         self._reports = reports
@@ -59,6 +65,26 @@ class InsightService:
         ratings[""] = FeedbackCount.sum(counts)
         return pb.GetQualityStatsResponse(
             qualities=[insight.quality(one, ratings) for one in qualities],
+            complete_through=timestamp(report.complete_through),
+            recounting=report.recounting,
+        )
+
+    async def ListQuestionPatterns(
+        self, request: pb.ListQuestionPatternsRequest
+    ) -> pb.ListQuestionPatternsResponse:
+        asked = Listing(
+            lists.QUESTION_PATTERNS,
+            caller(),
+            Unfiltered(request),
+            parent=f"{request.outcome} {request.start_time} {request.end_time}",
+        )
+        report = await self._reports.patterns.read(
+            caller().tenant_id, insight.span(request), QUESTION_OUTCOME.value(request.outcome), asked.query
+        )
+        return pb.ListQuestionPatternsResponse(
+            question_patterns=[insight.question_pattern(one) for one in report.page.items],
+            next_page_token=asked.token(report.page),
+            other_questions=report.others,
             complete_through=timestamp(report.complete_through),
             recounting=report.recounting,
         )

@@ -1,0 +1,150 @@
+/** The typed error of calls, turns and operations, read from the google.rpc.Status that the server sends. */
+
+import { createRegistry, fromJson, type JsonObject } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
+import { StatusSchema, type Status } from "@responsa/contract/google/rpc/status_pb.js";
+import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { CancelCause } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+
+export interface Violation {
+  /** The path of the request's field, e.g. `options.parameters.level`. */
+  readonly field: string;
+  /** The id of the rule that the field breaks. */
+  readonly rule: string;
+  /** The mistake and its remedy. */
+  readonly description: string;
+}
+
+const REMEDIES: Partial<Record<Code, string>> = {
+  [Code.InvalidArgument]: "Correct the request; repeating it does not help.",
+  [Code.OutOfRange]: "Correct the request; repeating it does not help.",
+  [Code.Unauthenticated]: "Sign in again, or use a valid API key.",
+  [Code.PermissionDenied]: "Call with the credential of a user who has this right.",
+  [Code.NotFound]: "Check the name. What belongs to another user is not found either.",
+  [Code.AlreadyExists]: "Choose another name or request_id.",
+  [Code.Aborted]: "Read the resource again or wait until it is free, then repeat the call.",
+  [Code.FailedPrecondition]: "Change what the message names, then repeat the call.",
+  [Code.ResourceExhausted]: "Send less or make room, then repeat the call.",
+  [Code.Unavailable]: "Repeat the call.",
+  [Code.DeadlineExceeded]: "Allow more time. An accepted turn continues: resume it.",
+};
+
+const NEVER_CONNECTED = /\b(ECONNREFUSED|ENOTFOUND|EAI_AGAIN)\b/;
+
+/** Every error of this client. */
+export class ResponsaError extends Error {
+  override readonly name: string = "ResponsaError";
+  /** A reason of `responsa.errors.v1`, without its prefix. It is "" if the error comes from this client, a proxy or the network. */
+  readonly reason: string;
+  /** The metadata that the contract documents for the reason. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The mistakes in the request's fields. */
+  readonly violations: readonly Violation[];
+  /** Milliseconds after which to try again, if the server names a time. */
+  readonly retryAfter: number | undefined;
+  /** The id under which the server's log has the call; "" if it is unknown. */
+  readonly callId: string;
+  /** For an error that ends a stream: the turn, `turns/{uuid}`, or "" if it is unknown, and the seq of the last event that was handed out. `resume` continues there. */
+  turn = "";
+  afterSeq = 0n;
+  /** The question's request_id. The same question with this request_id attaches to the same turn. */
+  requestId = "";
+
+  constructor(
+    message: string,
+    readonly code: Code,
+    from?: ConnectError,
+  ) {
+    super(message, { cause: from });
+    const info = from?.findDetails(ErrorInfoSchema).find(({ domain }) => domain === "responsa");
+    const retry = from?.findDetails(RetryInfoSchema)[0]?.retryDelay;
+    this.reason = info?.reason ?? "";
+    this.metadata = info?.metadata ?? {};
+    this.retryAfter = retry && Number(retry.seconds) * 1000 + retry.nanos / 1e6;
+    this.violations = (from?.findDetails(BadRequestSchema) ?? []).flatMap(({ fieldViolations }) =>
+      fieldViolations.map(({ field, reason, description }) => ({ field, rule: reason, description })),
+    );
+    this.callId = this.metadata["call_id"] ?? from?.metadata.get("x-request-id") ?? "";
+  }
+
+  /** Whether Node could not open a connection. Browsers do not say so. */
+  get unreached(): boolean {
+    return NEVER_CONNECTED.test(this.message);
+  }
+
+  /** What to do, in a sentence. */
+  get remedy(): string {
+    if (this.violations.length > 0) return this.violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
+    if (this.retryAfter !== undefined) return `Try again in ${Math.ceil(this.retryAfter / 1000)} s.`;
+    return REMEDIES[this.code] ?? `Report the error${this.callId && `, with the call id ${this.callId}`}.`;
+  }
+}
+
+/** No server has answered at the address yet, so that waiting does not help. */
+export class CannotConnect extends ResponsaError {
+  override readonly name = "CannotConnect";
+
+  constructor(url: string, { message }: ResponsaError) {
+    super(`No server answers at ${url} (${message}).`, Code.Unavailable);
+  }
+}
+
+/** The data that the server sent is inconsistent; another request does not help. */
+export class BrokenAnswer extends ResponsaError {
+  override readonly name = "BrokenAnswer";
+
+  constructor(message: string) {
+    super(message, Code.DataLoss);
+  }
+}
+
+/** The typed error of what a call has thrown. */
+export function errorOf(error: unknown): ResponsaError {
+  if (error instanceof ResponsaError) return error;
+  const found = ConnectError.from(error);
+  // An error of the function that returns the access token.
+  if (found.cause instanceof ResponsaError) return found.cause;
+  return new ResponsaError(found.rawMessage || Code[found.code], found.code, found);
+}
+
+/** The error in the `failed` event of a turn, in an operation or in a document. */
+export function errorOfStatus({ code, message, details }: Status): ResponsaError {
+  const known = Code[code] === undefined ? Code.Unknown : (code as Code);
+  const found = new ConnectError(message, known);
+  found.details = details.map(({ typeUrl, value }) => ({ type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1), value }));
+  return errorOf(found);
+}
+
+const details = createRegistry(ErrorInfoSchema, RetryInfoSchema, BadRequestSchema);
+
+/** The error in a JSON body, `{code, message, details: [{"@type": …ErrorInfo, …}]}`. A body of another form means that the connection was lost. */
+export function errorOfJson(text: string): ResponsaError {
+  try {
+    const body = JSON.parse(text) as { details: JsonObject[] };
+    const known = body.details.filter((one) => details.getMessage(String(one["@type"]).replace(/.*\//, "")));
+    return errorOfStatus(fromJson(StatusSchema, { ...body, details: known }, { registry: details, ignoreUnknownFields: true }));
+  } catch {
+    return cut("the response was incomplete");
+  }
+}
+
+/** The error for a connection that was lost. */
+export function cut(why: string): ResponsaError {
+  return new ResponsaError(`The connection was lost (${why}).`, Code.Unavailable);
+}
+
+const CANCELLED: Partial<Record<CancelCause, string>> = {
+  [CancelCause.OWNER]: " by its owner",
+  [CancelCause.ADMINISTRATOR]: " by an administrator",
+  [CancelCause.INTERRUPT]: ": a newer question replaced it",
+  [CancelCause.DISCONNECT]: ": nobody followed it",
+};
+
+/** The error of a turn that failed or was cancelled, from its terminal event; undefined for an answer or a refusal. */
+export function turnError(terminal: TurnEvent | undefined): ResponsaError | undefined {
+  const event = terminal?.event;
+  if (event?.case === "failed" && event.value.status) return errorOfStatus(event.value.status);
+  if (event?.case === "cancelled") return new ResponsaError(`The turn was cancelled${CANCELLED[event.value.by] ?? ""}.`, Code.Canceled);
+  return undefined;
+}

@@ -1,0 +1,141 @@
+-- Sums by day, and questions that are grouped by meaning (docs/insight.md).
+
+-- The sums of a day (UTC), which are written with those of its hours. A report over a year reads few rows of hours.
+CREATE TABLE responsa.usage_day (LIKE responsa.usage_hour INCLUDING ALL);
+ALTER TABLE responsa.usage_day RENAME COLUMN hour TO day;
+CREATE TABLE responsa.quality_day (LIKE responsa.quality_hour INCLUDING ALL);
+ALTER TABLE responsa.quality_day RENAME COLUMN hour TO day;
+GRANT SELECT, DELETE ON responsa.usage_day TO responsa_app;
+GRANT SELECT ON responsa.quality_day TO responsa_app;
+GRANT SELECT, INSERT, UPDATE ON responsa.usage_day, responsa.quality_day TO responsa_log;
+-- The owner sees no rows of tenants, unless it asks for that.
+ALTER TABLE responsa.usage_hour NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE responsa.quality_hour NO FORCE ROW LEVEL SECURITY;
+INSERT INTO responsa.usage_day
+SELECT tenant_id, user_id, date_trunc('day', hour, 'UTC'), agent, model, collection, tool, sum(answered), sum(refused), sum(failed), sum(cancelled), sum(searches), sum(uploads),
+    sum(sign_ins), sum(tool_calls), sum(embedding_tokens), sum(input_tokens), sum(output_tokens), sum(cost_micros), sum(unpriced_tokens)
+FROM responsa.usage_hour GROUP BY 1, 2, 3, 4, 5, 6, 7;
+INSERT INTO responsa.quality_day SELECT tenant_id, date_trunc('day', hour, 'UTC'), agent, measure, label, sum(total) FROM responsa.quality_hour GROUP BY 1, 2, 3, 4, 5;
+ALTER TABLE responsa.usage_hour FORCE ROW LEVEL SECURITY;
+ALTER TABLE responsa.quality_hour FORCE ROW LEVEL SECURITY;
+
+-- When the transaction that wrote it began. Everything that was committed before the oldest of them is counted.
+ALTER TABLE responsa.usage_event ADD COLUMN create_time timestamptz NOT NULL DEFAULT now();
+
+-- Ends of turns that are in the sums, and whose questions have no pattern yet. Like usage_event, a row is deleted in the transaction that counts it.
+CREATE TABLE responsa.question_event (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id text NOT NULL,
+    user_id uuid NOT NULL, -- nil: an erased user
+    turn_id uuid, -- NULL: of an erased user
+    time timestamptz NOT NULL, -- when it was asked
+    state text NOT NULL CHECK (state IN ('answered', 'no_support', 'refused', 'failed', 'cancelled')), -- refused: for another reason than no_support
+    citations int NOT NULL,
+    unsupported int NOT NULL,
+    create_time timestamptz NOT NULL -- of the row in usage_event
+);
+CREATE INDEX question_event_of_tenant ON responsa.question_event (tenant_id, id);
+CREATE POLICY log_writes ON responsa.question_event TO responsa_log USING (true) WITH CHECK (true);
+GRANT SELECT, DELETE, UPDATE (user_id, turn_id) ON responsa.question_event TO responsa_app;
+GRANT SELECT, INSERT ON responsa.question_event TO responsa_log;
+
+-- Questions with similar vectors. No text of a question is here, but the title, which a model writes if the tenant allows texts.
+CREATE TABLE responsa.question_pattern (
+    id uuid PRIMARY KEY,
+    tenant_id text NOT NULL,
+    embedding text NOT NULL, -- the model of the vectors; those of another model are not compared
+    vector bytea NOT NULL, -- the sum of its questions' vectors, float32 in little-endian order
+    central bytea NOT NULL, -- the vector of the question that is closest to the others
+    turns bigint NOT NULL, -- that were ever counted in it
+    last_time timestamptz NOT NULL,
+    title text NOT NULL DEFAULT '' CHECK (octet_length(title) <= 200),
+    title_time timestamptz -- when a model was asked for the title last
+);
+CREATE INDEX question_pattern_of_tenant ON responsa.question_pattern (tenant_id, turns, last_time);
+CREATE INDEX question_pattern_untitled ON responsa.question_pattern (tenant_id) WHERE title = '' AND turns >= 2;
+CREATE POLICY log_reads ON responsa.question_pattern FOR SELECT TO responsa_log USING (true);
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.question_pattern TO responsa_app;
+GRANT SELECT (tenant_id, turns, title, title_time) ON responsa.question_pattern TO responsa_log;
+CREATE POLICY log_reads ON responsa.tenant FOR SELECT TO responsa_log USING (true);
+GRANT SELECT (id, question_texts, suspend_time) ON responsa.tenant TO responsa_log;
+
+-- The pattern of a turn; turns that fit none have no row.
+CREATE TABLE responsa.turn_pattern (
+    turn_id uuid PRIMARY KEY REFERENCES responsa.turn (id) ON DELETE CASCADE,
+    tenant_id text NOT NULL,
+    pattern_id uuid NOT NULL,
+    state text NOT NULL, -- as in question_event
+    time timestamptz NOT NULL,
+    central boolean NOT NULL DEFAULT false, -- whether its question stands for the pattern
+    titled boolean NOT NULL DEFAULT false -- whether the title was made from its question, too
+);
+CREATE INDEX turn_pattern_of_pattern ON responsa.turn_pattern (pattern_id, state, time);
+CREATE UNIQUE INDEX turn_pattern_central ON responsa.turn_pattern (pattern_id) WHERE central;
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.turn_pattern TO responsa_app;
+
+-- The sums of a pattern on a day and in a month (UTC). The nil UUID stands for the questions that are in no pattern. They outlive turns.
+CREATE TABLE responsa.pattern_day (
+    tenant_id text NOT NULL,
+    monthly boolean NOT NULL,
+    day timestamptz NOT NULL, -- of a month: the first
+    pattern_id uuid NOT NULL,
+    answered int NOT NULL,
+    refused int NOT NULL,
+    no_support int NOT NULL, -- of those that were refused
+    failed int NOT NULL,
+    cancelled int NOT NULL,
+    cited_answers int NOT NULL,
+    citations int NOT NULL,
+    unsupported int NOT NULL,
+    first_time timestamptz NOT NULL,
+    last_time timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, monthly, day, pattern_id)
+);
+CREATE INDEX pattern_day_of_pattern ON responsa.pattern_day (pattern_id);
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.pattern_day TO responsa_app;
+
+-- Patterns that have lost turns. A title that was made from one of them is hidden at once; the vectors are computed again without them.
+CREATE TABLE responsa.pattern_loss (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id text NOT NULL,
+    pattern_id uuid NOT NULL,
+    titled boolean NOT NULL
+);
+CREATE INDEX pattern_loss_of_pattern ON responsa.pattern_loss (pattern_id);
+CREATE INDEX pattern_loss_of_tenant ON responsa.pattern_loss (tenant_id);
+CREATE POLICY log_reads ON responsa.pattern_loss FOR SELECT TO responsa_log USING (true);
+GRANT SELECT, INSERT, DELETE ON responsa.pattern_loss TO responsa_app;
+GRANT SELECT (tenant_id) ON responsa.pattern_loss TO responsa_log;
+-- A row, and no mark in question_pattern: deletions of several turns would wait for each other.
+CREATE FUNCTION responsa.note_pattern_loss() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    INSERT INTO responsa.pattern_loss (tenant_id, pattern_id, titled) VALUES (OLD.tenant_id, OLD.pattern_id, OLD.titled);
+    RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION responsa.note_pattern_loss FROM public;
+CREATE TRIGGER note_pattern_loss AFTER DELETE ON responsa.turn_pattern FOR EACH ROW EXECUTE FUNCTION responsa.note_pattern_loss();
+
+-- The agent and the pattern of the answer, so that feedback is counted without its turns. NULL: not noted; they follow from the turn.
+ALTER TABLE responsa.message_feedback ADD COLUMN agent text, ADD COLUMN pattern_id uuid;
+CREATE INDEX message_feedback_of_pattern ON responsa.message_feedback (pattern_id, update_time) WHERE pattern_id IS NOT NULL;
+CREATE INDEX message_feedback_without_pattern ON responsa.message_feedback (tenant_id, update_time) WHERE pattern_id IS NULL;
+CREATE INDEX message_feedback_without_agent ON responsa.message_feedback (tenant_id, update_time) WHERE agent IS NULL;
+
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['usage_day', 'quality_day'] LOOP
+        EXECUTE format('CREATE POLICY log_writes ON responsa.%I TO responsa_log USING (true) WITH CHECK (true)', name);
+    END LOOP;
+    FOREACH name IN ARRAY ARRAY['usage_day', 'quality_day', 'question_event', 'question_pattern', 'turn_pattern', 'pattern_day', 'pattern_loss'] LOOP
+        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
+            USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
+        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
+    END LOOP;
+END
+$$;

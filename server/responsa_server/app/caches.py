@@ -1,0 +1,23 @@
+"""The caches of a server in Redis, one for each kind of value."""
+
+from __future__ import annotations
+
+from responsa_server.app.resources import cache_key
+from responsa_server.app.settings import Settings
+from responsa_server.domain.cache import Cache
+from responsa_server.domain.passages import FoundPassage
+from responsa_server.embedded import Layout
+from responsa_server.search.retrieve import Retrieval
+from responsa_server.stores.cached import RAW, SharedCache, plain
+
+
+class Caches:
+    """See `stores.settings.CacheSettings` and ADR 0076. Raises EmbeddedError if the secret file cannot be read."""
+
+    def __init__(self, settings: Settings, layout: Layout, cache: Cache) -> None:
+        kept, secret = settings.cache, cache_key(settings, layout)
+        self.vectors = SharedCache(cache, "vectors", kept.vectors_seconds, RAW, secret)
+        self.searches = SharedCache(cache, "searches", kept.searches_seconds, plain(Retrieval), secret)
+        self.documents = SharedCache(cache, "documents", kept.documents_seconds, RAW, secret)
+        self.passages = SharedCache(cache, "passages", kept.passages_seconds, plain(FoundPassage), secret)
+        self.checkpoints = SharedCache(cache, "checkpoints", kept.checkpoints_seconds, RAW, secret)

@@ -1,0 +1,130 @@
+"""Groups questions by meaning, and gives titles to the groups, in a task of each process that runs turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import monotonic
+from typing import Final
+
+import numpy as np
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.agents.engine.background_model import FAILURES, BackgroundModel, plain_line
+from responsa_server.agents.engine.node import NodeModel
+from responsa_server.domain.cache import Cache
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import Usage
+from responsa_server.domain.insight import Grouping
+from responsa_server.domain.models import Spent
+from responsa_server.domain.unexpected import UnexpectedErrors
+from responsa_server.insight.grouping import Float, as_bytes, middle
+from responsa_server.insight.keeper import Keeper
+from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder
+from responsa_server.stores.postgres.patterns import PostgresPatterns
+
+MOST_TITLE_BYTES: Final = 100
+_TITLE_WORDS: Final = 6
+_MOST_QUESTION_CHARS: Final = 300
+# The share of the embedding model's time that the other work gets, in multiples of what a call has taken. Vectors that searches have made come from the cache.
+_REST: Final = 2.0
+
+
+class _Title(NodeModel):
+    title: str
+
+
+class PatternKeeper(Keeper):
+    """One process groups the questions of a tenant at a time, in batches; a process that is killed leaves nothing that another one does not finish. model: gives titles; None: patterns have no titles."""
+
+    name = "patterns"
+
+    def __init__(
+        self,
+        store: PostgresPatterns,
+        embedders: Embedders,
+        cache: Cache | None,
+        grouping: Grouping,
+        model: BackgroundModel | None,
+        errors: UnexpectedErrors | None = None,
+    ) -> None:
+        super().__init__(errors)
+        self._store = store
+        self._embedders = embedders
+        self._cache = cache
+        self._grouping = grouping
+        self._model = model
+
+    async def count(self) -> None:
+        """Group the questions of all tenants. The tenants take turns, so that none waits for the many questions of another. Raises Unavailable."""
+        failed, more = set[str](), True
+        while more:
+            more = False
+            for tenant_id in await self._store.due(titles=self._model is not None):
+                if tenant_id in failed:
+                    continue
+                try:
+                    more |= await self._one(tenant_id)
+                except Unavailable:
+                    raise
+                except Exception as error:  # the questions of other tenants are grouped nevertheless
+                    self.failed(error, tenant=tenant_id)
+                    failed.add(tenant_id)
+
+    async def _one(self, tenant_id: str) -> bool:
+        """Make a round for a tenant. Returns whether it has grouped questions, so that there may be more."""
+        embedder = await self._embedders.declared()
+        asked = await self._store.waiting(tenant_id)
+        if asked:
+            vectors = await self._vectors(tenant_id, embedder, [one.text for one in asked if one.text])
+            left = iter(vectors)
+            found = {one.id: as_bytes(next(left)) if one.text else None for one in asked}
+            await self._store.group(tenant_id, embedder.name, found, self._grouping)
+        for loss in await self._store.lost(tenant_id):
+            if loss.questions:
+                vectors = await self._vectors(tenant_id, embedder, [text for _, text in loss.questions])
+                vector, place = middle(vectors)
+                central, turn_id = as_bytes(vectors[place]), loss.questions[place][0]
+                await self._store.renew(tenant_id, embedder.name, loss, vector, central, turn_id)
+            else:
+                await self._store.dissolve(tenant_id, loss)
+        if self._model is not None:
+            await self._give_titles(self._model, tenant_id)
+        return bool(asked)
+
+    async def _vectors(self, tenant_id: str, embedder: Embedder, texts: Sequence[str]) -> Float:
+        questions = QuestionEmbedder(embedder, self._cache)
+        unique = list(dict.fromkeys(texts))
+        found: dict[str, Float] = {}
+        for start in range(0, len(unique), embedder.texts_a_call):
+            some = unique[start : start + embedder.texts_a_call]
+            began = monotonic()
+            found.update(zip(some, await questions.embed(tenant_id, some), strict=True))
+            await asyncio.sleep(_REST * (monotonic() - began))
+        return np.array([found[text] for text in texts], dtype=np.float32)
+
+    async def _give_titles(self, model: BackgroundModel, tenant_id: str) -> None:
+        for pattern_id, questions in (await self._store.untitled(tenant_id)).items():
+            log: FilteringBoundLogger = self._log.bind(tenant=tenant_id, pattern=str(pattern_id))
+            costs: list[Spent] = []
+            lines = "\n".join(" ".join(text.split())[:_MOST_QUESTION_CHARS] for _, text in questions)
+            title = ""
+            try:
+                said = await model.ask(
+                    "analytics", _Title, {"words": _TITLE_WORDS}, {"questions": lines}, log, costs.append
+                )
+                title = _short(plain_line(said.title))
+            except FAILURES as error:
+                log.warning("pattern_without_title", cause=type(error).__name__, error=str(error))
+            cost = costs[-1] if costs else Spent(Usage())
+            await self._store.put_title(
+                tenant_id, pattern_id, [turn_id for turn_id, _ in questions], title, cost.model, cost.usage
+            )
+
+
+def _short(text: str) -> str:
+    """The words of a text that fit into MOST_TITLE_BYTES."""
+    data = text.encode()
+    if len(data) <= MOST_TITLE_BYTES:
+        return text
+    return data[:MOST_TITLE_BYTES].decode(errors="ignore").rpartition(" ")[0]

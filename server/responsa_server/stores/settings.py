@@ -1,0 +1,43 @@
+"""The section `cache` of the settings."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class CacheSettings(BaseModel, extra="forbid"):
+    """How long entries of each kind are cached. 0 turns a kind off. `docs/operations.md` says what each kind costs and saves."""
+
+    vectors_seconds: int = Field(
+        default=86_400,
+        ge=0,
+        le=2_592_000,
+        description="The vectors of questions, in Redis. A vector depends on its text and its model alone.",
+    )
+    searches_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=3600,
+        description="The results of searches, for each reader, in Redis. A result is used only if nothing has changed in the collections that the reader may read.",
+    )
+    documents_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=3600,
+        description="The texts that GetDocumentContent returns, for each reader, in Redis.",
+    )
+    passages_seconds: int = Field(
+        default=0, ge=0, le=3600, description="The passages that searches read, for each reader, in Redis."
+    )
+    credentials_seconds: float = Field(
+        default=0.8,
+        ge=0,
+        le=0.8,
+        description="API keys, sessions and tokens, in the memory of each server. A credential that ends at one server is refused by the others within this time; with 0, at once.",
+    )
+    checkpoints_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=86_400,
+        description="The last checkpoints of running turns, in Redis, for the worker that takes a turn over.",
+    )

@@ -1,0 +1,296 @@
+"""Documents, search, the profiles of users, and jobs: /kb/*, /users/{id}/* and /jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from google.longrunning import operations_proto_pb2 as operations
+from google.protobuf import json_format
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.struct_pb2 import Struct
+
+from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.admin.v1 import source_pb2
+from responsa.knowledge.v1 import document_pb2, subject_profile_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa.type.v1 import scope_pb2
+from responsa_server.transports.http.original.rows import (
+    ADMIN,
+    IDENTIFIED,
+    KNOWLEDGE,
+    NAMED,
+    OPERATIONS,
+    First,
+    Given,
+    Json,
+    Row,
+    id_of,
+    name_of,
+    named,
+)
+
+
+def _document(document: document_pb2.Document) -> dict[str, object]:
+    return {
+        "id": id_of(document.name),
+        "title": document.title,
+        "metadata": json_format.MessageToDict(document.metadata),
+        "state": document_pb2.DocumentState.Name(document.state).removeprefix("DOCUMENT_STATE_").lower(),
+        "updated_at": document.update_time.ToJsonString(),
+    }
+
+
+def _of_collection(document: document_pb2.Document) -> dict[str, object]:
+    return {
+        **_document(document),
+        "source_key": document.source_key,
+        "collection": id_of(document.collection),
+        "error": document.error.message or None,
+        "created_at": document.create_time.ToJsonString(),
+    }
+
+
+def _of_profile(one: subject_profile_pb2.ProfileDocument) -> dict[str, object]:
+    return {**_document(one.document), "kind": one.kind}
+
+
+def _profile(found: subject_profile_pb2.SubjectProfile) -> Json:
+    return {
+        "user_id": id_of(found.user) or None,
+        "subject": found.subject,
+        "document_count": found.document_count,
+        "sources": [
+            {
+                "source": id_of(part.source) or None,
+                "name": part.source_display_name,
+                "documents": [_of_profile(document) for document in part.documents],
+                "failed_rows": part.failed_rows,
+                "job_id": id_of(part.newest_run) or None,
+                "synced_at": part.sync_time.ToJsonString() if part.HasField("sync_time") else None,
+            }
+            for part in found.parts
+        ],
+    }
+
+
+def _documents(found: subject_profile_pb2.SubjectProfile) -> Json:
+    documents = [
+        {**_of_profile(document), "source": id_of(part.source) or None}
+        for part in found.parts
+        for document in part.documents
+    ]
+    return {"documents": documents, "document_count": found.document_count}
+
+
+def _job(found: operations.Operation) -> Json:
+    metadata, result = source_pb2.SyncMetadata(), source_pb2.SyncResult()
+    run = found.metadata.Unpack(metadata)
+    failed = found.HasField("error")
+    return {
+        "id": id_of(found.name),
+        "state": "failed" if failed else "done" if found.done else "running",
+        "error": found.error.message if failed else None,
+        "progress": {"done": metadata.documents_done, "total": metadata.documents_total} if run else None,
+        "result": json_format.MessageToDict(
+            result, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        if found.response.Unpack(result)
+        else None,
+    }
+
+
+def _accepted(found: operations.Operation) -> Json:
+    metadata = document_pb2.IngestMetadata()
+    found.metadata.Unpack(metadata)
+    return {"id": id_of(metadata.document), "job_id": id_of(found.name)}
+
+
+def _collection(given: Given) -> str:
+    return name_of("collections", given.get("collection") or "default")
+
+
+def _metadata(given: Given) -> Struct:
+    metadata = Struct()
+    metadata.update(given.get("metadata", {}))
+    return metadata
+
+
+def _hits(found: knowledge.SearchResponse) -> Json:
+    return {
+        "results": [
+            {
+                "id": id_of(hit.passage.name),
+                "document_id": id_of(hit.passage.document),
+                "title": hit.passage.title,
+                "text": hit.passage.text,
+                "score": hit.score,
+            }
+            for hit in found.hits
+        ]
+    }
+
+
+def subject_of(given: Given) -> str:
+    """The subject of a path; "" for the caller."""
+    return "" if given["id"] == "me" else named(given)
+
+
+_MAX_QUESTION_BODY: Final = 65_536
+_MAX_DOCUMENT_BODY: Final = 2_097_152
+"""A document of 1 MiB, with room for the escapes of JSON."""
+
+ROWS: Final[Sequence[Row]] = (
+    Row(
+        ("GET",),
+        "/users/{id}/profile",
+        KNOWLEDGE + "GetSubjectProfile",
+        lambda given: knowledge.GetSubjectProfileRequest(subject=subject_of(given)),
+        subject_profile_pb2.SubjectProfile,
+        lambda found, _: _profile(found),
+        {},
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    ),
+    Row(
+        ("GET",),
+        "/users/{id}/documents",
+        KNOWLEDGE + "GetSubjectProfile",
+        lambda given: knowledge.GetSubjectProfileRequest(subject=subject_of(given)),
+        subject_profile_pb2.SubjectProfile,
+        lambda found, _: _documents(found),
+        {},
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    ),
+    *(
+        Row(
+            ("POST",),
+            f"/users/{{id}}/{what}",
+            ADMIN + "NotifySubjectChanged",
+            lambda given, cause=cause: admin.NotifySubjectChangedRequest(
+                subject=given["subject"], cause=cause, request_id=given.get("request_id", "")
+            ),
+            admin.NotifySubjectChangedResponse,
+            lambda found, _: {"jobs": [_job(operation) for operation in found.operations]},
+            {"request_id": str},
+            code=202,
+            renamed=NAMED,
+            remedies=IDENTIFIED,
+            first=First(
+                KNOWLEDGE + "GetSubjectProfile",
+                lambda given: knowledge.GetSubjectProfileRequest(
+                    subject=subject_of(given), read_mask=FieldMask(paths=["subject"])
+                ),
+                subject_profile_pb2.SubjectProfile,
+                "subject",
+                lambda profile: profile.subject,
+            ),
+        )
+        for what, cause in (("reprocess", "reprocess"), ("test-completed", "test completed"))
+    ),
+    Row(
+        ("GET",),
+        "/jobs/{id}",
+        OPERATIONS + "GetOperation",
+        lambda given: operations.GetOperationRequest(name=f"operations/{given['id']}"),
+        operations.Operation,
+        lambda found, _: _job(found),
+        {},
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    ),
+    Row(
+        ("POST",),
+        "/kb/documents",
+        KNOWLEDGE + "CreateDocument",
+        lambda given: knowledge.CreateDocumentRequest(
+            metadata=document_pb2.DocumentMetadata(
+                collection=_collection(given),
+                source_key=given.get("source_key") or given.get("title", ""),
+                title=given.get("title", ""),
+                metadata=_metadata(given),
+            ),
+            text=given.get("content", ""),
+            request_id=given.get("request_id", ""),
+        ),
+        operations.Operation,
+        lambda found, _: _accepted(found),
+        {
+            "title": str,
+            "content": str,
+            "source_key": str,
+            "collection": str,
+            "metadata": dict,
+            "request_id": str,
+        },
+        code=202,
+        renamed={
+            "text": ("content",),
+            "metadata.source_key": ("source_key", "title"),
+            "metadata.title": ("title",),
+            "metadata.collection": ("collection",),
+            "metadata.metadata": ("metadata",),
+        },
+        most=_MAX_DOCUMENT_BODY,
+    ),
+    Row(
+        ("GET",),
+        "/kb/documents",
+        KNOWLEDGE + "ListDocuments",
+        lambda given: knowledge.ListDocumentsRequest(
+            parent=_collection(given), page_size=given.get("limit"), page_token=given.get("page_token", "")
+        ),
+        knowledge.ListDocumentsResponse,
+        lambda found, _: {
+            "documents": [_of_collection(document) for document in found.documents],
+            "next_page_token": found.next_page_token or None,
+        },
+        {"collection": str, "limit": int, "page_token": str},
+        renamed={"page_size": ("limit",), "parent": ("collection",)},
+    ),
+    Row(
+        ("GET",),
+        "/kb/documents/{id}",
+        KNOWLEDGE + "GetDocument",
+        lambda given: knowledge.GetDocumentRequest(name=name_of("documents", given["id"])),
+        document_pb2.Document,
+        lambda found, _: _of_collection(found),
+        {},
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    ),
+    Row(
+        ("DELETE",),
+        "/kb/documents/{id}",
+        KNOWLEDGE + "DeleteDocument",
+        lambda given: knowledge.DeleteDocumentRequest(name=name_of("documents", given["id"])),
+        Empty,
+        lambda _found, _given: None,
+        {},
+        code=204,
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    ),
+    Row(
+        ("POST",),
+        "/kb/search",
+        KNOWLEDGE + "Search",
+        lambda given: knowledge.SearchRequest(
+            terms=[given.get("query", "")],
+            top_k=given.get("limit"),
+            scope=scope_pb2.Scope(collections=[_collection(given)] if given.get("collection") else []),
+        ),
+        knowledge.SearchResponse,
+        lambda found, _: _hits(found),
+        {"query": str, "limit": int, "collection": str},
+        renamed={
+            "terms[0]": ("query",),
+            "top_k": ("limit",),
+            "scope.collections[0]": ("collection",),
+            "scope.collections": ("collection",),
+        },
+        most=_MAX_QUESTION_BODY,
+    ),
+)

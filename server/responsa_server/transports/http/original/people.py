@@ -1,0 +1,194 @@
+"""Accounts and users: /auth/* and /users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.auth.v1 import deletion_receipt_pb2, session_pb2, user_pb2
+from responsa_server.transports.http.original.rows import ADMIN, AUTH, IDENTIFIED, NAMED, Json, Row, named
+
+
+def _tokens(found: session_pb2.SessionTokens) -> Json:
+    left = found.access_expire_time.ToDatetime(tzinfo=UTC) - datetime.now(UTC)
+    return {
+        "access_token": found.access_token,
+        "refresh_token": found.refresh_token,
+        "token_type": "bearer",
+        "expires_in": max(0, round(left.total_seconds())),
+    }
+
+
+def _user(found: user_pb2.User) -> Json:
+    return {
+        "id": found.name.removeprefix("users/"),
+        "email": found.email,
+        "name": found.display_name,
+        "role": user_pb2.UserRole.Name(found.role).removeprefix("USER_ROLE_").lower(),
+        "is_active": not found.HasField("disable_time"),
+        "created_at": found.create_time.ToJsonString(),
+    }
+
+
+def _users(found: admin.ListUsersResponse) -> Json:
+    return {"users": [_user(user) for user in found.users], "next_page_token": found.next_page_token or None}
+
+
+ROWS: Final[Sequence[Row]] = (
+    Row(
+        ("POST",),
+        "/auth/register",
+        AUTH + "Register",
+        lambda given: auth.RegisterRequest(
+            email=given.get("email", ""),
+            password=given.get("password", ""),
+            display_name=given.get("name", ""),
+            invitation=given.get("invitation", ""),
+            tenant=given.get("tenant", ""),
+        ),
+        Empty,
+        # The reply says nothing about the account, as that of the call: the address may be taken.
+        lambda _, given: {"email": given.get("email", ""), "name": given.get("name", "")},
+        {"email": str, "password": str, "name": str, "invitation": str, "tenant": str},
+        code=201,
+        renamed={"display_name": ("name",)},
+    ),
+    Row(
+        ("POST",),
+        "/auth/login",
+        AUTH + "Login",
+        lambda given: auth.LoginRequest(
+            email=given.get("email", ""),
+            password=given.get("password", ""),
+            tenant=given.get("tenant", ""),
+        ),
+        auth.LoginResponse,
+        lambda found, _: {**_tokens(found.tokens), "user": _user(found.user)},
+        {"email": str, "password": str, "tenant": str},
+    ),
+    Row(
+        ("POST",),
+        "/auth/refresh",
+        AUTH + "RefreshToken",
+        lambda given: auth.RefreshTokenRequest(
+            refresh_token=given.get("refresh_token", ""), request_id=given.get("request_id", "")
+        ),
+        auth.RefreshTokenResponse,
+        lambda found, _: _tokens(found.tokens),
+        {"refresh_token": str, "request_id": str},
+    ),
+    Row(
+        ("POST",),
+        "/auth/logout",
+        AUTH + "Logout",
+        lambda given: auth.LogoutRequest(refresh_token=given.get("refresh_token", "")),
+        Empty,
+        lambda _found, _given: None,
+        {"refresh_token": str},
+        code=204,
+    ),
+    Row(
+        ("GET",),
+        "/users/me",
+        AUTH + "GetMe",
+        lambda _: auth.GetMeRequest(),
+        user_pb2.User,
+        lambda found, _: _user(found),
+        {},
+    ),
+    Row(
+        ("PATCH", "PUT"),
+        "/users/me",
+        AUTH + "UpdateMe",
+        lambda given: auth.UpdateMeRequest(
+            user=user_pb2.User(display_name=given.get("name", "")),
+            update_mask=FieldMask(paths=["display_name"] if "name" in given else []),
+        ),
+        user_pb2.User,
+        lambda found, _: _user(found),
+        {"name": str},
+        renamed={"user.display_name": ("name",), "display_name": ("name",), "update_mask": ("name",)},
+    ),
+    Row(
+        ("GET",),
+        "/users",
+        ADMIN + "ListUsers",
+        lambda given: admin.ListUsersRequest(
+            page_size=given.get("limit"), page_token=given.get("page_token", "")
+        ),
+        admin.ListUsersResponse,
+        lambda found, _: _users(found),
+        {"limit": int, "page_token": str},
+        renamed={"page_size": ("limit",)},
+    ),
+    Row(
+        ("GET",),
+        "/users/email/{email}",
+        ADMIN + "LookupUser",
+        lambda given: admin.LookupUserRequest(email=given["email"]),
+        user_pb2.User,
+        lambda found, _: _user(found),
+        {},
+    ),
+    Row(
+        ("GET",),
+        "/users/{id}",
+        ADMIN + "GetUser",
+        lambda given: admin.GetUserRequest(name=named(given)),
+        user_pb2.User,
+        lambda found, _: _user(found),
+        {},
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    ),
+    Row(
+        ("DELETE",),
+        "/users/me",
+        AUTH + "DeleteMe",
+        lambda given: auth.DeleteMeRequest(),
+        deletion_receipt_pb2.DeletionReceipt,
+        lambda found, _: None,
+        {},
+        code=204,
+    ),
+    Row(
+        ("DELETE",),
+        "/users/{id}",
+        ADMIN + "DeleteUser",
+        lambda given: admin.DeleteUserRequest(name=named(given)),
+        deletion_receipt_pb2.DeletionReceipt,
+        lambda found, _: None,
+        {},
+        code=204,
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    ),
+    Row(
+        ("POST",),
+        "/users/{id}/disable",
+        ADMIN + "DisableUser",
+        lambda given: admin.DisableUserRequest(name=named(given)),
+        user_pb2.User,
+        lambda found, _: _user(found),
+        {},
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    ),
+    Row(
+        ("POST",),
+        "/users/{id}/enable",
+        ADMIN + "EnableUser",
+        lambda given: admin.EnableUserRequest(name=named(given)),
+        user_pb2.User,
+        lambda found, _: _user(found),
+        {},
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    ),
+)

@@ -1,0 +1,240 @@
+"""Questions, conversations and feedback: /chat/*, /agent/*, /agents/process and POST /feedback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from google.protobuf.empty_pb2 import Empty
+
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1 import citation_pb2, conversation_pb2, feedback_pb2, message_pb2, turn_pb2
+from responsa_server.transports.http.original.rows import (
+    CHAT,
+    IDENTIFIED,
+    UUID,
+    First,
+    Given,
+    Json,
+    Row,
+    id_of,
+    name_of,
+)
+
+_MAX_QUESTION_BODY: Final = 65_536
+
+
+def _exchange(turn: turn_pb2.Turn) -> dict[str, object]:
+    """A question with its answer. A refusal's text is the answer, too; `outcome` tells them apart."""
+    event = turn.terminal_event
+    outcome = event.WhichOneof("event")
+    text = {
+        "answer": event.answer.text,
+        "refused": event.refused.message,
+        "failed": event.failed.status.message,
+    }
+    return {
+        "id": id_of(turn.name),
+        "conversation_id": id_of(turn.conversation) or None,
+        "question": turn.text,
+        "outcome": {"answer": "answered", None: "pending"}.get(outcome, outcome),
+        "answer": text.get(outcome or "", ""),
+        "category": event.answer.category,
+        "sources": _sources(event.answer.citations),
+        "created_at": turn.create_time.ToJsonString(),
+    }
+
+
+def _sources(citations: Iterable[citation_pb2.Citation]) -> list[Json]:
+    return [
+        {
+            "title": citation.title,
+            "quote": citation.quote,
+            "document_id": citation.document_version.split("/")[1],
+        }
+        for citation in citations
+        if citation.document_version
+    ]
+
+
+def _talk(found: conversation_pb2.Conversation) -> Json:
+    return {
+        "id": id_of(found.name),
+        "title": found.title,
+        "created_at": found.create_time.ToJsonString(),
+        "updated_at": found.update_time.ToJsonString(),
+    }
+
+
+def _message(found: message_pb2.Message) -> Json:
+    return {
+        "id": id_of(found.name),
+        "role": message_pb2.Role.Name(found.role).removeprefix("ROLE_").lower(),
+        "content": found.text,
+        "sources": _sources(found.citations),
+        "feedback": _feedback(found.feedback) if found.HasField("feedback") else None,
+        "created_at": found.create_time.ToJsonString(),
+    }
+
+
+def _answer(path: str, question: str, agent: str = "") -> Row:
+    """A path that answers a question. question: the field with its text. agent: the agent that answers unless the request names another one; the tenant's default for ""."""
+
+    def request(given: Given) -> chat.AnswerRequest:
+        asked = given.get("agent") or agent
+        found = chat.AnswerRequest(
+            text=given.get(question, ""),
+            conversation=_conversation(given),
+            agent=name_of("agents", asked) if asked else "",
+            request_id=given.get("request_id", ""),
+        )
+        if "parameters" in given:
+            found.options.parameters.update(given["parameters"])
+        return found
+
+    return Row(
+        ("POST",),
+        path,
+        CHAT + "Answer",
+        request,
+        turn_pb2.Turn,
+        lambda found, _: _exchange(found),
+        {question: str, "conversation_id": str, "agent": str, "parameters": dict, "request_id": str},
+        renamed={
+            "text": (question,),
+            "conversation": ("conversation_id",),
+            "options.parameters": ("parameters",),
+        },
+        remedies=_CONVERSATION_ID,
+        most=_MAX_QUESTION_BODY,
+    )
+
+
+def _history(found: chat.ListTurnsResponse) -> Json:
+    return {
+        "history": [_exchange(turn) for turn in found.turns],
+        "next_page_token": found.next_page_token or None,
+    }
+
+
+def _feedback(found: feedback_pb2.Feedback) -> Json:
+    return {
+        "message_id": found.name.split("/")[1],
+        "rating": feedback_pb2.Rating.Name(found.rating).removeprefix("RATING_").lower(),
+        "comment": found.comment,
+        "created_at": found.create_time.ToJsonString(),
+        "updated_at": found.update_time.ToJsonString(),
+    }
+
+
+_RATINGS: Final = {"up": feedback_pb2.RATING_UP, "down": feedback_pb2.RATING_DOWN}
+
+
+def _rating(given: Given) -> feedback_pb2.Rating.ValueType:
+    """The rating. Another word becomes the value that the contract refuses, after the check of the credential."""
+    return _RATINGS.get(given.get("rating", ""), feedback_pb2.RATING_UNSPECIFIED)
+
+
+def _conversation(given: Given) -> str:
+    identity = given.get("conversation_id", "")
+    return "" if identity in ("", "new") else name_of("conversations", identity)
+
+
+_CONVERSATION_ID: Final = {"conversation_id": f"must be {UUID}, or new"}
+
+
+ROWS: Final[Sequence[Row]] = (
+    _answer("/chat/question", "question", agent="personal"),
+    _answer("/agent/query", "query"),
+    _answer("/agents/process", "input"),
+    Row(
+        ("GET",),
+        "/agent/conversations",
+        CHAT + "ListConversations",
+        lambda given: chat.ListConversationsRequest(
+            page_size=given.get("limit"), page_token=given.get("page_token", "")
+        ),
+        chat.ListConversationsResponse,
+        lambda found, _: {
+            "conversations": [_talk(one) for one in found.conversations],
+            "next_page_token": found.next_page_token or None,
+        },
+        {"limit": int, "page_token": str},
+        renamed={"page_size": ("limit",)},
+    ),
+    Row(
+        ("GET",),
+        "/agent/conversations/{id}",
+        CHAT + "ListMessages",
+        lambda given: chat.ListMessagesRequest(
+            parent=name_of("conversations", given["id"]),
+            page_size=given.get("limit"),
+            page_token=given.get("page_token", ""),
+        ),
+        chat.ListMessagesResponse,
+        lambda found, given: {
+            **given["conversation"],
+            "messages": [_message(one) for one in found.messages],
+            "next_page_token": found.next_page_token or None,
+        },
+        {"limit": int, "page_token": str},
+        renamed={"page_size": ("limit",), "name": ("id",), "parent": ("id",)},
+        remedies=IDENTIFIED,
+        first=First(
+            CHAT + "GetConversation",
+            lambda given: chat.GetConversationRequest(name=name_of("conversations", given["id"])),
+            conversation_pb2.Conversation,
+            "conversation",
+            _talk,
+        ),
+    ),
+    Row(
+        ("DELETE",),
+        "/agent/conversations/{id}",
+        CHAT + "DeleteConversation",
+        lambda given: chat.DeleteConversationRequest(name=name_of("conversations", given["id"])),
+        Empty,
+        lambda _found, _given: None,
+        {},
+        code=204,
+        renamed={"name": ("id",)},
+        remedies=IDENTIFIED,
+    ),
+    Row(
+        ("GET",),
+        "/chat/history",
+        CHAT + "ListTurns",
+        lambda given: chat.ListTurnsRequest(
+            page_size=given.get("limit"),
+            page_token=given.get("page_token", ""),
+            filter=f"conversation = {json.dumps(_conversation(given))}" if _conversation(given) else "",
+        ),
+        chat.ListTurnsResponse,
+        lambda found, _: _history(found),
+        {"conversation_id": str, "limit": int, "page_token": str},
+        renamed={"page_size": ("limit",), "filter": ("conversation_id",)},
+        remedies=_CONVERSATION_ID,
+    ),
+    Row(
+        ("POST",),
+        "/feedback",
+        CHAT + "SubmitFeedback",
+        lambda given: chat.SubmitFeedbackRequest(
+            message=name_of("messages", given["message_id"])
+            if "message_id" in given
+            else name_of("turns", given.get("turn_id", "")),
+            rating=_rating(given),
+            comment=given.get("comment", ""),
+        ),
+        feedback_pb2.Feedback,
+        lambda found, _: _feedback(found),
+        {"turn_id": str, "message_id": str, "rating": str, "comment": str},
+        renamed={"message": ("turn_id", "message_id")},
+        remedies={
+            "turn_id": f"must be the id of a turn: {UUID}",
+            "message_id": f"must be the id of a message: {UUID}",
+            "rating": "must be up or down",
+        },
+    ),
+)

@@ -1,0 +1,77 @@
+"""What a row of the table of paths is, and what rows share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from responsa_server.calls.violations import EXAMPLE
+from responsa_server.transports.http.sessions import MAX_BODY
+
+AUTH: Final = "/responsa.auth.v1.AuthService/"
+ADMIN: Final = "/responsa.admin.v1.AdminService/"
+CHAT: Final = "/responsa.chat.v1.ChatService/"
+KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
+OPERATIONS: Final = "/google.longrunning.Operations/"
+
+Given = Mapping[str, Any]
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """A call that comes before a row's own. value: what of its response the row's functions find under `name` in the values."""
+
+    call: str
+    request: Callable[[Given], Message]
+    response: type[Message]
+    name: str
+    value: Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One path. methods: the HTTP methods. call: the RPC. request: makes its request from the values of the path, the query and the body, of which `fields` lists those
+    that may be given, with their types. shape: makes the reply's body from the response and the values. renamed: the fields of the contract's request that have other
+    names here; of several names, the first that was given counts. remedies: what to send instead of a wrong value, by the names here, where the contract's words
+    would be wrong here. most: the maximum size of a body, in bytes. first: a call that comes before.
+    """
+
+    methods: Sequence[str]
+    path: str
+    call: str
+    request: Callable[[Given], Message]
+    response: type[Message]
+    shape: Callable[[Any, Given], Json | None]
+    fields: Mapping[str, type]
+    code: int = 200
+    renamed: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    remedies: Mapping[str, str] = field(default_factory=dict[str, str])
+    most: int = MAX_BODY
+    first: First | None = None
+
+
+def name_of(kind: str, given: str) -> str:
+    """The name of a resource. given: its id or the name itself, because the contract's errors and the other calls show names."""
+    return given if given.startswith(f"{kind}/") else f"{kind}/{given}"
+
+
+def id_of(name: str) -> str:
+    """The last part of a name; "" for an empty one."""
+    return name.rpartition("/")[2]
+
+
+def named(given: Given) -> str:
+    """The name of the user in the path."""
+    return name_of("users", given["id"])
+
+
+NAMED: Final[Mapping[str, Sequence[str]]] = {"name": ("id",), "subject": ("id",)}
+
+
+UUID: Final = f"a UUID such as {EXAMPLE}"
+IDENTIFIED: Final = {"id": f"must be {UUID}"}
+"""The remedy for the id in a path, which cannot be a name with a slash."""

@@ -1,0 +1,297 @@
+"""The caches in Redis. Two servers share them, and a change at one server counts at the next call of the other (ADR 0076)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges, SearchMode
+from responsa_server.domain.passages import FoundPassage
+from responsa_server.domain.people import Principal, Server
+from responsa_server.search.embedder import QuestionEmbedder
+from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.stores import redis
+from responsa_server.stores.cached import (
+    MOST_BYTES,
+    NOT_CACHED,
+    RAW,
+    Entry,
+    SharedCache,
+    Value,
+    plain,
+    reader_key,
+)
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.redis import RedisCache
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.library_house import House
+from tests.contract.shelf import lexical_of, vectors_of
+from tests.contract.test_access import ELBE, RHINE, put, share
+from tests.contract.turn_steps import append, cancelled, checkpoint, claim_all, claim_of, one, row, run_out
+from tests.plain_codec import PlainCodec
+
+
+class Counted(SharedCache[Value]):
+    """A cache that remembers what became of its last lookups: hits and misses."""
+
+    last = (0, 0)
+
+    def count(self, hits: int, misses: int) -> None:
+        super().count(hits, misses)
+        self.last = hits, misses
+
+
+@dataclass
+class Servers:
+    """Makes the caches of as many servers as a test needs, over one Redis."""
+
+    redis: RedisCache
+
+    def cache(
+        self, kind: str, codec: Any = RAW, seconds: int = 60, secret: bytes = b"secret"
+    ) -> Counted[Any]:
+        return Counted(self.redis, kind, seconds, codec, secret)
+
+    async def keys(self) -> list[str]:
+        return [key.decode() async for key in self.redis._client.scan_iter("caches-test:*")]
+
+
+@pytest.fixture
+async def servers(
+    database_urls: DatabaseUrls, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Servers]:
+    del database_urls  # PostgreSQL starts before Redis, because it brings the passwords of both
+    # On a busy machine, Redis may answer later than the cache waits, and entries would then seem to be missing.
+    monkeypatch.setattr(redis, "PATIENCE", 30.0)
+    cache = RedisCache(redis_url, "caches-test:")
+    yield Servers(cache)
+    await cache.forget("")
+    await cache.close()
+
+
+def searching(house: House, results: SharedCache[Retrieval]) -> Retriever:
+    """The search of a server."""
+    index, vectors = lexical_of(house.database), vectors_of(house.database)
+    return Retriever(index, vectors, house.embedders, cached_results=results)
+
+
+def described(result: Retrieval) -> bytes:
+    """What a result contains; a result from the cache has lists in place of tuples."""
+    return plain(Retrieval).encode(result)
+
+
+async def test_an_entry_that_is_not_what_was_stored_is_a_miss(servers: Servers) -> None:
+    here = servers.cache("kind")
+    await here.put("acme", {"a": Entry(b"1", b"value"), "large": Entry(b"", bytes(MOST_BYTES + 1))})
+    (name,) = await servers.keys()
+    assert await servers.cache("kind").get("acme", ["a", "large"]) == {"a": Entry(b"1", b"value")}
+    # Neither another tenant, nor another kind, nor a server with another secret finds it.
+    assert await here.get("rival", ["a"]) == {}
+    assert await servers.cache("other").get("acme", ["a"]) == {}
+    assert await servers.cache("kind", secret=b"another").get("acme", ["a"]) == {}
+    name = name.removeprefix("caches-test:")
+    (stored,) = (await servers.redis.get([name])).values()
+    await servers.redis.put({name.replace("acme", "rival"): stored}, 60)
+    assert await here.get("rival", ["a"]) == {}
+    for poison in (b"", b"\xff", stored[:-1], stored + b"x", bytes(len(stored))):
+        await servers.redis.put({name: poison}, 60)
+        assert await here.get("acme", ["a"]) == {}
+    number = servers.cache("kind", plain(ByteRange))
+    await here.put("acme", {"a": Entry(b"", b"no msgpack")})
+    assert await number.get("acme", ["a"]) == {}
+
+
+async def test_with_a_ttl_of_0_no_key_is_written(house: House, people: People, servers: Servers) -> None:
+    off = {
+        kind: servers.cache(kind, seconds=0)
+        for kind in ("vectors", "searches", "documents", "passages", "checkpoints")
+    }
+    await QuestionEmbedder(house.embedder, off["vectors"]).embed("acme", ["Elbe"])
+    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    document = await put(house, people.ann, ELBE)
+    index = lexical_of(house.database, cached=off["passages"])
+    found = await Retriever(
+        index, vectors_of(house.database), house.embedders, off["vectors"], off["searches"]
+    ).search(people.ann, ["Elbe"])
+    assert found.passages
+    documents = DocumentStore(house.database, house.queue, uuid7, cached=off["documents"])
+    await documents.canonical(people.ann, document, None, 0, 10)
+    turns, new = PostgresTurnStore(house.database, PlainCodec(), checkpoints=off["checkpoints"]), new_turn()
+    await turns.accept(people.ann, new, cancelled)
+    await append(turns, claim_of(new), row(2), checkpoint=checkpoint(2))
+    assert await servers.keys() == []
+
+
+async def test_a_cached_search_ends_with_every_change_at_another_server(
+    house: House, people: People, servers: Servers, database_urls: DatabaseUrls
+) -> None:
+    library, ann, bob = house.library, people.ann, people.bob
+    here, there = servers.cache("searches", plain(Retrieval)), servers.cache("searches", plain(Retrieval))
+    first, second = searching(house, here), searching(house, there)
+
+    asked: list[Principal] = []
+
+    async def found(*, hit: bool, who: Principal = bob) -> set[UUID]:
+        """What the second server finds: the same as a search without a cache, and from the cache only if `hit`."""
+        if who not in asked:
+            # A server caches what it is asked for again.
+            await second.search(who, ["How long is the river?"], mode=SearchMode.TEXT)
+            asked.append(who)
+        result = await second.search(who, ["How long is the river?"], mode=SearchMode.TEXT)
+        assert there.last == (int(hit), int(not hit))
+        uncached = await searching(house, servers.cache("searches", seconds=0)).search(
+            who, ["How long is the river?"], mode=SearchMode.TEXT
+        )
+        assert described(result) == described(uncached)
+        # Then both servers have it in the cache.
+        await first.search(who, ["How long is the river?"], mode=SearchMode.TEXT)
+        assert here.last == (1, 0)
+        return {one.found.passage.document_id for one in result.passages}
+
+    await library.create_collection(ann, "rivers", "Rivers", Chunking())
+    elbe = await put(house, ann, ELBE)
+    await share(house, ann, CollectionReader(user_id=bob.user_id))
+    assert await found(hit=False) == await found(hit=True) == {elbe}
+    # Nobody gets what was cached for another reader.
+    assert await found(hit=False, who=ann) == {elbe}
+    assert await found(hit=False, who=people.eve) == set()
+
+    rhine = await put(house, ann, RHINE, "b.md")
+    assert await found(hit=False) == await found(hit=True) == {elbe, rhine}
+    await library.update_document(ann, rhine, DocumentChanges(title="Of the Rhine"))
+    await house.finish_jobs()
+    assert await found(hit=False) == await found(hit=True) == {elbe, rhine}
+    await library.update_collection(ann, "rivers", synonyms="river, stream")
+    assert await found(hit=False) == {elbe, rhine}
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.app_user SET subject = 'bob' WHERE id = %s", (bob.user_id,))
+    assert await found(hit=False) == {elbe, rhine}
+    await share(house, ann)
+    assert await found(hit=False) == set()
+    await share(house, ann, CollectionReader(user_id=bob.user_id))
+    assert await found(hit=False) == {elbe, rhine}
+    await library.delete_document(ann, rhine)
+    assert await found(hit=False) == {elbe}
+    await library.delete_collection(ann, "rivers", force=True)
+    assert await found(hit=False) == set()
+
+
+async def test_a_search_by_names_of_collections_is_not_ended_by_others(
+    house: House, people: People, servers: Servers
+) -> None:
+    cache = servers.cache("searches", plain(Retrieval))
+    search = searching(house, cache)
+    for name in ("rivers", "lakes"):
+        await house.library.create_collection(people.ann, name, name, Chunking())
+    await put(house, people.ann, ELBE)
+
+    async def cached() -> bool:
+        await search.search(people.ann, ["Elbe"], ["rivers"], mode=SearchMode.TEXT)
+        return cache.last == (1, 0)
+
+    assert not await cached()
+    assert not await cached()
+    await put(house, people.ann, RHINE, "b.md", "lakes")
+    assert await cached()
+    await put(house, people.ann, RHINE, "b.md")
+    assert not await cached()
+
+
+async def test_a_cached_document_and_a_cached_passage_end_with_the_right_to_read_them(
+    house: House, people: People, servers: Servers
+) -> None:
+    ann, bob = people.ann, people.bob
+    texts, passages = servers.cache("documents"), servers.cache("passages", plain(FoundPassage))
+    documents = [DocumentStore(house.database, house.queue, uuid7, cached=texts) for _ in range(2)]
+    indexes = [lexical_of(house.database, cached=passages) for _ in range(2)]
+    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    elbe = await put(house, ann, ELBE)
+    await share(house, ann, CollectionReader(user_id=bob.user_id))
+    ids = [
+        one.found.passage.id for one in (await searching(house, NOT_CACHED).search(ann, ["Elbe"])).passages
+    ]
+
+    async def read(server: int) -> tuple[bytes, list[bytes]]:
+        piece = await documents[server].canonical(bob, elbe, None, 0, 100)
+        return piece.data, [
+            plain(FoundPassage).encode(one) for one in await indexes[server].passages(bob, ids)
+        ]
+
+    written = await read(0)
+    assert (texts.last, passages.last) == ((0, 1), (0, len(ids)))
+    assert await read(1) == written
+    assert (texts.last, passages.last) == ((1, 0), (len(ids), 0))
+    # A new version has another text under the same key.
+    await put(house, ann, ELBE.replace("1094", "1,094"))
+    assert b"1,094" in (await read(1))[0]
+    assert texts.last == (0, 1)
+    await share(house, ann)
+    with pytest.raises(NotFound):
+        await documents[1].canonical(bob, elbe, None, 0, 100)
+    assert await indexes[1].passages(bob, ids) == []
+    assert reader_key(bob) != reader_key(ann) != reader_key(Server("acme"))
+
+
+async def test_a_takeover_uses_the_cached_checkpoint_only_if_it_is_the_last(
+    people: People, servers: Servers, database_urls: DatabaseUrls, database: Database
+) -> None:
+    caches = servers.cache("checkpoints"), servers.cache("checkpoints")
+    here, there = (PostgresTurnStore(database, PlainCodec(), checkpoints=cache) for cache in caches)
+
+    async def taken_over(
+        between: Callable[[UUID], Awaitable[object]],
+    ) -> tuple[bytes | None, tuple[int, int]]:
+        """The state with which the second server goes on, and whether it is from the cache."""
+        new = new_turn()
+        await here.accept(people.ann, new, cancelled)
+        for state in (b"old", b"state"):
+            await append(here, claim_of(new), checkpoint=checkpoint(1, 0, state))
+            await database.background.drain(30.0)
+        await between(new.id)
+        run_out(database_urls, new.id)
+        (claimed,) = await claim_all(there)
+        assert claimed.checkpoint is not None
+        await there.cancel(people.ann, new.id, True, cancelled)
+        await database.background.drain(30.0)
+        return claimed.checkpoint.state, caches[1].last
+
+    async def nothing(_: UUID) -> None: ...
+
+    async def older(turn_id: UUID) -> None:
+        """The cache has lost the last write of the turn: it has a checkpoint of the same epoch and seq."""
+        old = Entry(hashlib.sha256(b"old").digest(), b"old")
+        await caches[0].put("acme", {turn_id.hex: old})
+
+    async def lost(turn_id: UUID) -> None:
+        await servers.redis.forget("")
+
+    assert await taken_over(nothing) == (b"state", (1, 0))
+    assert await taken_over(older) == (b"state", (0, 1))
+    assert await taken_over(lost) == (b"state", (0, 1))
+    # A turn that has ended, here by a cancel, leaves nothing.
+    assert await servers.keys() == []
+
+
+async def test_a_worker_of_an_older_epoch_caches_nothing(
+    people: People, servers: Servers, database_urls: DatabaseUrls, database: Database
+) -> None:
+    cache = servers.cache("checkpoints")
+    turns, new = PostgresTurnStore(database, PlainCodec(), checkpoints=cache), new_turn()
+    await turns.accept(people.ann, new, cancelled)
+    run_out(database_urls, new.id)
+    await claim_all(turns)
+    assert await turns.append([one(claim_of(new), checkpoint=checkpoint(1, 0, b"late"))])
+    await database.background.drain(30.0)
+    assert await servers.keys() == []

@@ -1,0 +1,65 @@
+"""Each client asks a real instance through a proxy that cuts its connections at random, and sees what a reader sees whose connection is whole. Its example runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from clients.conformance.runner import run_cuts
+from tests.clients.drivers import DRIVERS, EXAMPLES, build
+from tests.faults.forms import Form, forms
+from tests.instance import ROOT, Instance
+
+
+@pytest.mark.parametrize("client", DRIVERS)
+@forms(short=10, long=200)
+async def test_a_client_whose_connections_are_cut_at_random(
+    second: Instance, client: str, form: Form
+) -> None:
+    build(client)
+    text = "tokens=200 pace_ms=2 seed={n}"
+    done = await run_cuts(
+        DRIVERS[client],
+        second.target,
+        second.key,
+        form.count,
+        port=int(second.settings["RESPONSA_ALLOWED_HOSTS"].rpartition(":")[2]),
+        agent="testing",
+        text=text,
+        seed=form.seed,
+    )
+    assert (done.problems, done.cuts >= form.count) == ([], True), done
+
+
+@pytest.mark.parametrize("client", EXAMPLES)
+def test_an_example_loads_searches_and_asks(second: Instance, client: str) -> None:
+    build(client)
+    done = subprocess.run(
+        EXAMPLES[client],
+        env={**os.environ, "RESPONSA_URL": second.url, "RESPONSA_API_KEY": second.key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "behind the green door" in done.stdout) == (0, True), done
+
+
+def test_the_first_program_of_the_typescript_client_prints_an_answer(second: Instance) -> None:
+    build("typescript")
+    package = ROOT / "clients" / "typescript"
+    block = re.search(r"```js\n(.*?)```", (package / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block
+    assert block[1].count("\n") <= 10
+    done = subprocess.run(
+        ["node", "--input-type=module", "-"],
+        cwd=package,
+        env={**os.environ, "RESPONSA_API_KEY": second.key},
+        input=block[1].replace("http://127.0.0.1:8080", second.url),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr, done.stdout != "") == (0, "", True), done
