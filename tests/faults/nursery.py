@@ -33,7 +33,7 @@ HEAVY: Final[Sequence[str]] = (
     "responsa_lab.testing.agent",
     "anyio._backends._asyncio",
     "httpcore2",
-    "uvicorn.protocols.http.h11_impl",
+    "uvicorn.protocols.http.httptools_impl",
     "uvicorn.lifespan.on",
 )
 

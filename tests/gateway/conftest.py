@@ -22,7 +22,6 @@ from tests.instance import free_port
 from tests.tied import tied
 
 ROOT = Path(__file__).resolve().parents[2]
-DESCRIPTOR = ROOT / "generated" / "descriptor.binpb"
 OTHER_ORIGIN = "https://chat.example.org"
 
 
@@ -131,7 +130,6 @@ def start_place(
         port=port,
         endpoints=endpoints(folder),
         admin_socket=folder / "a.sock",
-        descriptor=DESCRIPTOR,
         listen_address="127.0.0.1",
         allowed_origins=allowed_origins,
         connections_per_address=connections,

@@ -16,6 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
+from responsa_server.calls import status
 from responsa_server.calls.call import Call, Interceptor, Received, current
 from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors.limits import Admission, Deadline
@@ -76,7 +77,7 @@ def error_of(status: Status) -> ResponsaError:
 
 
 def calls_of(*servicers: tuple[ServiceDescriptor, object], log: Logger | None = None) -> Calls:
-    """The calls of a gateway with these servicers. Methods that a servicer lacks are not served."""
+    """The calls of a gateway with these servicers. Methods that a servicer lacks fail once their message has arrived."""
     logger: Logger = log or structlog.get_logger("stand_in")
     errors = UnexpectedErrors()
     admission = Admission(1000)
@@ -93,13 +94,15 @@ def calls_of(*servicers: tuple[ServiceDescriptor, object], log: Logger | None = 
 
 def _methods(service: ServiceDescriptor, servicer: object) -> Iterator[Method]:
     for method in service.methods:
-        if method.name in vars(type(servicer)):
-            handler = getattr(servicer, method.name)
-            name = f"/{service.full_name}/{method.name}"
-            kind = message_factory.GetMessageClass(method.input_type)
-            yield Method(
-                name, kind, _in_context(handler), method.client_streaming, method.server_streaming, waits=True
-            )
+        known = method.name in vars(type(servicer))
+        handler = _in_context(getattr(servicer, method.name)) if known else _lacking
+        name = f"/{service.full_name}/{method.name}"
+        kind = message_factory.GetMessageClass(method.input_type)
+        yield Method(name, kind, handler, method.client_streaming, method.server_streaming, waits=True)
+
+
+def _lacking(request: object) -> NoReturn:
+    raise status.no_route()
 
 
 def _in_context(handler: Any) -> Callable[[Any], Any]:

@@ -22,7 +22,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import grpc
 import structlog
-from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc, operations_proto_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -131,6 +131,8 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
         for seq in range(1, 4):
             event = turn_pb2.TurnEvent(seq=seq, status=turn_pb2.TurnStatus(message=f"{request.text} {seq}"))
             yield chat_service_pb2.AskResponse(turn=TURN, after_seq=seq - 1, through_seq=seq, events=[event])
+            if request.text == "break":
+                await refuse(context, busy())
             if request.text == "hang" and seq == 1:
                 await asyncio.Event().wait()
 
@@ -313,7 +315,8 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
     )
     services = (chat_service_pb2, chat), (knowledge_service_pb2, knowledge), (auth_service_pb2, auth)
     calls = calls_of(
-        *((file.DESCRIPTOR.services_by_name[type(one).__name__ + "Service"], one) for file, one in services)
+        *((file.DESCRIPTOR.services_by_name[type(one).__name__ + "Service"], one) for file, one in services),
+        (operations_proto_pb2.DESCRIPTOR.services_by_name["Operations"], Operations(knowledge)),
     )
     bridge = Bridge(calls, SocketSettings(before_sign_in=16), timing, limits=ThreeSockets())
     gateway = GatewayServer(

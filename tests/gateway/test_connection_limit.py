@@ -19,7 +19,7 @@ import pytest
 
 from responsa_server.domain.addresses import network_of
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
-from tests.gateway.conftest import DESCRIPTOR, ROOT, Place, start_place
+from tests.gateway.conftest import ROOT, Place, start_place
 from tests.gateway.sockets import KEY
 from tests.gateway.test_stalled_bodies import counted
 from tests.instance import eventually
@@ -255,9 +255,7 @@ def test_an_instance_that_fails_locks_nobody_out(tmp_path: Path) -> None:
 
 
 def test_0_switches_the_limit_off() -> None:
-    config = EnvoyConfig(
-        port=8080, endpoints=Path("/run/replicas"), descriptor=DESCRIPTOR, listen_address="127.0.0.1"
-    )
+    config = EnvoyConfig(port=8080, endpoints=Path("/run/replicas"), listen_address="127.0.0.1")
     for most, names in [
         (0, ["http_connection_manager"]),
         (7, ["connection_limit", "http_connection_manager"]),

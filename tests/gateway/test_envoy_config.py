@@ -15,24 +15,18 @@ from responsa_server.domain.addresses import parse_network
 from responsa_server.domain.errors import Reason, ResponsaError
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.envoy.envoy_config import (
-    TOO_LARGE,
     EnvoyConfig,
     EnvoyConfigError,
-    remedies,
     render,
-    rest_services,
     templates_folder,
 )
 from responsa_server.envoy.local_replies import LOCAL_REPLIES, LocalReply
 from responsa_server.envoy.templates import TemplateError, Templates
 from responsa_server.envoy.tracing import EnvoyTracing
-from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN, endpoints
+from tests.gateway.conftest import OTHER_ORIGIN, endpoints
 
 ROOT = Path(__file__).resolve().parents[2]
-REPLIES = (*TOO_LARGE, *LOCAL_REPLIES)
-CONFIG = EnvoyConfig(
-    port=8080, endpoints=Path("/run/replicas"), descriptor=DESCRIPTOR, listen_address="127.0.0.1"
-)
+CONFIG = EnvoyConfig(port=8080, endpoints=Path("/run/replicas"), listen_address="127.0.0.1")
 
 
 def validate(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -86,13 +80,6 @@ def test_envoy_refuses_a_misspelt_field(tmp_path: Path) -> None:
     assert validate(text, tmp_path).returncode != 0
 
 
-def test_envoy_refuses_an_unknown_service(tmp_path: Path) -> None:
-    text = render(replace(CONFIG, endpoints=endpoints(tmp_path))).replace(
-        '"responsa.chat.v1.ChatService"', '"responsa.chat.v1.Chat"'
-    )
-    assert validate(text, tmp_path).returncode != 0
-
-
 def test_hosts_get_the_port_and_lose_it_where_it_is_the_schemes_own() -> None:
     assert CONFIG.domains == ("127.0.0.1:8080", "localhost:8080", "[::1]:8080")
     public = replace(CONFIG, port=443, allowed_hosts=("Chat.example.org", "10.0.0.5:9000", "[::1]"))
@@ -135,24 +122,6 @@ def test_wrong_values_are_told(change: dict[str, object], words: str) -> None:
         replace(CONFIG, **change)
 
 
-def test_a_missing_or_broken_descriptor_is_told(tmp_path: Path) -> None:
-    with pytest.raises(EnvoyConfigError, match="make generate"):
-        render(replace(CONFIG, descriptor=tmp_path / "none.binpb"))
-    broken = tmp_path / "broken.binpb"
-    broken.write_bytes(b"\xff\xff")
-    with pytest.raises(EnvoyConfigError, match="make generate"):
-        render(replace(CONFIG, descriptor=broken))
-    broken.write_bytes(b"")
-    with pytest.raises(EnvoyConfigError, match="no services"):
-        render(replace(CONFIG, descriptor=broken))
-
-
-def test_every_service_of_the_contract_is_served_over_rest() -> None:
-    services = rest_services(DESCRIPTOR)
-    assert {"responsa.chat.v1.ChatService", "google.longrunning.Operations"} <= set(services)
-    assert json.dumps([*services])[1:-1].split(", ")[0] in render(CONFIG)
-
-
 def test_values_cannot_change_the_structure(tmp_path: Path) -> None:
     strange = 'x": [1], "y'
     (tmp_path / "a.yaml").write_text('key: ${value}\nlist: [1, "${nothing}"]\nother: ${file:b.yaml}\n')
@@ -189,30 +158,23 @@ def test_templates_that_do_not_fit_are_told(text: str, words: str, tmp_path: Pat
 
 def test_the_templates_are_in_the_checkout() -> None:
     names = {path.name for path in templates_folder().glob("*.yaml")}
-    assert {"bootstrap.yaml", "listener.yaml", "routes.yaml", "transcoder.yaml", "origins.yaml"} == names
+    assert {"bootstrap.yaml", "listener.yaml", "routes.yaml", "origins.yaml"} == names
 
 
 def test_every_status_has_a_reply_and_none_is_out_of_reach() -> None:
     reached: set[int] = set()
     for status in range(400, 600):
-        plain = [n for n, r in enumerate(REPLIES) if r.first <= status <= r.last and not _conditional(r)]
+        plain = [
+            n for n, r in enumerate(LOCAL_REPLIES) if r.first <= status <= r.last and not _conditional(r)
+        ]
         assert plain, status
         reached.add(plain[0])
-    conditional = {n for n, reply in enumerate(REPLIES) if _conditional(reply)}
-    assert reached | conditional == set(range(len(REPLIES)))
+    conditional = {n for n, reply in enumerate(LOCAL_REPLIES) if _conditional(reply)}
+    assert reached | conditional == set(range(len(LOCAL_REPLIES)))
 
 
 def _conditional(reply: LocalReply) -> bool:
-    return bool(reply.flags or reply.paths or reply.no_length or reply.cause)
-
-
-def test_the_remedy_of_every_type_of_the_contract_is_known() -> None:
-    found = remedies(DESCRIPTOR)
-    assert found["responsa.chat.v1.Rating"] == "must be one of RATING_UP, RATING_DOWN"
-    assert found["responsa.chat.v1.AskOptions"] == "must be an object"
-    assert found["google.protobuf.Timestamp"].startswith("must be a time")
-    kinds = {f"TYPE_{one}" for one in ("STRING", "BOOL", "INT32", "INT64", "DOUBLE", "BYTES")}
-    assert kinds <= set(found)
+    return bool(reply.flags or reply.cause)
 
 
 def _metadata_of(reason: Reason) -> str:
@@ -226,7 +188,7 @@ def _metadata_of(reason: Reason) -> str:
 
 @pytest.mark.parametrize(
     "error",
-    [*(reply.error for reply in REPLIES), SERVER_GONE],
+    [*(reply.error for reply in LOCAL_REPLIES), SERVER_GONE],
     ids=lambda error: error.reason.value,
 )
 def test_what_the_gateway_says_itself_is_what_the_contract_tells(error: ResponsaError) -> None:
@@ -246,7 +208,6 @@ def test_health_and_reflection_are_open_to_callers_outside_only_where_asked(
     config = EnvoyConfig(
         port=8080,
         endpoints=tmp_path,
-        descriptor=DESCRIPTOR,
         listen_address="127.0.0.1",
         standard_services=open_to_all,
     )

@@ -32,7 +32,7 @@ from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.envoy.envoy_config import EnvoyConfig
 from tests import seeds
 from tests.conftest import urls_of
-from tests.gateway.conftest import DESCRIPTOR, ROOT, endpoints, start_envoy
+from tests.gateway.conftest import ROOT, endpoints, start_envoy
 from tests.gateway.sockets import LIBRARIES, Client, reason_of
 from tests.gateway.wire import Problem, grpc_web, of_rest
 from tests.instance import LIFTED, free_port
@@ -146,7 +146,7 @@ def server(
     envoy: subprocess.Popen[bytes] | None = None
     try:
         wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
-        config = EnvoyConfig(port, endpoints(folder), DESCRIPTOR, "127.0.0.1")
+        config = EnvoyConfig(port, endpoints(folder), "127.0.0.1")
         envoy = start_envoy(config, folder)
         yield Server(config.port, layout.api_key.read_text().strip(), stranger, passing, process, systemd)
     finally:

@@ -21,7 +21,7 @@ from responsa_server.domain.addresses import UnixAddress, parse
 from responsa_server.embedded import HostState, host_states
 from responsa_server.envoy.envoy_config import EnvoyConfig
 from responsa_server.envoy.replicas import Replica, ReplicaError, Replicas, own_name
-from tests.gateway.conftest import DESCRIPTOR, start_envoy
+from tests.gateway.conftest import start_envoy
 from tests.instance import free_port
 
 SERVICE = "responsa.chat.v1.ChatService"
@@ -161,9 +161,7 @@ async def house() -> AsyncIterator[House]:
     # These tests do not use the gateway's HTTP side.
     replicas.add(Replica("up", UnixAddress(folder / "up.sock"), UnixAddress(folder / "up-http.sock")))
     own = await Named("up", folder).start()
-    config = EnvoyConfig(
-        free_port(), replicas.folder, DESCRIPTOR, "127.0.0.1", admin_socket=folder / "a.sock"
-    )
+    config = EnvoyConfig(free_port(), replicas.folder, "127.0.0.1", admin_socket=folder / "a.sock")
     envoy = await asyncio.to_thread(start_envoy, config, folder)
     found = House(folder, config.port, replicas, [own])
     try:

@@ -103,6 +103,23 @@ async def test_calls_that_do_not_end_are_cancelled(folder: Path) -> None:
     assert app.cancelled
 
 
+async def test_a_head_without_an_end_ends_the_connection(folder: Path) -> None:
+    server = GatewayServer(Slow(), UnixAddress(folder / "g.sock"))
+    await server.start()
+    _, writer = await asyncio.open_unix_connection(folder / "g.sock")
+    writer.write(b"GET / HTTP/1.1\r\nhost: gateway\r\nx-long: ")
+
+    async def go_on() -> None:
+        while True:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+
+    with pytest.raises(ConnectionError):
+        await go_on()
+    writer.close()
+    await server.stop(1)
+
+
 async def test_a_socket_that_cannot_be_made_is_told(folder: Path) -> None:
     with pytest.raises(OSError, match=r"No such file|directory"):
         await GatewayServer(Slow(), UnixAddress(folder / "none" / "g.sock")).start()

@@ -96,9 +96,10 @@ async def test_credentials_arrive_on_every_way(channel: grpc.aio.Channel, http: 
     sent = [("authorization", "Bearer rsp_x"), ("cookie", "a=1; responsa_session=rss_y")]
     seen = metadata_seen((await AuthServiceStub(channel).GetMe(GetMeRequest(), metadata=sent)).display_name)
     rest = metadata_seen(http.get("/v1/users/me", headers=dict(sent)).json()["displayName"])
-    for found in (seen, rest):
-        assert found["authorization"] == ["Bearer rsp_x"]
-        assert found["cookie"] == ["a=1; responsa_session=rss_y"]
+    assert seen["authorization"] == rest["authorization"] == ["Bearer rsp_x"]
+    assert seen["cookie"] == ["a=1; responsa_session=rss_y"]
+    # Over HTTP, only the cookie of a session is passed on.
+    assert rest["cookie"] == ["responsa_session=rss_y"]
 
 
 def test_rest_unary(http: httpx2.Client) -> None:
@@ -130,9 +131,40 @@ def test_ask_over_rest_is_a_line_a_frame_as_they_come(http: httpx2.Client) -> No
     assert lines[0]["events"] == [{"seq": "1", "status": {"message": "why 1"}}]
 
 
-def test_unknown_fields_of_json_are_passed_over(http: httpx2.Client) -> None:
-    """The transcoder ignores unknown fields, as the docs say."""
-    assert http.post("/v1/turns:answer", json={"text": "why", "nope": 1}).status_code == 200
+def test_the_description_of_rest_is_served(http: httpx2.Client) -> None:
+    answer = http.get("/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["openapi"] == "3.1.0"
+
+
+def test_head_and_etag(http: httpx2.Client) -> None:
+    whole = http.get(f"/v1/{TURN}")
+    head = http.head(f"/v1/{TURN}")
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-length", "content-type", "etag"):
+        assert head.headers[name] == whole.headers[name]
+    for known in (whole.headers["etag"], f'"other", {whole.headers["etag"]}', "*"):
+        again = http.get(f"/v1/{TURN}", headers={"if-none-match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", whole.headers["etag"])
+    assert http.get(f"/v1/{TURN}", headers={"if-none-match": '"other"'}).status_code == 200
+    assert "etag" not in http.post("/v1/turns:answer", json={"text": "why"}).headers
+
+
+def test_a_large_response_is_compressed_for_those_who_accept_it(http: httpx2.Client) -> None:
+    parameters = {"pageSize": 200, "filter": "x"}
+    packed = http.get("/v1/turns", params=parameters, headers={"accept-encoding": "br, gzip;q=0.5"})
+    plain = http.get("/v1/turns", params=parameters, headers={"accept-encoding": "gzip;q=0"})
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "accept-encoding")
+    assert "content-encoding" not in plain.headers
+    assert packed.json() == plain.json()
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 10
+    assert "content-encoding" not in http.get(f"/v1/{TURN}", headers={"accept-encoding": "gzip"}).headers
+
+
+def test_a_stream_that_fails_in_mid_answer_ends_with_the_error(http: httpx2.Client) -> None:
+    lines = http.post("/v1/turns:ask", json={"text": "break"}).text.splitlines()
+    assert json.loads(lines[0])["throughSeq"] == "1"
+    assert json.loads(lines[-1])["error"]["details"][0]["reason"] == "CONVERSATION_BUSY"
 
 
 async def test_more_streams_at_once_than_envoys_defaults_allow(place: Place) -> None:

@@ -185,7 +185,7 @@ async def test_a_call_has_an_id(served: Served) -> None:
     call = served.nobody.GetMe()
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    # An error must come in trailers only. Otherwise the transcoder would first send 200 OK.
+    # An error comes in trailers only.
     assert not await call.initial_metadata()
     assert dict(await call.trailing_metadata())["x-request-id"]
 

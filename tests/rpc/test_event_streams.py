@@ -74,12 +74,14 @@ class Reading:
 
     async def frame(self, *, or_comment: bool = False) -> pb.AskResponse | None:
         """The next frame; None at the stream's end, or at a comment."""
-        data = ""
+        data = kind = ""
         async for line in self._lines:
             name, _, value = line.partition(": ")
             match name:
                 case "id":
                     self.last_event_id = int(value)
+                case "event":
+                    kind = value
                 case "retry":
                     self.retry = int(value)
                 case "data":
@@ -87,6 +89,8 @@ class Reading:
                 case "" if not line and data:
                     frame = json_format.Parse(data, pb.AskResponse())
                     assert frame.through_seq == self.last_event_id
+                    last = frame.events[-1]
+                    assert kind == last.DESCRIPTOR.fields_by_name[last.WhichOneof("event") or ""].json_name
                     return frame
                 case "" if line:
                     self.comments.append(value)

@@ -1,6 +1,4 @@
-"""The HTTP server behind Envoy: browser sessions, sign-in with OpenID Connect, uploads, originals, event streams, WebSockets and the page. Envoy transcodes all
-other HTTP calls to gRPC.
-"""
+"""The HTTP server behind Envoy: REST, browser sessions, sign-in with OpenID Connect, uploads, originals, WebSockets and the page."""
 
 from __future__ import annotations
 
@@ -23,6 +21,7 @@ from responsa_server.calls.health import ServerHealth
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address, TcpAddress, UnixAddress
 from responsa_server.identity.accounts import Accounts
+from responsa_server.instance import generated
 from responsa_server.transports.http.entrance import entrance
 from responsa_server.transports.http.guard import Allowed, Guard
 from responsa_server.transports.http.health import health_routes, metrics_route
@@ -40,11 +39,13 @@ from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import StaticPage
 from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
+from responsa_server.transports.http.protocol import BoundedHead
 from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
 from responsa_server.transports.openai.routes import openai_routes
-from responsa_server.transports.sse.turns import ASK_PATH, RESUME_PATH, TurnEvents
+from responsa_server.transports.rest.handler import Rest
+from responsa_server.transports.rest.openapi import openapi_route
 from responsa_server.transports.ws.bridge import PATHS, Bridge
 from responsa_server.transports.ws.protocol import BoundedProtocol
 
@@ -52,7 +53,6 @@ KEEP_ALIVE_SECONDS = 120
 """This time is longer than the 60 s for which Envoy keeps an idle connection, so that Envoy never sends a call on a
 connection that is being closed.
 """
-MAX_HEADER_BYTES = 32_768
 MAX_SOCKET_MESSAGE_BYTES = 2_097_152
 """The maximum length of a message on a WebSocket. A longer message closes the WebSocket with the code 1009."""
 
@@ -92,22 +92,21 @@ def build_app(
     browser_sessions = Sessions(
         sessions, settings.cookie_name, secure=settings.secure_cookie, accounts=accounts
     )
-    turns = TurnEvents(calls)
     sockets = bridge or Bridge(calls, cookie_name=settings.cookie_name)
     originals = Originals(calls)
 
     routes: list[BaseRoute] = [
+        Rest(calls),
         entrance(calls, "POST", "/v1/sessions", browser_sessions.create),
         entrance(calls, "DELETE", "/v1/sessions", browser_sessions.end),
         *_openid_routes(calls, openid, browser_sessions, settings),
         Route("/v1/uploads", Uploads(calls).put, methods=["PUT"]),
         *(Route(path, _Served(originals.get), methods=["GET"]) for path in ORIGINAL_PATHS),
-        Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
-        Route(RESUME_PATH, _Served(turns.resume), methods=["GET"]),
         *(WebSocketRoute(path, sockets.serve) for path in PATHS),
         *original_routes(calls),
         *openai_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
+        openapi_route(generated("openapi.json")),
         *health_routes(health or ServerHealth(lambda: True)),
         *([] if metrics is None else [metrics_route(metrics)]),
         Route("/{path:path}", StaticPage(settings.web_root).get, methods=["GET"]),
@@ -186,7 +185,7 @@ class GatewayServer:
         server = _Server(
             uvicorn.Config(
                 self._app,
-                http="h11",
+                http=BoundedHead,
                 ws=BoundedProtocol,
                 ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
                 # Our protocol has its own heartbeat frames, so pings are off. Compression is off because, for small
@@ -202,7 +201,6 @@ class GatewayServer:
                 server_header=False,
                 date_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             )
         )
         task = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")

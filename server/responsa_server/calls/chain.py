@@ -244,6 +244,10 @@ class Calls:
         """A block in which a transport waits for the body of a call that has not begun, so nobody has checked its credential. Raises Exhausted (OVERLOADED) if too many others wait."""
         return self._admission.arriving_unchecked(call)
 
+    def arriving_large(self, call: Call) -> AbstractContextManager[None]:
+        """A block in which a transport reads a body that takes much memory, for a call that has begun. Raises Exhausted (OVERLOADED) if too many such bodies arrive."""
+        return self._admission.arriving_large(call)
+
     def _first_counted(self, call: Call, read: Read) -> Read:
         """The same messages. While the call waits for the first one, it does not count as a running call. A call whose message has arrived keeps its place."""
         if isinstance(read, Complete):

@@ -10,10 +10,10 @@ from dataclasses import replace
 from enum import IntEnum
 from math import ceil
 
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from responsa_server.calls.json_types import encoded
 from responsa_server.domain.errors import (
     NotFound,
     NotPermitted,
@@ -144,7 +144,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.ATTEMPT_RESTARTED: Code.UNAVAILABLE,
 }
 
-# The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.
+# The HTTP status of each code, as google/rpc/code.proto defines it.
 _HTTP: Mapping[int, int] = {
     Code.OK: 200,
     Code.CANCELLED: 499,
@@ -257,7 +257,7 @@ def _status(error: ResponsaError) -> status_pb2.Status:
 
 
 def http_status(status: status_pb2.Status) -> int:
-    """The HTTP status of an error. Envoy's transcoder uses the same status."""
+    """The HTTP status of an error."""
     return _HTTP.get(status.code, 500)
 
 
@@ -268,7 +268,7 @@ def retry_after(error: ResponsaError) -> str | None:
 
 def as_json(status: status_pb2.Status) -> bytes:
     """The body of a REST error: `{"code": …, "message": …, "details": […]}`."""
-    return json_format.MessageToJson(status, indent=None).encode()
+    return encoded(status)
 
 
 def _cut(text: str, most: int) -> str:

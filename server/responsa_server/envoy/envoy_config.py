@@ -6,15 +6,11 @@ import base64
 import ipaddress
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
-from google.protobuf.message import DecodeError
-
-from responsa_server.calls.json_types import OBJECT, REMEDIES, one_of
 from responsa_server.domain.addresses import (
     LOOPBACK_HOSTS,
     MAX_SOCKET_PATH,
@@ -22,15 +18,8 @@ from responsa_server.domain.addresses import (
     hosts_of,
     origins_of,
 )
-from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.domain.limits import NO_LIMIT
-from responsa_server.envoy.local_replies import (
-    LOCAL_REPLIES,
-    UNREADABLE,
-    LocalReply,
-    local_reply_config,
-    malformed,
-)
+from responsa_server.envoy.local_replies import LOCAL_REPLIES, SMALL_BYTES, local_reply_config
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
 from responsa_server.envoy.tracing import EnvoyTracing, cluster, tracing
@@ -39,17 +28,6 @@ from responsa_server.instance import generated, shipped
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 
-_SMALL_KIB = 16
-"""The limit of sign-ins and health checks, and of most bodies without a content-length. Envoy passes these on when they are complete."""
-_QUESTION_KIB = 32
-"""The limit of a question without a content-length: its text of 16 KiB is longer in JSON."""
-_REST_KIB = 64
-"""The limit of most REST bodies with a content-length."""
-_SEARCH_KIB = 256
-"""The limit of searches and batches of searches."""
-_DOCUMENT_KIB = 4096
-"""The limit of a document in JSON."""
-_MAX_LENGTH = 2**63 - 2
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 CORS_REQUEST_HEADERS = "authorization, content-type, grpc-timeout, x-grpc-web, x-user-agent, connect-protocol-version, connect-timeout-ms"
 CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-request-id"
@@ -57,8 +35,6 @@ CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-r
 _FILTER: Final = "connection_limit.wasm"
 """The filter that limits connections, compiled from envoy/connection_limit.ts."""
 
-_REFUSALS: Final = "refusals.lua"
-"""The script that turns the transcoder's refusals into errors that name a field."""
 _STANDARD_SERVICES_CLOSED: Final[Tree] = {
     "match": {
         "prefix": "/grpc.",
@@ -66,32 +42,6 @@ _STANDARD_SERVICES_CLOSED: Final[Tree] = {
     },
     "direct_response": {"status": 404},
 }
-
-
-def _too_large(kib: int, paths: str = "", *, no_length: bool = False) -> LocalReply:
-    remedy = " and has no content-length; send its length" if no_length else ""
-    error = malformed(f"The body is larger than {kib} KiB{remedy}.")
-    return LocalReply(413, 413, error, paths=paths, no_length=no_length)
-
-
-TOO_LARGE: Final = (
-    _too_large(_SMALL_KIB, r"/v1/(sessions|oidc/).*|/responsa\.auth\..*|/grpc\.health\..*"),
-    _too_large(_QUESTION_KIB, r"/v1/turns(:ask|:answer)?(\?.*)?", no_length=True),
-    _too_large(_SMALL_KIB, no_length=True),
-    LocalReply(
-        413,
-        413,
-        DocumentRejected(
-            Reason.DOCUMENT_TOO_LARGE,
-            f"The body is larger than {_DOCUMENT_KIB // 1024} MiB; send documents with PUT /v1/uploads.",
-            {"limit_bytes": str(_DOCUMENT_KIB * 1024)},
-        ),
-        paths=r"/v1/documents(\?.*)?",
-    ),
-    _too_large(_SEARCH_KIB, r"/v1/passages:(search|batchSearch)(\?.*)?"),
-    _too_large(_REST_KIB),
-)
-"""The replies to bodies that are larger than their routes allow."""
 
 
 class EnvoyConfigError(Exception):
@@ -119,8 +69,7 @@ class EnvoyConfig:
     """The values that differ between instances.
 
     port: the only port, from 1 to 65,535. endpoints: the folder that Envoy watches, with the endpoint files of both clusters (`Replicas`); or servers by name.
-    descriptor: the path of `generated/descriptor.binpb`; its services are served over REST. admin_socket: the socket of Envoy's admin
-    interface; None switches that interface off. listen_address: an IP address. allowed_hosts: the accepted hosts in Host headers. A host
+    admin_socket: the socket of Envoy's admin interface; None switches that interface off. listen_address: an IP address. allowed_hosts: the accepted hosts in Host headers. A host
     without a port stands for the host with `port`. Clients leave out :80 and :443, so a host with one of these ports also stands for the
     host without a port ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: other origins, such as
     "https://chat.example.org", whose pages may send requests (CORS); pages of the allowed hosts may always send requests.
@@ -132,7 +81,6 @@ class EnvoyConfig:
 
     port: int
     endpoints: Path | NamedServers
-    descriptor: Path
     listen_address: str
     admin_socket: Path | None = None
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS
@@ -191,7 +139,7 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
     """The bootstrap file as JSON. Envoy reads it from a file whose name ends in .json or .yaml.
 
     Raises:
-        EnvoyConfigError: the descriptor set or the filter of connections is missing or broken, or the templates do not match this module.
+        EnvoyConfigError: the filter of connections is missing, or the templates do not match this module.
     """
     values: dict[str, Tree] = {
         "connection_limit": _connection_limit(config.connections_per_address),
@@ -202,23 +150,13 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
         "port": config.port,
         "listen_address": config.listen_address,
         **_discovery(config.endpoints),
-        "descriptor": str(config.descriptor),
-        "services": [*rest_services(config.descriptor)],
         "domains": [*config.domains],
         "origin_ids": [
             {"header": {"name": "origin", "string_match": {"exact": origin}}} for origin in config.origins
         ],
         "cors": _cors(config.allowed_origins),
-        "refusals": _refusals(config.descriptor, templates or templates_folder()),
-        "local_replies": local_reply_config((*TOO_LARGE, *LOCAL_REPLIES)),
-        "small_bytes": _SMALL_KIB * 1024,
-        "question_bytes": _QUESTION_KIB * 1024,
-        "document_bytes": _DOCUMENT_KIB * 1024,
-        "rest_length": _length(0, _REST_KIB * 1024),
-        "beyond_rest_length": _length(_REST_KIB * 1024 + 1, _MAX_LENGTH),
-        "large_search_length": _length(_REST_KIB * 1024 + 1, _SEARCH_KIB * 1024),
-        "document_length": _length(0, _DOCUMENT_KIB * 1024),
-        "beyond_document_length": _length(_DOCUMENT_KIB * 1024 + 1, _MAX_LENGTH),
+        "local_replies": local_reply_config(LOCAL_REPLIES),
+        "small_bytes": SMALL_BYTES,
         "standard_services_closed": None if config.standard_services else _STANDARD_SERVICES_CLOSED,
     }
     try:
@@ -226,53 +164,6 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
     except TemplateError as error:
         raise EnvoyConfigError(f"Envoy's configuration cannot be made: {error}") from error
     return json.dumps(tree, indent=1) + "\n"
-
-
-def rest_services(descriptor: Path) -> Sequence[str]:
-    """Full names of the services in a descriptor set.
-
-    Raises:
-        EnvoyConfigError: the set is missing, damaged, or has no services.
-    """
-    names = [f"{file.package}.{service.name}" for file in _files(descriptor) for service in file.service]
-    if not names:
-        raise EnvoyConfigError(f"{descriptor.name} has no services; make it with: make generate")
-    return sorted(names)
-
-
-def _files(descriptor: Path) -> Sequence[FileDescriptorProto]:
-    try:
-        return FileDescriptorSet.FromString(descriptor.read_bytes()).file
-    except (OSError, DecodeError) as error:
-        raise EnvoyConfigError(f"{descriptor.name} cannot be read; make it with: make generate") from error
-
-
-def remedies(descriptor: Path) -> Mapping[str, str]:
-    """What to send instead of a value of a wrong type, by the type's name in the transcoder's sentences.
-
-    Raises:
-        EnvoyConfigError: the set is missing or damaged.
-    """
-    found = dict(REMEDIES)
-    for file in _files(descriptor):
-        for message in file.message_type:
-            found.setdefault(f"{file.package}.{message.name}", OBJECT)
-        for enum in file.enum_type:
-            found.setdefault(f"{file.package}.{enum.name}", one_of([one.name for one in enum.value]))
-    return found
-
-
-def _refusals(descriptor: Path, templates: Path) -> str:
-    """The script that names the fields of refused requests, with its table of remedies."""
-    try:
-        script = (templates / _REFUSALS).read_text(encoding="utf-8")
-    except OSError as error:
-        raise EnvoyConfigError(f"the template {_REFUSALS} cannot be read ({type(error).__name__})") from error
-    # A text of ASCII without control characters is the same in JSON and in Lua.
-    table = ", ".join(
-        f"[{json.dumps(name)}] = {json.dumps(text)}" for name, text in remedies(descriptor).items()
-    )
-    return f"local REMEDIES = {{{table}}}\nlocal UNREADABLE = {json.dumps(UNREADABLE)}\n{script}"
 
 
 def _connection_limit(most: int) -> Tree:
@@ -314,12 +205,6 @@ def _networks(networks: Sequence[Network]) -> Tree:
         if network.version == 4:
             found.append({"address_prefix": f"::ffff:{address}", "prefix_len": 96 + length})
     return found or None
-
-
-def _length(least: int, most: int) -> Tree:
-    """A condition on the content-length, in bytes. Requests without one do not meet it."""
-    # Envoy's range excludes its end.
-    return {"name": "content-length", "range_match": {"start": least, "end": most + 1}}
 
 
 def _discovery(endpoints: Path | NamedServers) -> dict[str, Tree]:

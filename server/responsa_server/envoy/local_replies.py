@@ -10,7 +10,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Final
 from urllib.parse import quote
 
 from google.rpc.code_pb2 import Code
@@ -20,11 +20,11 @@ from responsa_server.calls import status
 from responsa_server.domain.errors import (
     DeadlinePassed,
     Exhausted,
-    InvalidRequest,
     Reason,
     ResponsaError,
 )
 from responsa_server.envoy.templates import Tree
+from responsa_server.transports.rest.requests import body_too_large, malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +32,20 @@ class LocalReply:
     """One kind of response that Envoy gives without asking the server.
 
     first, last: the first and the last of Envoy's HTTP statuses that this reply covers. error: the error sent to callers. flags: Envoy's response flags; if
-    any are given, the response must have one of them. paths: if given, a regular expression that must match the request's whole path, with its query.
-    no_length: whether the reply is only for requests without a content-length. grpc_code: the code for gRPC, if it differs from the error's code.
-    cause: if given, a part of the details that Envoy records about the response, which say why Envoy refused the request. transcoder: whether the reply is for a request that
-    the transcoder refused; for REST callers, envoy/refusals.lua then makes the error from the transcoder's own sentence.
+    any are given, the response must have one of them. grpc_code: the code for gRPC, if it differs from the error's code.
+    cause: if given, a part of the details that Envoy records about the response, which say why Envoy refused the request.
     """
 
     first: int
     last: int
     error: ResponsaError
     flags: Sequence[str] = ()
-    paths: str = ""
-    no_length: bool = False
     grpc_code: int | None = None
     cause: str = ""
-    transcoder: bool = False
 
 
-def malformed(message: str) -> InvalidRequest:
-    """The error for a request that Envoy cannot read."""
-    return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})
-
-
-UNREADABLE = "This server cannot read the request: over REST, the body must be JSON in UTF-8, and the query parameters must be fields of the request."
-"""The message for a request that the transcoder refuses, if there is nothing more exact to say."""
-_TRANSCODER_MARK = "x-responsa-transcoder"
-"""The header that tells envoy/refusals.lua which replies are the transcoder's."""
+SMALL_BYTES: Final = 16 * 1024
+"""The limit of sign-ins and health checks. Envoy passes these on when they are complete."""
 
 LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
@@ -84,7 +72,6 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The deadline of the call passed before it was answered."),
     ),
     LocalReply(500, 599, status.SERVER_GONE),
-    LocalReply(400, 400, malformed(UNREADABLE), cause="grpc_json_transcode_failure", transcoder=True),
     LocalReply(
         400,
         400,
@@ -110,6 +97,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         ),
         cause="direct_response",
     ),
+    LocalReply(413, 413, body_too_large(SMALL_BYTES)),
     LocalReply(
         415,
         415,
@@ -140,43 +128,25 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         ),
     ),
 )
-"""All replies but those to bodies that are too large, which depend on the limits of the routes."""
+"""All replies. The first one that fits counts."""
 
 
 def local_reply_config(replies: Sequence[LocalReply]) -> Tree:
     """Envoy's `local_reply_config` for a table of replies. The first matching reply is used."""
     mappers: list[Tree] = []
     for reply in replies:
-        # A transcoded call has gRPC's content type by the time an error occurs, but its caller reads JSON.
-        mappers.append(
-            _json_mapper(reply, [_header_filter("x-envoy-original-path", {"present_match": True})])
-        )
         mappers.append(_grpc_mapper(reply, "application/grpc-web", "application/grpc-web+proto"))
         mappers.append(_grpc_mapper(reply, "application/grpc", "application/grpc"))
-        mappers.append(_json_mapper(reply, []))
+        mappers.append(_json_mapper(reply))
     return {"mappers": mappers}
 
 
-def _json_mapper(reply: LocalReply, filters: Sequence[Tree]) -> Tree:
+def _json_mapper(reply: LocalReply) -> Tree:
     found = status.of(reply.error)
-    chosen: dict[str, Tree] = {
-        "filter": {"and_filter": {"filters": [*_filters(reply), *filters]}},
-        "status_code": status.http_status(found),
-    }
-    content = cast("dict[str, Tree]", json.loads(status.as_json(found)))
-    if reply.transcoder:
-        return {
-            **chosen,
-            "headers_to_add": [_header(_TRANSCODER_MARK, "1")],
-            "body_format_override": {
-                "json_format": {**content, "message": "%LOCAL_REPLY_BODY%"},
-                "content_type": "application/json",
-            },
-        }
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
     return {
-        **chosen,
-        "body_format_override": _body(text, "application/json"),
+        "filter": {"and_filter": {"filters": _filters(reply)}},
+        "status_code": status.http_status(found),
+        "body_format_override": _body(status.as_json(found).decode(), "application/json"),
     }
 
 
@@ -215,15 +185,10 @@ def _header(key: str, value: str) -> Tree:
     return {"header": {"key": key, "value": _escaped(value)}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def _filters(reply: LocalReply) -> Sequence[Tree]:
+def _filters(reply: LocalReply) -> list[Tree]:
     filters: list[Tree] = [_status("GE", reply.first), _status("LE", reply.last)]
     if reply.flags:
         filters.append({"response_flag_filter": {"flags": list(reply.flags)}})
-    if reply.paths:
-        matches: dict[str, Tree] = {"string_match": {"safe_regex": {"regex": reply.paths}}}
-        # The transcoder may have replaced the requested path with the method's path.
-        asked: list[Tree] = [_header_filter(name, matches) for name in (":path", "x-envoy-original-path")]
-        filters.append({"or_filter": {"filters": asked}})
     if reply.cause:
         filters.append(
             {
@@ -236,8 +201,6 @@ def _filters(reply: LocalReply) -> Sequence[Tree]:
                 }
             }
         )
-    if reply.no_length:
-        filters.append(_header_filter("content-length", {"present_match": False}))
     return filters
 
 

@@ -10,6 +10,7 @@ from typing import Final, Generic, Protocol, TypeVar, overload
 from uuid import UUID
 
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa.admin.v1 import delivery_pb2, insight_pb2, system_status_pb2, tenant_pb2
@@ -109,9 +110,9 @@ def named_slug(field: str, prefix: str, name: str) -> str:
         ) from error
 
 
-def updated(mask: FieldMask, updatable: Sequence[str]) -> frozenset[str]:
-    """Return the fields to update. Raises InvalidRequest (UPDATE_MASK_INVALID) for an empty mask or a field that cannot be updated."""
-    wanted = frozenset(mask.paths)
+def updated(mask: FieldMask, updatable: Sequence[str], given: Message) -> frozenset[str]:
+    """Return the fields to update; without a mask, those of them that the given resource has (AIP-134). Raises InvalidRequest (UPDATE_MASK_INVALID) for a field that cannot be updated, or if there is none."""
+    wanted = frozenset(mask.paths or (path for path in updatable if _has(given, path)))
     if not wanted or not wanted.issubset(updatable):
         what = f"must name one or more of {', '.join(updatable)}, and nothing else"
         raise InvalidRequest(
@@ -121,6 +122,13 @@ def updated(mask: FieldMask, updatable: Sequence[str]) -> frozenset[str]:
             (FieldViolation("update_mask", "update_mask_invalid", what),),
         )
     return wanted
+
+
+def _has(given: Message, path: str) -> bool:
+    """Whether a message has a value in a field, such as `exceptions.streams`, that is not the default."""
+    name, _, rest = path.partition(".")
+    found = {field.name: value for field, value in given.ListFields()}
+    return name in found and (not rest or _has(found[name], rest))
 
 
 def wanted(mask: FieldMask, readable: Sequence[str]) -> frozenset[str]:

@@ -17,6 +17,8 @@ from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Una
 RETRY_SECONDS: Final = 1.0
 MAX_SIGN_IN_CALLS: Final = 128
 """The maximum number of calls that sign in, refresh or register at a time. They count towards the limit of all calls, too, and take at most half of it."""
+MAX_LARGE_BODIES: Final = 64
+"""The maximum number of large bodies that arrive at a time."""
 MAX_PUBLIC_CALLS: Final = 64
 """The maximum number of other calls without a credential (health checks, watches, reflection) at a time. Anyone may make these calls, so they have a separate limit."""
 
@@ -124,6 +126,7 @@ class Admission(Interceptor[Place]):
         self._unchecked = Arrivals(max(1, most))
         self._sign_ins = Arrivals(max(1, most))
         self._calls = Arrivals(max(1, most))
+        self._large = Arrivals(MAX_LARGE_BODIES)
         self._arriving: set[Place] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -154,6 +157,10 @@ class Admission(Interceptor[Place]):
     def arriving_unchecked(self, call: Call) -> AbstractContextManager[None]:
         """A block in which the body of this call arrives before the call begins, so its credential is not checked. Raises Exhausted (OVERLOADED) if too many others wait."""
         return self._unchecked.one(_caller_of(call))
+
+    def arriving_large(self, call: Call) -> AbstractContextManager[None]:
+        """A block in which a large body of this call arrives, within `arriving`. Raises Exhausted (OVERLOADED) if too many others arrive."""
+        return self._large.one(_caller_of(call))
 
     @contextlib.contextmanager
     def arriving(self, call: Call) -> Generator[None]:

@@ -119,7 +119,7 @@ class AuthService:
         )
 
     async def UpdateMe(self, request: pb.UpdateMeRequest) -> user_pb2.User:
-        wanted = updated(request.update_mask, ("display_name", "email"))
+        wanted = updated(request.update_mask, ("display_name", "email"), request.user)
         who = caller()
         name = request.user.display_name if "display_name" in wanted else None
         if "email" not in wanted:

@@ -159,7 +159,7 @@ class ChatService:
         self, request: pb.UpdateConversationRequest
     ) -> conversation_pb2.Conversation:
         given = request.conversation
-        wanted = updated(request.update_mask, ("title", "labels"))
+        wanted = updated(request.update_mask, ("title", "labels"), request.conversation)
         changed = await self._conversations.update(
             caller(),
             named_uuid("conversation.name", "conversations", given.name),

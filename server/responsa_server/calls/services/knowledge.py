@@ -81,7 +81,7 @@ class KnowledgeService:
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
         given = request.collection
-        changes = updated(request.update_mask, ("display_name", "synonyms", "readers"))
+        changes = updated(request.update_mask, ("display_name", "synonyms", "readers"), request.collection)
         without = knowledge.removed_emails(request.removed_emails, shares="readers" in changes)
         changed = await self._library.update_collection(
             caller(),
@@ -221,7 +221,7 @@ class KnowledgeService:
     async def UpdateDocument(self, request: pb.UpdateDocumentRequest) -> document_pb2.Document:
         given = request.document
         changes = knowledge.document_changes(
-            given, updated(request.update_mask, ("title", "labels", "metadata", "subject"))
+            given, updated(request.update_mask, ("title", "labels", "metadata", "subject"), given)
         )
         document_id = named_uuid("document.name", "documents", given.name)
         # A new title makes a new version of the same bytes.

@@ -23,7 +23,6 @@ from responsa_server.embedded.machine import visible
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, NamedServers, render
 from responsa_server.envoy.tracing import EnvoyTracing
-from responsa_server.instance import generated
 from responsa_server.private_files import write_private
 
 _PORT = typer.Option(min=1, max=65_535)
@@ -58,7 +57,6 @@ def envoy_config(
             listen_address=settings.listen,
             endpoints=endpoints,
             admin_socket=admin_socket,
-            descriptor=generated("descriptor.binpb"),
             allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
             allowed_origins=settings.allowed_origins,
             standard_services=settings.serves_reflection,

@@ -162,9 +162,6 @@ async def _abort(call: Call, context: Context, error: ResponsaError) -> None:
     trailers: list[tuple[str, str | bytes]] = [(DETAILS, encoded.SerializeToString())]
     if call.id:
         trailers.append((CALL_ID, call.id))
-    if (wait := status.retry_after(error)) is not None:
-        # For REST callers, Envoy makes a header of it.
-        trailers.append(("retry-after", wait))
     try:
         await context.abort(_CODES[encoded.code], encoded.message, tuple(trailers))
     except grpc.aio.InternalError as failed:

@@ -1,4 +1,4 @@
-"""Errors of the HTTP side as google.rpc.Status, in the form that Envoy's transcoder uses."""
+"""Errors of the HTTP side as google.rpc.Status."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class ListTeachersRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -293,7 +293,7 @@ class ListSourcesRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -527,7 +527,7 @@ class ListDeliveriesRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -682,7 +682,7 @@ class ListFailedRowsRequest(_message.Message):
     parent: _builtins.str
     """`sources/{id}`."""
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -981,7 +981,7 @@ class ListUsersRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -1389,7 +1389,7 @@ class ListServiceGrantsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -1635,7 +1635,7 @@ class ListTenantsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -1835,7 +1835,7 @@ class ListTenantApiKeysRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -1923,7 +1923,7 @@ class ListTenantSessionsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -2039,7 +2039,7 @@ class ListAuditEventsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -2183,7 +2183,7 @@ class ListFeedbackRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -2404,7 +2404,7 @@ class ListQuestionPatternsRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of patterns on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of patterns on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.

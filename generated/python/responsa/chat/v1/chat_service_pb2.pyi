@@ -450,7 +450,7 @@ class ListTurnsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -568,7 +568,7 @@ class ListConversationsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -639,7 +639,7 @@ class SearchConversationsRequest(_message.Message):
     query: _builtins.str
     """At most 16 words, separated by spaces. A title or a message matches if it contains all of them, in any order, in upper or lower case, also as parts of longer words."""
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -765,7 +765,7 @@ class ListMessagesRequest(_message.Message):
     parent: _builtins.str
     """`conversations/{uuid}`."""
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -990,7 +990,7 @@ class ListAgentsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -1078,7 +1078,7 @@ class ListToolsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.

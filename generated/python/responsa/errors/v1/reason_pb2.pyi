@@ -71,7 +71,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ORDER_BY_INVALID: _Reason.ValueType  # 17
     """INVALID_ARGUMENT. The order_by is malformed, or uses a field that the list cannot order by. Metadata: orderable, e.g. "create_time"."""
     REASON_UPDATE_MASK_INVALID: _Reason.ValueType  # 18
-    """INVALID_ARGUMENT. The update_mask is empty, or names a field that cannot be changed. Metadata: updatable, e.g. "title,labels"."""
+    """INVALID_ARGUMENT. The update_mask names a field that cannot be changed; or it is empty, and the resource has no value in a field that can be changed. Metadata: updatable, e.g. "title,labels"."""
     REASON_DOCUMENT_EMPTY: _Reason.ValueType  # 19
     """INVALID_ARGUMENT. The document has no text. Metadata: source_key."""
     REASON_DOCUMENT_TYPE_UNSUPPORTED: _Reason.ValueType  # 20
@@ -332,7 +332,7 @@ REASON_FILTER_INVALID: Reason.ValueType  # 16
 REASON_ORDER_BY_INVALID: Reason.ValueType  # 17
 """INVALID_ARGUMENT. The order_by is malformed, or uses a field that the list cannot order by. Metadata: orderable, e.g. "create_time"."""
 REASON_UPDATE_MASK_INVALID: Reason.ValueType  # 18
-"""INVALID_ARGUMENT. The update_mask is empty, or names a field that cannot be changed. Metadata: updatable, e.g. "title,labels"."""
+"""INVALID_ARGUMENT. The update_mask names a field that cannot be changed; or it is empty, and the resource has no value in a field that can be changed. Metadata: updatable, e.g. "title,labels"."""
 REASON_DOCUMENT_EMPTY: Reason.ValueType  # 19
 """INVALID_ARGUMENT. The document has no text. Metadata: source_key."""
 REASON_DOCUMENT_TYPE_UNSUPPORTED: Reason.ValueType  # 20

@@ -124,7 +124,7 @@ class ListCollectionsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -555,7 +555,7 @@ class ListDocumentsRequest(_message.Message):
     parent: _builtins.str
     """`collections/{id}`."""
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
@@ -874,7 +874,7 @@ class ListDocumentVersionsRequest(_message.Message):
     parent: _builtins.str
     """`documents/{uuid}`."""
     page_size: _builtins.int
-    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.

@@ -25,7 +25,7 @@ class AllowanceService:
 
     async def UpdateUserLimits(self, request: pb.UpdateUserLimitsRequest) -> user_limits_pb2.UserLimits:
         given = request.user_limits
-        changes = converted.changes(given, updated(request.update_mask, converted.PATHS))
+        changes = converted.changes(given, updated(request.update_mask, converted.PATHS, given))
         user_id = converted.user_id("user_limits.name", given.name)
         return converted.user_limits(await self._limits.change(caller(), user_id, changes))
 
@@ -35,6 +35,6 @@ class AllowanceService:
 
     async def UpdateUserQuota(self, request: pb.UpdateUserQuotaRequest) -> user_quota_pb2.UserQuota:
         given = request.user_quota
-        change, dropped = people.quota_change(given, updated(request.update_mask, people.QUOTA_FIELDS))
+        change, dropped = people.quota_change(given, updated(request.update_mask, people.QUOTA_FIELDS, given))
         user_id = people.quota_user("user_quota.name", given.name)
         return people.user_quota(await self._quotas.update(caller(), user_id, change, dropped, given.etag))

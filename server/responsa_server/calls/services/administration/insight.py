@@ -96,6 +96,6 @@ class InsightService:
     async def UpdateInsightSettings(
         self, request: pb.UpdateInsightSettingsRequest
     ) -> insight_pb2.InsightSettings:
-        updated(request.update_mask, ("question_texts",))
+        updated(request.update_mask, ("question_texts",), request.insight_settings)
         await self._reports.allow_texts(caller(), request.insight_settings.question_texts)
         return request.insight_settings

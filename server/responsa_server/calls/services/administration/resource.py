@@ -66,7 +66,7 @@ class ResourceCalls(Generic[ResourceMessage]):
     async def update(self, request: Any) -> ResourceMessage:
         """Change the fields that the mask names. A required text cannot be emptied."""
         given = getattr(request, self._field)
-        changes = columns(self._field, given, sorted(updated(request.update_mask, self._given)))
+        changes = columns(self._field, given, sorted(updated(request.update_mask, self._given, given)))
         check_texts(
             self._field,
             **{

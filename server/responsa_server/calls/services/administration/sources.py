@@ -41,7 +41,9 @@ class SourceService:
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest) -> source_pb2.Source:
         given = request.source
-        change = sources.source_change(given, updated(request.update_mask, ("display_name", "mapping")))
+        change = sources.source_change(
+            given, updated(request.update_mask, ("display_name", "mapping"), given)
+        )
         changed = await self._administration.update(
             caller(), named_slug("source.name", "sources", given.name), change, given.etag
         )

@@ -54,7 +54,7 @@ class UserService:
     async def UpdateUser(self, request: pb.UpdateUserRequest) -> user_pb2.User:
         given = request.user
         change = people.user_change(
-            given, updated(request.update_mask, ("display_name", "email", "role", "subject"))
+            given, updated(request.update_mask, ("display_name", "email", "role", "subject"), given)
         )
         check_texts("user", display_name=change.display_name)
         # A new address and the role of an administrator are ways in: a mail with a reset code goes to the address.

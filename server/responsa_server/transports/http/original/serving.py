@@ -123,6 +123,7 @@ class _Path:
 
 
 def _number(name: str, text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+    plain = text.isascii() and text.isdecimal() and len(text) <= 9
+    if not plain or not 1 <= int(text) <= MAX_PAGE_SIZE:
         raise InvalidRequest.of_field(name, "type", f"must be a whole number from 1 to {MAX_PAGE_SIZE}")
     return int(text)

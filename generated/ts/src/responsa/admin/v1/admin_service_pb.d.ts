@@ -104,7 +104,7 @@ export declare const GetTeacherRequestSchema: GenMessage<GetTeacherRequest>;
  */
 export declare type ListTeachersRequest = Message<"responsa.admin.v1.ListTeachersRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -275,7 +275,7 @@ export declare const GetSourceRequestSchema: GenMessage<GetSourceRequest>;
  */
 export declare type ListSourcesRequest = Message<"responsa.admin.v1.ListSourcesRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -508,7 +508,7 @@ export declare const RetryFailedRowsRequestSchema: GenMessage<RetryFailedRowsReq
  */
 export declare type ListDeliveriesRequest = Message<"responsa.admin.v1.ListDeliveriesRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -668,7 +668,7 @@ export declare type ListFailedRowsRequest = Message<"responsa.admin.v1.ListFaile
   parent: string;
 
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 2;
    */
@@ -956,7 +956,7 @@ export declare const LookupUserRequestSchema: GenMessage<LookupUserRequest>;
  */
 export declare type ListUsersRequest = Message<"responsa.admin.v1.ListUsersRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -1347,7 +1347,7 @@ export declare const CreateServiceGrantRequestSchema: GenMessage<CreateServiceGr
  */
 export declare type ListServiceGrantsRequest = Message<"responsa.admin.v1.ListServiceGrantsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -1601,7 +1601,7 @@ export declare const GetTenantRequestSchema: GenMessage<GetTenantRequest>;
  */
 export declare type ListTenantsRequest = Message<"responsa.admin.v1.ListTenantsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -1800,7 +1800,7 @@ export declare const CreateServiceApiKeyResponseSchema: GenMessage<CreateService
  */
 export declare type ListTenantApiKeysRequest = Message<"responsa.admin.v1.ListTenantApiKeysRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -1889,7 +1889,7 @@ export declare const RevokeTenantApiKeyRequestSchema: GenMessage<RevokeTenantApi
  */
 export declare type ListTenantSessionsRequest = Message<"responsa.admin.v1.ListTenantSessionsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -2005,7 +2005,7 @@ export declare const RevokeTenantSessionsResponseSchema: GenMessage<RevokeTenant
  */
 export declare type ListAuditEventsRequest = Message<"responsa.admin.v1.ListAuditEventsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -2156,7 +2156,7 @@ export declare const QueryUsageResponseSchema: GenMessage<QueryUsageResponse>;
  */
 export declare type ListFeedbackRequest = Message<"responsa.admin.v1.ListFeedbackRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -2374,7 +2374,7 @@ export declare const GetQualityStatsResponseSchema: GenMessage<GetQualityStatsRe
  */
 export declare type ListQuestionPatternsRequest = Message<"responsa.admin.v1.ListQuestionPatternsRequest"> & {
   /**
-   * The maximum number of patterns on the page, from 1 to 200; 50 if unset.
+   * The maximum number of patterns on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */

@@ -225,7 +225,7 @@ export declare const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse
  */
 export declare type ListApiKeysRequest = Message<"responsa.auth.v1.ListApiKeysRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -538,7 +538,7 @@ export declare const GetJwksResponseSchema: GenMessage<GetJwksResponse>;
  */
 export declare type ListSessionsRequest = Message<"responsa.auth.v1.ListSessionsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -846,7 +846,7 @@ export declare const CreateInvitationResponseSchema: GenMessage<CreateInvitation
  */
 export declare type ListInvitationsRequest = Message<"responsa.auth.v1.ListInvitationsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */

@@ -434,7 +434,7 @@ export declare const GetTurnRequestSchema: GenMessage<GetTurnRequest>;
  */
 export declare type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -551,7 +551,7 @@ export declare const GetConversationRequestSchema: GenMessage<GetConversationReq
  */
 export declare type ListConversationsRequest = Message<"responsa.chat.v1.ListConversationsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -628,7 +628,7 @@ export declare type SearchConversationsRequest = Message<"responsa.chat.v1.Searc
   query: string;
 
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 2;
    */
@@ -758,7 +758,7 @@ export declare type ListMessagesRequest = Message<"responsa.chat.v1.ListMessages
   parent: string;
 
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 2;
    */
@@ -982,7 +982,7 @@ export declare const CitationCheckSchema: GenMessage<CitationCheck>;
  */
 export declare type ListAgentsRequest = Message<"responsa.chat.v1.ListAgentsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -1071,7 +1071,7 @@ export declare const GetAgentRequestSchema: GenMessage<GetAgentRequest>;
  */
 export declare type ListToolsRequest = Message<"responsa.chat.v1.ListToolsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */

@@ -156,7 +156,7 @@ export enum Reason {
   ORDER_BY_INVALID = 17,
 
   /**
-   * INVALID_ARGUMENT. The update_mask is empty, or names a field that cannot be changed. Metadata: updatable, e.g. "title,labels".
+   * INVALID_ARGUMENT. The update_mask names a field that cannot be changed; or it is empty, and the resource has no value in a field that can be changed. Metadata: updatable, e.g. "title,labels".
    *
    * @generated from enum value: REASON_UPDATE_MASK_INVALID = 18;
    */

@@ -82,7 +82,7 @@ export declare const GetCollectionRequestSchema: GenMessage<GetCollectionRequest
  */
 export declare type ListCollectionsRequest = Message<"responsa.knowledge.v1.ListCollectionsRequest"> & {
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 1;
    */
@@ -522,7 +522,7 @@ export declare type ListDocumentsRequest = Message<"responsa.knowledge.v1.ListDo
   parent: string;
 
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 2;
    */
@@ -862,7 +862,7 @@ export declare type ListDocumentVersionsRequest = Message<"responsa.knowledge.v1
   parent: string;
 
   /**
-   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
    *
    * @generated from field: optional int32 page_size = 2;
    */

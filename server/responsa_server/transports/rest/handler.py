@@ -1,0 +1,254 @@
+"""Serves the calls of the contract over REST: finds the call of a path, makes its message, and writes its response as the JSON of protobuf."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any, Final, cast
+
+from google.protobuf.message import Message
+from starlette.datastructures import Headers, URLPath
+from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.types import Receive, Scope, Send
+
+from responsa.chat.v1.chat_service_pb2 import ResumeTurnRequest
+from responsa_server.calls import status
+from responsa_server.calls.call import CALL_ID, Call, deadline_in, disconnected, peer_of
+from responsa_server.calls.chain import Calls
+from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.json_types import encoded
+from responsa_server.calls.status import Code
+from responsa_server.domain.errors import (
+    Cancelled,
+    DeadlinePassed,
+    InvalidRequest,
+    NotFound,
+    Reason,
+    ResponsaError,
+)
+from responsa_server.transports.rest.requests import MAX_BODY, check_size, message_of
+from responsa_server.transports.rest.routes import Binding, Found, Paths
+from responsa_server.transports.rest.streams import EVENTS, LINES, Stream
+
+_CHAT: Final = "/responsa.chat.v1.ChatService/"
+_RESUME: Final = _CHAT + "ResumeTurn"
+_EVENT_STREAMS: Final = (_CHAT + "Ask", _RESUME)
+"""The calls that also answer as server-sent events."""
+_SEQ: Final = re.compile(r"[0-9]{1,18}")
+_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
+_SECONDS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_LARGE_SECONDS: Final = 30.0
+"""How long a body may take to arrive that is larger than most calls allow."""
+_LEAST_COMPRESSED: Final = 1024
+"""A smaller response is not compressed, because that would save nothing."""
+_QUICKEST: Final = 1
+_GZIP: Final = 31  # zlib's code for the format of gzip
+
+
+class Rest(BaseRoute):
+    """The paths of all calls that `calls` serves. It also answers other HTTP methods of these paths, with 405 and the header Allow."""
+
+    def __init__(self, calls: Calls) -> None:
+        """calls: with all their methods."""
+        self._calls = calls
+        self._paths = Paths(calls.methods())
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path belongs to a call."""
+        found = self._paths.find(scope["raw_path"]) if scope["type"] == "http" else None
+        return (Match.NONE, {}) if found is None else (Match.FULL, {"rest": found})
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """Raises NoMatchFound: no path has a name."""
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        found = cast("Found", scope["rest"])
+        binding = found.binding(scope["method"])
+        if binding is None:
+            await _respond(
+                send, 405, _not_allowed(scope["method"], found), {"allow": ", ".join(found.allowed)}
+            )
+            return
+        await _Exchange(self._calls, binding, found, scope, receive, send).serve()
+
+
+def _not_allowed(verb: str, found: Found) -> bytes:
+    message = f"This path does not have the method {verb}; it has {', '.join(found.allowed)}."
+    refused = status.of(NotFound(Reason.ROUTE_NOT_FOUND, message))
+    refused.code = Code.UNIMPLEMENTED  # as over gRPC
+    return status.as_json(refused)
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(
+        self, calls: Calls, binding: Binding, found: Found, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self._calls = calls
+        self._binding = binding
+        self._segments = found.segments
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._headers = Headers(scope=scope)
+        metadata = {
+            **metadata_of_headers(self._headers.items()),
+            "user-agent": self._headers.getlist("user-agent"),
+        }
+        self._call = Call(binding.method.name, metadata, f"rest {peer_of(scope.get('client'))}")
+        self._last: str | None = None
+        self._asked = False
+        self._arrived = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Make the call, and write its response or its error."""
+        try:
+            self._call.deadline = deadline_in(_timeout(self._headers.get("grpc-timeout")))
+            await (self._stream() if self._binding.method.server_streaming else self._single())
+        except ResponsaError as error:
+            found = status.of(error)
+            wait = status.retry_after(error)
+            more = {} if wait is None else {"retry-after": wait}
+            await self._respond(status.http_status(found), status.as_json(found), more)
+
+    async def _single(self) -> None:
+        replies: list[Message | bytes] = []
+
+        async def keep(message: Message | bytes) -> None:
+            replies.append(message)
+
+        if not self._binding.method.waits:
+            # A call that does not wait runs to its end also without its caller, so nothing watches for the caller to leave.
+            await self._calls.serve(self._call, self._read, keep)
+        elif not await self._calls.serve_until(self._left(), self._call, self._read, keep):
+            return
+        (reply,) = replies
+        body = encoded(self._binding.response.FromString(reply) if isinstance(reply, bytes) else reply)
+        if self._binding.verb != "GET":
+            await self._respond(200, body, {})
+            return
+        # The tag is weak, because the same content may come compressed and plain. Not the resource's own etag: that stays the same while counters change.
+        tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
+        known = ",".join(self._headers.getlist("if-none-match"))
+        if known and (known.strip() == "*" or tag.removeprefix("W/") in known):
+            await self._respond(304, b"", {"etag": tag})
+        else:
+            await self._respond(200, body, {"etag": tag})
+
+    async def _stream(self) -> None:
+        method = self._call.method
+        wants_events = _accepts(self._headers.getlist("accept"), EVENTS.media_type)
+        written = EVENTS if wants_events and method in _EVENT_STREAMS else LINES
+        if written is EVENTS and method == _RESUME:
+            self._last = self._headers.get("last-event-id")
+        stream = Stream(self._call, self._binding.response, written, self._send)
+        try:
+            if not await self._calls.serve_until(self._left(), self._call, self._read, stream.message):
+                return
+        except ResponsaError as error:
+            await stream.end(error)
+        else:
+            await stream.end()
+
+    async def _read(self) -> bytes | None:
+        """The message of the request, once."""
+        if self._asked:
+            return None
+        self._asked = True
+        body = await self._body()
+        self._arrived.set()
+        message = message_of(self._binding, self._segments, self._scope["query_string"], body)
+        if self._last is not None:
+            cast("ResumeTurnRequest", message).after_seq = _seq(self._last)
+        return message.SerializeToString()
+
+    async def _body(self) -> bytes:
+        announced = self._headers.get("content-length")
+        if announced is None or (size := int(announced)) <= MAX_BODY:
+            return await self._whole_body(announced=announced is not None)
+        check_size(self._call.method, size, announced=True)
+        with self._calls.arriving_large(self._call):
+            try:
+                async with asyncio.timeout(_LARGE_SECONDS):
+                    return await self._whole_body(announced=True)
+            except TimeoutError as error:
+                raise DeadlinePassed(
+                    Reason.DEADLINE_EXCEEDED, f"The body did not arrive within {_LARGE_SECONDS:g} s."
+                ) from error
+
+    async def _whole_body(self, *, announced: bool) -> bytes:
+        found = bytearray()
+        while True:
+            piece = await self._receive()
+            if piece["type"] == "http.disconnect":
+                raise Cancelled(Reason.CANCELLED, "The caller ended the call.")
+            found += piece.get("body", b"")
+            check_size(self._call.method, len(found), announced=announced)
+            if not piece.get("more_body", False):
+                return bytes(found)
+
+    async def _left(self) -> None:
+        """Return once the caller has left. Until the body has arrived, reading it shows that."""
+        await self._arrived.wait()
+        await disconnected(self._receive)
+
+    async def _respond(self, code: int, body: bytes, headers: dict[str, str]) -> None:
+        if self._call.id:
+            headers[CALL_ID] = self._call.id
+        if code == 200 and len(body) >= _LEAST_COMPRESSED:
+            headers["vary"] = "accept-encoding"
+            if _accepts(self._headers.getlist("accept-encoding"), "gzip"):
+                headers["content-encoding"] = "gzip"
+                body = zlib.compress(body, _QUICKEST, _GZIP)
+        await _respond(self._send, code, body, headers)
+
+
+async def _respond(send: Send, code: int, body: bytes, headers: dict[str, str]) -> None:
+    headers["cache-control"] = "no-store"
+    if code != 304:
+        headers["content-type"] = "application/json"
+        headers["content-length"] = str(len(body))
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": code, "headers": pairs})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _accepts(headers: Iterable[str], wanted: str) -> bool:
+    """Whether a header such as Accept names a value. With the weight 0, a client says that it does not accept it."""
+    for part in ",".join(headers).lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        if name == wanted:
+            pairs = (parameter.partition("=") for parameter in parameters)
+            return not any(key.strip() == "q" and _is_zero(weight.strip()) for key, _, weight in pairs)
+    return False
+
+
+def _is_zero(weight: str) -> bool:
+    return weight.startswith("0") and not weight.strip("0.")
+
+
+def _seq(last: str) -> int:
+    if not _SEQ.fullmatch(last):
+        raise InvalidRequest.of_field(
+            "last-event-id", "int64", "must be the seq of an event: a whole number, 0 or more"
+        )
+    return int(last)
+
+
+def _timeout(given: str | None) -> float | None:
+    """The seconds of a grpc-timeout, which REST accepts as gRPC does; None without one. Raises InvalidRequest."""
+    if given is None:
+        return None
+    if (match := _TIMEOUT.fullmatch(given)) is None:
+        raise InvalidRequest.of_field(
+            "grpc-timeout",
+            "timeout",
+            "must be at most 8 digits and one of the units H, M, S, m, u and n, such as 30S",
+        )
+    return int(match[1]) * _SECONDS[match[2]]

@@ -1,0 +1,258 @@
+"""Makes the message of a call from the path, the query and the body of its HTTP request. What does not fit is refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Final, NoReturn, cast
+from urllib.parse import parse_qsl
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from responsa_server.calls import violations
+from responsa_server.calls.json_types import TWICE, fields_of, misfits, nearest
+from responsa_server.domain.errors import DocumentRejected, FieldViolation, InvalidRequest, Reason
+from responsa_server.transports.rest.routes import Binding
+
+_KIB: Final = 1024
+MAX_BODY: Final = 64 * _KIB
+"""The largest body of most calls, and of all bodies without a content-length, in bytes."""
+SEARCH_BYTES: Final = 256 * _KIB
+"""The largest body of a search, a batch of searches, or texts to embed, in bytes."""
+DOCUMENT_BYTES: Final = 4096 * _KIB
+"""The largest body with a document, in bytes."""
+_KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
+_CREATE_DOCUMENT: Final = _KNOWLEDGE + "CreateDocument"
+_LARGER: Final[Mapping[str, int]] = {
+    _KNOWLEDGE + "Search": SEARCH_BYTES,
+    _KNOWLEDGE + "BatchSearch": SEARCH_BYTES,
+    _KNOWLEDGE + "EmbedTexts": SEARCH_BYTES,
+    _CREATE_DOCUMENT: DOCUMENT_BYTES,
+}
+_PARAMETER: Final = "unknown_parameter"
+_MOST_NAMES: Final = 12
+
+
+def body_too_large(limit: int, remedy: str = "") -> InvalidRequest:
+    """The error for a body of more than `limit` bytes. remedy: what to do about it."""
+    return malformed(f"The body is larger than {limit // _KIB} KiB{remedy}.")
+
+
+def document_too_large(limit: int) -> DocumentRejected:
+    """The error for a document in a body of more than `limit` bytes."""
+    return DocumentRejected(
+        Reason.DOCUMENT_TOO_LARGE,
+        f"The body is larger than {limit // _KIB // _KIB} MiB; send documents with PUT /v1/uploads.",
+        {"limit_bytes": str(limit)},
+    )
+
+
+def malformed(message: str) -> InvalidRequest:
+    """The error for a request that cannot be read."""
+    return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})
+
+
+def check_size(method: str, size: int, *, announced: bool) -> None:
+    """Refuse a body that is too large. size: the bytes so far. announced: whether the request has a content-length. Raises InvalidRequest: MALFORMED_MESSAGE, DOCUMENT_TOO_LARGE."""
+    most = _LARGER.get(method, MAX_BODY)
+    if size > MAX_BODY and not announced and most > MAX_BODY:
+        raise body_too_large(MAX_BODY, " and has no content-length; send its length")
+    if size > most:
+        raise document_too_large(most) if method == _CREATE_DOCUMENT else body_too_large(most)
+
+
+def message_of(binding: Binding, segments: Sequence[str], query: bytes, body: bytes) -> Message:
+    """The message of a request. segments: the segments of its path. Raises InvalidRequest: MALFORMED_MESSAGE, INVALID_FIELD."""
+    request = binding.method.request
+    descriptor = cast("Descriptor", request.DESCRIPTOR)
+    content: dict[str, Any] = {}
+    doubtful = False
+    if body.strip():
+        fields, doubtful = _parsed(body)
+        content = _placed(binding, fields)
+    if query:
+        _add_parameters(binding, descriptor, query, content)
+    message = request()
+    if content:
+        try:
+            json_format.ParseDict(content, message)
+        except (json_format.ParseError, ValueError, RecursionError) as error:
+            _refuse_misfits(descriptor, content)
+            raise malformed(f"The body must be JSON in UTF-8 that fits a {descriptor.full_name}.") from error
+        if doubtful:
+            _refuse_misfits(descriptor, content)
+    for variable in binding.variables:
+        _set(message, variable.field, "/".join(segments[variable.start : variable.end]))
+    return message
+
+
+def _refuse_misfits(descriptor: Descriptor, content: Mapping[str, Any]) -> None:
+    if found := [*misfits(descriptor, content)]:
+        raise violations.invalid(found)
+
+
+def _placed(binding: Binding, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the request that the body contains."""
+    if binding.body == "*":
+        return fields
+    if binding.body:
+        return {binding.body: fields}
+    if fields:
+        remedy = "is in the body, but this call takes none; send it as a parameter of the query"
+        raise violations.invalid([FieldViolation(name[:64], "misplaced", remedy) for name in fields])
+    return {}
+
+
+class _Objects:
+    """Makes the objects of a body. Names that are given twice are refused. doubtful: whether an object has the same name in both spellings, as two fields of an object of a caller may have."""
+
+    def __init__(self) -> None:
+        self.doubtful = False
+
+    def object(self, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidRequest.of_field(twice[:64], TWICE, "is given twice; give it once")
+        if any("_" in name and _camel(name) in found for name in found):
+            self.doubtful = True
+        return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _parsed(body: bytes) -> tuple[dict[str, Any], bool]:
+    """The JSON object in a body, and whether it is `doubtful`. Raises InvalidRequest."""
+    objects = _Objects()
+    decoder = json.JSONDecoder(object_pairs_hook=objects.object, parse_constant=_no_number)
+    try:
+        content = cast("object", decoder.decode(body.decode()))
+    except UnicodeDecodeError as error:
+        raise malformed("The body must be JSON in UTF-8, and has other bytes.") from error
+    except json.JSONDecodeError as error:
+        # The reason repeats nothing of the body.
+        raise malformed(
+            f"The body must be JSON in UTF-8: {error.msg} (line {error.lineno}, column {error.colno})."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise malformed(
+            "The body must be JSON in UTF-8, without NaN and Infinity, and not nested too deeply."
+        ) from error
+    if not isinstance(content, dict):
+        raise malformed("The body must be a JSON object.")
+    return cast("dict[str, Any]", content), objects.doubtful
+
+
+def _add_parameters(
+    binding: Binding, descriptor: Descriptor, query: bytes, content: MutableMapping[str, Any]
+) -> None:
+    """Add the parameters of a query to the fields. Raises InvalidRequest."""
+    try:
+        pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict")
+    except ValueError as error:
+        raise malformed("The query must be UTF-8 in percent-encoding.") from error
+    taken = {variable.field for variable in binding.variables}
+    found: list[FieldViolation] = []
+    for name, text in pairs:
+        path = None if binding.body == "*" else _path(descriptor, name)
+        if path is None or (dotted := ".".join(field.name for field in path)) in taken:
+            found.append(FieldViolation(name[:64], _PARAMETER, _unknown(binding, descriptor, name, taken)))
+        elif path[0].name == binding.body:
+            remedy = f"belongs into the body, which is the field {binding.body}"
+            found.append(FieldViolation(dotted, "misplaced", remedy))
+        elif not _put(content, path, text):
+            found.append(FieldViolation(dotted, TWICE, "is given twice; give it once"))
+    if found:
+        raise violations.invalid(found)
+
+
+def _put(content: MutableMapping[str, Any], path: Sequence[FieldDescriptor], text: str) -> bool:
+    """Add the value of a parameter. Returns False if the field has a value and takes only one."""
+    for outer in path[:-1]:
+        content = content.setdefault(outer.name, {})
+    field = path[-1]
+    if field.is_repeated:
+        content.setdefault(field.name, []).append(_value(field, text))
+    elif field.name in content:
+        return False
+    else:
+        content[field.name] = _value(field, text)
+    return True
+
+
+def _value(field: FieldDescriptor, text: str) -> object:
+    """A text of a query as proto-JSON."""
+    inner = field.message_type
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if field.enum_type is not None and text.isascii() and text.isdecimal():
+        return int(text)
+    if inner is not None and inner.full_name == "google.protobuf.FieldMask":
+        # The JSON of protobuf has only lowerCamelCase; the names of fields are accepted everywhere else.
+        return ",".join(_camel(path) for path in text.split(","))
+    return text
+
+
+def _camel(path: str) -> str:
+    first, *others = path.split("_")
+    return first + "".join(f"{part[:1].upper()}{part[1:]}" for part in others)
+
+
+def _path(descriptor: Descriptor, name: str) -> Sequence[FieldDescriptor] | None:
+    """The fields that lead from the request to the field of a parameter, such as `options.scope.filter`; None if there is no such field, or if a query cannot have its value."""
+    found: list[FieldDescriptor] = []
+    inner: Descriptor | None = descriptor
+    for part in name.split("."):
+        field = None if inner is None else fields_of(inner).get(part)
+        if field is None:
+            return None
+        found.append(field)
+        inner = field.message_type if not field.is_repeated and _has_parts(field) else None
+    return None if _has_parts(found[-1]) else found
+
+
+def _has_parts(field: FieldDescriptor) -> bool:
+    """Whether the value of a field is an object in JSON."""
+    inner = field.message_type
+    return inner is not None and inner.full_name not in _IN_TEXTS
+
+
+_IN_TEXTS: Final = frozenset(f"google.protobuf.{name}" for name in ("Timestamp", "Duration", "FieldMask"))
+"""The messages whose JSON is a text."""
+
+
+def _unknown(binding: Binding, descriptor: Descriptor, name: str, taken: set[str]) -> str:
+    """The remedy for a parameter that does not exist."""
+    if binding.body == "*":
+        return "there is no such parameter; this path takes none, so send fields in the body"
+    known = [
+        field.json_name
+        for field in descriptor.fields
+        if field.name not in taken and field.name != binding.body
+    ]
+    if (near := nearest(name, known)) is not None:
+        return f"there is no such parameter; did you mean {near}?"
+    if not known:
+        return "there is no such parameter; this path takes none"
+    more = ", …" if len(known) > _MOST_NAMES else ""
+    return f"there is no such parameter; the parameters are {', '.join(known[:_MOST_NAMES])}{more}"
+
+
+def _set(message: Message, path: str, value: str) -> None:
+    """Set the field of a variable of the path. Raises InvalidRequest if the body has another value."""
+    *outer, last = path.split(".")
+    inner: Any = message
+    for name in outer:
+        inner = getattr(inner, name)
+    given = getattr(inner, last)
+    if given and given != value:
+        raise InvalidRequest.of_field(path, "misplaced", f"is {value} in the path; leave it out of the body")
+    try:
+        setattr(inner, last, value)
+    except UnicodeEncodeError as error:
+        raise violations.invalid([violations.not_utf8(path)]) from error
