@@ -33,6 +33,7 @@ from responsa_server.insight.grouping import Grouping
 from responsa_server.insight.patterns import PatternKeeper
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import OneEmbedder
+from responsa_server.stores.cached import NOT_CACHED
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.insight import PostgresInsight
@@ -106,7 +107,7 @@ class House:
 
     def keeper(self, model: Titling | None = None) -> PatternKeeper:
         titles = None if model is None else BackgroundModel(model, "question", insight_prompts, seconds=5)
-        return PatternKeeper(self.store, self._embedders, None, Grouping(uuid7), titles)
+        return PatternKeeper(self.store, self._embedders, NOT_CACHED, Grouping(uuid7), titles)
 
     async def grouped(self, model: Titling | None = None) -> None:
         while await self.insight.fold():

@@ -524,13 +524,13 @@ def pattern_keeper(
     database: Database,
     knowledge: Knowledge,
     models: Models,
-    cache: RedisCache,
+    caches: Caches,
 ) -> PatternKeeper:
     """Return what groups the questions of all tenants, for a process that runs turns. Raises EmbeddedError if the model for titles is not available."""
     return PatternKeeper(
         PostgresPatterns(database, AskFrames()),
         knowledge.embedders,
-        cache,
+        caches.vectors,
         Grouping(new_id),
         insight_model(settings.insight, models),
         knowledge.queue.errors,

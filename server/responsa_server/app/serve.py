@@ -206,7 +206,7 @@ async def running(
         if settings.role is not ServeRole.RPC:
             for counting in (
                 InsightKeeper(PostgresInsight(database), facts_of_terminal, turns.errors),
-                pattern_keeper(settings, database, knowledge, models, cache),
+                pattern_keeper(settings, database, knowledge, models, caches),
             ):
                 counting.start()
                 stack.push_async_callback(counting.close)

@@ -12,7 +12,6 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.engine.background_model import FAILURES, BackgroundModel, plain_line
 from responsa_server.agents.engine.node import NodeModel
-from responsa_server.domain.cache import Cache
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Usage
 from responsa_server.domain.insight import Grouping
@@ -21,6 +20,7 @@ from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.insight.grouping import Float, as_bytes, middle
 from responsa_server.insight.keeper import Keeper
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder
+from responsa_server.stores.cached import SharedCache
 from responsa_server.stores.postgres.patterns import PostgresPatterns
 
 MOST_TITLE_BYTES: Final = 100
@@ -43,7 +43,7 @@ class PatternKeeper(Keeper):
         self,
         store: PostgresPatterns,
         embedders: Embedders,
-        cache: Cache | None,
+        vectors: SharedCache[bytes],
         grouping: Grouping,
         model: BackgroundModel | None,
         errors: UnexpectedErrors | None = None,
@@ -51,7 +51,7 @@ class PatternKeeper(Keeper):
         super().__init__(errors)
         self._store = store
         self._embedders = embedders
-        self._cache = cache
+        self._cached_vectors = vectors
         self._grouping = grouping
         self._model = model
 
@@ -93,7 +93,7 @@ class PatternKeeper(Keeper):
         return bool(asked)
 
     async def _vectors(self, tenant_id: str, embedder: Embedder, texts: Sequence[str]) -> Float:
-        questions = QuestionEmbedder(embedder, self._cache)
+        questions = QuestionEmbedder(embedder, self._cached_vectors)
         unique = list(dict.fromkeys(texts))
         found: dict[str, Float] = {}
         for start in range(0, len(unique), embedder.texts_a_call):
