@@ -57,7 +57,7 @@ CREATE POLICY log_reads ON responsa.question_pattern FOR SELECT TO responsa_log 
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.question_pattern TO responsa_app;
 GRANT SELECT (tenant_id, turns, title, title_time) ON responsa.question_pattern TO responsa_log;
 CREATE POLICY log_reads ON responsa.tenant FOR SELECT TO responsa_log USING (true);
-GRANT SELECT (id, question_texts, suspend_time) ON responsa.tenant TO responsa_log;
+GRANT SELECT (id, question_texts, suspend_time, erase_time) ON responsa.tenant TO responsa_log;
 
 -- The pattern of a turn; turns that fit none have no row.
 CREATE TABLE responsa.turn_pattern (
@@ -111,7 +111,10 @@ CREATE FUNCTION responsa.note_pattern_loss() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    INSERT INTO responsa.pattern_loss (tenant_id, pattern_id, titled) VALUES (OLD.tenant_id, OLD.pattern_id, OLD.titled);
+    -- The patterns of a tenant that is being erased end with it.
+    INSERT INTO responsa.pattern_loss (tenant_id, pattern_id, titled)
+    SELECT OLD.tenant_id, OLD.pattern_id, OLD.titled
+    WHERE NOT EXISTS (SELECT FROM responsa.tenant WHERE id = OLD.tenant_id AND erase_time IS NOT NULL);
     RETURN NULL;
 END
 $$;

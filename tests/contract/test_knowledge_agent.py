@@ -59,7 +59,7 @@ description = "The wind at sea."
 url = "{}/sea"
 pick = "wind"
 allow_private = ["127.0.0.1"]
-timeout = 0.5
+timeout = 1.5
 """
 
 

@@ -46,6 +46,7 @@ MOST_ATTACKS: Final = 45
 CALLS: Final = ("compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer")
 BUILT: Final[dict[str, dict[str, object]]] = {
     "responsa_server.agents.engine.prompts": {"variable": "question"},
+    "responsa_server.calls.convert.chat": {"words": ("ab", "a.b")},
     "responsa_server.calls.services.paging": {"pattern": "a(?>.*?b)(?>.*?c).*d"},
     "responsa_server.cli.markdown": {"brackets": "()"},
     "responsa_server.search.citation_check": {"word": "abc", "exact": "a1"},
