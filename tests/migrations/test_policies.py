@@ -146,7 +146,7 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     "service_grant": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "tenant": Table(
         app="SELECT INSERT UPDATE(display_name,end_time,erase_time,erased,question_texts,suspend_time)",
-        log="SELECT(id,question_texts,suspend_time)",
+        log="SELECT(erase_time,id,question_texts,suspend_time)",
         search="SELECT",
         policies=(READS, READS_LOG, ("responsa_owner", "SELECT", "(id = responsa.current_tenant())", None)),
     ),

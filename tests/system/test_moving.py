@@ -103,6 +103,7 @@ def belongs_to_its_user(machine: Instance) -> None:
         assert f"{machine.home}/" in " ".join(processes["postgres"].cmdline())
 
 
+@pytest.mark.soak
 def test_the_guide(machines: tuple[Instance, Instance]) -> None:
     old, new = machines
     leaving, arriving, checking = steps()

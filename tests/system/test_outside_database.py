@@ -171,6 +171,7 @@ def _host(postgres: EmbeddedPostgres) -> Mapping[str, str]:
     return {"host": str(found["host"]), "port": str(found.get("port") or 5432)}
 
 
+@pytest.mark.soak
 def test_the_containers_of_compose_answer(server: EmbeddedPostgres, folder: Path) -> None:
     containers = Containers(folder, server)
     superuser = conninfo_to_dict(server.dsn("superuser"))

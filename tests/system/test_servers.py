@@ -198,6 +198,7 @@ def test_restart_replaces_all_without_a_failed_call(pair: Instance) -> None:
     assert listed(pair) == ["up-1b", "up-2b"]
 
 
+@pytest.mark.soak
 def test_another_one_joins_by_hand_and_leaves(pair: Instance) -> None:
     address = f"unix:{pair.home.parent}/rpc-2.sock"
     arguments = ("serve", "--role", "rpc", "--listen", address)
