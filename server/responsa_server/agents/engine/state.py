@@ -7,6 +7,7 @@ from typing import Final, TypedDict, cast
 
 import ormsgpack
 
+from responsa_server.agents.engine.config import BYTES_A_TOKEN
 from responsa_server.agents.engine.node import NodeModel, Plain
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Fallback, FallbackKind
@@ -156,16 +157,13 @@ def fallbacks_of(state: Plain) -> Sequence[Fallback]:
     return list(dict.fromkeys(each))
 
 
-_BYTES_A_TOKEN: Final = 4
-
-
 def before(
     given: Sequence[EarlierMessage], history: Sequence[Message], *, messages: int, tokens: int
 ) -> Sequence[Plain]:
     """The last of the messages before the conversation's own, as plain state, oldest first: as many as fit. messages, tokens: the limits of these and the conversation's messages together, as in
     `divided`.
     """
-    left = tokens * _BYTES_A_TOKEN - sum(len(message.text.encode()) for message in history)
+    left = tokens * BYTES_A_TOKEN - sum(len(message.text.encode()) for message in history)
     kept: list[Plain] = []
     for message in reversed(given):
         left -= len(message.text.encode())
@@ -185,7 +183,7 @@ def divided(
     """
     kept = list(history[-messages:]) if messages else []
     if tokens:
-        left = tokens * _BYTES_A_TOKEN
+        left = tokens * BYTES_A_TOKEN
         for place in range(len(kept) - 1, -1, -1):
             left -= len(kept[place].text.encode())
             if left < 0 and place < len(kept) - 1:

@@ -35,9 +35,34 @@ _KINDS: Final[Mapping[type[Any], str]] = {
     list: "a list",
     dict: "an object",
 }
-_USED: Final = re.compile(
-    "model|messages|input|stream|stream_options|stop|max_tokens|max_completion_tokens|max_output_tokens|n|user|responsa|background|previous_response_id|conversation|tools|"
-    "tool_choice|functions|function_call|logprobs|top_logprobs|modalities|audio|response_format|text"
+_USED: Final = frozenset(
+    {
+        "audio",
+        "background",
+        "conversation",
+        "function_call",
+        "functions",
+        "input",
+        "logprobs",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "messages",
+        "modalities",
+        "model",
+        "n",
+        "previous_response_id",
+        "responsa",
+        "response_format",
+        "stop",
+        "stream",
+        "stream_options",
+        "text",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "user",
+    }
 )
 """The fields that have an effect, or that are refused unless they have none."""
 
@@ -141,7 +166,7 @@ def _asked(body: Json, headers: Mapping[str, str], said: _Said, **rest: Any) -> 
         request.request_id = _request_id(key)
     if "x-mcp-mode" in headers or "mcp" in headers:
         request.options.parameters["raw"] = True
-    unused = [name for name in body if not _USED.fullmatch(name) and _NAME.fullmatch(name)]
+    unused = [name for name in body if name not in _USED and _NAME.fullmatch(name)]
     stream = value(body, "stream", bool, False)
     request.include_deltas = stream or bool(rest.get("stop")) or rest.get("most_tokens") is not None
     return Asked(request, said.messages, stream, ignored=(*said.ignored, *unused)[:16], **rest)

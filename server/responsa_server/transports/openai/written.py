@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
+from responsa_server.agents.engine.config import BYTES_A_TOKEN
 from responsa_server.agents.engine.continuing import kept
 from responsa_server.domain.errors import Reason, Unavailable
-
-BYTES_A_TOKEN: Final = 4
-"""The assumed size of a token. An agent's limits of its history assume the same."""
 
 
 class Written:

@@ -20,6 +20,7 @@ from responsa_server.transports.http.original.rows import (
     ADMIN,
     IDENTIFIED,
     KNOWLEDGE,
+    MAX_QUESTION_BODY,
     NAMED,
     OPERATIONS,
     First,
@@ -137,7 +138,6 @@ def subject_of(given: Given) -> str:
     return "" if given["id"] == "me" else named(given)
 
 
-_MAX_QUESTION_BODY: Final = 65_536
 _MAX_DOCUMENT_BODY: Final = 2_097_152
 """A document of 1 MiB, with room for the escapes of JSON."""
 
@@ -291,6 +291,6 @@ ROWS: Final[Sequence[Row]] = (
             "scope.collections[0]": ("collection",),
             "scope.collections": ("collection",),
         },
-        most=_MAX_QUESTION_BODY,
+        most=MAX_QUESTION_BODY,
     ),
 )

@@ -13,6 +13,7 @@ from responsa.chat.v1 import citation_pb2, conversation_pb2, feedback_pb2, messa
 from responsa_server.transports.http.original.rows import (
     CHAT,
     IDENTIFIED,
+    MAX_QUESTION_BODY,
     UUID,
     First,
     Given,
@@ -21,8 +22,6 @@ from responsa_server.transports.http.original.rows import (
     id_of,
     name_of,
 )
-
-_MAX_QUESTION_BODY: Final = 65_536
 
 
 def _exchange(turn: turn_pb2.Turn) -> dict[str, object]:
@@ -107,7 +106,7 @@ def _answer(path: str, question: str, agent: str = "") -> Row:
             "options.parameters": ("parameters",),
         },
         remedies=_CONVERSATION_ID,
-        most=_MAX_QUESTION_BODY,
+        most=MAX_QUESTION_BODY,
     )
 
 

@@ -16,6 +16,8 @@ ADMIN: Final = "/responsa.admin.v1.AdminService/"
 CHAT: Final = "/responsa.chat.v1.ChatService/"
 KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
 OPERATIONS: Final = "/google.longrunning.Operations/"
+MAX_QUESTION_BODY: Final = 65_536
+"""The largest body with a question, in bytes."""
 
 Given = Mapping[str, Any]
 Json = Mapping[str, object]
