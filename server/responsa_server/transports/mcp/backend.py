@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse
 from responsa.chat.v1.turn_pb2 import TurnEvent
 from responsa_server.calls import status
-from responsa_server.calls.call import Call, Complete
+from responsa_server.calls.call import CALL_ID, Call, Complete
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
@@ -58,6 +58,11 @@ class InProcess:
         self._calls = calls
         self._metadata = metadata
         self._peer = peer
+
+    @property
+    def call_id(self) -> str:
+        """The id of all calls of the request."""
+        return self._metadata[CALL_ID][0]
 
     def call(self, method: str) -> Call:
         """A call of this request's caller."""

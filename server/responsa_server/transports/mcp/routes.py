@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
 from google.rpc.status_pb2 import Status
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -27,6 +28,7 @@ from responsa_server.transports.mcp.backend import CallFailed, InProcess, told
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+    from mcp_types import JSONRPCMessage, JSONRPCNotification
 
     from responsa_server.transports.mcp.serving import Serving
 
@@ -65,7 +67,11 @@ class Mcp:
                 raise _Refused(status.no_route(), allow="POST")
             # This checks the credential, and counts the request, before its body is read and the SDK sees it.
             await backend.answer(_GET_ME, GetMeRequest(), User)
-            await self._serve(request, backend, send)
+            with self._calls.arriving(backend.call(_GET_ME)):
+                body = await _body(request)
+            await self._serve(request, body, backend, send)
+        except ResponsaError as error:
+            await _refuse(_Refused(error, _SERVER_ERROR), metadata)(scope, receive, send)
         except (_Refused, CallFailed) as failed:
             await _refuse(failed, metadata)(scope, receive, send)
         except ClientDisconnect:
@@ -79,14 +85,13 @@ class Mcp:
         if self._running is not None:
             await self._running
 
-    async def _serve(self, request: Request, backend: InProcess, send: Send) -> None:
-        body = await _body(request)
-        message = _message(body)
+    async def _serve(self, request: Request, body: bytes, backend: InProcess, send: Send) -> None:
         serving, manager = await self._load()
+        message = _message(body)
         session = request.headers.get(_SESSION, "")
-        method, parameters = message.get("method"), message.get("params")
-        if method == "notifications/cancelled" and session and isinstance(parameters, dict):
-            wanted = cast("Mapping[str, object]", parameters).get("requestId")
+        method = getattr(message, "method", "")
+        if method == "notifications/cancelled" and session:
+            wanted = (cast("JSONRPCNotification", message).params or {}).get("requestId")
             if isinstance(wanted, (str, int)):
                 await serving.cancel(backend, session, wanted)
             await Response(status_code=202)(request.scope, request.receive, send)
@@ -98,9 +103,11 @@ class Mcp:
             return pending.pop() if pending else await request.receive()
 
         async def send_on(part: MutableMapping[str, Any]) -> None:
-            # The session only makes a host's numbers of requests unique. No server remembers it.
-            if part["type"] == "http.response.start" and method == "initialize":
-                part["headers"] = [*part["headers"], (_SESSION.encode(), uuid4().hex.encode())]
+            if part["type"] == "http.response.start":
+                part["headers"] = [*part["headers"], (CALL_ID.encode(), backend.call_id.encode())]
+                # The session only makes a host's numbers of requests unique. No server remembers it.
+                if method == "initialize":
+                    part["headers"] += [(_SESSION.encode(), uuid4().hex.encode())]
             await send(part)
 
         await manager.handle_request(request.scope, receive, send_on)
@@ -144,6 +151,9 @@ class _Refused(Exception):
 
 
 async def _body(request: Request) -> bytes:
+    # A form on another site can send text, but cannot set this content type.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise _malformed("the content-type must be application/json")
     found = bytearray()
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -159,14 +169,15 @@ async def _body(request: Request) -> bytes:
     return bytes(found)
 
 
-def _message(body: bytes) -> Mapping[str, object]:
+def _message(body: bytes) -> JSONRPCMessage:
+    from mcp_types import jsonrpc_message_adapter
+
     try:
-        content = cast("object", json.loads(body))
-    except (ValueError, RecursionError):
-        raise _malformed("its body is not JSON in UTF-8", _PARSE_ERROR) from None
-    if not isinstance(content, dict):
-        raise _malformed("its body must be one message of JSON-RPC, and not a batch")
-    return cast("Mapping[str, object]", content)
+        return jsonrpc_message_adapter.validate_json(body, by_name=False)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise _malformed("its body is not JSON in UTF-8", _PARSE_ERROR) from None
+        raise _malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
 
 
 def _malformed(why: str, code: int = _INVALID_REQUEST) -> _Refused:

@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    METHOD_NOT_FOUND,
     CallToolRequestParams,
     CallToolResult,
     CancelledNotificationParams,
@@ -51,6 +52,7 @@ from responsa_server.transports.mcp.backend import CHAT, KNOWLEDGE, Backend, Cal
 from responsa_server.transports.mcp.tools import (
     MOST_BYTES,
     TOOLS,
+    Arguments,
     Ask,
     Asking,
     as_json,
@@ -235,7 +237,21 @@ class Serving:
         return ReadResourceResult(contents=[TextResourceContents(uri=params.uri, mime_type=kind, text=text)])
 
 
-_SCHEMAS: Final = {name: row.arguments.model_json_schema() for name, row in TOOLS.items()}
+def _schema(arguments: type[Arguments]) -> dict[str, Any]:
+    """The schema of a tool's arguments, without titles, which models would read for nothing."""
+    found = arguments.model_json_schema()
+    return {
+        "type": "object",
+        "properties": {
+            name: {key: value for key, value in rule.items() if key != "title"}
+            for name, rule in found["properties"].items()
+        },
+        "required": found.get("required", []),
+        "additionalProperties": False,
+    }
+
+
+_SCHEMAS: Final = {name: _schema(row.arguments) for name, row in TOOLS.items()}
 
 
 def _question_of(session: str, request: RequestId) -> UUID:
@@ -286,7 +302,11 @@ async def _reasoned(ctx: Context, call_next: CallNext) -> HandlerResult:
     except ValidationError as error:
         data = _misfit(error)
         raise MCPError(INVALID_PARAMS, str(data["message"]), data) from error
+    except MCPError as error:
+        if error.code == METHOD_NOT_FOUND:
+            error.error.data = {"reason": "ROUTE_NOT_FOUND", "message": error.message}
+        raise
     except CallFailed as failed:
-        data = told(failed.status, {})
+        data = told(failed.status, {"page_token": "cursor"})
         code = INVALID_PARAMS if failed.status.code in _OWN_MISTAKES else INTERNAL_ERROR
         raise MCPError(code, str(data["message"]), data) from failed

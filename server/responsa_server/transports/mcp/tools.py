@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
 from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,8 @@ from responsa.chat.v1.turn_pb2 import AnswerOutcome, RefusalReason, Turn, TurnEv
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.document_pb2 import Document, Passage
 from responsa.type.v1.scope_pb2 import Scope
+from responsa_server.calls import status
+from responsa_server.domain.errors import InvalidRequest
 from responsa_server.transports.mcp.backend import CHAT, KNOWLEDGE, TERMINAL, Backend, CallFailed
 
 MOST_BYTES: Final = 262_144
@@ -57,7 +59,7 @@ class Search(_Scoped):
     """The arguments of `search`."""
 
     query: str = Field(description="What to look for, in words.")
-    limit: int = Field(default=10, description="The most passages to return: 1 to 100.")
+    limit: int = Field(default=10, ge=1, le=100, description="The most passages to return.")
 
 
 class Documents(_Scoped):
@@ -69,7 +71,7 @@ class Documents(_Scoped):
         max_length=_MOST_NAMES,
         description="Return these instead: `documents/{uuid}`, `documents/{uuid}/versions/{n}` or `passages/{uuid}`.",
     )
-    offset: int = Field(default=0, ge=0, description="Where the first text begins, in bytes.")
+    offset: int = Field(default=0, ge=0, le=2**53, description="Where the first text begins, in bytes.")
     max_bytes: int = Field(
         default=DEFAULT_BYTES, ge=1, le=MOST_BYTES, description="The most bytes of all texts together."
     )
@@ -217,9 +219,12 @@ async def _ask(backend: Backend, given: Ask, asking: Asking) -> CallToolResult:
         cancel_on_disconnect=asking.ends_with_reader,
         options=chat.AskOptions(scope=given.scope()),
     )
-    request.options.parameters.update(given.parameters)
-    if not given.parameters:
-        request.options.ClearField("parameters")
+    if given.parameters:
+        try:
+            ParseDict(given.parameters, request.options.parameters)
+        except (ParseError, ValueError, RecursionError):
+            wrong = InvalidRequest.of_field("options.parameters", "type", "must be an object of JSON")
+            raise CallFailed(status.of(wrong)) from None
     names = {"turn": "", "conversation": "", "agent": ""}
     terminal = TurnEvent()
 
@@ -311,7 +316,7 @@ TOOLS: Final[Mapping[str, ToolRow]] = {
         "Find the passages of the documents that match a text, the best first.",
         Search,
         _search,
-        {"terms": "query", "top_k": "limit", **_SCOPE},
+        {"terms[0]": "query", "top_k": "limit", **_SCOPE},
         {"passages": "array"},
     ),
     "documents": ToolRow(
@@ -319,7 +324,7 @@ TOOLS: Final[Mapping[str, ToolRow]] = {
         "Return the raw text of documents or passages, by name or as a search finds them. `next_offset` says where a text goes on.",
         Documents,
         _documents,
-        {"terms": "query", "name": "names", "read_offset": "offset", **_SCOPE},
+        {"terms[0]": "query", "name": "names", "read_offset": "offset", **_SCOPE},
         {"documents": "array", "left_out": "array"},
     ),
     "ask": ToolRow(
