@@ -51,6 +51,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_conformance_cuts.py",
         "tests/system/test_kill.py",
         "tests/system/test_killed_server.py",
+        "tests/system/test_mcp.py",
         "tests/system/test_nothing_calls_out.py",
         "tests/system/test_openai.py",
         "tests/system/test_soak.py",

@@ -78,6 +78,7 @@ def second(collector: Listener) -> Iterator[Instance]:
         "RESPONSA_DOCS": str(folder),
         "RESPONSA_TESTING__AGENT": "true",
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
+        "RESPONSA_TURNS__DISCONNECT_SECONDS": "1",
         "RESPONSA_ALLOWED_HOSTS": f"127.0.0.1:{free_port()}",
         "LANGSMITH_TRACING": "true",
         "LANGCHAIN_TRACING_V2": "true",

@@ -1,4 +1,4 @@
-"""The HTTP server behind Envoy: REST, browser sessions, sign-in with OpenID Connect, uploads, originals, WebSockets and the page."""
+"""The HTTP server behind Envoy: REST, browser sessions, sign-in with OpenID Connect, uploads, originals, OpenAI's API, MCP, WebSockets and the page."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ from responsa_server.transports.http.protocol import BoundedHead
 from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
+from responsa_server.transports.mcp.routes import PATH as MCP_PATH
+from responsa_server.transports.mcp.routes import Mcp
 from responsa_server.transports.openai.routes import openai_routes
 from responsa_server.transports.rest.handler import Rest
 from responsa_server.transports.rest.openapi import openapi_route
@@ -94,6 +96,7 @@ def build_app(
     )
     sockets = bridge or Bridge(calls, cookie_name=settings.cookie_name)
     originals = Originals(calls)
+    mcp = Mcp(calls)
 
     routes: list[BaseRoute] = [
         Rest(calls),
@@ -105,6 +108,7 @@ def build_app(
         *(WebSocketRoute(path, sockets.serve) for path in PATHS),
         *original_routes(calls),
         *openai_routes(calls),
+        Route(MCP_PATH, mcp),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         openapi_route(generated("openapi.json")),
         *health_routes(health or ServerHealth(lambda: True)),
@@ -115,6 +119,7 @@ def build_app(
         routes=routes,
         middleware=[Middleware(SecurityHeaders), Middleware(Guard, allowed=settings.allowed)],
         exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=mcp.lifespan,
     )
 
 

@@ -65,6 +65,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("login", "responsa_server.cli.login", "Sign in with an e-mail address and a password."),
     Command("logout", "responsa_server.cli.login", "End the session of `login`."),
     Command("call", "responsa_server.cli.call", "Call any method of the API."),
+    Command("mcp", "responsa_server.cli.mcp", "Serve the tools of MCP on standard input and output."),
     Command("usage", "responsa_server.cli.usage", "Show what your questions have used of your quota."),
     Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
     Command(

@@ -1,0 +1,80 @@
+"""MCP over standard input and output, with the tools of the server's `/mcp` and the Python client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, contextmanager
+from typing import TypeVar, cast
+from uuid import uuid4
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import UNAUTHENTICATED
+from google.rpc.status_pb2 import Status
+from mcp.server.stdio import stdio_server
+
+from responsa.chat.v1.chat_service_pb2 import AskRequest
+from responsa.chat.v1.turn_pb2 import TurnEvent
+from responsa_client.aio import AsyncResponsa
+from responsa_client.errors import ResponsaError
+from responsa_server.cli.output import CommandFailed
+from responsa_server.transports.mcp.backend import CallFailed
+from responsa_server.transports.mcp.serving import Serving
+
+Response = TypeVar("Response", bound=Message)
+
+
+class Remote:
+    """Makes the calls with the client."""
+
+    def __init__(self, client: AsyncResponsa) -> None:
+        self._client = client
+
+    async def answer(self, method: str, request: Message, kind: type[Response]) -> Response:
+        with _failures():
+            return await self._client.call(method, request, kind, repeatable=True)
+
+    async def each(
+        self, method: str, request: Message, kind: type[Response], take: Callable[[Response], bool]
+    ) -> None:
+        responses = cast("AsyncGenerator[Response]", self._client.call_stream(method, request, kind))
+        with _failures():
+            async with aclosing(responses):
+                async for response in responses:
+                    if not take(response):
+                        return
+
+    async def ask(self, request: AskRequest, take: Callable[[str, TurnEvent], Awaitable[None]]) -> None:
+        options = request.options
+        with _failures():
+            async with self._client.ask(
+                request.text,
+                request.conversation or None,
+                options.scope.collections,
+                request.request_id,
+                agent=request.agent,
+                parameters=MessageToDict(options.parameters) or None,
+                filter_by=options.scope.filter,
+            ) as stream:
+                async for event in stream:
+                    await take(stream.turn, event)
+
+
+@contextmanager
+def _failures() -> Generator[None]:
+    try:
+        yield
+    except ResponsaError as error:
+        raise CallFailed(error.status) from error
+    except CommandFailed as failed:  # the session of `responsa login` has ended
+        raise CallFailed(
+            Status(code=UNAUTHENTICATED, message=f"{failed.sentence} {failed.remedy}")
+        ) from failed
+
+
+async def serve(open_client: Callable[[], AsyncResponsa]) -> None:
+    """Serve until standard input ends. open_client: makes the client, in the running event loop."""
+    session = uuid4().hex
+    async with open_client() as client, stdio_server() as (incoming, outgoing):
+        server = Serving(lambda _: Remote(client), lambda _: session).server
+        await server.run(incoming, outgoing, server.create_initialization_options())

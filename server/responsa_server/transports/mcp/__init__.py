@@ -1,0 +1,1 @@
+"""The Model Context Protocol: search, raw documents and questions as tools, agents as prompts, collections as resources."""

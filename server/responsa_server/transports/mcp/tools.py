@@ -1,0 +1,363 @@
+"""The tools: their arguments, the calls that they make, and their results."""
+
+from __future__ import annotations
+
+import json
+from collections import ChainMap
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.message import Message
+from mcp_types import CallToolResult, TextContent
+from pydantic import BaseModel, ConfigDict, Field
+
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1.citation_pb2 import Citation
+from responsa.chat.v1.turn_pb2 import AnswerOutcome, RefusalReason, Turn, TurnEvent
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa.knowledge.v1.document_pb2 import Document, Passage
+from responsa.type.v1.scope_pb2 import Scope
+from responsa_server.calls import status
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.transports.mcp.backend import CHAT, KNOWLEDGE, TERMINAL, Backend, CallFailed
+
+MOST_BYTES: Final = 262_144
+DEFAULT_BYTES: Final = 32_768
+_MOST_NAMES: Final = 10
+_UNENDED: Final = "state = PENDING OR state = RUNNING OR state = QUEUED"
+
+Progress = Callable[[str], Awaitable[None]]
+
+
+class Arguments(BaseModel):
+    """The arguments of a tool. Their limits are those of the contract."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Scoped(Arguments):
+    collections: list[str] = Field(
+        default=[], description="Ids of the collections to read. Empty: all that the caller may read."
+    )
+    filter: str = Field(
+        default="", description='Only documents that match, such as `labels.team = "legal"` (AIP-160).'
+    )
+
+    def scope(self) -> Scope | None:
+        """The scope of a search or a question; None if nothing narrows it."""
+        if not self.collections and not self.filter:
+            return None
+        return Scope(
+            collections=[qualified("collections", one) for one in self.collections], filter=self.filter
+        )
+
+
+class Search(_Scoped):
+    """The arguments of `search`."""
+
+    query: str = Field(description="What to look for, in words.")
+    limit: int = Field(default=10, ge=1, le=100, description="The most passages to return.")
+
+
+class Documents(_Scoped):
+    """The arguments of `documents`."""
+
+    query: str = Field(default="", description="Return the documents that a search for this text finds.")
+    names: list[str] = Field(
+        default=[],
+        max_length=_MOST_NAMES,
+        description="Return these instead: `documents/{uuid}`, `documents/{uuid}/versions/{n}` or `passages/{uuid}`.",
+    )
+    offset: int = Field(default=0, ge=0, le=2**53, description="Where the first text begins, in bytes.")
+    max_bytes: int = Field(
+        default=DEFAULT_BYTES, ge=1, le=MOST_BYTES, description="The most bytes of all texts together."
+    )
+
+
+class Ask(_Scoped):
+    """The arguments of `ask`."""
+
+    question: str = Field(description="The question.")
+    agent: str = Field(default="", description="The id of the agent that answers. Empty: the default agent.")
+    conversation: str = Field(default="", description="The conversation to continue, from an earlier result.")
+    parameters: dict[str, Any] = Field(default={}, description="The agent's parameters.")
+    request_id: str = Field(
+        default="",
+        description="A UUID. A repeated call with it attaches to the same turn, whether that runs or has ended.",
+    )
+
+
+class Cancel(Arguments):
+    """The arguments of `cancel`."""
+
+    request_id: str = Field(description="The request_id of the question.")
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What a host says with a tool call. request_id: the id of a question that states none. ends_with_reader: whether a host that goes away means to cancel."""
+
+    request_id: UUID
+    ends_with_reader: bool
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """A tool. fields: the names of its arguments by those of the contract's fields. keys: those of its structured result that are always there."""
+
+    title: str
+    description: str
+    arguments: type[Arguments]
+    call: Callable[[Backend, Any, Asking], Awaitable[CallToolResult]]
+    fields: Mapping[str, str]
+    keys: Mapping[str, str]
+    reads: bool = True
+
+
+def qualified(kind: str, given: str) -> str:
+    """The name of a resource, from its name or its id; "" stays."""
+    return given if not given or given.startswith(f"{kind}/") else f"{kind}/{given}"
+
+
+def result(text: str, data: Mapping[str, object], *, error: bool = False) -> CallToolResult:
+    """The result of a tool: a text for models, and data for programs."""
+    return CallToolResult(content=[TextContent(text=text)], structured_content=dict(data), is_error=error)
+
+
+async def _search(backend: Backend, given: Search, _: Asking) -> CallToolResult:
+    hits = await _hits(backend, given, given.query, given.limit)
+    found = [
+        {
+            "passage": hit.passage.name,
+            "document": hit.passage.document_version,
+            "collection": hit.passage.collection,
+            "title": hit.passage.title,
+            "headings": [*hit.passage.headings],
+            "page": hit.passage.page,
+            "score": hit.score,
+            "text": hit.passage.text,
+        }
+        for hit in hits
+    ]
+    texts = [
+        f"## {' › '.join([hit.passage.title, *hit.passage.headings])}\n{hit.passage.name}\n\n{hit.passage.text}"
+        for hit in hits
+    ]
+    return result("\n\n".join(texts) or "No passage matches.", {"passages": found})
+
+
+async def _hits(backend: Backend, given: _Scoped, query: str, limit: int) -> Sequence[knowledge.SearchHit]:
+    request = knowledge.SearchRequest(terms=[query], top_k=limit, scope=given.scope())
+    return (await backend.answer(KNOWLEDGE + "Search", request, knowledge.SearchResponse)).hits
+
+
+async def _documents(backend: Backend, given: Documents, _: Asking) -> CallToolResult:
+    names = given.names
+    if not names:
+        hits = await _hits(backend, given, given.query, 10)
+        names = [*dict.fromkeys(hit.passage.document_version for hit in hits)]
+    left, offset, found = given.max_bytes, given.offset, list[dict[str, object]]()
+    for name in names:
+        if left <= 0:
+            break
+        one, used = await read_text(backend, name, offset, left)
+        found.append(one)
+        left, offset = left - used, 0
+    texts = [f"# {one['title']}\n{one['name']}\n\n{one['text']}" for one in found]
+    return result(
+        "\n\n".join(texts) or "No document matches.",
+        {"documents": found, "left_out": names[len(found) :]},
+    )
+
+
+async def read_text(backend: Backend, name: str, offset: int, most: int) -> tuple[dict[str, object], int]:
+    """At most `most` bytes of a document's or passage's text, with `next_offset` if there are more, and how many they are. Raises CallFailed."""
+    if name.startswith("passages/"):
+        passage = await backend.answer(
+            KNOWLEDGE + "GetPassage", knowledge.GetPassageRequest(name=name), Passage
+        )
+        title, data, start = passage.title, passage.text.encode(), offset
+        data = data[offset:]
+    else:
+        document = "/".join(name.split("/")[:2])
+        title = (
+            await backend.answer(
+                KNOWLEDGE + "GetDocument", knowledge.GetDocumentRequest(name=document), Document
+            )
+        ).title
+        pieces: list[knowledge.GetDocumentContentResponse] = []
+        size = 0
+
+        def take(piece: knowledge.GetDocumentContentResponse) -> bool:
+            nonlocal size
+            pieces.append(piece)
+            size += len(piece.text.encode())
+            return size <= most
+
+        request = knowledge.GetDocumentContentRequest(name=name, read_offset=offset)
+        await backend.each(
+            KNOWLEDGE + "GetDocumentContent", request, knowledge.GetDocumentContentResponse, take
+        )
+        data = "".join(piece.text for piece in pieces).encode()
+        start = pieces[0].byte_offset if pieces else offset
+    text = data[:most].decode(errors="ignore")
+    used = len(text.encode())
+    more = {"next_offset": start + used} if used < len(data) else {}
+    return {"name": name, "title": title, "offset": start, "text": text, **more}, max(used, 1)
+
+
+async def _ask(backend: Backend, given: Ask, asking: Asking) -> CallToolResult:
+    request = chat.AskRequest(
+        text=given.question,
+        agent=qualified("agents", given.agent),
+        conversation=qualified("conversations", given.conversation),
+        request_id=given.request_id or str(asking.request_id),
+        cancel_on_disconnect=asking.ends_with_reader,
+        options=chat.AskOptions(scope=given.scope()),
+    )
+    if given.parameters:
+        try:
+            ParseDict(given.parameters, request.options.parameters)
+        except (ParseError, ValueError, RecursionError):
+            wrong = InvalidRequest.of_field("options.parameters", "type", "must be an object of JSON")
+            raise CallFailed(status.of(wrong)) from None
+    names = {"turn": "", "conversation": "", "agent": ""}
+    terminal = TurnEvent()
+
+    async def take(turn: str, event: TurnEvent) -> None:
+        names["turn"] = turn
+        kind = event.WhichOneof("event")
+        if kind == "started":
+            names["conversation"], names["agent"] = event.started.conversation, event.started.agent_version
+        elif kind == "status":
+            await asking.progress(event.status.message)
+        elif kind == "tool_call":
+            await asking.progress(event.tool_call.title or event.tool_call.tool)
+        elif kind in TERMINAL:
+            terminal.CopyFrom(event.snapshot.terminal_event if kind == "snapshot" else event)
+
+    await backend.ask(request, take)
+    if not names["conversation"]:  # the log was pruned
+        turn = await backend.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=names["turn"]), Turn)
+        names |= {"conversation": turn.conversation, "agent": turn.agent_version}
+    return _answer(terminal, {**names, "request_id": request.request_id})
+
+
+def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
+    match terminal.WhichOneof("event"):
+        case "failed":
+            raise CallFailed(terminal.failed.status)
+        case "answer":
+            answer = terminal.answer
+            whole = answer.outcome == AnswerOutcome.ANSWER_OUTCOME_COMPLETE
+            sources = [
+                f"{place}. {one.title}{f' ({one.uri})' if one.uri else ''}: “{one.quote}”"
+                for place, one in enumerate(answer.citations, 1)
+            ]
+            shown = "\n".join([answer.text, *(["", "Sources:", *sources] if sources else [])])
+            data = {"outcome": "answered" if whole else "cut", "text": answer.text}
+            return result(shown, {**names, **data, "citations": _citations(answer.text, answer.citations)})
+        case "refused":
+            reason = RefusalReason.Name(terminal.refused.reason).removeprefix("REFUSAL_REASON_")
+            data = {"outcome": "refused", "refusal": reason, "text": terminal.refused.message}
+            return result(terminal.refused.message, {**names, **data, "citations": []})
+        case _:
+            data = {"outcome": "cancelled", "text": ""}
+            return result("The question was cancelled.", {**names, **data, "citations": []})
+
+
+def _citations(text: str, citations: Sequence[Citation]) -> Sequence[Mapping[str, object]]:
+    data = text.encode()
+    return [
+        {
+            "title": one.title,
+            "uri": one.uri,
+            "document": one.document_version,
+            "passage": one.passage,
+            "page": one.page,
+            "quote": one.quote,
+            "start": len(data[: one.answer_range.start].decode()),
+            "end": len(data[: one.answer_range.end].decode()),
+        }
+        for one in citations
+    ]
+
+
+async def _cancel(backend: Backend, given: Cancel, _: Asking) -> CallToolResult:
+    turn = await cancel(backend, given.request_id)
+    return result(
+        f"Cancelled {turn}." if turn else "No question with this request_id is being answered.",
+        {"turn": turn},
+    )
+
+
+async def cancel(backend: Backend, request_id: str) -> str:
+    """Cancel the caller's turn with this request_id. Returns its name; "" if none runs. Raises CallFailed."""
+    wanted = chat.ListTurnsRequest(filter=_UNENDED, page_size=200)
+    while True:
+        page = await backend.answer(CHAT + "ListTurns", wanted, chat.ListTurnsResponse)
+        for turn in page.turns:
+            if turn.request_id == request_id:
+                await backend.answer(CHAT + "CancelTurn", chat.CancelTurnRequest(name=turn.name), Turn)
+                return turn.name
+        if not page.next_page_token:
+            return ""
+        wanted.page_token = page.next_page_token
+
+
+_SCOPE: Final = {"scope.collections": "collections", "scope.filter": "filter"}
+TOOLS: Final[Mapping[str, ToolRow]] = {
+    "search": ToolRow(
+        "Search passages",
+        "Find the passages of the documents that match a text, the best first.",
+        Search,
+        _search,
+        {"terms[0]": "query", "top_k": "limit", **_SCOPE},
+        {"passages": "array"},
+    ),
+    "documents": ToolRow(
+        "Read documents",
+        "Return the raw text of documents or passages, by name or as a search finds them. `next_offset` says where a text goes on.",
+        Documents,
+        _documents,
+        {"terms[0]": "query", "name": "names", "read_offset": "offset", **_SCOPE},
+        {"documents": "array", "left_out": "array"},
+    ),
+    "ask": ToolRow(
+        "Ask",
+        "Let an agent answer a question from the documents, with citations. The outcome `refused` means that the documents do not answer it.",
+        Ask,
+        _ask,
+        {"text": "question", "options.parameters": "parameters"}
+        | {f"options.{path}": name for path, name in _SCOPE.items()},
+        {
+            "turn": "string",
+            "conversation": "string",
+            "agent": "string",
+            "request_id": "string",
+            "outcome": "string",
+            "text": "string",
+            "citations": "array",
+        },
+        reads=False,
+    ),
+    "cancel": ToolRow(
+        "Cancel a question",
+        "Cancel a question that is being answered, by its request_id.",
+        Cancel,
+        _cancel,
+        {},
+        {"turn": "string"},
+        reads=False,
+    ),
+}
+
+
+def as_json(*messages: Message) -> str:
+    """The fields of messages of the contract in one JSON object."""
+    fields = [MessageToDict(message, preserving_proto_field_name=True) for message in messages]
+    return json.dumps(dict(ChainMap(*fields)), ensure_ascii=False)
