@@ -105,7 +105,11 @@ func play(o order) result {
 	}
 	stream := client.Resume(ctx, &chatv1.ResumeTurnRequest{Turn: o.Turn, AfterSeq: o.AfterSeq, IncludeDeltas: o.IncludeDeltas})
 	if o.Start == "ask" {
-		stream = client.Ask(ctx, &chatv1.AskRequest{Text: o.Text, Agent: o.Agent, IncludeDeltas: o.IncludeDeltas})
+		question := &chatv1.AskRequest{Text: o.Text, IncludeDeltas: o.IncludeDeltas}
+		if o.Agent != "" {
+			question.Agent = "agents/" + o.Agent
+		}
+		stream = client.Ask(ctx, question)
 	}
 	seen := result{Case: o.Case, Events: [][2]any{}, Places: []int{}, PausesMs: []float64{}}
 	stream.OnNotice = func(notice responsa.Notice) {
