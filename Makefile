@@ -6,7 +6,7 @@ CLIENT := clients/python/responsa_client
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr wheel sbom licences deploy-check clean
+.PHONY: up install test clients ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr wheel sbom licences deploy-check clean
 
 up: install
 	@exec $(BIN)/responsa up
@@ -16,6 +16,10 @@ install: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/index.htm
 
 test: ready
 	@exec $(BIN)/python tools/run_tests.py
+
+# Builds and tests the clients whose languages `make test` does not need (Go). Fails by name without a language's toolchain.
+clients: ready
+	@exec $(BIN)/python -m tools.clients.check
 
 # Installs what `test` needs, all at the same time. Python compiles what the tests import, which takes less CPU time than compiling all packages.
 ready:
@@ -54,6 +58,7 @@ verify-answers: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/in
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py
 	$(BIN)/python -m tools.clients.python
+	$(BIN)/python -m tools.clients.go
 	$(BIN)/python tools/openapi.py
 	$(BIN)/python tools/settings_reference.py
 	$(BIN)/python tools/metrics_reference.py

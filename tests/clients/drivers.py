@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pytest
 
 from tests.instance import ROOT
+from tools.clients.check import LANGUAGES
 
 DRIVERS: Mapping[str, Sequence[str]] = {
     "python": (sys.executable, f"{ROOT}/clients/python/conformance.py"),
     "python-asyncio": (sys.executable, f"{ROOT}/clients/python/conformance.py", "--asyncio"),
     "typescript": ("node", f"{ROOT}/clients/typescript/conformance.mjs"),
+    "go": (f"{ROOT}/build/clients/go/conformance",),
 }
 """The command of each driver, by the name of its client."""
 EXAMPLES: Mapping[str, Sequence[str]] = {
     "python": (sys.executable, f"{ROOT}/clients/python/example.py"),
     "typescript": ("node", f"{ROOT}/clients/typescript/example.mjs"),
+    "go": (f"{ROOT}/build/clients/go/example",),
 }
 """The command of each client's example."""
 BUILT: Mapping[str, str] = {"typescript": "clients/typescript/dist/index.js"}
 """What `make` builds of a client before its programs can run."""
 
 
+def each(clients: Iterable[str]) -> Any:
+    """Parametrises a test with clients. `make clients` runs the tests of those whose toolchains `make test` does not need."""
+    return pytest.mark.parametrize(
+        "client",
+        [
+            pytest.param(client, marks=pytest.mark.toolchain) if client in LANGUAGES else client
+            for client in clients
+        ],
+    )
+
+
 def build(client: str) -> None:
     """Build what the programs of a client need, unless it is new enough."""
-    if client in BUILT:
+    if client in LANGUAGES:
+        LANGUAGES[client].build()
+    elif client in BUILT:
         subprocess.run(["make", "--silent", BUILT[client]], cwd=ROOT, check=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import pytest
-
 from clients.conformance.__main__ import table
 from clients.conformance.cases import CASES
 from clients.conformance.runner import run_cases
-from tests.clients.drivers import DRIVERS, build
+from tests.clients.drivers import DRIVERS, build, each
 
 # A driver that sees nothing, whatever happens.
 BLIND = """
@@ -19,7 +17,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.parametrize("client", DRIVERS)
+@each(DRIVERS)
 async def test_a_client_conforms(client: str) -> None:
     build(client)
     verdicts = await run_cases(DRIVERS[client])

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from clients.conformance.runner import run_cuts
-from tests.clients.drivers import DRIVERS, EXAMPLES, build
+from tests.clients.drivers import DRIVERS, EXAMPLES, build, each
 from tests.faults.forms import Form, forms
 from tests.instance import ROOT, Instance
 
 
-@pytest.mark.parametrize("client", DRIVERS)
+@each(DRIVERS)
 @forms(short=10, long=200)
 async def test_a_client_whose_connections_are_cut_at_random(
     second: Instance, client: str, form: Form
@@ -34,7 +35,7 @@ async def test_a_client_whose_connections_are_cut_at_random(
     assert (done.problems, done.cuts >= form.count) == ([], True), done
 
 
-@pytest.mark.parametrize("client", EXAMPLES)
+@each(EXAMPLES)
 def test_an_example_loads_searches_and_asks(second: Instance, client: str) -> None:
     build(client)
     done = subprocess.run(
@@ -45,6 +46,26 @@ def test_an_example_loads_searches_and_asks(second: Instance, client: str) -> No
         check=False,
     )
     assert (done.returncode, "behind the green door" in done.stdout) == (0, True), done
+
+
+@pytest.mark.toolchain
+def test_the_first_program_of_the_go_client_prints_an_answer(second: Instance, tmp_path: Path) -> None:
+    package = ROOT / "clients" / "go"
+    block = re.search(r"```go\n(.*?)```", (package / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block
+    imports, _, body = block[1].partition(")\n\n")
+    assert body.count("\n") <= 10
+    program = tmp_path / "first.go"
+    program.write_text(f"package main\n\n{imports})\n\nfunc main() {{\n{body}}}\n", encoding="utf-8")
+    done = subprocess.run(
+        ["go", "run", program],
+        cwd=package,
+        env={**os.environ, "RESPONSA_URL": second.url, "RESPONSA_API_KEY": second.key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout != "") == (0, True), done
 
 
 def test_the_first_program_of_the_typescript_client_prints_an_answer(second: Instance) -> None:
