@@ -46,7 +46,7 @@ def git(*arguments: str) -> bytes:
 
 @dataclass
 class Release:
-    """A wheel that is installed in a virtual environment of its own, which shares the other packages of this one."""
+    """Wheels that are installed in a virtual environment of their own, which shares the other packages of this one."""
 
     folder: Path
     commit: str
@@ -67,15 +67,16 @@ class Release:
         return self
 
     def install(self) -> None:
-        """Build the wheel from `source` and install it."""
+        """Build the wheels of the server and of its client from `source` and install them."""
         plain = plain_environment(UV_OFFLINE="1")
         build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", self.folder]
-        subprocess.run(build, cwd=self.source, env=plain, check=True, capture_output=True)
-        (wheel,) = self.folder.glob("*.whl")
+        for project in (self.source, self.source / "clients" / "python"):
+            subprocess.run(build, cwd=project, env=plain, check=True, capture_output=True)
+        wheels = self.folder.glob("*.whl")
         venv = self.folder / "venv"
         subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, venv], env=plain, check=True)
         subprocess.run(
-            [UV, "pip", "install", "--quiet", "--no-deps", "--python", self.python, wheel],
+            [UV, "pip", "install", "--quiet", "--no-deps", "--python", self.python, *wheels],
             env=plain,
             check=True,
         )
