@@ -219,6 +219,8 @@ class Cluster:
                 if pipe is not None:
                     pipe.close()
             self._testing.wait(PATIENCE)
+        for caller in self._callers:
+            caller.ledger.close()
         self._keeper.close()
 
     def ask_redis(self, *command: str) -> object:
