@@ -137,6 +137,18 @@ def test_a_wheel_holds_the_data_files_of_its_packages(wheels: Mapping[str, Path]
     assert {name for name in held if Path(name).suffix not in DATA and not name.startswith(added)} == set()
 
 
+def test_an_image_is_built_from_all_that_the_wheel_holds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    assert [
+        one
+        for one in (*wheel["packages"], *wheel["force-include"])
+        if not any(Path(one).is_relative_to(place) for place in allowed)
+    ] == []
+
+
 @pytest.mark.parametrize("distribution", PACKAGES)
 def test_every_file_of_the_packages_is_packed(wheels: Mapping[str, Path], distribution: str) -> None:
     packed = set(files(wheels[distribution]))
