@@ -110,7 +110,7 @@ def build_app(
         *original_routes(calls),
         *openai_routes(calls),
         Route(MCP_PATH, mcp),
-        *a2a_routes(calls),
+        *a2a_routes(calls, secure=settings.secure_cookie),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         openapi_route(generated("openapi.json")),
         *health_routes(health or ServerHealth(lambda: True)),

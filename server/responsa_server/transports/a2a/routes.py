@@ -51,13 +51,13 @@ def add_service(calls: Calls) -> None:
     calls.add_service(SERVICE, load)
 
 
-def a2a_routes(calls: Calls) -> Iterator[BaseRoute]:
-    """The routes of JSON-RPC and of the cards. calls: has the service."""
-    cards = _Cards(calls)
+def a2a_routes(calls: Calls, *, secure: bool) -> Iterator[BaseRoute]:
+    """The routes of JSON-RPC and of the cards. calls: has the service. secure: whether callers from elsewhere use TLS."""
+    cards = _Cards(calls, secure=secure)
     yield Route(_CARD, cards.public, methods=["GET"])
     yield Route(f"{_PATHS[1]}{_CARD}", cards.of_agent, methods=["GET"])
     for path in _PATHS:
-        yield Route(path, _Door(calls))
+        yield Route(path, _Door(calls, secure=secure))
 
 
 async def _dialects() -> Any:
@@ -65,34 +65,44 @@ async def _dialects() -> Any:
     return await asyncio.to_thread(importlib.import_module, f"{__package__}.dialects")
 
 
-def _metadata(request: Request) -> Mapping[str, Sequence[str]]:
-    kept = {
-        name: [request.headers[name]]
-        for name in ("host", "user-agent", "x-forwarded-proto")
-        if name in request.headers
+def _metadata(request: Request, *, secure: bool) -> Mapping[str, Sequence[str]]:
+    headers = request.headers
+    # A proxy that ends TLS need not say so, but its callers name no port.
+    tls = secure and (":" not in headers["host"] or headers["host"].endswith(":443"))
+    return {
+        CALL_ID: [uuid4().hex],
+        "host": [headers["host"]],
+        "user-agent": [headers.get("user-agent", "")],
+        "x-forwarded-proto": ["https" if tls else headers.get("x-forwarded-proto", "http")],
+        **metadata_of_headers(item for item in headers.items() if item[0] != "cookie"),
     }
-    headers = (item for item in request.headers.items() if item[0] != "cookie")
-    return {CALL_ID: [uuid4().hex], **kept, **metadata_of_headers(headers)}
+
+
+def _peer(request: Request) -> str:
+    return f"a2a {peer_of(request.scope.get('client'))}"
 
 
 class _Cards:
     """The agent cards: that of the default agent for everyone, and those of all agents for those who may ask them."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, *, secure: bool) -> None:
         self._calls = calls
+        self._secure = secure
 
     async def public(self, request: Request) -> Response:
         dialects = await _dialects()
         from responsa_server.transports.a2a.cards import base_of, public_card
 
-        return self._response(dialects.card_json(public_card(base_of(_metadata(request)))))
+        return self._response(
+            dialects.card_json(public_card(base_of(_metadata(request, secure=self._secure))))
+        )
 
     async def of_agent(self, request: Request) -> Response:
         """Raises ResponsaError."""
         dialects = await _dialects()
         from a2a.types.a2a_pb2 import AgentCard, GetExtendedAgentCardRequest
 
-        call = Call(_GET_CARD, _metadata(request), f"a2a {peer_of(request.scope.get('client'))}")
+        call = Call(_GET_CARD, _metadata(request, secure=self._secure), _peer(request))
         wanted = GetExtendedAgentCardRequest(tenant=request.path_params["agent"])
         return self._response(dialects.card_json(await self._calls.answer(call, wanted, AgentCard)))
 
@@ -105,13 +115,14 @@ class _Cards:
 class _Door:
     """Serves JSON-RPC. As an object, it gets the requests of all HTTP methods from Starlette."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, *, secure: bool) -> None:
         self._calls = calls
+        self._secure = secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
-        reply = _Reply(request, send)
+        reply = _Reply(_metadata(request, secure=self._secure), _peer(request), send)
         try:
             content_type = request.headers.get("content-type", "")
             body = await body_of(self._calls, reply.call, request.method, content_type, request.stream())
@@ -155,9 +166,9 @@ class _Door:
 class _Reply:
     """Writes the response to one request: a message of JSON-RPC, or an event stream of them."""
 
-    def __init__(self, request: Request, send: Send) -> None:
-        self._metadata = _metadata(request)
-        self._peer = f"a2a {peer_of(request.scope.get('client'))}"
+    def __init__(self, metadata: Mapping[str, Sequence[str]], peer: str, send: Send) -> None:
+        self._metadata = metadata
+        self._peer = peer
         self._send = send
         self._id: object = None
         self._begun = False
