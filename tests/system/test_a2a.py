@@ -1,132 +1,28 @@
-"""A2A on a real instance: the official clients of Python and Node over JSON-RPC of both versions and over gRPC, and tasks that outlive a killed server."""
+"""A2A on a real instance: the official clients of Python and Node, over JSON-RPC of both versions and over gRPC."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import signal
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from typing import Any, Final
 
-import grpc.aio
-import httpx
 import httpx2
 import pytest
 from a2a import types as a2a
-from a2a.client import A2ACardResolver, Client, ClientCallContext, ClientConfig, ClientFactory
-from a2a.client.errors import A2AClientError
 from uuid_utils.compat import uuid7
 
 from responsa.auth.v1.user_pb2 import USER_ROLE_SERVICE
 from responsa_client import Responsa
 from responsa_server.calls.json_rpc import MAX_BODY
-from tests.instance import ROOT, Instance, eventually
+from tests.instance import ROOT, Instance
+from tests.system.a2a_asking import WAYS, Read, asking, data_of, text_of
 
 FERRY: Final = "When does the ferry to Skye leave Mallaig?"
-SLOW: Final = "tokens=80 pace_ms=50"
 ENDLESS: Final = "tokens=2000 pace_ms=50"
 QUICK: Final = "tokens=40 pace_ms=1"
-WAYS: Final = {"JSON-RPC": ("JSONRPC", "1.0"), "gRPC": ("GRPC", "1.0"), "JSON-RPC 0.3": ("JSONRPC", "0.3")}
-
-
-class Asking:
-    """A client of one agent, as a program with the SDK has it."""
-
-    def __init__(self, client: Client, blocking: Client, key: str) -> None:
-        self.client = client
-        self._blocking = blocking
-        self.context = ClientCallContext(service_parameters={"authorization": f"Bearer {key}"})
-
-    def stream(self, text: str, **more: Any) -> AsyncIterator[a2a.StreamResponse]:
-        return self.client.send_message(message(text, **more), context=self.context)
-
-    async def send(self, text: str, **more: Any) -> a2a.Task:
-        (response,) = [
-            one async for one in self._blocking.send_message(message(text, **more), context=self.context)
-        ]
-        return response.task
-
-    def subscribe(self, task: str) -> AsyncIterator[a2a.StreamResponse]:
-        return self.client.subscribe(a2a.SubscribeToTaskRequest(id=task), context=self.context)
-
-    async def get(self, task: str) -> a2a.Task:
-        return await self.client.get_task(a2a.GetTaskRequest(id=task), context=self.context)
-
-    async def cancel(self, task: str) -> a2a.Task:
-        return await self.client.cancel_task(a2a.CancelTaskRequest(id=task), context=self.context)
-
-
-def message(
-    text: str, *, part: a2a.Part | None = None, now: bool = False, **fields: str
-) -> a2a.SendMessageRequest:
-    fields = {"message_id": str(uuid7()), **fields}
-    return a2a.SendMessageRequest(
-        message=a2a.Message(role=a2a.Role.ROLE_USER, parts=[part or a2a.Part(text=text)], **fields),
-        configuration=a2a.SendMessageConfiguration(return_immediately=now),
-    )
-
-
-@asynccontextmanager
-async def asking(
-    instance: Instance, agent: str, way: str = "JSON-RPC", key: str = ""
-) -> AsyncGenerator[Asking]:
-    key = key or instance.key
-    headers = {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(headers=headers, timeout=60) as http:
-        card = await A2ACardResolver(http, f"{instance.url}/a2a/{agent}").get_agent_card()
-        chosen = [
-            one
-            for one in card.supported_interfaces
-            if (one.protocol_binding, one.protocol_version) == WAYS[way]
-        ]
-        del card.supported_interfaces[:]
-        card.supported_interfaces.extend(chosen)
-        clients = [
-            ClientFactory(
-                ClientConfig(
-                    streaming=streaming,
-                    httpx_client=http,
-                    grpc_channel_factory=grpc.aio.insecure_channel,
-                    supported_protocol_bindings=[WAYS[way][0]],
-                )
-            ).create(card)
-            for streaming in (True, False)
-        ]
-        yield Asking(clients[0], clients[1], key)
-        if way == "gRPC":
-            for client in clients:
-                await client.close()
-
-
-class Read:
-    """What a client has of a task after some events."""
-
-    def __init__(self) -> None:
-        self.task = a2a.Task()
-        self.states: list[int] = []
-        self.text = ""
-        self.data: dict[str, Any] = {}
-
-    def take(self, event: a2a.StreamResponse) -> None:
-        if event.HasField("task"):
-            self.task = event.task
-        elif event.HasField("status_update"):
-            self.states.append(event.status_update.status.state)
-        else:
-            update = event.artifact_update
-            self.text = (self.text if update.append else "") + text_of(update.artifact)
-            self.data |= data_of(update.artifact)
-
-
-def text_of(artifact: a2a.Artifact) -> str:
-    return "".join(part.text for part in artifact.parts)
-
-
-def data_of(artifact: a2a.Artifact) -> dict[str, Any]:
-    return {key: value for part in artifact.parts for key, value in part.data.struct_value.items()}
 
 
 def run(work: Awaitable[None]) -> None:
@@ -202,33 +98,6 @@ def test_a_client_asks_follows_and_cancels(second: Instance, responsa: Responsa,
             ):
                 with pytest.raises(kind):
                     await failing
-
-    run(work())
-
-
-def test_a_task_outlives_its_server(second: Instance, responsa: Responsa) -> None:
-    before = second.processes()["server"]
-
-    async def work() -> None:
-        async with asking(second, "testing") as testing:
-            read = Read()
-            with pytest.raises(A2AClientError):  # noqa: PT012  the stream breaks off while it is read
-                async for event in testing.stream(SLOW):
-                    read.take(event)
-                    if read.text:
-                        os.kill(before.pid, signal.SIGKILL)
-            begun = read.text
-            await asyncio.to_thread(
-                eventually, lambda: second.processes().get("server", before) != before, "another server"
-            )
-            await asyncio.to_thread(
-                eventually, lambda: responsa.get_turn(f"turns/{read.task.id}").name != "", "it serves"
-            )
-            async for event in testing.subscribe(read.task.id):
-                read.take(event)
-            answer = responsa.get_turn(f"turns/{read.task.id}").terminal_event.answer
-            assert read.states[-1] == a2a.TaskState.TASK_STATE_COMPLETED
-            assert begun != read.text == answer.text
 
     run(work())
 
