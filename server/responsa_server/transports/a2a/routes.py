@@ -181,6 +181,9 @@ class _Reply:
         """The method and the params of a message. Raises Refused."""
         try:
             found: object = json.loads(body)
+            json.dumps(
+                found, ensure_ascii=False
+            ).encode()  # halves of surrogate pairs, which no text may have
         except (ValueError, RecursionError):
             raise malformed("its body is not JSON in UTF-8", PARSE_ERROR) from None
         message = cast("Mapping[str, object]", found if isinstance(found, dict) else {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import wraps
@@ -80,37 +80,11 @@ class _Service:
             turn = await self._within(_CHAT + "Answer", chat.AnswerRequest(**question))
         return a2a.SendMessageResponse(task=task_of(turn, history=_wants_history(request.configuration)))
 
-    async def SendStreamingMessage(
-        self, request: a2a.SendMessageRequest
-    ) -> AsyncIterator[a2a.StreamResponse]:
-        question = await self._question(request)
-        history = _wants_history(request.configuration)
-        asking = self._within(_CHAT + "Ask", chat.AskRequest(**question, include_deltas=True))
-        reading: Reading | None = None
-        async with aclosing(asking) as frames:
-            async for data in frames:
-                frame = chat.AskResponse.FromString(data)
-                if reading is None:
-                    task = task_of(await self._turn(frame.turn.removeprefix("turns/")), history=history)
-                    del task.artifacts[:]
-                    task.status.CopyFrom(a2a.TaskStatus(state=a2a.TASK_STATE_SUBMITTED))
-                    reading = Reading(task.id, task.context_id)
-                    yield a2a.StreamResponse(task=task)
-                for event in reading.events(frame):
-                    yield event
+    def SendStreamingMessage(self, request: a2a.SendMessageRequest) -> AsyncIterator[a2a.StreamResponse]:
+        return self._events(self._asking(request), history=_wants_history(request.configuration))
 
-    async def SubscribeToTask(self, request: a2a.SubscribeToTaskRequest) -> AsyncIterator[a2a.StreamResponse]:
-        turn = await self._turn(request.id)
-        task = task_of(turn)
-        if task.status.state not in RUNNING:
-            raise refused("id", "is of a task that has ended; get it with GetTask", _UNSUPPORTED)
-        yield a2a.StreamResponse(task=task)
-        reading = Reading(task.id, task.context_id)
-        resume = chat.ResumeTurnRequest(turn=turn.name, include_deltas=True)
-        async with aclosing(self._within(_CHAT + "ResumeTurn", resume)) as frames:
-            async for data in frames:
-                for event in reading.events(chat.AskResponse.FromString(data)):
-                    yield event
+    def SubscribeToTask(self, request: a2a.SubscribeToTaskRequest) -> AsyncIterator[a2a.StreamResponse]:
+        return self._events(self._resuming(request.id))
 
     async def GetTask(self, request: a2a.GetTaskRequest) -> a2a.Task:
         return task_of(await self._turn(request.id), history=_wants_history(request))
@@ -144,6 +118,34 @@ class _Service:
     GetTaskPushNotificationConfig = _push
     ListTaskPushNotificationConfigs = _push
     DeleteTaskPushNotificationConfig = _push
+
+    async def _asking(self, request: a2a.SendMessageRequest) -> AsyncGenerator[bytes]:
+        question = await self._question(request)
+        return self._within(_CHAT + "Ask", chat.AskRequest(**question, include_deltas=True))
+
+    async def _resuming(self, task_id: str) -> AsyncGenerator[bytes]:
+        turn = await self._turn(task_id)
+        if task_of(turn).status.state not in RUNNING:
+            raise refused("id", "is of a task that has ended; get it with GetTask", _UNSUPPORTED)
+        return self._within(_CHAT + "ResumeTurn", chat.ResumeTurnRequest(turn=turn.name, include_deltas=True))
+
+    async def _events(
+        self, following: Awaitable[AsyncGenerator[bytes]], *, history: bool = True
+    ) -> AsyncGenerator[a2a.StreamResponse]:
+        """The events of a task, from its first one: the task, without what the next ones add to it. following: returns the frames of its turn."""
+        reading: Reading | None = None
+        async with aclosing(await following) as frames:
+            async for data in frames:
+                frame = chat.AskResponse.FromString(data)
+                if reading is None:
+                    task = task_of(await self._turn(frame.turn.removeprefix("turns/")), history=history)
+                    if task.status.state not in RUNNING:
+                        del task.artifacts[:]
+                        task.status.CopyFrom(a2a.TaskStatus(state=a2a.TASK_STATE_WORKING))
+                    reading = Reading(task.id, task.context_id)
+                    yield a2a.StreamResponse(task=task)
+                for event in reading.events(frame):
+                    yield event
 
     async def _turn(self, task_id: str) -> Turn:
         """The caller's turn of a task. Raises NotFound."""
