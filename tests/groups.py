@@ -48,6 +48,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_tutorial.py",
     ),
     "second": (
+        "tests/system/test_a2a.py",
         "tests/system/test_conformance_cuts.py",
         "tests/system/test_kill.py",
         "tests/system/test_killed_server.py",

@@ -179,8 +179,8 @@ def test_slow_packages_are_not_imported_before_they_are_used() -> None:
 import sys
 import responsa_server.sources.filling
 print(*{one for one in sys.modules if one.startswith("responsa_server.agents.nodes")})
-import responsa_server.app.sources, responsa_server.tools.table
-print(*{"mcp", "mcp_types", "opentelemetry.sdk", "sqlalchemy"} & {*sys.modules})
+import responsa_server.app.sources, responsa_server.tools.table, responsa_server.transports.a2a.routes
+print(*{"a2a", "mcp", "mcp_types", "opentelemetry.sdk", "sqlalchemy"} & {*sys.modules})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n\n"

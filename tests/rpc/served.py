@@ -93,6 +93,7 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.tools.kinds import ToolParts
+from responsa_server.transports.a2a import service as a2a
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.runtime import Runtime
@@ -460,6 +461,7 @@ async def serving(
         max_calls=max_calls,
         logger=lines,
     )
+    calls.add(a2a.methods(calls))
     server = RpcServer(calls, SERVED, address)
     await turns.start()
     await server.start()

@@ -1,4 +1,4 @@
-"""The command line and the clients against a real instance whose server is killed during an answer."""
+"""The command line, the clients, and those of OpenAI and A2A against a real instance whose server is killed during an answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2
+import openai
 import pytest
+from a2a.client.errors import A2AClientError
+from a2a.types import TaskState
 from uuid_utils.compat import uuid7
 
 from responsa_client import AsyncResponsa, Notice, OnBusy, Reconnecting, Responsa, Waiting, turn_error
 from tests.instance import Instance, eventually, plain_environment
+from tests.system.a2a_asking import Read, asking
 
 SLOW = "tokens=80 pace_ms=50 tool=once"
 """A tool's call, then four seconds of text."""
@@ -189,3 +194,46 @@ def test_many_streams_over_a_killed_server(second: Instance) -> None:
     assert all(text for _, text in results)
     assert sum(isinstance(one, Reconnecting) for one in told) >= len(threads)
     eventually(lambda: second.processes().get("server", before) != before, "another server")
+
+
+async def test_openai_and_a2a_over_a_killed_server(second: Instance) -> None:
+    """Their streams break off; a repeated key, and a subscription, attach to the turns."""
+    before = second.processes()["server"]
+    asked: dict[str, Any] = {
+        "model": "testing",
+        "messages": [{"role": "user", "content": SLOW}],
+        "stream": True,
+        "extra_headers": {"Idempotency-Key": str(uuid7())},
+    }
+    async with (
+        openai.AsyncOpenAI(base_url=f"{second.url}/v1", api_key=second.key, max_retries=0) as completions,
+        asking(second, "testing") as agent,
+        AsyncResponsa(second.url, second.key) as responsa,
+    ):
+        stream = await completions.chat.completions.create(**asked)
+        while not (await anext(stream)).choices[0].delta.content:
+            pass
+        read, events = Read(), agent.stream(SLOW)
+        while not read.text:
+            read.take(await anext(events))
+        begun = read.text
+        os.kill(before.pid, signal.SIGKILL)
+        with pytest.raises((openai.APIError, httpx2.TransportError)):
+            await collected(stream)
+        with pytest.raises(A2AClientError):
+            await collected(events)
+        await asyncio.to_thread(
+            eventually, lambda: second.processes().get("server", before) != before, "another server"
+        )
+        turn = await responsa.get_turn(f"turns/{read.task.id}")
+
+        async for event in agent.subscribe(read.task.id):
+            read.take(event)
+        assert read.states[-1] == TaskState.TASK_STATE_COMPLETED
+        assert begun != read.text == (await responsa.get_turn(turn.name)).terminal_event.answer.text
+
+        again = await completions.chat.completions.with_raw_response.create(**asked)
+        chunks = await collected(again.parse())
+        turn = await responsa.get_turn(again.headers["x-responsa-turn"])
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        assert text == turn.terminal_event.answer.text

@@ -57,6 +57,7 @@ from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
 from responsa_server.telemetry.stages import Traces
+from responsa_server.transports.a2a.routes import add_service as add_a2a
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.http.health import health_routes
@@ -180,6 +181,7 @@ class Callers:
             logger=structlog.get_logger("calls"),
             traces=traces,
         )
+        add_a2a(calls)
         self._calls = calls
         self._server = RpcServer(
             calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection, health=health

@@ -1,4 +1,4 @@
-"""The HTTP server behind Envoy: REST, browser sessions, sign-in with OpenID Connect, uploads, originals, OpenAI's API, MCP, WebSockets and the page."""
+"""The HTTP server behind Envoy: REST, browser sessions, sign-in with OpenID Connect, uploads, originals, OpenAI's API, MCP, A2A, WebSockets and the page."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address, TcpAddress, UnixAddress
 from responsa_server.identity.accounts import Accounts
 from responsa_server.instance import generated
+from responsa_server.transports.a2a.routes import a2a_routes
 from responsa_server.transports.http.entrance import entrance
 from responsa_server.transports.http.guard import Allowed, Guard
 from responsa_server.transports.http.health import health_routes, metrics_route
@@ -109,6 +110,7 @@ def build_app(
         *original_routes(calls),
         *openai_routes(calls),
         Route(MCP_PATH, mcp),
+        *a2a_routes(calls, secure=settings.secure_cookie),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         openapi_route(generated("openapi.json")),
         *health_routes(health or ServerHealth(lambda: True)),

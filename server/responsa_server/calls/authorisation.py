@@ -46,5 +46,21 @@ RULES: Final[Mapping[str, Rule]] = {
     "/grpc.health.v1.Health/List": Rule.PUBLIC,
     "/grpc.health.v1.Health/Watch": Rule.PUBLIC,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule.PUBLIC,
+    **{
+        f"/lf.a2a.v1.A2AService/{name}": Rule.MEMBER
+        for name in (
+            "SendMessage",
+            "SendStreamingMessage",
+            "GetTask",
+            "ListTasks",
+            "CancelTask",
+            "SubscribeToTask",
+            "CreateTaskPushNotificationConfig",
+            "GetTaskPushNotificationConfig",
+            "ListTaskPushNotificationConfigs",
+            "DeleteTaskPushNotificationConfig",
+            "GetExtendedAgentCard",
+        )
+    },
 }
 """The rule of each method. A method without one is closed to everyone."""

@@ -15,7 +15,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from responsa_server.calls.call import Call, Complete, Interceptor, Read, Received, Send
+from responsa_server.calls.call import Call, Complete, Interceptor, Read, Received, Send, current
 from responsa_server.calls.interceptors.limits import Admission
 from responsa_server.calls.interceptors.reporting import Logger, unforeseen
 from responsa_server.domain.background import Background
@@ -147,15 +147,32 @@ class Calls:
         self.work = Background()
         self._logger = logger
         self._methods: dict[str, Method] = {}
+        self._services: dict[str, Callable[[], Iterable[Method]]] = {}
 
     def add(self, found: Iterable[Method]) -> None:
         """Add methods to those that are served."""
         for one in found:
             self._methods[one.name] = one
 
+    def add_service(self, name: str, load: Callable[[], Iterable[Method]]) -> None:
+        """Add a service whose code is imported with its first call. name: its full name."""
+        self._services[name] = load
+
     def methods(self) -> Collection[Method]:
-        """All methods that are served."""
+        """All methods that are served, but those of services that nobody has called."""
         return self._methods.values()
+
+    def method(self, name: str) -> Method | None:
+        """The method with this path; None if it is not served."""
+        load = self._services.pop(name[1:].partition("/")[0], None)
+        if load is not None:
+            self.add(load())
+        return self._methods.get(name)
+
+    def within(self, name: str, request: Message) -> Any:
+        """Call the handler of another method as a part of the current call, whose caller has been checked and counted. Returns what the handler returns. Raises InvalidRequest if the request breaks a rule of the contract."""
+        method = self._methods[name]
+        return method.handler(self._received(current(), method, request.SerializeToString()))
 
     @property
     def running(self) -> int:
@@ -169,7 +186,7 @@ class Calls:
             ResponsaError: the call failed. Unforeseen errors have been logged and are raised as INTERNAL.
             CancelledError: the task was cancelled because the client disconnected; the action registered with `when_left` has run.
         """
-        method = self._methods.get(call.method)
+        method = self.method(call.method)
         call.served = method is not None
         call.lasts = method is not None and (
             method.client_streaming or method.server_streaming or method.waits

@@ -21,7 +21,8 @@ _LIST: Final = "must be a list"
 _TYPE: Final = "field.type"
 TWICE: Final = "field.twice"
 """The rule of a violation for a field with several values."""
-_UNKNOWN: Final = "field.unknown"
+UNKNOWN: Final = "field.unknown"
+"""The rule of a violation for a field that does not exist."""
 _GOOGLE: Final = "google.protobuf."
 _MAX_NAME: Final = 64
 _MAX_DEPTH: Final = 4
@@ -69,7 +70,7 @@ def misfits(descriptor: Descriptor, content: Mapping[str, Any], prefix: str = ""
     for name, value in content.items():
         field = fields_of(descriptor).get(name)
         if field is None:
-            yield FieldViolation(f"{prefix}{name[:_MAX_NAME]}", _UNKNOWN, _known(descriptor, name, prefix))
+            yield FieldViolation(f"{prefix}{name[:_MAX_NAME]}", UNKNOWN, _known(descriptor, name, prefix))
             continue
         path, oneof = prefix + field.name, field.containing_oneof
         choice = field.name if oneof is None else oneof.name

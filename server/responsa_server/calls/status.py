@@ -208,6 +208,11 @@ def _status(error: ResponsaError) -> status_pb2.Status:
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)
     ]
+    if error.alias is not None:
+        domain, reason = error.alias
+        own = {"reason": error.reason.value, **metadata}
+        # Clients of the other protocol read the first one.
+        details.insert(0, error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata=own))
     if error.violations:
         details.append(
             error_details_pb2.BadRequest(

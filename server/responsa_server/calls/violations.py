@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -14,7 +15,7 @@ from protovalidate import Violation
 from buf.validate import validate_pb2
 from responsa_server.calls.json_types import one_of
 from responsa_server.calls.status import MAX_VIOLATIONS
-from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason, ResponsaError
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
@@ -72,6 +73,19 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
         {"violations": str(total)},
         tuple(violations),
     )
+
+
+def renamed(error: ResponsaError, fields: Mapping[str, str]) -> ResponsaError:
+    """The same error in the names of another protocol's fields. fields: these names by those of the contract, also for the fields below them."""
+    message, found = error.message, list(error.violations)
+    for place, violation in enumerate(found):
+        path = violation.field
+        below = next((one for one in fields if path == one or path.startswith((f"{one}.", f"{one}["))), None)
+        if below is not None:
+            name = fields[below] + path.removeprefix(below)
+            message = message.replace(f"{path}: ", f"{name}: ", 1)
+            found[place] = replace(violation, field=name)
+    return replace(error, message=message, violations=found)
 
 
 def check_texts(resource: str, **texts: str | None) -> None:

@@ -150,7 +150,8 @@ class ResponsaError(Exception):
 
     reason: the machine-readable cause. message: one or two sentences for the user. metadata: the keys that the contract
     documents for this reason. violations: the fields that break a rule. retry_after: the number of seconds after which
-    the caller should try again, or None.
+    the caller should try again, or None. alias: the domain and the reason under which another protocol knows the error,
+    or None.
     """
 
     reason: Reason
@@ -158,6 +159,7 @@ class ResponsaError(Exception):
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     violations: Sequence[FieldViolation] = ()
     retry_after: float | None = None
+    alias: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         Exception.__init__(self, self.message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from a2a.types import a2a_pb2
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
@@ -11,9 +12,10 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.methods import SERVICES
+from responsa_server.transports.a2a.routes import SERVICE as A2A
 from responsa_server.transports.grpc.health import HEALTH
 
-STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
+STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, a2a_pb2.DESCRIPTOR)
 
 
 def services() -> list[ServiceDescriptor]:
@@ -21,7 +23,7 @@ def services() -> list[ServiceDescriptor]:
     assert all(file.services_by_name for file in STANDARD)
     return [
         pool.FindServiceByName(name)
-        for name in (*SERVICES, HEALTH, "grpc.reflection.v1alpha.ServerReflection")
+        for name in (*SERVICES, HEALTH, "grpc.reflection.v1alpha.ServerReflection", A2A)
     ]
 
 

@@ -40,7 +40,7 @@ class Handlers(grpc.GenericRpcHandler):
         found = self._handlers.get(method)
         if found is not None:
             return found
-        known = next((one for one in self._calls.methods() if one.name == method), None)
+        known = self._calls.method(method)
         # One message and a stream look the same on the wire. For a call with one message, grpc.aio never
         # answers if the stream ends without a message, and does not start the handler before the message
         # arrives. Therefore requests are always read as streams here, and a missing message is an ordinary

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
-from google.rpc.status_pb2 import Status
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from responsa.auth.v1.auth_service_pb2 import GetMeRequest
-from responsa.auth.v1.user_pb2 import User
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
-from responsa_server.domain.errors import DeadlinePassed, InvalidRequest, Reason, ResponsaError
+from responsa_server.calls.json_rpc import (
+    MAX_BODY,
+    PARSE_ERROR,
+    SERVER_ERROR,
+    Refused,
+    body_of,
+    error_body,
+    headers_of,
+    malformed,
+)
+from responsa_server.domain.errors import ResponsaError
 from responsa_server.transports.mcp.backend import CallFailed, InProcess, told
 
 if TYPE_CHECKING:
@@ -33,14 +39,7 @@ if TYPE_CHECKING:
     from responsa_server.transports.mcp.serving import Serving
 
 PATH: Final = "/mcp"
-MAX_BODY: Final = 131_072
-"""The largest body, in bytes: a question has at most 16 KiB, which JSON may write six times as long."""
-_BODY_SECONDS: Final = 30.0
-_GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 _SESSION: Final = "mcp-session-id"
-_PARSE_ERROR: Final = -32700
-_INVALID_REQUEST: Final = -32600
-_SERVER_ERROR: Final = -32000
 
 
 class Mcp:
@@ -63,16 +62,12 @@ class Mcp:
         metadata.setdefault(CALL_ID, [uuid4().hex])
         backend = InProcess(self._calls, metadata, f"mcp {peer_of(scope.get('client'))}")
         try:
-            if request.method != "POST":
-                raise _Refused(status.no_route(), allow="POST")
-            # This checks the credential, and counts the request, before its body is read and the SDK sees it.
-            await backend.answer(_GET_ME, GetMeRequest(), User)
-            with self._calls.arriving(backend.call(_GET_ME)):
-                body = await _body(request)
+            content_type = request.headers.get("content-type", "")
+            body = await body_of(self._calls, backend.call, request.method, content_type, request.stream())
             await self._serve(request, body, backend, send)
         except ResponsaError as error:
-            await _refuse(_Refused(error, _SERVER_ERROR), metadata)(scope, receive, send)
-        except (_Refused, CallFailed) as failed:
+            await _refuse(Refused(error, SERVER_ERROR), metadata)(scope, receive, send)
+        except (Refused, CallFailed) as failed:
             await _refuse(failed, metadata)(scope, receive, send)
         except ClientDisconnect:
             pass
@@ -140,35 +135,6 @@ class Mcp:
             await self._stop.wait()
 
 
-class _Refused(Exception):
-    """A request that the SDK does not see. code: of JSON-RPC. allow: the methods of the path."""
-
-    def __init__(self, error: ResponsaError, code: int = _INVALID_REQUEST, allow: str = "") -> None:
-        super().__init__(error.message)
-        self.status = status.of(error)
-        self.code = code
-        self.allow = allow
-
-
-async def _body(request: Request) -> bytes:
-    # A form on another site can send text, but cannot set this content type.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise _malformed("the content-type must be application/json")
-    found = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for piece in request.stream():
-                found += piece
-                if len(found) > MAX_BODY:
-                    raise _malformed(f"its body has more than {MAX_BODY >> 10} KiB")
-    except TimeoutError as error:
-        late = DeadlinePassed(
-            Reason.DEADLINE_EXCEEDED, f"The body did not arrive within {_BODY_SECONDS:g} s."
-        )
-        raise _Refused(late) from error
-    return bytes(found)
-
-
 def _message(body: bytes) -> JSONRPCMessage:
     from mcp_types import jsonrpc_message_adapter
 
@@ -176,34 +142,17 @@ def _message(body: bytes) -> JSONRPCMessage:
         return jsonrpc_message_adapter.validate_json(body, by_name=False)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise _malformed("its body is not JSON in UTF-8", _PARSE_ERROR) from None
-        raise _malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
+            raise malformed("its body is not JSON in UTF-8", PARSE_ERROR) from None
+        raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
 
 
-def _malformed(why: str, code: int = _INVALID_REQUEST) -> _Refused:
-    message = f"This server cannot read the request: {why}."
-    return _Refused(
-        InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"}), code
-    )
-
-
-def _refuse(failed: _Refused | CallFailed, metadata: Mapping[str, Sequence[str]]) -> Response:
+def _refuse(failed: Refused | CallFailed, metadata: Mapping[str, Sequence[str]]) -> Response:
     """The response to a request that ended before the SDK saw it: an error of JSON-RPC."""
-    found: Status = failed.status
-    data = told(found, {})
+    refused = isinstance(failed, Refused)
+    found = status.of(failed.error) if refused else failed.status
+    headers = headers_of(found, authorised="authorization" in metadata) | {CALL_ID: metadata[CALL_ID][0]}
     http = status.http_status(found)
-    headers = {"cache-control": "no-store", CALL_ID: metadata[CALL_ID][0]}
-    if http == 401:
-        headers["www-authenticate"] = (
-            'Bearer realm="responsa", error="invalid_token"'
-            if "authorization" in metadata
-            else 'Bearer realm="responsa"'
-        )
-    if (seconds := data.get("retry_after")) is not None:
-        headers["retry-after"] = str(max(1, round(cast("float", seconds))))
-    if isinstance(failed, _Refused) and failed.allow:
+    if refused and failed.allow:
         http, headers["allow"] = 405, failed.allow
-    code = failed.code if isinstance(failed, _Refused) else _SERVER_ERROR
-    error = {"code": code, "message": found.message, "data": data}
-    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}, ensure_ascii=False)
+    body = error_body(found, failed.code if refused else SERVER_ERROR, told(found, {}))
     return Response(body, http, headers, "application/json")

@@ -15,12 +15,12 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, RefusalReason, Turn, TurnEvent
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.document_pb2 import Document, Passage
 from responsa.type.v1.scope_pb2 import Scope
 from responsa_server.calls import status
+from responsa_server.calls.convert.cited import citations
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.transports.mcp.backend import CHAT, KNOWLEDGE, TERMINAL, Backend, CallFailed
 
@@ -260,7 +260,7 @@ def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
             ]
             shown = "\n".join([answer.text, *(["", "Sources:", *sources] if sources else [])])
             data = {"outcome": "answered" if whole else "cut", "text": answer.text}
-            return result(shown, {**names, **data, "citations": _citations(answer.text, answer.citations)})
+            return result(shown, {**names, **data, "citations": citations(answer.text, answer.citations)})
         case "refused":
             reason = RefusalReason.Name(terminal.refused.reason).removeprefix("REFUSAL_REASON_")
             data = {"outcome": "refused", "refusal": reason, "text": terminal.refused.message}
@@ -268,23 +268,6 @@ def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
         case _:
             data = {"outcome": "cancelled", "text": ""}
             return result("The question was cancelled.", {**names, **data, "citations": []})
-
-
-def _citations(text: str, citations: Sequence[Citation]) -> Sequence[Mapping[str, object]]:
-    data = text.encode()
-    return [
-        {
-            "title": one.title,
-            "uri": one.uri,
-            "document": one.document_version,
-            "passage": one.passage,
-            "page": one.page,
-            "quote": one.quote,
-            "start": len(data[: one.answer_range.start].decode()),
-            "end": len(data[: one.answer_range.end].decode()),
-        }
-        for one in citations
-    ]
 
 
 async def _cancel(backend: Backend, given: Cancel, _: Asking) -> CallToolResult:

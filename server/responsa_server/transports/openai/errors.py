@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from responsa_server.calls import status
-from responsa_server.domain.errors import Reason, ResponsaError
+from responsa_server.domain.errors import Reason
 
 _TYPES: Final = {
     401: "authentication_error",
@@ -42,13 +41,3 @@ def headers_of(found: Status) -> Mapping[str, str]:
     if any(detail.Unpack(retry) for detail in found.details):
         return {"retry-after": str(max(1, retry.retry_delay.seconds + (retry.retry_delay.nanos > 0)))}
     return {"x-should-retry": "false"} if status.http_status(found) in (409, 429) else {}
-
-
-def renamed(error: ResponsaError, fields: Mapping[str, str]) -> ResponsaError:
-    """The same error in the names of a path's fields. fields: these names by those of the contract."""
-    message, violations = error.message, list(error.violations)
-    for place, violation in enumerate(violations):
-        name = fields.get(violation.field, violation.field)
-        message = message.replace(f"{violation.field}: ", f"{name}: ", 1)
-        violations[place] = replace(violation, field=name)
-    return replace(error, message=message, violations=violations)

@@ -12,7 +12,7 @@ from google.rpc.status_pb2 import Status
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Send
 
-from responsa_server.calls import status
+from responsa_server.calls import status, violations
 from responsa_server.calls.call import CALL_ID, Call, abandon, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
@@ -115,7 +115,7 @@ class Exchange:
 
     async def fail(self, error: ResponsaError) -> None:
         """Send an error, in the names of this API."""
-        await self.refuse(status.of(errors.renamed(error, self._fields)))
+        await self.refuse(status.of(violations.renamed(error, self._fields)))
 
     async def refuse(self, found: Status) -> None:
         """Send an error, as the response or as the last event of the stream."""

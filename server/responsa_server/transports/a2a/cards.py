@@ -1,0 +1,75 @@
+"""Agent cards, which say how to reach an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from a2a.types import a2a_pb2 as a2a
+
+from responsa.chat.v1.agent_pb2 import Agent
+from responsa_server import __version__
+
+PATH: Final = "/a2a"
+_TAGS: Final = ("questions", "documents", "citations")
+
+
+def base_of(metadata: Mapping[str, Sequence[str]]) -> str:
+    """The address of this server, as the caller has called it; "" if it is not known, as over gRPC."""
+    host, scheme = metadata.get("host"), metadata.get("x-forwarded-proto", ("http",))
+    return f"{scheme[0]}://{host[0]}" if host else ""
+
+
+def public_card(base: str) -> a2a.AgentCard:
+    """The card of the default agent for those without a credential: it says nothing about the installation. base: as from `base_of`."""
+    skill = a2a.AgentSkill(
+        id="default",
+        name="Answers with citations",
+        description="Answers questions from the documents of this installation, with citations.",
+        tags=_TAGS,
+    )
+    return _card("Responsa", skill, __version__, base, "")
+
+
+def card_of(agent: Agent, base: str, tenant: str) -> a2a.AgentCard:
+    """The card of an agent. base: as from `base_of`; if it is "", the card names no address. tenant: how requests name the agent."""
+    skill = a2a.AgentSkill(
+        id=agent.name.removeprefix("agents/"),
+        name=agent.display_name,
+        description=agent.description or agent.display_name,
+        tags=_TAGS,
+        examples=agent.examples,
+    )
+    return _card(agent.display_name, skill, agent.version, base, tenant)
+
+
+def _card(name: str, skill: a2a.AgentSkill, version: str, base: str, tenant: str) -> a2a.AgentCard:
+    card = a2a.AgentCard(
+        name=name,
+        description=skill.description,
+        version=version,
+        supported_interfaces=_interfaces(base, tenant) if base else (),
+        capabilities=a2a.AgentCapabilities(
+            streaming=True, push_notifications=False, extended_agent_card=True
+        ),
+        default_input_modes=["text/plain"],
+        default_output_modes=["text/markdown", "application/json"],
+        skills=[skill],
+    )
+    scheme = card.security_schemes["bearer"].http_auth_security_scheme
+    scheme.scheme, scheme.description = "Bearer", "An API key, or an access token."
+    card.security_requirements.add().schemes["bearer"].SetInParent()
+    return card
+
+
+def _interfaces(base: str, tenant: str) -> Sequence[a2a.AgentInterface]:
+    url, found = f"{base}{PATH}/{tenant}".removesuffix("/"), urlsplit(base)
+    port = "" if found.port else ":443" if found.scheme == "https" else ":80"
+    return [
+        a2a.AgentInterface(url=url, protocol_binding="JSONRPC", protocol_version="1.0"),
+        a2a.AgentInterface(
+            url=f"{found.netloc}{port}", protocol_binding="GRPC", protocol_version="1.0", tenant=tenant
+        ),
+        a2a.AgentInterface(url=url, protocol_binding="JSONRPC", protocol_version="0.3"),
+    ]

@@ -1,0 +1,254 @@
+"""The paths of A2A: JSON-RPC, and the agent cards. No server keeps anything of a task, so each request may reach another server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import uuid4
+
+from google.protobuf.message import Message
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from responsa_server.calls import status
+from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected, peer_of
+from responsa_server.calls.chain import Calls, Method
+from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.json_rpc import (
+    PARSE_ERROR,
+    SERVER_ERROR,
+    Refused,
+    body_of,
+    error_body,
+    headers_of,
+    malformed,
+)
+from responsa_server.domain.errors import ResponsaError
+
+if TYPE_CHECKING:
+    from responsa_server.transports.a2a.dialects import Operation
+
+SERVICE: Final = "lf.a2a.v1.A2AService"
+_PATHS: Final = ("/a2a", "/a2a/{agent}")
+_CARD: Final = "/.well-known/agent-card.json"
+_GET_CARD: Final = f"/{SERVICE}/GetExtendedAgentCard"
+_VERSIONS: Final = ("", "0.3", "1.0")
+
+
+def add_service(calls: Calls) -> None:
+    """Serve A2A's service over gRPC. The SDK is imported with its first call."""
+
+    def load() -> Iterable[Method]:
+        from responsa_server.transports.a2a.service import methods
+
+        return methods(calls)
+
+    calls.add_service(SERVICE, load)
+
+
+def a2a_routes(calls: Calls, *, secure: bool) -> Iterator[BaseRoute]:
+    """The routes of JSON-RPC and of the cards. calls: has the service. secure: whether callers from elsewhere use TLS."""
+    cards = _Cards(calls, secure=secure)
+    yield Route(_CARD, cards.public, methods=["GET"])
+    yield Route(f"{_PATHS[1]}{_CARD}", cards.of_agent, methods=["GET"])
+    for path in _PATHS:
+        yield Route(path, _Door(calls, secure=secure))
+
+
+async def _dialects() -> Any:
+    # In a thread, because the server would stand still meanwhile.
+    return await asyncio.to_thread(importlib.import_module, f"{__package__}.dialects")
+
+
+def _metadata(request: Request, *, secure: bool) -> Mapping[str, Sequence[str]]:
+    headers = request.headers
+    # A proxy that ends TLS need not say so, but its callers name no port.
+    tls = secure and (":" not in headers["host"] or headers["host"].endswith(":443"))
+    return {
+        CALL_ID: [uuid4().hex],
+        "host": [headers["host"]],
+        "user-agent": [headers.get("user-agent", "")],
+        "x-forwarded-proto": ["https" if tls else headers.get("x-forwarded-proto", "http")],
+        **metadata_of_headers(item for item in headers.items() if item[0] != "cookie"),
+    }
+
+
+def _peer(request: Request) -> str:
+    return f"a2a {peer_of(request.scope.get('client'))}"
+
+
+class _Cards:
+    """The agent cards: that of the default agent for everyone, and those of all agents for those who may ask them."""
+
+    def __init__(self, calls: Calls, *, secure: bool) -> None:
+        self._calls = calls
+        self._secure = secure
+
+    async def public(self, request: Request) -> Response:
+        dialects = await _dialects()
+        from responsa_server.transports.a2a.cards import base_of, public_card
+
+        return self._response(
+            dialects.card_json(public_card(base_of(_metadata(request, secure=self._secure))))
+        )
+
+    async def of_agent(self, request: Request) -> Response:
+        """Raises ResponsaError."""
+        dialects = await _dialects()
+        from a2a.types.a2a_pb2 import AgentCard, GetExtendedAgentCardRequest
+
+        call = Call(_GET_CARD, _metadata(request, secure=self._secure), _peer(request))
+        wanted = GetExtendedAgentCardRequest(tenant=request.path_params["agent"])
+        return self._response(dialects.card_json(await self._calls.answer(call, wanted, AgentCard)))
+
+    @staticmethod
+    def _response(card: object) -> Response:
+        body = json.dumps(card, ensure_ascii=False)
+        return Response(body, headers={"cache-control": "no-cache"}, media_type="application/json")
+
+
+class _Door:
+    """Serves JSON-RPC. As an object, it gets the requests of all HTTP methods from Starlette."""
+
+    def __init__(self, calls: Calls, *, secure: bool) -> None:
+        self._calls = calls
+        self._secure = secure
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request = Request(scope, receive)
+        reply = _Reply(_metadata(request, secure=self._secure), _peer(request), send)
+        try:
+            content_type = request.headers.get("content-type", "")
+            body = await body_of(self._calls, reply.call, request.method, content_type, request.stream())
+            method, params = reply.read(body)
+            await self._serve(request, reply, method, params)
+        except Refused as refused:
+            await reply.refuse(refused)
+        except ResponsaError as error:
+            await reply.fail(error, SERVER_ERROR)
+        except ClientDisconnect:
+            pass
+
+    async def _serve(self, request: Request, reply: _Reply, method: str, params: object) -> None:
+        dialects = await _dialects()
+        from responsa_server.transports.a2a.errors import refused, rpc_code, translated
+
+        operation: Operation | None = dialects.operation(method)
+        try:
+            version = request.headers.get("a2a-version", "")
+            if ".".join(version.split(".")[:2]) not in _VERSIONS:
+                raise refused("A2A-Version", "must be 1.0 or 0.3", "VERSION_NOT_SUPPORTED")
+            if operation is None:
+                raise status.no_route()
+            message = operation.request(params)
+            if not message.tenant:
+                message.tenant = request.path_params.get("agent", "")
+            left, call = disconnected(request.receive), reply.call(operation.path)
+            write = reply.event if operation.streams else reply.result
+
+            async def send(response: Message | bytes) -> None:
+                assert isinstance(response, operation.response)
+                await write(operation.result(response))
+
+            if await self._calls.serve_until(left, call, Complete(message), send) and operation.streams:
+                await reply.end()
+        except ResponsaError as error:
+            told = translated(error)
+            await reply.fail(told, rpc_code(told))
+
+
+class _Reply:
+    """Writes the response to one request: a message of JSON-RPC, or an event stream of them."""
+
+    def __init__(self, metadata: Mapping[str, Sequence[str]], peer: str, send: Send) -> None:
+        self._metadata = metadata
+        self._peer = peer
+        self._send = send
+        self._id: object = None
+        self._begun = False
+
+    def call(self, method: str) -> Call:
+        """A call of the request's caller."""
+        return Call(method, self._metadata, self._peer)
+
+    def read(self, body: bytes) -> tuple[str, object]:
+        """The method and the params of a message. Raises Refused."""
+        try:
+            found: object = json.loads(body)
+            json.dumps(
+                found, ensure_ascii=False
+            ).encode()  # halves of surrogate pairs, which no text may have
+        except (ValueError, RecursionError):
+            raise malformed("its body is not JSON in UTF-8", PARSE_ERROR) from None
+        message = cast("Mapping[str, object]", found if isinstance(found, dict) else {})
+        given, method = message.get("id"), message.get("method")
+        if not isinstance(given, bool) and isinstance(given, (str, int)):
+            self._id = given
+        if message.get("jsonrpc") != "2.0" or not isinstance(method, str) or self._id != given:
+            raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch")
+        return method, message.get("params") or {}
+
+    async def result(self, result: object) -> None:
+        """Send the whole response."""
+        await self._whole(200, {}, self._message(result))
+
+    async def event(self, result: object) -> None:
+        """Send an event of the stream, which begins with the first one."""
+        if not self._begun:
+            self._begun = True
+            # nginx would otherwise collect the stream and deliver it at its end.
+            await self._start(200, {"x-accel-buffering": "no"}, "text/event-stream")
+        await self._event(self._message(result))
+
+    async def end(self) -> None:
+        """End the stream."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def refuse(self, refused: Refused) -> None:
+        """Send the error of a request that reaches no method."""
+        await self._error(refused.error, refused.code, {"allow": refused.allow} if refused.allow else {})
+
+    async def fail(self, error: ResponsaError, code: int) -> None:
+        """Send an error, as the response or as the last event of the stream."""
+        await self._error(error, code, {})
+
+    async def _error(self, error: ResponsaError, code: int, more: Mapping[str, str]) -> None:
+        found = status.of(error)
+        details = json.loads(status.as_json(found)).get("details", [])
+        body = error_body(found, code, details, self._id)
+        if self._begun:
+            await self._event(body)
+            await self.end()
+            return
+        # Clients look for A2A's errors in successful responses alone.
+        http = 405 if more else 200 if error.alias is not None else status.http_status(found)
+        headers = headers_of(found, authorised="authorization" in self._metadata)
+        await self._whole(http, {**headers, **more}, body)
+
+    def _message(self, result: object) -> bytes:
+        return json.dumps({"jsonrpc": "2.0", "id": self._id, "result": result}, ensure_ascii=False).encode()
+
+    async def _event(self, body: bytes) -> None:
+        await self._send(
+            {"type": "http.response.body", "body": b"data: " + body + b"\n\n", "more_body": True}
+        )
+
+    async def _whole(self, code: int, headers: Mapping[str, str], body: bytes) -> None:
+        await self._start(code, {**headers, "content-length": str(len(body))}, "application/json")
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _start(self, code: int, headers: Mapping[str, str], media_type: str) -> None:
+        whole = {
+            "cache-control": "no-store",
+            CALL_ID: self._metadata[CALL_ID][0],
+            "content-type": media_type,
+            **headers,
+        }
+        pairs = [(name.encode(), text.encode("latin-1")) for name, text in whole.items()]
+        await self._send({"type": "http.response.start", "status": code, "headers": pairs})

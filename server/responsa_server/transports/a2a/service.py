@@ -1,0 +1,213 @@
+"""A2A's service, whose methods pass the chain of calls like those of the contract, over gRPC and JSON-RPC alike. Each is made of calls of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import replace
+from functools import wraps
+from typing import Any, Final, NoReturn, TypeVar, cast
+from uuid import UUID
+
+from a2a.types import a2a_pb2 as a2a
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.message import Message
+
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1.agent_pb2 import Agent
+from responsa.chat.v1.turn_pb2 import Turn
+from responsa_server.calls.call import current
+from responsa_server.calls.chain import Calls, Method, methods_of
+from responsa_server.calls.json_types import UNKNOWN, misfits
+from responsa_server.calls.violations import invalid
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
+from responsa_server.transports.a2a.cards import base_of, card_of
+from responsa_server.transports.a2a.errors import refused, task_not_found, translated
+from responsa_server.transports.a2a.tasks import RUNNING, Reading, task_of
+
+_CHAT: Final = "/responsa.chat.v1.ChatService/"
+_UNSUPPORTED: Final = "UNSUPPORTED_OPERATION"
+
+Parsed = TypeVar("Parsed", bound=Message)
+
+
+def methods(calls: Calls) -> Iterable[Method]:
+    """The methods of the service. calls: has those of the contract."""
+    found = methods_of(
+        a2a.DESCRIPTOR.services_by_name["A2AService"], _Service(calls), waiting=("SendMessage",)
+    )
+    for method in found:
+        told = _told_each if method.server_streaming else _told
+        yield replace(method, handler=told(method.handler))
+
+
+def _told(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @wraps(handler)
+    async def serve(request: object) -> object:
+        try:
+            return await handler(request)
+        except ResponsaError as error:
+            raise translated(error) from None
+
+    return serve
+
+
+def _told_each(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @wraps(handler)
+    async def serve(request: object) -> AsyncGenerator[object]:
+        try:
+            async with aclosing(handler(request)) as events:
+                async for event in events:
+                    yield event
+        except ResponsaError as error:
+            raise translated(error) from None
+
+    return serve
+
+
+class _Service:
+    """The methods of `lf.a2a.v1.A2AService`. Those about push notifications, and the list of tasks, are not supported."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._within = calls.within
+
+    async def SendMessage(self, request: a2a.SendMessageRequest) -> a2a.SendMessageResponse:
+        question = await self._question(request)
+        if request.configuration.return_immediately:
+            turn = await self._within(_CHAT + "StartTurn", chat.StartTurnRequest(**question))
+        else:
+            turn = await self._within(_CHAT + "Answer", chat.AnswerRequest(**question))
+        return a2a.SendMessageResponse(task=task_of(turn, history=_wants_history(request.configuration)))
+
+    def SendStreamingMessage(self, request: a2a.SendMessageRequest) -> AsyncIterator[a2a.StreamResponse]:
+        return self._events(self._asking(request), history=_wants_history(request.configuration))
+
+    def SubscribeToTask(self, request: a2a.SubscribeToTaskRequest) -> AsyncIterator[a2a.StreamResponse]:
+        return self._events(self._resuming(request.id))
+
+    async def GetTask(self, request: a2a.GetTaskRequest) -> a2a.Task:
+        return task_of(await self._turn(request.id), history=_wants_history(request))
+
+    async def CancelTask(self, request: a2a.CancelTaskRequest) -> a2a.Task:
+        turn = await self._turn(request.id)
+        if task_of(turn).status.state in RUNNING:
+            turn = await self._within(_CHAT + "CancelTurn", chat.CancelTurnRequest(name=turn.name))
+        task = task_of(turn)
+        if task.status.state != a2a.TASK_STATE_CANCELED:
+            raise refused("id", "is of a task that has ended; get it with GetTask", "TASK_NOT_CANCELABLE")
+        return task
+
+    async def GetExtendedAgentCard(self, request: a2a.GetExtendedAgentCardRequest) -> a2a.AgentCard:
+        if request.tenant:
+            wanted = chat.GetAgentRequest(name=f"agents/{request.tenant}")
+            agent: Agent = await self._within(_CHAT + "GetAgent", wanted)
+        else:
+            listing = chat.ListAgentsRequest(page_size=200)
+            found: chat.ListAgentsResponse = await self._within(_CHAT + "ListAgents", listing)
+            agent = next(agent for agent in found.agents if agent.is_default)
+        return card_of(agent, base_of(current().metadata), request.tenant)
+
+    async def ListTasks(self, _: object) -> NoReturn:
+        raise refused("method", "is not supported; list turns with the contract's ListTurns", _UNSUPPORTED)
+
+    async def _push(self, _: object) -> NoReturn:
+        raise _no_push()
+
+    CreateTaskPushNotificationConfig = _push
+    GetTaskPushNotificationConfig = _push
+    ListTaskPushNotificationConfigs = _push
+    DeleteTaskPushNotificationConfig = _push
+
+    async def _asking(self, request: a2a.SendMessageRequest) -> AsyncGenerator[bytes]:
+        question = await self._question(request)
+        return self._within(_CHAT + "Ask", chat.AskRequest(**question, include_deltas=True))
+
+    async def _resuming(self, task_id: str) -> AsyncGenerator[bytes]:
+        turn = await self._turn(task_id)
+        if task_of(turn).status.state not in RUNNING:
+            raise refused("id", "is of a task that has ended; get it with GetTask", _UNSUPPORTED)
+        return self._within(_CHAT + "ResumeTurn", chat.ResumeTurnRequest(turn=turn.name, include_deltas=True))
+
+    async def _events(
+        self, following: Awaitable[AsyncGenerator[bytes]], *, history: bool = True
+    ) -> AsyncGenerator[a2a.StreamResponse]:
+        """The events of a task, from its first one: the task, without what the next ones add to it. following: returns the frames of its turn."""
+        reading: Reading | None = None
+        async with aclosing(await following) as frames:
+            async for data in frames:
+                frame = chat.AskResponse.FromString(data)
+                if reading is None:
+                    task = task_of(await self._turn(frame.turn.removeprefix("turns/")), history=history)
+                    if task.status.state not in RUNNING:
+                        del task.artifacts[:]
+                        task.status.CopyFrom(a2a.TaskStatus(state=a2a.TASK_STATE_WORKING))
+                    reading = Reading(task.id, task.context_id)
+                    yield a2a.StreamResponse(task=task)
+                for event in reading.events(frame):
+                    yield event
+
+    async def _turn(self, task_id: str) -> Turn:
+        """The caller's turn of a task. Raises NotFound."""
+        try:
+            return await self._within(_CHAT + "GetTurn", chat.GetTurnRequest(name=f"turns/{task_id}"))
+        except (NotFound, InvalidRequest) as error:
+            raise task_not_found(task_id) from error
+
+    async def _question(self, request: a2a.SendMessageRequest) -> dict[str, Any]:
+        """What a message asks, as the fields that all requests with a question have. Raises InvalidRequest, NotFound."""
+        message = request.message
+        if message.task_id:
+            await self._turn(message.task_id)
+            remedy = "must be empty, because a task has one question; ask again with its context_id"
+            raise refused("message.task_id", remedy, _UNSUPPORTED)
+        if request.configuration.HasField("task_push_notification_config"):
+            raise _no_push()
+        for place, part in enumerate(message.parts):
+            if not part.HasField("text"):
+                remedy = "must have a text; agents read no files and no data, so upload documents instead"
+                raise refused(f"message.parts[{place}]", remedy, "CONTENT_TYPE_NOT_SUPPORTED")
+        options = chat.AskOptions()
+        for metadata in (message.metadata, request.metadata):
+            if "responsa" in metadata:
+                own = MessageToDict(metadata.fields["responsa"])
+                parsed(own, options, "metadata.responsa", strict=True)
+        return {
+            "text": "\n".join(part.text for part in message.parts),
+            "conversation": f"conversations/{message.context_id}" if message.context_id else "",
+            "request_id": _request_id(message.message_id),
+            "agent": f"agents/{request.tenant}" if request.tenant else "",
+            "options": options,
+        }
+
+
+def _no_push() -> ResponsaError:
+    remedy = "is not supported; follow the task with SubscribeToTask"
+    return refused("task_push_notification_config", remedy, "PUSH_NOTIFICATION_NOT_SUPPORTED")
+
+
+def parsed(content: object, message: Parsed, path: str = "", *, strict: bool = False) -> Parsed:
+    """Fill a message from JSON. path: its path in the request, "" for the request itself. strict: whether to refuse fields that it does not have. Raises InvalidRequest."""
+    name = path or "params"
+    if not isinstance(content, dict):
+        raise InvalidRequest.of_field(name, "field.type", "must be an object")
+    fields = cast("dict[str, Any]", content)
+    try:
+        return ParseDict(fields, message, ignore_unknown_fields=not strict)
+    except (ParseError, ValueError, RecursionError):
+        found = misfits(cast("Descriptor", message.DESCRIPTOR), fields, f"{path}." if path else "")
+        wrong = [violation for violation in found if strict or violation.rule != UNKNOWN]
+        misfit = FieldViolation(name, "field.type", f"must fit a {message.DESCRIPTOR.full_name}")
+        raise invalid(wrong or [misfit]) from None
+
+
+def _wants_history(request: a2a.SendMessageConfiguration | a2a.GetTaskRequest) -> bool:
+    return not request.HasField("history_length") or request.history_length > 0
+
+
+def _request_id(message_id: str) -> str:
+    """The request_id of a message: its id, if that is a UUID; "" if it is not, because it may not be unique."""
+    try:
+        return str(UUID(message_id))
+    except ValueError:
+        return ""

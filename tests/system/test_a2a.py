@@ -1,0 +1,245 @@
+"""A2A on a real instance: the official clients of Python and Node, over JSON-RPC of both versions and over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Awaitable
+from typing import Any, Final
+
+import httpx2
+import pytest
+from a2a import types as a2a
+from uuid_utils.compat import uuid7
+
+from responsa.auth.v1.user_pb2 import USER_ROLE_SERVICE
+from responsa_client import Responsa
+from responsa_server.calls.json_rpc import MAX_BODY
+from tests.instance import ROOT, Instance
+from tests.system.a2a_asking import WAYS, Read, asking, data_of, text_of
+
+FERRY: Final = "When does the ferry to Skye leave Mallaig?"
+ENDLESS: Final = "tokens=2000 pace_ms=50"
+QUICK: Final = "tokens=40 pace_ms=1"
+
+
+def run(work: Awaitable[None]) -> None:
+    asyncio.run(work)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture
+def responsa(second: Instance) -> Any:
+    with Responsa(second.url, second.key) as made:
+        yield made
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_client_asks_follows_and_cancels(second: Instance, responsa: Responsa, way: str) -> None:
+    async def work() -> None:
+        async with asking(second, "default", way) as default, asking(second, "testing", way) as testing:
+            given = str(uuid7())
+            task = await default.send(FERRY, message_id=given)
+            turn = responsa.get_turn(f"turns/{task.id}")
+            answer = turn.terminal_event.answer
+            (artifact,) = task.artifacts
+            assert (turn.request_id, turn.conversation) == (given, f"conversations/{task.context_id}")
+            assert (task.status.state, text_of(artifact)) == (a2a.TaskState.TASK_STATE_COMPLETED, answer.text)
+            (first, *_) = data_of(artifact)["citations"]
+            assert first["quote"] in (one.quote for one in answer.citations)
+            assert answer.text[int(first["start"]) : int(first["end"])]
+            assert task.history[0].parts[0].text == FERRY
+            assert await default.send(FERRY, message_id=given) == task == await default.get(task.id)
+            follow_up = await default.send("And in winter?", context_id=task.context_id)
+            assert follow_up.context_id == task.context_id
+
+            refusal = await default.send("Who painted the ceiling of the Sistine Chapel?")
+            assert refusal.status.state == a2a.TaskState.TASK_STATE_REJECTED
+            assert refusal.status.message.parts[0].text
+
+            read = Read()
+            async for event in default.stream(FERRY):
+                read.take(event)
+            assert read.task.status.state in (
+                a2a.TaskState.TASK_STATE_SUBMITTED,
+                a2a.TaskState.TASK_STATE_WORKING,
+            )
+            assert read.states[-1] == a2a.TaskState.TASK_STATE_COMPLETED
+            assert (read.text, len(read.data["citations"])) == (answer.text, len(answer.citations))
+
+            endless = await testing.send(ENDLESS, now=True)
+            read = Read()
+            async for event in testing.subscribe(endless.id):
+                had = bool(read.text)
+                read.take(event)
+                if read.text and not had:
+                    cancelled = await testing.cancel(endless.id)
+                    assert cancelled.status.state == a2a.TaskState.TASK_STATE_CANCELED
+            assert (read.task.id, read.states[-1]) == (endless.id, a2a.TaskState.TASK_STATE_CANCELED)
+            assert (await testing.cancel(endless.id)).status.state == a2a.TaskState.TASK_STATE_CANCELED
+
+            async def unknown() -> None:
+                await default.get(str(uuid7()))
+
+            async def followed() -> None:
+                async for _ in default.subscribe(task.id):
+                    pass
+
+            image = a2a.Part(raw=b"x", media_type="image/png", filename="x.png")
+            for failing, kind in (
+                (unknown(), a2a.TaskNotFoundError),
+                (default.get("no uuid"), a2a.TaskNotFoundError),
+                (default.cancel(task.id), a2a.TaskNotCancelableError),
+                (followed(), a2a.UnsupportedOperationError),
+                (default.send(FERRY, task_id=task.id), a2a.UnsupportedOperationError),
+                (default.send("", part=image), a2a.ContentTypeNotSupportedError),
+                (default.send(" "), a2a.InvalidParamsError),
+                (default.send(FERRY, context_id="mine"), a2a.InvalidParamsError),
+            ):
+                with pytest.raises(kind):
+                    await failing
+
+    run(work())
+
+
+def test_the_tasks_of_others_are_not_found(second: Instance, responsa: Responsa) -> None:
+    service = responsa.create_user("Other", role=USER_ROLE_SERVICE)
+    key = responsa.create_service_api_key(service.name, "other").secret
+
+    async def work() -> None:
+        async with asking(second, "testing") as own, asking(second, "testing", key=key) as other:
+            task = await own.send(ENDLESS, now=True)
+
+            async def followed() -> None:
+                async for _ in other.subscribe(task.id):
+                    pass
+
+            for failing in (
+                other.get(task.id),
+                other.cancel(task.id),
+                followed(),
+                other.send(QUICK, task_id=task.id),
+            ):
+                with pytest.raises(a2a.TaskNotFoundError) as caught:
+                    await failing
+                assert caught.value.data["reason"] == "RESOURCE_NOT_FOUND"
+            with pytest.raises(a2a.InvalidParamsError):
+                await other.send(QUICK, context_id=task.context_id)
+            await own.cancel(task.id)
+
+    run(work())
+
+
+def test_the_cards_say_how_to_reach_the_agents(second: Instance) -> None:
+    with httpx2.Client(base_url=second.url, timeout=30) as http:
+        card = http.get("/.well-known/agent-card.json").json()
+        assert [(one["url"], one["protocolVersion"]) for one in card["supportedInterfaces"]] == [
+            (f"{second.url}/a2a", "1.0"),
+            (second.target, "1.0"),
+            (f"{second.url}/a2a", "0.3"),
+        ]
+        # What clients of 0.3 read.
+        assert (card["url"], card["protocolVersion"], card["securitySchemes"]["bearer"]["scheme"]) == (
+            f"{second.url}/a2a",
+            "0.3",
+            "Bearer",
+        )
+        path = "/a2a/testing/.well-known/agent-card.json"
+        assert http.get(path).status_code == 401
+        headers = {"authorization": f"Bearer {second.key}"}
+        assert http.get(path, headers=headers).json()["skills"][0]["id"] == "testing"
+        assert http.get(path.replace("testing", "nobody"), headers=headers).status_code == 404
+
+    async def work() -> None:
+        async with asking(second, "default") as default, asking(second, "testing", "gRPC") as testing:
+            wanted = a2a.GetExtendedAgentCardRequest()
+            for one, skill in ((default, "default"), (testing, "testing")):
+                extended = await one.client.get_extended_agent_card(wanted, context=one.context)
+                assert extended.skills[0].id == skill
+
+    run(work())
+
+
+def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> None:
+    with httpx2.Client(base_url=second.url, timeout=30) as http:
+
+        def told(
+            body: object, method: str = "POST", path: str = "/a2a", **headers: str
+        ) -> tuple[int, int, list[Any]]:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers = {
+                "content-type": "application/json",
+                "authorization": f"Bearer {second.key}",
+                "a2a-version": "1.0",
+                **headers,
+            }
+            reply = http.request(method, path, content=data, headers=headers)
+            error = reply.json()["error"]
+            return reply.status_code, error["code"], error["data"]
+
+        def rpc(method: str, params: object) -> dict[str, Any]:
+            return {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+
+        def reasons(found: tuple[int, int, list[Any]]) -> tuple[int, int, list[str]]:
+            return found[0], found[1], [one["reason"] for one in found[2] if "reason" in one]
+
+        def fields(body: object) -> list[str]:
+            status, code, data = told(body)
+            assert (status, code) == (200, -32602)
+            return [one["field"] for detail in data for one in detail.get("fieldViolations", [])]
+
+        listing = rpc("GetTask", {"id": "x"})
+        assert reasons(told(listing, authorization="")) == (401, -32000, ["CREDENTIAL_MALFORMED"])
+        assert reasons(told(listing, "GET")) == (405, -32600, ["ROUTE_NOT_FOUND"])
+        for unreadable in (b"{", json.dumps({**listing, "id": "\ud800"}).encode()):
+            assert reasons(told(unreadable)) == (400, -32700, ["MALFORMED_MESSAGE"])
+        assert reasons(told([listing])) == (400, -32600, ["MALFORMED_MESSAGE"])
+        assert reasons(told(b'"' + b"x" * MAX_BODY + b'"')) == (400, -32600, ["MALFORMED_MESSAGE"])
+        assert reasons(told(listing, **{"content-type": "text/plain"}))[2] == ["MALFORMED_MESSAGE"]
+        assert reasons(told(listing)) == (200, -32001, ["TASK_NOT_FOUND", "RESOURCE_NOT_FOUND"])
+        assert reasons(told(rpc("Dance", {}))) == (200, -32601, ["METHOD_NOT_FOUND", "ROUTE_NOT_FOUND"])
+        assert reasons(told(listing, **{"a2a-version": "2.0"}))[1] == -32009
+        assert reasons(told(rpc("ListTasks", {})))[1] == -32004
+        for method in ("CreateTaskPushNotificationConfig", "tasks/pushNotificationConfig/set"):
+            assert reasons(told(rpc(method, {"taskId": "x"})))[1] == -32003
+        said = {"role": "ROLE_USER", "messageId": "1", "parts": [{"text": "tokens=1"}]}
+        assert fields(rpc("SendMessage", {"message": {**said, "parts": [{"text": 7}]}})) == [
+            "message.parts[0].text"
+        ]
+        assert fields(rpc("SendMessage", {"message": {**said, "parts": []}})) == ["message.parts"]
+        assert fields(rpc("SendMessage", {"message": said, "tenant": "No!"})) == ["tenant"]
+        scope = {"scope": {"collections": ["No!"]}}
+        assert fields(rpc("SendMessage", {"message": said, "metadata": {"responsa": scope}})) == [
+            "metadata.responsa.scope.collections[0]"
+        ]
+        assert fields(rpc("SendMessage", {"message": said, "metadata": {"responsa": {"colour": 1}}})) == [
+            "metadata.responsa.colour"
+        ]
+        assert fields(rpc("message/send", {"message": {"role": "user", "parts": []}})) == [
+            "message.messageId"
+        ]
+        assert fields(rpc("SendMessage", ["x"])) == ["params"]
+        # A field that another version of the protocol may have is ignored.
+        assert reasons(told(rpc("GetTask", {"id": "x", "colour": 1})))[1] == -32001
+        assert reasons(told(rpc("SendMessage", {"message": said}), path="/a2a/nobody"))[1:] == (
+            -32602,
+            ["INVALID_PARAMS", "RESOURCE_NOT_FOUND"],
+        )
+
+
+def test_the_client_of_node(second: Instance) -> None:
+    environment = {**os.environ, "A2A_URL": second.url, "A2A_KEY": second.key}
+    done = subprocess.run(
+        ["node", ROOT / "tests/system/a2a_client.mjs", QUICK, ENDLESS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["streamed"] == found["answer"] == found["legacy"] != ""
+    assert found["cancelled"] == "TASK_STATE_CANCELED"
+    assert found["followed"] == ["task", "TASK_STATE_CANCELED"]
+    assert found["error"] == ["TaskNotFoundError", -32001, "RESOURCE_NOT_FOUND"]
