@@ -197,8 +197,8 @@ async def test_a_message_for_a_program_goes_to_the_tools() -> None:
 
 async def test_without_a_model_a_message_for_a_program_is_refused_with_the_reason() -> None:
     chat = shipped("chat", replace(parts(), tools=FixedTools([Does(Effect.NONE)])))
-    for text, parameters in (("Calculate 347 * 12.", None), ("What is 347 * 12?", {"intent": "tool"})):
-        end = (await told_by(chat, asked(text, parameters)))[-1]
+    for message, parameters in (("Calculate 347 * 12.", None), ("What is 347 * 12?", {"intent": "tool"})):
+        end = (await told_by(chat, asked(message, parameters)))[-1]
         assert isinstance(end, Refused)
         assert (end.reason, end.intent, list(end.fallbacks)) == (RefusalReason.NEEDS_MODEL, "tool", [])
 
