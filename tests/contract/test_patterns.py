@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import insight_prompts
+from responsa_server.calls.frames import facts_of_terminal
 from responsa_server.domain.conversations import Rating
 from responsa_server.domain.events import NumberedEvent, RefusalReason, Refused, Usage
 from responsa_server.domain.insight import (
@@ -30,6 +31,7 @@ from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent,
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.turns import NewTurn
 from responsa_server.insight.grouping import Grouping
+from responsa_server.insight.keeper import InsightKeeper
 from responsa_server.insight.patterns import PatternKeeper
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import OneEmbedder
@@ -43,7 +45,7 @@ from responsa_server.turns.worker import conclude
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.test_insight import CODEC, turn
-from tests.contract.turn_steps import cancelled, claim_of, row, value
+from tests.contract.turn_steps import cancelled, change, claim_of, row, value
 
 NOW = datetime.now(UTC)
 WHOLE = Span(NOW - timedelta(days=40), NOW + timedelta(days=1))
@@ -293,13 +295,33 @@ async def test_feedback_counts_for_the_pattern_whenever_it_is_given(inn: House, 
     ]
     await inn.conversations.give_feedback(ann, Rating.DOWN, "", turn_id=before.id)
     await inn.grouped()
-    await inn.conversations.give_feedback(ann, Rating.DOWN, "", turn_id=after.id)
-    await inn.conversations.give_feedback(ann, Rating.UP, "", turn_id=other.id)
+    await inn.conversations.give_feedback(ann, 1, "", turn_id=after.id)
+    given = await inn.conversations.give_feedback(ann, 3, "", turn_id=other.id)
     [bad] = await inn.patterns(QuestionOutcome.RATED_DOWN)
     assert (bad.count, bad.down, bad.up, bad.no_support) == (2, 2, 0, 2)
     assert bad.examples == [after.id, before.id]
     [stats], _ = await inn.insight.feedback_counts("acme", WHOLE)
-    assert (stats.agent, stats.down, stats.up) == ("default", 2, 1)
+    assert (stats.agent, stats.down, stats.up, stats.neutral) == ("default", 2, 0, 1)
+    assert (stats.scored, stats.mean_score) == (2, 2.0)
+    # A server of the release before 0016 replaces the rating alone.
+    await asyncio.to_thread(
+        change,
+        inn.urls,
+        "UPDATE responsa.message_feedback SET rating = 'up' WHERE message_id = %s",
+        given.message_id,
+    )
+    [stats], _ = await inn.insight.feedback_counts("acme", WHOLE)
+    assert (stats.down, stats.up, stats.neutral, stats.scored, stats.scores) == (2, 1, 0, 1, 1)
+
+
+async def test_a_process_looks_for_questions_when_it_has_added_events(inn: House, people: People) -> None:
+    patterns = inn.keeper()
+    sums = InsightKeeper(inn.insight, facts_of_terminal, added=patterns.wake)
+    for number, (add, left) in enumerate(((sums.count, 0), (inn.insight.fold, 1), (sums.count, 0))):
+        await inn.refuse(people.ann, TOPICS[number][0], RefusalReason.NO_SUPPORT)
+        await add()
+        await patterns.look()
+        assert await inn.rows("question_event") == left
 
 
 async def test_beyond_the_limit_the_rarest_patterns_end_and_their_questions_still_count(

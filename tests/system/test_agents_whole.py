@@ -268,8 +268,9 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
                 assert end.answer.standalone_question, dialogue["id"]
 
 
-def test_a_post_needs_a_model(bench: Bench, mode: str) -> None:
-    for one in golden("chat")["posts"]:
+def test_posts_and_tools_need_a_model(bench: Bench, mode: str) -> None:
+    said = golden("chat")
+    for one in (*said["posts"], *(said["tools"] if mode == "none" else ())):
         end = bench.ask(one["question"], f"chat-{mode}")
         # The embedded model may not write a post in its time.
         if mode == "none" or (mode == "embedded" and end.WhichOneof("event") == "refused"):

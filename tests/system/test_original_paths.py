@@ -177,27 +177,32 @@ def test_a_record_a_question_and_its_feedback(
     given = {"turn_id": answer["id"], "rating": "down", "comment": "Too short."}
     feedback = http.post("/feedback", json=given, headers=mine).json()
     assert (feedback["rating"], feedback["comment"]) == ("down", "Too short.")
-    again = {"message_id": feedback["message_id"], "rating": "up"}
-    assert http.post("/feedback", json=again, headers=mine).json()["rating"] == "up"
+    for score, word in ((1, "down"), (3, None), (5, "up")):
+        again = {"message_id": feedback["message_id"], "rating": score}
+        scored = http.post("/feedback", json=again, headers=mine).json()
+        assert (scored["rating"], scored["score"]) == (word, score)
     assert wrong(http.post("/feedback", json=given, headers=admin(tenant))) == (404, "RESOURCE_NOT_FOUND")
     where = {"rating": "up", "state": "open", "user_id": me, "agent": "personal"}
     (read,) = http.get("/feedback", params=where, headers=admin(tenant)).json()["feedback"]
-    assert (read["message_id"], read["turn_id"], read["rating"]) == (
+    assert (read["message_id"], read["turn_id"], read["rating"], read["score"]) == (
         feedback["message_id"],
         answer["id"],
         "up",
+        5,
     )
     assert http.get("/feedback?rating=down", headers=admin(tenant)).json()["feedback"] == []
     assert wrong(http.get("/feedback?rating=5", headers=admin(tenant))) == (400, "FILTER_INVALID")
     stats = http.get("/feedback/stats", headers=admin(tenant)).json()
-    assert stats["agents"] == [{"agent": "personal", "up": 1, "down": 0, "commented": 0, "open": 1}]
+    numbers = {"up": 1, "down": 0, "neutral": 0, "scored": 1, "mean_score": 5.0, "commented": 0, "open": 1}
+    assert stats["agents"] == [{"agent": "personal", **numbers}]
     (own,) = [one for one in http.get("/analytics/usage", headers=mine).json()["usage"] if one["agent"]]
     assert (own["questions"], own["agent"]) == (2, "personal")
     for path in (f"/analytics/users/{me}", "/analytics/system"):
         found = http.get(path, params={"by": "day"}, headers=admin(tenant)).json()["usage"]
         assert [one for one in found if one["agent"]] == [own]
     assert fields(http.get("/analytics/system?by=year", headers=admin(tenant))) == ["by"]
-    assert fields(http.post("/feedback", json={**given, "rating": "5"}, headers=mine)) == ["rating"]
+    for rating in ("5", 0, 6, 10**20, 4.0, True):
+        assert fields(http.post("/feedback", json={**given, "rating": rating}, headers=mine)) == ["rating"]
     nothing = http.post("/chat/question", json={}, headers=mine)
     assert (fields(nothing), nothing.json()["detail"]) == (["question"], "question: must not be empty")
     assert fields(http.get(f"/users/{'7' * 300}/profile", headers=mine)) == ["id"]

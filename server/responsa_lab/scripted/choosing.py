@@ -38,8 +38,10 @@ _ERRAND: Final = re.compile(
     r"|\bweather (?:now|today|tomorrow|right now)\b|\b(?:diagnose|stock tip)\b",
     re.IGNORECASE,
 )
+_SUM: Final = re.compile(r"\d[\d.]*(?:\s*[-+*/]\s*\d[\d.]*)+")
 # The first rule that fits gives the label. For labels without a rule, the examples decide.
 _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
+    ("tool", _SUM),
     ("out_of_scope", _ERRAND),
     ("post", _POST),
     ("chitchat", _GREETING),
@@ -66,7 +68,6 @@ _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ),
     ("concept", re.compile(r"^\W*(?:why|how (?:do|does|is|are|can)|explain|what is)\b", re.IGNORECASE)),
 )
-_SUM: Final = re.compile(r"\d[\d.]*(?:\s*[-+*/]\s*\d[\d.]*)+")
 _TOOL: Final = re.compile(r"^- (\S+): (.+)$", re.MULTILINE)
 _TOOL_RULES: Final[Mapping[str, re.Pattern[str]]] = {
     "calculator": _SUM,
@@ -209,6 +210,9 @@ def _several(name: str, schema: Mapping[str, Any], asked: _Asked) -> list[object
         return [*asked.orders[:most]] or [*other_ways(asked.reading.question, most)]
     if name == "tools" and (labels := [one for one in inner.get("enum", ()) if isinstance(one, str)]):
         return list(tools_for(asked.reading, labels))
+    if name == "sources":
+        asked_words = set(words(asked.reading.question))
+        return [one for one in inner.get("enum", ()) if asked_words & set(one.split("_"))]
     return [_value(name, inner, asked) for _ in range(int(schema.get("minItems", 0)))]
 
 

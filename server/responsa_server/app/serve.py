@@ -204,10 +204,9 @@ async def running(
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:
-            for counting in (
-                InsightKeeper(PostgresInsight(database), facts_of_terminal, turns.errors),
-                pattern_keeper(settings, database, knowledge, models, caches),
-            ):
+            patterns = pattern_keeper(settings, database, knowledge, models, caches)
+            sums = InsightKeeper(PostgresInsight(database), facts_of_terminal, turns.errors, patterns.wake)
+            for counting in (sums, patterns):
                 counting.start()
                 stack.push_async_callback(counting.close)
             tenants = keeper(database, turns, knowledge, cache)

@@ -49,13 +49,19 @@ class Rating(StrEnum):
     UP = "up"
     DOWN = "down"
 
+    @classmethod
+    def of_score(cls, score: int) -> Rating | None:
+        """The rating that a score from 1 to 5 gives; None for 3."""
+        return None if score == 3 else cls.UP if score > 3 else cls.DOWN
+
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What the user thinks of an answer. comment: at most 2 KiB."""
+    """What the user thinks of an answer. rating: None for a score of 3. score: from 1 to 5; None for a rating without one. comment: at most 2 KiB."""
 
     message_id: UUID
-    rating: Rating
+    rating: Rating | None
+    score: int | None
     comment: str
     create_time: datetime
     update_time: datetime
@@ -155,13 +161,13 @@ class ConversationStore(Protocol):
     async def give_feedback(
         self,
         who: Principal,
-        rating: Rating,
+        opinion: Rating | int,
         comment: str,
         *,
         turn_id: UUID | None = None,
         message_id: UUID | None = None,
     ) -> Feedback:
-        """Store what the caller thinks of the answer of a turn, or of an answer, in place of earlier feedback. Raises NotFound, InvalidRequest for a question."""
+        """Store what the caller thinks of the answer of a turn, or of an answer, in place of earlier feedback. opinion: a rating, or a score from 1 to 5. Raises NotFound, InvalidRequest for a question."""
         ...
 
     async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -188,10 +188,11 @@ def percentile(latencies: Mapping[int, int], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class GivenFeedback:
-    """Feedback as administrators see it. id: of the message. question: "" unless the tenant allows texts of questions. resolver_id: who changed the state last."""
+    """Feedback as administrators see it. id: of the message. rating, score: see `Feedback`. question: "" unless the tenant allows texts of questions. resolver_id: who changed the state last."""
 
     id: UUID
-    rating: Rating
+    rating: Rating | None
+    score: int | None
     comment: str
     create_time: datetime
     update_time: datetime
@@ -207,24 +208,27 @@ class GivenFeedback:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackCount:
-    """The numbers of feedback on the answers of one agent. commented: with a comment. open: not dealt with."""
+    """The numbers of feedback on the answers of one agent. commented: with a comment. open: not dealt with. scored: with a score. scores: the sum of the scores. neutral: with a score of 3."""
 
     agent: str
     up: int
     down: int
     commented: int
     open: int
+    scored: int
+    scores: int
+    neutral: int
+
+    @property
+    def mean_score(self) -> float:
+        """The mean of the scores; 0 if there are none."""
+        return self.scores / self.scored if self.scored else 0.0
 
     @classmethod
     def sum(cls, counts: Sequence[FeedbackCount]) -> FeedbackCount:
         """The counts of all agents together."""
-        return cls(
-            "",
-            sum(one.up for one in counts),
-            sum(one.down for one in counts),
-            sum(one.commented for one in counts),
-            sum(one.open for one in counts),
-        )
+        numbers = [field.name for field in fields(cls) if field.name != "agent"]
+        return cls("", **{name: sum(getattr(count, name) for count in counts) for name in numbers})
 
 
 NO_PATTERN: Final = UUID(int=0)

@@ -111,6 +111,7 @@ FEEDBACK: Final = ListRules(
     "feedback",
     (
         _enum("rating", Rating, "RATING"),
+        Field("score", FieldKind.NUMBER),
         _enum("state", FeedbackState, "FEEDBACK_STATE"),
         Field("agent", FieldKind.SLUG, prefix="agents"),
         Field("user", FieldKind.NAME, prefix="users"),

@@ -33,7 +33,7 @@ class Keeper:
 
     def start(self) -> None:
         """Begin. Returns at once."""
-        loop = keep_going(self.count, SECONDS, self._log, self.name, self.errors)
+        loop = keep_going(self.look, SECONDS, self._log, self.name, self.errors)
         self._task = asyncio.create_task(loop, name=self.name)
 
     async def close(self) -> None:
@@ -41,6 +41,10 @@ class Keeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    async def look(self) -> None:
+        """Make a round if there may be work. Raises Unavailable."""
+        await self.count()
 
     async def count(self) -> None:
         """Make a round. Raises Unavailable."""
@@ -53,7 +57,7 @@ class Keeper:
 
 
 class InsightKeeper(Keeper):
-    """One process works at a time, in batches; a process that is killed leaves nothing that another one does not finish. facts: what is counted of a terminal event's bytes."""
+    """One process works at a time, in batches; a process that is killed leaves nothing that another one does not finish. facts: what is counted of a terminal event's bytes. added: called after each batch."""
 
     name = "insight"
 
@@ -62,19 +66,22 @@ class InsightKeeper(Keeper):
         store: PostgresInsight,
         facts: Callable[[bytes], TurnFacts],
         errors: UnexpectedErrors | None = None,
+        added: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(errors)
         self._store = store
         self._facts = facts
+        self._added = added
 
     async def count(self) -> None:
         """Add all events to the sums, then those of turns that an earlier release has ended. Raises Unavailable."""
         while await self._store.fold():
-            pass
+            self._added()
         turns = 0
         while recounted := await self._store.recount(self._facts):
             turns += recounted
             await self._store.fold()
+            self._added()
             await asyncio.sleep(_PAUSE_SECONDS)
         if turns:
             self._log.info("turns_recounted", turns=turns)

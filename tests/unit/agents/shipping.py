@@ -112,7 +112,7 @@ CLASSIFIERS = {
     "examples/need.jsonl": Knows({"Hello": "direct", "Thanks": "direct"}, "retrieve"),
     "examples/categories.jsonl": Knows({"Give me an exercise": "exercise"}, "fact"),
     "examples/intents.jsonl": Knows(
-        {"Hello": "chitchat", "How": "qa", "And": "qa", "Write": "post", "What": "qa"}
+        {"Hello": "chitchat", "How": "qa", "And": "qa", "Write": "post", "What": "qa", "Calculate": "tool"}
     ),
 }
 

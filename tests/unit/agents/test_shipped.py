@@ -19,17 +19,21 @@ from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
     Cited,
+    Effect,
     Fallback,
     FallbackKind,
     ModelUsed,
     RefusalReason,
     Refused,
     Status,
+    ToolOutcome,
+    ToolReturned,
 )
 from responsa_server.domain.models import ModelPiece, ModelPrompt
+from responsa_server.domain.tools import FixedTools, ToolCard, ToolResult
 from tests.unit.agents.evidence import Shelf, excerpt, quote, task
 from tests.unit.agents.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
-from tests.unit.agents.speaking import text, told_by
+from tests.unit.agents.speaking import Does, text, told_by
 
 LONG = "The Nile is 6,650 km long."
 QUOTE = replace(quote(LONG), text=LONG)
@@ -173,6 +177,30 @@ async def test_what_was_said_long_ago_is_summed_up_and_kept() -> None:
     assert model.asked["conversation_summary"] == 1
     await told_by(chat, asked("How long is the river Nile?", talk=[*before, *talk(*"abcdefghij")]))
     assert model.asked["conversation_summary"] == 2
+
+
+async def test_a_message_for_a_program_goes_to_the_tools() -> None:
+    calculator = Does(Effect.NONE, ToolResult(ToolOutcome.OK, "4164"), ToolCard("calculator", "Calculates."))
+    clock, model = Does(Effect.NONE, card=ToolCard("time", "Tells the time.")), Remembers()
+    tools = FixedTools([calculator, clock])
+    with_tools = replace(parts(model), tools=tools, requests_tools=False, larger=model)
+    chat = shipped("chat", with_tools)
+    told = await told_by(chat, asked("What is 347 * 12?"))
+    assert [one.content for one in told if isinstance(one, ToolReturned)] == ["4164"]
+    assert whole(told).intent == "tool"
+    assert model.prompts[-1].purpose == "research"
+    # If no tool helps, the documents may.
+    told = await told_by(chat, asked("How long is the river Nile?", {"intent": "tool"}))
+    assert [citation.quote for citation in whole(told).citations] == [LONG]
+    assert (len(calculator.calls), clock.calls) == (1, [])
+
+
+async def test_without_a_model_a_message_for_a_program_is_refused_with_the_reason() -> None:
+    chat = shipped("chat", replace(parts(), tools=FixedTools([Does(Effect.NONE)])))
+    for message, parameters in (("Calculate 347 * 12.", None), ("What is 347 * 12?", {"intent": "tool"})):
+        end = (await told_by(chat, asked(message, parameters)))[-1]
+        assert isinstance(end, Refused)
+        assert (end.reason, end.intent, list(end.fallbacks)) == (RefusalReason.NEEDS_MODEL, "tool", [])
 
 
 # Tutor

@@ -34,7 +34,7 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
         500,
     ),
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
-    "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
+    "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "tool", "out_of_scope"}, 300),
     "shared/examples/small_talk.jsonl": ({"retrieve", "direct"}, 300),
 }
 """For each file, its labels and the minimum number of its lines."""
@@ -120,7 +120,7 @@ def test_golden_questions_are_answered_by_the_corpus(agent: str) -> None:
     cases, documents = golden(agent), corpus(agent)
     expected = {"parameters", "answered", "refused", "dialogues"}
     if agent == "chat":
-        expected |= {"chitchat", "posts"}
+        expected |= {"chitchat", "posts", "tools"}
     assert set(cases) == expected
     assert len(cases["answered"]) >= 3
     assert len(cases["refused"]) >= 1

@@ -105,7 +105,6 @@ TURN = f"turns/{UUID(int=7)}"
 @pytest.mark.parametrize(
     ("method", "request_", "field", "remedy"),
     [
-        ("chat.v1.ChatService/SubmitFeedback", chat.SubmitFeedbackRequest(message=TURN), "rating", "must be one of RATING_UP, RATING_DOWN"),
         ("chat.v1.ChatService/SubmitFeedback", chat.SubmitFeedbackRequest(message=TURN, rating=cast("Any", 9)), "rating", "must be one of RATING_UP, RATING_DOWN"),
         ("auth.v1.AuthService/CreateInvitation", auth_service_pb2.CreateInvitationRequest(role=user_pb2.USER_ROLE_SERVICE), "role", "must be one of USER_ROLE_USER, USER_ROLE_ADMIN"),
         ("knowledge.v1.KnowledgeService/CreateCollection", shared(role=user_pb2.USER_ROLE_UNSPECIFIED), "collection.readers[0].role", "must be one of USER_ROLE_USER, USER_ROLE_ADMIN, USER_ROLE_SERVICE"),

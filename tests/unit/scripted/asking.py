@@ -24,7 +24,7 @@ HEEDLESS = MODELS["scripted:heedless"]
 INTENT = {
     "type": "object",
     "properties": {
-        "intent": {"enum": ["chitchat", "qa", "post", "linkedin", "out_of_scope"]},
+        "intent": {"enum": ["chitchat", "qa", "post", "linkedin", "tool", "out_of_scope"]},
         "follow_up": {"type": "boolean"},
     },
     "required": ["intent", "follow_up"],
@@ -47,6 +47,7 @@ TRUSTED = {
     "questions": ["Why?"],
     "talk": "greeting",
     "most": 3,
+    "sources": [],
     "no_answer": NO_ANSWER,
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],

@@ -14,7 +14,7 @@ const CHOICES = [
   [Rating.DOWN, "Not helpful"],
 ] as const;
 
-export type Given = Pick<Feedback, "rating" | "comment">;
+export type Given = Pick<Feedback, "rating" | "score" | "comment">;
 
 export class FeedbackView {
   readonly root = element("span", { class: "feedback", role: "group", "aria-label": "Feedback on the answer" });
@@ -49,7 +49,7 @@ export class FeedbackView {
     this.#sending = true;
     this.#problem.textContent = "";
     try {
-      await this.#send({ rating, comment: this.#given?.comment ?? "" });
+      await this.#send({ rating, score: 0, comment: this.#given?.comment ?? "" });
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
     } finally {
@@ -68,11 +68,13 @@ export class FeedbackView {
     };
     text.addEventListener("input", check);
     const row = field("Comment", text, "What was right, wrong or missing? At most 2 KiB.");
-    await filled({ title: "Comment on the answer", action: "Send", fields: [row], first: text, act: () => this.#send({ rating: given.rating, comment: wellFormed(text.value.trim()) }) });
+    await filled({ title: "Comment on the answer", action: "Send", fields: [row], first: text, act: () => this.#send({ ...given, comment: wellFormed(text.value.trim()) }) });
   }
 
-  async #send({ rating, comment }: Given): Promise<void> {
-    this.#given = await this.#api.chat.submitFeedback({ message: this.#message(), rating, comment });
+  async #send({ rating, score, comment }: Given): Promise<void> {
+    // A score, which other clients give, stands for the rating.
+    const opinion = score ? { score } : { rating };
+    this.#given = await this.#api.chat.submitFeedback({ message: this.#message(), ...opinion, comment });
     this.#paint();
     this.#say("Feedback saved.");
   }

@@ -4253,7 +4253,7 @@ type ListFeedbackRequest struct {
 	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
 	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// A filter (AIP-160, see Scope.filter) on these fields: rating, state, agent, user, comment, create_time, update_time. The call refuses any other filter with FILTER_INVALID. Example: `rating = DOWN AND state = OPEN AND comment:*`
+	// A filter (AIP-160, see Scope.filter) on these fields: rating, score, state, agent, user, comment, create_time, update_time. The call refuses any other filter with FILTER_INVALID. Example: `rating = DOWN AND state = OPEN AND comment:*`
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// One of these sort orders (AIP-132): update_time desc, update_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
 	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`

@@ -147,7 +147,7 @@ type GivenFeedback struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `messages/{uuid}/feedback`.
 	Feedback string `protobuf:"bytes,1,opt,name=feedback,proto3" json:"feedback,omitempty"`
-	// The rating.
+	// The rating; unset for a score of 3, which is neither.
 	Rating v1.Rating `protobuf:"varint,2,opt,name=rating,proto3,enum=responsa.chat.v1.Rating" json:"rating,omitempty"`
 	// The comment; may be empty.
 	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
@@ -170,7 +170,9 @@ type GivenFeedback struct {
 	// When an administrator last set the state; unset if nobody has.
 	ResolveTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=resolve_time,json=resolveTime,proto3" json:"resolve_time,omitempty"`
 	// The question; empty unless InsightSettings.question_texts is set.
-	Question      string `protobuf:"bytes,13,opt,name=question,proto3" json:"question,omitempty"`
+	Question string `protobuf:"bytes,13,opt,name=question,proto3" json:"question,omitempty"`
+	// The score, from 1 to 5; 0 if the user gave a rating without a score.
+	Score         int32 `protobuf:"varint,14,opt,name=score,proto3" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +298,13 @@ func (x *GivenFeedback) GetQuestion() string {
 	return ""
 }
 
+func (x *GivenFeedback) GetScore() int32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
 // FeedbackCount counts the feedback on the answers of one agent.
 type FeedbackCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -308,7 +317,13 @@ type FeedbackCount struct {
 	// The feedback with a comment.
 	Commented int64 `protobuf:"varint,4,opt,name=commented,proto3" json:"commented,omitempty"`
 	// The feedback in the state OPEN.
-	Open          int64 `protobuf:"varint,5,opt,name=open,proto3" json:"open,omitempty"`
+	Open int64 `protobuf:"varint,5,opt,name=open,proto3" json:"open,omitempty"`
+	// The answers with a score of 3, which are rated neither UP nor DOWN.
+	Neutral int64 `protobuf:"varint,6,opt,name=neutral,proto3" json:"neutral,omitempty"`
+	// The answers with a score.
+	Scored int64 `protobuf:"varint,7,opt,name=scored,proto3" json:"scored,omitempty"`
+	// The mean of their scores; 0 if there are none.
+	MeanScore     float64 `protobuf:"fixed64,8,opt,name=mean_score,json=meanScore,proto3" json:"mean_score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -374,6 +389,27 @@ func (x *FeedbackCount) GetCommented() int64 {
 func (x *FeedbackCount) GetOpen() int64 {
 	if x != nil {
 		return x.Open
+	}
+	return 0
+}
+
+func (x *FeedbackCount) GetNeutral() int64 {
+	if x != nil {
+		return x.Neutral
+	}
+	return 0
+}
+
+func (x *FeedbackCount) GetScored() int64 {
+	if x != nil {
+		return x.Scored
+	}
+	return 0
+}
+
+func (x *FeedbackCount) GetMeanScore() float64 {
+	if x != nil {
+		return x.MeanScore
 	}
 	return 0
 }
@@ -791,7 +827,7 @@ var File_responsa_admin_v1_insight_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\"\x9f\x05\n" +
+	"\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\"\xbb\x05\n" +
 	"\rGivenFeedback\x126\n" +
 	"\bfeedback\x18\x01 \x01(\tB\x1a\xe2A\x01\x03\xfaA\x13\n" +
 	"\x11responsa/FeedbackR\bfeedback\x126\n" +
@@ -813,14 +849,19 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\bresolver\x18\v \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
 	"\rresponsa/UserR\bresolver\x12C\n" +
 	"\fresolve_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vresolveTime\x12 \n" +
-	"\bquestion\x18\r \x01(\tB\x04\xe2A\x01\x03R\bquestion\"\xac\x01\n" +
+	"\bquestion\x18\r \x01(\tB\x04\xe2A\x01\x03R\bquestion\x12\x1a\n" +
+	"\x05score\x18\x0e \x01(\x05B\x04\xe2A\x01\x03R\x05score\"\x8f\x02\n" +
 	"\rFeedbackCount\x12-\n" +
 	"\x05agent\x18\x01 \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
 	"\x0eresponsa/AgentR\x05agent\x12\x14\n" +
 	"\x02up\x18\x02 \x01(\x03B\x04\xe2A\x01\x03R\x02up\x12\x18\n" +
 	"\x04down\x18\x03 \x01(\x03B\x04\xe2A\x01\x03R\x04down\x12\"\n" +
 	"\tcommented\x18\x04 \x01(\x03B\x04\xe2A\x01\x03R\tcommented\x12\x18\n" +
-	"\x04open\x18\x05 \x01(\x03B\x04\xe2A\x01\x03R\x04open\"\xda\x06\n" +
+	"\x04open\x18\x05 \x01(\x03B\x04\xe2A\x01\x03R\x04open\x12\x1e\n" +
+	"\aneutral\x18\x06 \x01(\x03B\x04\xe2A\x01\x03R\aneutral\x12\x1c\n" +
+	"\x06scored\x18\a \x01(\x03B\x04\xe2A\x01\x03R\x06scored\x12#\n" +
+	"\n" +
+	"mean_score\x18\b \x01(\x01B\x04\xe2A\x01\x03R\tmeanScore\"\xda\x06\n" +
 	"\aQuality\x12-\n" +
 	"\x05agent\x18\x01 \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
 	"\x0eresponsa/AgentR\x05agent\x12+\n" +

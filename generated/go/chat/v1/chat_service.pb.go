@@ -1602,10 +1602,12 @@ type SubmitFeedbackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The answer, `messages/{uuid}`, or its turn, `turns/{uuid}`.
 	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
-	// The rating.
+	// The rating. Either a rating or a score must be given.
 	Rating Rating `protobuf:"varint,2,opt,name=rating,proto3,enum=responsa.chat.v1.Rating" json:"rating,omitempty"`
 	// A comment of at most 2 KiB; may be empty.
-	Comment       string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	// A score from 1 to 5 in place of the rating: 1 and 2 count as DOWN, 4 and 5 as UP, and 3 as neither. 0: no score.
+	Score         int32 `protobuf:"varint,4,opt,name=score,proto3" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1659,6 +1661,13 @@ func (x *SubmitFeedbackRequest) GetComment() string {
 		return x.Comment
 	}
 	return ""
+}
+
+func (x *SubmitFeedbackRequest) GetScore() int32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
 }
 
 // GetFeedbackRequest names the feedback on an answer.
@@ -2360,12 +2369,13 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x90\x01\n" +
 	"\x11GetMessageRequest\x12{\n" +
 	"\x04name\x18\x01 \x01(\tBg\xe2A\x01\x02\xfaA\x12\n" +
-	"\x10responsa/Message\xbaHKrI2G^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xfd\x01\n" +
+	"\x10responsa/Message\xbaHKrI2G^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xa0\x02\n" +
 	"\x15SubmitFeedbackRequest\x12z\n" +
 	"\amessage\x18\x01 \x01(\tB`\xe2A\x01\x02\xfaA\x03\n" +
-	"\x01*\xbaHSrQ2O^(turns|messages)/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\amessage\x12@\n" +
-	"\x06rating\x18\x02 \x01(\x0e2\x18.responsa.chat.v1.RatingB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06rating\x12&\n" +
-	"\acomment\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\acomment\"\x9c\x01\n" +
+	"\x01*\xbaHSrQ2O^(turns|messages)/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\amessage\x12>\n" +
+	"\x06rating\x18\x02 \x01(\x0e2\x18.responsa.chat.v1.RatingB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\x06rating\x12&\n" +
+	"\acomment\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\acomment\x12#\n" +
+	"\x05score\x18\x04 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x18\x05(\x00R\x05score\"\x9c\x01\n" +
 	"\x12GetFeedbackRequest\x12\x85\x01\n" +
 	"\x04name\x18\x01 \x01(\tBq\xe2A\x01\x02\xfaA\x13\n" +
 	"\x11responsa/Feedback\xbaHTrR2P^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/feedback$R\x04name\"\x8e\x01\n" +

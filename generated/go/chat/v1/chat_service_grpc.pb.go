@@ -110,7 +110,7 @@ type ChatServiceClient interface {
 	// GetMessage returns one message with its citations. Errors: RESOURCE_NOT_FOUND.
 	GetMessage(ctx context.Context, in *GetMessageRequest, opts ...grpc.CallOption) (*Message, error)
 	// SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
-	// RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+	// RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question; there is neither a rating nor a score, or both).
 	SubmitFeedback(ctx context.Context, in *SubmitFeedbackRequest, opts ...grpc.CallOption) (*Feedback, error)
 	// GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given no feedback).
 	GetFeedback(ctx context.Context, in *GetFeedbackRequest, opts ...grpc.CallOption) (*Feedback, error)
@@ -441,7 +441,7 @@ type ChatServiceServer interface {
 	// GetMessage returns one message with its citations. Errors: RESOURCE_NOT_FOUND.
 	GetMessage(context.Context, *GetMessageRequest) (*Message, error)
 	// SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
-	// RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+	// RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question; there is neither a rating nor a score, or both).
 	SubmitFeedback(context.Context, *SubmitFeedbackRequest) (*Feedback, error)
 	// GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given no feedback).
 	GetFeedback(context.Context, *GetFeedbackRequest) (*Feedback, error)

@@ -27,7 +27,7 @@ const (
 type Rating int32
 
 const (
-	// Never sent.
+	// Neither: a score of 3.
 	Rating_RATING_UNSPECIFIED Rating = 0
 	// The answer helped.
 	Rating_RATING_UP Rating = 1
@@ -81,14 +81,16 @@ type Feedback struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `messages/{uuid}/feedback`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The rating.
+	// The rating; unset for a score of 3, which is neither.
 	Rating Rating `protobuf:"varint,2,opt,name=rating,proto3,enum=responsa.chat.v1.Rating" json:"rating,omitempty"`
 	// The comment; may be empty.
 	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
 	// When the user first gave feedback on the answer.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the user last gave feedback on the answer.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The score, from 1 to 5; 0 if the user gave a rating without a score.
+	Score         int32 `protobuf:"varint,6,opt,name=score,proto3" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -158,11 +160,18 @@ func (x *Feedback) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Feedback) GetScore() int32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
 var File_responsa_chat_v1_feedback_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_feedback_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/chat/v1/feedback.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x02\n" +
+	"\x1fresponsa/chat/v1/feedback.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x02\n" +
 	"\bFeedback\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x126\n" +
 	"\x06rating\x18\x02 \x01(\x0e2\x18.responsa.chat.v1.RatingB\x04\xe2A\x01\x03R\x06rating\x12\x1e\n" +
@@ -170,7 +179,8 @@ const file_responsa_chat_v1_feedback_proto_rawDesc = "" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime:H\xeaAE\n" +
+	"updateTime\x12\x1a\n" +
+	"\x05score\x18\x06 \x01(\x05B\x04\xe2A\x01\x03R\x05score:H\xeaAE\n" +
 	"\x11responsa/Feedback\x12\x1bmessages/{message}/feedback*\tfeedbacks2\bfeedback*@\n" +
 	"\x06Rating\x12\x16\n" +
 	"\x12RATING_UNSPECIFIED\x10\x00\x12\r\n" +

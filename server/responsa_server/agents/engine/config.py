@@ -103,6 +103,11 @@ class SourceTable(Table):
     filter: str = Field(
         "", description="A filter that the documents must meet, as in a search; empty: all documents."
     )
+    description: str = Field(
+        "",
+        max_length=400,
+        description="What the source holds, for a model that chooses among the sources (`query_expander`).",
+    )
 
 
 class RetrievalTable(Table):
@@ -122,7 +127,7 @@ class RetrievalTable(Table):
     )
     sources: Mapping[str, SourceTable] = Field(
         default_factory=dict[str, SourceTable],
-        description="The places to search, for each value of the parameter that `retrieval.source_parameter` names. Each entry has `collections`, a `filter` (as in a search), or both. If a question has no value for the parameter, no entry applies.",
+        description="The places to search, for each value of the parameter that `retrieval.source_parameter` names. Each entry has `collections`, a `filter` (as in a search), or both, and may have a `description` for a model that chooses among them. If a question has no value for the parameter, no entry applies.",
     )
     top_k: int | None = Field(
         None,

@@ -12,7 +12,7 @@ from responsa_server.agents.engine.citations import SEPARATOR, AnswerModel, firs
 from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.agents.engine.failed_tools import NO_MODEL, tools_unused
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
-from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
+from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Run
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
     AnswerOutcome,
@@ -26,6 +26,15 @@ from responsa_server.domain.events import (
 from responsa_server.text.shown import escaped
 
 _JOINT: Final = " › "
+
+
+class PassagesOptions(NodeOptions):
+    """tools: whether a turn without a model reports the tools that a model could have called; false for questions on which the agent calls none."""
+
+    tools: bool = True
+
+
+_DEFAULT_OPTIONS: Final = PassagesOptions()
 
 
 class PassagesInput(NodeModel):
@@ -51,13 +60,24 @@ class Passages(Node[PassagesInput, PassagesOutput]):
     output_model = PassagesOutput
     announcement = Announcement(Step.GENERATING, "Generating response...")
 
-    def __init__(self, parts: NodeParts, name: str = "passages") -> None:
+    def __init__(
+        self, parts: NodeParts, name: str = "passages", options: PassagesOptions = _DEFAULT_OPTIONS
+    ) -> None:
         self.name = name
         self._parts = parts
+        self._options = options
 
     async def process(self, given: PassagesInput, run: Run) -> PassagesOutput:
         """Send the excerpts with their citations, and report what the turn did without."""
-        done_without_model(self._parts, run, self.name, given.results, given.fallbacks, replaced=True)
+        done_without_model(
+            self._parts,
+            run,
+            self.name,
+            given.results,
+            given.fallbacks,
+            replaced=True,
+            tools=self._options.tools,
+        )
         answer = shown(given.ranking.excerpts, given.evidence.passages, run)
         return PassagesOutput(answer=answer, model=PASSAGES)
 
@@ -121,9 +141,10 @@ def done_without_model(
     fallbacks: Collection[Fallback],
     *,
     replaced: bool = False,
+    tools: bool = True,
 ) -> None:
     """Report what a turn without a language model did without: the model itself if its answer was replaced and the agent would have asked one, and each tool that only a model could have
-    chosen. Nothing is reported if a model was available.
+    chosen (`tools`). Nothing is reported if a model was available.
 
     name: the node that reports. results, fallbacks: those of the turn so far.
     """
@@ -132,12 +153,14 @@ def done_without_model(
         run.fell_back(Fallback(FallbackKind.PASSAGES, "model", name, NO_MODEL))
     if parts.model is not None and not failed:
         return
-    tools_unused(parts, run, failed or NO_MODEL, {result.call.tool for result in results})
+    if tools:
+        tools_unused(parts, run, failed or NO_MODEL, {result.call.tool for result in results})
 
 
 KIND: Final = NodeKind(
-    lambda parts, _, name: Passages(parts, name),
+    lambda parts, options, name: Passages(parts, name, options),
     PassagesInput,
     PassagesOutput,
+    PassagesOptions,
     needs_test="ranking",
 )

@@ -27,11 +27,12 @@ _LOST: Final = (
 
 class RefuseOptions(NodeOptions):
     """out_of_scope: whether every question that reaches this node is out of the agent's scope; if not, the intent decides. needs_model: whether only a language model can do what is asked here.
-    template: the file `prompts/NAME.md` with the message; "" for the node's own message.
+    tools: see `PassagesOptions`. template: the file `prompts/NAME.md` with the message; "" for the node's own message.
     """
 
     out_of_scope: bool = False
     needs_model: bool = False
+    tools: bool = True
     template: TemplateName = ""
 
 
@@ -83,7 +84,9 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         """Write the refusal. Its message names the searched documents, the tools that failed and a remedy, or says that the
         agent cannot help with the question.
         """
-        done_without_model(self._parts, run, self.name, given.results, given.fallbacks)
+        done_without_model(
+            self._parts, run, self.name, given.results, given.fallbacks, tools=self._options.tools
+        )
         asked = _shown(given.standalone_question or given.question)
         if self._options.needs_model:
             reason, message = RefusalReason.NEEDS_MODEL, self._not_written(asked)

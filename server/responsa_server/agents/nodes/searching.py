@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, create_model
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import found_sources
-from responsa_server.agents.engine.config import RetrievalTable
+from responsa_server.agents.engine.config import RetrievalTable, SourceTable
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -28,6 +28,7 @@ from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.answers import Evidence, EvidenceSource, Ranking, SearchOptions
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
 from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.listing import AllOf, AnyOf, Filter, FilterComparison, Operator
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
@@ -100,29 +101,34 @@ REWRITER: Final = NodeKind(
 )
 
 
+DEFAULT_RETRIEVAL = RetrievalTable.model_validate({})
 MOST_EXPANSIONS: Final = 6
 """The maximum number of expansions. A search takes at most eight queries, and up to two of these are the question itself."""
 MAX_QUERY_BYTES: Final = 400
 
 
 class QueryExpanderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`. most: the maximum number of expansions to search for."""
+    """prompt: the file `prompts/NAME.md`. most: the maximum number of expansions to search for. sources: whether the model also chooses among `retrieval.sources`."""
 
     prompt: PromptName = "query_expansion"
     most: Annotated[int, Field(ge=1, le=MOST_EXPANSIONS)] = 3
+    sources: bool = False
 
 
 class QueryExpanderInput(NodeModel):
-    """The question."""
+    """The question, and the collections and the parameters with which it says where to search."""
 
     question: str
     standalone_question: str = ""
+    collections: tuple[str, ...] = ()
+    parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 
 class QueryExpanderOutput(NodeModel):
-    """expansions: other queries for the question, without the question itself; empty without a model."""
+    """expansions: other queries for the question, without the question itself; empty without a model. sources: the sources to search, of those of the agent; empty for all."""
 
     expansions: tuple[str, ...] = Field(max_length=MOST_EXPANSIONS)
+    sources: tuple[str, ...] = ()
 
 
 class Expanded(NodeModel):
@@ -131,42 +137,67 @@ class Expanded(NodeModel):
     queries: tuple[str, ...]
 
 
+class ExpandedWithin(Expanded):
+    """The model's reply if it chooses among sources. `_within` lists those that there are; other names are ignored."""
+
+    sources: tuple[str, ...]
+
+
+def _within(sources: Sequence[str]) -> Shape[Expanded]:
+    make: Any = create_model  # the type hints of `create_model` do not allow a base class
+    named = Field(json_schema_extra={"items": {"type": "string", "enum": [*sources]}})
+    return Shape(make("ExpandedWithin", __base__=ExpandedWithin, sources=(tuple[str, ...], named)))
+
+
 class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
-    """Asks a model for other queries. If there is no model, or the model fails, only the question itself is searched."""
+    """Asks a model for other queries, and for the sources that may hold the answer unless the question says where to search. If there is no model, or the model fails, only the question itself is searched,
+    in all sources.
+    """
 
     name = "expand"
     input_model = QueryExpanderInput
     output_model = QueryExpanderOutput
     has_rule = True
 
-    def __init__(self, asker: Asker | None, options: QueryExpanderOptions) -> None:
+    def __init__(
+        self,
+        asker: Asker | None,
+        options: QueryExpanderOptions,
+        table: RetrievalTable = DEFAULT_RETRIEVAL,
+    ) -> None:
         self._asker = asker
         self._options = options
+        self._sources: Mapping[str, SourceTable] = table.sources if options.sources else {}
+        self._source_parameter = table.source_parameter
         self._shape = Shape(Expanded)
+        self._shape_within = _within(tuple(self._sources))
         self.calls_model = asker is not None
 
     async def process(self, given: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
-        """Expand the question. Queries that are too long and queries beyond the maximum number of expansions are
-        dropped.
-        """
+        """Expand the question. Queries that are too long, queries beyond the maximum number of expansions, and sources that do not exist are dropped."""
         if self._asker is None:
             return QueryExpanderOutput(expansions=())
         question = given.standalone_question or given.question
+        chosen = bool(given.collections or given.parameters.get(self._source_parameter))
+        sources: Mapping[str, SourceTable] = {} if chosen else self._sources
+        shown = [{"name": name, "description": source.description} for name, source in sources.items()]
         try:
             answer = await ask_typed(
                 self._asker,
                 run,
                 self._options.prompt,
-                self._shape,
-                {"most": self._options.most},
+                self._shape_within if sources else self._shape,
+                {"most": self._options.most, "sources": shown},
                 Untrusted(question),
             )
         except FAILURES as error:
             run.fell_back(Fallback(FallbackKind.RULE, self.name, "question", cause(error)))
             return QueryExpanderOutput(expansions=())
         found = [query for query in answer.queries if len(query.encode()) <= MAX_QUERY_BYTES]
+        named = answer.sources if isinstance(answer, ExpandedWithin) else ()
         return QueryExpanderOutput(
-            expansions=tuple(distinct(found, said=[question, given.question])[: self._options.most])
+            expansions=tuple(distinct(found, said=[question, given.question])[: self._options.most]),
+            sources=tuple(name for name in sources if name in named),
         )
 
 
@@ -186,15 +217,14 @@ def _folded(text: str) -> str:
 
 
 QUERY_EXPANDER: Final = NodeKind(
-    lambda parts, options, _: QueryExpander(parts.decider(options.prompt), options),
+    lambda parts, options, _: QueryExpander(parts.decider(options.prompt), options, parts.traits.retrieval),
     QueryExpanderInput,
     QueryExpanderOutput,
     QueryExpanderOptions,
-    offers=offered("most", untrusted=("question",)),
+    offers=offered("most", "sources", untrusted=("question",)),
 )
 
 
-DEFAULT_RETRIEVAL = RetrievalTable.model_validate({})
 _VECTORS_GONE = "part_unavailable:vectors"
 
 
@@ -202,12 +232,13 @@ class RetrieveInput(NodeModel):
     """The question and the collections to search.
 
     standalone_question: the rewritten question; "" if the question needs no rewriting. expansions: other queries for the
-    question. document_filter: a filter on documents, or "". parameters: the question's parameters, one of which may choose a source.
+    question. sources: the sources that a model has chosen for it; empty for all. document_filter: a filter on documents, or "". parameters: the question's parameters, one of which may choose a source.
     """
 
     question: str
     standalone_question: str = ""
     expansions: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
     document_filter: str = ""
     parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
@@ -232,8 +263,8 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
         self._source = source
         self._sources = {
-            name: (one.collections, tuple(parse_filter(SEARCHED, one.filter)))
-            for name, one in table.sources.items()
+            name: (source.collections, tuple(parse_filter(SEARCHED, source.filter)))
+            for name, source in table.sources.items()
         }
         self._source_parameter = table.source_parameter
         own = table.collections if table.subject else None
@@ -246,10 +277,34 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         )
 
     async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:
-        """Search the collections that the request names, or those of the source that it chooses, or the agent's collections."""
-        value = given.parameters.get(self._source_parameter, "")
-        within, filters = self._sources.get(str(value), ((), ()))
-        collections = given.collections or within or self._collections
+        """Search the collections that the request names, or those of the source that it chooses, or of the sources that a model has chosen for it, or the agent's collections. If nothing is found in
+        the model's sources, the agent's collections are searched.
+        """
+        within, filters = self._place(given)
+        evidence = await self._searched(given, run, given.collections or within, filters)
+        if not evidence.passages and self._is_narrowed(given):
+            evidence = await self._searched(given, run, (), ())
+        return RetrieveOutput(evidence=evidence)
+
+    def _is_narrowed(self, given: RetrieveInput) -> bool:
+        """Whether a model has chosen where to search, and the question has not."""
+        return bool(given.sources) and not (given.collections or given.parameters.get(self._source_parameter))
+
+    def _place(self, given: RetrieveInput) -> tuple[tuple[str, ...], tuple[Filter, ...]]:
+        """The collections of the sources that were chosen, and the conditions that the documents must meet."""
+        value = str(given.parameters.get(self._source_parameter, ""))
+        names = given.sources if self._is_narrowed(given) else (value,)
+        places = [self._sources[name] for name in names if name in self._sources]
+        if len(places) < 2:
+            return places[0] if places else ((), ())
+        every = tuple(dict.fromkeys(name for within, _ in places for name in within))
+        conditions = tuple(AllOf((*_any_collection(within), *filters)) for within, filters in places)
+        return every if all(within for within, _ in places) else (), (AnyOf(conditions),)
+
+    async def _searched(
+        self, given: RetrieveInput, run: Run, within: tuple[str, ...], filters: tuple[Filter, ...]
+    ) -> Evidence:
+        collections = within or self._collections
         questions = wordings(given)
         options = replace(
             self._options,
@@ -261,7 +316,13 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         run.spend(Usage(evidence.embedding_tokens))
         if evidence.degraded:
             run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, evidence.degraded, _VECTORS_GONE))
-        return RetrieveOutput(evidence=evidence)
+        return evidence
+
+
+def _any_collection(within: Sequence[str]) -> Sequence[Filter]:
+    """The condition that a document is in one of these collections; none for no collections."""
+    named = tuple(FilterComparison("collection", Operator.EQ, name) for name in within)
+    return (AnyOf(named),) if len(named) > 1 else named
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:

@@ -191,14 +191,18 @@ class ChatService:
 
     async def SubmitFeedback(self, request: pb.SubmitFeedbackRequest) -> feedback_pb2.Feedback:
         rating = values.RATING.value(request.rating)
-        if rating is None:  # impossible: validation has refused it
-            raise InvalidRequest.of_field("rating", "enum.not_in", "must be RATING_UP or RATING_DOWN")
-        store, comment = self._conversations.store, request.comment
+        if (rating is None) is not bool(request.score):
+            raise InvalidRequest.of_field(
+                "rating",
+                "rating.or_score",
+                "must be RATING_UP or RATING_DOWN, or be left out with a score from 1 to 5",
+            )
+        store, comment, opinion = self._conversations.store, request.comment, rating or request.score
         if request.message.startswith("turns/"):
             turn_id = names.parse_uuid("turns", request.message)
-            return chat.feedback(await store.give_feedback(caller(), rating, comment, turn_id=turn_id))
+            return chat.feedback(await store.give_feedback(caller(), opinion, comment, turn_id=turn_id))
         message_id = named_uuid("message", "messages", request.message)
-        return chat.feedback(await store.give_feedback(caller(), rating, comment, message_id=message_id))
+        return chat.feedback(await store.give_feedback(caller(), opinion, comment, message_id=message_id))
 
     async def GetFeedback(self, request: pb.GetFeedbackRequest) -> feedback_pb2.Feedback:
         message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))

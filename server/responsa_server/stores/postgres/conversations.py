@@ -213,7 +213,7 @@ class PostgresConversationStore:
     async def give_feedback(
         self,
         who: Principal,
-        rating: Rating,
+        opinion: Rating | int,
         comment: str,
         *,
         turn_id: UUID | None = None,
@@ -230,7 +230,15 @@ class PostgresConversationStore:
                 raise InvalidRequest.of_field(
                     "message", "message.answer", "must be an answer; this is a question"
                 )
-            rated = {**values, "message": row["id"], "rating": rating.value, "comment": comment}
+            score = None if isinstance(opinion, Rating) else opinion
+            rating = opinion if isinstance(opinion, Rating) else Rating.of_score(opinion)
+            rated = {
+                **values,
+                "message": row["id"],
+                "rating": None if rating is None else rating.value,
+                "score": score,
+                "comment": comment,
+            }
             given = await self._row(connection, "give_feedback", rated)
             assert given is not None, "the message is locked, so it cannot be deleted"
             return _feedback(given)
@@ -386,7 +394,7 @@ def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Messag
         text=row["content"],
         citations=citations,
         refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
-        feedback=_feedback(row) if row.get("rating") else None,
+        feedback=_feedback(row) if row.get("rate_time") else None,
     )
 
 

@@ -84,16 +84,16 @@ DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SEL
 DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
 
 -- name: list_messages
-SELECT id, conversation_id, turn_id, speaker, content, refusal, create_time, f.rating, f.comment, f.rate_time, f.rerate_time FROM responsa.message
+SELECT id, conversation_id, turn_id, speaker, content, refusal, create_time, f.rating, f.score, f.comment, f.rate_time, f.rerate_time FROM responsa.message
 LEFT JOIN LATERAL (
-    SELECT rating, comment, m.create_time AS rate_time, m.update_time AS rerate_time FROM responsa.message_feedback AS m
+    SELECT rating, score, comment, m.create_time AS rate_time, m.update_time AS rerate_time FROM responsa.message_feedback AS m
     WHERE m.tenant_id = %(tenant)s AND m.message_id = message.id
 ) AS f ON true
 WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND {where}
 ORDER BY {order} LIMIT %(limit)s;
 
 -- name: get_message
-SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.create_time, f.rating, f.comment, f.create_time AS rate_time, f.update_time AS rerate_time
+SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.create_time, f.rating, f.score, f.comment, f.create_time AS rate_time, f.update_time AS rerate_time
 FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversation_id
 LEFT JOIN responsa.message_feedback AS f ON f.tenant_id = m.tenant_id AND f.message_id = m.id
 WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.id = %(message)s;
@@ -104,13 +104,13 @@ WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s
     AND (m.id = %(message)s::uuid OR (m.turn_id = %(turn)s::uuid AND m.speaker = 'assistant')) FOR KEY SHARE OF m;
 
 -- name: give_feedback
-INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, comment, agent, pattern_id)
-SELECT m.tenant_id, m.id, %(rating)s, %(comment)s, split_part(t.agent_version, '/', 2), p.pattern_id
+INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, score, comment, agent, pattern_id)
+SELECT m.tenant_id, m.id, %(rating)s, %(score)s, %(comment)s, split_part(t.agent_version, '/', 2), p.pattern_id
 FROM responsa.message AS m JOIN responsa.turn AS t ON t.id = m.turn_id LEFT JOIN responsa.turn_pattern AS p ON p.turn_id = t.id
 WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s
-ON CONFLICT (tenant_id, message_id) DO UPDATE SET rating = excluded.rating, comment = excluded.comment, update_time = clock_timestamp(), state = 'open', note = '',
+ON CONFLICT (tenant_id, message_id) DO UPDATE SET rating = excluded.rating, score = excluded.score, comment = excluded.comment, update_time = clock_timestamp(), state = 'open', note = '',
     resolver_id = NULL, resolve_time = NULL
-RETURNING message_id AS id, rating, comment, create_time AS rate_time, update_time AS rerate_time;
+RETURNING message_id AS id, rating, score, comment, create_time AS rate_time, update_time AS rerate_time;
 
 -- name: answer_of_turn
 SELECT m.id, t.conversation_id, t.id AS turn_id, m.speaker, m.content, m.refusal, m.create_time

@@ -39,7 +39,10 @@ _LIST: Final[SqlList[GivenFeedback]] = SqlList(
     {
         "user": "c.user_id",
         "agent": "split_part(t.agent_version, '/', 2)",
-        **{name: f"f.{name}" for name in ("rating", "state", "comment", "create_time", "update_time")},  # type: ignore[dict-item]
+        **{
+            name: f"f.{name}"
+            for name in ("rating", "score", "state", "comment", "create_time", "update_time")
+        },  # type: ignore[dict-item]
     },
     identity="f.message_id",
 )

@@ -147,7 +147,7 @@ SELECT agent, measure, label, sum(total)::bigint AS total FROM (
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
 -- name: feedback
-SELECT f.message_id AS id, f.rating, f.comment, f.create_time, f.update_time, f.state, f.note, f.resolver_id, f.resolve_time, m.turn_id, c.user_id,
+SELECT f.message_id AS id, f.rating, f.score, f.comment, f.create_time, f.update_time, f.state, f.note, f.resolver_id, f.resolve_time, m.turn_id, c.user_id,
     split_part(t.agent_version, '/', 2) AS agent, CASE WHEN n.question_texts THEN q.content ELSE '' END AS question
 FROM responsa.message_feedback AS f
 JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
@@ -158,7 +158,7 @@ LEFT JOIN responsa.message AS q ON q.turn_id = m.turn_id AND q.speaker = 'user'
 WHERE f.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: one_feedback
-SELECT f.message_id AS id, f.rating, f.comment, f.create_time, f.update_time, f.state, f.note, f.resolver_id, f.resolve_time, m.turn_id, c.user_id,
+SELECT f.message_id AS id, f.rating, f.score, f.comment, f.create_time, f.update_time, f.state, f.note, f.resolver_id, f.resolve_time, m.turn_id, c.user_id,
     split_part(t.agent_version, '/', 2) AS agent, CASE WHEN n.question_texts THEN q.content ELSE '' END AS question
 FROM responsa.message_feedback AS f
 JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
@@ -174,12 +174,14 @@ WHERE tenant_id = %(tenant)s AND message_id = %(message)s RETURNING message_id;
 
 -- name: feedback_stats
 -- The agent of feedback that an earlier release has stored follows from the turn. Feedback with an agent is added up first, because PostgreSQL cannot tell how many agents the lookups give.
-SELECT agent, sum(up)::bigint AS up, sum(down)::bigint AS down, sum(commented)::bigint AS commented, sum(open)::bigint AS open FROM (
+SELECT agent, sum(up)::bigint AS up, sum(down)::bigint AS down, sum(commented)::bigint AS commented, sum(open)::bigint AS open,
+    sum(scored)::bigint AS scored, sum(scores)::bigint AS scores, sum(neutral)::bigint AS neutral FROM (
     SELECT agent, count(*) FILTER (WHERE rating = 'up') AS up, count(*) FILTER (WHERE rating = 'down') AS down, count(*) FILTER (WHERE comment <> '') AS commented,
-        count(*) FILTER (WHERE state = 'open') AS open
+        count(*) FILTER (WHERE state = 'open') AS open, count(score) AS scored, coalesce(sum(score), 0) AS scores, count(*) FILTER (WHERE score = 3) AS neutral
     FROM responsa.message_feedback WHERE tenant_id = %(tenant)s AND update_time >= %(start)s AND update_time < %(end)s AND agent IS NOT NULL GROUP BY 1
     UNION ALL
-    SELECT split_part(t.agent_version, '/', 2), (f.rating = 'up')::int, (f.rating = 'down')::int, (f.comment <> '')::int, (f.state = 'open')::int
+    SELECT split_part(t.agent_version, '/', 2), coalesce(f.rating = 'up', false)::int, coalesce(f.rating = 'down', false)::int, (f.comment <> '')::int, (f.state = 'open')::int,
+        (f.score IS NOT NULL)::int, coalesce(f.score, 0), coalesce(f.score = 3, false)::int
     FROM responsa.message_feedback AS f
     JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
     JOIN responsa.turn AS t ON t.id = m.turn_id

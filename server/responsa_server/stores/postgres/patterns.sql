@@ -154,7 +154,7 @@ WITH counts AS (
     FROM responsa.message_feedback WHERE tenant_id = %(tenant)s AND update_time >= %(start)s AND update_time < %(end)s AND pattern_id IS NOT NULL GROUP BY 1
     UNION ALL
     SELECT coalesce((SELECT p.pattern_id FROM responsa.message AS m JOIN responsa.turn_pattern AS p ON p.turn_id = m.turn_id WHERE m.id = f.message_id),
-            '00000000-0000-0000-0000-000000000000'), 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, (f.rating = 'up')::int, (f.rating = 'down')::int
+            '00000000-0000-0000-0000-000000000000'), 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, coalesce(f.rating = 'up', false)::int, coalesce(f.rating = 'down', false)::int
     FROM responsa.message_feedback AS f WHERE f.tenant_id = %(tenant)s AND f.update_time >= %(start)s AND f.update_time < %(end)s AND f.pattern_id IS NULL
 ), sums AS (
     SELECT pattern_id AS id, sum(answered)::bigint AS answered, sum(refused)::bigint AS refused, sum(no_support)::bigint AS no_support, sum(failed)::bigint AS failed,

@@ -50,6 +50,45 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:5:15: retrieval.source_parameter: the values (enum) of the parameter “level” must be the names of the sources: “low”."
         ],
     ),
+    "04 no sources for a model": (
+        [
+            (
+                "agent.toml",
+                "grade =",
+                'expand = { kind = "query_expander", prompt = "write", sources = true }\ngrade =',
+            ),
+            (
+                "agent.toml",
+                '{ from = "route", to = "retrieve" },',
+                '{ from = "route", to = "expand" },\n  { from = "expand", to = "retrieve" },',
+            ),
+        ],
+        [
+            "agent.toml:14:55: nodes.expand.sources: there are no sources to choose from; describe them in retrieval.sources."
+        ],
+    ),
+    "04 sources without descriptions for a model": (
+        [
+            (
+                "agent.toml",
+                "grade =",
+                'expand = { kind = "query_expander", prompt = "write", sources = true }\ngrade =',
+            ),
+            (
+                "agent.toml",
+                '{ from = "route", to = "retrieve" },',
+                '{ from = "route", to = "expand" },\n  { from = "expand", to = "retrieve" },',
+            ),
+            (
+                "agent.toml",
+                "limits =",
+                'retrieval = { source_parameter = "level", sources.low = {}, sources.high = { description = "All." } }\nlimits =',
+            ),
+        ],
+        [
+            "agent.toml:5:43: retrieval.sources.low: needs a description, because “expand” lets a model choose among the sources."
+        ],
+    ),
     "05 no number": (
         [
             ("agent.toml", "limits =", "model = { temperature = nan }\nlimits ="),

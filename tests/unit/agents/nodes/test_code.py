@@ -14,6 +14,7 @@ from responsa_server.agents.nodes.checking import code_note, own_blocks
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.events import Answered, Delta, Refused, Usage
 from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.listing import AllOf, AnyOf
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
 from tests.unit.agents.evidence import Shelf, evidence, excerpt, quote, task
@@ -111,6 +112,29 @@ async def test_a_source_decides_where_is_searched() -> None:
     one = replace(one, question=replace(one.question, document_filter='title = "x"'))
     await told_by(agent, one)
     assert len(shelf.options[-1].filters) == 2
+
+
+async def test_a_model_chooses_the_sources_unless_the_question_does() -> None:
+    shelf, model = books(), Writes("Multiply both. [1]")
+    agent = shipped("cairo", parts(shelf, model))
+    book, other = (
+        parse_filter(SEARCHED, f'collection = "collections/cairo" AND source_key = "{key}/*"')
+        for key in ("cairo_book", "openzeppelin_docs")
+    )
+    for question, collections, filters in (
+        ("How do I add a dependency with scarb?", ("scarb",), ()),
+        ("How do openzeppelin and the book test?", ("cairo",), (AnyOf((AllOf((*book,)), AllOf((*other,)))),)),
+        ("How do I compute an area?", ("cairo", "scarb"), ()),
+    ):
+        await told_by(agent, asked(question))
+        assert shelf.asked[-1][1] == collections
+        assert shelf.options[-1].filters == filters
+    await told_by(agent, asked("How do I add a dependency with scarb?", source="cairo_book"))
+    assert shelf.asked[-1][1] == ("cairo",)
+    # Where the chosen source has nothing, all are searched.
+    nothing = Shelf(found=evidence(0), near=False)
+    await told_by(shipped("cairo", parts(nothing, model)), asked("How do I add a dependency with scarb?"))
+    assert [collections for _, collections in nothing.asked] == [("scarb",), ("cairo", "scarb")]
 
 
 OWN = "```cairo\nfn volume() -> u64 {\n    1\n}\n```"

@@ -130,6 +130,20 @@ async def test_without_other_wordings_the_question_is_searched_for_as_it_is() ->
     assert not alone.calls_model
 
 
+async def test_a_source_that_does_not_exist_is_ignored_and_the_questions_own_choice_stands() -> None:
+    table = retrieval(source_parameter="source", sources={"book": {"description": "All of it."}, "notes": {}})
+    model = says({"queries": [], "sources": ["moon", "notes"]})
+    node = QueryExpander(asker(model), QueryExpanderOptions(sources=True), table)
+    assert (await node.process(QueryExpanderInput(question="Why?"), Turn().run)).sources == ("notes",)
+    assert "- book: All of it." in "\n".join(message.text for message in model.asked[0].messages)
+    for where in ({"parameters": {"source": "book"}}, {"collections": ["own"]}):
+        model = says({"queries": []})
+        node = QueryExpander(asker(model), QueryExpanderOptions(sources=True), table)
+        given = QueryExpanderInput.model_validate({"question": "Why?", **where}, strict=False)
+        assert (await node.process(given, Turn().run)).sources == ()
+        assert "All of it." not in "\n".join(message.text for message in model.asked[0].messages)
+
+
 def test_distinct_keeps_the_first_of_each() -> None:
     assert distinct(["A  b?", "a b", "c", "C.", " "], said=["c?"]) == ["A b?"]
 

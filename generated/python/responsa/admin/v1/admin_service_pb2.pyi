@@ -2189,7 +2189,7 @@ class ListFeedbackRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """A filter (AIP-160, see Scope.filter) on these fields: rating, state, agent, user, comment, create_time, update_time. The call refuses any other filter with FILTER_INVALID. Example: `rating = DOWN AND state = OPEN AND comment:*`"""
+    """A filter (AIP-160, see Scope.filter) on these fields: rating, score, state, agent, user, comment, create_time, update_time. The call refuses any other filter with FILTER_INVALID. Example: `rating = DOWN AND state = OPEN AND comment:*`"""
     order_by: _builtins.str
     """One of these sort orders (AIP-132): update_time desc, update_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(

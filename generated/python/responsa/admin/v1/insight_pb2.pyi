@@ -100,10 +100,11 @@ class GivenFeedback(_message.Message):
     RESOLVER_FIELD_NUMBER: _builtins.int
     RESOLVE_TIME_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     feedback: _builtins.str
     """`messages/{uuid}/feedback`."""
     rating: _feedback_pb2.Rating.ValueType
-    """The rating."""
+    """The rating; unset for a score of 3, which is neither."""
     comment: _builtins.str
     """The comment; may be empty."""
     user: _builtins.str
@@ -120,6 +121,8 @@ class GivenFeedback(_message.Message):
     """The administrator who set the state last, `users/{uuid}`; empty if nobody has."""
     question: _builtins.str
     """The question; empty unless InsightSettings.question_texts is set."""
+    score: _builtins.int
+    """The score, from 1 to 5; 0 if the user gave a rating without a score."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the user first gave feedback on the answer."""
@@ -148,10 +151,11 @@ class GivenFeedback(_message.Message):
         resolver: _builtins.str = ...,
         resolve_time: _timestamp_pb2.Timestamp | None = ...,
         question: _builtins.str = ...,
+        score: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "resolve_time", b"resolve_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "comment", b"comment", "create_time", b"create_time", "feedback", b"feedback", "note", b"note", "question", b"question", "rating", b"rating", "resolve_time", b"resolve_time", "resolver", b"resolver", "state", b"state", "turn", b"turn", "update_time", b"update_time", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "comment", b"comment", "create_time", b"create_time", "feedback", b"feedback", "note", b"note", "question", b"question", "rating", b"rating", "resolve_time", b"resolve_time", "resolver", b"resolver", "score", b"score", "state", b"state", "turn", b"turn", "update_time", b"update_time", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -168,6 +172,9 @@ class FeedbackCount(_message.Message):
     DOWN_FIELD_NUMBER: _builtins.int
     COMMENTED_FIELD_NUMBER: _builtins.int
     OPEN_FIELD_NUMBER: _builtins.int
+    NEUTRAL_FIELD_NUMBER: _builtins.int
+    SCORED_FIELD_NUMBER: _builtins.int
+    MEAN_SCORE_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent, `agents/{id}`."""
     up: _builtins.int
@@ -178,6 +185,12 @@ class FeedbackCount(_message.Message):
     """The feedback with a comment."""
     open: _builtins.int
     """The feedback in the state OPEN."""
+    neutral: _builtins.int
+    """The answers with a score of 3, which are rated neither UP nor DOWN."""
+    scored: _builtins.int
+    """The answers with a score."""
+    mean_score: _builtins.float
+    """The mean of their scores; 0 if there are none."""
     def __init__(
         self,
         *,
@@ -186,10 +199,13 @@ class FeedbackCount(_message.Message):
         down: _builtins.int = ...,
         commented: _builtins.int = ...,
         open: _builtins.int = ...,
+        neutral: _builtins.int = ...,
+        scored: _builtins.int = ...,
+        mean_score: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "commented", b"commented", "down", b"down", "open", b"open", "up", b"up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "commented", b"commented", "down", b"down", "mean_score", b"mean_score", "neutral", b"neutral", "open", b"open", "scored", b"scored", "up", b"up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

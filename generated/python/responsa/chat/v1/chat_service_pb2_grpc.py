@@ -295,7 +295,7 @@ class ChatServiceServicer:
 
     def SubmitFeedback(self, request, context):
         """SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
-        RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+        RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question; there is neither a rating nor a score, or both).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -95,7 +95,7 @@ class ChatServiceStub:
     """GetMessage returns one message with its citations. Errors: RESOURCE_NOT_FOUND."""
     SubmitFeedback: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.SubmitFeedbackRequest, _feedback_pb2.Feedback]
     """SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
-    RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+    RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question; there is neither a rating nor a score, or both).
     """
     GetFeedback: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetFeedbackRequest, _feedback_pb2.Feedback]
     """GetFeedback returns the caller's feedback on an answer. Errors: RESOURCE_NOT_FOUND (also if the caller has given no feedback)."""
@@ -286,7 +286,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_chat_service_pb2.SubmitFeedbackRequest, _abc.Awaitable[_feedback_pb2.Feedback]],
     ) -> _abc.Awaitable[_feedback_pb2.Feedback]:
         """SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
-        RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+        RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question; there is neither a rating nor a score, or both).
         """
 
     @_abc_1.abstractmethod

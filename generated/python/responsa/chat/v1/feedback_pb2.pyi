@@ -25,7 +25,7 @@ class _Rating:
 class _RatingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rating.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     RATING_UNSPECIFIED: _Rating.ValueType  # 0
-    """Never sent."""
+    """Neither: a score of 3."""
     RATING_UP: _Rating.ValueType  # 1
     """The answer helped."""
     RATING_DOWN: _Rating.ValueType  # 2
@@ -35,7 +35,7 @@ class Rating(_Rating, metaclass=_RatingEnumTypeWrapper):
     """Rating is a user's opinion of an answer."""
 
 RATING_UNSPECIFIED: Rating.ValueType  # 0
-"""Never sent."""
+"""Neither: a score of 3."""
 RATING_UP: Rating.ValueType  # 1
 """The answer helped."""
 RATING_DOWN: Rating.ValueType  # 2
@@ -53,12 +53,15 @@ class Feedback(_message.Message):
     COMMENT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`messages/{uuid}/feedback`."""
     rating: Global___Rating.ValueType
-    """The rating."""
+    """The rating; unset for a score of 3, which is neither."""
     comment: _builtins.str
     """The comment; may be empty."""
+    score: _builtins.int
+    """The score, from 1 to 5; 0 if the user gave a rating without a score."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the user first gave feedback on the answer."""
@@ -75,10 +78,11 @@ class Feedback(_message.Message):
         comment: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        score: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "create_time", b"create_time", "name", b"name", "rating", b"rating", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "create_time", b"create_time", "name", b"name", "rating", b"rating", "score", b"score", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,6 +29,7 @@ _SHOWN: Final = 40
 
 SAMPLES: Final[Mapping[str, object]] = {
     "most": 3,
+    "sources": [{"name": "handbook", "description": "The handbook of the staff."}],
     "passages": 2,
     "questions": ("What is it?",),
     "categories": ("one", "two"),

@@ -155,7 +155,7 @@ def subject(config: AgentConfig) -> Iterator[Problem]:
 
 
 def sources(config: AgentConfig) -> Iterator[Problem]:
-    """Sources that no question can choose, values that choose no source, and filters that cannot be read."""
+    """Sources that no question can choose, values that choose no source, filters that cannot be read, and sources that a model would have to choose unseen."""
     table = config.retrieval
     key: Key = ("retrieval", "source_parameter")
     if bool(table.sources) != bool(table.source_parameter):
@@ -184,6 +184,20 @@ def sources(config: AgentConfig) -> Iterator[Problem]:
                 ("retrieval", "sources", name, "filter"),
                 f"is not a valid filter: {error.message.removeprefix('filter: ')}",
             )
+    for name, node in config.nodes.items():
+        if node.kind != "query_expander" or node.options.get("sources") is not True:
+            continue
+        if not table.sources:
+            yield in_config(
+                ("nodes", name, "sources"),
+                "there are no sources to choose from; describe them in retrieval.sources",
+            )
+        for source, one in table.sources.items():
+            if not one.description:
+                yield in_config(
+                    ("retrieval", "sources", source),
+                    f"needs a description, because “{name}” lets a model choose among the sources",
+                )
 
 
 _TEACHERS: Final = "teachers"

@@ -21,6 +21,7 @@ from responsa_server.transports.http.original.rows import (
     Row,
     id_of,
     name_of,
+    opinion_of,
 )
 
 
@@ -120,19 +121,30 @@ def _history(found: chat.ListTurnsResponse) -> Json:
 def _feedback(found: feedback_pb2.Feedback) -> Json:
     return {
         "message_id": found.name.split("/")[1],
-        "rating": feedback_pb2.Rating.Name(found.rating).removeprefix("RATING_").lower(),
-        "comment": found.comment,
+        **opinion_of(found),
         "created_at": found.create_time.ToJsonString(),
         "updated_at": found.update_time.ToJsonString(),
     }
 
 
 _RATINGS: Final = {"up": feedback_pb2.RATING_UP, "down": feedback_pb2.RATING_DOWN}
+_NO_SCORE: Final = -1
 
 
-def _rating(given: Given) -> feedback_pb2.Rating.ValueType:
-    """The rating. Another word becomes the value that the contract refuses, after the check of the credential."""
-    return _RATINGS.get(given.get("rating", ""), feedback_pb2.RATING_UNSPECIFIED)
+def _feedback_request(given: Given) -> chat.SubmitFeedbackRequest:
+    """The feedback. Another word or number becomes a value that the contract refuses, after the check of the credential."""
+    rating = given.get("rating", "")
+    found = chat.SubmitFeedbackRequest(
+        message=name_of("messages", given["message_id"])
+        if "message_id" in given
+        else name_of("turns", given.get("turn_id", "")),
+        comment=given.get("comment", ""),
+    )
+    if isinstance(rating, int):
+        found.score = rating if 1 <= rating <= 5 else _NO_SCORE
+    else:
+        found.rating = _RATINGS.get(rating, feedback_pb2.RATING_UNSPECIFIED)
+    return found
 
 
 def _conversation(given: Given) -> str:
@@ -219,21 +231,15 @@ ROWS: Final[Sequence[Row]] = (
         ("POST",),
         "/feedback",
         CHAT + "SubmitFeedback",
-        lambda given: chat.SubmitFeedbackRequest(
-            message=name_of("messages", given["message_id"])
-            if "message_id" in given
-            else name_of("turns", given.get("turn_id", "")),
-            rating=_rating(given),
-            comment=given.get("comment", ""),
-        ),
+        _feedback_request,
         feedback_pb2.Feedback,
         lambda found, _: _feedback(found),
-        {"turn_id": str, "message_id": str, "rating": str, "comment": str},
-        renamed={"message": ("turn_id", "message_id")},
+        {"turn_id": str, "message_id": str, "rating": str | int, "comment": str},
+        renamed={"message": ("turn_id", "message_id"), "score": ("rating",)},
         remedies={
             "turn_id": f"must be the id of a turn: {UUID}",
             "message_id": f"must be the id of a message: {UUID}",
-            "rating": "must be up or down",
+            "rating": "must be up, down, or a whole number from 1 to 5",
         },
     ),
 )

@@ -10,7 +10,6 @@ from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.admin.v1 import insight_pb2
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1 import usage_report_pb2
-from responsa.chat.v1 import feedback_pb2
 from responsa_server.transports.http.original.rows import (
     ADMIN,
     AUTH,
@@ -21,6 +20,7 @@ from responsa_server.transports.http.original.rows import (
     id_of,
     name_of,
     named,
+    opinion_of,
 )
 
 
@@ -30,8 +30,7 @@ def _given_feedback(found: insight_pb2.GivenFeedback) -> dict[str, object]:
         "turn_id": id_of(found.turn),
         "user_id": id_of(found.user),
         "agent": id_of(found.agent),
-        "rating": feedback_pb2.Rating.Name(found.rating).removeprefix("RATING_").lower(),
-        "comment": found.comment,
+        **opinion_of(found),
         "state": insight_pb2.FeedbackState.Name(found.state).removeprefix("FEEDBACK_STATE_").lower(),
         "created_at": found.create_time.ToJsonString(),
         "updated_at": found.update_time.ToJsonString(),
@@ -62,6 +61,9 @@ def _feedback_stats(found: admin.GetFeedbackStatsResponse) -> Json:
                 "agent": id_of(one.agent),
                 "up": one.up,
                 "down": one.down,
+                "neutral": one.neutral,
+                "scored": one.scored,
+                "mean_score": one.mean_score if one.scored else None,
                 "commented": one.commented,
                 "open": one.open,
             }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any, Final
 
 from google.protobuf.message import Message
 
+from responsa.admin.v1 import insight_pb2
+from responsa.chat.v1 import feedback_pb2
 from responsa_server.calls.violations import EXAMPLE
 from responsa_server.transports.http.sessions import MAX_BODY
 
@@ -48,7 +51,7 @@ class Row:
     request: Callable[[Given], Message]
     response: type[Message]
     shape: Callable[[Any, Given], Json | None]
-    fields: Mapping[str, type]
+    fields: Mapping[str, type | UnionType]
     code: int = 200
     renamed: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     remedies: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -64,6 +67,12 @@ def name_of(kind: str, given: str) -> str:
 def id_of(name: str) -> str:
     """The last part of a name; "" for an empty one."""
     return name.rpartition("/")[2]
+
+
+def opinion_of(found: feedback_pb2.Feedback | insight_pb2.GivenFeedback) -> Json:
+    """What a user thinks of an answer. rating: up or down; None for a score of 3. score: None for a rating without one."""
+    rating = feedback_pb2.Rating.Name(found.rating).removeprefix("RATING_").lower() if found.rating else None
+    return {"rating": rating, "score": found.score or None, "comment": found.comment}
 
 
 def named(given: Given) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import UnionType
 from typing import Final, cast
 
 from starlette.requests import Request
@@ -29,7 +30,12 @@ def original_routes(calls: Calls) -> Iterator[BaseRoute]:
         yield Route(row.path, _Path(calls, row).serve, methods=list(row.methods))
 
 
-_KINDS: Final[Mapping[type, str]] = {str: "a text", int: "a whole number", dict: "an object"}
+_KINDS: Final[Mapping[type | UnionType, str]] = {
+    str: "a text",
+    int: "a whole number",
+    str | int: "a text or a whole number",
+    dict: "an object",
+}
 
 
 class _Path:

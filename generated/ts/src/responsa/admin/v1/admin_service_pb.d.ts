@@ -2171,7 +2171,7 @@ export declare type ListFeedbackRequest = Message<"responsa.admin.v1.ListFeedbac
   pageToken: string;
 
   /**
-   * A filter (AIP-160, see Scope.filter) on these fields: rating, state, agent, user, comment, create_time, update_time. The call refuses any other filter with FILTER_INVALID. Example: `rating = DOWN AND state = OPEN AND comment:*`
+   * A filter (AIP-160, see Scope.filter) on these fields: rating, score, state, agent, user, comment, create_time, update_time. The call refuses any other filter with FILTER_INVALID. Example: `rating = DOWN AND state = OPEN AND comment:*`
    *
    * @generated from field: string filter = 3;
    */

@@ -26,7 +26,7 @@ export declare type GivenFeedback = Message<"responsa.admin.v1.GivenFeedback"> &
   feedback: string;
 
   /**
-   * The rating.
+   * The rating; unset for a score of 3, which is neither.
    *
    * @generated from field: responsa.chat.v1.Rating rating = 2;
    */
@@ -108,6 +108,13 @@ export declare type GivenFeedback = Message<"responsa.admin.v1.GivenFeedback"> &
    * @generated from field: string question = 13;
    */
   question: string;
+
+  /**
+   * The score, from 1 to 5; 0 if the user gave a rating without a score.
+   *
+   * @generated from field: int32 score = 14;
+   */
+  score: number;
 };
 
 /**
@@ -156,6 +163,27 @@ export declare type FeedbackCount = Message<"responsa.admin.v1.FeedbackCount"> &
    * @generated from field: int64 open = 5;
    */
   open: bigint;
+
+  /**
+   * The answers with a score of 3, which are rated neither UP nor DOWN.
+   *
+   * @generated from field: int64 neutral = 6;
+   */
+  neutral: bigint;
+
+  /**
+   * The answers with a score.
+   *
+   * @generated from field: int64 scored = 7;
+   */
+  scored: bigint;
+
+  /**
+   * The mean of their scores; 0 if there are none.
+   *
+   * @generated from field: double mean_score = 8;
+   */
+  meanScore: number;
 };
 
 /**

@@ -854,7 +854,7 @@ export declare type SubmitFeedbackRequest = Message<"responsa.chat.v1.SubmitFeed
   message: string;
 
   /**
-   * The rating.
+   * The rating. Either a rating or a score must be given.
    *
    * @generated from field: responsa.chat.v1.Rating rating = 2;
    */
@@ -866,6 +866,13 @@ export declare type SubmitFeedbackRequest = Message<"responsa.chat.v1.SubmitFeed
    * @generated from field: string comment = 3;
    */
   comment: string;
+
+  /**
+   * A score from 1 to 5 in place of the rating: 1 and 2 count as DOWN, 4 and 5 as UP, and 3 as neither. 0: no score.
+   *
+   * @generated from field: int32 score = 4;
+   */
+  score: number;
 };
 
 /**
@@ -1381,7 +1388,7 @@ export declare const ChatService: GenService<{
   },
   /**
    * SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked may give feedback. Errors:
-   * RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+   * RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question; there is neither a rating nor a score, or both).
    *
    * @generated from rpc responsa.chat.v1.ChatService.SubmitFeedback
    */

@@ -25,7 +25,7 @@ export declare type Feedback = Message<"responsa.chat.v1.Feedback"> & {
   name: string;
 
   /**
-   * The rating.
+   * The rating; unset for a score of 3, which is neither.
    *
    * @generated from field: responsa.chat.v1.Rating rating = 2;
    */
@@ -51,6 +51,13 @@ export declare type Feedback = Message<"responsa.chat.v1.Feedback"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 5;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * The score, from 1 to 5; 0 if the user gave a rating without a score.
+   *
+   * @generated from field: int32 score = 6;
+   */
+  score: number;
 };
 
 /**
@@ -66,7 +73,7 @@ export declare const FeedbackSchema: GenMessage<Feedback>;
  */
 export enum Rating {
   /**
-   * Never sent.
+   * Neither: a score of 3.
    *
    * @generated from enum value: RATING_UNSPECIFIED = 0;
    */
