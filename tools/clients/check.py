@@ -57,6 +57,12 @@ LANGUAGES: Final[Mapping[str, Language]] = {
         builds=[("go", "build", "-o", f"{ROOT}/build/clients/go/", "./conformance", "./example")],
         tests=[("go", "vet", "./..."), ("go", "test", "./...")],
     ),
+    "rust": Language(
+        folder=ROOT / "clients" / "rust",
+        programs={"cargo": "Rust 1.88 (rust-lang.org)"},
+        builds=[("cargo", "build", "--quiet", "--locked", "--examples")],
+        tests=[("cargo", "test", "--quiet", "--locked", "--lib")],
+    ),
 }
 """The languages, by name."""
 TESTS: Final = ("tests/clients/test_conformance.py", "tests/system/test_conformance_cuts.py")
