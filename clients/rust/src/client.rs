@@ -302,7 +302,10 @@ impl Client {
             }
             _ if self.has_reached() => return made,
             Some(cause) => format!("No server answers at {url} ({cause})."),
-            None if made.code == Code::Unimplemented => format!("The server at {url} is not a Responsa server."),
+            // The first bytes of a server that speaks HTTP/1 are no frame.
+            None if made.code == Code::Unimplemented || made.message.ends_with("frame with invalid size") => {
+                format!("The server at {url} is not a Responsa server.")
+            }
             None => return made,
         };
         Error::new(Kind::Unreachable, made.code, why)

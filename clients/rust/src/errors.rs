@@ -159,9 +159,9 @@ impl From<rpc::Status> for Error {
 
 impl From<Status> for Error {
     fn from(from: Status) -> Self {
-        let plain = rpc::Status { code: from.code().into(), message: from.message().into(), details: Vec::new() };
+        let cause = causes(&from).last().map(|cause| format!(": {cause}")).unwrap_or_default();
         let details = rpc::Status::decode(from.details()).unwrap_or_default().details;
-        rpc::Status { details, ..plain }.into()
+        rpc::Status { code: from.code().into(), message: format!("{}{cause}", from.message()), details }.into()
     }
 }
 
@@ -169,13 +169,12 @@ fn unpack<M: Name + Default>(detail: &Any) -> Option<M> {
     detail.to_msg().ok()
 }
 
+/// The causes of a status that the client's side has made, the deepest one last.
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn error::Error + 'static)> {
+    std::iter::successors(error::Error::source(status), |cause| cause.source())
+}
+
 /// If no connection could be opened: the last of the causes, such as "Connection refused".
 pub(crate) fn never_connected(status: &Status) -> Option<String> {
-    let mut found = false;
-    let mut last: &dyn error::Error = status;
-    while let Some(cause) = last.source() {
-        found |= cause.is::<tonic::ConnectError>();
-        last = cause;
-    }
-    found.then(|| last.to_string())
+    causes(status).any(|cause| cause.is::<tonic::ConnectError>()).then(|| causes(status).last().map(ToString::to_string))?
 }

@@ -7,11 +7,14 @@ use http::{HeaderMap, Request, Response};
 use prost::bytes::{Buf, Bytes, BytesMut};
 use prost::{Message, Name};
 use prost_types::Any;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::{Code, Status};
 
 use crate::auth::v1::{GetMeRequest, RefreshTokenResponse, SessionTokens, User};
-use crate::chat::v1::{AskRequest, CancelTurnRequest, StartTurnRequest, Turn};
+use crate::chat::v1::{
+    AskRequest, AskResponse, CancelTurnRequest, StartTurnRequest, Turn, TurnEvent, TurnRefused, turn_event::Event,
+};
 use crate::client::parse_address;
 use crate::google::longrunning::Operation;
 use crate::google::rpc::{self, BadRequest, ErrorInfo, RetryInfo, bad_request::FieldViolation};
@@ -82,6 +85,11 @@ impl Scripted {
             }
             "UpdateCollection" => Collection::default().encode_to_vec(),
             "StartTurn" | "CancelTurn" => Turn { name: "turns/1".into(), ..Turn::default() }.encode_to_vec(),
+            "Ask" => {
+                let refused = TurnEvent { seq: 1, event: Some(Event::Refused(TurnRefused::default())), ..TurnEvent::default() };
+                let (turn, events) = ("turns/1".into(), vec![refused]);
+                AskResponse { turn, through_seq: 1, events, ..AskResponse::default() }.encode_to_vec()
+            }
             "UploadDocument" => Operation { name: "operations/1".into(), ..Operation::default() }.encode_to_vec(),
             other => panic!("{other}"),
         };
@@ -222,6 +230,35 @@ async fn a_question_that_is_not_accepted_yet_can_be_stopped() {
     let calls = server.calls();
     assert_eq!(calls[0].request::<StartTurnRequest>().request_id, stream.request_id());
     assert_eq!((calls[1].method.as_str(), calls[1].request::<CancelTurnRequest>().name.as_str()), ("CancelTurn", "turns/1"));
+}
+
+#[tokio::test]
+async fn next_may_be_dropped() {
+    let (server, client) = serve(Credential::None, []).await;
+    let mut stream = client.ask(AskRequest { text: "Why?".into(), ..AskRequest::default() });
+    let event = loop {
+        tokio::select! {
+            biased;
+            event = stream.next() => break event.unwrap(),
+            () = tokio::task::yield_now() => {}
+        }
+    };
+    assert_eq!(event.as_ref(), stream.terminal());
+    assert_eq!((event.unwrap().seq, stream.next().await.unwrap(), server.calls().len()), (1, None, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_grpc_is_named_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        connection.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        while connection.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {}
+    });
+    let client = Client::new(Config { url, ..Config::default() }).unwrap();
+    let error = client.get_me(GetMeRequest::default()).await.unwrap_err();
+    assert!(error.kind == Kind::Unreachable && error.message.ends_with("is not a Responsa server."), "{error}");
 }
 
 #[test]
