@@ -2,7 +2,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use prost::Message;
@@ -149,21 +149,15 @@ impl Client {
     /// Makes any unary call. `path` is the method's path, such as "/responsa.auth.v1.AuthService/GetMe"; `repeatable` is whether it may be repeated after a lost response.
     pub async fn call<R: Message + Default>(&self, path: &str, repeatable: bool, request: &impl Message) -> Result<R, Error> {
         let (message, deadline) = (Bytes::from(request.encode_to_vec()), Instant::now() + self.0.config.timeout);
-        decode(self.repeat(Some(deadline), repeatable, || self.unary(path, message.clone(), deadline)).await?)
+        decode(
+            self.repeat(Some(deadline), repeatable, || self.send(path, tokio_stream::once(message.clone()), Some(deadline)))
+                .await?,
+        )
     }
 
     /// Makes any call that streams its response. `path` is the method's path.
     pub async fn call_stream<R>(&self, path: &str, request: &impl Message) -> Result<Messages<R>, Error> {
         self.open(self.connection(), path.into(), request.encode_to_vec().into()).await
-    }
-
-    async fn unary(&self, path: &str, message: Bytes, deadline: Instant) -> Result<Bytes, Error> {
-        let connection = self.connection();
-        let mut request = self.signed(message).await?;
-        request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-        let mut grpc = self.ready(&connection).await?;
-        let reply = grpc.unary(request, path.parse().map_err(wrong)?, Raw).await;
-        Ok(reply.map_err(|status| self.failure(status))?.into_inner())
     }
 
     pub(crate) async fn open<R>(&self, connection: Arc<Channel>, path: String, message: Bytes) -> Result<Messages<R>, Error> {
@@ -174,12 +168,16 @@ impl Client {
         Ok(Messages { client: self.clone(), _connection: connection, streaming, kind: PhantomData })
     }
 
-    pub(crate) async fn send<S>(&self, path: &str, messages: S) -> Result<Bytes, Error>
+    /// Tries once to send messages, and returns the response.
+    pub(crate) async fn send<S>(&self, path: &str, messages: S, deadline: Option<Instant>) -> Result<Bytes, Error>
     where
         S: tokio_stream::Stream<Item = Bytes> + Send + 'static,
     {
         let connection = self.connection();
-        let request = self.signed(messages).await?;
+        let mut request = self.signed(messages).await?;
+        if let Some(at) = deadline {
+            request.set_timeout(at.saturating_duration_since(Instant::now()));
+        }
         let mut grpc = self.ready(&connection).await?;
         let reply = grpc.client_streaming(request, path.parse().map_err(wrong)?, Raw).await;
         Ok(reply.map_err(|status| self.failure(status))?.into_inner())
@@ -270,8 +268,8 @@ impl Client {
     }
 
     /// Gives the connection no more calls. It closes when the last one ends.
-    pub(crate) fn retire(&self, used: &Arc<Channel>) {
-        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| !Arc::ptr_eq(one, used));
+    pub(crate) fn retire(&self, used: &Weak<Channel>) {
+        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| Arc::as_ptr(one) != used.as_ptr());
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -409,10 +407,8 @@ pub(crate) fn identify(request_id: &mut String) {
 
 /// A server's address in its full form.
 pub(crate) fn parse_address(text: &str) -> Result<String, Error> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        if !path.trim_matches('/').is_empty() {
-            return Ok(text.into());
-        }
+    if text.strip_prefix("unix:").is_some_and(|path| !path.trim_matches('/').is_empty()) {
+        return Ok(text.into());
     }
     let full = if text.contains("://") { text.into() } else { format!("http://{text}") };
     let uri = full.parse::<Uri>().unwrap_or_default();

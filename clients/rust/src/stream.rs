@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use prost::Message;
@@ -58,7 +58,7 @@ pub struct Stream {
 #[derive(Default)]
 struct Current {
     state: State,
-    connection: Option<Arc<Channel>>,
+    connection: Weak<Channel>,
     frames: u32,
     reconnect: Option<Duration>,
     /// The time from which the next frame has been awaited.
@@ -71,7 +71,7 @@ enum State {
     #[default]
     Idle,
     Opening(Pin<Box<dyn Future<Output = Result<Messages<ResumeTurnResponse>, Error>> + Send>>),
-    Reading(Messages<ResumeTurnResponse>),
+    Reading(Box<Messages<ResumeTurnResponse>>),
 }
 
 impl Client {
@@ -246,7 +246,7 @@ impl Stream {
         loop {
             match &mut self.current.state {
                 State::Idle => self.open(),
-                State::Opening(opening) => self.current.state = State::Reading(opening.await?),
+                State::Opening(opening) => self.current.state = State::Reading(opening.await?.into()),
                 State::Reading(reading) => return reading.next().await,
             }
         }
@@ -267,7 +267,7 @@ impl Stream {
                 ("ResumeTurn", request.encode_to_vec())
             }
         };
-        self.current.connection = Some(connection.clone());
+        self.current.connection = Arc::downgrade(&connection);
         let path = format!("/responsa.chat.v1.ChatService/{method}");
         self.current.state = State::Opening(Box::pin(async move { client.open(connection, path, message.into()).await }));
     }
@@ -331,8 +331,8 @@ impl Stream {
             let told = cause.filter(|cause| !cause.reason.is_empty() && self.turn().is_empty());
             return Err(told.unwrap_or_else(|| self.late()));
         }
-        if let Some(connection) = self.current.connection.take().filter(|_| fresh) {
-            self.client.retire(&connection);
+        if fresh {
+            self.client.retire(&self.current.connection);
         }
         self.notify(Notice::Reconnecting { pause, cause });
         Ok(pause)

@@ -81,7 +81,7 @@ impl Scripted {
                     access_expire_time: Some(later.into()),
                     ..SessionTokens::default()
                 };
-                RefreshTokenResponse { tokens: Some(tokens), ..RefreshTokenResponse::default() }.encode_to_vec()
+                RefreshTokenResponse { tokens: Some(tokens) }.encode_to_vec()
             }
             "UpdateCollection" => Collection::default().encode_to_vec(),
             "StartTurn" | "CancelTurn" => Turn { name: "turns/1".into(), ..Turn::default() }.encode_to_vec(),

@@ -32,7 +32,7 @@ impl Client {
             let chunks = chunks.map(move |at| Part::Chunk(rest[at..rest.len().min(at + CHUNK_BYTES)].into()));
             let parts = [Part::Start(start.clone())].into_iter().chain(chunks).chain([Part::Finish(finish.clone())]);
             let messages = parts.map(|part| UploadDocumentRequest { part: Some(part) }.encode_to_vec().into());
-            self.send("/responsa.knowledge.v1.KnowledgeService/UploadDocument", tokio_stream::iter(messages))
+            self.send("/responsa.knowledge.v1.KnowledgeService/UploadDocument", tokio_stream::iter(messages), None)
         });
         decode(reply.await?)
     }
