@@ -17,12 +17,14 @@ DRIVERS: Mapping[str, Sequence[str]] = {
     "python-asyncio": (sys.executable, f"{ROOT}/clients/python/conformance.py", "--asyncio"),
     "typescript": ("node", f"{ROOT}/clients/typescript/conformance.mjs"),
     "go": (f"{ROOT}/build/clients/go/conformance",),
+    "rust": (f"{ROOT}/build/clients/rust/debug/examples/conformance",),
 }
 """The command of each driver, by the name of its client."""
 EXAMPLES: Mapping[str, Sequence[str]] = {
     "python": (sys.executable, f"{ROOT}/clients/python/example.py"),
     "typescript": ("node", f"{ROOT}/clients/typescript/example.mjs"),
     "go": (f"{ROOT}/build/clients/go/example",),
+    "rust": (f"{ROOT}/build/clients/rust/debug/examples/example",),
 }
 """The command of each client's example."""
 BUILT: Mapping[str, str] = {"typescript": "clients/typescript/dist/index.js"}

@@ -68,6 +68,24 @@ def test_the_first_program_of_the_go_client_prints_an_answer(second: Instance, t
     assert (done.returncode, done.stdout != "") == (0, True), done
 
 
+@pytest.mark.toolchain
+def test_the_first_program_of_the_rust_client_prints_an_answer(second: Instance) -> None:
+    build("rust")
+    package = ROOT / "clients" / "rust"
+    block = re.search(r"```rust\n(.*?)```", (package / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block
+    assert block[1] == (package / "examples" / "first.rs").read_text(encoding="utf-8")
+    assert block[1].partition("async fn main")[2].count("\n") <= 10
+    done = subprocess.run(
+        [ROOT / "build" / "clients" / "rust" / "debug" / "examples" / "first"],
+        env={**os.environ, "RESPONSA_URL": second.url, "RESPONSA_API_KEY": second.key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout != "") == (0, True), done
+
+
 def test_the_first_program_of_the_typescript_client_prints_an_answer(second: Instance) -> None:
     build("typescript")
     package = ROOT / "clients" / "typescript"

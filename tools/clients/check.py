@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,12 @@ LANGUAGES: Final[Mapping[str, Language]] = {
         builds=[("go", "build", "-o", f"{ROOT}/build/clients/go/", "./conformance", "./example")],
         tests=[("go", "vet", "./..."), ("go", "test", "./...")],
     ),
+    "rust": Language(
+        folder=ROOT / "clients" / "rust",
+        programs={"cargo": "Rust 1.88 (rust-lang.org)"},
+        builds=[("cargo", "build", "--quiet", "--locked", "--examples")],
+        tests=[("cargo", "test", "--quiet", "--locked", "--lib")],
+    ),
 }
 """The languages, by name."""
 TESTS: Final = ("tests/clients/test_conformance.py", "tests/system/test_conformance_cuts.py")
@@ -81,7 +87,7 @@ def main() -> None:
 
 
 @contextmanager
-def _timed(what: str) -> Iterator[None]:
+def _timed(what: str) -> Generator[None]:
     began = time.monotonic()
     yield
     print(f"{time.monotonic() - began:6.1f} s  {what}", flush=True)

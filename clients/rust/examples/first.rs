@@ -1,0 +1,15 @@
+use std::env;
+
+use responsa_client::{Client, Config, Credential, chat::v1::AskRequest};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let credential = Credential::ApiKey(env::var("RESPONSA_API_KEY")?);
+    let client = Client::new(Config { url: env::var("RESPONSA_URL")?, credential, ..Config::default() })?;
+    let mut stream = client.ask(AskRequest { text: "How do I load a folder?".into(), ..AskRequest::default() });
+    while let Some(event) = stream.next().await? {
+        eprintln!("{}", event.seq);
+    }
+    println!("{} {:?}", stream.text(), stream.citations());
+    Ok(())
+}
