@@ -57,6 +57,12 @@ LANGUAGES: Final[Mapping[str, Language]] = {
         builds=[("go", "build", "-o", f"{ROOT}/build/clients/go/", "./conformance", "./example")],
         tests=[("go", "vet", "./..."), ("go", "test", "./...")],
     ),
+    "java": Language(
+        folder=ROOT / "clients" / "java",
+        programs={"javac": "Java 17 (openjdk.org)", "mvn": "Maven 3.8 (maven.apache.org)"},
+        builds=[("mvn", "--batch-mode", "--quiet", "compile")],
+        tests=[("mvn", "--batch-mode", "--quiet", "test")],
+    ),
 }
 """The languages, by name."""
 TESTS: Final = ("tests/clients/test_conformance.py", "tests/system/test_conformance_cuts.py")
