@@ -13,7 +13,7 @@ import pytest
 from tests.instance import ROOT
 from tools.clients.check import LANGUAGES
 
-JAVA = ("java", f"@{ROOT}/build/clients/java/client.args")
+JAVA = ("java", "-XX:TieredStopAtLevel=1", f"@{ROOT}/build/clients/java/client.args")
 """Runs a source file with the Java client."""
 DRIVERS: Mapping[str, Sequence[str]] = {
     "python": (sys.executable, f"{ROOT}/clients/python/conformance.py"),

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 @contextmanager
-def _timed(what: str) -> Iterator[None]:
+def _timed(what: str) -> Generator[None]:
     began = time.monotonic()
     yield
     print(f"{time.monotonic() - began:6.1f} s  {what}", flush=True)

@@ -138,13 +138,10 @@ final class Calls {
         } else if (lines.isClosed()) {
             return closedError();
         } else if (made.kind() == Kind.NETWORK && !reached) {
-            Code code = made.getStatus().getCode();
-            Throwable why = made.whyNeverConnected();
+            String why = made.whyUnreachable();
             if (why != null) {
-                return new ResponsaException(Kind.UNREACHABLE, code, "No server answers at %s (%s).".formatted(config.url, why.getMessage()), made);
-            }
-            if (code == Code.UNIMPLEMENTED) {
-                return new ResponsaException(Kind.UNREACHABLE, code, "The server at " + config.url + " is not a Responsa server.", made);
+                String message = "No Responsa server answers at %s (%s).".formatted(config.url, why);
+                return new ResponsaException(Kind.UNREACHABLE, made.getStatus().getCode(), message, made);
             }
         }
         return made;

@@ -45,6 +45,9 @@ final class Lines {
         if (address.local()) {
             builder.proxyDetector(target -> null);
         }
+        if (address.target().startsWith("unix:")) {
+            builder.overrideAuthority("localhost"); // by default, it is the path
+        }
         builder.disableRetry() // the client knows which calls may be repeated
                 .keepAliveTime(30, TimeUnit.SECONDS)
                 .keepAliveTimeout(10, TimeUnit.SECONDS)

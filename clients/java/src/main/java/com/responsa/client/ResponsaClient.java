@@ -60,7 +60,7 @@ public final class ResponsaClient implements AutoCloseable {
 
         private Builder() {}
 
-        /** http://host:port, https://host:port, host:port (plain text) or unix:/path/of/socket; {@link #DEFAULT_URL} by default and for null. */
+        /** http://host:port, https://host:port, host:port (plain text) or, on Linux, unix:/path/of/socket; {@link #DEFAULT_URL} by default and for null. */
         public Builder url(String url) {
             this.url = url == null ? DEFAULT_URL : url;
             return this;

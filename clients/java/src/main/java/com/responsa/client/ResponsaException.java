@@ -11,6 +11,7 @@ import io.grpc.Status;
 import io.grpc.Status.Code;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
+import java.io.FileNotFoundException;
 import java.net.ConnectException;
 import java.net.NoRouteToHostException;
 import java.net.UnknownHostException;
@@ -52,6 +53,8 @@ public final class ResponsaException extends StatusRuntimeException {
 
     /** For a limit. If the server asks for more, the caller gets the error. */
     private static final Duration LONGEST_WAIT = Duration.ofMinutes(2);
+
+    private static final int LONGEST_WORDS = 100;
 
     // If a server behind a proxy is killed, the client sees one of these codes, but rarely UNAVAILABLE.
     private static final Set<Code> CUT_CODES = Set.of(Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED, Code.CANCELLED);
@@ -220,12 +223,21 @@ public final class ResponsaException extends StatusRuntimeException {
         };
     }
 
-    /** Why no server answered at the address, so that waiting does not help; null if one answered. */
-    Throwable whyNeverConnected() {
+    /** Why no Responsa server answered at the address, so that waiting does not help; null if one may have. */
+    String whyUnreachable() {
+        if (getStatus().getCode() == Code.UNIMPLEMENTED) {
+            return "it is not a Responsa server";
+        }
         for (Throwable cause = getStatus().getCause(); cause != null; cause = cause.getCause()) {
+            String message = String.valueOf(cause.getMessage()).lines().findFirst().orElse("");
+            if (message.startsWith("First received frame was not SETTINGS")) {
+                return "it does not speak HTTP/2";
+            }
             boolean connecting = cause instanceof ConnectException || cause instanceof NoRouteToHostException;
-            if (connecting || cause instanceof UnknownHostException || cause instanceof SSLException) {
-                return cause;
+            boolean named = cause instanceof UnknownHostException || cause instanceof FileNotFoundException; // a file for a socket
+            if (connecting || named || cause instanceof SSLException) {
+                String words = cause.getMessage() == null ? cause.getClass().getSimpleName() : message;
+                return words.length() > LONGEST_WORDS ? words.substring(0, LONGEST_WORDS) + "…" : words;
             }
         }
         return null;

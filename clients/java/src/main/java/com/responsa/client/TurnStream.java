@@ -394,7 +394,7 @@ public final class TurnStream implements Iterable<TurnEvent>, AutoCloseable {
             if (failure.kind() == Kind.SERVER) {
                 throw named(failure);
             }
-            String message = failure.getStatus().getDescription() + " The turn may continue" + howToGoOn() + ".";
+            String message = failure.getMessage().replaceFirst("\\.?$", ". The turn may continue") + howToGoOn() + ".";
             throw named(new ResponsaException(Kind.CUT, Code.UNAVAILABLE, message, failure));
         }
         return pause;

@@ -33,6 +33,7 @@ import com.responsa.knowledge.v1.GetDocumentOriginalRequest;
 import com.responsa.knowledge.v1.GetDocumentOriginalResponse;
 import com.responsa.knowledge.v1.UpdateCollectionRequest;
 import com.responsa.knowledge.v1.UploadDocumentRequest;
+import com.sun.net.httpserver.HttpServer;
 import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Metadata;
@@ -47,6 +48,7 @@ import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
+import java.net.InetSocketAddress;
 import java.time.Instant;
 import java.util.Deque;
 import java.util.Iterator;
@@ -204,6 +206,18 @@ class ResponsaClientTest {
             assertEquals(Kind.CLOSED, assertThrows(ResponsaException.class, call::get).kind());
         }
         assertEquals(List.of(), requests);
+    }
+
+    @Test
+    void aServerOfAnotherKindIsToldAtOnce() throws IOException {
+        var web = HttpServer.create(new InetSocketAddress("127.0.0.1", 0), 0);
+        web.start();
+        try (var lost = ResponsaClient.builder().url("127.0.0.1:" + web.getAddress().getPort()).build()) {
+            var error = assertThrows(ResponsaException.class, () -> lost.auth().getMe(GetMeRequest.getDefaultInstance()));
+            assertEquals(Kind.UNREACHABLE, error.kind(), error.getMessage());
+        } finally {
+            web.stop(0);
+        }
     }
 
     @Test
