@@ -17,7 +17,7 @@ install: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/index.htm
 test: ready
 	@exec $(BIN)/python tools/run_tests.py
 
-# Builds and tests the clients whose languages `make test` does not need (Go, Rust). Fails by name without a language's toolchain.
+# Builds and tests the clients whose languages `make test` does not need (Go, Java, Rust). Fails by name without a language's toolchain.
 clients: ready
 	@exec $(BIN)/python -m tools.clients.check
 
@@ -60,6 +60,7 @@ generate: .venv/.dev node_modules/.installed
 	$(BIN)/python -m tools.clients.python
 	$(BIN)/python -m tools.clients.go
 	$(BIN)/python -m tools.clients.rust
+	$(BIN)/python -m tools.clients.java
 	$(BIN)/python tools/openapi.py
 	$(BIN)/python tools/settings_reference.py
 	$(BIN)/python tools/metrics_reference.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ import pytest
 from tests.instance import ROOT
 from tools.clients.check import LANGUAGES
 
+JAVA = ("java", "-XX:TieredStopAtLevel=1", f"@{ROOT}/build/clients/java/client.args")
+"""Runs a source file with the Java client."""
 DRIVERS: Mapping[str, Sequence[str]] = {
     "python": (sys.executable, f"{ROOT}/clients/python/conformance.py"),
     "python-asyncio": (sys.executable, f"{ROOT}/clients/python/conformance.py", "--asyncio"),
     "typescript": ("node", f"{ROOT}/clients/typescript/conformance.mjs"),
     "go": (f"{ROOT}/build/clients/go/conformance",),
     "rust": (f"{ROOT}/build/clients/rust/debug/examples/conformance",),
+    "java": (*JAVA, f"{ROOT}/clients/java/conformance/Driver.java"),
 }
 """The command of each driver, by the name of its client."""
 EXAMPLES: Mapping[str, Sequence[str]] = {
@@ -25,6 +29,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "typescript": ("node", f"{ROOT}/clients/typescript/example.mjs"),
     "go": (f"{ROOT}/build/clients/go/example",),
     "rust": (f"{ROOT}/build/clients/rust/debug/examples/example",),
+    "java": (*JAVA, f"{ROOT}/clients/java/example/Example.java"),
 }
 """The command of each client's example."""
 BUILT: Mapping[str, str] = {"typescript": "clients/typescript/dist/index.js"}
@@ -42,8 +47,9 @@ def each(clients: Iterable[str]) -> Any:
     )
 
 
+@cache
 def build(client: str) -> None:
-    """Build what the programs of a client need, unless it is new enough."""
+    """Build what the programs of a client need, unless it is new enough: once, because Maven and others take seconds to find that."""
     if client in LANGUAGES:
         LANGUAGES[client].build()
     elif client in BUILT:

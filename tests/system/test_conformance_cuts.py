@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clients.conformance.runner import run_cuts
-from tests.clients.drivers import DRIVERS, EXAMPLES, build, each
+from tests.clients.drivers import DRIVERS, EXAMPLES, JAVA, build, each
 from tests.faults.forms import Form, forms
 from tests.instance import ROOT, Instance
 
@@ -78,6 +78,25 @@ def test_the_first_program_of_the_rust_client_prints_an_answer(second: Instance)
     assert block[1].partition("async fn main")[2].count("\n") <= 10
     done = subprocess.run(
         [ROOT / "build" / "clients" / "rust" / "debug" / "examples" / "first"],
+        env={**os.environ, "RESPONSA_URL": second.url, "RESPONSA_API_KEY": second.key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout != "") == (0, True), done
+
+
+@pytest.mark.toolchain
+def test_the_first_program_of_the_java_client_prints_an_answer(second: Instance, tmp_path: Path) -> None:
+    build("java")
+    readme = (ROOT / "clients" / "java" / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```java\n(.*?)```", readme, re.DOTALL)
+    assert block
+    assert block[1].partition("\n\n")[2].count("\n") <= 10
+    program = tmp_path / "First.java"
+    program.write_text(block[1], encoding="utf-8")
+    done = subprocess.run(
+        [*JAVA, program],
         env={**os.environ, "RESPONSA_URL": second.url, "RESPONSA_API_KEY": second.key},
         capture_output=True,
         text=True,

@@ -63,6 +63,12 @@ LANGUAGES: Final[Mapping[str, Language]] = {
         builds=[("cargo", "build", "--quiet", "--locked", "--examples")],
         tests=[("cargo", "test", "--quiet", "--locked", "--lib")],
     ),
+    "java": Language(
+        folder=ROOT / "clients" / "java",
+        programs={"javac": "Java 17 (openjdk.org)", "mvn": "Maven 3.8 (maven.apache.org)"},
+        builds=[("mvn", "--batch-mode", "--quiet", "compile")],
+        tests=[("mvn", "--batch-mode", "--quiet", "test")],
+    ),
 }
 """The languages, by name."""
 TESTS: Final = ("tests/clients/test_conformance.py", "tests/system/test_conformance_cuts.py")

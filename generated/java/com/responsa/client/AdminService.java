@@ -1,0 +1,918 @@
+// Code generated from generated/descriptor.binpb by `make generate`. DO NOT EDIT.
+package com.responsa.client;
+
+import com.google.longrunning.Operation;
+import com.google.protobuf.Empty;
+import com.responsa.admin.v1.CreateServiceApiKeyRequest;
+import com.responsa.admin.v1.CreateServiceApiKeyResponse;
+import com.responsa.admin.v1.CreateServiceGrantRequest;
+import com.responsa.admin.v1.CreateSourceRequest;
+import com.responsa.admin.v1.CreateTeacherRequest;
+import com.responsa.admin.v1.CreateTenantRequest;
+import com.responsa.admin.v1.CreateTenantResponse;
+import com.responsa.admin.v1.CreateUserRequest;
+import com.responsa.admin.v1.DeleteServiceGrantRequest;
+import com.responsa.admin.v1.DeleteSourceRequest;
+import com.responsa.admin.v1.DeleteTeacherRequest;
+import com.responsa.admin.v1.DeleteUserRequest;
+import com.responsa.admin.v1.Delivery;
+import com.responsa.admin.v1.DisableUserRequest;
+import com.responsa.admin.v1.EnableUserRequest;
+import com.responsa.admin.v1.EraseTenantRequest;
+import com.responsa.admin.v1.GetFeedbackStatsRequest;
+import com.responsa.admin.v1.GetFeedbackStatsResponse;
+import com.responsa.admin.v1.GetInsightSettingsRequest;
+import com.responsa.admin.v1.GetQualityStatsRequest;
+import com.responsa.admin.v1.GetQualityStatsResponse;
+import com.responsa.admin.v1.GetSourceRequest;
+import com.responsa.admin.v1.GetSystemStatusRequest;
+import com.responsa.admin.v1.GetTeacherRequest;
+import com.responsa.admin.v1.GetTenantRequest;
+import com.responsa.admin.v1.GetUserLimitsRequest;
+import com.responsa.admin.v1.GetUserQuotaRequest;
+import com.responsa.admin.v1.GetUserRequest;
+import com.responsa.admin.v1.GivenFeedback;
+import com.responsa.admin.v1.GrantOwnershipRequest;
+import com.responsa.admin.v1.InsightSettings;
+import com.responsa.admin.v1.InviteTenantAdministratorRequest;
+import com.responsa.admin.v1.InviteTenantAdministratorResponse;
+import com.responsa.admin.v1.ListAuditEventsRequest;
+import com.responsa.admin.v1.ListAuditEventsResponse;
+import com.responsa.admin.v1.ListConnectionsRequest;
+import com.responsa.admin.v1.ListConnectionsResponse;
+import com.responsa.admin.v1.ListDeliveriesRequest;
+import com.responsa.admin.v1.ListDeliveriesResponse;
+import com.responsa.admin.v1.ListFailedRowsRequest;
+import com.responsa.admin.v1.ListFailedRowsResponse;
+import com.responsa.admin.v1.ListFeedbackRequest;
+import com.responsa.admin.v1.ListFeedbackResponse;
+import com.responsa.admin.v1.ListQuestionPatternsRequest;
+import com.responsa.admin.v1.ListQuestionPatternsResponse;
+import com.responsa.admin.v1.ListServiceGrantsRequest;
+import com.responsa.admin.v1.ListServiceGrantsResponse;
+import com.responsa.admin.v1.ListSourcesRequest;
+import com.responsa.admin.v1.ListSourcesResponse;
+import com.responsa.admin.v1.ListTeachersRequest;
+import com.responsa.admin.v1.ListTeachersResponse;
+import com.responsa.admin.v1.ListTenantApiKeysRequest;
+import com.responsa.admin.v1.ListTenantApiKeysResponse;
+import com.responsa.admin.v1.ListTenantSessionsRequest;
+import com.responsa.admin.v1.ListTenantSessionsResponse;
+import com.responsa.admin.v1.ListTenantsRequest;
+import com.responsa.admin.v1.ListTenantsResponse;
+import com.responsa.admin.v1.ListUsersRequest;
+import com.responsa.admin.v1.ListUsersResponse;
+import com.responsa.admin.v1.LookupUserRequest;
+import com.responsa.admin.v1.NotifySubjectChangedRequest;
+import com.responsa.admin.v1.NotifySubjectChangedResponse;
+import com.responsa.admin.v1.PreviewSourceRequest;
+import com.responsa.admin.v1.PreviewSourceResponse;
+import com.responsa.admin.v1.QueryUsageRequest;
+import com.responsa.admin.v1.QueryUsageResponse;
+import com.responsa.admin.v1.RedeliverDeliveryRequest;
+import com.responsa.admin.v1.ReloadAgentsRequest;
+import com.responsa.admin.v1.ReloadAgentsResponse;
+import com.responsa.admin.v1.ResolveFeedbackRequest;
+import com.responsa.admin.v1.ResumeTenantRequest;
+import com.responsa.admin.v1.RetryFailedRowsRequest;
+import com.responsa.admin.v1.RevokeCredentialsRequest;
+import com.responsa.admin.v1.RevokeCredentialsResponse;
+import com.responsa.admin.v1.RevokeOwnershipRequest;
+import com.responsa.admin.v1.RevokeTenantApiKeyRequest;
+import com.responsa.admin.v1.RevokeTenantSessionsRequest;
+import com.responsa.admin.v1.RevokeTenantSessionsResponse;
+import com.responsa.admin.v1.ServiceGrant;
+import com.responsa.admin.v1.Source;
+import com.responsa.admin.v1.SuspendTenantRequest;
+import com.responsa.admin.v1.SyncSourceRequest;
+import com.responsa.admin.v1.SystemStatus;
+import com.responsa.admin.v1.Teacher;
+import com.responsa.admin.v1.Tenant;
+import com.responsa.admin.v1.UpdateInsightSettingsRequest;
+import com.responsa.admin.v1.UpdateSourceRequest;
+import com.responsa.admin.v1.UpdateTeacherRequest;
+import com.responsa.admin.v1.UpdateUserLimitsRequest;
+import com.responsa.admin.v1.UpdateUserQuotaRequest;
+import com.responsa.admin.v1.UpdateUserRequest;
+import com.responsa.admin.v1.UserLimits;
+import com.responsa.admin.v1.UserQuota;
+import com.responsa.auth.v1.ApiKey;
+import com.responsa.auth.v1.DeletionReceipt;
+import com.responsa.auth.v1.User;
+import io.grpc.MethodDescriptor;
+import io.grpc.MethodDescriptor.MethodType;
+import java.time.Duration;
+
+/**
+ * AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED.
+ * Only owners of the installation may make the calls that concern the whole installation: its agents, tenants and owners.
+ */
+public final class AdminService {
+    static final MethodDescriptor<GetSystemStatusRequest, SystemStatus> GET_SYSTEM_STATUS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetSystemStatus",
+            GetSystemStatusRequest.getDefaultInstance(), SystemStatus.getDefaultInstance());
+    static final MethodDescriptor<CreateTeacherRequest, Teacher> CREATE_TEACHER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateTeacher",
+            CreateTeacherRequest.getDefaultInstance(), Teacher.getDefaultInstance());
+    static final MethodDescriptor<GetTeacherRequest, Teacher> GET_TEACHER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetTeacher",
+            GetTeacherRequest.getDefaultInstance(), Teacher.getDefaultInstance());
+    static final MethodDescriptor<ListTeachersRequest, ListTeachersResponse> LIST_TEACHERS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListTeachers",
+            ListTeachersRequest.getDefaultInstance(), ListTeachersResponse.getDefaultInstance());
+    static final MethodDescriptor<UpdateTeacherRequest, Teacher> UPDATE_TEACHER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateTeacher",
+            UpdateTeacherRequest.getDefaultInstance(), Teacher.getDefaultInstance());
+    static final MethodDescriptor<DeleteTeacherRequest, Empty> DELETE_TEACHER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/DeleteTeacher",
+            DeleteTeacherRequest.getDefaultInstance(), Empty.getDefaultInstance());
+    static final MethodDescriptor<CreateSourceRequest, Source> CREATE_SOURCE = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateSource",
+            CreateSourceRequest.getDefaultInstance(), Source.getDefaultInstance());
+    static final MethodDescriptor<GetSourceRequest, Source> GET_SOURCE = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetSource",
+            GetSourceRequest.getDefaultInstance(), Source.getDefaultInstance());
+    static final MethodDescriptor<ListSourcesRequest, ListSourcesResponse> LIST_SOURCES = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListSources",
+            ListSourcesRequest.getDefaultInstance(), ListSourcesResponse.getDefaultInstance());
+    static final MethodDescriptor<UpdateSourceRequest, Source> UPDATE_SOURCE = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateSource",
+            UpdateSourceRequest.getDefaultInstance(), Source.getDefaultInstance());
+    static final MethodDescriptor<DeleteSourceRequest, Empty> DELETE_SOURCE = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/DeleteSource",
+            DeleteSourceRequest.getDefaultInstance(), Empty.getDefaultInstance());
+    static final MethodDescriptor<PreviewSourceRequest, PreviewSourceResponse> PREVIEW_SOURCE = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/PreviewSource",
+            PreviewSourceRequest.getDefaultInstance(), PreviewSourceResponse.getDefaultInstance());
+    static final MethodDescriptor<SyncSourceRequest, Operation> SYNC_SOURCE = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/SyncSource",
+            SyncSourceRequest.getDefaultInstance(), Operation.getDefaultInstance());
+    static final MethodDescriptor<RetryFailedRowsRequest, Operation> RETRY_FAILED_ROWS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RetryFailedRows",
+            RetryFailedRowsRequest.getDefaultInstance(), Operation.getDefaultInstance());
+    static final MethodDescriptor<ListDeliveriesRequest, ListDeliveriesResponse> LIST_DELIVERIES = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListDeliveries",
+            ListDeliveriesRequest.getDefaultInstance(), ListDeliveriesResponse.getDefaultInstance());
+    static final MethodDescriptor<RedeliverDeliveryRequest, Delivery> REDELIVER_DELIVERY = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RedeliverDelivery",
+            RedeliverDeliveryRequest.getDefaultInstance(), Delivery.getDefaultInstance());
+    static final MethodDescriptor<NotifySubjectChangedRequest, NotifySubjectChangedResponse> NOTIFY_SUBJECT_CHANGED = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/NotifySubjectChanged",
+            NotifySubjectChangedRequest.getDefaultInstance(), NotifySubjectChangedResponse.getDefaultInstance());
+    static final MethodDescriptor<ListFailedRowsRequest, ListFailedRowsResponse> LIST_FAILED_ROWS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListFailedRows",
+            ListFailedRowsRequest.getDefaultInstance(), ListFailedRowsResponse.getDefaultInstance());
+    static final MethodDescriptor<ListConnectionsRequest, ListConnectionsResponse> LIST_CONNECTIONS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListConnections",
+            ListConnectionsRequest.getDefaultInstance(), ListConnectionsResponse.getDefaultInstance());
+    static final MethodDescriptor<ReloadAgentsRequest, ReloadAgentsResponse> RELOAD_AGENTS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ReloadAgents",
+            ReloadAgentsRequest.getDefaultInstance(), ReloadAgentsResponse.getDefaultInstance());
+    static final MethodDescriptor<CreateUserRequest, User> CREATE_USER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateUser",
+            CreateUserRequest.getDefaultInstance(), User.getDefaultInstance());
+    static final MethodDescriptor<GetUserRequest, User> GET_USER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetUser",
+            GetUserRequest.getDefaultInstance(), User.getDefaultInstance());
+    static final MethodDescriptor<LookupUserRequest, User> LOOKUP_USER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/LookupUser",
+            LookupUserRequest.getDefaultInstance(), User.getDefaultInstance());
+    static final MethodDescriptor<ListUsersRequest, ListUsersResponse> LIST_USERS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListUsers",
+            ListUsersRequest.getDefaultInstance(), ListUsersResponse.getDefaultInstance());
+    static final MethodDescriptor<UpdateUserRequest, User> UPDATE_USER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateUser",
+            UpdateUserRequest.getDefaultInstance(), User.getDefaultInstance());
+    static final MethodDescriptor<GetUserLimitsRequest, UserLimits> GET_USER_LIMITS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetUserLimits",
+            GetUserLimitsRequest.getDefaultInstance(), UserLimits.getDefaultInstance());
+    static final MethodDescriptor<UpdateUserLimitsRequest, UserLimits> UPDATE_USER_LIMITS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateUserLimits",
+            UpdateUserLimitsRequest.getDefaultInstance(), UserLimits.getDefaultInstance());
+    static final MethodDescriptor<DisableUserRequest, User> DISABLE_USER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/DisableUser",
+            DisableUserRequest.getDefaultInstance(), User.getDefaultInstance());
+    static final MethodDescriptor<EnableUserRequest, User> ENABLE_USER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/EnableUser",
+            EnableUserRequest.getDefaultInstance(), User.getDefaultInstance());
+    static final MethodDescriptor<RevokeCredentialsRequest, RevokeCredentialsResponse> REVOKE_CREDENTIALS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RevokeCredentials",
+            RevokeCredentialsRequest.getDefaultInstance(), RevokeCredentialsResponse.getDefaultInstance());
+    static final MethodDescriptor<DeleteUserRequest, DeletionReceipt> DELETE_USER = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/DeleteUser",
+            DeleteUserRequest.getDefaultInstance(), DeletionReceipt.getDefaultInstance());
+    static final MethodDescriptor<GrantOwnershipRequest, User> GRANT_OWNERSHIP = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GrantOwnership",
+            GrantOwnershipRequest.getDefaultInstance(), User.getDefaultInstance());
+    static final MethodDescriptor<RevokeOwnershipRequest, User> REVOKE_OWNERSHIP = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RevokeOwnership",
+            RevokeOwnershipRequest.getDefaultInstance(), User.getDefaultInstance());
+    static final MethodDescriptor<CreateServiceGrantRequest, ServiceGrant> CREATE_SERVICE_GRANT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateServiceGrant",
+            CreateServiceGrantRequest.getDefaultInstance(), ServiceGrant.getDefaultInstance());
+    static final MethodDescriptor<ListServiceGrantsRequest, ListServiceGrantsResponse> LIST_SERVICE_GRANTS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListServiceGrants",
+            ListServiceGrantsRequest.getDefaultInstance(), ListServiceGrantsResponse.getDefaultInstance());
+    static final MethodDescriptor<DeleteServiceGrantRequest, Empty> DELETE_SERVICE_GRANT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/DeleteServiceGrant",
+            DeleteServiceGrantRequest.getDefaultInstance(), Empty.getDefaultInstance());
+    static final MethodDescriptor<CreateTenantRequest, CreateTenantResponse> CREATE_TENANT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateTenant",
+            CreateTenantRequest.getDefaultInstance(), CreateTenantResponse.getDefaultInstance());
+    static final MethodDescriptor<InviteTenantAdministratorRequest, InviteTenantAdministratorResponse> INVITE_TENANT_ADMINISTRATOR = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/InviteTenantAdministrator",
+            InviteTenantAdministratorRequest.getDefaultInstance(), InviteTenantAdministratorResponse.getDefaultInstance());
+    static final MethodDescriptor<GetTenantRequest, Tenant> GET_TENANT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetTenant",
+            GetTenantRequest.getDefaultInstance(), Tenant.getDefaultInstance());
+    static final MethodDescriptor<ListTenantsRequest, ListTenantsResponse> LIST_TENANTS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListTenants",
+            ListTenantsRequest.getDefaultInstance(), ListTenantsResponse.getDefaultInstance());
+    static final MethodDescriptor<SuspendTenantRequest, Tenant> SUSPEND_TENANT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/SuspendTenant",
+            SuspendTenantRequest.getDefaultInstance(), Tenant.getDefaultInstance());
+    static final MethodDescriptor<ResumeTenantRequest, Tenant> RESUME_TENANT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ResumeTenant",
+            ResumeTenantRequest.getDefaultInstance(), Tenant.getDefaultInstance());
+    static final MethodDescriptor<EraseTenantRequest, Tenant> ERASE_TENANT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/EraseTenant",
+            EraseTenantRequest.getDefaultInstance(), Tenant.getDefaultInstance());
+    static final MethodDescriptor<GetUserQuotaRequest, UserQuota> GET_USER_QUOTA = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetUserQuota",
+            GetUserQuotaRequest.getDefaultInstance(), UserQuota.getDefaultInstance());
+    static final MethodDescriptor<UpdateUserQuotaRequest, UserQuota> UPDATE_USER_QUOTA = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateUserQuota",
+            UpdateUserQuotaRequest.getDefaultInstance(), UserQuota.getDefaultInstance());
+    static final MethodDescriptor<CreateServiceApiKeyRequest, CreateServiceApiKeyResponse> CREATE_SERVICE_API_KEY = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateServiceApiKey",
+            CreateServiceApiKeyRequest.getDefaultInstance(), CreateServiceApiKeyResponse.getDefaultInstance());
+    static final MethodDescriptor<ListTenantApiKeysRequest, ListTenantApiKeysResponse> LIST_TENANT_API_KEYS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListTenantApiKeys",
+            ListTenantApiKeysRequest.getDefaultInstance(), ListTenantApiKeysResponse.getDefaultInstance());
+    static final MethodDescriptor<RevokeTenantApiKeyRequest, ApiKey> REVOKE_TENANT_API_KEY = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RevokeTenantApiKey",
+            RevokeTenantApiKeyRequest.getDefaultInstance(), ApiKey.getDefaultInstance());
+    static final MethodDescriptor<ListTenantSessionsRequest, ListTenantSessionsResponse> LIST_TENANT_SESSIONS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListTenantSessions",
+            ListTenantSessionsRequest.getDefaultInstance(), ListTenantSessionsResponse.getDefaultInstance());
+    static final MethodDescriptor<RevokeTenantSessionsRequest, RevokeTenantSessionsResponse> REVOKE_TENANT_SESSIONS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RevokeTenantSessions",
+            RevokeTenantSessionsRequest.getDefaultInstance(), RevokeTenantSessionsResponse.getDefaultInstance());
+    static final MethodDescriptor<ListAuditEventsRequest, ListAuditEventsResponse> LIST_AUDIT_EVENTS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListAuditEvents",
+            ListAuditEventsRequest.getDefaultInstance(), ListAuditEventsResponse.getDefaultInstance());
+    static final MethodDescriptor<QueryUsageRequest, QueryUsageResponse> QUERY_USAGE = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/QueryUsage",
+            QueryUsageRequest.getDefaultInstance(), QueryUsageResponse.getDefaultInstance());
+    static final MethodDescriptor<ListFeedbackRequest, ListFeedbackResponse> LIST_FEEDBACK = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListFeedback",
+            ListFeedbackRequest.getDefaultInstance(), ListFeedbackResponse.getDefaultInstance());
+    static final MethodDescriptor<ResolveFeedbackRequest, GivenFeedback> RESOLVE_FEEDBACK = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ResolveFeedback",
+            ResolveFeedbackRequest.getDefaultInstance(), GivenFeedback.getDefaultInstance());
+    static final MethodDescriptor<GetFeedbackStatsRequest, GetFeedbackStatsResponse> GET_FEEDBACK_STATS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetFeedbackStats",
+            GetFeedbackStatsRequest.getDefaultInstance(), GetFeedbackStatsResponse.getDefaultInstance());
+    static final MethodDescriptor<GetQualityStatsRequest, GetQualityStatsResponse> GET_QUALITY_STATS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetQualityStats",
+            GetQualityStatsRequest.getDefaultInstance(), GetQualityStatsResponse.getDefaultInstance());
+    static final MethodDescriptor<ListQuestionPatternsRequest, ListQuestionPatternsResponse> LIST_QUESTION_PATTERNS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListQuestionPatterns",
+            ListQuestionPatternsRequest.getDefaultInstance(), ListQuestionPatternsResponse.getDefaultInstance());
+    static final MethodDescriptor<GetInsightSettingsRequest, InsightSettings> GET_INSIGHT_SETTINGS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetInsightSettings",
+            GetInsightSettingsRequest.getDefaultInstance(), InsightSettings.getDefaultInstance());
+    static final MethodDescriptor<UpdateInsightSettingsRequest, InsightSettings> UPDATE_INSIGHT_SETTINGS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateInsightSettings",
+            UpdateInsightSettingsRequest.getDefaultInstance(), InsightSettings.getDefaultInstance());
+
+    private final Calls calls;
+    private final Duration timeout;
+
+    AdminService(Calls calls, Duration timeout) {
+        this.calls = calls;
+        this.timeout = timeout;
+    }
+
+    /** The same calls, with this time for each instead of the client's. */
+    public AdminService withDeadlineAfter(Duration timeout) {
+        return new AdminService(calls, timeout);
+    }
+
+    /**
+     * GetSystemStatus checks every part of the system and waits at most two seconds for each part. If a part does not answer, the call
+     * reports the part as DOWN and still succeeds. Only an owner of the installation gets the counters, which are sums over all tenants.
+     */
+    public SystemStatus getSystemStatus(GetSystemStatusRequest request) {
+        return calls.unary(GET_SYSTEM_STATUS, request, true, timeout);
+    }
+
+    /**
+     * CreateTeacher creates a teacher.
+     *
+     * <p>Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another teacher has the teacher_id).
+     */
+    public Teacher createTeacher(CreateTeacherRequest request) {
+        return calls.unary(CREATE_TEACHER, request, true, timeout);
+    }
+
+    /**
+     * GetTeacher returns one teacher.
+     *
+     * <p>Errors: TEACHER_NOT_FOUND.
+     */
+    public Teacher getTeacher(GetTeacherRequest request) {
+        return calls.unary(GET_TEACHER, request, true, timeout);
+    }
+
+    /**
+     * ListTeachers lists the tenant's teachers, oldest first by default.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListTeachersResponse listTeachers(ListTeachersRequest request) {
+        return calls.unary(LIST_TEACHERS, request, true, timeout);
+    }
+
+    /**
+     * UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters). If the call fails, it changes
+     * nothing. A running turn keeps the persona that it began with.
+     *
+     * <p>Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+     */
+    public Teacher updateTeacher(UpdateTeacherRequest request) {
+        return calls.unary(UPDATE_TEACHER, request, !Calls.hasEtag(request), timeout);
+    }
+
+    /**
+     * DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay.
+     *
+     * <p>Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
+     */
+    public void deleteTeacher(DeleteTeacherRequest request) {
+        calls.unary(DELETE_TEACHER, request, false, timeout);
+    }
+
+    /**
+     * CreateSource creates a source.
+     *
+     * <p>Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16),
+     * RESOURCE_NOT_FOUND (the collection does not exist, or the connection does not exist or is not granted to the tenant),
+     * RESOURCE_ALREADY_EXISTS.
+     */
+    public Source createSource(CreateSourceRequest request) {
+        return calls.unary(CREATE_SOURCE, request, false, timeout);
+    }
+
+    /**
+     * GetSource returns one source.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public Source getSource(GetSourceRequest request) {
+        return calls.unary(GET_SOURCE, request, true, timeout);
+    }
+
+    /**
+     * ListSources lists the tenant's sources, ordered by name by default.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListSourcesResponse listSources(ListSourcesRequest request) {
+        return calls.unary(LIST_SOURCES, request, true, timeout);
+    }
+
+    /**
+     * UpdateSource changes the fields that update_mask names (display_name, mapping).
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as for CreateSource).
+     */
+    public Source updateSource(UpdateSourceRequest request) {
+        return calls.unary(UPDATE_SOURCE, request, !Calls.hasEtag(request), timeout);
+    }
+
+    /**
+     * DeleteSource deletes a source. The documents that the source made stay in their collection.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+     */
+    public void deleteSource(DeleteSourceRequest request) {
+        calls.unary(DELETE_SOURCE, request, false, timeout);
+    }
+
+    /**
+     * PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores
+     * nothing.
+     *
+     * <p>Errors: INVALID_FIELD (as for CreateSource), RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot
+     * be read).
+     */
+    public PreviewSourceResponse previewSource(PreviewSourceRequest request) {
+        return calls.unary(PREVIEW_SOURCE, request, true, timeout);
+    }
+
+    /**
+     * SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes
+     * documents from rows that are new or have changed, and deletes the documents whose rows are gone. It changes nothing until it has
+     * read all rows. A row that makes no document is set aside, and the documents of its subject stay as they are. The operation ends
+     * when the documents can be searched. WatchOperation follows the run, and CancelOperation ends it. If a run is cancelled, the
+     * documents that it has already made stay. The next run makes the documents that are missing. The operation's error is
+     * SOURCE_UNREADABLE (the database cannot be read) or SOURCE_DELETIONS (more documents would be deleted than the mapping's
+     * deletions_percent allows). The runs of a source work one after the other, in the order of the calls. If an earlier run of the
+     * caller for the same subject is still waiting to begin, the call returns that run.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING (another run for all subjects has not ended), LIMIT_REACHED (1,000 runs of the
+     * source have not ended).
+     */
+    public Operation syncSource(SyncSourceRequest request) {
+        return calls.unary(SYNC_SOURCE, request, false, timeout);
+    }
+
+    /**
+     * RetryFailedRows begins a run for all subjects with a row that failed in an earlier run. The run retries the failed rows and all
+     * other rows of these subjects. The run reads all rows, but it makes and deletes only documents about these subjects. In all other
+     * respects, the run is like a run that SyncSource begins.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, SOURCE_RUNNING.
+     */
+    public Operation retryFailedRows(RetryFailedRowsRequest request) {
+        return calls.unary(RETRY_FAILED_ROWS, request, false, timeout);
+    }
+
+    /**
+     * ListDeliveries lists the notifications to webhooks about the tenant's runs and failed ingestions, newest first by default. The
+     * server keeps deliveries that have ended for at least 30 days.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListDeliveriesResponse listDeliveries(ListDeliveriesRequest request) {
+        return calls.unary(LIST_DELIVERIES, request, true, timeout);
+    }
+
+    /**
+     * RedeliverDelivery sends a notification again at once, with the same id and body. The webhook's present declaration applies. The
+     * server counts the attempts from 0 again. If the notification is already waiting for its next attempt, the call makes this attempt
+     * now, and adds no further attempt.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public Delivery redeliverDelivery(RedeliverDeliveryRequest request) {
+        return calls.unary(REDELIVER_DELIVERY, request, true, timeout);
+    }
+
+    /**
+     * NotifySubjectChanged reports that the rows about a subject have changed, and begins a run for this subject in each source that the
+     * call concerns. Usually the change can be searched within two seconds. Services and administrators may make this call. The
+     * documents that the runs make belong to the administrator who makes the call. If a service makes the call, these documents belong
+     * to the administrator who made the source or changed it last. The runs of a source work one after the other. If an earlier run of
+     * the caller for the same subject is still waiting to begin, the call returns that run. Therefore, many calls in a short time begin
+     * only a few runs. If the call fails, no source gets a run.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND (a source does not exist), REQUEST_ID_REUSED, LIMIT_REACHED (1,000 runs of a source have not ended).
+     */
+    public NotifySubjectChangedResponse notifySubjectChanged(NotifySubjectChangedRequest request) {
+        return calls.unary(NOTIFY_SUBJECT_CHANGED, request, true, timeout);
+    }
+
+    /**
+     * ListFailedRows lists the failed rows, oldest first. A row has failed if it made no document in the newest run that read it. Every
+     * run tries these rows again; RetryFailedRows begins a run for them and their subjects only.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+     */
+    public ListFailedRowsResponse listFailedRows(ListFailedRowsRequest request) {
+        return calls.unary(LIST_FAILED_ROWS, request, true, timeout);
+    }
+
+    /**
+     * ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner
+     * of the installation declares connections in files.
+     */
+    public ListConnectionsResponse listConnections(ListConnectionsRequest request) {
+        return calls.unary(LIST_CONNECTIONS, request, true, timeout);
+    }
+
+    /**
+     * ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one
+     * step. An agent with a mistake in its files keeps its previous version, and the response reports the mistakes. Running turns keep
+     * their versions. The server asks the other servers to reload too. Only owners of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
+     */
+    public ReloadAgentsResponse reloadAgents(ReloadAgentsRequest request) {
+        return calls.unary(RELOAD_AGENTS, request, true, timeout);
+    }
+
+    /**
+     * CreateUser creates a user of the caller's tenant. The user has no credential yet.
+     *
+     * <p>Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail address),
+     * SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
+     */
+    public User createUser(CreateUserRequest request) {
+        return calls.unary(CREATE_USER, request, true, timeout);
+    }
+
+    /**
+     * GetUser returns one user of the tenant.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public User getUser(GetUserRequest request) {
+        return calls.unary(GET_USER, request, true, timeout);
+    }
+
+    /**
+     * LookupUser returns the user with an e-mail address; upper and lower case do not matter.
+     *
+     * <p>Errors: INVALID_FIELD, RESOURCE_NOT_FOUND.
+     */
+    public User lookupUser(LookupUserRequest request) {
+        return calls.unary(LOOKUP_USER, request, true, timeout);
+    }
+
+    /**
+     * ListUsers lists the tenant's users, disabled ones included, oldest first by default.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListUsersResponse listUsers(ListUsersRequest request) {
+        return calls.unary(LIST_USERS, request, true, timeout);
+    }
+
+    /**
+     * UpdateUser changes the fields that update_mask names (display_name, email, role, subject). If the call fails, it changes nothing.
+     * On the server that handled the change, a new role takes effect at the user's next call. On other servers, it takes effect within a
+     * second. All keys of a service that gets another role are revoked, because administrators may have created them. The call cannot
+     * take the role ADMIN from the tenant's last administrator who is not disabled. Only an owner of the installation may change the
+     * email, the role or the subject of an owner. An owner who loses the role ADMIN is no longer an owner.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (another user of the
+     * tenant has the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the
+     * caller's session began more than ten minutes ago, and the call changes the email or gives the role ADMIN).
+     */
+    public User updateUser(UpdateUserRequest request) {
+        return calls.unary(UPDATE_USER, request, !Calls.hasEtag(request), timeout);
+    }
+
+    /**
+     * GetUserLimits returns the limits of a user.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public UserLimits getUserLimits(GetUserLimitsRequest request) {
+        return calls.unary(GET_USER_LIMITS, request, true, timeout);
+    }
+
+    /**
+     * UpdateUserLimits sets or removes the exceptions that update_mask names. If the call fails, it changes nothing. The exceptions
+     * apply to all credentials of the user, on this server at once and on the others within two seconds. Setting a limit to its present
+     * value changes nothing.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ROLE_REQUIRED (the user is an owner of the installation, and
+     * the caller is not).
+     */
+    public UserLimits updateUserLimits(UpdateUserLimitsRequest request) {
+        return calls.unary(UPDATE_USER_LIMITS, request, true, timeout);
+    }
+
+    /**
+     * DisableUser makes all further calls of a user fail with USER_DISABLED, whatever the credential. The change takes effect at once on
+     * this server, and within a second on others. The user's open streams end with the same error within a second; turns go on to their
+     * end. Nothing of the user is deleted. Disabling a disabled user changes nothing. Only an owner of the installation may disable an
+     * owner.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
+     */
+    public User disableUser(DisableUserRequest request) {
+        return calls.unary(DISABLE_USER, request, !Calls.hasEtag(request), timeout);
+    }
+
+    /**
+     * EnableUser lets a disabled user make calls again. The user's credentials work again, except those that have expired or were
+     * revoked in the meantime. Enabling a user who is not disabled changes nothing.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+     */
+    public User enableUser(EnableUserRequest request) {
+        return calls.unary(ENABLE_USER, request, !Calls.hasEtag(request), timeout);
+    }
+
+    /**
+     * RevokeCredentials ends all sessions of a user and revokes all API keys of the user. If the call fails, nothing is ended or
+     * revoked. The change takes effect on all servers within a second, and the user's open streams end. Keys that were created with
+     * these keys are revoked too. The user is not disabled: whoever has the password can sign in again. Codes that set a new password
+     * stay valid. If callers name themselves, the call also ends the session, or revokes the key, with which they make it. If the user
+     * is an owner of the installation, only owners may make this call.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not).
+     */
+    public RevokeCredentialsResponse revokeCredentials(RevokeCredentialsRequest request) {
+        return calls.unary(REVOKE_CREDENTIALS, request, true, timeout);
+    }
+
+    /**
+     * DeleteUser deletes a user with all that belongs to the user, as AuthService.DeleteMe does. A repeated call returns the same
+     * receipt, which then also counts what was deleted after the first call. If the call is interrupted, or there is much to delete, the
+     * server continues after the call. The last administrator who is not disabled cannot be deleted.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and the caller
+     * is not), INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of
+     * other users), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
+     */
+    public DeletionReceipt deleteUser(DeleteUserRequest request) {
+        return calls.unary(DELETE_USER, request, !Calls.hasEtag(request), timeout);
+    }
+
+    /**
+     * GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect
+     * at once on this server, and within a second on others. Only owners may make this call. If the caller uses a session, its sign-in
+     * must be at most ten minutes old. A second call changes nothing.
+     *
+     * <p>Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
+     */
+    public User grantOwnership(GrantOwnershipRequest request) {
+        return calls.unary(GRANT_OWNERSHIP, request, true, timeout);
+    }
+
+    /**
+     * RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a
+     * session, its sign-in must be at most ten minutes old. The last enabled owner's ownership cannot be revoked. A second call changes
+     * nothing.
+     *
+     * <p>Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
+     */
+    public User revokeOwnership(RevokeOwnershipRequest request) {
+        return calls.unary(REVOKE_OWNERSHIP, request, true, timeout);
+    }
+
+    /**
+     * CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. A grant always lets a service act
+     * for users with the role USER, and never for another service, so grants cannot form a cycle. A second call for the same service and
+     * user returns the same grant.
+     *
+     * <p>Errors: INVALID_FIELD (the service or the user has another role or is disabled), RESOURCE_NOT_FOUND.
+     */
+    public ServiceGrant createServiceGrant(CreateServiceGrantRequest request) {
+        return calls.unary(CREATE_SERVICE_GRANT, request, true, timeout);
+    }
+
+    /**
+     * ListServiceGrants lists the tenant's grants, oldest first by default.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListServiceGrantsResponse listServiceGrants(ListServiceGrantsRequest request) {
+        return calls.unary(LIST_SERVICE_GRANTS, request, true, timeout);
+    }
+
+    /**
+     * DeleteServiceGrant deletes a grant. The service's further calls on behalf of the user fail with GRANT_REQUIRED, at once on this
+     * server and within a second on others. Open streams end within a second. Running turns continue to their end.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public void deleteServiceGrant(DeleteServiceGrantRequest request) {
+        calls.unary(DELETE_SERVICE_GRANT, request, false, timeout);
+    }
+
+    /**
+     * CreateTenant creates a tenant, and a code with which its first administrator registers. If administrator_name is set, the call
+     * creates no code. Instead, it creates the administrator, with an API key. The code and the key are in this response alone;
+     * InviteTenantAdministrator makes another code. Only owners of the installation may make this call. If the caller uses a session,
+     * its sign-in must be at most ten minutes old.
+     *
+     * <p>Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED
+     * (without administrator_name).
+     */
+    public CreateTenantResponse createTenant(CreateTenantRequest request) {
+        return calls.unary(CREATE_TENANT, request, false, timeout);
+    }
+
+    /**
+     * InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has
+     * expired. The tenant's audit log records the call. Only owners of the installation may make this call. If the caller uses a
+     * session, its sign-in must be at most ten minutes old.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+     */
+    public InviteTenantAdministratorResponse inviteTenantAdministrator(InviteTenantAdministratorRequest request) {
+        return calls.unary(INVITE_TENANT_ADMINISTRATOR, request, false, timeout);
+    }
+
+    /**
+     * GetTenant returns one tenant. Only owners of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+     */
+    public Tenant getTenant(GetTenantRequest request) {
+        return calls.unary(GET_TENANT, request, true, timeout);
+    }
+
+    /**
+     * ListTenants lists all tenants, erased ones included, oldest first by default. Only owners of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListTenantsResponse listTenants(ListTenantsRequest request) {
+        return calls.unary(LIST_TENANTS, request, true, timeout);
+    }
+
+    /**
+     * SuspendTenant suspends a tenant. Within a second, all servers refuse further calls of the tenant's users with TENANT_SUSPENDED,
+     * and end the open streams of these users. Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are
+     * cancelled; its jobs wait until the tenant is resumed. A second call changes nothing. Only owners of the installation may make this
+     * call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the installation's own tenant), SIGN_IN_REQUIRED (the caller's session
+     * began more than ten minutes ago).
+     */
+    public Tenant suspendTenant(SuspendTenantRequest request) {
+        return calls.unary(SUSPEND_TENANT, request, true, timeout);
+    }
+
+    /**
+     * ResumeTenant lets the users of a suspended tenant make calls again. A second call changes nothing. Only owners of the installation
+     * may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the tenant is being erased).
+     */
+    public Tenant resumeTenant(ResumeTenantRequest request) {
+        return calls.unary(RESUME_TENANT, request, true, timeout);
+    }
+
+    /**
+     * EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents
+     * with their originals, vectors, cached data. The erasure cannot be stopped or undone. The response comes at once; GetTenant shows
+     * the state and the receipt. If a server stops during an erasure, another server finishes the erasure, or the same server does so
+     * later. The audit log keeps its events and the ids in them, but no network addresses. A second call changes nothing. Only owners of
+     * the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id), TENANT_STATE (the
+     * installation's own tenant), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
+     */
+    public Tenant eraseTenant(EraseTenantRequest request) {
+        return calls.unary(ERASE_TENANT, request, true, timeout);
+    }
+
+    /**
+     * GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used and stored.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public UserQuota getUserQuota(GetUserQuotaRequest request) {
+        return calls.unary(GET_USER_QUOTA, request, true, timeout);
+    }
+
+    /**
+     * UpdateUserQuota changes the limits that update_mask names. If the call fails, it changes nothing. If the mask names a limit that
+     * the request leaves unset, the limit of the user's role applies again. A new limit applies from the user's next question on; open
+     * questions keep what they have reserved.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the
+     * installation, and the caller is not).
+     */
+    public UserQuota updateUserQuota(UpdateUserQuotaRequest request) {
+        return calls.unary(UPDATE_USER_QUOTA, request, !Calls.hasEtag(request), timeout);
+    }
+
+    /**
+     * CreateServiceApiKey creates a key for a service, which is a user of the tenant with the role SERVICE. A service cannot sign in to
+     * create a key itself. If the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the
+     * secret, because the server keeps no copy. A repeated call with the same request_id returns the key without its secret. Calls with
+     * the key are made as the service, not as the administrator who created the key. The key becomes invalid when the service is deleted
+     * or gets another role. The key stays valid if the caller is deleted or the caller's key is revoked.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the
+     * user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are neither
+     * revoked nor expired).
+     */
+    public CreateServiceApiKeyResponse createServiceApiKey(CreateServiceApiKeyRequest request) {
+        return calls.unary(CREATE_SERVICE_API_KEY, request, false, timeout);
+    }
+
+    /**
+     * ListTenantApiKeys lists the keys of all users of the tenant, keys of owners of the installation included, newest first by default.
+     * The list includes revoked keys.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListTenantApiKeysResponse listTenantApiKeys(ListTenantApiKeysRequest request) {
+        return calls.unary(LIST_TENANT_API_KEYS, request, true, timeout);
+    }
+
+    /**
+     * RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all
+     * sessions that these keys began. Revoking a key again changes nothing.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
+     */
+    public ApiKey revokeTenantApiKey(RevokeTenantApiKeyRequest request) {
+        return calls.unary(REVOKE_TENANT_API_KEY, request, true, timeout);
+    }
+
+    /**
+     * ListTenantSessions lists the sessions of all users of the tenant that have not ended, newest first by default.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListTenantSessionsResponse listTenantSessions(ListTenantSessionsRequest request) {
+        return calls.unary(LIST_TENANT_SESSIONS, request, true, timeout);
+    }
+
+    /**
+     * RevokeTenantSessions ends sessions of users of the tenant on all servers within a second, open streams included. Names of sessions
+     * that do not exist are ignored. The users can sign in again; DisableUser keeps a user out. Only an owner may end the sessions of an
+     * owner.
+     *
+     * <p>Errors: INVALID_FIELD, ROLE_REQUIRED.
+     */
+    public RevokeTenantSessionsResponse revokeTenantSessions(RevokeTenantSessionsRequest request) {
+        return calls.unary(REVOKE_TENANT_SESSIONS, request, true, timeout);
+    }
+
+    /**
+     * ListAuditEvents lists the tenant's audit log, newest first by default. The log has an event for each change that a call of this
+     * service makes, for each act on a user or a key, and for each cancellation or deletion of a resource of another user. If the server
+     * refuses such a change, or refuses a call of this service because the caller lacks the right, the log also has an event. Invalid
+     * requests leave no event. The server's settings determine how long it keeps the events.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListAuditEventsResponse listAuditEvents(ListAuditEventsRequest request) {
+        return calls.unary(LIST_AUDIT_EVENTS, request, true, timeout);
+    }
+
+    /**
+     * QueryUsage counts what the tenant's users have asked, searched and uploaded, by period and group, ordered by time. The counts of
+     * all users together include those of deleted users. The call returns at most 10,000 rows.
+     *
+     * <p>Errors: INVALID_FIELD (the time is empty, or the report would have more rows).
+     */
+    public QueryUsageResponse queryUsage(QueryUsageRequest request) {
+        return calls.unary(QUERY_USAGE, request, true, timeout);
+    }
+
+    /**
+     * ListFeedback lists the feedback of the tenant's users, the latest first by default. Feedback is deleted with its conversation.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListFeedbackResponse listFeedback(ListFeedbackRequest request) {
+        return calls.unary(LIST_FEEDBACK, request, true, timeout);
+    }
+
+    /**
+     * ResolveFeedback sets the state of feedback, with a note. The user who gave the feedback sees neither.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public GivenFeedback resolveFeedback(ResolveFeedbackRequest request) {
+        return calls.unary(RESOLVE_FEEDBACK, request, true, timeout);
+    }
+
+    /**
+     * GetFeedbackStats counts the feedback that was given or changed in a time, by agent.
+     *
+     * <p>Errors: INVALID_FIELD (the time is empty).
+     */
+    public GetFeedbackStatsResponse getFeedbackStats(GetFeedbackStatsRequest request) {
+        return calls.unary(GET_FEEDBACK_STATS, request, true, timeout);
+    }
+
+    /**
+     * GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent.
+     *
+     * <p>Errors: INVALID_FIELD (the time is empty).
+     */
+    public GetQualityStatsResponse getQualityStats(GetQualityStatsRequest request) {
+        return calls.unary(GET_QUALITY_STATS, request, true, timeout);
+    }
+
+    /**
+     * ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them,
+     * those of the most questions first. With the outcome NO_SUPPORT, it says what the documents lack. A question counts once, also when
+     * its conversation has been deleted.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+     */
+    public ListQuestionPatternsResponse listQuestionPatterns(ListQuestionPatternsRequest request) {
+        return calls.unary(LIST_QUESTION_PATTERNS, request, true, timeout);
+    }
+
+    /**
+     * GetInsightSettings returns the tenant's settings.
+     */
+    public InsightSettings getInsightSettings(GetInsightSettingsRequest request) {
+        return calls.unary(GET_INSIGHT_SETTINGS, request, true, timeout);
+    }
+
+    /**
+     * UpdateInsightSettings changes the settings that update_mask names (question_texts).
+     *
+     * <p>Errors: UPDATE_MASK_INVALID.
+     */
+    public InsightSettings updateInsightSettings(UpdateInsightSettingsRequest request) {
+        return calls.unary(UPDATE_INSIGHT_SETTINGS, request, true, timeout);
+    }
+}
