@@ -200,11 +200,11 @@ class App {
       "aria-controls": "conversations",
       "aria-expanded": "false",
     });
-    const askLink = element("a", { href: "#/" }, icon(MessageCircle), "Ask");
-    const documentsLink = element("a", { href: DOCUMENTS }, icon(FileText), "Documents");
-    const searchLink = element("a", { href: SEARCH }, icon(Search), "Search");
-    const teachersLink = element("a", { href: TEACHERS }, icon(Users), "Teachers");
-    const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, icon(Settings), "Administration");
+    const askLink = element("a", { href: "#/" }, icon(MessageCircle), element("span", {}, "Ask"));
+    const documentsLink = element("a", { href: DOCUMENTS }, icon(FileText), element("span", {}, "Documents"));
+    const searchLink = element("a", { href: SEARCH }, icon(Search), element("span", {}, "Search"));
+    const teachersLink = element("a", { href: TEACHERS }, icon(Users), element("span", {}, "Teachers"));
+    const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, icon(Settings), element("span", {}, "Administration"));
     const out = async () => {
       const failure = await signOut(user.name);
       if (failure && ofOtherUser(failure)) return void over(failure);
@@ -223,7 +223,7 @@ class App {
       "header",
       { class: "top" },
       drawer,
-      element("h1", {}, element("a", { href: "#/" }, element("img", { src: "/icon.svg", alt: "", width: "24", height: "24" }), "Responsa")),
+      element("h1", {}, element("a", { href: "#/" }, element("span", { class: "mark" }), "Responsa")),
       element("nav", { "aria-label": "Page" }, askLink, searchLink, documentsLink, ...(administers ? [teachersLink, administrationLink] : [])),
       menu.root,
     );

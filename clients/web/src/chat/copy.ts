@@ -17,7 +17,7 @@ export function copyButton(name: string, text: () => string, say: (text: string)
   const made = iconButton(drawing, name, () => void run(), { class: "plain icon copy" });
   const run = async () => {
     const done = await copied(text());
-    replace(made, icon(done ? Check : X));
+    replace(made, icon(done ? Check : X), done ? "Copied" : "Not copied");
     say(done ? "Copied." : "The browser does not allow the page to copy text.");
     window.clearTimeout(back);
     back = window.setTimeout(() => replace(made, icon(drawing)), SAID);
