@@ -131,8 +131,8 @@ async def press_until(tab: Tab, name: str, key: str = "Tab") -> None:
         here = await focus_name(tab)
         outlined = "getComputedStyle(document.activeElement).outlineStyle !== 'none' || document.activeElement === document.body"
         shown = (
-            "['files', 'folder'].includes(document.activeElement.id) || " + outlined
-        )  # the focus ring of a file chooser is drawn around its label
+            "['files', 'folder', 'question'].includes(document.activeElement.id) || " + outlined
+        )  # the focus ring of a file chooser is drawn around its label, and that of the question around its form
         assert await tab.page.evaluate(shown), f"the focus cannot be seen on {here!r}"
         if here.startswith(name):
             return

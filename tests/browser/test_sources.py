@@ -207,8 +207,8 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await button(theirs, "Comment").click()
     await theirs.page.get_by_role("dialog").get_by_label("Comment").fill("It is right.")
     await theirs.page.get_by_role("dialog").get_by_role("button", name="Send").click()
-    await expect(theirs.page.get_by_text("Edit the comment")).to_be_visible()
+    await expect(theirs.page.get_by_role("button", name="Edit the comment")).to_be_visible()
     await theirs.page.reload()
     await expect(helpful).to_have_attribute("aria-pressed", "true")
-    await expect(theirs.page.get_by_text("Edit the comment")).to_be_visible()
+    await expect(theirs.page.get_by_role("button", name="Edit the comment")).to_be_visible()
     assert await flaws(theirs.page) == []

@@ -1,5 +1,7 @@
 /** The page: conversations on the left, messages in the middle, the source on the right. */
 
+import "@fontsource-variable/inter";
+import { FileText, Menu, MessageCircle, Search, Settings, Users } from "lucide";
 import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { AccountMenu } from "./account/account.js";
@@ -14,6 +16,7 @@ import { DocumentPanel } from "./documents/document.js";
 import { button, element, replace } from "./widgets/dom.js";
 import { failureOf, keptOut, ofOtherUser, signedOut, type Failure } from "./server/errors.js";
 import { farewell } from "./account/leaving.js";
+import { icon, iconButton } from "./widgets/icons.js";
 import { Live } from "./widgets/live.js";
 import { PendingQuestions } from "./chat/pending.js";
 import { fragmentOf, keysAt, placeAt } from "./documents/place.js";
@@ -25,6 +28,7 @@ import { SharedStreams } from "./chat/streams.js";
 import { TabbedView } from "./widgets/tabbed.js";
 import { Tabs, type News } from "./server/tabs.js";
 import { TeachersView } from "./administration/teachers.js";
+import { applyTheme } from "./widgets/theme.js";
 import { viewAt } from "./widgets/views.js";
 import { nameWithin } from "./text/names.js";
 
@@ -191,18 +195,16 @@ class App {
     const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
     const onChat = () => part() === undefined;
 
-    const drawer = button("☰", () => openDrawer(!list.root.classList.contains("open")), {
+    const drawer = iconButton(Menu, "Conversations", () => openDrawer(!list.root.classList.contains("open")), {
       class: "plain icon drawer",
-      "aria-label": "Conversations",
-      title: "Conversations",
       "aria-controls": "conversations",
       "aria-expanded": "false",
     });
-    const askLink = element("a", { href: "#/" }, "Ask");
-    const documentsLink = element("a", { href: DOCUMENTS }, "Documents");
-    const searchLink = element("a", { href: SEARCH }, "Search");
-    const teachersLink = element("a", { href: TEACHERS }, "Teachers");
-    const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, "Administration");
+    const askLink = element("a", { href: "#/" }, icon(MessageCircle), element("span", {}, "Ask"));
+    const documentsLink = element("a", { href: DOCUMENTS }, icon(FileText), element("span", {}, "Documents"));
+    const searchLink = element("a", { href: SEARCH }, icon(Search), element("span", {}, "Search"));
+    const teachersLink = element("a", { href: TEACHERS }, icon(Users), element("span", {}, "Teachers"));
+    const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, icon(Settings), element("span", {}, "Administration"));
     const out = async () => {
       const failure = await signOut(user.name);
       if (failure && ofOtherUser(failure)) return void over(failure);
@@ -221,7 +223,7 @@ class App {
       "header",
       { class: "top" },
       drawer,
-      element("h1", {}, element("a", { href: "#/" }, "Responsa")),
+      element("h1", {}, element("a", { href: "#/" }, element("span", { class: "mark" }), "Responsa")),
       element("nav", { "aria-label": "Page" }, askLink, searchLink, documentsLink, ...(administers ? [teachersLink, administrationLink] : [])),
       menu.root,
     );
@@ -376,4 +378,5 @@ function mark(link: HTMLElement, current: boolean): void {
 }
 
 const root = document.getElementById("app");
+applyTheme();
 if (root) void new App(root).start();

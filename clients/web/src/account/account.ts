@@ -2,6 +2,7 @@
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
+import { themeChoice } from "../widgets/theme.js";
 import { plainName } from "../server/people.js";
 
 export interface MenuLink {
@@ -23,7 +24,7 @@ export class AccountMenu {
       this.#toggle(false);
       out();
     };
-    this.#list = element("ul", { id: "account-menu", hidden: true }, ...rows, element("li", {}, button("Sign out", leave)));
+    this.#list = element("ul", { id: "account-menu", hidden: true }, ...rows, element("li", {}, themeChoice()), element("li", {}, button("Sign out", leave)));
     this.root = element("nav", { class: "account", "aria-label": "Account" }, this.#head, this.#list);
     this.name(user);
     this.root.addEventListener("keydown", (event) => {

@@ -32,6 +32,6 @@ function line(label: string, value: string, say: (text: string) => void) {
   const id = `secret-${label.toLowerCase()}`;
   const control = element("input", { id, type: "text", readonly: true, class: "secret", autocomplete: "off", spellcheck: "false", focus: () => control.select() });
   control.value = value;
-  const copy = copyButton("Copy", `Copy the ${label.toLowerCase()}`, () => value, say);
+  const copy = copyButton(`Copy the ${label.toLowerCase()}`, () => value, say);
   return { root: element("div", { class: "field" }, element("label", { for: id }, label), element("div", { class: "row" }, control, copy)), copy };
 }

@@ -51,9 +51,9 @@ export class AnswerView {
   finish(...more: readonly HTMLElement[]): void {
     this.#showSources();
     if (!this.#text) return;
-    const copy = copyButton("Copy", "Copy the answer", () => this.#text, this.#say);
+    const copy = copyButton("Copy the answer", () => this.#text, this.#say);
     const actions = element("div", { class: "actions" }, copy);
-    if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", "Copy with sources", () => this.#sourced(), this.#say));
+    if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", () => this.#sourced(), this.#say, { sources: true }));
     actions.append(...more);
     this.root.querySelector(".actions")?.remove();
     this.root.append(actions);
@@ -115,7 +115,7 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
 
 /** The button that copies the block of code in which it stands. */
 export function codeButton(say: (text: string) => void): HTMLElement {
-  const made = copyButton("Copy", "Copy the code", () => made.closest(".code")?.querySelector("pre")?.textContent ?? "", say);
+  const made = copyButton("Copy the code", () => made.closest(".code")?.querySelector("pre")?.textContent ?? "", say);
   return made;
 }
 

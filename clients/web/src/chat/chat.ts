@@ -1,5 +1,6 @@
 /** A conversation: its messages, the question box, and the answers as they arrive. */
 
+import { ArrowUp } from "lucide";
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
@@ -13,6 +14,7 @@ import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
 import { button, element, focused } from "../widgets/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
+import { icon } from "../widgets/icons.js";
 import { failureOf, type Failure } from "../server/errors.js";
 import { FeedbackView } from "./feedback.js";
 import { isFetched } from "./fetched.js";
@@ -70,7 +72,7 @@ export class ChatView {
   readonly #head: ConversationHead;
   readonly #earlier = button("Show earlier messages", () => void this.#showEarlier(), { hidden: true, class: "plain earlier" });
   readonly #talk: TalkView;
-  readonly #question = element("textarea", { id: "question", rows: "2", placeholder: "Write your question here", autocomplete: "off", dir: "auto" });
+  readonly #question = element("textarea", { id: "question", rows: "1", placeholder: "Ask a question", autocomplete: "off", dir: "auto" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
   #showing = new AbortController();
@@ -111,10 +113,10 @@ export class ChatView {
     const form = element(
       "form",
       { class: "ask" },
-      this.picker.root,
       element("label", { for: "question", class: "unseen" }, "Your question"),
       this.#question,
-      element("button", { type: "submit" }, "Ask"),
+      this.picker.parameters,
+      element("div", { class: "bar" }, this.picker.root, this.scope.root, element("button", { type: "submit", class: "send", "aria-label": "Ask", title: "Ask (Enter); Shift+Enter starts a new line" }, icon(ArrowUp))),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -125,8 +127,7 @@ export class ChatView {
       event.preventDefault();
       if (this.#question.value.trim()) form.requestSubmit(); // the browser checks the parameters first
     });
-    const hint = element("span", { class: "note hint" }, "Enter sends the question, Shift+Enter starts a new line");
-    this.root.append(this.#head.root, this.#talk.root, this.#problem, form, element("div", { class: "row under" }, this.scope.root, hint));
+    this.root.append(this.#head.root, this.#talk.root, this.#problem, form);
   }
 
   get conversation(): string {
@@ -351,6 +352,7 @@ export class ChatView {
   }
 
   #submit(): void {
+    this.scope.root.open = false;
     const text = wellFormed(this.#question.value.trim());
     if (!text) return;
     this.#problem.textContent = "";
@@ -407,8 +409,8 @@ export class ChatView {
     if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
       this.#suggested = { signal, about, found: suggested(this.#api, this.#parts.me, collections, SUGGESTED, signal) };
     }
-    const { questions, empty } = await this.#suggested.found;
-    return { questions: questions.slice(0, most), empty };
+    const found = await this.#suggested.found;
+    return { ...found, questions: found.questions.slice(0, most) };
   }
 
   #outcome(turn: string): Outcome | undefined {

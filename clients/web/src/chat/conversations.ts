@@ -1,26 +1,41 @@
-/** The list of conversations, the most recently changed first. */
+/** The list of conversations by day, the most recently changed first, and the search in them. */
 
+import { Plus } from "lucide";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Api } from "../server/api.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { icon } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { mayPass } from "@responsa/client/parts.js";
 import { cleanName } from "../text/names.js";
+import { dayOf } from "../text/days.js";
 
 const PAGE = 50;
+/** Milliseconds without a letter after which the search begins. */
+const PAUSE = 250;
+
+/** A conversation of the list. `excerpt`: where a message has the words of the search; "" if the title has them. */
+interface Row {
+  readonly conversation: Conversation;
+  readonly excerpt: string;
+}
 
 export class ConversationsView {
   readonly root = element("nav", { class: "conversations", id: "conversations", "aria-label": "Conversations" });
   readonly #api: Api;
-  readonly #list = element("ul");
+  readonly #query = element("input", { type: "search", placeholder: "Search conversations", "aria-label": "Search conversations", maxlength: "200", autocomplete: "off", input: () => this.#typed() });
+  readonly #list = element("div", { class: "days" });
   readonly #more = button("Show more", () => void this.#further(), { hidden: true });
+  #rows: readonly Row[] = [];
   #current = "";
   #next = "";
   #asked = 0;
+  #pause: ReturnType<typeof setTimeout> | undefined;
 
   constructor(api: Api) {
     this.#api = api;
-    this.root.append(element("a", { href: "#/", class: "button" }, "New conversation"), this.#list, this.#more);
+    this.root.append(element("a", { href: "#/", class: "button quiet" }, icon(Plus), "New conversation"), this.#query, this.#list, this.#more);
   }
 
   /** Mark the shown conversation; "" marks no row. */
@@ -33,38 +48,65 @@ export class ConversationsView {
   async refresh(): Promise<void> {
     const asked = (this.#asked += 1);
     try {
-      const page = await this.#api.chat.listConversations({ pageSize: PAGE });
+      const rows = await this.#read("");
       if (asked !== this.#asked) return; // a later call will show the newer result
-      this.#next = page.nextPageToken;
-      this.#more.hidden = !this.#next;
       const inside = this.#list.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : undefined;
-      replace(this.#list, ...page.conversations.map((one) => this.#row(one)));
+      this.#show(rows);
       if (inside) this.#list.querySelector<HTMLElement>(`a[href="${CSS.escape(inside)}"]`)?.focus();
     } catch (error) {
       const failure = failureOf(error);
       // Without a response, the list stays as it is; the next change reads it again.
-      if (asked !== this.#asked || (mayPass(failure) && this.#list.childElementCount > 0)) return;
-      replace(this.#list, element("li", { class: "problem" }, failure.message));
+      if (asked !== this.#asked || (mayPass(failure) && this.#rows.length > 0)) return;
+      replace(this.#list, element("p", { class: "problem" }, failure.message));
     }
+  }
+
+  #typed(): void {
+    clearTimeout(this.#pause);
+    this.#pause = setTimeout(() => void this.refresh(), PAUSE);
   }
 
   async #further(): Promise<void> {
     const asked = this.#asked;
     try {
-      const page = await this.#api.chat.listConversations({ pageSize: PAGE, pageToken: this.#next });
+      const more = await this.#read(this.#next);
       if (asked !== this.#asked) return;
-      this.#next = page.nextPageToken;
-      const rows = page.conversations.map((one) => this.#row(one));
-      this.#list.append(...rows);
-      rows[0]?.querySelector("a")?.focus();
-      this.#more.hidden = !this.#next;
+      this.#show([...this.#rows, ...more]);
+      if (more[0]) this.#list.querySelector<HTMLElement>(`a[href="#/${more[0].conversation.name}"]`)?.focus();
     } catch (error) {
-      this.#list.append(element("li", { class: "problem" }, failureOf(error).message));
+      this.#list.append(element("p", { class: "problem" }, failureOf(error).message));
     }
   }
 
-  #row(one: Conversation): HTMLElement {
-    const link = element("a", { href: `#/${one.name}`, title: one.title, ...WRITTEN }, cleanName(one.title));
+  async #read(pageToken: string): Promise<readonly Row[]> {
+    const query = this.#query.value.trim();
+    if (query) {
+      const { results, nextPageToken } = await this.#api.chat.searchConversations({ query, pageSize: PAGE, pageToken });
+      this.#next = nextPageToken;
+      return results.flatMap(({ conversation, messages }) => (conversation ? [{ conversation, excerpt: messages[0]?.excerpt ?? "" }] : []));
+    }
+    const { conversations, nextPageToken } = await this.#api.chat.listConversations({ pageSize: PAGE, pageToken });
+    this.#next = nextPageToken;
+    return conversations.map((conversation) => ({ conversation, excerpt: "" }));
+  }
+
+  #show(rows: readonly Row[]): void {
+    this.#rows = rows;
+    this.#more.hidden = !this.#next;
+    const now = new Date();
+    const days = new Map<string, HTMLElement[]>();
+    for (const row of rows) {
+      const { updateTime } = row.conversation;
+      const day = updateTime ? dayOf(timestampDate(updateTime), now) : "";
+      days.set(day, [...(days.get(day) ?? []), this.#row(row)]);
+    }
+    const none = this.#query.value.trim() ? [element("p", { class: "note" }, "No conversation has these words.")] : [];
+    replace(this.#list, ...(rows.length > 0 ? [...days].map(([day, made]) => element("section", { "aria-label": day }, element("h2", {}, day), element("ul", {}, ...made))) : none));
+  }
+
+  #row({ conversation, excerpt }: Row): HTMLElement {
+    const title = cleanName(conversation.title);
+    const link = element("a", { href: `#/${conversation.name}`, title: conversation.title, ...WRITTEN }, title, ...(excerpt ? [element("span", { class: "note", ...WRITTEN }, excerpt)] : []));
     this.#marked(link);
     return element("li", {}, link);
   }

@@ -1,23 +1,26 @@
 /** Copies texts, and writes an answer as Markdown. */
 
+import { Check, Copy, Quote, X } from "lucide";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
-import { button, element } from "../widgets/dom.js";
+import { element, replace } from "../widgets/dom.js";
+import { icon, iconButton } from "../widgets/icons.js";
 import { cleanName } from "../text/names.js";
 import type { Part } from "./parts.js";
 
 /** Milliseconds for which a button says that the text was copied. */
 const SAID = 2_000;
 
-/** A button that copies what `text` returns. `name` is its name for screen readers, and `say` announces the result. */
-export function copyButton(label: string, name: string, text: () => string, say: (text: string) => void): HTMLButtonElement {
+/** A button that copies what `text` returns. `name` is its name for screen readers, and `say` announces the result. `sources`: whether the text names its sources. */
+export function copyButton(name: string, text: () => string, say: (text: string) => void, { sources = false } = {}): HTMLButtonElement {
   let back = 0;
-  const made = button(label, () => void run(), { class: "quiet copy", "aria-label": name });
+  const drawing = sources ? Quote : Copy;
+  const made = iconButton(drawing, name, () => void run(), { class: "plain icon copy" });
   const run = async () => {
     const done = await copied(text());
-    made.textContent = done ? "Copied" : "Not copied";
+    replace(made, icon(done ? Check : X), done ? "Copied" : "Not copied");
     say(done ? "Copied." : "The browser does not allow the page to copy text.");
     window.clearTimeout(back);
-    back = window.setTimeout(() => (made.textContent = label), SAID);
+    back = window.setTimeout(() => replace(made, icon(drawing)), SAID);
   };
   return made;
 }

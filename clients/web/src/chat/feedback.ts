@@ -1,17 +1,19 @@
 /** The buttons below an answer with which the user says whether it helped, and comments on it. */
 
+import { MessageSquareText, ThumbsDown, ThumbsUp } from "lucide";
 import { Rating, type Feedback } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import type { Api } from "../server/api.js";
 import { filled } from "../widgets/dialog.js";
-import { button, element, field, WRITTEN } from "../widgets/dom.js";
+import { element, field, WRITTEN } from "../widgets/dom.js";
+import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { byteLength, wellFormed } from "@responsa/client/parts.js";
 
 const COMMENT_BYTES = 2_048;
 
 const CHOICES = [
-  [Rating.UP, "Helpful"],
-  [Rating.DOWN, "Not helpful"],
+  [Rating.UP, "Helpful", ThumbsUp],
+  [Rating.DOWN, "Not helpful", ThumbsDown],
 ] as const;
 
 export type Given = Pick<Feedback, "rating" | "score" | "comment">;
@@ -22,7 +24,7 @@ export class FeedbackView {
   readonly #message: () => string;
   readonly #say: (text: string) => void;
   readonly #rates: readonly (readonly [Rating, HTMLButtonElement])[];
-  readonly #comment = button("Comment", () => void this.#write(), { class: "quiet copy", hidden: true });
+  readonly #comment = iconButton(MessageSquareText, "Comment", () => void this.#write(), { hidden: true });
   readonly #problem = element("span", { class: "problem", role: "alert" });
   #given: Given | undefined;
   #sending = false;
@@ -33,7 +35,7 @@ export class FeedbackView {
     this.#message = message;
     this.#say = say;
     this.#given = given;
-    this.#rates = CHOICES.map(([rating, label]) => [rating, button(label, () => void this.#rate(rating), { class: "quiet copy" })]);
+    this.#rates = CHOICES.map(([rating, label, drawing]) => [rating, iconButton(drawing, label, () => void this.#rate(rating))]);
     this.root.append(...this.#rates.map(([, one]) => one), this.#comment, this.#problem);
     this.#paint();
   }
@@ -41,7 +43,8 @@ export class FeedbackView {
   #paint(): void {
     for (const [rating, one] of this.#rates) one.setAttribute("aria-pressed", String(rating === this.#given?.rating));
     this.#comment.hidden = !this.#given;
-    this.#comment.textContent = this.#given?.comment ? "Edit the comment" : "Comment";
+    this.#comment.title = this.#given?.comment ? "Edit the comment" : "Comment";
+    this.#comment.setAttribute("aria-label", this.#comment.title);
   }
 
   async #rate(rating: Rating): Promise<void> {

@@ -16,7 +16,7 @@ interface Row {
 }
 
 export class ParametersForm {
-  /** The fields. In the layout, this element has no box (`display: contents`), so the fields share a row with other fields. */
+  /** The fields. */
   readonly root = element("div", { class: "parameters" });
   readonly #changed: (values: JsonObject) => void;
   #rows: readonly Row[] = [];

@@ -1,8 +1,10 @@
 /** The header of the shown conversation: its title, and the buttons that rename or delete it. */
 
+import { Pencil, Trash2 } from "lucide";
 import type { Api } from "../server/api.js";
 import { confirmed, prompted } from "../widgets/dialog.js";
-import { button, element, WRITTEN } from "../widgets/dom.js";
+import { element, WRITTEN } from "../widgets/dom.js";
+import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { cleanName } from "../text/names.js";
 
@@ -27,8 +29,8 @@ export class ConversationHead {
       "header",
       { class: "chat-head blank" },
       this.#title,
-      button("Rename", () => void this.#rename()),
-      button("Delete", () => void this.#delete(), { class: "plain danger" }),
+      iconButton(Pencil, "Rename", () => void this.#rename()),
+      iconButton(Trash2, "Delete", () => void this.#delete(), { class: "plain icon danger" }),
     );
   }
 

@@ -33,7 +33,7 @@ export function passagesView(line: string, { text, citations, excerpts, moreExce
     const summary = element("summary", {}, `${count(moreExcerpts.length, "more passage")}`);
     root.append(element("details", { class: "further" }, summary, cards(moreExcerpts, "More passages", hooks)));
   }
-  root.append(element("div", { class: "actions" }, copyButton("Copy", "Copy the passages", () => text, hooks.say), ...more));
+  root.append(element("div", { class: "actions" }, copyButton("Copy the passages", () => text, hooks.say), ...more));
   return root;
 }
 

@@ -1,17 +1,21 @@
 /** The list of agents to choose from, and the form for the parameters of the chosen agent. */
 
+import { Bot } from "lucide";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import { agentOf, allAgents, labelOf, violationsOf, type AgentChoice, type Choice } from "./agents.js";
 import type { Api } from "../server/api.js";
-import { element, field, replace, WRITTEN } from "../widgets/dom.js";
+import { icon } from "../widgets/icons.js";
+import { element, replace, WRITTEN } from "../widgets/dom.js";
 import type { Failure } from "../server/errors.js";
 import { ParametersForm } from "./form.js";
 import { fieldsOf, type Field } from "./schema.js";
 import { cleanLabel } from "../text/names.js";
 
 export class AgentPicker {
-  /** A row of fields for the question's form. */
-  readonly root = element("div", { class: "whom" });
+  /** The choice of the agent. */
+  readonly root: HTMLElement;
+  /** The fields of the agent's parameters. */
+  readonly parameters: HTMLElement;
   readonly #api: Pick<Api, "chat">;
   readonly #choice: AgentChoice;
   readonly #changed: (agent: Agent | undefined) => void;
@@ -32,7 +36,9 @@ export class AgentPicker {
       this.#own();
       this.#choice.keep(this.#name, values);
     });
-    this.root.append(field("Agent", this.#select), this.#form.root);
+    const label = element("label", { for: this.#select.id, class: "unseen" }, "Agent");
+    this.root = element("div", { class: "pill" }, icon(Bot), label, this.#select);
+    this.parameters = this.#form.root;
     this.#list();
   }
 

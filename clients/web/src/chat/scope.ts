@@ -1,7 +1,9 @@
 /** The choice of the collections that a question searches. */
 
+import { Library } from "lucide";
 import type { Api } from "../server/api.js";
 import { element, replace, WRITTEN } from "../widgets/dom.js";
+import { icon } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import type { Me } from "../documents/access.js";
 import { collectionId, readableCollections, unavailable, type Named } from "../documents/library.js";
@@ -11,7 +13,7 @@ const KEY = "responsa.scope";
 const MOST = 64;
 
 export class ScopeView {
-  readonly root = element("details", { class: "scope" });
+  readonly root = element("details", { class: "scope pill" });
   readonly #api: Api;
   readonly #me: Me;
   readonly #storage: Storage;
@@ -42,6 +44,7 @@ export class ScopeView {
       void this.#load();
     });
     this.root.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && event.target instanceof HTMLInputElement) event.preventDefault(); // it would send the question
       if (event.key !== "Escape" || !this.root.open) return;
       event.stopPropagation();
       this.root.open = false;
@@ -110,7 +113,7 @@ export class ScopeView {
   #sum(): void {
     const usual = this.#usual.map(collectionId);
     this.#none.textContent = usual.length === 0 ? "If you choose no collection, the agent searches all collections." : `If you choose no collection, the agent searches its own collections: ${usual.join(", ")}.`;
-    replace(this.#summary, "Asking ", element("strong", WRITTEN, this.#searchedText));
+    replace(this.#summary, icon(Library), element("span", { class: "unseen" }, "Asking "), element("span", WRITTEN, this.#searchedText));
   }
 
   /** What a question would search now, in words. */

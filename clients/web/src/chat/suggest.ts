@@ -1,9 +1,11 @@
-/** Suggests questions from the titles and headings of the documents. No model writes them, so each question names words that a document has. */
+/** Finds what the first screen shows of the documents: the collections, and the questions that headings ask. */
 
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "../server/api.js";
 import { reads, type Me } from "../documents/access.js";
+import { labelOf } from "../documents/library.js";
 import { Markdown, withoutFrontMatter } from "../text/markdown.js";
 import { textOf } from "../text/view.js";
 
@@ -12,15 +14,22 @@ const MOST_COLLECTIONS = 4;
 /** The most terms that a search may have. */
 const MOST_DOCUMENTS = 8;
 const MOST_PASSAGES = 48;
-const LONGEST = 100; // characters of a heading or title
+const LONGEST = 100; // characters of a heading
 const ASKS = /[?？؟]\s*$/;
-/** Headings that many documents have and that say nothing about their subject. */
-const COMMON = /^(?:about|abstract|acknowledge?ments|appendix|background|change ?log|conclusions?|contents|examples?|faq|further reading|history|index|introduction|licen[cs]e|notes?|overview|preface|readme|references|related|resources|see also|summary|table of contents|todo)$/i;
-
 export interface Suggested {
   readonly questions: readonly string[];
+  /** The newest of the collections, and the number of the others. */
+  readonly collections: readonly Loaded[];
+  readonly others: number;
   /** Whether all these collections are known to have no document that the user can ask about. */
   readonly empty: boolean;
+}
+
+/** A collection of the first screen. */
+export interface Loaded {
+  readonly label: string;
+  readonly documents: number;
+  readonly changed: Date | undefined;
 }
 
 /** Questions about the newest documents of these collections, `collections/{id}`, or of the newest collections if the list is empty. Raises ConnectError. */
@@ -28,24 +37,28 @@ export async function suggested(api: Pick<Api, "knowledge">, me: Me, collections
   const newest = await api.knowledge.listCollections({ pageSize: PAGE, orderBy: "create_time desc" }, { signal });
   const readable = newest.collections.filter((one) => reads(me, one));
   const filled = readable.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
-  const parents = filled.slice(0, MOST_COLLECTIONS).map((one) => one.name);
-  if (parents.length === 0) return { questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
+  const first = filled.slice(0, MOST_COLLECTIONS);
+  const parents = first.map((one) => one.name);
+  const shown = {
+    collections: first.map((one) => ({ label: labelOf(one), documents: Number(one.documentCount), changed: one.updateTime && timestampDate(one.updateTime) })),
+    others: filled.length - first.length,
+  };
+  if (parents.length === 0) return { ...shown, questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
   const pageSize = Math.ceil(MOST_DOCUMENTS / parents.length);
   const pages = await Promise.all(parents.map((parent) => api.knowledge.listDocuments({ parent, pageSize, orderBy: "update_time desc" }, { signal })));
   const documents = turnwise(pages.map((page) => page.documents.filter((one) => one.state === DocumentState.READY && one.title)));
   const terms = documents.map((one) => one.title).slice(0, MOST_DOCUMENTS);
-  if (terms.length === 0) return { questions: [], empty: false };
+  if (terms.length === 0) return { ...shown, questions: [], empty: false };
   // A search by words alone: it needs no vectors, and finds the passages of the documents with these titles.
   const { hits } = await api.knowledge.search({ terms, topK: MOST_PASSAGES, mode: SearchMode.TEXT, scope: { collections: parents } }, { signal });
   const passages = hits.flatMap(({ passage }) =>
-    passage ? [{ document: passage.document, title: passage.title, headings: [...passage.headings.slice(-1), ...headingsIn(passage.text)] }] : [],
+    passage ? [{ document: passage.document, headings: [...passage.headings.slice(-1), ...headingsIn(passage.text)] }] : [],
   );
-  return { questions: questionsOf(documents.map((one) => one.name), passages, most), empty: false };
+  return { ...shown, questions: questionsOf(documents.map((one) => one.name), passages, most), empty: false };
 }
 
 export interface Headed {
   readonly document: string;
-  readonly title: string;
   /** The heading above the passage, and those in it. */
   readonly headings: readonly string[];
 }
@@ -56,29 +69,21 @@ function headingsIn(text: string): string[] {
   return tops.flatMap((one) => (one.type === "element" && /^h\d$/.test(one.tagName) ? [textOf(one.children)] : []));
 }
 
-/** At most `most` questions, as different as possible: those that documents ask in a heading come first, and each document is used once before any is used again. */
+/** At most `most` questions of headings: each document is used once before any is used again. */
 export function questionsOf(documents: readonly string[], passages: readonly Headed[], most: number): string[] {
   const of = documents.map((name) => {
-    const found = passages.filter((one) => one.document === name);
-    const asked = new Set(found.flatMap((one) => one.headings.filter((heading) => ASKS.test(heading) && usable(plain(heading))).map(plain)));
-    const about = new Set(found.flatMap(aboutOf));
-    return [...asked, ...about];
+    const headings = passages.filter((one) => one.document === name).flatMap((one) => one.headings.map(plain));
+    return [...new Set(headings.filter((one) => ASKS.test(one) && usable(one)))];
   });
   return turnwise(of).filter((one, index, all) => all.indexOf(one) === index).slice(0, most);
 }
 
-function aboutOf({ title, headings }: Headed): string[] {
-  const name = plain(title);
-  const others = headings.map(plain).filter((one) => one.toLowerCase() !== name.toLowerCase() && !ASKS.test(one) && !COMMON.test(one) && usable(one));
-  return usable(name) ? others.map((one) => `What does “${name}” say about “${one}”?`) : [];
-}
-
-/** Whether a title or heading can stand in a question. */
+/** Whether a heading can be asked as it is. */
 function usable(text: string): boolean {
   return text.length <= LONGEST && /\p{L}{3}/u.test(text) && !/[<>{}|[\]]/.test(text);
 }
 
-/** A title or heading without the marks of Markdown and without a number in front. */
+/** A heading without the marks of Markdown and without a number in front. */
 function plain(text: string): string {
   return text.replace(/[`*_]+/g, "").replace(/^\d+(?:\.\d+)*[.)]?\s+/, "").replace(/\s+/g, " ").trim();
 }

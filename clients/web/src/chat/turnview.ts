@@ -1,5 +1,6 @@
 /** Shows one question, and its answer while it arrives. */
 
+import { Library } from "lucide";
 import { create } from "@bufbuild/protobuf";
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
@@ -8,13 +9,14 @@ import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type Turn
 import { count } from "../text/facts.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { icon } from "../widgets/icons.js";
 import type { Failure } from "../server/errors.js";
 import type { FrameReader } from "@responsa/client/parts.js";
 import { called, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
 import { passagesView, type CardHooks } from "./passages.js";
 import { plainText } from "../text/prose.js";
 import { duration, StepsView } from "./steps.js";
-import type { Suggested } from "./suggest.js";
+import type { Loaded, Suggested } from "./suggest.js";
 import { ToolCallView } from "./toolview.js";
 
 export interface TurnHooks extends CardHooks {
@@ -32,7 +34,6 @@ export interface TurnHooks extends CardHooks {
 const SPOKEN = 700; // the number of characters after which an answer is cut for screen readers
 const FAILURE = 120; // the number of characters after which a tool's failure is cut
 const EXAMPLES = 4; // the maximum number of questions to try
-const SOURCES = "Open a source to see its sentence marked in the document.";
 
 const STOPPED: Record<CancelCause, string> = {
   [CancelCause.UNSPECIFIED]: "This answer was stopped.",
@@ -280,14 +281,14 @@ export function questionRow(text: string): HTMLElement {
 }
 
 /**
- * The greeting before the first message: the agent's purpose and questions to try. `use` puts a question into the question box. `more` finds further questions in the
- * documents; they are shown when they are known. `tools` reads what people call the agent's tools.
+ * The greeting before the first message: the agent's purpose, what it knows, and questions to try. `use` puts a question into the question box. `more` finds the collections, and
+ * questions in the documents; they are shown when they are known. `tools` reads what people call the agent's tools.
  */
 export function welcome(agent: Agent | undefined, use: (question: string) => void, more: (most: number) => Promise<Suggested>, tools: () => Promise<string>): HTMLElement {
-  const row = element("li", { class: "empty" }, element("p", {}, "Ask a question."));
-  if (agent?.description) row.append(element("p", WRITTEN, agent.description));
-  const note = element("p", { class: "note" }, SOURCES);
-  row.append(note);
+  const row = element("li", { class: "empty" }, element("p", { class: "greeting" }, "What would you like to know?"));
+  if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, agent.description));
+  const known = element("ul", { class: "known", "aria-label": "What can be asked about" });
+  const note = element("p", { class: "note" });
   // Without the tools, the greeting says nothing about them.
   void tools().then((names) => names && note.append(" ", element("span", WRITTEN, `This agent can use ${names}.`)), () => undefined);
   const missing = agent?.missingTools ?? [];
@@ -295,15 +296,18 @@ export function welcome(agent: Agent | undefined, use: (question: string) => voi
   const rows = (questions: readonly string[]) => questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
   const own = (agent?.examples ?? []).slice(0, EXAMPLES);
   const list = element("ul", { class: "examples", "aria-label": "Questions to try" }, ...rows(own));
-  row.append(list);
-  if (own.length < EXAMPLES) {
-    list.classList.add("growing"); // keeps room for the questions, so that nothing moves when they come
-    void more(EXAMPLES - own.length).then(({ questions, empty }) => {
-      list.append(...rows(questions));
-      if (empty && own.length === 0) list.append(element("li", { class: "note" }, "There are no documents to ask about yet. ", element("a", { href: "#/documents" }, "Add documents")));
-    }, () => undefined); // without the documents, there is nothing to suggest
-  }
+  row.append(list, known, note);
+  void more(EXAMPLES - own.length).then(({ questions, collections, others, empty }) => {
+    list.append(...rows(questions));
+    known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, `${others} more`))] : []));
+    if (empty) known.append(element("li", {}, "There are no documents to ask about yet. ", element("a", { href: "#/documents" }, "Add documents")));
+  }, () => undefined); // without the documents, there is nothing to suggest
   return row;
+}
+
+function loaded({ label, documents, changed }: Loaded): HTMLElement {
+  const title = changed && `Changed on ${changed.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" })}`;
+  return element("li", { title }, icon(Library), element("span", WRITTEN, label), element("span", { class: "note" }, count(documents, "document")));
 }
 
 function waitingFor(failure: Failure, offline: boolean): string {

@@ -70,7 +70,7 @@ export class DetailsView {
     const [version, owner] = await Promise.all([this.#searchable(one, signal), this.#ownerOf(one)]);
     if (signal.aborted) return;
     const edit = button("Edit", () => void this.#edit(one), { class: "quiet", "aria-label": "Edit the details" });
-    const copy = copyButton("Copy the link", "Copy the link to this document", this.#hooks.address, this.#hooks.say);
+    const copy = copyButton("Copy the link to this document", this.#hooks.address, this.#hooks.say);
     const download = element("a", { href: originalOf(one.name), download: true }, "Download the original file");
     const tags = element("ul", { class: "tags" }, ...byName(one.labels).map(([key, value]) => element("li", WRITTEN, value ? `${key}: ${value}` : key)));
     const metadata = linesOf(one.metadata);

@@ -1,8 +1,10 @@
 /** The pages of a PDF, drawn by the server as images. The browser never opens the PDF itself. */
 
+import { ChevronLeft, ChevronRight } from "lucide";
 import type { PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { Api } from "../server/api.js";
 import { button, element, focused } from "../widgets/dom.js";
+import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { cleanName } from "../text/names.js";
 
@@ -15,8 +17,8 @@ export class PagesView {
   readonly #api: Pick<Api, "knowledge">;
   readonly #say: (text: string) => void;
   readonly #turned: () => void;
-  readonly #back = button("‹", () => this.#turn(-1), { class: "quiet icon", "aria-label": "Previous page", title: "Previous page" });
-  readonly #next = button("›", () => this.#turn(1), { class: "quiet icon", "aria-label": "Next page", title: "Next page" });
+  readonly #back = iconButton(ChevronLeft, "Previous page", () => this.#turn(-1));
+  readonly #next = iconButton(ChevronRight, "Next page", () => this.#turn(1));
   readonly #number = element("input", { id: "page-number", type: "number", min: "1", step: "1", inputmode: "numeric", change: () => this.#go(Math.round(this.#number.valueAsNumber)) });
   readonly #of = element("span", { class: "note of" });
   readonly #zoom = button("Larger", () => this.#zoomed(), { class: "quiet", "aria-pressed": "false" });

@@ -3,6 +3,7 @@
  * fetched.
  */
 
+import { X } from "lucide";
 import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { CitationCheck } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import { CitationVerdict, type Citation, type PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
@@ -14,7 +15,8 @@ import { PagesView } from "./docpages.js";
 import { PassagesView } from "./docpassages.js";
 import { TextView, type Range } from "./doctext.js";
 import { VersionsView } from "./docversions.js";
-import { button, element, focused, replace, WRITTEN } from "../widgets/dom.js";
+import { element, focused, replace, WRITTEN } from "../widgets/dom.js";
+import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { fetchedBy, linkOf } from "../chat/fetched.js";
 import { quoted } from "../server/filters.js";
@@ -142,7 +144,7 @@ export class DocumentPanel {
         this.#moved(); // the tab “Pages” now knows its page
       },
     );
-    const close = button("✕", () => this.close(), { class: "plain icon", "aria-label": "Close the document", title: "Close (Escape)" });
+    const close = iconButton(X, "Close the document", () => this.close(), { title: "Close (Escape)" });
     this.root = element(
       "section",
       { class: "document", role: "complementary", "aria-labelledby": "document-title", hidden: true },

@@ -1,5 +1,6 @@
 /** The versions of a document: lists, compares and restores them, and reads the file again. */
 
+import { X } from "lucide";
 import { anyUnpack, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
 import { DocumentState, IngestResultSchema, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
@@ -10,6 +11,7 @@ import { byteLength, ended, uuid } from "@responsa/client/parts.js";
 import { clean } from "../text/clean.js";
 import { confirmed } from "../widgets/dialog.js";
 import { button, element, focused, replace } from "../widgets/dom.js";
+import { iconButton } from "../widgets/icons.js";
 import { READ_ONLY } from "./docdetails.js";
 import { failureOf, failureOfStatus } from "../server/errors.js";
 import { count, momentOf, originalOf, sizeOf } from "../text/facts.js";
@@ -130,7 +132,7 @@ export class VersionsView {
       this.#comparison.hidden = true;
       this.#list.querySelector<HTMLElement>(`[data-compare="${base.version}"]`)?.focus();
     };
-    const close = button("✕", shut, { class: "plain icon", "aria-label": "Close the comparison", title: "Close the comparison" });
+    const close = iconButton(X, "Close the comparison", shut);
     replace(
       this.#comparison,
       element("div", { class: "row" }, heading, picker, close),
