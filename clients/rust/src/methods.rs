@@ -862,7 +862,8 @@ impl Client {
     /// SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user
     /// who asked may give feedback.
     ///
-    /// Errors: RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+    /// Errors: RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question; there is
+    /// neither a rating nor a score, or both).
     pub async fn submit_feedback(&self, request: chat::v1::SubmitFeedbackRequest) -> Result<chat::v1::Feedback, Error> {
         self.call("/responsa.chat.v1.ChatService/SubmitFeedback", true, &request).await
     }

@@ -151,7 +151,7 @@ pub struct GivenFeedback {
     /// `messages/{uuid}/feedback`.
     #[prost(string, tag = "1")]
     pub feedback: ::prost::alloc::string::String,
-    /// The rating.
+    /// The rating; unset for a score of 3, which is neither.
     #[prost(enumeration = "super::super::chat::v1::Rating", tag = "2")]
     pub rating: i32,
     /// The comment; may be empty.
@@ -187,6 +187,9 @@ pub struct GivenFeedback {
     /// The question; empty unless InsightSettings.question_texts is set.
     #[prost(string, tag = "13")]
     pub question: ::prost::alloc::string::String,
+    /// The score, from 1 to 5; 0 if the user gave a rating without a score.
+    #[prost(int32, tag = "14")]
+    pub score: i32,
 }
 impl ::prost::Name for GivenFeedback {
     const NAME: &'static str = "GivenFeedback";
@@ -199,7 +202,7 @@ impl ::prost::Name for GivenFeedback {
     }
 }
 /// FeedbackCount counts the feedback on the answers of one agent.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FeedbackCount {
     /// The agent, `agents/{id}`.
     #[prost(string, tag = "1")]
@@ -216,6 +219,15 @@ pub struct FeedbackCount {
     /// The feedback in the state OPEN.
     #[prost(int64, tag = "5")]
     pub open: i64,
+    /// The answers with a score of 3, which are rated neither UP nor DOWN.
+    #[prost(int64, tag = "6")]
+    pub neutral: i64,
+    /// The answers with a score.
+    #[prost(int64, tag = "7")]
+    pub scored: i64,
+    /// The mean of their scores; 0 if there are none.
+    #[prost(double, tag = "8")]
+    pub mean_score: f64,
 }
 impl ::prost::Name for FeedbackCount {
     const NAME: &'static str = "FeedbackCount";
@@ -2676,7 +2688,7 @@ pub struct ListFeedbackRequest {
     /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
-    /// A filter (AIP-160, see Scope.filter) on these fields: rating, state, agent, user, comment, create_time, update_time. The call refuses any other filter with FILTER_INVALID. Example: `rating = DOWN AND state = OPEN AND comment:*`
+    /// A filter (AIP-160, see Scope.filter) on these fields: rating, score, state, agent, user, comment, create_time, update_time. The call refuses any other filter with FILTER_INVALID. Example: `rating = DOWN AND state = OPEN AND comment:*`
     #[prost(string, tag = "3")]
     pub filter: ::prost::alloc::string::String,
     /// One of these sort orders (AIP-132): update_time desc, update_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.

@@ -5,7 +5,7 @@ pub struct Feedback {
     /// `messages/{uuid}/feedback`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// The rating.
+    /// The rating; unset for a score of 3, which is neither.
     #[prost(enumeration = "Rating", tag = "2")]
     pub rating: i32,
     /// The comment; may be empty.
@@ -17,6 +17,9 @@ pub struct Feedback {
     /// When the user last gave feedback on the answer.
     #[prost(message, optional, tag = "5")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The score, from 1 to 5; 0 if the user gave a rating without a score.
+    #[prost(int32, tag = "6")]
+    pub score: i32,
 }
 impl ::prost::Name for Feedback {
     const NAME: &'static str = "Feedback";
@@ -32,7 +35,7 @@ impl ::prost::Name for Feedback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Rating {
-    /// Never sent.
+    /// Neither: a score of 3.
     Unspecified = 0,
     /// The answer helped.
     Up = 1,
@@ -2344,12 +2347,15 @@ pub struct SubmitFeedbackRequest {
     /// The answer, `messages/{uuid}`, or its turn, `turns/{uuid}`.
     #[prost(string, tag = "1")]
     pub message: ::prost::alloc::string::String,
-    /// The rating.
+    /// The rating. Either a rating or a score must be given.
     #[prost(enumeration = "Rating", tag = "2")]
     pub rating: i32,
     /// A comment of at most 2 KiB; may be empty.
     #[prost(string, tag = "3")]
     pub comment: ::prost::alloc::string::String,
+    /// A score from 1 to 5 in place of the rating: 1 and 2 count as DOWN, 4 and 5 as UP, and 3 as neither. 0: no score.
+    #[prost(int32, tag = "4")]
+    pub score: i32,
 }
 impl ::prost::Name for SubmitFeedbackRequest {
     const NAME: &'static str = "SubmitFeedbackRequest";

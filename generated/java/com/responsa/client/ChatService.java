@@ -253,7 +253,8 @@ public final class ChatService {
      * SubmitFeedback stores the caller's opinion of an answer. It replaces earlier feedback on the same answer. Only the user who asked
      * may give feedback.
      *
-     * <p>Errors: RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question).
+     * <p>Errors: RESOURCE_NOT_FOUND (also for a turn without an answer), INVALID_FIELD (the message is a question; there is neither a
+     * rating nor a score, or both).
      */
     public Feedback submitFeedback(SubmitFeedbackRequest request) {
         return calls.unary(SUBMIT_FEEDBACK, request, true, timeout);
