@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -14,7 +15,7 @@ from protovalidate import Violation
 from buf.validate import validate_pb2
 from responsa_server.calls.json_types import one_of
 from responsa_server.calls.status import MAX_VIOLATIONS
-from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason, ResponsaError
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
@@ -72,6 +73,22 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
         {"violations": str(total)},
         tuple(violations),
     )
+
+
+def malformed(why: str, media_type: str = "application/json") -> InvalidRequest:
+    """The error for a request that cannot be read."""
+    message = f"This server cannot read the request: {why}."
+    return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": media_type})
+
+
+def renamed(error: ResponsaError, name_of: Callable[[str], str]) -> ResponsaError:
+    """The same error in the names of a transport. name_of: the name of a field of the contract."""
+    message, violations = error.message, list[FieldViolation]()
+    for one in error.violations:
+        name = name_of(one.field)
+        message = message.replace(f"{one.field}: ", f"{name}: ", 1)
+        violations.append(replace(one, field=name))
+    return replace(error, message=message, violations=violations)
 
 
 def check_texts(resource: str, **texts: str | None) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
-from google.rpc.status_pb2 import Status
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
@@ -22,9 +20,11 @@ from responsa.auth.v1.user_pb2 import User
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, peer_of
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.http import json_body
 from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.violations import malformed
 from responsa_server.domain.errors import DeadlinePassed, InvalidRequest, Reason, ResponsaError
-from responsa_server.transports.mcp.backend import CallFailed, InProcess, told
+from responsa_server.transports.mcp.backend import InProcess, told
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -56,24 +56,19 @@ class Mcp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
-        metadata = {
-            **metadata_of_headers(item for item in request.headers.items() if item[0] != "cookie"),
-            "user-agent": [request.headers.get("user-agent", "")],
-        }
-        metadata.setdefault(CALL_ID, [uuid4().hex])
+        headers = (item for item in request.headers.items() if item[0] != "cookie")
+        metadata = {CALL_ID: [uuid4().hex], **metadata_of_headers(headers)}
         backend = InProcess(self._calls, metadata, f"mcp {peer_of(scope.get('client'))}")
         try:
             if request.method != "POST":
-                raise _Refused(status.no_route(), allow="POST")
+                raise status.no_route()
             # This checks the credential, and counts the request, before its body is read and the SDK sees it.
             await backend.answer(_GET_ME, GetMeRequest(), User)
             with self._calls.arriving(backend.call(_GET_ME)):
                 body = await _body(request)
             await self._serve(request, body, backend, send)
         except ResponsaError as error:
-            await _refuse(_Refused(error, _SERVER_ERROR), metadata)(scope, receive, send)
-        except (_Refused, CallFailed) as failed:
-            await _refuse(failed, metadata)(scope, receive, send)
+            await _refuse(error, metadata)(scope, receive, send)
         except ClientDisconnect:
             pass
 
@@ -140,33 +135,17 @@ class Mcp:
             await self._stop.wait()
 
 
-class _Refused(Exception):
-    """A request that the SDK does not see. code: of JSON-RPC. allow: the methods of the path."""
-
-    def __init__(self, error: ResponsaError, code: int = _INVALID_REQUEST, allow: str = "") -> None:
-        super().__init__(error.message)
-        self.status = status.of(error)
-        self.code = code
-        self.allow = allow
+class _NotJson(InvalidRequest):
+    """The body of a request is not JSON."""
 
 
 async def _body(request: Request) -> bytes:
-    # A form on another site can send text, but cannot set this content type.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise _malformed("the content-type must be application/json")
-    found = bytearray()
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            async for piece in request.stream():
-                found += piece
-                if len(found) > MAX_BODY:
-                    raise _malformed(f"its body has more than {MAX_BODY >> 10} KiB")
+            return await json_body(request.headers, request.stream(), MAX_BODY)
     except TimeoutError as error:
-        late = DeadlinePassed(
-            Reason.DEADLINE_EXCEEDED, f"The body did not arrive within {_BODY_SECONDS:g} s."
-        )
-        raise _Refused(late) from error
-    return bytes(found)
+        message = f"The body did not arrive within {_BODY_SECONDS:g} s."
+        raise DeadlinePassed(Reason.DEADLINE_EXCEEDED, message) from error
 
 
 def _message(body: bytes) -> JSONRPCMessage:
@@ -176,34 +155,23 @@ def _message(body: bytes) -> JSONRPCMessage:
         return jsonrpc_message_adapter.validate_json(body, by_name=False)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise _malformed("its body is not JSON in UTF-8", _PARSE_ERROR) from None
-        raise _malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
+            wrong = malformed("its body is not JSON in UTF-8")
+            raise _NotJson(wrong.reason, wrong.message, wrong.metadata) from None
+        raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
 
 
-def _malformed(why: str, code: int = _INVALID_REQUEST) -> _Refused:
-    message = f"This server cannot read the request: {why}."
-    return _Refused(
-        InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"}), code
-    )
-
-
-def _refuse(failed: _Refused | CallFailed, metadata: Mapping[str, Sequence[str]]) -> Response:
+def _refuse(error: ResponsaError, metadata: Mapping[str, Sequence[str]]) -> Response:
     """The response to a request that ended before the SDK saw it: an error of JSON-RPC."""
-    found: Status = failed.status
-    data = told(found, {})
-    http = status.http_status(found)
+    http, code = status.http_status(status.of(error)), _SERVER_ERROR
     headers = {"cache-control": "no-store", CALL_ID: metadata[CALL_ID][0]}
     if http == 401:
-        headers["www-authenticate"] = (
-            'Bearer realm="responsa", error="invalid_token"'
-            if "authorization" in metadata
-            else 'Bearer realm="responsa"'
-        )
-    if (seconds := data.get("retry_after")) is not None:
-        headers["retry-after"] = str(max(1, round(cast("float", seconds))))
-    if isinstance(failed, _Refused) and failed.allow:
-        http, headers["allow"] = 405, failed.allow
-    code = failed.code if isinstance(failed, _Refused) else _SERVER_ERROR
-    error = {"code": code, "message": found.message, "data": data}
-    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}, ensure_ascii=False)
-    return Response(body, http, headers, "application/json")
+        told_by = ', error="invalid_token"' if "authorization" in metadata else ""
+        headers["www-authenticate"] = f'Bearer realm="responsa"{told_by}'
+    if (wait := status.retry_after(error)) is not None:
+        headers["retry-after"] = wait
+    if error.reason is Reason.ROUTE_NOT_FOUND:
+        http, code, headers["allow"] = 405, _INVALID_REQUEST, "POST"
+    elif error.reason is Reason.MALFORMED_MESSAGE:
+        code = _PARSE_ERROR if isinstance(error, _NotJson) else _INVALID_REQUEST
+    told_as = {"code": code, "message": error.message, "data": told(error, {})}
+    return JSONResponse({"jsonrpc": "2.0", "id": None, "error": told_as}, http, headers)
