@@ -3,7 +3,7 @@
 Usage: python -m tools.clients.check
 
 It first names the toolchains that are missing. Then it builds each client and runs its own tests. The tests marked `toolchain` then play the conformance kit's cases with
-each client, ask a real instance over connections that are cut at random, and run the example.
+each client, ask a real instance the questions of all transports, ask it over connections that are cut at random, and run the example.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,11 @@ LANGUAGES: Final[Mapping[str, Language]] = {
     ),
 }
 """The languages, by name."""
-TESTS: Final = ("tests/clients/test_conformance.py", "tests/system/test_conformance_cuts.py")
+TESTS: Final = (
+    "tests/clients/test_conformance.py",
+    "tests/system/test_conformance_cuts.py",
+    "tests/system/test_every_transport.py",
+)
 
 
 def main() -> None:
@@ -74,14 +78,14 @@ def main() -> None:
                 language.run(language.tests)
     except subprocess.CalledProcessError as failed:
         sys.exit(f"make clients: {' '.join(failed.cmd)} failed; its words are above")
-    with _timed("conformance kit, cuts and examples"):
+    with _timed("conformance kit, cuts, transports and examples"):
         command = (sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", "toolchain and not soak", *TESTS)
         if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
             sys.exit(1)
 
 
 @contextmanager
-def _timed(what: str) -> Iterator[None]:
+def _timed(what: str) -> Generator[None]:
     began = time.monotonic()
     yield
     print(f"{time.monotonic() - began:6.1f} s  {what}", flush=True)
