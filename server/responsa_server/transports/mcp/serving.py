@@ -24,7 +24,8 @@ from responsa_server import __version__
 from responsa_server.calls import status
 from responsa_server.calls.json_types import qualified
 from responsa_server.calls.status import Code
-from responsa_server.domain.errors import ResponsaError
+from responsa_server.calls.violations import invalid
+from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.transports.mcp.backend import CHAT, KNOWLEDGE, Backend, told
 from responsa_server.transports.mcp.tools import (
     MOST_BYTES,
@@ -112,18 +113,17 @@ class Serving:
         if row is None:
             message = f"There is no tool {params.name[:64]!r}; the tools are {', '.join(TOOLS)}."
             raise MCPError(types.INVALID_PARAMS, message, {"reason": "ROUTE_NOT_FOUND", "message": message})
+        asked: dict[str, object] = {}
         try:
             given = row.arguments.model_validate(params.arguments or {})
-        except ValidationError as error:
-            data = _misfit(error)
-            return result(f"{data['reason']}: {data['message']}", data, error=True)
-        asking = self._asking(context, given.request_id if isinstance(given, Ask) else "")
-        try:
-            return await row.call(self._backend(context), given, asking)
-        except ResponsaError as failed:
-            data = told(failed, row.fields)
+            asking = self._asking(context, given.request_id if isinstance(given, Ask) else "")
             if isinstance(given, Ask):
-                data["request_id"] = given.request_id or str(asking.request_id)
+                asked["request_id"] = given.request_id or str(asking.request_id)
+            return await row.call(self._backend(context), given, asking)
+        except (ResponsaError, ValidationError) as failed:
+            # What pydantic refuses has the names of arguments already.
+            names = row.fields if isinstance(failed, ResponsaError) else {}
+            data = told(_typed(failed), names) | asked
             return result(f"{data['reason']}: {data['message']}", data, error=True)
 
     def _asking(self, context: Context, given: str) -> Asking:
@@ -267,30 +267,23 @@ def _prompt_of(agent: Agent) -> types.Prompt:
     )
 
 
-def _misfit(error: ValidationError) -> dict[str, object]:
-    wrong = [
-        {"field": ".".join(str(part) for part in one["loc"]), "description": one["msg"]}
-        for one in error.errors(include_url=False, include_input=False)[:16]
-    ]
-    return {
-        "reason": "INVALID_FIELD",
-        "message": f"{wrong[0]['field']}: {wrong[0]['description']}",
-        "fields": wrong,
-    }
+def _typed(error: ResponsaError | ValidationError) -> ResponsaError:
+    if isinstance(error, ResponsaError):
+        return error
+    found = error.errors(include_url=False, include_input=False)[: status.MAX_VIOLATIONS]
+    return invalid([FieldViolation(".".join(map(str, one["loc"])), one["type"], one["msg"]) for one in found])
 
 
 async def _reasoned(ctx: Context, call_next: CallNext) -> HandlerResult:
     """Say the reason of each error in its data."""
     try:
         return await call_next(ctx)
-    except ValidationError as error:
-        data = _misfit(error)
-        raise MCPError(types.INVALID_PARAMS, str(data["message"]), data) from error
     except MCPError as error:
         if error.code == types.METHOD_NOT_FOUND:
             error.error.data = {"reason": "ROUTE_NOT_FOUND", "message": error.message}
         raise
-    except ResponsaError as failed:
-        data = told(failed, {"page_token": "cursor"})
-        code = types.INVALID_PARAMS if status.code(failed) in _OWN_MISTAKES else types.INTERNAL_ERROR
+    except (ResponsaError, ValidationError) as failed:
+        error = _typed(failed)
+        data = told(error, {"page_token": "cursor"})
+        code = types.INVALID_PARAMS if status.code(error) in _OWN_MISTAKES else types.INTERNAL_ERROR
         raise MCPError(code, str(data["message"]), data) from failed

@@ -219,8 +219,7 @@ async def _ask(backend: Backend, given: Ask, asking: Asking) -> CallToolResult:
         try:
             ParseDict(given.parameters, request.options.parameters)
         except (ParseError, ValueError, RecursionError):
-            wrong = InvalidRequest.of_field("options.parameters", "type", "must be an object of JSON")
-            raise wrong from None
+            raise InvalidRequest.of_field("options.parameters", "type", "must be an object of JSON") from None
     names = {"turn": "", "conversation": "", "agent": ""}
     terminal = TurnEvent()
 
@@ -330,15 +329,8 @@ TOOLS: Final[Mapping[str, ToolRow]] = {
         _ask,
         {"text": "question", "options.parameters": "parameters"}
         | {f"options.{path}": name for path, name in _SCOPE.items()},
-        {
-            "turn": "string",
-            "conversation": "string",
-            "agent": "string",
-            "request_id": "string",
-            "outcome": "string",
-            "text": "string",
-            "citations": "array",
-        },
+        dict.fromkeys(("turn", "conversation", "agent", "request_id", "outcome", "text"), "string")
+        | {"citations": "array"},
         reads=False,
     ),
     "cancel": ToolRow(

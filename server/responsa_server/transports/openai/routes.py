@@ -45,24 +45,19 @@ _CALL_BYTES: Final = 200_000
 Handler = Callable[[Exchange], Awaitable[None]]
 
 _OF_ALL: Final = {
-    "agent": "model",
-    "name": "model",
+    **dict.fromkeys(("agent", "embedding", "name"), "model"),
     "request_id": "Idempotency-Key",
-    "embedding": "model",
     "texts": "input",
 }
 _OF_CHAT: Final = {
     **_OF_ALL,
-    "text": "messages",
-    "options.history": "messages",
+    **dict.fromkeys(("text", "options.history"), "messages"),
     "conversation": "responsa-conversation",
 }
 _OF_RESPONSES: Final = {
     **_OF_CHAT,
-    "text": "input",
-    "options.history": "input",
-    "name": "response_id",
-    "turn": "response_id",
+    **dict.fromkeys(("text", "options.history"), "input"),
+    **dict.fromkeys(("name", "turn"), "response_id"),
 }
 
 
