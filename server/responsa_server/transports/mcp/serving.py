@@ -122,7 +122,7 @@ class Serving:
             return await row.call(self._backend(context), given, asking)
         except (ResponsaError, ValidationError) as failed:
             # What pydantic refuses has the names of arguments already.
-            names = row.fields if isinstance(failed, ResponsaError) else {}
+            names = row.fields if isinstance(failed, ResponsaError) else dict[str, str]()
             data = told(_typed(failed), names) | asked
             return result(f"{data['reason']}: {data['message']}", data, error=True)
 
