@@ -75,6 +75,7 @@ baseline: generate
 bench: .venv/.dev clients/web/dist/index.html
 	@exec $(BIN)/python -m bench
 
+# Writes its results into docs/benchmarks.md. Run it on a quiet machine.
 load: .venv/.dev clients/web/dist/index.html
 	@exec $(BIN)/python -m bench.load
 

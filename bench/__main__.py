@@ -24,6 +24,7 @@ from bench import (
     starting,
     storing,
     telemetry,
+    transports,
     turns,
 )
 from bench.processes import BenchError, caller, leave_in_order, place, running
@@ -45,6 +46,7 @@ SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "disk": storing.measure_disk,
     "envoy": gateway.measure,
     "sockets": sockets.measure,
+    "transports": transports.measure,
     "ingestion": ingestion.measure,
     "search": searching.measure,
     "growth": growing.measure,

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -176,7 +177,7 @@ def _web_caller(job: Job) -> WebCaller | SocketCaller | AgentServerCaller:
 
 
 async def by_web(job: Job) -> Outcome:
-    """Does a job over gRPC-Web, REST or WebSockets, with one thread and one connection per stream. Raises OSError, http.client.HTTPException, WebProblem."""
+    """Does a job over HTTP or WebSockets, with one thread and one connection per stream. Raises OSError, http.client.HTTPException, WebProblem."""
     tally = Tally()
 
     def stream(
@@ -192,7 +193,12 @@ async def by_web(job: Job) -> Outcome:
     try:
         begun = time.perf_counter()
         following = places(job, begun + job.seconds)
-        await asyncio.gather(*(asyncio.to_thread(stream, caller, following) for caller in callers))
+        # asyncio's own pool has fewer threads on a small machine.
+        with ThreadPoolExecutor(job.streams) as pool:
+            loop = asyncio.get_running_loop()
+            await asyncio.gather(
+                *(loop.run_in_executor(pool, stream, caller, following) for caller in callers)
+            )
         return Outcome(time.perf_counter() - begun, tally.totals, tally.firsts, tally.messages, tally.odd)
     finally:
         for caller in callers:

@@ -1,6 +1,6 @@
-"""`python -m bench.load`: calls Answer and Ask with the real ghz, through the port of a separate instance, with the key of a service and the default limits of callers.
+"""`python -m bench.load`: calls a separate instance with the real ghz, through Envoy and on the server's own socket, with the key of a service and the default limits of callers. Beside it, the bench's own caller asks over WebSockets and server-sent events.
 
-`go install` builds ghz (github.com/bojand/ghz) once, into the user's cache folder. All calls go over loopback, and their number is limited.
+`go install` builds ghz (github.com/bojand/ghz) once, into the user's cache folder. All calls go over loopback, and their number is limited. The results replace a section of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,48 +22,54 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import corpus
+from bench.figures import percentile
+from bench.jobs import Call, Job, Transport
 from bench.library import answered_questions, make_collection, take_in
-from bench.processes import ROOT, BenchError, Place, leave_in_order, place, running
+from bench.processes import ROOT, BenchError, Caller, Place, caller, leave_in_order, place, running
+from bench.report import Machine
 from bench.run import FEW
 from responsa.auth.v1 import user_pb2
 from responsa_client import Responsa
 from responsa_client.errors import ResponsaError
+from responsa_server.embedded import Layout
 
 GHZ: Final = "github.com/bojand/ghz/cmd/ghz"
 GHZ_VERSION: Final = "v0.120.0"
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+BEGIN: Final = "<!-- written by `make load` from here -->"
+END: Final = "<!-- to here -->"
 _CHAT: Final = "responsa.chat.v1.ChatService"
+_SEARCH: Final = "responsa.knowledge.v1.KnowledgeService.Search"
+_METHODS: Final = (f"{_CHAT}.Answer", f"{_CHAT}.Ask", f"{_CHAT}.ResumeTurn", _SEARCH)
+_STREAMS: Final = (16, 64)
 _NANOSECONDS: Final = 1_000_000  # per millisecond
 _QUESTIONS: Final = 32
 # A connection carries at most a hundred streams.
 _STREAMS_A_CONNECTION: Final = 16
+_FEW_CALLS: Final = 64
+_HEADINGS: Final = ("call", "over", "at a time", "calls", "calls/s", "p50 ms", "p95 ms", "p99 ms", "errors")
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A number of calls of a method. streams: the number of calls that run at a time."""
+    """A number of calls. what: the method. way: the transport, and what is between the caller and the server. streams: the number of calls that run at a time."""
 
-    method: str
+    what: str
+    way: str
     calls: int
     streams: int
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """ghz's report on a load. The times are in milliseconds. statuses: the name of each status, with the number of calls that ended
-    with this status.
-    """
+    """The report on a load. The times are in milliseconds. errors: the name of each status other than OK, with the number of calls that ended with this status."""
 
     load: Load
     rate: float
     p50: float
     p95: float
     p99: float
-    statuses: Mapping[str, int]
-
-    @property
-    def errors(self) -> int:
-        """The number of calls that did not end with OK."""
-        return sum(number for status, number in self.statuses.items() if status != "OK")
+    errors: Mapping[str, int]
 
 
 def read(load: Load, report: Mapping[str, Any]) -> Found:
@@ -71,15 +78,9 @@ def read(load: Load, report: Mapping[str, Any]) -> Found:
         one["percentage"]: one["latency"] / _NANOSECONDS for one in report["latencyDistribution"] or ()
     }
     if not latencies:
-        raise BenchError(f"ghz measured nothing of {load.method}: {report.get('errorDistribution')}")
-    return Found(
-        load,
-        report["rps"],
-        latencies[50],
-        latencies[95],
-        latencies[99],
-        report["statusCodeDistribution"],
-    )
+        raise BenchError(f"ghz measured nothing of {load.what}: {report.get('errorDistribution')}")
+    errors = {status: number for status, number in report["statusCodeDistribution"].items() if status != "OK"}
+    return Found(load, report["rps"], latencies[50], latencies[95], latencies[99], errors)
 
 
 def ghz() -> str:
@@ -114,16 +115,23 @@ def service_key(at: Place) -> str:
         return client.create_service_api_key(service.name, "load").secret
 
 
-def put(program: str, at: Place, key: str, load: Load, questions: Sequence[str]) -> Found:
-    """Makes the calls of a load on the instance. Raises BenchError."""
-    options = {"scope": {"collections": [f"collections/{FEW}"]}}
+def turns_of(at: Place, key: str, questions: Sequence[str]) -> Sequence[str]:
+    """The names of ended turns, one for each question."""
+    with Responsa(f"http://{at.target}", key) as client:
+        return [client.answer(question, collections=[FEW]).name for question in questions]
+
+
+def put(
+    program: str, target: str, key: str, load: Load, method: str, data: Sequence[Mapping[str, Any]]
+) -> Found:
+    """Makes the calls of a load with ghz. data: their requests, in turn. Raises BenchError."""
     config = {
-        "call": f"{_CHAT}.{load.method}",
-        "host": at.target,
+        "call": method,
+        "host": target,
         "insecure": True,
         "protoset": str(ROOT / "generated" / "descriptor.binpb"),
         "metadata": {"authorization": f"Bearer {key}"},
-        "data": [{"text": question, "options": options} for question in questions],
+        "data": data,
         "total": load.calls,
         "concurrency": load.streams,
         "connections": -(-load.streams // _STREAMS_A_CONNECTION),
@@ -140,47 +148,97 @@ def put(program: str, at: Place, key: str, load: Load, questions: Sequence[str])
     return read(load, json.loads(done.stdout))
 
 
+def ask(
+    calling: Caller, at: Place, key: str, load: Load, transport: Transport, questions: Sequence[str]
+) -> Found:
+    """Asks with the bench's own caller. Raises BenchError if a question is not answered."""
+    job = Job(Call.ASK, transport, at.target, key, load.streams, calls=load.calls, texts=questions)
+    done = calling.do(job)
+    p50, p95, p99 = (percentile(done.totals, share) for share in (0.5, 0.95, 0.99))
+    return Found(load, done.rate, p50, p95, p99, {})
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Starts an instance, runs the loads, and reports. Returns the exit code, which is 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--calls", type=int, default=2000, help="the number of calls of each load (2000)")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="make few calls, to test this program itself, and leave the page as it is",
+    )
     options = parser.parse_args(given)
     leave_in_order()
     messages = Console(stderr=True)
+    machine = Machine.here()
     found: list[Found] = []
     try:
         program = ghz()
         messages.print("starting an instance")
-        with place(limited=True) as at, running(at):
+        with place(limited=True) as at, running(at), caller() as calling:
             texts = corpus.documents(2, 100, seed=2)
             make_collection(at, FEW)
             take_in(at, FEW, texts)
             questions = answered_questions(at, FEW, corpus.questions(texts, 100), _QUESTIONS)
             key = service_key(at)
-            for method in ("Answer", "Ask"):
-                for streams in (16, 64, 100):
-                    load = Load(method, options.calls, streams)
-                    messages.print(f"{method}, {load.calls} calls, {streams} at a time")
-                    found.append(put(program, at, key, load, questions))
+            calls, quickly = (_FEW_CALLS, _STREAMS[:1]) if options.quick else (options.calls, _STREAMS)
+            targets = {"Envoy": at.target, "direct": f"unix://{Layout.of(at.home).server_socket}"}
+            scope = {"collections": [f"collections/{FEW}"]}
+            asked = [{"text": question, "options": {"scope": scope}} for question in questions]
+            data: Mapping[str, Sequence[Mapping[str, Any]]] = {
+                **dict.fromkeys(_METHODS, asked),
+                f"{_CHAT}.ResumeTurn": [{"turn": turn} for turn in turns_of(at, key, questions)],
+                _SEARCH: [{"terms": [question], "scope": scope, "top_k": 10} for question in questions],
+            }
+            for streams in quickly:
+                for method in _METHODS:
+                    for way, target in targets.items():
+                        load = Load(method.rpartition(".")[2], f"gRPC, {way}", calls, streams)
+                        messages.print(str(load), highlight=False)
+                        found.append(put(program, target, key, load, method, data[method]))
+                for transport, way in (
+                    (Transport.SSE, "SSE, Envoy"),
+                    (Transport.WEBSOCKET, "WebSocket, Envoy"),
+                ):
+                    load = Load("Ask", way, calls, streams)
+                    messages.print(str(load), highlight=False)
+                    found.append(ask(calling, at, key, load, transport, questions))
     except (BenchError, ResponsaError) as error:
         messages.print(f"The load could not run: {error}", style="bold", markup=False)
         return 1
     finally:
         if found:
             show(found, Console(width=None if sys.stdout.isatty() else 120))
+    if not options.quick:
+        write(PAGE, found, machine)
     return 1 if any(one.errors for one in found) else 0
+
+
+def rows(found: Sequence[Found]) -> Iterator[Sequence[str]]:
+    """The results as the cells of a table."""
+    for one in found:
+        times = (f"{value:.1f}" for value in (one.rate, one.p50, one.p95, one.p99))
+        bad = ", ".join(f"{number} {status}" for status, number in one.errors.items())
+        yield one.load.what, one.load.way, str(one.load.streams), str(one.load.calls), *times, bad or "0"
 
 
 def show(found: Sequence[Found], console: Console) -> None:
     """Prints the results."""
-    table = Table(title=f"ghz {GHZ_VERSION}, through Envoy", title_justify="left", title_style="bold")
-    for heading in ("call", "at a time", "calls", "calls/s", "p50 ms", "p95 ms", "p99 ms", "errors"):
-        table.add_column(heading, justify="left" if heading == "call" else "right")
-    for one in found:
-        times = (f"{value:.1f}" for value in (one.rate, one.p50, one.p95, one.p99))
-        bad = ", ".join(f"{number} {status}" for status, number in one.statuses.items() if status != "OK")
-        table.add_row(one.load.method, str(one.load.streams), str(one.load.calls), *times, bad or "0")
+    table = Table(title=f"ghz {GHZ_VERSION}", title_justify="left", title_style="bold")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="left" if heading in _HEADINGS[:2] else "right")
+    for row in rows(found):
+        table.add_row(*row)
     console.print(table)
+
+
+def write(page: Path, found: Sequence[Found], machine: Machine) -> None:
+    """Replaces the section of a page."""
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    table = [_HEADINGS, ["---"] * len(_HEADINGS), *rows(found)]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in table)
+    told = f"ghz {GHZ_VERSION}, and the bench's own caller for SSE and WebSocket; {machine}; {datetime.now(UTC):%B %Y}."
+    page.write_text(f"{before}{BEGIN}\n{told}\n\n{lines}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

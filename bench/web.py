@@ -23,6 +23,15 @@ _REST: Final = {
     Call.GET_ME: ("GET", "/v1/users/me"),
     Call.SEARCH: ("POST", "/v1/passages:search"),
 }
+_OTHER: Final = {
+    Transport.SSE: ("POST", "/v1/turns:ask"),
+    Transport.OPENAI: ("POST", "/v1/chat/completions"),
+    Transport.MCP: ("POST", "/mcp"),
+}
+_ACCEPT: Final = {
+    Transport.SSE: "text/event-stream",
+    Transport.MCP: "application/json, text/event-stream",
+}
 _MESSAGES: Final[dict[Call, type[Message]]] = {
     Call.ASK: chat_service_pb2.AskRequest,
     Call.ANSWER: chat_service_pb2.AnswerRequest,
@@ -50,9 +59,10 @@ class WebCaller:
         host, _, port = job.target.rpartition(":")
         self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
         self._call = job.call
+        self._transport = job.transport
         self._web = job.transport is Transport.GRPC_WEB
         self._past_started = job.past_started
-        self._verb, self._path = ("POST", method) if self._web else _REST[job.call]
+        self._verb, self._path = ("POST", method) if self._web else _OTHER.get(job.transport, _REST[job.call])
         self._headers = {"authorization": f"Bearer {job.key}"} | (
             {
                 "content-type": "application/grpc-web+proto",
@@ -60,7 +70,7 @@ class WebCaller:
                 "x-grpc-web": "1",
             }
             if self._web
-            else {"content-type": "application/json"}
+            else {"content-type": "application/json", "accept": _ACCEPT.get(job.transport, "*/*")}
         )
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
@@ -70,7 +80,7 @@ class WebCaller:
         if response.status != http.client.OK:
             raise WebProblem(f"HTTP {response.status}: {response.read(500)!r}")
         first, messages, last = 0.0, 0, b""
-        for message in web_messages(response) if self._web else lines(response):
+        for message in self._split(response):
             messages, last = messages + 1, message
             if not first and not (self._past_started and _only_started(message)):
                 first = time.perf_counter()
@@ -81,25 +91,67 @@ class WebCaller:
         """Closes the connection."""
         self._connection.close()
 
+    def _split(self, response: ByteReader) -> Iterator[bytes]:
+        if self._web:
+            return web_messages(response)
+        return events(response) if self._transport in _OTHER else lines(response)
+
     def _body(self, request: bytes) -> bytes | None:
         if self._web:
             return struct.pack(">BI", 0, len(request)) + request
         kind = _MESSAGES.get(self._call)
-        return None if kind is None else json_format.MessageToJson(kind.FromString(request)).encode()
+        if kind is None:
+            return None
+        message = kind.FromString(request)
+        match self._transport:
+            case Transport.OPENAI:
+                return json.dumps(_completion(message)).encode()
+            case Transport.MCP:
+                return json.dumps(_tool_call(message)).encode()
+            case _:
+                return json_format.MessageToJson(message, indent=None).encode()
 
     def _answered(self, last: bytes) -> bool:
         if self._call not in (Call.ASK, Call.ANSWER):
             return True
-        if self._web:
-            return answered(self._call, last)
-        found = json.loads(last)
-        event = found["events"][-1] if self._call is Call.ASK else found["terminalEvent"]
-        return "answer" in event
+        match self._transport:
+            case Transport.GRPC_WEB:
+                return answered(self._call, last)
+            case Transport.OPENAI:
+                return last == b"[DONE]"
+            case Transport.MCP:
+                return json.loads(last)["result"]["structuredContent"].get("outcome") == "answered"
+            case _:
+                found = json.loads(last)
+                event = found["events"][-1] if self._call is Call.ASK else found["terminalEvent"]
+                return "answer" in event
 
 
 def _only_started(message: bytes) -> bool:
     events = chat_service_pb2.AskResponse.FromString(message).events
     return all(event.HasField("started") for event in events)
+
+
+def _completion(question: chat_service_pb2.AskRequest) -> object:
+    scope = {"collections": list(question.options.scope.collections)}
+    return {
+        "model": "default",
+        "stream": question.include_deltas,
+        "messages": [{"role": "user", "content": question.text}],
+        "responsa": {"options": {"scope": scope}},
+    }
+
+
+def _tool_call(question: chat_service_pb2.AskRequest) -> object:
+    collections = list(question.options.scope.collections)
+    arguments = {"question": question.text, "collections": collections}
+    params = {"name": "ask", "arguments": arguments}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+
+
+def events(response: ByteReader) -> Iterator[bytes]:
+    """The data of server-sent events as they arrive, each of which has one line of data."""
+    return (line[6:].rstrip(b"\r") for line in lines(response) if line.startswith(b"data: "))
 
 
 def lines(response: ByteReader) -> Iterator[bytes]:

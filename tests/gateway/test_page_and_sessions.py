@@ -52,7 +52,7 @@ def test_a_session_is_ended_whether_it_was_good_or_not(http: httpx2.Client) -> N
         (b"[" * 4000, "application/json", "MALFORMED_MESSAGE"),
         (b'{"code": "' + b"x" * 5000 + b'"}', "application/json", "MALFORMED_MESSAGE"),
         (b"{}", "application/json", "INVALID_FIELD"),
-        (b'["rsc_two"]', "application/json", "INVALID_FIELD"),
+        (b'["rsc_two"]', "application/json", "MALFORMED_MESSAGE"),
         (b'{"code": 5}', "application/json", "INVALID_FIELD"),
         (b'{"code": ""}', "application/json", "INVALID_FIELD"),
         (b'{"code": "rsc_two", "replace": "yes"}', "application/json", "INVALID_FIELD"),

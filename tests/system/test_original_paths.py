@@ -209,7 +209,7 @@ def test_a_record_a_question_and_its_feedback(
     broken = {**mine, "content-type": "application/json"}
     unread = http.post("/chat/question", content='{"question": ', headers=broken)
     assert wrong(unread) == (400, "MALFORMED_MESSAGE")
-    assert unread.json()["detail"] == "The request must be JSON: the body is not JSON."
+    assert unread.json()["detail"] == "This server cannot read the request: its body is not JSON in UTF-8."
 
 
 def test_a_document_of_ones_own_and_the_conversations_about_it(

@@ -3,7 +3,7 @@
 Usage: python -m tools.clients.check
 
 It first names the toolchains that are missing. Then it builds each client and runs its own tests. The tests marked `toolchain` then play the conformance kit's cases with
-each client, ask a real instance over connections that are cut at random, and run the example.
+each client, ask a real instance the questions of all transports, ask it over connections that are cut at random, and run the example.
 """
 
 from __future__ import annotations
@@ -71,7 +71,11 @@ LANGUAGES: Final[Mapping[str, Language]] = {
     ),
 }
 """The languages, by name."""
-TESTS: Final = ("tests/clients/test_conformance.py", "tests/system/test_conformance_cuts.py")
+TESTS: Final = (
+    "tests/clients/test_conformance.py",
+    "tests/system/test_conformance_cuts.py",
+    "tests/system/test_every_transport.py",
+)
 
 
 def main() -> None:
@@ -86,7 +90,7 @@ def main() -> None:
                 language.run(language.tests)
     except subprocess.CalledProcessError as failed:
         sys.exit(f"make clients: {' '.join(failed.cmd)} failed; its words are above")
-    with _timed("conformance kit, cuts and examples"):
+    with _timed("conformance kit, cuts, transports and examples"):
         command = (sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", "toolchain and not soak", *TESTS)
         if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
             sys.exit(1)

@@ -227,14 +227,14 @@ class Calls:
             await asyncio.wait((serving, leaving))
         return True
 
-    async def answer(self, call: Call, request: Message, kind: type[Response]) -> Response:
-        """Make a call with one request and one response within this process. Raises the same errors as `serve`."""
+    async def answer(self, call: Call, request: Message | Read, kind: type[Response]) -> Response:
+        """Make a call with one request and one response within this process. request: may also be read once the credential was checked. Raises the same errors as `serve`."""
         found: list[Message | bytes] = []
 
         async def send(message: Message | bytes) -> None:
             found.append(message)
 
-        await self.serve(call, Complete(request), send)
+        await self.serve(call, Complete(request) if isinstance(request, Message) else request, send)
         (response,) = found
         assert isinstance(response, kind), f"{call.method} does not answer with {kind.__name__}"
         return response

@@ -7,14 +7,12 @@ import json
 from collections.abc import AsyncIterable, Callable, Mapping
 from typing import Final
 
-from google.rpc import error_details_pb2
-from google.rpc.status_pb2 import Status
-
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.user_pb2 import User
-from responsa_server.calls import status
+from responsa_server.calls import status, violations
 from responsa_server.calls.call import Call
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.http import json_body
 from responsa_server.domain.errors import DeadlinePassed, InvalidRequest, Reason, ResponsaError
 
 PARSE_ERROR: Final = -32700
@@ -38,55 +36,45 @@ class Refused(Exception):
 
 def malformed(why: str, code: int = INVALID_REQUEST) -> Refused:
     """The refusal of a request that cannot be read."""
-    message = f"This server cannot read the request: {why}."
-    return Refused(
-        InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"}), code
-    )
+    return Refused(violations.malformed(why), code)
 
 
 async def body_of(
-    calls: Calls, call: Callable[[str], Call], verb: str, content_type: str, pieces: AsyncIterable[bytes]
+    calls: Calls,
+    call: Callable[[str], Call],
+    verb: str,
+    headers: Mapping[str, str],
+    pieces: AsyncIterable[bytes],
 ) -> bytes:
     """The body of a request, which arrives after the credential was checked and the request was counted. call: makes a call of the request's caller. Raises Refused, ResponsaError."""
     if verb != "POST":
         raise Refused(status.no_route(), allow="POST")
     await calls.answer(call(_GET_ME), GetMeRequest(), User)
     with calls.arriving(call(_GET_ME)):
-        return await _arrived(content_type, pieces)
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                return await json_body(headers, pieces, MAX_BODY)
+        except InvalidRequest as error:
+            raise Refused(error) from error
+        except TimeoutError as error:
+            late = DeadlinePassed(
+                Reason.DEADLINE_EXCEEDED, f"The body did not arrive within {_BODY_SECONDS:g} s."
+            )
+            raise Refused(late) from error
 
 
-async def _arrived(content_type: str, pieces: AsyncIterable[bytes]) -> bytes:
-    # A form on another site can send text, but cannot set this content type.
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise malformed("the content-type must be application/json")
-    found = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for piece in pieces:
-                found += piece
-                if len(found) > MAX_BODY:
-                    raise malformed(f"its body has more than {MAX_BODY >> 10} KiB")
-    except TimeoutError as error:
-        late = DeadlinePassed(
-            Reason.DEADLINE_EXCEEDED, f"The body did not arrive within {_BODY_SECONDS:g} s."
-        )
-        raise Refused(late) from error
-    return bytes(found)
-
-
-def headers_of(found: Status, *, authorised: bool) -> dict[str, str]:
+def headers_of(error: ResponsaError, *, authorised: bool) -> dict[str, str]:
     """The headers of an error that has its own HTTP status. authorised: whether the request has a credential."""
     headers = {"cache-control": "no-store"}
-    if status.http_status(found) == 401:
+    if status.http_status(status.of(error)) == 401:
         wrong = ', error="invalid_token"' if authorised else ""
         headers["www-authenticate"] = f'Bearer realm="responsa"{wrong}'
-    retry = error_details_pb2.RetryInfo()
-    if any(detail.Unpack(retry) for detail in found.details):
-        headers["retry-after"] = str(max(1, round(retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)))
+    if (wait := status.retry_after(error)) is not None:
+        headers["retry-after"] = wait
     return headers
 
 
-def error_body(found: Status, code: int, data: object, request_id: object = None) -> bytes:
+def error_body(error: ResponsaError, code: int, data: object, request_id: object = None) -> bytes:
     """The response that says an error. data: its details, in the shape of the protocol."""
-    error: Mapping[str, object] = {"code": code, "message": found.message, "data": data}
-    return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}, ensure_ascii=False).encode()
+    told = {"code": code, "message": error.message, "data": data}
+    return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": told}, ensure_ascii=False).encode()

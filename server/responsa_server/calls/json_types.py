@@ -47,6 +47,11 @@ def encoded(message: Message) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def qualified(kind: str, given: str) -> str:
+    """The name of a resource, from its name or its id; "" stays."""
+    return given if not given or given.startswith(f"{kind}/") else f"{kind}/{given}"
+
+
 def one_of(values: Sequence[str]) -> str:
     """The remedy for an enum. values: the names of all its values. The first one means that the field is left out, so the remedy does not name it."""
     return f"must be one of {', '.join(values[1:])}"

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import IntEnum
 from math import ceil
+from typing import Final
 
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from responsa_server.calls.json_types import encoded
 from responsa_server.domain.errors import (
+    FieldViolation,
     NotFound,
     NotPermitted,
     Precondition,
@@ -185,6 +187,15 @@ def no_route() -> NotFound:
     return NotFound(Reason.ROUTE_NOT_FOUND, "There is no such method or path.")
 
 
+def broken_off(again: str, *, draining: bool) -> Unavailable:
+    """The error for a stream that ended before its turn. again: how to see the rest. draining: whether the server announced this."""
+    if draining:
+        message = f"The server is shutting down. The answer goes on: {again}."
+        return Unavailable(Reason.DRAINING, message, retry_after=1.0)
+    message = f"The stream broke off; {again}."
+    return Unavailable(Reason.PART_UNAVAILABLE, message, {"part": "server"}, retry_after=1.0)
+
+
 def code(error: ResponsaError) -> Code:
     """The code with which an error ends a call."""
     return TABLE[error.reason]
@@ -259,6 +270,35 @@ def _status(error: ResponsaError) -> status_pb2.Status:
     for detail in details:
         result.details.add().Pack(detail)
     return result
+
+
+_UNTOLD: Final[Mapping[int, Reason]] = {
+    Code.UNAVAILABLE: Reason.PART_UNAVAILABLE,
+    Code.DEADLINE_EXCEEDED: Reason.DEADLINE_EXCEEDED,
+    Code.CANCELLED: Reason.CANCELLED,
+    Code.UNAUTHENTICATED: Reason.CREDENTIAL_UNKNOWN,
+}
+"""The reasons of what a client itself finds out, by code."""
+
+
+def read(status: status_pb2.Status) -> ResponsaError:
+    """The error that a Status encodes."""
+    info, bad, retry = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
+    for detail in status.details:
+        for kind in (info, bad, retry):
+            detail.Unpack(kind)
+    reason = (
+        Reason(info.reason)
+        if info.reason in Reason.__members__
+        else _UNTOLD.get(status.code, Reason.INTERNAL)
+    )
+    wrong = (FieldViolation(one.field, one.reason, one.description) for one in bad.field_violations)
+    seconds = retry.retry_delay.ToTimedelta().total_seconds()
+    return ResponsaError(reason, status.message, dict(info.metadata), tuple(wrong), seconds or None)
 
 
 def http_status(status: status_pb2.Status) -> int:

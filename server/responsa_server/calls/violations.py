@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,17 +75,30 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
     )
 
 
-def renamed(error: ResponsaError, fields: Mapping[str, str]) -> ResponsaError:
-    """The same error in the names of another protocol's fields. fields: these names by those of the contract, also for the fields below them."""
-    message, found = error.message, list(error.violations)
-    for place, violation in enumerate(found):
-        path = violation.field
-        below = next((one for one in fields if path == one or path.startswith((f"{one}.", f"{one}["))), None)
-        if below is not None:
-            name = fields[below] + path.removeprefix(below)
-            message = message.replace(f"{path}: ", f"{name}: ", 1)
-            found[place] = replace(violation, field=name)
-    return replace(error, message=message, violations=found)
+def malformed(why: str, media_type: str = "application/json") -> InvalidRequest:
+    """The error for a request that cannot be read."""
+    message = f"This server cannot read the request: {why}."
+    return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": media_type})
+
+
+def renamed(error: ResponsaError, name_of: Callable[[str], str]) -> ResponsaError:
+    """The same error in the names of a transport. name_of: the name of a field of the contract."""
+    message, violations = error.message, list[FieldViolation]()
+    for one in error.violations:
+        name = name_of(one.field)
+        message = message.replace(f"{one.field}: ", f"{name}: ", 1)
+        violations.append(replace(one, field=name))
+    return replace(error, message=message, violations=violations)
+
+
+def within(fields: Mapping[str, str]) -> Callable[[str], str]:
+    """Names fields, and those below them, for `renamed`. fields: the names by those of the contract. Other fields keep their names."""
+
+    def name_of(path: str) -> str:
+        above = next((one for one in fields if path == one or path.startswith((f"{one}.", f"{one}["))), None)
+        return path if above is None else fields[above] + path.removeprefix(above)
+
+    return name_of
 
 
 def check_texts(resource: str, **texts: str | None) -> None:

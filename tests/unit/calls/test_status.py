@@ -66,7 +66,8 @@ def test_the_codes_are_those_that_the_contract_documents(reason: Reason) -> None
 def test_all_of_an_error_is_told(reason: Reason) -> None:
     metadata = {"resource_type": "turn", "resource_name": "turns/x"}
     violation = FieldViolation("text", "string.max_bytes", "too long")
-    encoded = status.of(ResponsaError(reason, "Something is the matter.", metadata, (violation,), 2.5))
+    error = ResponsaError(reason, "Something is the matter.", metadata, (violation,), 2.5)
+    encoded = status.of(error)
     assert (encoded.code, encoded.message) == (status.TABLE[reason].value, "Something is the matter.")
     (info,) = detail(encoded, error_details_pb2.ErrorInfo)
     assert (info.domain, info.reason, dict(info.metadata)) == ("responsa", reason.value, metadata)
@@ -77,6 +78,7 @@ def test_all_of_an_error_is_told(reason: Reason) -> None:
     ] == [violation]
     (retry,) = detail(encoded, error_details_pb2.RetryInfo)
     assert retry.retry_delay.ToTimedelta().total_seconds() == 2.5
+    assert vars(status.read(encoded)) == vars(error)
 
 
 def test_a_quota_that_is_used_up_is_named_with_its_value() -> None:

@@ -130,11 +130,11 @@ def cookie_of(headers: Iterable[str], name: str) -> str | None:
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """The credentials, the user whom the caller names, the user on whose behalf the call is made, the call id, the caller's span and the caller's address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
+    """The credentials, the user whom the caller names, the user on whose behalf the call is made, the call id, the caller's span, program and address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
-        if key in ("authorization", CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, TRACEPARENT, USER):
+        if key in ("authorization", CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, TRACEPARENT, USER, "user-agent"):
             found.setdefault(key, []).append(value)
         elif key == "cookie":
             pairs = (pair.strip() for pair in value.split(";"))

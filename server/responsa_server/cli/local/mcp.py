@@ -9,16 +9,15 @@ from uuid import uuid4
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from google.rpc.code_pb2 import UNAUTHENTICATED
-from google.rpc.status_pb2 import Status
 from mcp.server.stdio import stdio_server
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest
 from responsa.chat.v1.turn_pb2 import TurnEvent
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import ResponsaError
+from responsa_server.calls import status
 from responsa_server.cli.output import CommandFailed
-from responsa_server.transports.mcp.backend import CallFailed
+from responsa_server.domain.errors import Reason, Unauthenticated
 from responsa_server.transports.mcp.serving import Serving
 
 Response = TypeVar("Response", bound=Message)
@@ -35,13 +34,13 @@ class Remote:
             return await self._client.call(method, request, kind, repeatable=True)
 
     async def each(
-        self, method: str, request: Message, kind: type[Response], take: Callable[[Response], bool]
+        self, method: str, request: Message, kind: type[Response], take: Callable[[Response], Awaitable[bool]]
     ) -> None:
         responses = cast("AsyncGenerator[Response]", self._client.call_stream(method, request, kind))
         with _failures():
             async with aclosing(responses):
                 async for response in responses:
-                    if not take(response):
+                    if not await take(response):
                         return
 
     async def ask(self, request: AskRequest, take: Callable[[str, TurnEvent], Awaitable[None]]) -> None:
@@ -65,11 +64,9 @@ def _failures() -> Generator[None]:
     try:
         yield
     except ResponsaError as error:
-        raise CallFailed(error.status) from error
+        raise status.read(error.status) from error
     except CommandFailed as failed:  # the session of `responsa login` has ended
-        raise CallFailed(
-            Status(code=UNAUTHENTICATED, message=f"{failed.sentence} {failed.remedy}")
-        ) from failed
+        raise Unauthenticated(Reason.SESSION_ENDED, f"{failed.sentence} {failed.remedy}") from failed
 
 
 async def serve(open_client: Callable[[], AsyncResponsa]) -> None:

@@ -124,8 +124,7 @@ class _Door:
         request = Request(scope, receive)
         reply = _Reply(_metadata(request, secure=self._secure), _peer(request), send)
         try:
-            content_type = request.headers.get("content-type", "")
-            body = await body_of(self._calls, reply.call, request.method, content_type, request.stream())
+            body = await body_of(self._calls, reply.call, request.method, request.headers, request.stream())
             method, params = reply.read(body)
             await self._serve(request, reply, method, params)
         except Refused as refused:
@@ -221,14 +220,14 @@ class _Reply:
     async def _error(self, error: ResponsaError, code: int, more: Mapping[str, str]) -> None:
         found = status.of(error)
         details = json.loads(status.as_json(found)).get("details", [])
-        body = error_body(found, code, details, self._id)
+        body = error_body(error, code, details, self._id)
         if self._begun:
             await self._event(body)
             await self.end()
             return
         # Clients look for A2A's errors in successful responses alone.
         http = 405 if more else 200 if error.alias is not None else status.http_status(found)
-        headers = headers_of(found, authorised="authorization" in self._metadata)
+        headers = headers_of(error, authorised="authorization" in self._metadata)
         await self._whole(http, {**headers, **more}, body)
 
     def _message(self, result: object) -> bytes:

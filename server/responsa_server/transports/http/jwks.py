@@ -9,9 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from responsa.auth.v1 import auth_service_pb2 as pb
-from responsa_server.calls.call import Call, peer_of
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.http import call_of
 
 PATH: Final = "/.well-known/jwks.json"
 MAX_AGE_SECONDS: Final = 300
@@ -28,11 +27,7 @@ class Jwks:
 
     async def get(self, request: Request) -> Response:
         """Serve GET with a JSON Web Key Set (RFC 7517). Raises Unavailable."""
-        call = Call(
-            _METHOD,
-            metadata_of_headers(request.headers.items()),
-            f"http {peer_of(request.scope.get('client'))}",
-        )
+        call = call_of(request.scope, _METHOD)
         keys = await self._calls.answer(call, pb.GetJwksRequest(), pb.GetJwksResponse)
         return Response(
             json_format.MessageToJson(keys, indent=None),

@@ -18,9 +18,9 @@ from responsa.knowledge.v1.knowledge_service_pb2 import (
     GetDocumentOriginalRequest,
     GetDocumentOriginalResponse,
 )
-from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected, peer_of
+from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.http import call_of
 from responsa_server.domain.errors import InvalidRequest, ResponsaError
 
 METHOD: Final = "/responsa.knowledge.v1.KnowledgeService/GetDocumentOriginal"
@@ -51,11 +51,7 @@ class Originals:
                 "unknown_parameter",
                 "there is no such parameter; this path takes none",
             )
-        call = Call(
-            METHOD,
-            metadata_of_headers(request.headers.items()),
-            f"http {peer_of(request.scope.get('client'))}",
-        )
+        call = call_of(request.scope, METHOD)
         download = _Download(call, send)
         asked = Complete(GetDocumentOriginalRequest(name=_name(request)))
         try:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Protocol, cast
+from typing import Protocol
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from responsa_server.calls.call import USER, current
+from responsa_server.calls.http import json_body, json_object
 from responsa_server.calls.interceptors.access import confirm_user, cookie_of
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.people import Origin, Principal
@@ -122,29 +122,13 @@ def seconds_until(time: datetime) -> int:
 
 
 async def json_of(request: Request, most: int = MAX_BODY, *, optional: bool = False) -> Mapping[str, object]:
-    """The JSON object in a body of at most `most` bytes; an empty one for other JSON. optional: whether the body may be empty. Raises InvalidRequest (MALFORMED_MESSAGE), and Cancelled if the client disconnects."""
-    body = b""
+    """The JSON object in a body of at most `most` bytes. optional: whether the body may be empty. Raises InvalidRequest (MALFORMED_MESSAGE), and Cancelled if the client disconnects."""
+    remedy = "; check whether another text was pasted into a field"
     try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > most:
-                raise InvalidRequest(
-                    Reason.MALFORMED_MESSAGE,
-                    f"The fields are too long: the request has more than {most} bytes. Check whether another text was pasted into a field.",
-                    {"message_type": "application/json"},
-                )
+        body = await json_body(request.headers, request.stream(), most, remedy, optional=optional)
     except ClientDisconnect as error:
         raise Cancelled(Reason.CANCELLED, "The caller ended the call.") from error
-    if optional and not body:
-        return {}
-    # A form on another site can send text, but cannot set the content type application/json.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise _malformed("the content-type must be application/json")
-    try:
-        content = cast("object", json.loads(body))
-    except (ValueError, RecursionError) as error:
-        raise _malformed("the body is not JSON") from error
-    return cast("dict[str, object]", content) if isinstance(content, dict) else {}
+    return json_object(body)
 
 
 def _code_of(content: Mapping[str, object]) -> str:
@@ -172,8 +156,3 @@ def _flag(content: Mapping[str, object], name: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidRequest.of_field(name, "bool", "must be true or false")
     return value
-
-
-def _malformed(why: str) -> InvalidRequest:
-    message = f"The request must be JSON: {why}."
-    return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})

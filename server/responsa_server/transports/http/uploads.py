@@ -18,9 +18,9 @@ from starlette.responses import Response
 
 from responsa.knowledge.v1.document_pb2 import DocumentMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadFinish, UploadStart
-from responsa_server.calls.call import Call, abandon, peer_of
+from responsa_server.calls.call import abandon
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.http import call_of
 from responsa_server.calls.violations import not_utf8
 from responsa_server.domain.errors import (
     DocumentRejected,
@@ -68,11 +68,7 @@ class Uploads:
         _refuse_multipart(request)
         start = _start_of(request)
         body = request.stream()
-        call = Call(
-            METHOD,
-            metadata_of_headers(request.headers.items()),
-            f"http {peer_of(request.scope.get('client'))}",
-        )
+        call = call_of(request.scope, METHOD)
         answer: list[Operation] = []
 
         async def send(message: Message | bytes) -> None:

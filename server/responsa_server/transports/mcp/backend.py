@@ -7,16 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2
-from google.rpc.status_pb2 import Status
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse
 from responsa.chat.v1.turn_pb2 import TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, Complete
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.status import Code
-from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
+from responsa_server.calls.violations import renamed, within
+from responsa_server.domain.errors import ResponsaError
 
 CHAT: Final = "/responsa.chat.v1.ChatService/"
 KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
@@ -25,23 +23,15 @@ TERMINAL: Final = ("answer", "refused", "failed", "cancelled", "snapshot")
 Response = TypeVar("Response", bound=Message)
 
 
-class CallFailed(Exception):
-    """A call of the contract failed. status: the error, as all transports send it."""
-
-    def __init__(self, found: Status) -> None:
-        super().__init__(found.message)
-        self.status = found
-
-
 class Backend(Protocol):
-    """Makes calls of the contract for one caller. All methods raise CallFailed."""
+    """Makes calls of the contract for one caller. All methods raise ResponsaError."""
 
     async def answer(self, method: str, request: Message, kind: type[Response]) -> Response:
         """Make a call with one response."""
         ...
 
     async def each(
-        self, method: str, request: Message, kind: type[Response], take: Callable[[Response], bool]
+        self, method: str, request: Message, kind: type[Response], take: Callable[[Response], Awaitable[bool]]
     ) -> None:
         """Make a call that streams its response, until `take` returns False."""
         ...
@@ -75,16 +65,22 @@ class InProcess:
             found.append(response)
             return True
 
-        await self._serve(method, request, kind, take)
+        await self.each(method, request, kind, take)
         return found[0]
 
     async def each(
-        self, method: str, request: Message, kind: type[Response], take: Callable[[Response], bool]
+        self, method: str, request: Message, kind: type[Response], take: Callable[[Response], Awaitable[bool]]
     ) -> None:
-        async def passed_on(response: Response) -> bool:
-            return take(response)
+        enough = asyncio.Event()
 
-        await self._serve(method, request, kind, passed_on)
+        async def send(message: Message | bytes) -> None:
+            response = kind.FromString(message) if isinstance(message, bytes) else message
+            assert isinstance(response, kind), f"{method} does not answer with {kind.__name__}"
+            if not enough.is_set() and not await take(response):
+                enough.set()
+
+        # The SDK cancels a handler again at each of its awaits; in a task of its own, the call cleans up in peace.
+        await self._calls.serve_until(enough.wait(), self.call(method), Complete(request), send)
 
     async def ask(self, request: AskRequest, take: Callable[[str, TurnEvent], Awaitable[None]]) -> None:
         ended = away = False
@@ -97,66 +93,19 @@ class InProcess:
                 await take(frame.turn, event)
             return True
 
-        await self._serve(CHAT + "Ask", request, AskResponse, events)
+        await self.each(CHAT + "Ask", request, AskResponse, events)
         if not ended:
-            raise CallFailed(status.of(_DRAINING if away else _BROKEN))
-
-    async def _serve(
-        self,
-        method: str,
-        request: Message,
-        kind: type[Response],
-        take: Callable[[Response], Awaitable[bool]],
-    ) -> None:
-        enough = asyncio.Event()
-
-        async def send(message: Message | bytes) -> None:
-            response = kind.FromString(message) if isinstance(message, bytes) else message
-            assert isinstance(response, kind), f"{method} does not answer with {kind.__name__}"
-            if not enough.is_set() and not await take(response):
-                enough.set()
-
-        try:
-            # The SDK cancels a handler again at each of its awaits; in a task of its own, the call cleans up in peace.
-            await self._calls.serve_until(enough.wait(), self.call(method), Complete(request), send)
-        except ResponsaError as error:
-            raise CallFailed(status.of(error)) from error
+            raise status.broken_off("call the tool again with the same request_id", draining=away)
 
 
-_AGAIN: Final = "call the tool again with the same request_id"
-_DRAINING: Final = Unavailable(
-    Reason.DRAINING, f"The server is shutting down. The answer goes on: {_AGAIN}.", retry_after=1.0
-)
-_BROKEN: Final = Unavailable(
-    Reason.PART_UNAVAILABLE, f"The stream broke off; {_AGAIN}.", {"part": "server"}, retry_after=1.0
-)
-
-
-def told(found: Status, fields: Mapping[str, str]) -> dict[str, object]:
+def told(error: ResponsaError, fields: Mapping[str, str]) -> dict[str, object]:
     """An error as data: `reason`, `message`, `metadata`, and where there are some `fields` with their remedies and `retry_after` in seconds. fields: the names of arguments by those of the contract's fields."""
-    info, bad, retry = (
-        error_details_pb2.ErrorInfo(),
-        error_details_pb2.BadRequest(),
-        error_details_pb2.RetryInfo(),
-    )
-    for detail in found.details:
-        for kind in (info, bad, retry):
-            detail.Unpack(kind)
-    message = found.message
-    wrong: list[dict[str, str]] = []
-    for violation in bad.field_violations:
-        name = violation.field
-        path = next(
-            (path for path in fields if name == path or name.startswith((f"{path}[", f"{path}."))), ""
-        )
-        shown = fields[path] + name.removeprefix(path) if path else name
-        message = message.replace(f"{name}: ", f"{shown}: ", 1)
-        wrong.append({"field": shown, "description": violation.description})
-    seconds = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    error = renamed(error, within(fields))
+    wrong = [{"field": one.field, "description": one.description} for one in error.violations]
     return {
-        "reason": info.reason or Code(found.code).name,
-        "message": message,
-        "metadata": dict(info.metadata),
+        "reason": error.reason.value,
+        "message": error.message,
+        "metadata": dict(error.metadata),
         **({"fields": wrong} if wrong else {}),
-        **({"retry_after": seconds} if seconds else {}),
+        **({"retry_after": error.retry_after} if error.retry_after else {}),
     }

@@ -30,7 +30,7 @@ from responsa_server.calls.json_rpc import (
     malformed,
 )
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.transports.mcp.backend import CallFailed, InProcess, told
+from responsa_server.transports.mcp.backend import InProcess, told
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -55,20 +55,16 @@ class Mcp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
-        metadata = {
-            **metadata_of_headers(item for item in request.headers.items() if item[0] != "cookie"),
-            "user-agent": [request.headers.get("user-agent", "")],
-        }
-        metadata.setdefault(CALL_ID, [uuid4().hex])
+        headers = (item for item in request.headers.items() if item[0] != "cookie")
+        metadata = {CALL_ID: [uuid4().hex], **metadata_of_headers(headers)}
         backend = InProcess(self._calls, metadata, f"mcp {peer_of(scope.get('client'))}")
         try:
-            content_type = request.headers.get("content-type", "")
-            body = await body_of(self._calls, backend.call, request.method, content_type, request.stream())
+            body = await body_of(self._calls, backend.call, request.method, request.headers, request.stream())
             await self._serve(request, body, backend, send)
+        except Refused as refused:
+            await _refuse(refused, metadata)(scope, receive, send)
         except ResponsaError as error:
             await _refuse(Refused(error, SERVER_ERROR), metadata)(scope, receive, send)
-        except (Refused, CallFailed) as failed:
-            await _refuse(failed, metadata)(scope, receive, send)
         except ClientDisconnect:
             pass
 
@@ -146,13 +142,11 @@ def _message(body: bytes) -> JSONRPCMessage:
         raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
 
 
-def _refuse(failed: Refused | CallFailed, metadata: Mapping[str, Sequence[str]]) -> Response:
+def _refuse(refused: Refused, metadata: Mapping[str, Sequence[str]]) -> Response:
     """The response to a request that ended before the SDK saw it: an error of JSON-RPC."""
-    refused = isinstance(failed, Refused)
-    found = status.of(failed.error) if refused else failed.status
-    headers = headers_of(found, authorised="authorization" in metadata) | {CALL_ID: metadata[CALL_ID][0]}
-    http = status.http_status(found)
-    if refused and failed.allow:
-        http, headers["allow"] = 405, failed.allow
-    body = error_body(found, failed.code if refused else SERVER_ERROR, told(found, {}))
-    return Response(body, http, headers, "application/json")
+    error = refused.error
+    headers = headers_of(error, authorised="authorization" in metadata) | {CALL_ID: metadata[CALL_ID][0]}
+    http = status.http_status(status.of(error))
+    if refused.allow:
+        http, headers["allow"] = 405, refused.allow
+    return Response(error_body(error, refused.code, told(error, {})), http, headers, "application/json")

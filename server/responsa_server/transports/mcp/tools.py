@@ -21,8 +21,9 @@ from responsa.knowledge.v1.document_pb2 import Document, Passage
 from responsa.type.v1.scope_pb2 import Scope
 from responsa_server.calls import status
 from responsa_server.calls.convert.cited import citations
+from responsa_server.calls.json_types import qualified
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.transports.mcp.backend import CHAT, KNOWLEDGE, TERMINAL, Backend, CallFailed
+from responsa_server.transports.mcp.backend import CHAT, KNOWLEDGE, TERMINAL, Backend
 
 MOST_BYTES: Final = 262_144
 DEFAULT_BYTES: Final = 32_768
@@ -118,11 +119,6 @@ class ToolRow:
     reads: bool = True
 
 
-def qualified(kind: str, given: str) -> str:
-    """The name of a resource, from its name or its id; "" stays."""
-    return given if not given or given.startswith(f"{kind}/") else f"{kind}/{given}"
-
-
 def result(text: str, data: Mapping[str, object], *, error: bool = False) -> CallToolResult:
     """The result of a tool: a text for models, and data for programs."""
     return CallToolResult(content=[TextContent(text=text)], structured_content=dict(data), is_error=error)
@@ -175,7 +171,7 @@ async def _documents(backend: Backend, given: Documents, _: Asking) -> CallToolR
 
 
 async def read_text(backend: Backend, name: str, offset: int, most: int) -> tuple[dict[str, object], int]:
-    """At most `most` bytes of a document's or passage's text, with `next_offset` if there are more, and how many they are. Raises CallFailed."""
+    """At most `most` bytes of a document's or passage's text, with `next_offset` if there are more, and how many they are. Raises ResponsaError."""
     if name.startswith("passages/"):
         passage = await backend.answer(
             KNOWLEDGE + "GetPassage", knowledge.GetPassageRequest(name=name), Passage
@@ -192,7 +188,7 @@ async def read_text(backend: Backend, name: str, offset: int, most: int) -> tupl
         pieces: list[knowledge.GetDocumentContentResponse] = []
         size = 0
 
-        def take(piece: knowledge.GetDocumentContentResponse) -> bool:
+        async def take(piece: knowledge.GetDocumentContentResponse) -> bool:
             nonlocal size
             pieces.append(piece)
             size += len(piece.text.encode())
@@ -223,8 +219,7 @@ async def _ask(backend: Backend, given: Ask, asking: Asking) -> CallToolResult:
         try:
             ParseDict(given.parameters, request.options.parameters)
         except (ParseError, ValueError, RecursionError):
-            wrong = InvalidRequest.of_field("options.parameters", "type", "must be an object of JSON")
-            raise CallFailed(status.of(wrong)) from None
+            raise InvalidRequest.of_field("options.parameters", "type", "must be an object of JSON") from None
     names = {"turn": "", "conversation": "", "agent": ""}
     terminal = TurnEvent()
 
@@ -250,7 +245,7 @@ async def _ask(backend: Backend, given: Ask, asking: Asking) -> CallToolResult:
 def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
     match terminal.WhichOneof("event"):
         case "failed":
-            raise CallFailed(terminal.failed.status)
+            raise status.read(terminal.failed.status)
         case "answer":
             answer = terminal.answer
             whole = answer.outcome == AnswerOutcome.ANSWER_OUTCOME_COMPLETE
@@ -279,7 +274,7 @@ async def _cancel(backend: Backend, given: Cancel, _: Asking) -> CallToolResult:
 
 
 async def cancel(backend: Backend, request_id: str) -> str:
-    """Cancel the caller's turn with this request_id. Returns its name; "" if none runs. Raises CallFailed."""
+    """Cancel the caller's turn with this request_id. Returns its name; "" if none runs. Raises ResponsaError."""
     wanted = chat.ListTurnsRequest(filter=_UNENDED, page_size=200)
     while True:
         page = await backend.answer(CHAT + "ListTurns", wanted, chat.ListTurnsResponse)
@@ -317,15 +312,8 @@ TOOLS: Final[Mapping[str, ToolRow]] = {
         _ask,
         {"text": "question", "options.parameters": "parameters"}
         | {f"options.{path}": name for path, name in _SCOPE.items()},
-        {
-            "turn": "string",
-            "conversation": "string",
-            "agent": "string",
-            "request_id": "string",
-            "outcome": "string",
-            "text": "string",
-            "citations": "array",
-        },
+        dict.fromkeys(("turn", "conversation", "agent", "request_id", "outcome", "text"), "string")
+        | {"citations": "array"},
         reads=False,
     ),
     "cancel": ToolRow(

@@ -3,68 +3,93 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID, uuid5
 
 from google.protobuf import json_format
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, EarlierMessage
 from responsa.chat.v1.message_pb2 import Role
+from responsa_server.calls.json_types import qualified
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.transports.openai.written import Written
+from responsa_server.transports.openai.exchange import Json
 
-Json = Mapping[str, Any]
-Value = TypeVar("Value")
-
-MAX_HISTORY: Final = 32
-"""How many of a chat's earlier messages are sent with a question; the contract's limit."""
-_MAX_HISTORY_BYTES: Final = 65_536
-_MAX_STOPS: Final = 4
 _KEYS: Final = UUID("b7a4ad7c-6a1c-5e0f-9f0e-4a6d7f0f7c11")
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.]{1,64}")
 _ROLES: Final = {"user": Role.ROLE_USER, "assistant": Role.ROLE_ASSISTANT}
-_INSTRUCTIONS: Final = ("system", "developer")
-_TEXTS: Final = ("text", "input_text", "output_text")
-_KINDS: Final[Mapping[type[Any], str]] = {
-    str: "a text",
-    int: "a whole number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
-_USED: Final = frozenset(
-    {
-        "audio",
-        "background",
-        "conversation",
-        "function_call",
-        "functions",
-        "input",
-        "logprobs",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "max_tokens",
-        "messages",
-        "modalities",
-        "model",
-        "n",
-        "previous_response_id",
-        "responsa",
-        "response_format",
-        "stop",
-        "stream",
-        "stream_options",
-        "text",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "user",
-    }
-)
-"""The fields that have an effect, or that are refused unless they have none."""
+_TEXTS: Final = ("text", "input_text", "output_text", "refusal")
+_TEXT_ONLY: Final = "must be of the type text; agents write Markdown with citations"
+_OWN_TOOLS: Final = "must be auto or none; an agent calls its own tools and never those of a request"
+_TEXT: Final = Field("", description="must be a text")
+_FLAG: Final = Field(False, description="must be true or false")
+_LIMIT: Final = Field(None, ge=1, description="must be a whole number, 1 or more")
+
+
+class Fields(BaseModel):
+    """Fields of a body. The description of a field says what to send instead of a wrong value."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+Checked = TypeVar("Checked", bound=Fields)
+Words: TypeAlias = Annotated[str, Field(min_length=1)]
+"""A text that is not empty."""
+
+
+class _Plain(Fields):
+    type: Literal["text"] = "text"
+
+
+class _Format(Fields):
+    format: _Plain | None = None
+
+
+class _StreamOptions(Fields):
+    include_usage: bool | None = False
+
+
+class _Conversation(Fields):
+    id: str = ""
+
+
+class _Body(Fields):
+    """The fields that have an effect, or that are refused unless they have none."""
+
+    model: str = _TEXT
+    messages: list[Any] = Field([], description="must be a list")
+    input: str | list[Any] = Field([], description="must be a text or a list")
+    stream: bool = _FLAG
+    stream_options: _StreamOptions = Field(
+        _StreamOptions(), description="must be an object with include_usage, which is true or false"
+    )
+    stop: Words | Annotated[list[Words], Field(max_length=4)] = Field(
+        [], description="must be a text or at most 4 texts, none of them empty"
+    )
+    max_completion_tokens: int | None = _LIMIT
+    max_tokens: int | None = _LIMIT
+    max_output_tokens: int | None = _LIMIT
+    background: bool = _FLAG
+    previous_response_id: str = _TEXT
+    conversation: str | _Conversation = Field("", description="must be a text, or an object with an id")
+    responsa: dict[str, Any] = Field({}, description="must be an object")
+    n: Literal[1] = Field(1, description="must be 1; ask once more for another answer")
+    tool_choice: Literal["auto", "none"] = Field("auto", description=_OWN_TOOLS)
+    function_call: Literal["auto", "none"] = Field("auto", description=_OWN_TOOLS)
+    modalities: list[Literal["text"]] = Field(
+        [], max_length=1, description='must be ["text"]; agents write texts only'
+    )
+    response_format: _Plain = Field(_Plain(), description=_TEXT_ONLY)
+    text: _Format = Field(_Format(), description=f"its format {_TEXT_ONLY}")
+    audio: Any = None
+    logprobs: Any = None
+    top_logprobs: Any = None
+    tools: Any = None
+    functions: Any = None
+    user: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +108,6 @@ class Asked:
     background: bool = False
     previous: str = ""
 
-    def written(self) -> Written:
-        """The text of the answer, before its first piece."""
-        return Written(self.stop, self.most_tokens)
-
 
 @dataclass(slots=True)
 class _Said:
@@ -98,50 +119,39 @@ class _Said:
 
 def of_chat(body: Json, headers: Mapping[str, str], agent: str | None) -> Asked:
     """The question of a chat completion. agent: the id in the path, before which `model` does not count. Raises InvalidRequest."""
-    _refuse(body)
-    if agent is not None:
-        body = {**body, "model": agent}
-    stop = body.get("stop")
-    stops = [stop] if isinstance(stop, str) else value(body, "stop", list, [])
-    if len(stops) > _MAX_STOPS or not all(isinstance(one, str) and one for one in stops):
-        raise wrong("stop", f"must be a text or at most {_MAX_STOPS} texts, none of them empty")
-    most = [_limit(body, name) for name in ("max_completion_tokens", "max_tokens")]
-    options = value(body, "stream_options", dict, {})
+    given = _body(body)
+    given.model = given.model if agent is None else agent
     return _asked(
-        body,
+        given,
         headers,
-        _messages("messages", value(body, "messages", list, [])),
-        usage=value(options, "include_usage", bool, False),
-        stop=stops,
-        most_tokens=next((one for one in most if one is not None), None),
+        _messages("messages", given.messages),
+        usage=bool(given.stream_options.include_usage),
+        stop=[given.stop] if isinstance(given.stop, str) else given.stop,
+        most_tokens=given.max_completion_tokens or given.max_tokens,
     )
 
 
 def of_response(body: Json, headers: Mapping[str, str]) -> Asked:
     """The question of a response. Raises InvalidRequest."""
-    _refuse(body)
-    given = body.get("input")
-    items: Sequence[object] = (
-        [{"role": "user", "content": given}] if isinstance(given, str) else value(body, "input", list, [])
-    )
+    given = _body(body)
+    text = given.input
     return _asked(
-        body,
+        given,
         headers,
-        _messages("input", items),
-        most_tokens=_limit(body, "max_output_tokens"),
-        background=value(body, "background", bool, False),
-        previous=value(body, "previous_response_id", str, ""),
+        _messages("input", [{"role": "user", "content": text}] if isinstance(text, str) else text),
+        most_tokens=given.max_output_tokens,
+        background=given.background,
+        previous=given.previous_response_id,
     )
 
 
-def value(body: Json, name: str, kind: type[Value], default: Value) -> Value:
-    """A field; the default for null and for none. Raises InvalidRequest for a value of another type."""
-    found = body.get(name)
-    if found is None:
-        return default
-    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-        raise wrong(name, f"must be {_KINDS[kind]}")
-    return found
+def checked(kind: type[Checked], body: Json) -> Checked:
+    """The fields of a body; null is the same as none. Raises InvalidRequest."""
+    try:
+        return kind.model_validate({name: value for name, value in body.items() if value is not None})
+    except ValidationError as error:
+        name = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
+        raise wrong(name, kind.model_fields[name].description or "") from None
 
 
 def wrong(name: str, remedy: str) -> InvalidRequest:
@@ -149,36 +159,29 @@ def wrong(name: str, remedy: str) -> InvalidRequest:
     return InvalidRequest.of_field(name, "openai", remedy)
 
 
-def agent_of(model: str) -> str:
-    """The agent that a model's name means: `agents/{id}`, with its version if the name has one; "" for the default agent."""
-    return model if not model or model.startswith("agents/") else f"agents/{model}"
+def _body(body: Json) -> _Body:
+    given = checked(_Body, body)
+    if given.logprobs or given.top_logprobs:
+        raise wrong("logprobs", "must be false; agents give no probabilities")
+    if given.audio:
+        raise wrong("modalities", 'must be ["text"]; agents write texts only')
+    return given
 
 
-def _asked(body: Json, headers: Mapping[str, str], said: _Said, **rest: Any) -> Asked:
-    request = _own(value(body, "responsa", dict, {}))
-    request.agent = agent_of(value(body, "model", str, ""))
-    question = said.messages.pop()
-    request.text = question.text
-    given = headers.get("responsa-conversation") or _conversation(body)
-    if given:
-        request.conversation = given if given.startswith("conversations/") else f"conversations/{given}"
+def _asked(given: _Body, headers: Mapping[str, str], said: _Said, **rest: Any) -> Asked:
+    request = _own(given.responsa)
+    request.agent = qualified("agents", given.model)
+    request.text = said.messages.pop().text
+    inner = given.conversation
+    place = headers.get("responsa-conversation") or (inner if isinstance(inner, str) else inner.id)
+    request.conversation = qualified("conversations", place)
     if (key := headers.get("idempotency-key")) is not None:
         request.request_id = _request_id(key)
     if "x-mcp-mode" in headers or "mcp" in headers:
         request.options.parameters["raw"] = True
-    unused = [name for name in body if name not in _USED and _NAME.fullmatch(name)]
-    stream = value(body, "stream", bool, False)
-    request.include_deltas = stream or bool(rest.get("stop")) or rest.get("most_tokens") is not None
-    return Asked(request, said.messages, stream, ignored=(*said.ignored, *unused)[:16], **rest)
-
-
-def _conversation(body: Json) -> str:
-    given = body.get("conversation")
-    return (
-        value(cast("Json", given), "id", str, "")
-        if isinstance(given, dict)
-        else value(body, "conversation", str, "")
-    )
+    unused = [name for name in given.model_extra or () if _NAME.fullmatch(name)]
+    request.include_deltas = given.stream or bool(rest.get("stop")) or rest.get("most_tokens") is not None
+    return Asked(request, said.messages, given.stream, ignored=(*said.ignored, *unused)[:16], **rest)
 
 
 def _own(given: Json) -> AskRequest:
@@ -188,10 +191,8 @@ def _own(given: Json) -> AskRequest:
     try:
         return json_format.ParseDict(dict(given), AskRequest())
     except (json_format.ParseError, RecursionError) as error:
-        raise wrong(
-            "responsa",
-            'must be an AskRequest in JSON, e.g. {"options": {"scope": {"collections": ["collections/handbook"]}}}',
-        ) from error
+        example = '{"options": {"scope": {"collections": ["collections/handbook"]}}}'
+        raise wrong("responsa", f"must be an AskRequest in JSON, e.g. {example}") from error
 
 
 def _request_id(key: str) -> str:
@@ -204,85 +205,44 @@ def _request_id(key: str) -> str:
         return str(uuid5(_KEYS, key))
 
 
-def _limit(body: Json, name: str) -> int | None:
-    found = value(body, name, int, 0)
-    if body.get(name) is not None and found < 1:
-        raise wrong(name, "must be 1 or more")
-    return found or None
-
-
-def _messages(field_name: str, given: Sequence[object]) -> _Said:
+def _messages(name: str, given: Sequence[object]) -> _Said:
     said = _Said()
     for place, one in enumerate(given):
-        where = f"{field_name}[{place}]"
+        where = f"{name}[{place}]"
         if not isinstance(one, dict):
             raise wrong(where, "must be an object with role and content")
         message = cast("Json", one)
-        role, kind = message.get("role"), message.get("type", "message")
-        if kind != "message" or role in ("tool", "function"):
+        role = message.get("role")
+        if message.get("type", "message") != "message" or role in ("tool", "function"):
             # A tool's call or its result, of a chat that another model began.
             said.ignored.append(where)
-        elif role in _INSTRUCTIONS:
-            _text(where, message.get("content"))
+            continue
+        text = _text(f"{where}.content", message.get("content"))
+        if role in ("system", "developer"):
             said.ignored.append(where)
         elif role not in _ROLES:
             raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
-        elif text := _text(where, message.get("content")):
+        elif text:
             said.messages.append(EarlierMessage(role=_ROLES[role], text=text))
     if not said.messages or said.messages[-1].role != Role.ROLE_USER:
-        raise wrong(
-            field_name, "must end with a message of the role user that has a text, which is the question"
-        )
+        raise wrong(name, "must end with a message of the role user that has a text, which is the question")
     return said
 
 
 def _text(where: str, content: object) -> str:
-    if content is None:
-        return ""
-    parts = cast(
-        "Sequence[object]", content if isinstance(content, list) else [{"type": "text", "text": content}]
-    )
+    plain = [{"type": "text", "text": "" if content is None else content}]
+    parts = cast("Sequence[object]", content if isinstance(content, list) else plain)
     texts: list[str] = []
     for place, one in enumerate(parts):
         part = cast("Json", one if isinstance(one, dict) else {})
-        text = part.get("refusal" if part.get("type") == "refusal" else "text")
-        if part.get("type") not in (*_TEXTS, "refusal") or not isinstance(text, str):
-            here = f"{where}.content[{place}]" if isinstance(content, list) else f"{where}.content"
+        kind = part.get("type")
+        text = part.get("refusal" if kind == "refusal" else "text")
+        if kind not in _TEXTS or not isinstance(text, str):
+            here = f"{where}[{place}]" if isinstance(content, list) else where
             raise wrong(
                 here, "must be a text; agents read no images, sounds and files, so upload documents instead"
             )
         if any("\ud800" <= char <= "\udfff" for char in text):
-            raise wrong(f"{where}.content", "must not contain halves of surrogate pairs")
+            raise wrong(where, "must not contain halves of surrogate pairs")
         texts.append(text)
     return "\n".join(texts)
-
-
-def _refuse(body: Json) -> None:
-    """Refuse what would change an answer and cannot be done. Raises InvalidRequest."""
-    if value(body, "n", int, 1) != 1:
-        raise wrong("n", "must be 1; ask once more for another answer")
-    if body.get("logprobs") or body.get("top_logprobs"):
-        raise wrong("logprobs", "must be false; agents give no probabilities")
-    for name in ("tool_choice", "function_call"):
-        if body.get(name) not in (None, "auto", "none"):
-            raise wrong(
-                name, "must be auto or none; an agent calls its own tools and never those of a request"
-            )
-    if body.get("audio") or any(one != "text" for one in value(body, "modalities", list, [])):
-        raise wrong("modalities", 'must be ["text"]; agents write texts only')
-    name = "response_format" if body.get("response_format") else "text.format"
-    shape = body.get("response_format") or value(body, "text", dict, {}).get("format")
-    if shape and (not isinstance(shape, dict) or cast("Json", shape).get("type") != "text"):
-        raise wrong(name, "must be of the type text; agents write Markdown with citations")
-
-
-def fitting(earlier: Sequence[EarlierMessage]) -> Iterator[EarlierMessage]:
-    """The last of the earlier messages, at most as many as the contract takes, oldest first."""
-    kept: list[EarlierMessage] = []
-    size = 0
-    for message in reversed(earlier[-MAX_HISTORY:]):
-        size += len(message.text.encode())
-        if size > _MAX_HISTORY_BYTES:
-            break
-        kept.append(message)
-    return reversed(kept)

@@ -1,34 +1,48 @@
-"""One HTTP request of OpenAI's API: its body, its calls of the contract, and its response."""
+"""One HTTP request of OpenAI's API: its body, its calls of the contract, and its response. Errors have the shape `{"message", "type", "param", "code"}`; the `code` is the reason of the contract's error."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from google.protobuf.message import Message
-from google.rpc.status_pb2 import Status
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 from starlette.types import Send
 
-from responsa_server.calls import status, violations
-from responsa_server.calls.call import CALL_ID, Call, abandon, peer_of
+from responsa_server.calls import status
+from responsa_server.calls.call import CALL_ID, Call, Read, abandon, peer_of
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.http import json_body, json_object
 from responsa_server.calls.interceptors.access import metadata_of_headers
-from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
-from responsa_server.transports.openai import errors
+from responsa_server.calls.violations import renamed, within
+from responsa_server.domain.errors import Reason, ResponsaError
 
 CHAT: Final = "/responsa.chat.v1.ChatService/"
 MAX_BODY: Final = 1_048_576
 """The largest body, in bytes: clients send a chat's earlier messages again with each question."""
+_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
+Json = Mapping[str, Any]
 Response = TypeVar("Response", bound=Message)
 
 
 def dumped(content: object) -> str:
     """Compact JSON."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def error_of(error: ResponsaError) -> Json:
+    """The value of `error`. `param` is the first field that breaks a rule, or null."""
+    code = status.http_status(status.of(error))
+    kind = _TYPES.get(code, "server_error" if code >= 500 else "invalid_request_error")
+    if error.reason is Reason.QUOTA_EXHAUSTED:
+        kind = "insufficient_quota"
+    param = error.violations[0].field if error.violations else None
+    return {"message": error.message, "type": kind, "param": param, "code": error.reason.value}
 
 
 class Exchange:
@@ -40,103 +54,63 @@ class Exchange:
         self.request = request
         self._send = send
         self._fields = fields
-        metadata = metadata_of_headers(request.headers.items())
-        self._metadata = {
-            "user-agent": [request.headers.get("user-agent", "")],
-            CALL_ID: [uuid4().hex],
-            **metadata,
-        }
-        self.headers: dict[str, str] = {"cache-control": "no-store"}
+        self._metadata = {CALL_ID: [uuid4().hex], **metadata_of_headers(request.headers.items())}
+        self.headers = {"cache-control": "no-store", CALL_ID: self._metadata[CALL_ID][0]}
         self.begun = False
-        self.last_event: Callable[[errors.Told], str] = lambda error: f"data: {dumped({'error': error})}\n\n"
+        self.last_event: Callable[[Json], str] = lambda error: f"data: {dumped({'error': error})}\n\n"
         """Makes the last event of a stream that cannot go on."""
 
     @property
     def base(self) -> str:
         """The address of this server, as the client called it."""
-        scheme = self.request.headers.get("x-forwarded-proto", "http")
-        return f"{scheme}://{self.request.headers.get('host', '')}"
+        headers = self.request.headers
+        return f"{headers.get('x-forwarded-proto', 'http')}://{headers.get('host', '')}"
 
     def call(self, method: str) -> Call:
         """A call of this request's caller. All have one id."""
         return Call(method, self._metadata, f"openai {peer_of(self.request.scope.get('client'))}")
 
-    async def answer(self, method: str, message: Message, kind: type[Response]) -> Response:
+    async def answer(self, method: str, message: Message | Read, kind: type[Response]) -> Response:
         """Make a call with one response. Raises ResponsaError."""
         return await self.calls.answer(self.call(method), message, kind)
 
-    async def body(self) -> Mapping[str, Any]:
+    async def body(self) -> Json:
         """The body. Cancels the running task when the client is gone. Raises InvalidRequest (MALFORMED_MESSAGE)."""
-        if self.request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-            raise _malformed("send the body without a content-encoding")
-        # A form on another site can send text, but cannot set this content type.
-        if (
-            self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            != "application/json"
-        ):
-            raise _malformed("the content-type must be application/json")
-        found = bytearray()
+        request = self.request
         try:
-            async for piece in self.request.stream():
-                found += piece
-                if len(found) > MAX_BODY:
-                    raise _malformed(
-                        f"its body has more than {MAX_BODY >> 10} KiB; leave out the oldest messages"
-                    )
+            body = await json_body(
+                request.headers, request.stream(), MAX_BODY, "; leave out the oldest messages"
+            )
         except ClientDisconnect:
             await abandon()
-        try:
-            content = cast("object", json.loads(found))
-        except (ValueError, RecursionError):
-            raise _malformed("its body is not JSON in UTF-8") from None
-        if not isinstance(content, dict):
-            raise _malformed("its body must be a JSON object")
-        return cast("Mapping[str, Any]", content)
+        return json_object(body)
 
     async def json(self, content: object, code: int = 200) -> None:
         """Send the response."""
-        body = dumped(content).encode()
-        self.headers["content-length"] = str(len(body))
-        await self._start(code, "application/json")
-        await self._send({"type": "http.response.body", "body": body})
+        self.begun = True
+        await JSONResponse(content, code, self.headers)(self.request.scope, self.request.receive, self._send)
 
-    async def write(self, text: str) -> None:
-        """Send a part of an event stream, which begins with the first one."""
+    async def write(self, text: str, *, ends: bool = False) -> None:
+        """Send a part of an event stream, which begins with the first one. ends: whether this is the last part."""
         if not self.begun:
+            self.begun = True
             # nginx would otherwise collect the stream and deliver it at its end.
-            self.headers["x-accel-buffering"] = "no"
-            await self._start(200, "text/event-stream")
-        if text:
-            await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
-    async def end(self) -> None:
-        """End the event stream."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            self.headers |= {"content-type": "text/event-stream", "x-accel-buffering": "no"}
+            headers = Headers(self.headers).raw
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        if text or ends:
+            await self._send({"type": "http.response.body", "body": text.encode(), "more_body": not ends})
 
     async def fail(self, error: ResponsaError) -> None:
-        """Send an error, in the names of this API."""
-        await self.refuse(status.of(violations.renamed(error, self._fields)))
-
-    async def refuse(self, found: Status) -> None:
-        """Send an error, as the response or as the last event of the stream."""
-        error = errors.error_of(found)
+        """Send an error in the names of this API, as the response or as the last event of the stream."""
+        told = error_of(renamed(error, within(self._fields)))
         if self.begun:
-            await self.write(self.last_event(error))
-            await self.end()
+            await self.write(self.last_event(told), ends=True)
             return
-        self.headers |= errors.headers_of(found)
-        await self.json({"error": error}, status.http_status(found))
-
-    async def _start(self, code: int, media_type: str) -> None:
-        self.begun = True
-        self.headers |= {"content-type": media_type, CALL_ID: self._metadata[CALL_ID][0]}
-        pairs = [(name.encode(), text.encode("latin-1")) for name, text in self.headers.items()]
-        await self._send({"type": "http.response.start", "status": code, "headers": pairs})
-
-
-def _malformed(why: str) -> InvalidRequest:
-    return InvalidRequest(
-        Reason.MALFORMED_MESSAGE,
-        f"This server cannot read the request: {why}.",
-        {"message_type": "application/json"},
-    )
+        code = status.http_status(status.of(error))
+        # OpenAI's clients would repeat each 409 and 429.
+        if (wait := status.retry_after(error)) is not None:
+            self.headers["retry-after"] = wait
+        elif code in (409, 429):
+            self.headers["x-should-retry"] = "false"
+        await self.json({"error": told}, code)

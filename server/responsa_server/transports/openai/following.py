@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from google.protobuf.message import Message
 
-from responsa.chat.v1.chat_service_pb2 import (
-    AskRequest,
-    AskResponse,
-    CancelTurnRequest,
-    GetTurnRequest,
-    ResumeTurnRequest,
-)
+from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.citation_pb2 import Citation
-from responsa.chat.v1.turn_pb2 import AnswerOutcome, Turn, TurnEvent, Usage
-from responsa_server.calls.call import Complete, disconnected
-from responsa_server.domain.errors import AlreadyExists, Reason, ResponsaError, Unavailable
+from responsa.chat.v1.turn_pb2 import AnswerOutcome, Turn, TurnEvent
+from responsa_server.calls import status
+from responsa_server.calls.call import Complete, Read, disconnected
+from responsa_server.domain.errors import AlreadyExists, Cancelled, Reason, ResponsaError
 from responsa_server.transports.openai.asking import Asked
-from responsa_server.transports.openai.exchange import CHAT, Exchange
+from responsa_server.transports.openai.exchange import CHAT, Exchange, Json
 from responsa_server.transports.openai.places import placed
 from responsa_server.transports.openai.written import Written, restarted
 
-TERMINAL: Final = ("answer", "refused", "failed", "cancelled")
+HEARTBEAT: Final = ": heartbeat\n\n"
 
 
 class Reading:
@@ -34,11 +29,15 @@ class Reading:
     def __init__(self, written: Written) -> None:
         self.written = written
         self.turn = self.conversation = self.agent_version = ""
-        self.begun = 0
-        self.seq = 0
+        self.begun = self.seq = 0
         self.citations: list[tuple[int, Citation]] = []
         self.terminal: TurnEvent | None = None
         self.away = self.beats = False
+
+    @property
+    def id(self) -> str:
+        """The turn's id."""
+        return self.turn.removeprefix("turns/")
 
     @property
     def agent(self) -> str:
@@ -46,15 +45,44 @@ class Reading:
         return self.agent_version.split("/")[1] if self.agent_version else ""
 
     @property
+    def text(self) -> str:
+        """The text that was sent."""
+        return self.written.text[: self.written.sent]
+
+    @property
     def cut(self) -> str:
         """Why the text is not the whole answer: "stop" or "length"; "" if it is."""
-        limited = (
-            self.terminal is not None
-            and self.terminal.answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT
-        )
+        end = self.terminal
+        limited = end is not None and end.answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT
         return self.written.cut or ("length" if limited else "")
 
-    def take(self, frame: AskResponse) -> None:
+    @property
+    def refusal(self) -> str:
+        """The message of a refusal; "" for none."""
+        return "" if self.terminal is None else self.terminal.refused.message
+
+    @property
+    def failure(self) -> ResponsaError | None:
+        """The error of a turn that failed or was cancelled."""
+        kind = None if self.terminal is None else self.terminal.WhichOneof("event")
+        if self.terminal is not None and kind == "failed":
+            return status.read(self.terminal.failed.status)
+        message = "The answer was cancelled; ask again with another Idempotency-Key."
+        return Cancelled(Reason.CANCELLED, message) if kind == "cancelled" else None
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """What language models read and wrote."""
+        end = self.terminal or TurnEvent()
+        usage = end.refused.usage if end.HasField("refused") else end.answer.usage
+        return usage.input_tokens, usage.output_tokens
+
+    def of(self, turn: Turn) -> None:
+        """Take the names and the time of a turn."""
+        self.turn, self.conversation, self.agent_version = turn.name, turn.conversation, turn.agent_version
+        self.begun = turn.create_time.seconds
+
+    def take(self, frame: chat.AskResponse) -> None:
         """Read the next frame."""
         self.beats = False
         for event in frame.events:
@@ -64,10 +92,8 @@ class Reading:
     def _take(self, event: TurnEvent) -> None:
         match event.WhichOneof("event"):
             case "started":
-                self.conversation, self.agent_version = (
-                    event.started.conversation,
-                    event.started.agent_version,
-                )
+                self.conversation = event.started.conversation
+                self.agent_version = event.started.agent_version
                 self.begun = event.create_time.seconds
             case "delta":
                 self.written.add(event.delta.text)
@@ -84,12 +110,9 @@ class Reading:
                 self._end(event.snapshot.terminal_event)
             case "answer" | "refused" | "failed" | "cancelled":
                 self._end(event)
-            case "reconnect":
-                self.away = True
-            case "heartbeat":
-                self.beats = True
-            case _:
-                pass
+            case kind:
+                self.away = self.away or kind == "reconnect"
+                self.beats = kind == "heartbeat"
 
     def _end(self, event: TurnEvent) -> None:
         self.terminal = event
@@ -99,7 +122,7 @@ class Reading:
 
     def cited(self) -> Sequence[Citation]:
         """The citations of what was sent."""
-        most = len(self.written.text[: self.written.sent].encode())
+        most = len(self.text.encode())
         return [one for _, one in self.citations if one.answer_range.end <= most]
 
 
@@ -124,48 +147,45 @@ class Followed:
         self._hold_until = 0
         self._attaches = False
 
-    async def ask(self, parse: Callable[[Mapping[str, Any]], Asked], make: Callable[[Asked], Output]) -> None:
+    async def ask(self, parse: Callable[[Json], Asked], make: Callable[[Asked], Output]) -> None:
         """Ask the question in the body. A request with the key of an earlier one attaches to its turn. make: makes the output. Raises ResponsaError."""
-        asked: list[AskRequest] = []
+        request = chat.AskRequest()
 
         async def read() -> bytes | None:
-            found = parse(await self._exchange.body())
-            asked.append(await placed(self._exchange, found))
-            self._begin(found, make(found))
-            return asked[0].SerializeToString()
+            asked = parse(await self._exchange.body())
+            request.CopyFrom(await placed(self._exchange, asked))
+            self._begin(Written(asked.stop, asked.most_tokens), make(asked), bool(request.request_id))
+            if asked.ignored:
+                self._exchange.headers["x-responsa-ignored"] = ", ".join(asked.ignored)
+            return request.SerializeToString()
 
         try:
             await self._serve("Ask", read)
         except AlreadyExists as error:
-            turn = await self._earlier(error, asked[0]) if asked else None
+            turn = await self._earlier(error, request)
             if turn is None:
                 raise
-            await self._serve("ResumeTurn", Complete(ResumeTurnRequest(turn=turn, include_deltas=True)))
+            await self._resume(turn)
 
     async def resume(self, turn: str, written: Written, output: Output) -> None:
         """Follow a turn. written: knows how much of the text the client has. Raises ResponsaError."""
-        self._reading, self._attaches = Reading(written), True
-        self._output = output
-        self._arrived.set()
-        await self._serve("ResumeTurn", Complete(ResumeTurnRequest(turn=turn, include_deltas=True)))
+        self._begin(written, output, attaches=True)
+        await self._resume(turn)
 
-    def _begin(self, found: Asked, output: Output) -> None:
-        self._reading = Reading(found.written())
-        self._attaches = bool(found.request.request_id)
-        self._output = output
-        if found.ignored:
-            self._exchange.headers["x-responsa-ignored"] = ", ".join(found.ignored)
+    async def _resume(self, turn: str) -> None:
+        await self._serve("ResumeTurn", Complete(chat.ResumeTurnRequest(turn=turn, include_deltas=True)))
+
+    def _begin(self, written: Written, output: Output, attaches: bool) -> None:
+        self._reading, self._output, self._attaches = Reading(written), output, attaches
         self._arrived.set()
 
-    async def _earlier(self, error: AlreadyExists, asked: AskRequest) -> str | None:
+    async def _earlier(self, error: AlreadyExists, asked: chat.AskRequest) -> str | None:
         """The turn of an earlier request with the same key and the same question: since then, its conversation has gone on, so the question seems to continue another one."""
         name = error.metadata.get("resource_name", "")
-        if error.reason is not Reason.REQUEST_ID_REUSED or error.metadata.get("difference") not in (
-            "conversation",
-            "options.history",
-        ):
+        differs = error.metadata.get("difference")
+        if error.reason is not Reason.REQUEST_ID_REUSED or differs not in ("conversation", "options.history"):
             return None
-        turn = await self._exchange.answer(CHAT + "GetTurn", GetTurnRequest(name=name), Turn)
+        turn = await self._get(name)
         same = (
             turn.text == asked.text
             and f"{turn.agent_version}/".startswith(f"{asked.agent}/" if asked.agent else "")
@@ -173,24 +193,16 @@ class Followed:
         )
         return name if same else None
 
-    async def _serve(self, method: str, read: Callable[[], Awaitable[bytes | None]]) -> None:
+    async def _serve(self, method: str, read: Read) -> None:
         exchange = self._exchange
-        call = exchange.call(CHAT + method)
-        if not await exchange.calls.serve_until(self._left(), call, read, self._frame):
+        if not await exchange.calls.serve_until(
+            self._left(), exchange.call(CHAT + method), read, self._frame
+        ):
             return
-        output, reading = self._output, self._reading
-        assert output is not None, "a call that ended by itself has a question"
-        if not output.over:
-            raise (
-                _away()
-                if reading.away
-                else Unavailable(
-                    Reason.PART_UNAVAILABLE,
-                    "The stream broke off; repeat the request with the same Idempotency-Key.",
-                    {"part": "server"},
-                    retry_after=1.0,
-                )
-            )
+        assert self._output is not None, "a call that ended by itself has a question"
+        if not self._output.over:
+            again = "repeat the request with the same Idempotency-Key"
+            raise status.broken_off(again, draining=self._reading.away)
 
     async def _left(self) -> None:
         await self._arrived.wait()
@@ -201,51 +213,33 @@ class Followed:
         assert output is not None, "the question was read"
         if output.over:
             return
-        frame = AskResponse.FromString(message if isinstance(message, bytes) else message.SerializeToString())
+        frame = chat.AskResponse.FromString(
+            message if isinstance(message, bytes) else message.SerializeToString()
+        )
         if not reading.turn:
             reading.turn = frame.turn
             if self._attaches:
-                self._hold_until = (await self._turn("GetTurn", GetTurnRequest(name=frame.turn))).last_seq
+                self._hold_until = (await self._get(frame.turn)).last_seq
         reading.take(frame)
-        if not reading.agent_version:  # the log was pruned
-            turn = await self._turn("GetTurn", GetTurnRequest(name=frame.turn))
-            reading.conversation, reading.agent_version, reading.begun = (
-                turn.conversation,
-                turn.agent_version,
-                turn.create_time.seconds,
-            )
-        self._exchange.headers |= {
-            "x-responsa-turn": reading.turn,
-            "x-responsa-conversation": reading.conversation,
-        }
+        if not reading.agent_version:  # the turn waits in a queue, or its log was pruned
+            reading.of(await self._get(frame.turn))
+        self._exchange.headers["x-responsa-turn"] = reading.turn
+        self._exchange.headers["x-responsa-conversation"] = reading.conversation
         ended = reading.terminal is not None
         # What an earlier attempt has written and withdrawn is not sent to a client that comes later.
         text = "" if reading.seq < self._hold_until and not ended else reading.written.take(whole=ended)
         if reading.written.cut and not ended:
+            cancel = chat.CancelTurnRequest(name=reading.turn)
+            cancelled = await self._exchange.answer(CHAT + "CancelTurn", cancel, Turn)
             reading.terminal = TurnEvent()
-            reading.terminal.answer.usage.CopyFrom(
-                (await self._turn("CancelTurn", CancelTurnRequest(name=reading.turn))).usage
-            )
+            reading.terminal.answer.usage.CopyFrom(cancelled.usage)
         await output.show(reading, text)
 
-    async def _turn(self, method: str, request: Message) -> Turn:
-        return await self._exchange.answer(CHAT + method, request, Turn)
+    async def _get(self, turn: str) -> Turn:
+        return await self._exchange.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=turn), Turn)
 
 
-def _away() -> ResponsaError:
-    return Unavailable(
-        Reason.DRAINING,
-        "The server is shutting down. The answer goes on: repeat the request with the same Idempotency-Key.",
-        retry_after=1.0,
-    )
-
-
-def tokens(usage: Usage) -> tuple[int, int]:
-    """What language models read and wrote."""
-    return usage.input_tokens, usage.output_tokens
-
-
-def annotation(citation: Citation, text: str, base: str) -> Mapping[str, object]:
+def annotation(citation: Citation, text: str, base: str) -> Json:
     """A citation as `url_citation`. text: the answer. base: the server's own address. The range is in characters, its end exclusive."""
     data, cited = text.encode(), citation.answer_range
     url = citation.uri

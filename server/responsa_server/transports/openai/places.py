@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.message_pb2 import Message, Role
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls.listing import MAX_PAGE_SIZE
-from responsa_server.transports.openai.asking import Asked, fitting
+from responsa_server.transports.openai.asking import Asked
 from responsa_server.transports.openai.exchange import CHAT, Exchange
 from responsa_server.turns.worker import title_of
 
+_MAX_HISTORY: Final = 32
+_MAX_HISTORY_BYTES: Final = 65_536
 _MAX_TITLES: Final = 8
 _MAX_CONVERSATIONS: Final = 5
 
@@ -31,7 +33,7 @@ async def placed(exchange: Exchange, asked: Asked) -> chat.AskRequest:
         earlier = ()
     elif earlier:
         request.conversation, earlier = await _continued(exchange, earlier)
-    request.options.history.extend(fitting(earlier))
+    request.options.history.extend(_fitting(earlier))
     return request
 
 
@@ -64,6 +66,18 @@ async def _after(exchange: Exchange, asked: Asked) -> tuple[str, Sequence[chat.E
     if not places or places[-1] == len(messages) - 1:
         return turn.conversation, ()
     return "", [chat.EarlierMessage(role=one.role, text=one.text) for one in messages[: places[-1] + 1]]
+
+
+def _fitting(earlier: Sequence[chat.EarlierMessage]) -> Iterator[chat.EarlierMessage]:
+    """The last of the earlier messages, at most as many as the contract takes, oldest first."""
+    kept: list[chat.EarlierMessage] = []
+    size = 0
+    for message in reversed(earlier[-_MAX_HISTORY:]):
+        size += len(message.text.encode())
+        if size > _MAX_HISTORY_BYTES:
+            break
+        kept.append(message)
+    return reversed(kept)
 
 
 async def _messages(exchange: Exchange, conversation: str) -> tuple[Sequence[Message], bool]:

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1.chat_service_pb2 import AskResponse
 from responsa.chat.v1.turn_pb2 import Turn, TurnState
-from responsa_server.transports.openai import errors
-from responsa_server.transports.openai.completions import HEARTBEAT, usage_of
-from responsa_server.transports.openai.exchange import Exchange, dumped
-from responsa_server.transports.openai.following import Reading, annotation, tokens
+from responsa_server.transports.openai.exchange import Exchange, Json, dumped, error_of
+from responsa_server.transports.openai.following import HEARTBEAT, Reading, annotation
 from responsa_server.transports.openai.written import Written
-
-Json = Mapping[str, Any]
 
 FIRST: Final = 3
 """The sequence number before the first character of the text. The number of an event with text is this number and the number of characters sent so far, so a number says exactly what a client has."""
-_STATES: Final = {
-    TurnState.TURN_STATE_QUEUED: "queued",
-    TurnState.TURN_STATE_PENDING: "queued",
-    TurnState.TURN_STATE_RUNNING: "in_progress",
-    TurnState.TURN_STATE_ANSWERED: "completed",
-    TurnState.TURN_STATE_REFUSED: "completed",
-    TurnState.TURN_STATE_FAILED: "failed",
-    TurnState.TURN_STATE_CANCELLED: "cancelled",
-}
 
 
 class ResponseOutput:
@@ -39,60 +26,43 @@ class ResponseOutput:
         self._stream = stream
         self._after = after
         self._background = background
-        self._opened = False
-        self._begun = False
-        self.over = False
+        self._opened = self._begun = self.over = False
         exchange.last_event = lambda error: _event("error", self._after + 1, error)
 
     async def show(self, reading: Reading, text: str) -> None:
-        if not self._stream:
-            if reading.terminal is not None:
-                self.over = True
-                await self._exchange.json(of_reading(reading, self._exchange, background=self._background))
-            elif self._background:
-                self.over = True
-                await self._exchange.json(_response(reading, "in_progress", background=True))
-            return
-        events = [*self._events(reading, text)]
-        if reading.terminal is not None:
-            self.over = True
-        lines = (_event(kind, number, content) for number, kind, content in events if number > self._after)
-        await self._exchange.write("".join(lines) or (HEARTBEAT if reading.beats else ""))
-        if events:
-            self._after = max(self._after, events[-1][0])
-        if self.over:
-            await self._exchange.end()
+        ended = reading.terminal is not None
+        self.over = ended or (self._background and not self._stream)
+        if self._stream:
+            events = [*self._events(reading, text)]
+            lines = (
+                _event(kind, number, content) for number, kind, content in events if number > self._after
+            )
+            written = "".join(lines) or (HEARTBEAT if reading.beats else "")
+            self._after = max(self._after, *(number for number, _, _ in events), -1)
+            await self._exchange.write(written, ends=self.over)
+        elif self.over:
+            await self._exchange.json(of_reading(reading, self._exchange, background=self._background))
 
     def _events(self, reading: Reading, text: str) -> Iterator[tuple[int, str, Json]]:
-        item = f"msg_{reading.turn.removeprefix('turns/')}"
-        place = {"item_id": item, "output_index": 0, "content_index": 0}
-        refused = reading.terminal is not None and reading.terminal.HasField("refused")
+        ended, sent = reading.terminal is not None, reading.written.sent
+        place = {"item_id": f"msg_{reading.id}", "output_index": 0, "content_index": 0}
         if not self._begun:
             self._begun = True
             response = _response(reading, "in_progress", background=self._background)
             yield 0, "response.created", {"response": response}
             yield 1, "response.in_progress", {"response": response}
-            message: Json = {
-                "id": item,
-                "type": "message",
-                "role": "assistant",
-                "status": "in_progress",
-                "content": [],
-            }
-            yield 2, "response.output_item.added", {"output_index": 0, "item": message}
-        if not self._opened and (text or reading.written.sent or reading.terminal is not None):
+            item = _message(reading, "in_progress", ())
+            yield 2, "response.output_item.added", {"output_index": 0, "item": item}
+        if not self._opened and (text or sent or ended):
             self._opened = True
-            part = _refusal("") if refused and not reading.written.sent else _text("", ())
+            part = _refusal("") if reading.refusal and not sent else _text("", ())
             yield FIRST, "response.content_part.added", {**place, "part": part}
-        number = FIRST + reading.written.sent
         if text:
-            yield number, "response.output_text.delta", {**place, "delta": text, "logprobs": []}
-        if reading.terminal is None:
-            return
-        whole = of_reading(reading, self._exchange, background=self._background)
-        for kind, content in _ending(whole, place, sent=bool(reading.written.sent)):
-            number += 1
-            yield number, kind, content
+            yield FIRST + sent, "response.output_text.delta", {**place, "delta": text, "logprobs": []}
+        if ended:
+            whole = of_reading(reading, self._exchange, background=self._background)
+            ending = _ending(whole, place, sent=bool(sent))
+            yield from ((number, *event) for number, event in enumerate(ending, FIRST + sent + 1))
 
 
 def _ending(whole: Json, place: Json, *, sent: bool) -> Iterator[tuple[str, Json]]:
@@ -107,63 +77,47 @@ def _ending(whole: Json, place: Json, *, sent: bool) -> Iterator[tuple[str, Json
                 yield "response.refusal.done", {**place, "refusal": part["refusal"]}
             else:
                 for index, one in enumerate(part["annotations"]):
-                    yield (
-                        "response.output_text.annotation.added",
-                        {**place, "annotation_index": index, "annotation": one},
-                    )
+                    content = {**place, "annotation_index": index, "annotation": one}
+                    yield "response.output_text.annotation.added", content
                 yield "response.output_text.done", {**place, "text": part["text"], "logprobs": []}
             yield "response.content_part.done", {**place, "part": part}
         yield "response.output_item.done", {"output_index": 0, "item": item}
-    kind = whole["status"] if whole["status"] in ("completed", "incomplete", "failed") else "failed"
+    kind = whole["status"] if whole["status"] in ("completed", "incomplete") else "failed"
     yield f"response.{kind}", {"response": whole}
 
 
-def of_turn(turn: Turn, exchange: Exchange, *, background: bool = True) -> Json:
+def of_turn(turn: Turn, exchange: Exchange) -> Json:
     """A stored response."""
     reading = Reading(Written())
-    reading.turn, reading.conversation, reading.agent_version = (
-        turn.name,
-        turn.conversation,
-        turn.agent_version,
-    )
-    reading.begun = turn.create_time.seconds
+    reading.of(turn)
     if not turn.HasField("terminal_event"):
-        return _response(reading, _STATES[turn.state], background=background)
-    reading.take(chat.AskResponse(events=[turn.terminal_event]))
+        state = "in_progress" if turn.state == TurnState.TURN_STATE_RUNNING else "queued"
+        return _response(reading, state, background=True)
+    reading.take(AskResponse(events=[turn.terminal_event]))
     reading.written.take(whole=True)
-    return of_reading(reading, exchange, background=background)
+    return of_reading(reading, exchange, background=True)
 
 
 def of_reading(reading: Reading, exchange: Exchange, *, background: bool) -> Json:
-    """The response to a turn that has ended."""
-    terminal, written = reading.terminal, reading.written
-    assert terminal is not None, "the turn has ended"
-    kind = terminal.WhichOneof("event")
-    if kind == "failed":
-        error = errors.error_of(terminal.failed.status)
-        told = {"code": error["code"], "message": error["message"]}
-        return {**_response(reading, "failed", background=background), "error": told}
-    if kind == "cancelled":
-        return _response(reading, "cancelled", background=background)
-    if kind == "refused":
-        content = _refusal(terminal.refused.message)
-    else:
-        text = written.text[: written.sent]
-        marks = [{"type": "url_citation", **annotation(one, text, exchange.base)} for one in reading.cited()]
-        content = _text(text, marks)
+    """The response to a turn."""
+    if reading.terminal is None:
+        return _response(reading, "in_progress", background=background)
+    kind = reading.terminal.WhichOneof("event")
+    if kind in ("failed", "cancelled"):
+        response = _response(reading, kind, background=background)
+        if (failure := reading.failure) is not None and kind == "failed":
+            told = error_of(failure)
+            response |= {"error": {"code": told["code"], "message": told["message"]}}
+        return response
+    text = reading.text
+    marks = [{"type": "url_citation", **annotation(one, text, exchange.base)} for one in reading.cited()]
+    content = _refusal(reading.refusal) if kind == "refused" else _text(text, marks)
     state = "incomplete" if reading.cut else "completed"
-    read, wrote = tokens(usage_of(reading))
-    item = {
-        "id": f"msg_{reading.turn.removeprefix('turns/')}",
-        "type": "message",
-        "role": "assistant",
-        "status": state,
-        "content": [content],
-    }
+    read, wrote = reading.tokens
     return {
         **_response(reading, state, background=background),
         "incomplete_details": {"reason": "max_output_tokens"} if reading.cut else None,
-        "output": [item],
+        "output": [_message(reading, state, [content])],
         "usage": {
             "input_tokens": read,
             "input_tokens_details": {"cached_tokens": 0},
@@ -174,25 +128,27 @@ def of_reading(reading: Reading, exchange: Exchange, *, background: bool) -> Jso
     }
 
 
-def _response(reading: Reading, state: str, *, background: bool) -> Json:
+def _response(reading: Reading, state: str, *, background: bool) -> dict[str, object]:
     return {
-        "id": f"resp_{reading.turn.removeprefix('turns/')}",
+        "id": f"resp_{reading.id}",
         "object": "response",
         "created_at": reading.begun,
         "status": state,
         "background": background,
         "conversation": {"id": reading.conversation},
-        "error": None,
-        "incomplete_details": None,
-        "instructions": None,
         "metadata": {},
         "model": reading.agent,
         "output": [],
         "parallel_tool_calls": False,
         "tool_choice": "auto",
         "tools": [],
-        "usage": None,
+        **dict.fromkeys(("error", "incomplete_details", "instructions", "usage")),
     }
+
+
+def _message(reading: Reading, state: str, content: Sequence[Json]) -> Json:
+    item = {"id": f"msg_{reading.id}", "type": "message", "role": "assistant"}
+    return {**item, "status": state, "content": content}
 
 
 def _text(text: str, annotations: Sequence[object]) -> Json:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from array import array
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
-from typing import Any, Final
+from typing import Annotated, Final, Literal
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
@@ -20,10 +20,19 @@ from responsa.chat.v1.turn_pb2 import Turn
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls import status
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.json_types import qualified
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.transports.openai.asking import Asked, agent_of, of_chat, of_response, value, wrong
+from responsa_server.transports.openai.asking import (
+    Asked,
+    Fields,
+    Words,
+    checked,
+    of_chat,
+    of_response,
+    wrong,
+)
 from responsa_server.transports.openai.completions import Completion
-from responsa_server.transports.openai.exchange import CHAT, Exchange
+from responsa_server.transports.openai.exchange import CHAT, Exchange, Json
 from responsa_server.transports.openai.following import Followed
 from responsa_server.transports.openai.places import turn_of
 from responsa_server.transports.openai.responses import FIRST, ResponseOutput, of_turn
@@ -32,29 +41,23 @@ from responsa_server.transports.openai.written import Written
 _EMBED: Final = "/responsa.knowledge.v1.KnowledgeService/EmbedTexts"
 _CALL_TEXTS: Final = 64
 _CALL_BYTES: Final = 200_000
-_MAX_TEXTS: Final = 2048
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
 _OF_ALL: Final = {
-    "agent": "model",
-    "name": "model",
+    **dict.fromkeys(("agent", "embedding", "name"), "model"),
     "request_id": "Idempotency-Key",
-    "embedding": "model",
     "texts": "input",
 }
 _OF_CHAT: Final = {
     **_OF_ALL,
-    "text": "messages",
-    "options.history": "messages",
+    **dict.fromkeys(("text", "options.history"), "messages"),
     "conversation": "responsa-conversation",
 }
 _OF_RESPONSES: Final = {
     **_OF_CHAT,
-    "text": "input",
-    "options.history": "input",
-    "name": "response_id",
-    "turn": "response_id",
+    **dict.fromkeys(("text", "options.history"), "input"),
+    **dict.fromkeys(("name", "turn"), "response_id"),
 }
 
 
@@ -105,11 +108,11 @@ async def _models(exchange: Exchange) -> None:
 
 
 async def _one_model(exchange: Exchange) -> None:
-    wanted = chat.GetAgentRequest(name=agent_of(exchange.request.path_params["model"]))
+    wanted = chat.GetAgentRequest(name=qualified("agents", exchange.request.path_params["model"]))
     await exchange.json(_model(await exchange.answer(CHAT + "GetAgent", wanted, Agent)))
 
 
-def _model(agent: Agent) -> Mapping[str, object]:
+def _model(agent: Agent) -> Json:
     return {
         "id": agent.name.removeprefix("agents/"),
         "object": "model",
@@ -120,78 +123,59 @@ def _model(agent: Agent) -> Mapping[str, object]:
     }
 
 
-async def _embed(exchange: Exchange) -> None:
-    body: dict[str, Any] = {}
-    parts: list[Sequence[str]] = []
+class _Texts(Fields):
+    """The body of a request for embeddings."""
 
-    async def read() -> bytes | None:
-        body.update(await exchange.body())
-        parts.extend(_parts(_texts(body)))
-        return _request(body, parts[0]).SerializeToString()
-
-    found: list[knowledge.EmbedTextsResponse] = []
-
-    async def send(message: object) -> None:
-        assert isinstance(message, knowledge.EmbedTextsResponse)
-        found.append(message)
-
-    await exchange.calls.serve(exchange.call(_EMBED), read, send)
-    for part in parts[1:]:
-        found.append(await exchange.answer(_EMBED, _request(body, part), knowledge.EmbedTextsResponse))
-    vectors = [vector.values for one in found for vector in one.vectors]
-    dimensions = value(body, "dimensions", int, len(vectors[0]))
-    if dimensions != len(vectors[0]):
-        raise wrong("dimensions", f"must be {len(vectors[0])}, as the model's vectors, or be left out")
-    coded = body.get("encoding_format") == "base64"
-    tokens = sum(one.tokens for one in found)
-    places = count()
-    await exchange.json(
-        {
-            "object": "list",
-            "model": found[0].embedding,
-            "data": [
-                {
-                    "object": "embedding",
-                    "index": next(places),
-                    "embedding": base64.b64encode(array("f", vector).tobytes()).decode()
-                    if coded
-                    else [*vector],
-                }
-                for vector in vectors
-            ],
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
+    model: str = Field("", description="must be a text")
+    input: Words | Annotated[list[Words], Field(min_length=1, max_length=2048)] = Field(
+        [],
+        validate_default=True,
+        description="must be a text or 1 to 2048 texts, none of them empty, and not tokens: with LangChain, set check_embedding_ctx_length=False",
     )
+    dimensions: int | None = Field(None, description="must be a whole number")
+    encoding_format: Literal["float", "base64"] = Field("float", description="must be float or base64")
 
 
-def _texts(body: Mapping[str, Any]) -> Sequence[str]:
-    given = body.get("input")
-    texts = [given] if isinstance(given, str) else value(body, "input", list, [])
-    if not 1 <= len(texts) <= _MAX_TEXTS or not all(isinstance(text, str) and text for text in texts):
-        raise wrong(
-            "input",
-            f"must be a text or 1 to {_MAX_TEXTS} texts, none of them empty, and not tokens: with LangChain, set check_embedding_ctx_length=False",
-        )
-    if value(body, "encoding_format", str, "float") not in ("float", "base64"):
-        raise wrong("encoding_format", "must be float or base64")
-    return texts
+async def _embed(exchange: Exchange) -> None:
+    given = _Texts.model_construct()
+    parts: list[knowledge.EmbedTextsRequest] = []
+
+    async def first() -> bytes | None:
+        nonlocal given
+        given = checked(_Texts, await exchange.body())
+        parts.extend(_parts([given.input] if isinstance(given.input, str) else given.input, given.model))
+        return parts[0].SerializeToString()
+
+    found = [await exchange.answer(_EMBED, first, knowledge.EmbedTextsResponse)]
+    found += [await exchange.answer(_EMBED, part, knowledge.EmbedTextsResponse) for part in parts[1:]]
+    vectors = [vector.values for one in found for vector in one.vectors]
+    if given.dimensions not in (None, len(vectors[0])):
+        raise wrong("dimensions", f"must be {len(vectors[0])}, as the model's vectors, or be left out")
+    coded = given.encoding_format == "base64"
+    tokens = sum(one.tokens for one in found)
+    data = [
+        {
+            "object": "embedding",
+            "index": place,
+            "embedding": b64encode(array("f", vector).tobytes()).decode() if coded else [*vector],
+        }
+        for place, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    await exchange.json({"object": "list", "model": found[0].embedding, "data": data, "usage": usage})
 
 
-def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The texts in groups that a call takes."""
+def _parts(texts: Sequence[str], model: str) -> Iterator[knowledge.EmbedTextsRequest]:
+    """The texts in requests that a call takes."""
     part, size = list[str](), 0
     for text in texts:
         more = len(text.encode(errors="replace"))
         if part and (len(part) == _CALL_TEXTS or size + more > _CALL_BYTES):
-            yield part
+            yield knowledge.EmbedTextsRequest(texts=part, embedding=model)
             part, size = [], 0
         part.append(text)
         size += more
-    yield part
-
-
-def _request(body: Mapping[str, Any], texts: Sequence[str]) -> knowledge.EmbedTextsRequest:
-    return knowledge.EmbedTextsRequest(texts=texts, embedding=value(body, "model", str, ""))
+    yield knowledge.EmbedTextsRequest(texts=part, embedding=model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,24 +204,22 @@ ROWS: Final[Sequence[Row]] = (
 
 def openai_routes(calls: Calls) -> Iterator[BaseRoute]:
     """The routes of all rows."""
-    for path in dict.fromkeys(row.path for row in ROWS):
-        yield Route(path, _Path(calls, {row.method: row for row in ROWS if row.path == path}))
+    return (Route(row.path, _Path(calls, row)) for row in ROWS)
 
 
 class _Path:
     """Serves a path. As an object, it gets the requests of all methods from Starlette, and so answers each in this API's shape."""
 
-    def __init__(self, calls: Calls, rows: Mapping[str, Row]) -> None:
+    def __init__(self, calls: Calls, row: Row) -> None:
         self._calls = calls
-        self._rows = rows
+        self._row = row
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        row = self._rows.get(scope["method"])
-        exchange = Exchange(self._calls, Request(scope, receive), send, {} if row is None else row.fields)
+        exchange = Exchange(self._calls, Request(scope, receive), send, self._row.fields)
         try:
-            if row is None:
+            if scope["method"] != self._row.method:
                 raise status.no_route()
-            await row.handler(exchange)
+            await self._row.handler(exchange)
         except ResponsaError as error:
             await exchange.fail(error)

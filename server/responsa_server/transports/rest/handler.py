@@ -16,9 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from responsa.chat.v1.chat_service_pb2 import ResumeTurnRequest
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, Call, deadline_in, disconnected, peer_of
+from responsa_server.calls.call import CALL_ID, deadline_in, disconnected
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.http import call_of
 from responsa_server.calls.json_types import encoded
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import (
@@ -97,11 +97,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._headers = Headers(scope=scope)
-        metadata = {
-            **metadata_of_headers(self._headers.items()),
-            "user-agent": self._headers.getlist("user-agent"),
-        }
-        self._call = Call(binding.method.name, metadata, f"rest {peer_of(scope.get('client'))}")
+        self._call = call_of(scope, binding.method.name, "rest")
         self._last: str | None = None
         self._asked = False
         self._arrived = asyncio.Event()

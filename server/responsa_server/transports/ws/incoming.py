@@ -11,6 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from responsa.chat.v1.chat_service_pb2 import AskOptions, AskRequest
+from responsa_server.calls.json_types import qualified
 from responsa_server.calls.status import MAX_VIOLATIONS
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
@@ -28,18 +29,13 @@ def _encodable(text: str) -> str:
     return text
 
 
-def named(kind: str, value: str) -> str:
-    """The name `kind/{id}`. value: an id or the name itself; "" stays ""."""
-    return value if not value or value.startswith(f"{kind}/") else f"{kind}/{value}"
-
-
 def _conversation(value: str) -> str:
     identity = value.removeprefix("conversations/").lower()
-    return "" if identity == _NEW else named("conversations", identity)
+    return "" if identity == _NEW else qualified("conversations", identity)
 
 
 Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
-TurnName: TypeAlias = Annotated[Text, AfterValidator(partial(named, "turns"))]
+TurnName: TypeAlias = Annotated[Text, AfterValidator(partial(qualified, "turns"))]
 
 
 class _Message(BaseModel, strict=True, extra="forbid"):
@@ -65,7 +61,7 @@ class QuestionMessage(_Message):
     type: Literal["ask"]
     content: Text
     conversation_id: Annotated[Text, AfterValidator(_conversation)] = ""
-    agent: Annotated[Text, AfterValidator(partial(named, "agents"))] = ""
+    agent: Annotated[Text, AfterValidator(partial(qualified, "agents"))] = ""
     teacher_id: Text = ""
     request_id: Text = ""
     deltas: bool = False
@@ -87,7 +83,7 @@ class QuestionMessage(_Message):
             conversation=self.conversation_id,
             text=self.content,
             request_id=request_id,
-            agent=self.agent or named("agents", TUTOR if self.teacher else default_agent),
+            agent=self.agent or qualified("agents", TUTOR if self.teacher else default_agent),
             options=AskOptions(parameters=self._parameters()),
             include_deltas=self.deltas,
         )

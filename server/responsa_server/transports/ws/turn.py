@@ -16,7 +16,8 @@ from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import Call, Complete, Send, deadline_in
 from responsa_server.calls.chain import Calls
-from responsa_server.domain.errors import Exhausted, FieldViolation, Reason, ResponsaError, Unavailable
+from responsa_server.calls.violations import renamed
+from responsa_server.domain.errors import Exhausted, Reason, ResponsaError, Unavailable
 from responsa_server.domain.people import Principal
 from responsa_server.transports.ws import frames
 from responsa_server.transports.ws.auth import Metadata
@@ -201,10 +202,4 @@ class Follower:
 
 def _renamed(error: ResponsaError) -> ResponsaError:
     """The same error with its fields named as in the socket's messages."""
-    message = error.message
-    violations: list[FieldViolation] = []
-    for violation in error.violations:
-        name = _FIELDS.get(violation.field) or violation.field.removeprefix("options.")
-        message = message.replace(f"{violation.field}: ", f"{name}: ", 1)
-        violations.append(replace(violation, field=name))
-    return replace(error, message=message, violations=violations)
+    return renamed(error, lambda field: _FIELDS.get(field) or field.removeprefix("options."))

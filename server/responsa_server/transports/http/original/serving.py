@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, Call, peer_of
+from responsa_server.calls.call import CALL_ID, Call
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.http import call_of
 from responsa_server.calls.listing import MAX_PAGE_SIZE
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, ResponsaError
 from responsa_server.transports.http.original import documents, people, questions, reports
@@ -48,19 +48,14 @@ class _Path:
     async def serve(self, request: Request) -> Response:
         """Make the call, and shape its response or its error."""
         row = self._row
-        headers = request.headers
-        metadata = {
-            **metadata_of_headers(headers.items()),
-            "user-agent": [headers.get("user-agent", "")],
-        }
-        call = Call(row.call, metadata, f"http {peer_of(request.scope.get('client'))}")
+        call = call_of(request.scope, row.call)
         try:
             given = await self._given(request, call)
         except ResponsaError as error:
             return self._problem(error, call, [*error.violations])
         try:
             if (first := row.first) is not None:
-                before = Call(first.call, metadata, call.peer)
+                before = call_of(request.scope, first.call)
                 value = first.value(await self._calls.answer(before, first.request(given), first.response))
                 given = {**given, first.name: value}
             found = await self._calls.answer(call, row.request(given), row.response)
