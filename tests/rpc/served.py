@@ -460,7 +460,7 @@ async def serving(
         max_calls=max_calls,
         logger=lines,
     )
-    server = RpcServer(calls, SERVED, address)
+    server = RpcServer(calls, SERVED, address, channelz=True)
     await turns.start()
     await server.start()
     await server.ready()

@@ -182,7 +182,12 @@ class Callers:
         )
         self._calls = calls
         self._server = RpcServer(
-            calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection, health=health
+            calls,
+            SERVICES,
+            str(self._grpc),
+            reflects=settings.serves_reflection,
+            channelz=settings.channelz,
+            health=health,
         )
         self._gateway: GatewayServer | None = None
         self._bridge = Bridge(

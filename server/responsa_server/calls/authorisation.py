@@ -22,6 +22,7 @@ class Rule(StrEnum):
 
 
 _OPERATIONS: Final = "/google.longrunning.Operations/"
+_CHANNELZ: Final = "/grpc.channelz.v1.Channelz/"
 
 
 def _of_contract() -> Mapping[str, Rule]:
@@ -46,5 +47,13 @@ RULES: Final[Mapping[str, Rule]] = {
     "/grpc.health.v1.Health/List": Rule.PUBLIC,
     "/grpc.health.v1.Health/Watch": Rule.PUBLIC,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule.PUBLIC,
+    # The connections and calls of all tenants.
+    _CHANNELZ + "GetTopChannels": Rule.OWNER,
+    _CHANNELZ + "GetServers": Rule.OWNER,
+    _CHANNELZ + "GetServer": Rule.OWNER,
+    _CHANNELZ + "GetServerSockets": Rule.OWNER,
+    _CHANNELZ + "GetChannel": Rule.OWNER,
+    _CHANNELZ + "GetSubchannel": Rule.OWNER,
+    _CHANNELZ + "GetSocket": Rule.OWNER,
 }
 """The rule of each method. A method without one is closed to everyone."""
