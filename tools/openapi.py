@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -316,7 +317,19 @@ def _part(binding: Binding, request: Descriptor, place: int) -> Tree:
     whole = place + 1 == (variable.end or len(segments))
     if whole and inner != pattern.removesuffix("$") and "/" not in inner:
         return {"type": "string", "pattern": f"^{inner}$"}
-    return {"type": "string", "pattern": "^[^/]+$"}
+    return {"type": "string", "pattern": f"^{_ids().get(segments[place - 1], '[^/]+')}$"}
+
+
+@cache
+def _ids() -> Mapping[str, str]:
+    """The pattern of an id, by the plural before it, from the fields whose names have no further part."""
+    patterns = (
+        field.GetOptions().Extensions[validate_pb2.field].string.pattern
+        for method in METHODS.values()
+        for field in method.input_type.fields
+    )
+    found = (re.fullmatch(r"\^(\w+)/([^/]+)\$", pattern) for pattern in patterns)
+    return {one[1]: one[2] for one in found if one is not None}
 
 
 def _comments() -> Mapping[str, str]:

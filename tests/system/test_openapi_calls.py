@@ -60,10 +60,12 @@ def operations() -> Iterator[Any]:
 def mistakes(operation: Any, count: int, url: str, key: str, *, lines: bool) -> list[str]:
     """How the responses of an operation differ from its description. lines: whether a response is a stream."""
     import requests
+    from requests.adapters import HTTPAdapter
     from schemathesis import GenerationMode
     from schemathesis.checks import not_a_server_error
     from schemathesis.core.failures import FailureGroup
     from schemathesis.specs.openapi import checks
+    from urllib3 import Retry
 
     wanted = [
         not_a_server_error,
@@ -75,6 +77,11 @@ def mistakes(operation: Any, count: int, url: str, key: str, *, lines: bool) -> 
         wanted.append(checks.response_schema_conformance)
     found: dict[str, str] = {}
     session = requests.Session()
+    # As a client does while a busy machine answers no health checks.
+    patience = Retry(
+        10, status_forcelist=[503], allowed_methods=None, backoff_factor=0.1, raise_on_status=False
+    )
+    session.mount(url, HTTPAdapter(max_retries=patience))
     headers = {"authorization": f"Bearer {key}"}
     paths = set[str]()
 
@@ -96,7 +103,9 @@ def mistakes(operation: Any, count: int, url: str, key: str, *, lines: bool) -> 
                 case.validate_response(response, wanted)
             except FailureGroup as group:
                 for failure in group.exceptions:
-                    found[failure.title] = f"{operation.label}: {failure}\n{case.as_curl_command()}"
+                    found[failure.title] = (
+                        f"{operation.label}: {failure}\n{response.status_code} {response.text[:500]}\n{case.as_curl_command()}"
+                    )
 
         # A request without parameters and without a body cannot be invalid.
         hopeless = (Unsatisfiable,) if mode is GenerationMode.NEGATIVE else ()
