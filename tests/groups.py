@@ -31,6 +31,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_limits.py",
         "tests/system/test_mixed_folder.py",
         "tests/system/test_monitoring.py",
+        "tests/system/test_openapi_calls.py",
         "tests/system/test_original_paths.py",
         "tests/system/test_sign_in_attacks.py",
         "tests/system/test_quotas.py",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,9 +19,11 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from buf.validate import validate_pb2
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.chain import Method
-from responsa_server.calls.methods import METHODS
+from responsa_server.calls.methods import DESCRIPTORS, METHODS
 from responsa_server.domain.errors import Reason
+from responsa_server.transports.rest.handler import EVENT_STREAMS
 from responsa_server.transports.rest.routes import Binding, bindings_of, parsed
+from responsa_server.transports.rest.streams import EVENTS, LINES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "generated" / "openapi.json"
@@ -69,23 +72,19 @@ def document() -> Tree:
             "description": "The calls of Responsa over REST. Fields and parameters that the server does not know are refused by name.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
-        "security": [{"bearer": []}, {"apiKey": []}],
-        "tags": [{"name": name} for name in dict.fromkeys(_tag(one) for one in METHODS.values())],
+        "security": [{"bearer": []}],
+        "tags": [
+            {"name": service.name, **_said(_first_sentence(schemas.comments.get(service.full_name, "")))}
+            for service in DESCRIPTORS.values()
+        ],
         "paths": dict(sorted(paths.items())),
         "components": {
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An access token, from `POST /v1/auth:login`.",
-                },
-                "apiKey": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": "authorization",
-                    "description": "An API key, as `Bearer rsp_…`.",
-                },
+                    "description": "An API key (`rsp_…`), or an access token from `POST /v1/auth:login`.",
+                }
             },
             "responses": {
                 "Error": {
@@ -153,9 +152,13 @@ def _ref(name: str) -> Tree:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _answers(schema: Tree, media_type: str = "application/json", description: str = "The response.") -> Tree:
+def _answers(content: Mapping[str, Tree], description: str = "The response.") -> Tree:
+    """The responses of an operation. content: by media type, the schema of a successful one."""
     return {
-        "200": {"description": description, "content": {media_type: {"schema": schema}}},
+        "200": {
+            "description": description,
+            "content": {media_type: {"schema": schema} for media_type, schema in content.items()},
+        },
         "default": {"$ref": "#/components/responses/Error"},
     }
 
@@ -184,7 +187,7 @@ _OTHER_PATHS: Final[Mapping[str, Tree]] = {
                 ),
             ],
             "requestBody": {"required": True, "content": {"application/octet-stream": _BYTES}},
-            "responses": _answers(_ref("google.longrunning.Operation")),
+            "responses": _answers({LINES.media_type: _ref("google.longrunning.Operation")}),
         }
     },
     **{
@@ -248,7 +251,6 @@ def _path(binding: Binding) -> str:
 def _operation(binding: Binding, schemas: _Schemas) -> Tree:
     method = METHODS[binding.method.name]
     comment = schemas.comments.get(method.full_name, "")
-    first = re.split(r"(?<=[.:;])\s", comment, maxsplit=1)[0].rstrip(".:;")
     template = binding.template
     suffix = (
         ""
@@ -256,16 +258,17 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
         else f".{_singular(parsed(template)[0][1])}{len(parsed(template)[0])}"
     )
     taken = {variable.field for variable in binding.variables}
-    output = _ref(schemas.named(method.output_type))
-    description = (
-        "The response: a stream of these objects, one per line."
-        if method.server_streaming
-        else "The response."
-    )
+    content = {LINES.media_type: _ref(schemas.named(method.output_type))}
+    description = "The response."
+    if method.server_streaming:
+        description = "The response: a stream of these objects, one per line."
+    if binding.method.name in EVENT_STREAMS:
+        content[EVENTS.media_type] = _TEXT
+        description += f" With `Accept: {EVENTS.media_type}`, a stream of server-sent events."
     found: Tree = {
         "operationId": f"{_tag(method)}.{method.name}{suffix}",
         "tags": [_tag(method)],
-        "summary": first,
+        "summary": _first_sentence(comment),
         "description": comment,
         "parameters": [
             *(
@@ -275,7 +278,7 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
             ),
             *(() if binding.body == "*" else schemas.parameters(method.input_type, taken, binding.body)),
         ],
-        "responses": _answers(output, description=description),
+        "responses": _answers(content, description),
     }
     if RULES.get(binding.method.name) is Rule.PUBLIC:
         found["security"] = []
@@ -314,7 +317,19 @@ def _part(binding: Binding, request: Descriptor, place: int) -> Tree:
     whole = place + 1 == (variable.end or len(segments))
     if whole and inner != pattern.removesuffix("$") and "/" not in inner:
         return {"type": "string", "pattern": f"^{inner}$"}
-    return {"type": "string", "pattern": "^[^/]+$"}
+    return {"type": "string", "pattern": f"^{_ids().get(segments[place - 1], '[^/]+')}$"}
+
+
+@cache
+def _ids() -> Mapping[str, str]:
+    """The pattern of an id, by the plural before it, from the fields whose names have no further part."""
+    patterns = (
+        field.GetOptions().Extensions[validate_pb2.field].string.pattern
+        for method in METHODS.values()
+        for field in method.input_type.fields
+    )
+    found = (re.fullmatch(r"\^(\w+)/([^/]+)\$", pattern) for pattern in patterns)
+    return {one[1]: one[2] for one in found if one is not None}
 
 
 def _comments() -> Mapping[str, str]:
@@ -344,6 +359,7 @@ def _named(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[Sequence[
         for j, value in enumerate(enum.value):
             yield (5, i, 2, j), f"{file.package}.{value.name}"
     for i, service in enumerate(file.service):
+        yield (6, i), f"{file.package}.{service.name}"
         for j, method in enumerate(service.method):
             yield (6, i, 2, j), f"{file.package}.{service.name}.{method.name}"
 
@@ -447,6 +463,10 @@ class _Schemas:
             "type": "string",
             "enum": [value.name for value in kind.values if value.number not in refused],
         }
+
+
+def _first_sentence(comment: str) -> str:
+    return re.split(r"(?<=[.:;])\s", comment, maxsplit=1)[0].rstrip(".:;")
 
 
 def _said(comment: str) -> Tree:

@@ -17,8 +17,8 @@ from tests.callers import Credential, Registry
 from tests.instance import Instance, instance_in
 from tools.programs import BROWSERS
 
-# Chromium opens two hidden pages for the address bar of each window, which take a second of CPU time. The other features are those that Playwright
-# switches off: of two lists, Chromium reads only the last.
+# Chromium opens two hidden pages for the address bar of each window, which take a second of CPU time. It asks its user before pages of another origin call this
+# machine. The other features are those that Playwright switches off: of two lists, Chromium reads only the last.
 NO_FEATURES = (
     "WebUIOmniboxPopup",
     "WebUIOmniboxAimPopup",
@@ -29,6 +29,7 @@ NO_FEATURES = (
     "HttpsFirstBalancedModeAutoEnable",
     "HttpsUpgrades",
     "LensOverlay",
+    "LocalNetworkAccessChecks",
     "MediaRouter",
     "NetworkTimeServiceQuerying",
     "OptimizationHints",
@@ -46,6 +47,10 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+ELSEWHERE = "http://elsewhere.localhost"
+"""An origin whose pages may call the instance."""
 
 
 def chromium() -> str:
@@ -87,6 +92,7 @@ def scripted() -> Iterator[Instance]:
             RESPONSA_TESTING__AGENT="true",
             RESPONSA_MODELS__SCRIPTED="true",
             RESPONSA_AGENTS__FOLDER=str(agents),
+            RESPONSA_ALLOWED_ORIGINS=ELSEWHERE,
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",  # tests lock tables, and a search must then wait
         ) as one:
             yield one

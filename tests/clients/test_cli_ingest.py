@@ -469,8 +469,10 @@ async def test_operations_are_listed_followed_and_cancelled(responsa: CommandLin
     finished.done = True
     finished.response.Pack(generation_pb2.ReindexResult(generation=built))
 
-    async def listed(_: Any, __: Context) -> operations_pb2.ListOperationsResponse:
-        return operations_pb2.ListOperationsResponse(operations=[operation(), cancelled, building, finished])
+    async def listed(request: Any, _: Context) -> operations_pb2.ListOperationsResponse:
+        every = [operation(), cancelled, building, finished]
+        found = {"": every, "done = false": [one for one in every if not one.done]}
+        return operations_pb2.ListOperationsResponse(operations=found[request.filter])
 
     async def cancel(_: Any, __: Context) -> empty_pb2.Empty:
         return empty_pb2.Empty()

@@ -27,7 +27,7 @@ from responsa_server.domain.knowledge import (
     SourceRef,
 )
 from responsa_server.domain.listing import ListQuery
-from responsa_server.domain.lists import COLLECTIONS, DOCUMENTS
+from responsa_server.domain.lists import COLLECTIONS, DOCUMENTS, NEWEST
 from responsa_server.domain.passages import SearchScope
 from responsa_server.domain.people import Principal, Role, Server
 from tests.conftest import DatabaseUrls
@@ -113,7 +113,7 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
     assert await found(house, people.ann) == await found(house, people.ann, "rivers") == {document}
     passage = (await hits(house, people.ann))[0].passage
     assert (await library.documents.passage(people.ann, passage.id)).collection_id == "rivers"
-    operation = (await library.list_operations(people.ann, 1)).items[0]
+    operation = (await library.list_operations(people.ann, ListQuery(1, NEWEST))).items[0]
     assert await found(house, people.bob) == set()
     assert await listed(house, people.bob) == []
     query = ListQuery(10, DOCUMENTS.orders[0])

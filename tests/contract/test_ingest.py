@@ -20,6 +20,8 @@ from responsa_server.domain.knowledge import (
     OwnershipLost,
     SearchQuery,
 )
+from responsa_server.domain.listing import ListQuery
+from responsa_server.domain.lists import NEWEST
 from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.people import Server
 from responsa_server.ingest.jobs import Ingest
@@ -258,7 +260,7 @@ async def test_an_operation_is_cancelled(house: House, people: People, stage: st
     hits = await house.library.search(people.ann, SearchQuery(("brooks",)))
     assert hits[0].passage.document_id == first.document_id
     await house.library.delete_operation(people.ann, operation.id)
-    page = await house.library.list_operations(people.ann, 10)
+    page = await house.library.list_operations(people.ann, ListQuery(10, NEWEST))
     assert [item.id for item in page.items] == [first.id]
 
 

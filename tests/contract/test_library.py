@@ -27,6 +27,7 @@ from responsa_server.domain.knowledge import (
     SourceRef,
 )
 from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.lists import NEWEST
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.domain.people import Principal, Role, Server
 from responsa_server.search.parts import PassageParts
@@ -175,7 +176,7 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
     admin = replace(people.bob, role=Role.ADMIN)
 
     async def listed(who: Principal) -> list[UUID]:
-        return [item.id for item in (await library.list_operations(who, 10)).items]
+        return [item.id for item in (await library.list_operations(who, ListQuery(10, NEWEST))).items]
 
     operation = await house.upload(admin, TEXT, collection="rivers")
     for member in (people.bob, people.ann, carol, admin):

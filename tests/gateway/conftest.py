@@ -143,7 +143,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a built page."""
     root = tmp_path_factory.mktemp("page") / "web"
     (root / "assets").mkdir(parents=True)
-    (root / "index.html").write_text("<!doctype html><title>Responsa</title>")
+    for name in ("index.html", "docs.html"):
+        (root / name).write_text("<!doctype html><title>Responsa</title>")
     (root / "assets" / "index-abc123.js").write_text("export {};\n")
     (root / "favicon.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     (root / ".hidden.txt").write_text("hidden")

@@ -6,7 +6,7 @@ import socket
 import httpx2
 import pytest
 
-from responsa_server.transports.http.security_headers import CONTENT_SECURITY_POLICY
+from responsa_server.transports.http.security_headers import CONTENT_SECURITY_POLICY, DOCS_POLICY
 from tests.gateway.conftest import Place, start_place
 from tests.gateway.wire import of_rest
 
@@ -92,6 +92,9 @@ def test_the_page_and_its_headers(http: httpx2.Client) -> None:
     assert page.headers["cross-origin-resource-policy"] == "same-origin"
     assert "camera=()" in page.headers["permissions-policy"]
     assert page.headers["server"] == "responsa"
+    docs = http.get("/docs")
+    assert docs.headers["content-type"] == "text/html; charset=utf-8"
+    assert docs.headers["content-security-policy"] == DOCS_POLICY
     script = http.get("/assets/index-abc123.js")
     assert script.headers["content-type"] == "text/javascript; charset=utf-8"
     assert script.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -108,6 +111,7 @@ def test_the_policy_allows_nothing_inline_and_nothing_foreign() -> None:
     assert directives["default-src"] == "'none'"
     assert directives["script-src"] == directives["style-src"] == directives["connect-src"] == "'self'"
     assert "unsafe" not in CONTENT_SECURITY_POLICY
+    assert CONTENT_SECURITY_POLICY.startswith(DOCS_POLICY)
     for name in ("base-uri", "form-action", "frame-ancestors"):
         assert directives[name] == "'none'"
 

@@ -278,8 +278,6 @@ def test_a_get_on_the_path_of_a_call(http: httpx2.Client, kind: str) -> None:
         ("GET", "/v2/turns"),
         ("GET", "/nope"),
         ("POST", "/"),
-        ("GET", "/v1/sessions"),
-        ("POST", "/v1/uploads"),
         ("GET", ANSWER),
         ("POST", ANSWER),
         ("GET", "/v1/turns:nope"),
@@ -300,6 +298,9 @@ def test_what_is_not_there(http: httpx2.Client, method: str, path: str) -> None:
         ("OPTIONS", "/v1/turns", "GET, HEAD, POST"),
         ("POST", "/v1/users/me", "DELETE, GET, HEAD, PATCH"),
         ("HEAD", "/v1/turns/1/events", "GET"),
+        ("GET", "/v1/sessions", "DELETE, POST"),
+        ("POST", "/v1/uploads", "PUT"),
+        ("PUT", "/v1/documents/1/versions/2/original", "GET, HEAD"),
     ],
 )
 def test_other_methods_of_a_path(http: httpx2.Client, method: str, path: str, allowed: str) -> None:
@@ -314,16 +315,17 @@ def test_an_escaped_slash_stays_escaped(http: httpx2.Client) -> None:
     assert http.get("/v1/turns/a%2Fb").json() == {"name": "turns/a%2Fb"}
 
 
-async def test_unknown_services_over_grpc_and_grpc_web(place: Place, http: httpx2.Client) -> None:
+@pytest.mark.parametrize("path", ["/nope.v1.Service/Method", "/grpc.channelz.v1.Channelz/GetServers"])
+async def test_unknown_services_over_grpc_and_grpc_web(place: Place, http: httpx2.Client, path: str) -> None:
     async with grpc.aio.insecure_channel(place.target) as channel:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/nope.v1.Service/Method")
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call(b"")
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
     problem = of_grpc(raised.value)
     assert problem.reason == "ROUTE_NOT_FOUND"
-    assert grpc_web(http, "/nope.v1.Service/Method", AnswerRequest()).problem == problem
-    assert grpc_web(http, "/nope.v1.Service/Method", AnswerRequest(), text=True).problem == problem
+    assert grpc_web(http, path, AnswerRequest()).problem == problem
+    assert grpc_web(http, path, AnswerRequest(), text=True).problem == problem
 
 
 @pytest.mark.parametrize(
@@ -386,29 +388,32 @@ def test_what_another_site_embeds(http: httpx2.Client) -> None:
     """Browsers send no Origin with a simple GET (for an image or a script). A page on another port of this host would send our cookie with such a request."""
     for site in ("cross-site", "same-site"):
         refused(http.get("/v1/turns", headers={"sec-fetch-site": site}), 403, 7, ORIGIN)
-        assert http.get("/", headers={"sec-fetch-site": site}).status_code == 200
+        for page in ("/", "/docs"):
+            assert http.get(page, headers={"sec-fetch-site": site}).status_code == 200
     assert http.get("/v1/turns", headers={"sec-fetch-site": "none"}).status_code == 200
 
 
 def test_an_allowed_origin_may_call(web: Path) -> None:
     with separate(web, (OTHER_ORIGIN,)) as place, httpx2.Client(base_url=place.url) as http:
         headers = {"origin": OTHER_ORIGIN, "sec-fetch-site": "cross-site"}
-        preflight = http.options(
-            ANSWER,
-            headers={
-                **headers,
-                "access-control-request-method": "POST",
-                "access-control-request-headers": "content-type,x-grpc-web",
-            },
-        )
-        assert preflight.status_code == 200
-        assert preflight.headers["access-control-allow-origin"] == OTHER_ORIGIN
-        assert "x-grpc-web" in preflight.headers["access-control-allow-headers"]
-        assert "access-control-allow-credentials" not in preflight.headers
+        for path in (ANSWER, "/v1/turns:ask", "/v1/chat/completions", "/mcp"):
+            preflight = http.options(
+                path,
+                headers={
+                    **headers,
+                    "access-control-request-method": "POST",
+                    "access-control-request-headers": "authorization,content-type,idempotency-key,x-stainless-lang",
+                },
+            )
+            assert preflight.status_code == 200
+            assert preflight.headers["access-control-allow-origin"] == OTHER_ORIGIN
+            # The asterisk stands for all headers but authorization, and for nothing if credentials are allowed.
+            assert preflight.headers["access-control-allow-headers"] == "authorization, *"
+            assert "access-control-allow-credentials" not in preflight.headers
         answer = http.post("/v1/turns:answer", json={"text": "why"}, headers=headers)
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == OTHER_ORIGIN
-        assert "grpc-status-details-bin" in answer.headers["access-control-expose-headers"]
+        assert answer.headers["access-control-expose-headers"] == "*"
         refused(http.get("/v1/turns", headers={"origin": "http://evil.example"}), 403, 7, ORIGIN)
 
 

@@ -462,7 +462,7 @@ async def serving(
         logger=lines,
     )
     calls.add(a2a.methods(calls))
-    server = RpcServer(calls, SERVED, address)
+    server = RpcServer(calls, SERVED, address, channelz=True)
     await turns.start()
     await server.start()
     await server.ready()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import grpc
 import grpc.aio
 import pytest
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -294,6 +295,18 @@ async def test_reflection(served: Served) -> None:
     names = {one.name for one in listed.list_services_response.service}
     assert set(SERVICES) <= names
     assert file.file_descriptor_response.file_descriptor_proto
+
+
+async def test_channelz_tells_owners_of_connections(served: Served) -> None:
+    stub = channelz_pb2_grpc.ChannelzStub(served.channel)
+    found = await stub.GetServers(channelz_pb2.GetServersRequest(), metadata=served.ann.metadata)
+    server = next(one for one in found.server if one.data.calls_started)
+    sockets = channelz_pb2.GetServerSocketsRequest(server_id=server.ref.server_id)
+    assert (await stub.GetServerSockets(sockets, metadata=served.ann.metadata)).socket_ref
+    unknown = stub.GetSocket(channelz_pb2.GetSocketRequest(socket_id=1 << 40), metadata=served.ann.metadata)
+    assert (await failed(unknown)).reason == "RESOURCE_NOT_FOUND"
+    refused = stub.GetServers(channelz_pb2.GetServersRequest(), metadata=served.bob.metadata)
+    assert (await failed(refused)).reason == "ROLE_REQUIRED"
 
 
 async def test_compressed_requests_are_read(served: Served) -> None:

@@ -46,7 +46,7 @@ OF_OWNERS = {
 
 
 async def test_what_belongs_to_the_installation_is_its_owners(served: Served) -> None:
-    methods = [one for one, rule in RULES.items() if rule is Rule.OWNER]
+    methods = [one for one, rule in RULES.items() if rule is Rule.OWNER and not one.startswith("/grpc.")]
     assert {one.removeprefix(ADMIN) for one in methods} == set(OF_OWNERS)
     second = await colleague(served)
     for method in methods:

@@ -1282,6 +1282,9 @@ pub struct CreateSourceRequest {
     /// The source to create, with its mapping and display_name. The server sets all other fields.
     #[prost(message, optional, tag = "2")]
     pub source: ::core::option::Option<Source>,
+    /// Whether to change nothing. The call then makes all checks, has the same errors, and returns the source as it would be (AIP-163).
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
 }
 impl ::prost::Name for CreateSourceRequest {
     const NAME: &'static str = "CreateSourceRequest";

@@ -1010,6 +1010,9 @@ pub struct UpdateCollectionRequest {
     /// addresses of readers. The update_mask must name `readers`. An address without a user is refused.
     #[prost(string, repeated, tag = "3")]
     pub removed_emails: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether to change nothing. The call then makes all checks, has the same errors, and returns the collection as it would be (AIP-163).
+    #[prost(bool, tag = "4")]
+    pub validate_only: bool,
 }
 impl ::prost::Name for UpdateCollectionRequest {
     const NAME: &'static str = "UpdateCollectionRequest";

@@ -184,7 +184,12 @@ class Callers:
         add_a2a(calls)
         self._calls = calls
         self._server = RpcServer(
-            calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection, health=health
+            calls,
+            SERVICES,
+            str(self._grpc),
+            reflects=settings.serves_reflection,
+            channelz=settings.channelz,
+            health=health,
         )
         self._gateway: GatewayServer | None = None
         self._bridge = Bridge(

@@ -240,6 +240,10 @@ class Settings(BaseSettings):
         default=None,
         description="Whether gRPC reflection is served. Empty: reflection is served except in production.",
     )
+    channelz: bool = Field(
+        default=False,
+        description="Whether a server tells owners of the installation about its connections and calls (gRPC's channelz), on its own gRPC address and not through Envoy. It is not allowed in production.",
+    )
     log_level: LogLevel = Field(
         default=LogLevel.INFO,
         description="The least severe level that is logged, which is `debug`, `info`, `warning` or `error`.",
@@ -402,11 +406,13 @@ class Settings(BaseSettings):
         return tuple(sources)
 
     @model_validator(mode="after")
-    def _no_scripts_in_production(self) -> Self:
+    def _nothing_of_developers_in_production(self) -> Self:
         if self.testing.agent and self.environment is Environment.PRODUCTION:
             raise ValueError("testing.agent is not for production")
         if self.models.scripted and self.environment is Environment.PRODUCTION:
             raise ValueError("models.scripted is not for production")
+        if self.channelz and self.environment is Environment.PRODUCTION:
+            raise ValueError("channelz is not for production")
         return self
 
     @model_validator(mode="after")

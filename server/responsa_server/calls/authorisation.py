@@ -22,6 +22,7 @@ class Rule(StrEnum):
 
 
 _OPERATIONS: Final = "/google.longrunning.Operations/"
+_CHANNELZ: Final = "/grpc.channelz.v1.Channelz/"
 
 
 def _of_contract() -> Mapping[str, Rule]:
@@ -62,5 +63,13 @@ RULES: Final[Mapping[str, Rule]] = {
             "GetExtendedAgentCard",
         )
     },
+    # The connections and calls of all tenants.
+    _CHANNELZ + "GetTopChannels": Rule.OWNER,
+    _CHANNELZ + "GetServers": Rule.OWNER,
+    _CHANNELZ + "GetServer": Rule.OWNER,
+    _CHANNELZ + "GetServerSockets": Rule.OWNER,
+    _CHANNELZ + "GetChannel": Rule.OWNER,
+    _CHANNELZ + "GetSubchannel": Rule.OWNER,
+    _CHANNELZ + "GetSocket": Rule.OWNER,
 }
 """The rule of each method. A method without one is closed to everyone."""

@@ -5,7 +5,7 @@ The same Status is sent in the trailers (gRPC, gRPC-Web), in the body of a REST 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from enum import IntEnum
 from math import ceil
@@ -194,6 +194,14 @@ def broken_off(again: str, *, draining: bool) -> Unavailable:
         return Unavailable(Reason.DRAINING, message, retry_after=1.0)
     message = f"The stream broke off; {again}."
     return Unavailable(Reason.PART_UNAVAILABLE, message, {"part": "server"}, retry_after=1.0)
+
+
+def no_method(verb: str, allowed: Collection[str]) -> status_pb2.Status:
+    """The error for an HTTP method that an existing path does not have. allowed: the methods that it has."""
+    message = f"This path does not have the method {verb}; it has {', '.join(allowed)}."
+    found = of(NotFound(Reason.ROUTE_NOT_FOUND, message))
+    found.code = Code.UNIMPLEMENTED  # as over gRPC
+    return found
 
 
 def code(error: ResponsaError) -> Code:

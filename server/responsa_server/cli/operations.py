@@ -47,9 +47,7 @@ def list_operations(
 ) -> None:
     """List your operations, newest first. An administrator sees all operations of the tenant."""
     with reporting(json=json), open_client() as client:
-        for operation in client.operations():
-            if running and operation.done:
-                continue
+        for operation in client.operations(filter_by="done = false" if running else ""):
             if json:
                 print_json(operation)
             else:

@@ -8,7 +8,7 @@ from typing import Final
 
 from responsa_server.domain.conversations import Rating, Speaker
 from responsa_server.domain.insight import FeedbackState
-from responsa_server.domain.knowledge import DocumentState
+from responsa_server.domain.knowledge import DocumentState, OperationKind
 from responsa_server.domain.listing import Field, FieldKind, ListRules, Order
 from responsa_server.domain.notifications import DeliveryState
 from responsa_server.domain.people import Role, UserState
@@ -193,7 +193,19 @@ DELIVERIES: Final = ListRules(
     (NEWEST, OLDEST),
 )
 OPERATIONS: Final = ListRules(
-    "operations", (Field("create_time", FieldKind.TIME, filterable=False),), (NEWEST,)
+    "operations",
+    (
+        Field("done", FieldKind.ENUM, values={"true": "true", "false": "false"}),
+        Field(
+            "state",
+            FieldKind.ENUM,
+            values={one.upper(): one for one in ("running", "succeeded", "failed", "cancelled")},
+        ),
+        Field("kind", FieldKind.ENUM, values={one.name: one.value for one in OperationKind}),
+        Field("collection", FieldKind.COLLECTION, prefix="collections"),
+        CREATED,
+    ),
+    (NEWEST,),
 )
 DOCUMENT_VERSIONS: Final = ListRules(
     "document_versions",

@@ -29,8 +29,9 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
-CORS_REQUEST_HEADERS = "authorization, content-type, grpc-timeout, x-grpc-web, x-user-agent, connect-protocol-version, connect-timeout-ms"
-CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-request-id"
+# Clients add headers of their own, such as OpenAI's x-stainless-…. An asterisk stands for all headers but authorization, where no credentials are allowed.
+CORS_REQUEST_HEADERS = "authorization, *"
+CORS_RESPONSE_HEADERS = "*"
 
 _FILTER: Final = "connection_limit.wasm"
 """The filter that limits connections, compiled from envoy/connection_limit.ts."""

@@ -44,7 +44,7 @@ from responsa_server.domain.knowledge import (
     SearchQuery,
 )
 from responsa_server.domain.limits import NO_LIMIT
-from responsa_server.domain.listing import Page, Position
+from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.sources import OfRun
 from responsa_server.domain.words import is_visible
@@ -194,8 +194,9 @@ class Library:
         readers: Sequence[CollectionReader] | None = None,
         without: Sequence[str] = (),
         etag: str = "",
+        validate_only: bool = False,
     ) -> Collection:
-        """Change the values that are not None. synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. without: the folded addresses of users to leave
+        """Change the values that are not None. validate_only: store nothing, but return the collection as it would be. synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. without: the folded addresses of users to leave
         out of the readers. A change of the readers applies from the next call on, and is written to the audit log. Raises NotFound, NotPermitted, Conflict, InvalidRequest (one violation for each mistake in the synonyms).
         """
         if synonyms is not None:
@@ -206,7 +207,9 @@ class Library:
         if readers is not None:
             audit = AuditEvent.of(who, "collection.share", name, about=collection.owner_id)
         changes = CollectionChanges(display_name, synonyms, readers, without)
-        return await self.collections.update(who, collection_id, changes, etag=etag, audit=audit)
+        return await self.collections.update(
+            who, collection_id, changes, etag=etag, audit=audit, validate_only=validate_only
+        )
 
     async def delete_collection(
         self,
@@ -477,14 +480,10 @@ class Library:
         # One after the other, so that a batch takes no more of the server at a time than a single search.
         return [await self._searcher.search(who, query) for query in queries]
 
-    async def list_operations(
-        self, who: Principal, limit: int, after: Position | None = None
-    ) -> Page[Operation]:
-        """Return a page of the caller's operations, newest first. An administrator gets all operations of the tenant.
-        Raises InvalidRequest.
-        """
+    async def list_operations(self, who: Principal, query: ListQuery) -> Page[Operation]:
+        """Return a page of the caller's operations. An administrator gets all operations of the tenant."""
         user_id = None if who.role is Role.ADMIN else who.user_id
-        return await self.operations.list(who, user_id, limit, after)
+        return await self.operations.list(who, user_id, query)
 
     async def wait_operation(self, who: Principal, operation_id: UUID, timeout_seconds: float) -> Operation:
         """Wait at most `timeout_seconds` until an operation of the caller's tenant ends, and return the operation in

@@ -55,11 +55,13 @@ class SourceAdministration:
         self._databases = databases
         self._collections = collections
 
-    async def create(self, who: Principal, source: NewSource) -> Source:
-        """Create a source. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, AlreadyExists."""
+    async def create(self, who: Principal, source: NewSource, *, validate_only: bool = False) -> Source:
+        """Create a source. validate_only: store nothing, but return it as it would be. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, AlreadyExists."""
         mapping, _ = await self._checked(who, source.mapping, "source.mapping")
         first = _next_run_time(mapping)
-        return await self.sources.create(who, source, mapping.connection, mapping.collection, first)
+        return await self.sources.create(
+            who, source, mapping.connection, mapping.collection, first, validate_only=validate_only
+        )
 
     async def update(self, who: Principal, source_id: str, change: SourceChange, etag: str) -> Source:
         """Update a source. Raises InvalidRequest for a mapping with mistakes, NotFound, Conflict."""

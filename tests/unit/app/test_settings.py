@@ -131,6 +131,14 @@ def test_reflection_is_off_in_production_unless_asked_for(monkeypatch: pytest.Mo
     assert load().serves_reflection
 
 
+def test_channelz_is_not_for_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESPONSA_CHANNELZ", "true")
+    assert load().channelz
+    monkeypatch.setenv("RESPONSA_ENVIRONMENT", "production")
+    with pytest.raises(SettingsError, match="channelz is not for production"):
+        load()
+
+
 @pytest.mark.parametrize("environment", list(Environment))
 def test_the_templates_load(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESPONSA_CONFIG", str(CHECKOUT / "deploy" / "settings" / f"{environment}.toml"))

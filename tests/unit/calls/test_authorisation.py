@@ -7,6 +7,7 @@ from a2a.types import a2a_pb2
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
+from grpc_channelz.v1 import channelz_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -15,7 +16,7 @@ from responsa_server.calls.methods import SERVICES
 from responsa_server.transports.a2a.routes import SERVICE as A2A
 from responsa_server.transports.grpc.health import HEALTH
 
-STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, a2a_pb2.DESCRIPTOR)
+STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, channelz_pb2.DESCRIPTOR, a2a_pb2.DESCRIPTOR)
 
 
 def services() -> list[ServiceDescriptor]:
@@ -23,7 +24,13 @@ def services() -> list[ServiceDescriptor]:
     assert all(file.services_by_name for file in STANDARD)
     return [
         pool.FindServiceByName(name)
-        for name in (*SERVICES, HEALTH, "grpc.reflection.v1alpha.ServerReflection", A2A)
+        for name in (
+            *SERVICES,
+            HEALTH,
+            "grpc.reflection.v1alpha.ServerReflection",
+            "grpc.channelz.v1.Channelz",
+            A2A,
+        )
     ]
 
 

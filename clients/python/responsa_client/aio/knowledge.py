@@ -138,9 +138,9 @@ class AsyncKnowledgeCalls(AsyncKnowledgeMethods):
         """
         return self._calls.watch(operation if isinstance(operation, str) else operation.name, after_seq)
 
-    def operations(self) -> AsyncIterator[operations_pb2.Operation]:
-        """The caller's operations, newest first; for an administrator, all operations of the tenant."""
-        request = operations_pb2.ListOperationsRequest(page_size=requests.PAGE_SIZE)
+    def operations(self, *, filter_by: str = "") -> AsyncIterator[operations_pb2.Operation]:
+        """The caller's operations, newest first; for an administrator, all operations of the tenant. filter_by: a filter, e.g. "done = false". Raises InvalidRequest."""
+        request = operations_pb2.ListOperationsRequest(filter=filter_by, page_size=requests.PAGE_SIZE)
         return self._calls.paged(self._stubs.operations.ListOperations, request, lambda page: page.operations)
 
     async def get_operation(self, name: str) -> operations_pb2.Operation:

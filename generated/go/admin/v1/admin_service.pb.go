@@ -423,7 +423,9 @@ type CreateSourceRequest struct {
 	// The id in the source's name: 1 to 63 characters of a-z, 0-9 and hyphen, not beginning with a hyphen.
 	SourceId string `protobuf:"bytes,1,opt,name=source_id,json=sourceId,proto3" json:"source_id,omitempty"`
 	// The source to create, with its mapping and display_name. The server sets all other fields.
-	Source        *Source `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	Source *Source `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	// Whether to change nothing. The call then makes all checks, has the same errors, and returns the source as it would be (AIP-163).
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -470,6 +472,13 @@ func (x *CreateSourceRequest) GetSource() *Source {
 		return x.Source
 	}
 	return nil
+}
+
+func (x *CreateSourceRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // GetSourceRequest names the source.
@@ -4960,11 +4969,12 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x14DeleteTeacherRequest\x12{\n" +
 	"\x04name\x18\x01 \x01(\tBg\xe2A\x01\x02\xfaA\x12\n" +
 	"\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
-	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\x97\x01\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xc2\x01\n" +
 	"\x13CreateSourceRequest\x12A\n" +
 	"\tsource_id\x18\x01 \x01(\tB$\xe2A\x01\x02\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\bsourceId\x12=\n" +
 	"\x06source\x18\x02 \x01(\v2\x19.responsa.admin.v1.SourceB\n" +
-	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\x06source\"h\n" +
+	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\x06source\x12)\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\"h\n" +
 	"\x10GetSourceRequest\x12T\n" +
 	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
 	"\x0fresponsa/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xcd\x01\n" +

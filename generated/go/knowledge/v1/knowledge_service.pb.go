@@ -335,6 +335,8 @@ type UpdateCollectionRequest struct {
 	// The e-mail addresses of users to remove: the server leaves these users out of the new `readers`. The field exists because replies do not contain the e-mail
 	// addresses of readers. The update_mask must name `readers`. An address without a user is refused.
 	RemovedEmails []string `protobuf:"bytes,3,rep,name=removed_emails,json=removedEmails,proto3" json:"removed_emails,omitempty"`
+	// Whether to change nothing. The call then makes all checks, has the same errors, and returns the collection as it would be (AIP-163).
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,6 +390,13 @@ func (x *UpdateCollectionRequest) GetRemovedEmails() []string {
 		return x.RemovedEmails
 	}
 	return nil
+}
+
+func (x *UpdateCollectionRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // DeleteCollectionRequest names the collection to delete.
@@ -2953,7 +2962,7 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"_page_size\"\x86\x01\n" +
 	"\x17ListCollectionsResponse\x12C\n" +
 	"\vcollections\x18\x01 \x03(\v2!.responsa.knowledge.v1.CollectionR\vcollections\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf1\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x03\n" +
 	"\x17UpdateCollectionRequest\x12\xd4\x01\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\v2!.responsa.knowledge.v1.CollectionB\x90\x01\xe2A\x01\x02\xbaH\x88\x01\xba\x01\x81\x01\n" +
@@ -2961,7 +2970,8 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"collection\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
 	"updateMask\x12<\n" +
-	"\x0eremoved_emails\x18\x03 \x03(\tB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10@\"\ar\x05 \x01(\xfe\x01R\rremovedEmails\"\xb4\x01\n" +
+	"\x0eremoved_emails\x18\x03 \x03(\tB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10@\"\ar\x05 \x01(\xfe\x01R\rremovedEmails\x12)\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\"\xb4\x01\n" +
 	"\x17DeleteCollectionRequest\x12\\\n" +
 	"\x04name\x18\x01 \x01(\tBH\xe2A\x01\x02\xfaA\x15\n" +
 	"\x13responsa/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\x1f\n" +

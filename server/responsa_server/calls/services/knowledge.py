@@ -91,6 +91,7 @@ class KnowledgeService:
             readers=knowledge.readers("collection.readers", given.readers) if "readers" in changes else None,
             without=without,
             etag=given.etag,
+            validate_only=request.validate_only,
         )
         return knowledge.collection(changed)
 

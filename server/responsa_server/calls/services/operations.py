@@ -83,7 +83,7 @@ class OperationsService:
         if request.page_size < 0:
             raise _invalid("page_size", "must be 0 or more")
         asked = Listing(lists.OPERATIONS, caller(), _ListRequest(request))
-        page = await self._library.list_operations(caller(), asked.query.limit, asked.query.after)
+        page = await self._library.list_operations(caller(), asked.query)
         return pb.ListOperationsResponse(
             operations=await _encoded(self._library, caller(), page.items),
             next_page_token=asked.token(page),

@@ -244,12 +244,16 @@ class CollectionStore:
         *,
         etag: str,
         audit: AuditEvent | None = None,
+        validate_only: bool = False,
     ) -> Collection:
-        """Update a collection, and write the audit event, in one transaction. Raises NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH
+        """Update a collection, and write the audit event, in one transaction, which validate_only undoes at its end. Raises NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH
         if the given etag is not "" and differs from the collection's etag, and InvalidRequest (a reader that is not a user of the tenant).
         """
         synonyms = changes.synonyms
-        async with self._database.reading(who) as connection:
+        async with (
+            self._database.reading(who) as connection,
+            connection.transaction(force_rollback=validate_only),
+        ):
             named = await managed_collection(connection, who, collection_id)
             await self._lock(connection, who.tenant_id, named, etag)
             if changes != CollectionChanges():

@@ -35,7 +35,7 @@ from responsa_server.domain.knowledge import (
     OperationKind,
     OwnershipLost,
 )
-from responsa_server.domain.listing import ListQuery, Page, Position
+from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import OPERATIONS
 from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.people import AuditEvent, Reader
@@ -56,7 +56,17 @@ from responsa_server.stores.postgres.rows import (
 )
 from responsa_server.stores.postgres.staging import PIECE_BYTES, staged
 
-_LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS)
+_LIST: Final[SqlList[Operation]] = SqlList(
+    OPERATIONS,
+    {
+        "done": "(stage = 'done')::text",
+        "state": """CASE WHEN stage <> 'done' THEN 'running' WHEN error_reason IS NULL THEN 'succeeded'
+            WHEN error_reason = 'OPERATION_CANCELLED' THEN 'cancelled' ELSE 'failed' END""",
+        # The operation of a run has no collection. A document may have been deleted.
+        "collection": """coalesce(collection_id, (SELECT d.collection_id FROM responsa.document AS d
+            WHERE d.tenant_id = operation.tenant_id AND d.id = operation.document_id), '')""",
+    },
+)
 # The number of seconds for which a replaced version is kept. An unfinished answer may still cite the version, so this time is
 # longer than any turn may take.
 _PRUNE_AFTER = 600.0
@@ -102,11 +112,8 @@ class OperationStore:
             return dict(await (await connection.execute(self._queries["seqs"], values)).fetchall())
 
     @shielded
-    async def list(
-        self, reader: Reader, user_id: UUID | None, limit: int, after: Position | None
-    ) -> Page[Operation]:
-        """Return a page of one user's operations, newest first. user_id: None means all users."""
-        query = ListQuery(limit, OPERATIONS.orders[0], after)
+    async def list(self, reader: Reader, user_id: UUID | None, query: ListQuery) -> Page[Operation]:
+        """Return a page of one user's operations. user_id: None means all users."""
         values = {"tenant": reader.tenant_id, "user": user_id}
         async with self._database.reading(reader) as connection:
             return await _LIST.read(connection, self._queries["list"], query, values, from_row)

@@ -44,8 +44,10 @@ class PostgresSources(ResourceStore[Source, str]):
         connection: str,
         collection: str,
         next_run_time: datetime | None = None,
+        *,
+        validate_only: bool = False,
     ) -> Source:
-        """Create a source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the first run; None without a schedule. Raises AlreadyExists if the id is taken."""
+        """Create a source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the first run; None without a schedule. validate_only: undo everything at the end. Raises AlreadyExists if the id is taken."""
         values = {
             "tenant": who.tenant_id,
             "id": source.id,
@@ -57,7 +59,10 @@ class PostgresSources(ResourceStore[Source, str]):
             "next_run": next_run_time,
             "schedule": None if next_run_time is None else self._new_id(),
         }
-        async with self._database.tenant(who.tenant_id) as database:
+        async with (
+            self._database.tenant(who.tenant_id) as database,
+            database.transaction(force_rollback=validate_only),
+        ):
             row = await one_row(database, self._queries["insert"], values)
             if row is None:
                 raise already_exists("source", names.source(source.id))

@@ -1,4 +1,4 @@
-"""The gRPC server: its start, its stop, and the services that it adds to those of the contract (health, reflection)."""
+"""The gRPC server: its start, its stop, and the services that it adds to those of the contract (health, reflection, channelz)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from responsa_server.calls.chain import FAREWELL_SECONDS, Calls, Method
 from responsa_server.calls.health import ServerHealth
+from responsa_server.transports.grpc.channelz import channelz_methods
 from responsa_server.transports.grpc.handlers import Handlers
 from responsa_server.transports.grpc.health import HEALTH, Health
 
@@ -50,10 +51,11 @@ class RpcServer:
         address: str,
         *,
         reflects: bool = True,
+        channelz: bool = False,
         health: ServerHealth | None = None,
     ) -> None:
         """Build the server; call this in the running event loop. calls: the calls to serve; health and reflection are added to them. services: the full names of
-        the services that health reports. address: `unix:PATH` or `HOST:PORT`; port 0 means any free port. reflects: whether to serve reflection. health: says which parts are lacking, so that nothing can be answered."""
+        the services that health reports. address: `unix:PATH` or `HOST:PORT`; port 0 means any free port. reflects, channelz: whether to serve reflection and channelz. health: says which parts are lacking, so that nothing can be answered."""
         self._calls = calls
         self._address = address
         names = (*services, HEALTH)
@@ -61,9 +63,11 @@ class RpcServer:
         calls.add(self._health.methods())
         if reflects:
             calls.add((_reflection((*names, reflection.SERVICE_NAME)),))
+        if channelz:
+            calls.add(channelz_methods())
         self._server = grpc.aio.server(
             handlers=(Handlers(calls),),
-            options=tuple(OPTIONS.items()),
+            options=(*OPTIONS.items(), ("grpc.enable_channelz", int(channelz))),
             compression=grpc.Compression.NoCompression,
         )
 

@@ -1,4 +1,4 @@
-"""The page: serves the files of its build, and nothing else from the disk."""
+"""The page and `/docs`: serves the files of their build, and nothing else from the disk."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import stat
 from pathlib import Path
 
 from anyio import to_thread
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from responsa_server.calls import status
+from responsa_server.transports.http.security_headers import DOCS_POLICY
 
 BUILD_COMMAND = "npm ci && npm run build --workspace @responsa/web"
 
 # A path has at most one folder, and no name starts with a dot, so no path can leave the root.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _FILE = re.compile(rf"(?:(?P<folder>assets)/)?(?P<name>{_NAME})")
+
+_DOCS = "docs.html"
+_PAGES = {"": "index.html", "docs": _DOCS}
 
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -37,7 +41,7 @@ MEDIA_TYPES = {
 
 
 class StaticPage:
-    """Serves the folder `root`. `/` is index.html. A file in `/assets/` never changes under the same name. All other files are in the root."""
+    """Serves the folder `root`. `/` is index.html, and `/docs` is docs.html. A file in `/assets/` never changes under the same name. All other files are in the root."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -46,28 +50,29 @@ class StaticPage:
         """Serve one file to GET and HEAD.
 
         Raises:
-            NotFound: there is no such file (ROUTE_NOT_FOUND).
+            HTTPException: there is no such file (404).
         """
         path = str(request.path_params["path"])
-        match = _FILE.fullmatch(path or "index.html")
+        match = _FILE.fullmatch(_PAGES.get(path, path))
         media_type = MEDIA_TYPES.get(Path(match["name"]).suffix) if match else None
         if match is None or media_type is None:
-            raise status.no_route()
+            raise HTTPException(404)
         file = self._root / (match["folder"] or "") / match["name"]
         found = await to_thread.run_sync(_regular_file, file)
         if found is None:
             if match["name"] == "index.html":
                 return _not_built()
-            raise status.no_route()
+            raise HTTPException(404)
         if match["folder"] == "assets":
             caching = "public, max-age=31536000, immutable"
         elif match["name"] == "index.html":
             caching = "no-store"
         else:
             caching = "no-cache"
-        return FileResponse(
-            file, media_type=media_type, stat_result=found, headers={"cache-control": caching}
-        )
+        headers = {"cache-control": caching}
+        if match["name"] == _DOCS:
+            headers["content-security-policy"] = DOCS_POLICY
+        return FileResponse(file, media_type=media_type, stat_result=found, headers=headers)
 
 
 def _regular_file(path: Path) -> os.stat_result | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from google.rpc.status_pb2 import Status
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ExceptionHandler
 
 from responsa_server.calls import status
@@ -29,16 +30,28 @@ async def _of_domain(_: Request, error: Exception) -> Response:
     return problem(status.of(error), status.retry_after(error))
 
 
-async def _of_http(_: Request, error: Exception) -> Response:
+async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code in (404, 405):
-        return problem(status.of(status.no_route()))
+        if not (allowed := _methods(request)):
+            return problem(status.of(status.no_route()))
+        refused = problem(status.no_method(request.method, allowed))
+        refused.status_code = 405
+        refused.headers["allow"] = ", ".join(allowed)
+        return refused
     wrong = InvalidRequest(
         Reason.MALFORMED_MESSAGE,
         "This server cannot read the request.",
         {"message_type": "application/json"},
     )
     return problem(status.of(wrong))
+
+
+def _methods(request: Request) -> Sequence[str]:
+    """The HTTP methods of the routes with a request's path. The page's route, the last one, has every path."""
+    routes = (one for one in request.app.routes[:-1] if isinstance(one, Route))
+    fitting = (one.methods or () for one in routes if one.matches(request.scope)[0] is Match.PARTIAL)
+    return sorted({method for methods in fitting for method in methods})
 
 
 async def _unexpected(request: Request, _: Exception) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CONTENT_SECURITY_POLICY = "; ".join(
+DOCS_POLICY = "; ".join(
     [
         "default-src 'none'",
         "script-src 'self'",
@@ -16,9 +16,11 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
     ]
+)
+"""The policy of `/docs`. Swagger UI makes elements from strings, after DOMPurify has cleaned them, so it cannot do with trusted types."""
+CONTENT_SECURITY_POLICY = "; ".join(
+    [DOCS_POLICY, "require-trusted-types-for 'script'", "trusted-types 'none'"]
 )
 """The policy allows no inline code and nothing from other hosts, so injected markup can neither run code nor fetch anything. With the last two
 directives, the browser makes no elements and no code from strings (https://www.w3.org/TR/trusted-types/), so the page cannot inject markup by mistake."""
@@ -38,7 +40,7 @@ HEADERS = (
 
 
 class SecurityHeaders:
-    """ASGI middleware that sets `HEADERS` on each response. A response may set its own, stricter policy."""
+    """ASGI middleware that sets `HEADERS` on each response. A response may set its own policy."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

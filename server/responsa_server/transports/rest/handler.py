@@ -20,12 +20,10 @@ from responsa_server.calls.call import CALL_ID, deadline_in, disconnected
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of
 from responsa_server.calls.json_types import encoded
-from responsa_server.calls.status import Code
 from responsa_server.domain.errors import (
     Cancelled,
     DeadlinePassed,
     InvalidRequest,
-    NotFound,
     Reason,
     ResponsaError,
 )
@@ -35,7 +33,7 @@ from responsa_server.transports.rest.streams import EVENTS, LINES, Stream
 
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
 _RESUME: Final = _CHAT + "ResumeTurn"
-_EVENT_STREAMS: Final = (_CHAT + "Ask", _RESUME)
+EVENT_STREAMS: Final = (_CHAT + "Ask", _RESUME)
 """The calls that also answer as server-sent events."""
 _SEQ: Final = re.compile(r"[0-9]{1,18}")
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
@@ -70,18 +68,10 @@ class Rest(BaseRoute):
         found = cast("Found", scope["rest"])
         binding = found.binding(scope["method"])
         if binding is None:
-            await _respond(
-                send, 405, _not_allowed(scope["method"], found), {"allow": ", ".join(found.allowed)}
-            )
+            refused = status.as_json(status.no_method(scope["method"], found.allowed))
+            await _respond(send, 405, refused, {"allow": ", ".join(found.allowed)})
             return
         await _Exchange(self._calls, binding, found, scope, receive, send).serve()
-
-
-def _not_allowed(verb: str, found: Found) -> bytes:
-    message = f"This path does not have the method {verb}; it has {', '.join(found.allowed)}."
-    refused = status.of(NotFound(Reason.ROUTE_NOT_FOUND, message))
-    refused.code = Code.UNIMPLEMENTED  # as over gRPC
-    return status.as_json(refused)
 
 
 class _Exchange:
@@ -140,7 +130,7 @@ class _Exchange:
     async def _stream(self) -> None:
         method = self._call.method
         wants_events = _accepts(self._headers.getlist("accept"), EVENTS.media_type)
-        written = EVENTS if wants_events and method in _EVENT_STREAMS else LINES
+        written = EVENTS if wants_events and method in EVENT_STREAMS else LINES
         if written is EVENTS and method == _RESUME:
             self._last = self._headers.get("last-event-id")
         stream = Stream(self._call, self._binding.response, written, self._send)

@@ -240,8 +240,11 @@ class CreateSourceRequest(_message.Message):
 
     SOURCE_ID_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     source_id: _builtins.str
     """The id in the source's name: 1 to 63 characters of a-z, 0-9 and hyphen, not beginning with a hyphen."""
+    validate_only: _builtins.bool
+    """Whether to change nothing. The call then makes all checks, has the same errors, and returns the source as it would be (AIP-163)."""
     @_builtins.property
     def source(self) -> _source_pb2.Source:
         """The source to create, with its mapping and display_name. The server sets all other fields."""
@@ -251,10 +254,11 @@ class CreateSourceRequest(_message.Message):
         *,
         source_id: _builtins.str = ...,
         source: _source_pb2.Source | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "source_id", b"source_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "source_id", b"source_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -190,6 +190,9 @@ class UpdateCollectionRequest(_message.Message):
     COLLECTION_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REMOVED_EMAILS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Whether to change nothing. The call then makes all checks, has the same errors, and returns the collection as it would be (AIP-163)."""
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
         """The collection with its `name` and the new values. If `etag` is set, the collection must still have this etag."""
@@ -210,10 +213,11 @@ class UpdateCollectionRequest(_message.Message):
         collection: _collection_pb2.Collection | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         removed_emails: _abc.Iterable[_builtins.str] | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "removed_emails", b"removed_emails", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "removed_emails", b"removed_emails", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

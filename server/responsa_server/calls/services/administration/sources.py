@@ -27,7 +27,10 @@ class SourceService:
         self._sources = administration.sources
 
     async def CreateSource(self, request: pb.CreateSourceRequest) -> source_pb2.Source:
-        return sources.source(await self._administration.create(caller(), sources.new_source(request)))
+        made = await self._administration.create(
+            caller(), sources.new_source(request), validate_only=request.validate_only
+        )
+        return sources.source(made)
 
     async def GetSource(self, request: pb.GetSourceRequest) -> source_pb2.Source:
         return sources.source(await self._sources.get(caller(), named_slug("name", "sources", request.name)))

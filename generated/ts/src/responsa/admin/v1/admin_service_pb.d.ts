@@ -240,6 +240,13 @@ export declare type CreateSourceRequest = Message<"responsa.admin.v1.CreateSourc
    * @generated from field: responsa.admin.v1.Source source = 2;
    */
   source?: Source | undefined;
+
+  /**
+   * Whether to change nothing. The call then makes all checks, has the same errors, and returns the source as it would be (AIP-163).
+   *
+   * @generated from field: bool validate_only = 3;
+   */
+  validateOnly: boolean;
 };
 
 /**

@@ -172,6 +172,13 @@ export declare type UpdateCollectionRequest = Message<"responsa.knowledge.v1.Upd
    * @generated from field: repeated string removed_emails = 3;
    */
   removedEmails: string[];
+
+  /**
+   * Whether to change nothing. The call then makes all checks, has the same errors, and returns the collection as it would be (AIP-163).
+   *
+   * @generated from field: bool validate_only = 4;
+   */
+  validateOnly: boolean;
 };
 
 /**

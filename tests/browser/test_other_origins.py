@@ -1,0 +1,59 @@
+"""A page of another origin that the settings allow uses OpenAI's official client and `fetch` (CORS)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Route
+
+from tests.browser.conftest import ELSEWHERE
+from tests.browser.person import Person
+from tests.callers import Credential, Registry
+from tests.instance import ROOT
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CALLS = """
+async ([url, key]) => {
+  const { default: OpenAI } = await import("/openai/index.mjs");
+  const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: key, dangerouslyAllowBrowser: true, maxRetries: 0 });
+  const question = { model: "testing", messages: [{ role: "user", content: "tokens=4 pace_ms=0" }] };
+  const { data, response } = await client.chat.completions.create(question).withResponse();
+  let streamed = "";
+  for await (const chunk of await client.chat.completions.create({ ...question, stream: true }))
+    streamed += chunk.choices[0]?.delta.content ?? "";
+  const headers = { authorization: `Bearer ${key}`, "content-type": "application/json", accept: "text/event-stream" };
+  const body = JSON.stringify({ agent: "agents/testing", text: "tokens=4 pace_ms=0" });
+  const asked = await fetch(`${url}/v1/turns:ask`, { method: "POST", headers: { ...headers, "idempotency-key": "1" }, body });
+  return {
+    answer: data.choices[0].message.content,
+    turn: response.headers.get("x-responsa-turn"),
+    streamed,
+    events: await asked.text(),
+    call: asked.headers.get("x-request-id"),
+  };
+}
+"""
+
+
+async def serve(route: Route) -> None:
+    """Answer with a module of the client, or with an empty page."""
+    path = route.request.url.removeprefix(f"{ELSEWHERE}/")
+    if path:
+        await route.fulfill(path=ROOT / "node_modules" / path, content_type="text/javascript")
+    else:
+        await route.fulfill(body="", content_type="text/html")
+
+
+async def test_openais_client_and_fetch(person: Person, registry: Registry) -> None:
+    context = await person.profile()
+    await context.route(f"{ELSEWHERE}/**", serve)
+    page = (await person.open(context, f"{ELSEWHERE}/")).page
+    found: dict[str, Any] = await page.evaluate(
+        CALLS, [person.url, registry.new_tenant().key(Credential.USER)]
+    )
+    assert found["answer"] == found["streamed"] != ""
+    assert found["turn"].startswith("turns/")
+    assert "event: answer" in found["events"]
+    assert found["call"]
