@@ -42,6 +42,7 @@ ALLOWED: Final = frozenset(
         ),
         # Their terms bind changes to the package's own files, and the product changes none.
         *("LGPL-3.0-only", "LGPL-3.0-or-later", "MPL-2.0", "MPL-1.1"),
+        "OFL-1.1",  # the page's font
     }
 )
 CLASSIFIERS: Final[Mapping[str, str]] = {
