@@ -22,7 +22,7 @@ class Rule(StrEnum):
 
 
 _OPERATIONS: Final = "/google.longrunning.Operations/"
-_CHANNELZ: Final = "/grpc.channelz.v1.Channelz/"
+CHANNELZ: Final = "/grpc.channelz.v1.Channelz/"
 
 
 def _of_contract() -> Mapping[str, Rule]:
@@ -64,12 +64,12 @@ RULES: Final[Mapping[str, Rule]] = {
         )
     },
     # The connections and calls of all tenants.
-    _CHANNELZ + "GetTopChannels": Rule.OWNER,
-    _CHANNELZ + "GetServers": Rule.OWNER,
-    _CHANNELZ + "GetServer": Rule.OWNER,
-    _CHANNELZ + "GetServerSockets": Rule.OWNER,
-    _CHANNELZ + "GetChannel": Rule.OWNER,
-    _CHANNELZ + "GetSubchannel": Rule.OWNER,
-    _CHANNELZ + "GetSocket": Rule.OWNER,
+    CHANNELZ + "GetTopChannels": Rule.OWNER,
+    CHANNELZ + "GetServers": Rule.OWNER,
+    CHANNELZ + "GetServer": Rule.OWNER,
+    CHANNELZ + "GetServerSockets": Rule.OWNER,
+    CHANNELZ + "GetChannel": Rule.OWNER,
+    CHANNELZ + "GetSubchannel": Rule.OWNER,
+    CHANNELZ + "GetSocket": Rule.OWNER,
 }
 """The rule of each method. A method without one is closed to everyone."""
