@@ -44,6 +44,8 @@ _GOOD: Mapping[tuple[str, str], object] = {
     ("citation", "version"): 1,
     # A collection without a slug is readable by everyone: that row is made with it.
     ("collection_reader", "role"): "user",
+    # Feedback has a rating or a score.
+    ("message_feedback", "rating"): "up",
     ("email_confirmation", "new_user_id"): UUID(int=1),
     ("email_confirmation", "role"): "user",
     ("email_confirmation", "password_hash"): "x",

@@ -16,6 +16,7 @@ from responsa_server.domain.knowledge import (
     Operation,
     SearchQuery,
 )
+from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Server
 from tests.contract.conftest import People
 from tests.contract.library_house import House, pieces_of
@@ -77,7 +78,11 @@ async def test_a_new_title_reaches_searches_and_citations(house: House, people: 
     )
     assert "The waterway handbook" not in await titles(house, people, "Elbe")
     async with house.working():
-        [running] = (await house.operations.list(Server("acme"), None, 1, None)).items
+        [running] = (
+            await house.operations.list(
+                Server("acme"), None, ListQuery(1, Order("create_time", descending=True))
+            )
+        ).items
         await house.ended(people.ann, running)
     document = await of(house, operation)
     assert (document.title, document.state, document.version) == (
@@ -105,7 +110,9 @@ async def test_a_title_that_could_not_be_indexed_is_taken_back(house: House, peo
     await house.ingest().run("acme", operation.id)
     before = (await of(house, operation)).title
     await house.library.update_document(people.ann, operation.document_id, DocumentChanges(title="New"))
-    [running] = (await house.operations.list(Server("acme"), None, 1, None)).items
+    [running] = (
+        await house.operations.list(Server("acme"), None, ListQuery(1, Order("create_time", descending=True)))
+    ).items
     await house.library.cancel_operation(people.ann, running.id)
     document = await of(house, operation)
     assert (document.title, document.state, document.version) == (before, DocumentState.READY, 1)
@@ -124,7 +131,11 @@ async def test_an_upload_does_not_keep_a_title_that_was_taken_back(house: House,
         (True, "Third", "Second"),
     ):
         await house.library.update_document(people.ann, operation.document_id, DocumentChanges(title=title))
-        [running] = (await house.operations.list(Server("acme"), None, 1, None)).items
+        [running] = (
+            await house.operations.list(
+                Server("acme"), None, ListQuery(1, Order("create_time", descending=True))
+            )
+        ).items
         if taken_back:
             await house.library.cancel_operation(people.ann, running.id)
         else:
