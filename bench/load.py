@@ -47,6 +47,8 @@ _QUESTIONS: Final = 32
 # A connection carries at most a hundred streams.
 _STREAMS_A_CONNECTION: Final = 16
 _FEW_CALLS: Final = 64
+_SOCKETS: Final = 32
+"""The default limit of a service (`limits.service.sockets`)."""
 _HEADINGS: Final = ("call", "over", "at a time", "calls", "calls/s", "p50 ms", "p95 ms", "p99 ms", "errors")
 
 
@@ -200,6 +202,8 @@ def main(given: Sequence[str] | None = None) -> int:
                     (Transport.SSE, "SSE, Envoy"),
                     (Transport.WEBSOCKET, "WebSocket, Envoy"),
                 ):
+                    if transport is Transport.WEBSOCKET and streams > _SOCKETS:
+                        continue
                     load = Load("Ask", way, calls, streams)
                     messages.print(str(load), highlight=False)
                     found.append(ask(calling, at, key, load, transport, questions))

@@ -194,7 +194,7 @@ class ScriptedServer:
         self._server.add_generic_rpc_handlers((self._handlers(),))
         target = ("127.0.0.1", self._server.add_insecure_port("127.0.0.1:0"))
         await self._server.start()
-        self._proxy = CuttingProxy(("127.0.0.1", self._port), target)
+        self._proxy = CuttingProxy(("127.0.0.1", self._port), target, gently=True)
         await self._proxy.__aenter__()
         self.address = f"127.0.0.1:{self._proxy.port}"
         return self

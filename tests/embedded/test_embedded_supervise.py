@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -251,8 +252,9 @@ def test_a_needed_part_that_dies_again_and_again_stops_all(start: Start) -> None
         if running.process.poll() is not None:
             return True
         for process in running.processes():
-            if process.is_running() and process.name().startswith("envoy"):
-                process.kill()
+            with suppress(psutil.NoSuchProcess):
+                if process.name().startswith("envoy"):
+                    process.kill()
         return False
 
     eventually(kill_envoy, "an end")
