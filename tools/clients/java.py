@@ -71,9 +71,7 @@ def _class(service: Service) -> str:
 
 
 def _method(method: Method) -> Sequence[str]:
-    errors = ", ".join(
-        f"{error.reason} ({error.when})" if error.when else error.reason for error in method.errors
-    )
+    errors = ", ".join(error.told for error in method.errors)
     name = method.name[0].lower() + method.name[1:]
     if method.server_streams:
         returns = f"Iterator<{_name(method.response)}>"

@@ -86,6 +86,11 @@ class Error:
     code: str
     when: str
 
+    @property
+    def told(self) -> str:
+        """The reason, and when."""
+        return f"{self.reason} ({self.when})" if self.when else self.reason
+
 
 @dataclass(frozen=True, slots=True)
 class Method:

@@ -345,8 +345,7 @@ __all__ = [{", ".join(f'"{self._class_name(service)}"' for service in self._plan
             parts.append(_section("Args", told))
         errors: dict[str, list[str]] = {}
         for error in method.errors:
-            reason = error.reason + (f" ({error.when})" if error.when else "")
-            errors.setdefault(ERRORS.get(error.code, "ServerFault"), []).append(reason)
+            errors.setdefault(ERRORS.get(error.code, "ServerFault"), []).append(error.told)
         raised = [f"{name}: {self._text(', '.join(reasons))}." for name, reasons in errors.items()]
         if any(field.type == STRUCT for field in (*method.fields, *method.resource_fields)):
             raised.append("ValueError, TypeError: a value cannot be written as JSON.")

@@ -45,7 +45,7 @@ def methods() -> str:
 
 
 def _method(path: str, method: Method) -> Iterator[str]:
-    errors = [f"{error.reason} ({error.when})" if error.when else error.reason for error in method.errors]
+    errors = [error.told for error in method.errors]
     yield from _comment(method.comment)
     if errors:
         yield from ("    ///", *_comment(f"Errors: {', '.join(errors)}."))

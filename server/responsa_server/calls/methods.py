@@ -24,6 +24,8 @@ DESCRIPTORS: Final[Mapping[str, ServiceDescriptor]] = {
     )
 }
 """The services of the contract, by their full names."""
+CHAT: Final = "/responsa.chat.v1.ChatService/"
+"""What the paths of its methods begin with."""
 SERVICES: Final = tuple(DESCRIPTORS)
 """The full names of the services of the contract."""
 METHODS: Final[Mapping[str, MethodDescriptor]] = {

@@ -72,7 +72,6 @@ def _metadata(request: Request, *, secure: bool) -> Mapping[str, Sequence[str]]:
     return {
         CALL_ID: [uuid4().hex],
         "host": [headers["host"]],
-        "user-agent": [headers.get("user-agent", "")],
         "x-forwarded-proto": ["https" if tls else headers.get("x-forwarded-proto", "http")],
         **metadata_of_headers(item for item in headers.items() if item[0] != "cookie"),
     }

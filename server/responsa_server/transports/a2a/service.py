@@ -20,13 +20,13 @@ from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls.call import current
 from responsa_server.calls.chain import Calls, Method, methods_of
 from responsa_server.calls.json_types import UNKNOWN, misfits
+from responsa_server.calls.methods import CHAT
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
 from responsa_server.transports.a2a.cards import base_of, card_of
 from responsa_server.transports.a2a.errors import refused, task_not_found, translated
 from responsa_server.transports.a2a.tasks import RUNNING, Reading, task_of
 
-_CHAT: Final = "/responsa.chat.v1.ChatService/"
 _UNSUPPORTED: Final = "UNSUPPORTED_OPERATION"
 
 Parsed = TypeVar("Parsed", bound=Message)
@@ -75,9 +75,9 @@ class _Service:
     async def SendMessage(self, request: a2a.SendMessageRequest) -> a2a.SendMessageResponse:
         question = await self._question(request)
         if request.configuration.return_immediately:
-            turn = await self._within(_CHAT + "StartTurn", chat.StartTurnRequest(**question))
+            turn = await self._within(CHAT + "StartTurn", chat.StartTurnRequest(**question))
         else:
-            turn = await self._within(_CHAT + "Answer", chat.AnswerRequest(**question))
+            turn = await self._within(CHAT + "Answer", chat.AnswerRequest(**question))
         return a2a.SendMessageResponse(task=task_of(turn, history=_wants_history(request.configuration)))
 
     def SendStreamingMessage(self, request: a2a.SendMessageRequest) -> AsyncIterator[a2a.StreamResponse]:
@@ -92,7 +92,7 @@ class _Service:
     async def CancelTask(self, request: a2a.CancelTaskRequest) -> a2a.Task:
         turn = await self._turn(request.id)
         if task_of(turn).status.state in RUNNING:
-            turn = await self._within(_CHAT + "CancelTurn", chat.CancelTurnRequest(name=turn.name))
+            turn = await self._within(CHAT + "CancelTurn", chat.CancelTurnRequest(name=turn.name))
         task = task_of(turn)
         if task.status.state != a2a.TASK_STATE_CANCELED:
             raise refused("id", "is of a task that has ended; get it with GetTask", "TASK_NOT_CANCELABLE")
@@ -101,12 +101,21 @@ class _Service:
     async def GetExtendedAgentCard(self, request: a2a.GetExtendedAgentCardRequest) -> a2a.AgentCard:
         if request.tenant:
             wanted = chat.GetAgentRequest(name=f"agents/{request.tenant}")
-            agent: Agent = await self._within(_CHAT + "GetAgent", wanted)
+            agent: Agent = await self._within(CHAT + "GetAgent", wanted)
         else:
-            listing = chat.ListAgentsRequest(page_size=200)
-            found: chat.ListAgentsResponse = await self._within(_CHAT + "ListAgents", listing)
-            agent = next(agent for agent in found.agents if agent.is_default)
+            agent = await self._default_agent()
         return card_of(agent, base_of(current().metadata), request.tenant)
+
+    async def _default_agent(self) -> Agent:
+        listing = chat.ListAgentsRequest(page_size=200)
+        while True:
+            found: chat.ListAgentsResponse = await self._within(CHAT + "ListAgents", listing)
+            for agent in found.agents:
+                if agent.is_default:
+                    return agent
+            listing.page_token = found.next_page_token
+            if not listing.page_token:
+                raise refused("tenant", "must name an agent, because no agent is the default one")
 
     async def ListTasks(self, _: object) -> NoReturn:
         raise refused("method", "is not supported; list turns with the contract's ListTurns", _UNSUPPORTED)
@@ -121,13 +130,13 @@ class _Service:
 
     async def _asking(self, request: a2a.SendMessageRequest) -> AsyncGenerator[bytes]:
         question = await self._question(request)
-        return self._within(_CHAT + "Ask", chat.AskRequest(**question, include_deltas=True))
+        return self._within(CHAT + "Ask", chat.AskRequest(**question, include_deltas=True))
 
     async def _resuming(self, task_id: str) -> AsyncGenerator[bytes]:
         turn = await self._turn(task_id)
         if task_of(turn).status.state not in RUNNING:
             raise refused("id", "is of a task that has ended; get it with GetTask", _UNSUPPORTED)
-        return self._within(_CHAT + "ResumeTurn", chat.ResumeTurnRequest(turn=turn.name, include_deltas=True))
+        return self._within(CHAT + "ResumeTurn", chat.ResumeTurnRequest(turn=turn.name, include_deltas=True))
 
     async def _events(
         self, following: Awaitable[AsyncGenerator[bytes]], *, history: bool = True
@@ -150,7 +159,7 @@ class _Service:
     async def _turn(self, task_id: str) -> Turn:
         """The caller's turn of a task. Raises NotFound."""
         try:
-            return await self._within(_CHAT + "GetTurn", chat.GetTurnRequest(name=f"turns/{task_id}"))
+            return await self._within(CHAT + "GetTurn", chat.GetTurnRequest(name=f"turns/{task_id}"))
         except (NotFound, InvalidRequest) as error:
             raise task_not_found(task_id) from error
 

@@ -13,10 +13,10 @@ from responsa.chat.v1.turn_pb2 import TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, Complete
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.methods import CHAT
 from responsa_server.calls.violations import renamed, within
 from responsa_server.domain.errors import ResponsaError
 
-CHAT: Final = "/responsa.chat.v1.ChatService/"
 KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
 TERMINAL: Final = ("answer", "refused", "failed", "cancelled", "snapshot")
 

@@ -23,10 +23,11 @@ from responsa.knowledge.v1.collection_pb2 import Collection
 from responsa_server import __version__
 from responsa_server.calls import status
 from responsa_server.calls.json_types import qualified
+from responsa_server.calls.methods import CHAT
 from responsa_server.calls.status import Code
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, ResponsaError
-from responsa_server.transports.mcp.backend import CHAT, KNOWLEDGE, Backend, told
+from responsa_server.transports.mcp.backend import KNOWLEDGE, Backend, told
 from responsa_server.transports.mcp.tools import (
     MOST_BYTES,
     TOOLS,

@@ -22,8 +22,9 @@ from responsa.type.v1.scope_pb2 import Scope
 from responsa_server.calls import status
 from responsa_server.calls.convert.cited import citations
 from responsa_server.calls.json_types import qualified
+from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.transports.mcp.backend import CHAT, KNOWLEDGE, TERMINAL, Backend
+from responsa_server.transports.mcp.backend import KNOWLEDGE, TERMINAL, Backend
 
 MOST_BYTES: Final = 262_144
 DEFAULT_BYTES: Final = 32_768

@@ -21,7 +21,6 @@ from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.violations import renamed, within
 from responsa_server.domain.errors import Reason, ResponsaError
 
-CHAT: Final = "/responsa.chat.v1.ChatService/"
 MAX_BODY: Final = 1_048_576
 """The largest body, in bytes: clients send a chat's earlier messages again with each question."""
 _TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

@@ -14,9 +14,10 @@ from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, Turn, TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import Complete, Read, disconnected
+from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import AlreadyExists, Cancelled, Reason, ResponsaError
 from responsa_server.transports.openai.asking import Asked
-from responsa_server.transports.openai.exchange import CHAT, Exchange, Json
+from responsa_server.transports.openai.exchange import Exchange, Json
 from responsa_server.transports.openai.places import placed
 from responsa_server.transports.openai.written import Written, restarted
 

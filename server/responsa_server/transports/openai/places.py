@@ -10,8 +10,9 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.message_pb2 import Message, Role
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls.listing import MAX_PAGE_SIZE
+from responsa_server.calls.methods import CHAT
 from responsa_server.transports.openai.asking import Asked
-from responsa_server.transports.openai.exchange import CHAT, Exchange
+from responsa_server.transports.openai.exchange import Exchange
 from responsa_server.turns.worker import title_of
 
 _MAX_HISTORY: Final = 32

@@ -21,6 +21,7 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls import status
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.json_types import qualified
+from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.transports.openai.asking import (
     Asked,
@@ -32,7 +33,7 @@ from responsa_server.transports.openai.asking import (
     wrong,
 )
 from responsa_server.transports.openai.completions import Completion
-from responsa_server.transports.openai.exchange import CHAT, Exchange, Json
+from responsa_server.transports.openai.exchange import Exchange, Json
 from responsa_server.transports.openai.following import Followed
 from responsa_server.transports.openai.places import turn_of
 from responsa_server.transports.openai.responses import FIRST, ResponseOutput, of_turn

@@ -20,6 +20,7 @@ from responsa_server.calls.call import CALL_ID, deadline_in, disconnected
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of
 from responsa_server.calls.json_types import encoded
+from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import (
     Cancelled,
     DeadlinePassed,
@@ -31,9 +32,8 @@ from responsa_server.transports.rest.requests import MAX_BODY, check_size, messa
 from responsa_server.transports.rest.routes import Binding, Found, Paths
 from responsa_server.transports.rest.streams import EVENTS, LINES, Stream
 
-_CHAT: Final = "/responsa.chat.v1.ChatService/"
-_RESUME: Final = _CHAT + "ResumeTurn"
-EVENT_STREAMS: Final = (_CHAT + "Ask", _RESUME)
+_RESUME: Final = CHAT + "ResumeTurn"
+EVENT_STREAMS: Final = (CHAT + "Ask", _RESUME)
 """The calls that also answer as server-sent events."""
 _SEQ: Final = re.compile(r"[0-9]{1,18}")
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")

@@ -16,6 +16,7 @@ from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import Call, Complete, Send, deadline_in
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.methods import CHAT
 from responsa_server.calls.violations import renamed
 from responsa_server.domain.errors import Exhausted, Reason, ResponsaError, Unavailable
 from responsa_server.domain.people import Principal
@@ -28,8 +29,7 @@ TRIES: Final = 3
 """How many times in a row a stream is resumed without progress after it has broken off."""
 FIRST_PAUSE_SECONDS: Final = 0.1
 _GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
-_CHAT: Final = "/responsa.chat.v1.ChatService/"
-_ASK, _RESUME, _GET = _CHAT + "Ask", _CHAT + "ResumeTurn", _CHAT + "GetTurn"
+_ASK, _RESUME, _GET = CHAT + "Ask", CHAT + "ResumeTurn", CHAT + "GetTurn"
 _FIELDS: Final = {
     "text": "content",
     "conversation": "conversation_id",

@@ -10,8 +10,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import citation_pb2, conversation_pb2, feedback_pb2, message_pb2, turn_pb2
+from responsa_server.calls.methods import CHAT
 from responsa_server.transports.http.original.rows import (
-    CHAT,
     IDENTIFIED,
     MAX_QUESTION_BODY,
     UUID,

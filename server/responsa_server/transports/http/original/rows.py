@@ -16,7 +16,6 @@ from responsa_server.transports.http.sessions import MAX_BODY
 
 AUTH: Final = "/responsa.auth.v1.AuthService/"
 ADMIN: Final = "/responsa.admin.v1.AdminService/"
-CHAT: Final = "/responsa.chat.v1.ChatService/"
 KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
 OPERATIONS: Final = "/google.longrunning.Operations/"
 MAX_QUESTION_BODY: Final = 65_536
