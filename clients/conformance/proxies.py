@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 CHUNK = 1 << 16
-_READING_SECONDS = 5.0
-"""How long a client may take to read what was sent before a gentle cut."""
 Place = tuple[str, int] | Path
 """An address to listen on or connect to: a host and a port, or the path of a socket."""
 
@@ -32,14 +30,10 @@ class CuttingProxy:
     budgets: the budget of each open connection, by the port from which the proxy connects to the server.
     """
 
-    def __init__(
-        self, listen: Place, target: Place, draw: Callable[[], Budget] = Budget, *, gently: bool = False
-    ) -> None:
-        """gently: whether a client gets all bytes of its budget before its connection ends. Otherwise the cut may discard those that it has not read yet."""
+    def __init__(self, listen: Place, target: Place, draw: Callable[[], Budget] = Budget) -> None:
         self.listen = listen
         self.target = target
         self.draw = draw
-        self._gently = gently
         self.cuts = 0
         self.connections = 0
         self.budgets: dict[int, Budget] = {}
@@ -134,9 +128,6 @@ class CuttingProxy:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(1.0):
                             await writer.drain()
-                    if self._gently and way == "to_client":
-                        writer.write_eof()
-                        await asyncio.sleep(_READING_SECONDS)  # the client's own end comes earlier
                     return
                 await writer.drain()
 

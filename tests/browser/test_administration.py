@@ -316,7 +316,9 @@ async def test_errors_and_waiting_are_shown_where_the_list_belongs(person: Perso
     # A list that is read again moves nothing.
     before = await rows(tab, "API keys of all users").bounding_box()
     await button(tab, "Find").click()
-    await tab.page.wait_for_load_state("networkidle")
+    await expect(tab.page.get_by_role("list", name="API keys of all users")).to_have_attribute(
+        "aria-busy", "false"
+    )
     assert await rows(tab, "API keys of all users").bounding_box() == before
     # Going back closes a dialog.
     await tab.page.get_by_role("tab", name="Users").click()

@@ -406,9 +406,8 @@ async def test_the_time_left_is_measured_over_all_attempts(filled: House, people
         return None if found is None else found.total_seconds()
 
     assert await left() is None
-    assert await reindex.work("acme", operation.id, 0) is not None
-    first = await left()
-    assert first
+    while (first := await left()) is None:  # a slice on a busy machine may end before its first vectors
+        assert await reindex.work("acme", operation.id, 0) is not None
     # The beginning of the next attempt keeps what was measured.
     assert await GenerationBuildStore(house.database, house.queue).begin("acme", operation.id) is not None
     again = await left()

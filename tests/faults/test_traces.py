@@ -42,6 +42,20 @@ def breach(attempts: int, spans: Sequence[Span], by_id: Mapping[str, Span]) -> s
     return f"the parent of {lost[0].name} is missing" if lost else ""
 
 
+def breaches_of(turns: Mapping[UUID, Kept], spans: Sequence[Span]) -> dict[UUID, str]:
+    """What the traces of turns lack, by turn."""
+    by_id = {span.id: span for span in spans}
+    traces: dict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        traces[span.trace].append(span)
+    trace_of = {span.attributes["responsa.turn"]: span.trace for span in spans if span.name == "turn"}
+    return {
+        turn: found
+        for turn, kept in turns.items()
+        if (found := breach(int(kept.row["attempt"]), traces[trace_of.get(names.turn(turn), "")], by_id))
+    }
+
+
 @forms(short=12, long=2000)
 async def test_the_traces_of_turns_whose_workers_are_killed_are_whole(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
@@ -62,28 +76,19 @@ async def test_the_traces_of_turns_whose_workers_are_killed_are_whole(
         hold(caller, crowd.seen, report)
         turns = caller.ledger.turns()
 
-        def received() -> set[object]:
-            return {span.attributes.get("responsa.turn") for span in receiver.spans if span.name == "turn"}
-
         # A process that is killed loses the spans that it has not sent.
         lost = _ended_just_before_a_kill(turns, sorted(cluster.ended_at.values()))
-        wanted = {names.turn(turn) for turn in turns if turn not in lost}
+        wanted = {turn: kept for turn, kept in turns.items() if turn not in lost}
+        breaches: dict[UUID, str] = {}
+
+        def whole() -> bool:
+            breaches.clear()
+            breaches.update(breaches_of(wanted, list(receiver.spans)))
+            return not breaches
+
         with suppress(AssertionError):  # what does not arrive is counted below
-            await asyncio.to_thread(eventually, lambda: wanted <= received(), "the traces", 20 * SEND_SECONDS)
-    by_id = {span.id: span for span in receiver.spans}
-    traces: dict[str, list[Span]] = defaultdict(list)
-    for span in receiver.spans:
-        traces[span.trace].append(span)
-    trace_of = {
-        span.attributes["responsa.turn"]: span.trace for span in receiver.spans if span.name == "turn"
-    }
-    breaches = {
-        turn: found
-        for turn, kept in turns.items()
-        if turn not in lost
-        and (found := breach(int(kept.row["attempt"]), traces[trace_of.get(names.turn(turn), "")], by_id))
-    }
-    report.count("spans", len(by_id))
+            await asyncio.to_thread(eventually, whole, "the traces", 20 * SEND_SECONDS)
+    report.count("spans", len(receiver.spans))
     report.count("taken over", sum(int(kept.row["attempt"]) > 1 for kept in turns.values()))
     report.count("ended just before a kill", len(lost))
     report.count("not whole", len(breaches))
