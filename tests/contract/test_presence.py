@@ -78,10 +78,10 @@ async def test_turns_of_a_process_that_has_ended_are_taken_at_once(
     lost = await accepted(ended, people)
     for owner in (living.presence.worker, mine.presence.worker, unregistered):
         await accepted(mine, people, owner)
-    assert await store_of(mine).expire_lost(60.0, 0.0) == 0
+    assert await store_of(mine).expire_lost(60.0, 0.0) == (2, 0)
     await close(database_urls, ended)
-    assert await store_of(mine).expire_lost(60.0, 3600.0) == 0
-    assert await store_of(mine).expire_lost(60.0, 0.0) == 1
+    assert (await store_of(mine).expire_lost(60.0, 3600.0))[1] == 0
+    assert (await store_of(mine).expire_lost(60.0, 0.0))[1] == 1
     (claimed,) = await claim_all(store_of(mine), mine.presence.worker)
     assert (claimed.claim.turn_id, claimed.attempt, claimed.losses) == (lost.id, 2, 1)
 
@@ -92,12 +92,12 @@ async def test_a_process_that_lost_its_connection_holds_its_lock_again_as_soon_a
     cut, other = await begin(), await begin()
     turn = await accepted(cut, people)
     await lose_connections(database_urls, cut)
-    assert await store_of(other).expire_lost(60.0, 0.0) == 1
+    assert (await store_of(other).expire_lost(60.0, 0.0))[1] == 1
     await append(store_of(cut), claim_of(turn), row(2))  # renews the lease that was let go of
     assert await claim_all(store_of(other)) == []
     await lose_connections(database_urls, cut)
     await store_of(cut).expire_lost(60.0, 0.0)
-    assert await store_of(other).expire_lost(60.0, 0.0) == 0
+    assert (await store_of(other).expire_lost(60.0, 0.0))[1] == 0
 
 
 async def test_a_process_that_lost_its_own_connection_lets_go_of_nothing_for_a_lease(
@@ -107,8 +107,8 @@ async def test_a_process_that_lost_its_own_connection_lets_go_of_nothing_for_a_l
     await accepted(ended, people)
     await close(database_urls, ended)
     await lose_connections(database_urls, cut)
-    assert await store_of(cut).expire_lost(3600.0, 0.0) == 0
-    assert await store_of(cut).expire_lost(0.0, 0.0) == 1
+    assert (await store_of(cut).expire_lost(3600.0, 0.0))[1] == 0
+    assert (await store_of(cut).expire_lost(0.0, 0.0))[1] == 1
 
 
 async def test_behind_a_pooler_a_process_holds_no_lock_and_only_its_lease_counts(
@@ -123,5 +123,5 @@ async def test_behind_a_pooler_a_process_holds_no_lock_and_only_its_lease_counts
     assert value(database_urls, f"SELECT count(*) {_HOLDERS}") == 2
     await accepted(pooled, people)
     await close(database_urls, ended)
-    assert await store_of(pooled).expire_lost(0.0, 0.0) == 0
-    assert await store_of(direct).expire_lost(60.0, 0.0) == 1
+    assert (await store_of(pooled).expire_lost(0.0, 0.0))[1] == 0
+    assert (await store_of(direct).expire_lost(60.0, 0.0))[1] == 1

@@ -64,10 +64,10 @@ class Guard(StrEnum):
 
 _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
     Guard.TAKEOVER: (("claim_turns", "(state = 'pending' OR lease_until < now())", "state = 'pending'"),),
-    Guard.LOOKING: (("absent_workers", "FROM owners WHERE", "FROM owners WHERE false AND"),),
+    Guard.LOOKING: (("other_workers", "FROM owners", "FROM owners WHERE false"),),
     Guard.PRESENCE: (
         (
-            "absent_workers",
+            "other_workers",
             "pg_try_advisory_xact_lock(hashtextextended('responsa.worker ' || owner::text, 0))",
             "true",
         ),

@@ -544,8 +544,8 @@ class TurnStore(Protocol):
         """
         ...
 
-    async def expire_lost(self, lease_seconds: float, grace_seconds: float) -> int:
-        """Let the leases of other workers whose processes have ended expire now. Returns the number of leases.
+    async def expire_lost(self, lease_seconds: float, grace_seconds: float) -> tuple[int, int]:
+        """Let the leases of other workers whose processes have ended expire now. Returns the number of other workers with running turns, and the number of leases that have expired.
 
         A worker has ended if its connection to the store has been closed for `grace_seconds`. If this process has lost its own connection in the last `lease_seconds`, no worker
         counts as ended. A worker that cannot show that it lives, such as a server of an earlier release, keeps its lease.

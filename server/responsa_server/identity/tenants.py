@@ -214,13 +214,14 @@ class TenantKeeper:
         self._settle = timedelta(seconds=settle_seconds)
         self._errors = errors or UnexpectedErrors()
         self._tasks: Sequence[asyncio.Task[None]] = ()
+        self._erasing = asyncio.Event()
         self._log: FilteringBoundLogger = structlog.get_logger("tenants")
 
     async def start(self) -> None:
         """Begin. Returns at once."""
         self._tasks = [
             asyncio.create_task(self._repeat(work), name=name)
-            for work, name in ((self.stop, "suspended tenants"), (self.erase, "erased tenants"))
+            for work, name in ((self.stop, "suspended tenants"), (self._erase_when_told, "erased tenants"))
         ]
 
     async def close(self) -> None:
@@ -234,6 +235,8 @@ class TenantKeeper:
     async def stop(self) -> None:
         """Stop the turns of all suspended tenants. Raises Unavailable."""
         for tenant in await self._store.suspended():
+            if tenant.state is TenantState.ERASING:
+                self._erasing.set()
             await self._stop(tenant.id)
 
     async def erase(self) -> None:
@@ -242,6 +245,11 @@ class TenantKeeper:
             settled = tenant.erase_time is not None and datetime.now(UTC) - tenant.erase_time >= self._settle
             if tenant.state is TenantState.ERASING and settled:
                 await self._erase(tenant.id)
+
+    async def _erase_when_told(self) -> None:
+        await self._erasing.wait()
+        self._erasing.clear()
+        await self.erase()
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:

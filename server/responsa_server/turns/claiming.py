@@ -34,6 +34,10 @@ _ALONE_PATIENCE_SECONDS: Final = 60.0
 # How often a worker looks for other workers that have ended. A worker that has only lost its connection has a new one
 # well within the grace, because it looks as often itself.
 _LOOK_SECONDS: Final = 0.25
+# How often it does so while no turn runs, here or elsewhere.
+_IDLE_SECONDS: Final = 1.0
+# The longest pause between two claims while nobody tells this process of new turns.
+_UNTOLD_SECONDS: Final = 0.25
 _GRACE_SECONDS: Final = 0.5
 
 
@@ -62,6 +66,8 @@ class Claiming:
         self._looked.set()
         self._loop: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        # Set when a turn begins to run here.
+        self._begun = asyncio.Event()
 
     def start(self) -> None:
         """Begin to claim, if this process runs turns."""
@@ -121,6 +127,7 @@ class Claiming:
         running = self._run_alone(run) if run.suspect else run.run()
         task = asyncio.create_task(running, name=f"turn-{turn_id}")
         self._running[turn_id] = (run, task)
+        self._begun.set()
         task.add_done_callback(lambda done: self._ended(turn_id, run, done))
 
     def taken(self, turn_id: UUID, epoch: int) -> None:
@@ -285,7 +292,9 @@ class Claiming:
                 self._log.warning("turns_not_claimed", reason=error.reason.value)
             except Exception:  # claiming must continue: the next round may succeed
                 self._log.exception("turns_not_claimed")
-            often = self._options.sweep_seconds / 2 if self._relay.away else self._options.sweep_seconds
+            often = self._options.sweep_seconds
+            if self._relay.away:
+                often = min(often, _UNTOLD_SECONDS)
             pause = often * random.uniform(0.8, 1.0)  # noqa: S311 - spreads workers
             try:
                 async with asyncio.timeout(pause):
@@ -294,10 +303,15 @@ class Claiming:
                 continue
 
     async def _expire_lost(self) -> None:
-        expired = await self._parts.turns.expire_lost(self._options.lease_seconds, _GRACE_SECONDS)
+        others, expired = await self._parts.turns.expire_lost(self._options.lease_seconds, _GRACE_SECONDS)
         if expired:
             self._log.warning("workers_lost", turns=expired)
             self.promoted()
+        if not others and not self._running:
+            self._begun.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE_SECONDS - _LOOK_SECONDS):
+                    await self._begun.wait()
 
     async def _claim(self) -> None:
         while not self._draining:

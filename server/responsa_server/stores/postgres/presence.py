@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 import uuid_utils.compat
 
-# `absent_workers` in turn_log.sql tests the same lock. The lock is shared, so that a new connection need not wait for the end of an old one. Behind a pooler, the id of the
+# `other_workers` in turn_log.sql tests the same lock. The lock is shared, so that a new connection need not wait for the end of an old one. Behind a pooler, the id of the
 # backend differs from the id in the handshake; there, a session's lock would say nothing about this process.
 _HOLD: Final = "SELECT pg_advisory_lock_shared(hashtextextended('responsa.worker ' || %(worker)s::uuid::text, 0)) WHERE pg_backend_pid() = %(pid)s"
 

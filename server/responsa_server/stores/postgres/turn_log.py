@@ -223,20 +223,21 @@ class TurnLog:
         ]
 
     @shielded
-    async def expire_lost(self, lease_seconds: float, grace_seconds: float) -> int:
+    async def expire_lost(self, lease_seconds: float, grace_seconds: float) -> tuple[int, int]:
         """See `TurnStore.expire_lost`."""
         # On the writer's connection: if it was lost, the lock is held again before the others are judged.
         async with self._database.writer() as connection:
             presence = self._database.presence
             if not presence.held:
-                return 0
-            cursor = await connection.execute(self._queries["absent_workers"], {"worker": presence.worker})
-            absent = [worker for (worker,) in await cursor.fetchall()]
+                return 0, 0
+            cursor = await connection.execute(self._queries["other_workers"], {"worker": presence.worker})
+            others = await cursor.fetchall()
+            absent = [worker for worker, missing in others if missing]
             ended = presence.ended(absent, grace_seconds, lease_seconds)
             if not ended:
-                return 0
+                return len(others), 0
             cursor = await connection.execute(self._queries["expire_leases"], {"workers": list(ended)})
-            return cursor.rowcount
+            return len(others), cursor.rowcount
 
     @shielded
     async def mark_alone(self, claim: Claim, alone: bool) -> None:

@@ -47,14 +47,14 @@ SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, ep
         AS first_in_conversation
 FROM claimed AS c ORDER BY create_time, id;
 
--- name: absent_workers (log)
--- The other owners of running turns that do not hold their lock (presence.py). Only owners whose id is a UUIDv8 have ever held one. If two processes
+-- name: other_workers (log)
+-- The other owners of running turns, and whether they hold no lock (presence.py). Only owners whose id is a UUIDv8 have ever held one. If two processes
 -- test the same lock at the same moment, one of them finds it taken, and asks again later.
 WITH owners AS MATERIALIZED (
     SELECT DISTINCT owner FROM responsa.turn
     WHERE state IN ('pending', 'running') AND state = 'running' AND lease_until > now() AND owner <> %(worker)s::uuid AND uuid_extract_version(owner) = 8
 )
-SELECT owner FROM owners WHERE pg_try_advisory_xact_lock(hashtextextended('responsa.worker ' || owner::text, 0));
+SELECT owner, pg_try_advisory_xact_lock(hashtextextended('responsa.worker ' || owner::text, 0)) AS absent FROM owners;
 
 -- name: expire_leases (log)
 -- The claim that follows takes these turns like other turns whose lease has expired. If an owner lives after all, its next write renews the lease.
