@@ -100,6 +100,7 @@ async def test_a_turn_that_a_program_asks_appears_and_can_be_stopped_here(asker:
     assert asker.client.get_turn(turn.name).state == turn_pb2.TURN_STATE_CANCELLED
 
 
+@pytest.mark.soak
 async def test_more_tabs_than_a_browser_has_connections(asker: Person) -> None:
     """Each tab has its own answer: the streams share slots, and calls always find a connection."""
     context = await asker.profile()

@@ -76,6 +76,7 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
     assert all(one.text == answer_to(one.request.text) for one in crowd.seen)
 
 
+@pytest.mark.soak
 async def test_without_its_fence_the_campaign_finds_what_was_written_twice(cluster: Cluster) -> None:
     """An append that is sent again without a check of the committed rows writes its events a second time."""
     caller = await cluster.caller()

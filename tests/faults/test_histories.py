@@ -77,6 +77,7 @@ def test_no_history_with_real_kills_breaks_a_promise(
     campaign(cluster_stage, Report("histories_of_processes", form), request)
 
 
+@pytest.mark.soak
 def test_without_uniqueness_a_history_breaks_a_promise(cluster: Cluster) -> None:
     broken = ""
     with closing(HouseStage(cluster, [Guard.ONE_TURN])) as stage:

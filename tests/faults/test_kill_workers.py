@@ -133,6 +133,7 @@ async def test_a_turn_is_taken_over_soon_at_the_default_lease(
     assert report.quantile("takeover", 0.99) <= 1.5
 
 
+@pytest.mark.soak
 async def test_a_turn_that_kills_every_worker_is_ended(cluster: Cluster) -> None:
     """The workers of a poison turn die one after the other, until the limit of attempts is reached."""
     caller = await cluster.caller()

@@ -6,7 +6,7 @@ Each repeated part of a pattern gives texts of 16 KiB: what leads to the part, t
 a pattern that backtracks try every division of the text, and make a search begin again at every character. A separate process does this, because a
 pattern holds the interpreter's lock, and because the patterns are recorded while the modules are imported. Patterns that are given are searched instead.
 
-Without --whole, each pattern gets 45 of its texts, and a text whose first 4 KiB take less than 0.5 ms is done: quadratic work would take 4 ms at least.
+Without --whole, each pattern gets 16 of its texts, and a text whose first 4 KiB take less than 0.5 ms is done: quadratic work would take 4 ms at least.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GUARD: Final = 0.5
 """Seconds that no text may take at all."""
 MOST_WHOLE: Final = 0.05
 """Seconds at 16 KiB that no text may take with --whole."""
-MOST_ATTACKS: Final = 45
+MOST_ATTACKS: Final = 16
 
 CALLS: Final = ("compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer")
 BUILT: Final[dict[str, dict[str, object]]] = {

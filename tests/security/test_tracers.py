@@ -80,6 +80,7 @@ def test_a_graph_run_calls_nobody() -> None:
     assert "attempts: []" in run("drop")
 
 
+@pytest.mark.soak
 def test_the_guard_sees_the_call_that_would_be_made() -> None:
     assert "tracer.invalid" in run("keep")
 

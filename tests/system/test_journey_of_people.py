@@ -440,7 +440,7 @@ class InBrowser(Person):
         return good.is_visible()
 
 
-DRIVERS: Final[Sequence[type[Person]]] = (OverGrpc, OverRest, InBrowser)
+DRIVERS: Final = (OverGrpc, OverRest, pytest.param(InBrowser, marks=pytest.mark.soak))
 
 
 @pytest.fixture

@@ -143,6 +143,7 @@ def test_a_silent_server_is_replaced_while_it_loads_the_documents_of_up(second: 
     assert "Morag" in second.run("search", "the goose of Kyle").stdout
 
 
+@pytest.mark.soak
 def test_who_watches_is_killed(second: Instance, asking: Asking) -> None:
     """tests/embedded also kills the supervisor, and the guard with it."""
     second.processes()

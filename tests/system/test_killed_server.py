@@ -73,7 +73,7 @@ def text_of(events: list[dict[str, Any]]) -> str:
     return text.decode()
 
 
-@pytest.mark.parametrize("role", ["server", "envoy"])
+@pytest.mark.parametrize("role", ["server", pytest.param("envoy", marks=pytest.mark.soak)])
 def test_ask_prints_every_event_once_though_a_part_is_killed(second: Instance, role: str) -> None:
     request_id = str(uuid7())
     before = second.processes()[role]
@@ -162,6 +162,7 @@ async def collected(stream: Any) -> list[Any]:
     return [event async for event in stream]
 
 
+@pytest.mark.soak
 def test_many_streams_over_a_killed_server(second: Instance) -> None:
     """Several threads share a client while the server is killed. Each stream is still complete, and there are at least as many notices of a lost connection as streams."""
     before = second.processes()["server"]

@@ -21,7 +21,7 @@ from tests.callers import Credential, Registry
 from tests.instance import Instance
 from tools.openapi import PAGE
 
-SHORT: Final = 2
+SHORT: Final = 1
 LONG: Final = int(os.environ.get("RESPONSA_SOAK_COUNT") or 50)
 """How many valid requests each operation gets, and how many invalid ones."""
 STREAMS: Final = frozenset(

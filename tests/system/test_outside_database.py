@@ -310,6 +310,7 @@ def test_an_old_postgresql_is_refused_before_the_first_migration(
         assert connection.execute("select to_regnamespace('responsa')").fetchone() == (None,)
 
 
+@pytest.mark.soak
 def test_a_dump_goes_into_an_empty_database(outside: str, server: EmbeddedPostgres, folder: Path) -> None:
     """The login reads all rows through a role that a superuser makes. The restored tables keep their policies, and functions their owners."""
 
