@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.person import Person, Tab
-from tests.browser.rules import NARROW, flaws_in_all_colours
+from tests.browser.rules import NARROW, flaws, flaws_in_all_colours
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.instance import Instance
 
@@ -86,6 +86,7 @@ async def test_owners_see_what_is_wrong_with_the_files_of_agents(owner: Person, 
     await versions.get_by_role("button", name="Show version 1 of Tutor").click()
     await expect(tab.page.get_by_role("dialog")).to_contain_text("agent: tutor")
     await tab.page.get_by_role("button", name="Close").click()
+    assert await flaws(tab.page) == []
     part = tab.page.get_by_role("region", name="Agents’ files")
     write_broken(broken)
     await part.get_by_role("button", name="Read the files again").click()

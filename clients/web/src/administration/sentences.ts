@@ -98,11 +98,14 @@ export const ACTIONS: readonly (readonly [action: string, label: string])[] = [.
   .map((action) => [action, verbsOf(action)?.label ?? action] as const)
   .sort(([, one], [, other]) => one.localeCompare(other, "en"));
 
+/** What acts are about, where it is not the plural of the first part of their names. */
+const THINGS: Readonly<Record<string, string>> = { status: "state of the server", api_key: "API keys", feedback: "feedback", insight_settings: "what administrators may read" };
+
 /** The same acts by what they are about, e.g. those of "user" under "Users". */
 export const SUBJECTS: readonly (readonly [label: string, acts: readonly (readonly [action: string, label: string])[]])[] = [...new Set(ACTIONS.map(([action]) => action.split(".")[0]!))]
   .map((noun) => {
     const acts = ACTIONS.filter(([action]) => action.startsWith(`${noun}.`));
-    const things = noun === "status" ? "state of the server" : noun === "api_key" ? "API keys" : `${noun.replaceAll("_", " ").replace(/y$/, "ie").replace(/s$|$/, "s")}`;
+    const things = THINGS[noun] ?? noun.replaceAll("_", " ").replace(/y$/, "ie").replace(/s$|$/, "s");
     return [things[0]!.toUpperCase() + things.slice(1), acts.length > 1 ? [[`${noun}.*`, `All about ${things}`] as const, ...acts] : acts] as const;
   })
   .sort(([one], [other]) => one.localeCompare(other, "en"));

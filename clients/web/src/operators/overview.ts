@@ -103,6 +103,7 @@ export class OverviewView implements Part {
       this.#problem.textContent = failureOf(error).message;
       this.#state.textContent = "";
     }
+    this.#grid.hidden = this.#problem.textContent !== "";
     this.#grid.removeAttribute("aria-busy");
   }
 
