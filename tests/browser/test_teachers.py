@@ -1,10 +1,6 @@
-"""Administering teachers and agents' files on the page, also with the keyboard alone, on a small screen, and in light and dark colours."""
+"""Administering teachers on the page, also with the keyboard alone, on a small screen, and in light and dark colours."""
 
 from __future__ import annotations
-
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
@@ -12,19 +8,8 @@ from playwright.async_api import expect
 from tests.browser.person import Person, Tab
 from tests.browser.rules import NARROW, flaws_in_all_colours
 from tests.browser.texts import BAKERY, RYE_BREAD
-from tests.instance import Instance
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest.fixture
-def broken(instance: Instance) -> Iterator[Path]:
-    """A folder for an agent of this test. The folder is removed after the test."""
-    folder = Path(instance.settings["RESPONSA_AGENTS__FOLDER"]) / "mine"
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def open_teachers(person: Person) -> Tab:
@@ -68,29 +53,6 @@ async def test_what_somebody_else_changed_meanwhile_is_shown_before_it_is_replac
     await expect(tab.page.get_by_text("No teachers yet")).to_be_visible()
 
 
-def write_broken(folder: Path) -> None:
-    folder.mkdir()
-    text = 'name = "Mine"\nstart = "retrieve"\n[nodes]\nretrieve = { kind = "retreiver" }\n'
-    (folder / "agent.toml").write_text(text, encoding="utf-8")
-
-
-async def test_owners_see_what_is_wrong_with_the_files_of_agents(owner: Person, broken: Path) -> None:
-    tab = await open_teachers(owner)
-    part = tab.page.get_by_role("region", name="Agents’ files")
-    write_broken(broken)
-    await part.get_by_role("button", name="Read the files again").click()
-    await expect(part).to_contain_text("the files of 1 agent are not valid: mine")
-    await expect(part.locator("code").first).to_contain_text("agent.toml:4")
-    await expect(part).to_contain_text("did you mean retriever?")
-    await tab.page.reload()
-    await expect(part).to_contain_text("Some files are not valid")
-    shutil.rmtree(broken)
-    await part.get_by_role("button", name="Read the files again").click()
-    await expect(part).not_to_contain_text("not valid")
-    await tab.page.reload()
-    await expect(part).to_contain_text("All files are valid.")
-
-
 async def test_agents_and_teachers_keep_the_accessibility_rules(person: Person) -> None:
     person.add(BAKERY, "bakery.md")
     made = person.client.create_teacher("Ms Ashdown", "You teach calmly.")
@@ -116,7 +78,6 @@ async def test_agents_and_teachers_keep_the_accessibility_rules(person: Person) 
     await tab.page.get_by_role("link", name="Teachers").click()
     edit = tab.page.get_by_role("button", name="Edit Ms Ashdown")
     await edit.wait_for()
-    await expect(tab.page.get_by_role("region", name="Agents’ files").locator("p").first).to_be_visible()
     await look("teachers")
     await edit.click()
     person.client.update_teacher(made.name, persona="You teach briskly.")

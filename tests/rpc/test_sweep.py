@@ -81,6 +81,7 @@ MANAGING = {
 UUIDS = re.compile(r"(?:[A-Za-z]+/)?(?:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|…)")
 NAMES: Mapping[str, str] = {
     "responsa/Agent": "SELECT 'agents/default'",
+    "responsa/AgentVersion": "SELECT 'agents/default/versions/1'",
     "responsa/ApiKey": "SELECT 'apiKeys/' || id FROM responsa.api_key WHERE tenant_id = 'acme' AND display_name ~ '^spare'",
     "responsa/Collection": "SELECT 'collections/' || unnest(ARRAY[slug, id]) FROM responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'",
     "responsa/Conversation": "SELECT 'conversations/' || id FROM responsa.conversation WHERE tenant_id = 'acme'",

@@ -176,6 +176,20 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/ReloadAgents", true, &request).await
     }
 
+    /// ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+    pub async fn list_agent_versions(&self, request: admin::v1::ListAgentVersionsRequest) -> Result<admin::v1::ListAgentVersionsResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/ListAgentVersions", true, &request).await
+    }
+
+    /// GetAgentVersion returns a version of an agent, to owners of the installation with its content.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND.
+    pub async fn get_agent_version(&self, request: admin::v1::GetAgentVersionRequest) -> Result<chat::v1::AgentVersion, Error> {
+        self.call("/responsa.admin.v1.AdminService/GetAgentVersion", true, &request).await
+    }
+
     /// CreateUser creates a user of the caller's tenant. The user has no credential yet.
     ///
     /// Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail address),

@@ -180,10 +180,10 @@ class App {
     });
     const list = new ConversationsView(api);
     const administers = user.role === UserRole.ADMIN;
-    const teachers = administers ? new TeachersView(api, { say: live.done, reloads: user.ownsInstallation }) : undefined;
+    const teachers = administers ? new TeachersView(api, live.done) : undefined;
     const changed = (now: User) => (now.role === user.role && now.ownsInstallation === user.ownsInstallation && now.email === user.email ? menu.name(now) : void this.start());
     const profile = profileView(api, user, { say: live.done, changed, contacts, deleted: (receipt) => void this.#farewell(receipt) });
-    const administration = administers ? administrationView(api, { say: live.done, me: user, changed }) : undefined;
+    const administration = administers ? administrationView(api, { say: live.done, me: user, changed, ask: (question) => { chat.write(question); location.hash = "#/"; } }) : undefined;
     const tabbed = () => {
       const area = viewAt(location.hash)?.area;
       return area === "profile" ? profile : area === "administration" ? administration : undefined;

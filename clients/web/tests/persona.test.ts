@@ -1,8 +1,7 @@
 import { create } from "@bufbuild/protobuf";
-import { Health, PartStatusSchema } from "@responsa/contract/responsa/admin/v1/system_status_pb.js";
 import { AgentReloadSchema } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import { describe, expect, it } from "vitest";
-import { failing, reloaded } from "../src/administration/agentspart.js";
+import { reloaded } from "../src/operators/agentspart.js";
 import { changedPaths, draftOf, textProblem } from "../src/administration/persona.js";
 import { linesOf, valuesOf, valuesProblem } from "../src/text/values.js";
 
@@ -57,15 +56,5 @@ describe("reloaded", () => {
     expect(reloaded([one("chat", false)])).toBe("Nothing changed.");
     expect(reloaded([one("chat", true), one("tutor", true), one("default", false)])).toBe("Changed: chat, tutor.");
     expect(reloaded([one("chat", true), one("mine", false, 2)])).toBe("Changed: chat; the files of 1 agent are not valid: mine.");
-  });
-});
-
-describe("failing", () => {
-  const one = (part: string, health: Health, detail = "") => create(PartStatusSchema, { part, health, detail });
-
-  it("names the other parts that have failed, and says why", () => {
-    const tools = "The tool orders has failed for 12 seconds (timeout); it is tried again in 18 seconds.";
-    expect(failing([one("postgresql", Health.OK), one("agents", Health.DEGRADED, "x"), one("models", Health.OK), one("tools", Health.DEGRADED, tools), one("redis", Health.DOWN)])).toEqual([`Tools: ${tools}`, "Redis: no answer"]);
-    expect(failing([one("models", Health.OK)])).toEqual([]);
   });
 });

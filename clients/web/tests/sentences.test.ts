@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { ReaderSchema, type Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import { describe, expect, it } from "vitest";
-import { ACTIONS, eventsFilter, sentenceOf } from "../src/administration/sentences.js";
+import { ACTIONS, SUBJECTS, eventsFilter, folded, sentenceOf } from "../src/administration/sentences.js";
 
 const NAMES = new Map([
   ["users/a", "Ada"],
@@ -98,7 +98,20 @@ describe("eventsFilter", () => {
     expect(eventsFilter({ ...all, from: "2026-11-21", to: "2026-11-22" })).toBe(`create_time >= "${from}" AND create_time < "${after}"`);
   });
 
+  it("finds all acts on something", () => {
+    expect(eventsFilter({ ...all, action: "session.*" })).toBe('action = "session.*"');
+    expect(SUBJECTS.find(([label]) => label === "Sessions")![1][0]).toEqual(["session.*", "All about sessions"]);
+  });
+
   it("ignores what an address may say and the page does not offer", () => {
     expect(eventsFilter({ ...all, action: '" OR actor = "users/b', from: "yesterday", to: "2026-11" })).toBe("");
+  });
+});
+
+describe("folded", () => {
+  it("puts sign-ins that follow one another together", () => {
+    const acts = ["session.create", "session.end", "user.create", "session.create"].map((action) => ({ action, outcome: "OK" }));
+    expect(folded(acts).map((one) => one.length)).toEqual([2, 1, 1]);
+    expect(folded([...acts.slice(0, 1), { action: "session.create", outcome: "DENIED" }]).map((one) => one.length)).toEqual([1, 1]);
   });
 });

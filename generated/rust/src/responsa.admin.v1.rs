@@ -1757,6 +1757,67 @@ impl ::prost::Name for AgentProblem {
         "type.googleapis.com/responsa.admin.v1.AgentProblem".into()
     }
 }
+/// ListAgentVersionsRequest asks for one page of an agent's versions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAgentVersionsRequest {
+    /// The agent, `agents/{id}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "2")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListAgentVersionsRequest {
+    const NAME: &'static str = "ListAgentVersionsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListAgentVersionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListAgentVersionsRequest".into()
+    }
+}
+/// ListAgentVersionsResponse is one page of versions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAgentVersionsResponse {
+    /// The versions, without their contents.
+    #[prost(message, repeated, tag = "1")]
+    pub agent_versions: ::prost::alloc::vec::Vec<super::super::chat::v1::AgentVersion>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListAgentVersionsResponse {
+    const NAME: &'static str = "ListAgentVersionsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListAgentVersionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListAgentVersionsResponse".into()
+    }
+}
+/// GetAgentVersionRequest names a version.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetAgentVersionRequest {
+    /// `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetAgentVersionRequest {
+    const NAME: &'static str = "GetAgentVersionRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.GetAgentVersionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.GetAgentVersionRequest".into()
+    }
+}
 /// CreateUserRequest describes a new user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateUserRequest {

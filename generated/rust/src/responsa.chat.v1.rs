@@ -64,6 +64,86 @@ impl Rating {
         }
     }
 }
+/// Agent is a configuration that answers questions: a graph of steps, with its documents and its models.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Agent {
+    /// `agents/{id}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The name to show to people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The agent's purpose, in one sentence.
+    #[prost(string, tag = "3")]
+    pub description: ::prost::alloc::string::String,
+    /// The version that answers new questions, `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
+    /// The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
+    /// `x-resource` gives the resource's type, e.g. "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as
+    /// `oneOf` with `const` and `title`.
+    #[prost(message, optional, tag = "5")]
+    pub parameters_schema: ::core::option::Option<::prost_types::Struct>,
+    /// Example questions.
+    #[prost(string, repeated, tag = "6")]
+    pub examples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
+    /// read.
+    #[prost(string, repeated, tag = "7")]
+    pub collections: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The agent's models in the order in which the agent tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents.
+    #[prost(string, repeated, tag = "8")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many of the conversation's last messages the agent reads in full.
+    #[prost(int32, tag = "9")]
+    pub history_messages: i32,
+    /// Whether this agent answers questions that name no agent.
+    #[prost(bool, tag = "10")]
+    pub is_default: bool,
+    /// The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
+    #[prost(string, repeated, tag = "11")]
+    pub missing_tools: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for Agent {
+    const NAME: &'static str = "Agent";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.Agent".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.Agent".into()
+    }
+}
+/// AgentVersion is one state of an agent's files, which never changes. Each turn names the version that answered it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AgentVersion {
+    /// `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When a server first read the files in this state.
+    #[prost(message, optional, tag = "2")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The SHA-256 of the content and of the number of the code that runs it, in hexadecimal digits.
+    #[prost(string, tag = "3")]
+    pub sha256: ::prost::alloc::string::String,
+    /// Whether this version answers new questions.
+    #[prost(bool, tag = "4")]
+    pub is_current: bool,
+    /// Everything in the files that shapes answers: `agent.toml` as `config`, the models in order as `chain`, and the prompts, partials and examples by name. Only GetAgentVersion sends it,
+    /// and only to owners of the installation. Unset for a version of a release in which agents were code.
+    #[prost(message, optional, tag = "5")]
+    pub content: ::core::option::Option<::prost_types::Struct>,
+}
+impl ::prost::Name for AgentVersion {
+    const NAME: &'static str = "AgentVersion";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.AgentVersion".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.AgentVersion".into()
+    }
+}
 /// ToolSource is a source on which a tool's result is based.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ToolSource {
@@ -273,56 +353,6 @@ impl ToolFault {
             "TOOL_FAULT_LOST" => Some(Self::Lost),
             _ => None,
         }
-    }
-}
-/// Agent is a configuration that answers questions: a graph of steps, with its documents and its models.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Agent {
-    /// `agents/{id}`.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// The name to show to people.
-    #[prost(string, tag = "2")]
-    pub display_name: ::prost::alloc::string::String,
-    /// The agent's purpose, in one sentence.
-    #[prost(string, tag = "3")]
-    pub description: ::prost::alloc::string::String,
-    /// The version that answers new questions, `agents/{id}/versions/{n}`.
-    #[prost(string, tag = "4")]
-    pub version: ::prost::alloc::string::String,
-    /// The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
-    /// `x-resource` gives the resource's type, e.g. "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as
-    /// `oneOf` with `const` and `title`.
-    #[prost(message, optional, tag = "5")]
-    pub parameters_schema: ::core::option::Option<::prost_types::Struct>,
-    /// Example questions.
-    #[prost(string, repeated, tag = "6")]
-    pub examples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
-    /// read.
-    #[prost(string, repeated, tag = "7")]
-    pub collections: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The agent's models in the order in which the agent tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents.
-    #[prost(string, repeated, tag = "8")]
-    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// How many of the conversation's last messages the agent reads in full.
-    #[prost(int32, tag = "9")]
-    pub history_messages: i32,
-    /// Whether this agent answers questions that name no agent.
-    #[prost(bool, tag = "10")]
-    pub is_default: bool,
-    /// The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
-    #[prost(string, repeated, tag = "11")]
-    pub missing_tools: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-impl ::prost::Name for Agent {
-    const NAME: &'static str = "Agent";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.Agent".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.Agent".into()
     }
 }
 /// Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the

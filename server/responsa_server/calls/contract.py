@@ -27,6 +27,7 @@ from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Lo
 from responsa_server.calls.interceptors.traced import Traced
 from responsa_server.calls.interceptors.validation import Validation
 from responsa_server.calls.methods import DESCRIPTORS
+from responsa_server.calls.services.administration.agents import AgentVersionService
 from responsa_server.calls.services.administration.allowances import AllowanceService
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
@@ -58,6 +59,7 @@ from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.sources.service import SourceAdministration, SubjectProfiles
 from responsa_server.stores.postgres import teachers
+from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
@@ -191,6 +193,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 services.tools,
                 audit,
             ),
+            AgentVersionService(PostgresAgentVersions(database), services.catalogue),
             TeacherService(ResourceTable(database, teachers.KIND, new_id)),
             SourceService(services.sources),
             UserService(services.users, services.accounts, services.erasing, work),

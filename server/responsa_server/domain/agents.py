@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
+from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage, VersionRead
 from responsa_server.domain.people import Principal
@@ -135,7 +137,26 @@ class StoredVersion:
     @property
     def name(self) -> str:
         """`agents/{id}/versions/{n}`"""
-        return f"agents/{self.agent}/versions/{self.number}"
+        return names.agent_version(self.agent, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentVersion:
+    """A version of an agent, as administrators see it.
+
+    id: the agent's id. version: the version's number within its agent, from 1. sha256: in hexadecimal digits. content: the bytes of `NewVersion`; empty in a list.
+    """
+
+    id: str
+    version: int
+    sha256: str
+    create_time: datetime
+    content: bytes = b""
+
+    @property
+    def name(self) -> str:
+        """`agents/{id}/versions/{n}`"""
+        return names.agent_version(self.id, self.version)
 
 
 class AgentVersions(Protocol):

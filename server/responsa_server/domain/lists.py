@@ -134,6 +134,12 @@ AUDIT_EVENTS: Final = ListRules(
     ),
     (NEWEST, OLDEST),
 )
+AGENT_VERSIONS: Final = ListRules(
+    "agent_versions",
+    (Field("version", FieldKind.NUMBER, filterable=False),),
+    (Order("version", descending=True),),
+    slug_ids=True,
+)
 SERVICE_GRANTS: Final = ListRules(
     "service_grants",
     (

@@ -6,13 +6,18 @@ import { People } from "../server/people.js";
 import { element } from "../widgets/dom.js";
 import { lazily, TabbedView, type PartRow } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
+import type { MattersHooks } from "../operators/matters.js";
 import type { UsersHooks } from "./useracts.js";
 
 /** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the tenants. */
-export function administrationView(api: Pick<Api, "admin" | "auth" | "knowledge" | "operations">, hooks: UsersHooks): TabbedView {
+export function administrationView(api: Pick<Api, "admin" | "auth" | "chat" | "knowledge" | "operations">, hooks: UsersHooks & MattersHooks): TabbedView {
   const people = new People(api);
   const tenants: PartRow = ["tenants", "Tenants", lazily(async () => new (await import("./tenants.js")).TenantsView(api, hooks.me, hooks.say))];
+  const matters = async () => new (await import("../operators/matters.js")).Matters(api, people, hooks);
   const view = new TabbedView("administration", "Administration", [
+    ["overview", "Overview", lazily(async () => new (await import("../operators/overview.js")).OverviewView(api, await matters()))],
+    ["inbox", "Inbox", lazily(async () => new (await import("../operators/inbox.js")).InboxView(api, await matters(), hooks.say))],
+    ["agents", "Agents", lazily(async () => new (await import("../operators/agents.js")).AgentsView(api, hooks.me.ownsInstallation, hooks.say))],
     ["users", "Users", lazily(async () => new (await import("./users.js")).UsersView(api, people, hooks))],
     ["keys", "API keys", new TenantKeysView(api, people, hooks.me, hooks)],
     ["sessions", "Sessions", lazily(async () => new (await import("./tenantsessions.js")).TenantSessionsView(api, people, hooks.me, hooks.say))],

@@ -10,7 +10,7 @@ import { Listing } from "../widgets/listing.js";
 import type { People } from "../server/people.js";
 import { CollectionNames } from "./collectionnames.js";
 import { PersonSearch } from "./personsearch.js";
-import { ACTIONS, eventsFilter, sentenceOf, subjectOf } from "./sentences.js";
+import { eventsFilter, folded, sentenceOf, subjectOf, SUBJECTS } from "./sentences.js";
 import { noted, type Part } from "../widgets/tabbed.js";
 
 const PAGE = 50;
@@ -25,14 +25,14 @@ export class AuditView implements Part {
   readonly #collections: CollectionNames;
   readonly #who: PersonSearch;
   readonly #whom: PersonSearch;
-  readonly #action = choiceEntry("Action", [["", "All"], ...ACTIONS]);
+  readonly #action = new Entry("Action", acts());
   readonly #from = day("From");
   readonly #to = day("To");
   readonly #outcome = choiceEntry("Outcome", [
     ["", "All"],
     ["refused", "Refused"],
   ]);
-  readonly #list: Listing<AuditEvent>;
+  readonly #list: Listing<readonly [AuditEvent, ...AuditEvent[]]>;
   #names: ReadonlyMap<string, string> = new Map();
 
   constructor(api: Pick<Api, "admin" | "knowledge">, people: People) {
@@ -41,10 +41,10 @@ export class AuditView implements Part {
     this.#people = people;
     this.#who = new PersonSearch("Who", people);
     this.#whom = new PersonSearch("Done to", people);
-    this.#list = new Listing<AuditEvent>({
+    this.#list = new Listing<readonly [AuditEvent, ...AuditEvent[]]>({
       label: "Audit log",
       read: (pageToken) => this.#read(pageToken),
-      row: (one) => eventRow(one, this.#names),
+      row: (events) => (events.length > 1 ? foldedRow(events, this.#names) : eventRow(events[0], this.#names)),
       empty: () => (this.#to.control.value && this.#from.control.value > this.#to.control.value ? "No event matches: the day in “From” is later than the day in “To”." : "No event matches."),
     });
     const form = element(
@@ -95,8 +95,24 @@ export class AuditView implements Part {
       this.#collections.labels(auditEvents.map(({ resource }) => subjectOf(resource))),
     ]);
     this.#names = new Map([...this.#names, ...people, ...collections]);
-    return { items: auditEvents, next: nextPageToken };
+    // Who asks for sign-ins wants to see each.
+    return { items: this.#action.control.value ? auditEvents.map((one) => [one] as const) : folded(auditEvents), next: nextPageToken };
   }
+}
+
+/** A list of the acts by what they are about. */
+function acts(): HTMLSelectElement {
+  const choice = ([value, label]: readonly [string, string]) => element("option", { value }, label);
+  return element("select", {}, choice(["", "All"]), ...SUBJECTS.map(([label, found]) => element("optgroup", { label }, ...found.map(choice))));
+}
+
+/** Several sign-ins and sign-outs in one row. */
+function foldedRow(events: readonly [AuditEvent, ...AuditEvent[]], names: ReadonlyMap<string, string>): HTMLElement {
+  const people = [...new Set(events.map(({ actor }) => names.get(actor) ?? actor))];
+  const who = new Intl.ListFormat("en-GB").format(people.length > 3 ? [...people.slice(0, 2), `${people.length - 2} others`] : people);
+  const times = [events.at(-1)!, events[0]].map(({ createTime }) => (createTime ? momentOf(timestampDate(createTime)) : ""));
+  const details = element("details", { class: "raw" }, element("summary", {}, `${events.length} sign-ins and sign-outs`), element("ul", { class: "documents" }, ...events.map((one) => eventRow(one, names))));
+  return element("li", { class: "wrapping event" }, element("div", { class: "about" }, element("span", WRITTEN, `${who} signed in or out.`), element("p", { class: "note whole" }, [...new Set(times)].join(" to "))), details);
 }
 
 function day(label: string): Entry<HTMLInputElement> {

@@ -98,6 +98,32 @@ export const ACTIONS: readonly (readonly [action: string, label: string])[] = [.
   .map((action) => [action, verbsOf(action)?.label ?? action] as const)
   .sort(([, one], [, other]) => one.localeCompare(other, "en"));
 
+/** What acts are about, where it is not the plural of the first part of their names. */
+const THINGS: Readonly<Record<string, string>> = { status: "state of the server", api_key: "API keys", feedback: "feedback", insight_settings: "what administrators may read" };
+
+/** The same acts by what they are about, e.g. those of "user" under "Users". */
+export const SUBJECTS: readonly (readonly [label: string, acts: readonly (readonly [action: string, label: string])[]])[] = [...new Set(ACTIONS.map(([action]) => action.split(".")[0]!))]
+  .map((noun) => {
+    const acts = ACTIONS.filter(([action]) => action.startsWith(`${noun}.`));
+    const things = THINGS[noun] ?? noun.replaceAll("_", " ").replace(/y$/, "ie").replace(/s$|$/, "s");
+    return [things[0]!.toUpperCase() + things.slice(1), acts.length > 1 ? [[`${noun}.*`, `All about ${things}`] as const, ...acts] : acts] as const;
+  })
+  .sort(([one], [other]) => one.localeCompare(other, "en"));
+
+const SIGN_INS: readonly string[] = ["session.create", "session.end"];
+
+/** The events in their order, with those that follow one another and only say that somebody signed in or out together. */
+export function folded<T extends Pick<AuditEvent, "action" | "outcome">>(events: readonly T[]): readonly (readonly [T, ...T[]])[] {
+  const found: [T, ...T[]][] = [];
+  const plain = (one: T | undefined) => one?.outcome === "OK" && SIGN_INS.includes(one.action);
+  for (const one of events) {
+    const last = found.at(-1);
+    if (last && plain(one) && plain(last[0])) last.push(one);
+    else found.push([one]);
+  }
+  return found;
+}
+
 export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome" | "onBehalfOf" | "affectedUser"> & Partial<Pick<AuditEvent, "addedReaders" | "removedReaders">>;
 
 /** Actors who are not users. */
@@ -151,7 +177,7 @@ export function eventsFilter({ actors, affected, action, from, to, refused }: Wa
   return [
     actors && actors.length > 0 && oneOf("actor", actors),
     affected && affected.length > 0 && oneOf("affected_user", affected),
-    /^[a-z_]+\.[a-z_]+$/.test(action) && `action = "${action}"`,
+    /^[a-z_]+\.(?:[a-z_]+|\*)$/.test(action) && `action = "${action}"`,
     start(from, 0) && `create_time >= "${start(from, 0)}"`,
     start(to, 1) && `create_time < "${start(to, 1)}"`,
     refused && 'outcome != "OK"',

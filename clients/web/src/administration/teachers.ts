@@ -1,7 +1,6 @@
 /** Shows administrators the teachers, which are the personas of the tutor. */
 
 import type { Teacher } from "@responsa/contract/responsa/admin/v1/teacher_pb.js";
-import { AgentsPart } from "./agentspart.js";
 import type { Api } from "../server/api.js";
 import { uuid, wellFormed } from "@responsa/client/parts.js";
 import { confirmed, filled } from "../widgets/dialog.js";
@@ -14,28 +13,20 @@ import { nameWithin } from "../text/names.js";
 const PAGE = 50;
 const GLANCE = 160; // the maximum number of a persona's characters that the list shows
 
-export interface TeachersHooks {
-  readonly say: (text: string) => void;
-  /** Whether the user may reload the agents' files. */
-  readonly reloads: boolean;
-}
-
 export class TeachersView {
   readonly root = element("section", { class: "collections teachers", "aria-labelledby": "teachers-title" });
   readonly #api: Pick<Api, "admin">;
-  readonly #hooks: TeachersHooks;
+  readonly #say: (text: string) => void;
   readonly #heading = element("h2", { id: "teachers-title", tabindex: "-1" }, "Teachers");
   readonly #list = element("ul", { class: "documents", "aria-label": "Teachers" });
   readonly #more = button("Show more", () => void this.#further(), { hidden: true });
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #agents: AgentsPart;
   #refreshes = 0;
   #next = "";
 
-  constructor(api: Pick<Api, "admin">, hooks: TeachersHooks) {
+  constructor(api: Pick<Api, "admin">, say: (text: string) => void) {
     this.#api = api;
-    this.#hooks = hooks;
-    this.#agents = new AgentsPart(api, hooks.say, hooks.reloads);
+    this.#say = say;
     this.root.append(
       this.#heading,
       element(
@@ -47,8 +38,6 @@ export class TeachersView {
       this.#problem,
       this.#list,
       this.#more,
-      this.#agents.root,
-      this.#agents.others,
     );
   }
 
@@ -59,7 +48,6 @@ export class TeachersView {
   /** Read the teachers again. */
   async refresh(): Promise<void> {
     const refresh = (this.#refreshes += 1);
-    void this.#agents.refresh();
     try {
       const page = await this.#api.admin.listTeachers({ pageSize: PAGE, orderBy: "display_name" });
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
@@ -157,7 +145,7 @@ export class TeachersView {
   }
 
   async #done(said: string): Promise<void> {
-    this.#hooks.say(said);
+    this.#say(said);
     await this.refresh();
     this.focus();
   }

@@ -138,6 +138,12 @@ export class ChatView {
     this.#question.focus();
   }
 
+  /** Put a question into the text box. */
+  write(question: string): void {
+    this.#question.value = question;
+    this.focus();
+  }
+
   /** Store a question that was typed but not sent, so that the next page shows it. */
   keepDraft(): void {
     keepDraft(sessionStorage, this.#question.value);
@@ -376,11 +382,7 @@ export class ChatView {
 
   /** Show a greeting while there is no message. */
   #greet(): void {
-    const use = (question: string) => {
-      this.#question.value = question;
-      this.focus();
-    };
-    this.#talk.show([welcome(this.picker.agent, use, (most) => this.#suggest(most), () => this.#tools())]);
+    this.#talk.show([welcome(this.picker.agent, (question) => this.write(question), (most) => this.#suggest(most), () => this.#tools())]);
   }
 
   /** What people call the tools of the chosen agent. */

@@ -1736,6 +1736,172 @@ func (x *AgentProblem) GetSuggestion() string {
 	return ""
 }
 
+// ListAgentVersionsRequest asks for one page of an agent's versions.
+type ListAgentVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agent, `agents/{id}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+	PageSize *int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentVersionsRequest) Reset() {
+	*x = ListAgentVersionsRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentVersionsRequest) ProtoMessage() {}
+
+func (x *ListAgentVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentVersionsRequest.ProtoReflect.Descriptor instead.
+func (*ListAgentVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListAgentVersionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListAgentVersionsRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAgentVersionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListAgentVersionsResponse is one page of versions.
+type ListAgentVersionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The versions, without their contents.
+	AgentVersions []*v1.AgentVersion `protobuf:"bytes,1,rep,name=agent_versions,json=agentVersions,proto3" json:"agent_versions,omitempty"`
+	// The token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentVersionsResponse) Reset() {
+	*x = ListAgentVersionsResponse{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentVersionsResponse) ProtoMessage() {}
+
+func (x *ListAgentVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentVersionsResponse.ProtoReflect.Descriptor instead.
+func (*ListAgentVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ListAgentVersionsResponse) GetAgentVersions() []*v1.AgentVersion {
+	if x != nil {
+		return x.AgentVersions
+	}
+	return nil
+}
+
+func (x *ListAgentVersionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetAgentVersionRequest names a version.
+type GetAgentVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `agents/{id}/versions/{n}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAgentVersionRequest) Reset() {
+	*x = GetAgentVersionRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAgentVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAgentVersionRequest) ProtoMessage() {}
+
+func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAgentVersionRequest.ProtoReflect.Descriptor instead.
+func (*GetAgentVersionRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GetAgentVersionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // CreateUserRequest describes a new user.
 type CreateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1750,7 +1916,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1928,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1941,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{30}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateUserRequest) GetUser() *v11.User {
@@ -1803,7 +1969,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1981,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1994,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{31}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -1849,7 +2015,7 @@ type LookupUserRequest struct {
 
 func (x *LookupUserRequest) Reset() {
 	*x = LookupUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +2027,7 @@ func (x *LookupUserRequest) String() string {
 func (*LookupUserRequest) ProtoMessage() {}
 
 func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +2040,7 @@ func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupUserRequest.ProtoReflect.Descriptor instead.
 func (*LookupUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{32}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LookupUserRequest) GetEmail() string {
@@ -1904,7 +2070,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2082,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2095,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -1973,7 +2139,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2151,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2164,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListUsersResponse) GetUsers() []*v11.User {
@@ -2028,7 +2194,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2206,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2219,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UpdateUserRequest) GetUser() *v11.User {
@@ -2081,7 +2247,7 @@ type GetUserQuotaRequest struct {
 
 func (x *GetUserQuotaRequest) Reset() {
 	*x = GetUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2259,7 @@ func (x *GetUserQuotaRequest) String() string {
 func (*GetUserQuotaRequest) ProtoMessage() {}
 
 func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2272,7 @@ func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetUserQuotaRequest) GetName() string {
@@ -2129,7 +2295,7 @@ type UpdateUserQuotaRequest struct {
 
 func (x *UpdateUserQuotaRequest) Reset() {
 	*x = UpdateUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2307,7 @@ func (x *UpdateUserQuotaRequest) String() string {
 func (*UpdateUserQuotaRequest) ProtoMessage() {}
 
 func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2320,7 @@ func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *UpdateUserQuotaRequest) GetUserQuota() *UserQuota {
@@ -2182,7 +2348,7 @@ type GetUserLimitsRequest struct {
 
 func (x *GetUserLimitsRequest) Reset() {
 	*x = GetUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2194,7 +2360,7 @@ func (x *GetUserLimitsRequest) String() string {
 func (*GetUserLimitsRequest) ProtoMessage() {}
 
 func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2207,7 +2373,7 @@ func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*GetUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetUserLimitsRequest) GetName() string {
@@ -2231,7 +2397,7 @@ type UpdateUserLimitsRequest struct {
 
 func (x *UpdateUserLimitsRequest) Reset() {
 	*x = UpdateUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2409,7 @@ func (x *UpdateUserLimitsRequest) String() string {
 func (*UpdateUserLimitsRequest) ProtoMessage() {}
 
 func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2422,7 @@ func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *UpdateUserLimitsRequest) GetUserLimits() *UserLimits {
@@ -2286,7 +2452,7 @@ type DisableUserRequest struct {
 
 func (x *DisableUserRequest) Reset() {
 	*x = DisableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2464,7 @@ func (x *DisableUserRequest) String() string {
 func (*DisableUserRequest) ProtoMessage() {}
 
 func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2477,7 @@ func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableUserRequest.ProtoReflect.Descriptor instead.
 func (*DisableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DisableUserRequest) GetName() string {
@@ -2341,7 +2507,7 @@ type EnableUserRequest struct {
 
 func (x *EnableUserRequest) Reset() {
 	*x = EnableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2353,7 +2519,7 @@ func (x *EnableUserRequest) String() string {
 func (*EnableUserRequest) ProtoMessage() {}
 
 func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +2532,7 @@ func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableUserRequest.ProtoReflect.Descriptor instead.
 func (*EnableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *EnableUserRequest) GetName() string {
@@ -2394,7 +2560,7 @@ type RevokeCredentialsRequest struct {
 
 func (x *RevokeCredentialsRequest) Reset() {
 	*x = RevokeCredentialsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2406,7 +2572,7 @@ func (x *RevokeCredentialsRequest) String() string {
 func (*RevokeCredentialsRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2419,7 +2585,7 @@ func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RevokeCredentialsRequest) GetName() string {
@@ -2442,7 +2608,7 @@ type RevokeCredentialsResponse struct {
 
 func (x *RevokeCredentialsResponse) Reset() {
 	*x = RevokeCredentialsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2620,7 @@ func (x *RevokeCredentialsResponse) String() string {
 func (*RevokeCredentialsResponse) ProtoMessage() {}
 
 func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2633,7 @@ func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RevokeCredentialsResponse) GetSessionCount() int32 {
@@ -2502,7 +2668,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2514,7 +2680,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2527,7 +2693,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DeleteUserRequest) GetName() string {
@@ -2562,7 +2728,7 @@ type GrantOwnershipRequest struct {
 
 func (x *GrantOwnershipRequest) Reset() {
 	*x = GrantOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2574,7 +2740,7 @@ func (x *GrantOwnershipRequest) String() string {
 func (*GrantOwnershipRequest) ProtoMessage() {}
 
 func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2587,7 +2753,7 @@ func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*GrantOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GrantOwnershipRequest) GetName() string {
@@ -2608,7 +2774,7 @@ type RevokeOwnershipRequest struct {
 
 func (x *RevokeOwnershipRequest) Reset() {
 	*x = RevokeOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2620,7 +2786,7 @@ func (x *RevokeOwnershipRequest) String() string {
 func (*RevokeOwnershipRequest) ProtoMessage() {}
 
 func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2633,7 +2799,7 @@ func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*RevokeOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RevokeOwnershipRequest) GetName() string {
@@ -2654,7 +2820,7 @@ type CreateServiceGrantRequest struct {
 
 func (x *CreateServiceGrantRequest) Reset() {
 	*x = CreateServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2666,7 +2832,7 @@ func (x *CreateServiceGrantRequest) String() string {
 func (*CreateServiceGrantRequest) ProtoMessage() {}
 
 func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2679,7 +2845,7 @@ func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CreateServiceGrantRequest) GetServiceGrant() *ServiceGrant {
@@ -2707,7 +2873,7 @@ type ListServiceGrantsRequest struct {
 
 func (x *ListServiceGrantsRequest) Reset() {
 	*x = ListServiceGrantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +2885,7 @@ func (x *ListServiceGrantsRequest) String() string {
 func (*ListServiceGrantsRequest) ProtoMessage() {}
 
 func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +2898,7 @@ func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListServiceGrantsRequest) GetPageSize() int32 {
@@ -2776,7 +2942,7 @@ type ListServiceGrantsResponse struct {
 
 func (x *ListServiceGrantsResponse) Reset() {
 	*x = ListServiceGrantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2954,7 @@ func (x *ListServiceGrantsResponse) String() string {
 func (*ListServiceGrantsResponse) ProtoMessage() {}
 
 func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +2967,7 @@ func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListServiceGrantsResponse) GetServiceGrants() []*ServiceGrant {
@@ -2829,7 +2995,7 @@ type DeleteServiceGrantRequest struct {
 
 func (x *DeleteServiceGrantRequest) Reset() {
 	*x = DeleteServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +3007,7 @@ func (x *DeleteServiceGrantRequest) String() string {
 func (*DeleteServiceGrantRequest) ProtoMessage() {}
 
 func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +3020,7 @@ func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeleteServiceGrantRequest) GetName() string {
@@ -2882,7 +3048,7 @@ type CreateTenantRequest struct {
 
 func (x *CreateTenantRequest) Reset() {
 	*x = CreateTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2894,7 +3060,7 @@ func (x *CreateTenantRequest) String() string {
 func (*CreateTenantRequest) ProtoMessage() {}
 
 func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2907,7 +3073,7 @@ func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantRequest.ProtoReflect.Descriptor instead.
 func (*CreateTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CreateTenantRequest) GetTenantId() string {
@@ -2957,7 +3123,7 @@ type CreateTenantResponse struct {
 
 func (x *CreateTenantResponse) Reset() {
 	*x = CreateTenantResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3135,7 @@ func (x *CreateTenantResponse) String() string {
 func (*CreateTenantResponse) ProtoMessage() {}
 
 func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3148,7 @@ func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantResponse.ProtoReflect.Descriptor instead.
 func (*CreateTenantResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CreateTenantResponse) GetTenant() *Tenant {
@@ -3034,7 +3200,7 @@ type InviteTenantAdministratorRequest struct {
 
 func (x *InviteTenantAdministratorRequest) Reset() {
 	*x = InviteTenantAdministratorRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3046,7 +3212,7 @@ func (x *InviteTenantAdministratorRequest) String() string {
 func (*InviteTenantAdministratorRequest) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3059,7 +3225,7 @@ func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteTenantAdministratorRequest.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *InviteTenantAdministratorRequest) GetName() string {
@@ -3089,7 +3255,7 @@ type InviteTenantAdministratorResponse struct {
 
 func (x *InviteTenantAdministratorResponse) Reset() {
 	*x = InviteTenantAdministratorResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3101,7 +3267,7 @@ func (x *InviteTenantAdministratorResponse) String() string {
 func (*InviteTenantAdministratorResponse) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3114,7 +3280,7 @@ func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use InviteTenantAdministratorResponse.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *InviteTenantAdministratorResponse) GetInvitationCode() string {
@@ -3142,7 +3308,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3154,7 +3320,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3167,7 +3333,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetTenantRequest) GetName() string {
@@ -3196,7 +3362,7 @@ type ListTenantsRequest struct {
 
 func (x *ListTenantsRequest) Reset() {
 	*x = ListTenantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3208,7 +3374,7 @@ func (x *ListTenantsRequest) String() string {
 func (*ListTenantsRequest) ProtoMessage() {}
 
 func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3221,7 +3387,7 @@ func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListTenantsRequest) GetPageSize() int32 {
@@ -3265,7 +3431,7 @@ type ListTenantsResponse struct {
 
 func (x *ListTenantsResponse) Reset() {
 	*x = ListTenantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3277,7 +3443,7 @@ func (x *ListTenantsResponse) String() string {
 func (*ListTenantsResponse) ProtoMessage() {}
 
 func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3290,7 +3456,7 @@ func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListTenantsResponse) GetTenants() []*Tenant {
@@ -3318,7 +3484,7 @@ type SuspendTenantRequest struct {
 
 func (x *SuspendTenantRequest) Reset() {
 	*x = SuspendTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3330,7 +3496,7 @@ func (x *SuspendTenantRequest) String() string {
 func (*SuspendTenantRequest) ProtoMessage() {}
 
 func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3343,7 +3509,7 @@ func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendTenantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *SuspendTenantRequest) GetName() string {
@@ -3364,7 +3530,7 @@ type ResumeTenantRequest struct {
 
 func (x *ResumeTenantRequest) Reset() {
 	*x = ResumeTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3542,7 @@ func (x *ResumeTenantRequest) String() string {
 func (*ResumeTenantRequest) ProtoMessage() {}
 
 func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3555,7 @@ func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTenantRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ResumeTenantRequest) GetName() string {
@@ -3412,7 +3578,7 @@ type EraseTenantRequest struct {
 
 func (x *EraseTenantRequest) Reset() {
 	*x = EraseTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3424,7 +3590,7 @@ func (x *EraseTenantRequest) String() string {
 func (*EraseTenantRequest) ProtoMessage() {}
 
 func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3437,7 +3603,7 @@ func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseTenantRequest.ProtoReflect.Descriptor instead.
 func (*EraseTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *EraseTenantRequest) GetName() string {
@@ -3470,7 +3636,7 @@ type CreateServiceApiKeyRequest struct {
 
 func (x *CreateServiceApiKeyRequest) Reset() {
 	*x = CreateServiceApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3482,7 +3648,7 @@ func (x *CreateServiceApiKeyRequest) String() string {
 func (*CreateServiceApiKeyRequest) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3495,7 +3661,7 @@ func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CreateServiceApiKeyRequest) GetUser() string {
@@ -3532,7 +3698,7 @@ type CreateServiceApiKeyResponse struct {
 
 func (x *CreateServiceApiKeyResponse) Reset() {
 	*x = CreateServiceApiKeyResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3544,7 +3710,7 @@ func (x *CreateServiceApiKeyResponse) String() string {
 func (*CreateServiceApiKeyResponse) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3557,7 +3723,7 @@ func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CreateServiceApiKeyResponse) GetApiKey() *v11.ApiKey {
@@ -3592,7 +3758,7 @@ type ListTenantApiKeysRequest struct {
 
 func (x *ListTenantApiKeysRequest) Reset() {
 	*x = ListTenantApiKeysRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3604,7 +3770,7 @@ func (x *ListTenantApiKeysRequest) String() string {
 func (*ListTenantApiKeysRequest) ProtoMessage() {}
 
 func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3617,7 +3783,7 @@ func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListTenantApiKeysRequest) GetPageSize() int32 {
@@ -3661,7 +3827,7 @@ type ListTenantApiKeysResponse struct {
 
 func (x *ListTenantApiKeysResponse) Reset() {
 	*x = ListTenantApiKeysResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3673,7 +3839,7 @@ func (x *ListTenantApiKeysResponse) String() string {
 func (*ListTenantApiKeysResponse) ProtoMessage() {}
 
 func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3686,7 +3852,7 @@ func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ListTenantApiKeysResponse) GetApiKeys() []*v11.ApiKey {
@@ -3714,7 +3880,7 @@ type RevokeTenantApiKeyRequest struct {
 
 func (x *RevokeTenantApiKeyRequest) Reset() {
 	*x = RevokeTenantApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3726,7 +3892,7 @@ func (x *RevokeTenantApiKeyRequest) String() string {
 func (*RevokeTenantApiKeyRequest) ProtoMessage() {}
 
 func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3739,7 +3905,7 @@ func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *RevokeTenantApiKeyRequest) GetName() string {
@@ -3767,7 +3933,7 @@ type ListTenantSessionsRequest struct {
 
 func (x *ListTenantSessionsRequest) Reset() {
 	*x = ListTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3779,7 +3945,7 @@ func (x *ListTenantSessionsRequest) String() string {
 func (*ListTenantSessionsRequest) ProtoMessage() {}
 
 func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3792,7 +3958,7 @@ func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListTenantSessionsRequest) GetPageSize() int32 {
@@ -3836,7 +4002,7 @@ type ListTenantSessionsResponse struct {
 
 func (x *ListTenantSessionsResponse) Reset() {
 	*x = ListTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3848,7 +4014,7 @@ func (x *ListTenantSessionsResponse) String() string {
 func (*ListTenantSessionsResponse) ProtoMessage() {}
 
 func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3861,7 +4027,7 @@ func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ListTenantSessionsResponse) GetSessions() []*v11.Session {
@@ -3891,7 +4057,7 @@ type RevokeTenantSessionsRequest struct {
 
 func (x *RevokeTenantSessionsRequest) Reset() {
 	*x = RevokeTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3903,7 +4069,7 @@ func (x *RevokeTenantSessionsRequest) String() string {
 func (*RevokeTenantSessionsRequest) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3916,7 +4082,7 @@ func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *RevokeTenantSessionsRequest) GetNames() []string {
@@ -3944,7 +4110,7 @@ type RevokeTenantSessionsResponse struct {
 
 func (x *RevokeTenantSessionsResponse) Reset() {
 	*x = RevokeTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3956,7 +4122,7 @@ func (x *RevokeTenantSessionsResponse) String() string {
 func (*RevokeTenantSessionsResponse) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3969,7 +4135,7 @@ func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *RevokeTenantSessionsResponse) GetRevokedCount() int32 {
@@ -3997,7 +4163,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4009,7 +4175,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4022,7 +4188,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -4066,7 +4232,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4078,7 +4244,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4091,7 +4257,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListAuditEventsResponse) GetAuditEvents() []*AuditEvent {
@@ -4127,7 +4293,7 @@ type QueryUsageRequest struct {
 
 func (x *QueryUsageRequest) Reset() {
 	*x = QueryUsageRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4139,7 +4305,7 @@ func (x *QueryUsageRequest) String() string {
 func (*QueryUsageRequest) ProtoMessage() {}
 
 func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4152,7 +4318,7 @@ func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageRequest.ProtoReflect.Descriptor instead.
 func (*QueryUsageRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *QueryUsageRequest) GetUser() string {
@@ -4205,7 +4371,7 @@ type QueryUsageResponse struct {
 
 func (x *QueryUsageResponse) Reset() {
 	*x = QueryUsageResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4217,7 +4383,7 @@ func (x *QueryUsageResponse) String() string {
 func (*QueryUsageResponse) ProtoMessage() {}
 
 func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4230,7 +4396,7 @@ func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageResponse.ProtoReflect.Descriptor instead.
 func (*QueryUsageResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *QueryUsageResponse) GetRows() []*v11.UsageRow {
@@ -4272,7 +4438,7 @@ type ListFeedbackRequest struct {
 
 func (x *ListFeedbackRequest) Reset() {
 	*x = ListFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4284,7 +4450,7 @@ func (x *ListFeedbackRequest) String() string {
 func (*ListFeedbackRequest) ProtoMessage() {}
 
 func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4297,7 +4463,7 @@ func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ListFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListFeedbackRequest) GetPageSize() int32 {
@@ -4341,7 +4507,7 @@ type ListFeedbackResponse struct {
 
 func (x *ListFeedbackResponse) Reset() {
 	*x = ListFeedbackResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4353,7 +4519,7 @@ func (x *ListFeedbackResponse) String() string {
 func (*ListFeedbackResponse) ProtoMessage() {}
 
 func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4366,7 +4532,7 @@ func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*ListFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ListFeedbackResponse) GetFeedback() []*GivenFeedback {
@@ -4398,7 +4564,7 @@ type ResolveFeedbackRequest struct {
 
 func (x *ResolveFeedbackRequest) Reset() {
 	*x = ResolveFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4410,7 +4576,7 @@ func (x *ResolveFeedbackRequest) String() string {
 func (*ResolveFeedbackRequest) ProtoMessage() {}
 
 func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4423,7 +4589,7 @@ func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ResolveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ResolveFeedbackRequest) GetName() string {
@@ -4460,7 +4626,7 @@ type GetFeedbackStatsRequest struct {
 
 func (x *GetFeedbackStatsRequest) Reset() {
 	*x = GetFeedbackStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4472,7 +4638,7 @@ func (x *GetFeedbackStatsRequest) String() string {
 func (*GetFeedbackStatsRequest) ProtoMessage() {}
 
 func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4485,7 +4651,7 @@ func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *GetFeedbackStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -4515,7 +4681,7 @@ type GetFeedbackStatsResponse struct {
 
 func (x *GetFeedbackStatsResponse) Reset() {
 	*x = GetFeedbackStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4527,7 +4693,7 @@ func (x *GetFeedbackStatsResponse) String() string {
 func (*GetFeedbackStatsResponse) ProtoMessage() {}
 
 func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4540,7 +4706,7 @@ func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *GetFeedbackStatsResponse) GetCounts() []*FeedbackCount {
@@ -4570,7 +4736,7 @@ type GetQualityStatsRequest struct {
 
 func (x *GetQualityStatsRequest) Reset() {
 	*x = GetQualityStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4582,7 +4748,7 @@ func (x *GetQualityStatsRequest) String() string {
 func (*GetQualityStatsRequest) ProtoMessage() {}
 
 func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4595,7 +4761,7 @@ func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *GetQualityStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -4627,7 +4793,7 @@ type GetQualityStatsResponse struct {
 
 func (x *GetQualityStatsResponse) Reset() {
 	*x = GetQualityStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4639,7 +4805,7 @@ func (x *GetQualityStatsResponse) String() string {
 func (*GetQualityStatsResponse) ProtoMessage() {}
 
 func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4652,7 +4818,7 @@ func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *GetQualityStatsResponse) GetQualities() []*Quality {
@@ -4696,7 +4862,7 @@ type ListQuestionPatternsRequest struct {
 
 func (x *ListQuestionPatternsRequest) Reset() {
 	*x = ListQuestionPatternsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4708,7 +4874,7 @@ func (x *ListQuestionPatternsRequest) String() string {
 func (*ListQuestionPatternsRequest) ProtoMessage() {}
 
 func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4721,7 +4887,7 @@ func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListQuestionPatternsRequest) GetPageSize() int32 {
@@ -4778,7 +4944,7 @@ type ListQuestionPatternsResponse struct {
 
 func (x *ListQuestionPatternsResponse) Reset() {
 	*x = ListQuestionPatternsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4790,7 +4956,7 @@ func (x *ListQuestionPatternsResponse) String() string {
 func (*ListQuestionPatternsResponse) ProtoMessage() {}
 
 func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4803,7 +4969,7 @@ func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListQuestionPatternsResponse) GetQuestionPatterns() []*QuestionPattern {
@@ -4850,7 +5016,7 @@ type GetInsightSettingsRequest struct {
 
 func (x *GetInsightSettingsRequest) Reset() {
 	*x = GetInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4862,7 +5028,7 @@ func (x *GetInsightSettingsRequest) String() string {
 func (*GetInsightSettingsRequest) ProtoMessage() {}
 
 func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4875,7 +5041,7 @@ func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
 }
 
 // UpdateInsightSettingsRequest holds new settings.
@@ -4891,7 +5057,7 @@ type UpdateInsightSettingsRequest struct {
 
 func (x *UpdateInsightSettingsRequest) Reset() {
 	*x = UpdateInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4903,7 +5069,7 @@ func (x *UpdateInsightSettingsRequest) String() string {
 func (*UpdateInsightSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4916,7 +5082,7 @@ func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *UpdateInsightSettingsRequest) GetInsightSettings() *InsightSettings {
@@ -4937,7 +5103,7 @@ var File_responsa_admin_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
+	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
 	"\x16GetSystemStatusRequest\"\xb7\x03\n" +
 	"\x14CreateTeacherRequest\x12\xbe\x02\n" +
 	"\ateacher\x18\x01 \x01(\v2\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2A\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n" +
@@ -5073,7 +5239,21 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1e\n" +
 	"\n" +
 	"suggestion\x18\x05 \x01(\tR\n" +
-	"suggestion\"\x80\x02\n" +
+	"suggestion\"\xdc\x01\n" +
+	"\x18ListAgentVersionsRequest\x12V\n" +
+	"\x06parent\x18\x01 \x01(\tB>\xe2A\x01\x02\xfaA\x10\n" +
+	"\x0eresponsa/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12-\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageTokenB\f\n" +
+	"\n" +
+	"_page_size\"\x8a\x01\n" +
+	"\x19ListAgentVersionsResponse\x12E\n" +
+	"\x0eagent_versions\x18\x01 \x03(\v2\x1e.responsa.chat.v1.AgentVersionR\ragentVersions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x01\n" +
+	"\x16GetAgentVersionRequest\x12r\n" +
+	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
+	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x80\x02\n" +
 	"\x11CreateUserRequest\x12\xba\x01\n" +
 	"\x04user\x18\x01 \x01(\v2\x16.responsa.auth.v1.UserB\x8d\x01\xe2A\x01\x02\xbaH\x85\x01\xba\x01\x7f\n" +
 	"\x11user.display_name\x12Edisplay_name must have at least one character that is not white space\x1a#this.display_name.matches('[^\\\\s]')\xc8\x01\x01R\x04user\x12.\n" +
@@ -5326,7 +5506,7 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x1cUpdateInsightSettingsRequest\x12S\n" +
 	"\x10insight_settings\x18\x01 \x01(\v2\".responsa.admin.v1.InsightSettingsB\x04\xe2A\x01\x02R\x0finsightSettings\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask2\xaeG\n" +
+	"updateMask2\x8cJ\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -5353,7 +5533,9 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x14NotifySubjectChanged\x12..responsa.admin.v1.NotifySubjectChangedRequest\x1a/.responsa.admin.v1.NotifySubjectChangedResponse\"@\xc8\xf3\x18\x04\xd2\xf3\x18\rsource.notify\x82\xd3\xe4\x93\x02%:\x01*\" /v1/sources:notifySubjectChanged\x12\xad\x01\n" +
 	"\x0eListFailedRows\x12(.responsa.admin.v1.ListFailedRowsRequest\x1a).responsa.admin.v1.ListFailedRowsResponse\"F\xc8\xf3\x18\x05\xd2\xf3\x18\vsource.read\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=sources/*}/failedRows\x12\x94\x01\n" +
 	"\x0fListConnections\x12).responsa.admin.v1.ListConnectionsRequest\x1a*.responsa.admin.v1.ListConnectionsResponse\"*\xc8\xf3\x18\x05\xd2\xf3\x18\vsource.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/connections\x12\xa1\x01\n" +
-	"\fReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a'.responsa.admin.v1.ReloadAgentsResponse\"@\xc8\xf3\x18\x06\xd2\xf3\x18\ragents.reload\xda\xf3\x18\bagents/-\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/agents:reload\x90\x02\x02\x12s\n" +
+	"\fReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a'.responsa.admin.v1.ReloadAgentsResponse\"@\xc8\xf3\x18\x06\xd2\xf3\x18\ragents.reload\xda\xf3\x18\bagents/-\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/agents:reload\x90\x02\x02\x12\xba\x01\n" +
+	"\x11ListAgentVersions\x12+.responsa.admin.v1.ListAgentVersionsRequest\x1a,.responsa.admin.v1.ListAgentVersionsResponse\"J\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=agents/*}/versions\x12\x9e\x01\n" +
+	"\x0fGetAgentVersion\x12).responsa.admin.v1.GetAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"@\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=agents/*/versions/*}\x12s\n" +
 	"\n" +
 	"CreateUser\x12$.responsa.admin.v1.CreateUserRequest\x1a\x16.responsa.auth.v1.User\"'\xc8\xf3\x18\x05\xd2\xf3\x18\vuser.create\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12q\n" +
 	"\aGetUser\x12!.responsa.admin.v1.GetUserRequest\x1a\x16.responsa.auth.v1.User\"+\xc8\xf3\x18\x05\xd2\xf3\x18\tuser.read\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=users/*}\x12u\n" +
@@ -5414,7 +5596,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -5446,274 +5628,283 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*ReloadAgentsResponse)(nil),              // 27: responsa.admin.v1.ReloadAgentsResponse
 	(*AgentReload)(nil),                       // 28: responsa.admin.v1.AgentReload
 	(*AgentProblem)(nil),                      // 29: responsa.admin.v1.AgentProblem
-	(*CreateUserRequest)(nil),                 // 30: responsa.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                    // 31: responsa.admin.v1.GetUserRequest
-	(*LookupUserRequest)(nil),                 // 32: responsa.admin.v1.LookupUserRequest
-	(*ListUsersRequest)(nil),                  // 33: responsa.admin.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),                 // 34: responsa.admin.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),                 // 35: responsa.admin.v1.UpdateUserRequest
-	(*GetUserQuotaRequest)(nil),               // 36: responsa.admin.v1.GetUserQuotaRequest
-	(*UpdateUserQuotaRequest)(nil),            // 37: responsa.admin.v1.UpdateUserQuotaRequest
-	(*GetUserLimitsRequest)(nil),              // 38: responsa.admin.v1.GetUserLimitsRequest
-	(*UpdateUserLimitsRequest)(nil),           // 39: responsa.admin.v1.UpdateUserLimitsRequest
-	(*DisableUserRequest)(nil),                // 40: responsa.admin.v1.DisableUserRequest
-	(*EnableUserRequest)(nil),                 // 41: responsa.admin.v1.EnableUserRequest
-	(*RevokeCredentialsRequest)(nil),          // 42: responsa.admin.v1.RevokeCredentialsRequest
-	(*RevokeCredentialsResponse)(nil),         // 43: responsa.admin.v1.RevokeCredentialsResponse
-	(*DeleteUserRequest)(nil),                 // 44: responsa.admin.v1.DeleteUserRequest
-	(*GrantOwnershipRequest)(nil),             // 45: responsa.admin.v1.GrantOwnershipRequest
-	(*RevokeOwnershipRequest)(nil),            // 46: responsa.admin.v1.RevokeOwnershipRequest
-	(*CreateServiceGrantRequest)(nil),         // 47: responsa.admin.v1.CreateServiceGrantRequest
-	(*ListServiceGrantsRequest)(nil),          // 48: responsa.admin.v1.ListServiceGrantsRequest
-	(*ListServiceGrantsResponse)(nil),         // 49: responsa.admin.v1.ListServiceGrantsResponse
-	(*DeleteServiceGrantRequest)(nil),         // 50: responsa.admin.v1.DeleteServiceGrantRequest
-	(*CreateTenantRequest)(nil),               // 51: responsa.admin.v1.CreateTenantRequest
-	(*CreateTenantResponse)(nil),              // 52: responsa.admin.v1.CreateTenantResponse
-	(*InviteTenantAdministratorRequest)(nil),  // 53: responsa.admin.v1.InviteTenantAdministratorRequest
-	(*InviteTenantAdministratorResponse)(nil), // 54: responsa.admin.v1.InviteTenantAdministratorResponse
-	(*GetTenantRequest)(nil),                  // 55: responsa.admin.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),                // 56: responsa.admin.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),               // 57: responsa.admin.v1.ListTenantsResponse
-	(*SuspendTenantRequest)(nil),              // 58: responsa.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),               // 59: responsa.admin.v1.ResumeTenantRequest
-	(*EraseTenantRequest)(nil),                // 60: responsa.admin.v1.EraseTenantRequest
-	(*CreateServiceApiKeyRequest)(nil),        // 61: responsa.admin.v1.CreateServiceApiKeyRequest
-	(*CreateServiceApiKeyResponse)(nil),       // 62: responsa.admin.v1.CreateServiceApiKeyResponse
-	(*ListTenantApiKeysRequest)(nil),          // 63: responsa.admin.v1.ListTenantApiKeysRequest
-	(*ListTenantApiKeysResponse)(nil),         // 64: responsa.admin.v1.ListTenantApiKeysResponse
-	(*RevokeTenantApiKeyRequest)(nil),         // 65: responsa.admin.v1.RevokeTenantApiKeyRequest
-	(*ListTenantSessionsRequest)(nil),         // 66: responsa.admin.v1.ListTenantSessionsRequest
-	(*ListTenantSessionsResponse)(nil),        // 67: responsa.admin.v1.ListTenantSessionsResponse
-	(*RevokeTenantSessionsRequest)(nil),       // 68: responsa.admin.v1.RevokeTenantSessionsRequest
-	(*RevokeTenantSessionsResponse)(nil),      // 69: responsa.admin.v1.RevokeTenantSessionsResponse
-	(*ListAuditEventsRequest)(nil),            // 70: responsa.admin.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),           // 71: responsa.admin.v1.ListAuditEventsResponse
-	(*QueryUsageRequest)(nil),                 // 72: responsa.admin.v1.QueryUsageRequest
-	(*QueryUsageResponse)(nil),                // 73: responsa.admin.v1.QueryUsageResponse
-	(*ListFeedbackRequest)(nil),               // 74: responsa.admin.v1.ListFeedbackRequest
-	(*ListFeedbackResponse)(nil),              // 75: responsa.admin.v1.ListFeedbackResponse
-	(*ResolveFeedbackRequest)(nil),            // 76: responsa.admin.v1.ResolveFeedbackRequest
-	(*GetFeedbackStatsRequest)(nil),           // 77: responsa.admin.v1.GetFeedbackStatsRequest
-	(*GetFeedbackStatsResponse)(nil),          // 78: responsa.admin.v1.GetFeedbackStatsResponse
-	(*GetQualityStatsRequest)(nil),            // 79: responsa.admin.v1.GetQualityStatsRequest
-	(*GetQualityStatsResponse)(nil),           // 80: responsa.admin.v1.GetQualityStatsResponse
-	(*ListQuestionPatternsRequest)(nil),       // 81: responsa.admin.v1.ListQuestionPatternsRequest
-	(*ListQuestionPatternsResponse)(nil),      // 82: responsa.admin.v1.ListQuestionPatternsResponse
-	(*GetInsightSettingsRequest)(nil),         // 83: responsa.admin.v1.GetInsightSettingsRequest
-	(*UpdateInsightSettingsRequest)(nil),      // 84: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*Teacher)(nil),                           // 85: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 86: google.protobuf.FieldMask
-	(*Source)(nil),                            // 87: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 88: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 89: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 90: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 91: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 92: responsa.chat.v1.ToolProblem
-	(*v11.User)(nil),                          // 93: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 94: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 95: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 96: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 97: responsa.admin.v1.Tenant
-	(*timestamppb.Timestamp)(nil),             // 98: google.protobuf.Timestamp
-	(*v11.ApiKey)(nil),                        // 99: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 100: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 101: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 102: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 103: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 104: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 105: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 106: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 107: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 108: responsa.admin.v1.Quality
-	(QuestionOutcome)(0),                      // 109: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 110: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 111: responsa.admin.v1.InsightSettings
-	(*SystemStatus)(nil),                      // 112: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 113: google.protobuf.Empty
-	(*v11.DeletionReceipt)(nil),               // 114: responsa.auth.v1.DeletionReceipt
+	(*ListAgentVersionsRequest)(nil),          // 30: responsa.admin.v1.ListAgentVersionsRequest
+	(*ListAgentVersionsResponse)(nil),         // 31: responsa.admin.v1.ListAgentVersionsResponse
+	(*GetAgentVersionRequest)(nil),            // 32: responsa.admin.v1.GetAgentVersionRequest
+	(*CreateUserRequest)(nil),                 // 33: responsa.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                    // 34: responsa.admin.v1.GetUserRequest
+	(*LookupUserRequest)(nil),                 // 35: responsa.admin.v1.LookupUserRequest
+	(*ListUsersRequest)(nil),                  // 36: responsa.admin.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),                 // 37: responsa.admin.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),                 // 38: responsa.admin.v1.UpdateUserRequest
+	(*GetUserQuotaRequest)(nil),               // 39: responsa.admin.v1.GetUserQuotaRequest
+	(*UpdateUserQuotaRequest)(nil),            // 40: responsa.admin.v1.UpdateUserQuotaRequest
+	(*GetUserLimitsRequest)(nil),              // 41: responsa.admin.v1.GetUserLimitsRequest
+	(*UpdateUserLimitsRequest)(nil),           // 42: responsa.admin.v1.UpdateUserLimitsRequest
+	(*DisableUserRequest)(nil),                // 43: responsa.admin.v1.DisableUserRequest
+	(*EnableUserRequest)(nil),                 // 44: responsa.admin.v1.EnableUserRequest
+	(*RevokeCredentialsRequest)(nil),          // 45: responsa.admin.v1.RevokeCredentialsRequest
+	(*RevokeCredentialsResponse)(nil),         // 46: responsa.admin.v1.RevokeCredentialsResponse
+	(*DeleteUserRequest)(nil),                 // 47: responsa.admin.v1.DeleteUserRequest
+	(*GrantOwnershipRequest)(nil),             // 48: responsa.admin.v1.GrantOwnershipRequest
+	(*RevokeOwnershipRequest)(nil),            // 49: responsa.admin.v1.RevokeOwnershipRequest
+	(*CreateServiceGrantRequest)(nil),         // 50: responsa.admin.v1.CreateServiceGrantRequest
+	(*ListServiceGrantsRequest)(nil),          // 51: responsa.admin.v1.ListServiceGrantsRequest
+	(*ListServiceGrantsResponse)(nil),         // 52: responsa.admin.v1.ListServiceGrantsResponse
+	(*DeleteServiceGrantRequest)(nil),         // 53: responsa.admin.v1.DeleteServiceGrantRequest
+	(*CreateTenantRequest)(nil),               // 54: responsa.admin.v1.CreateTenantRequest
+	(*CreateTenantResponse)(nil),              // 55: responsa.admin.v1.CreateTenantResponse
+	(*InviteTenantAdministratorRequest)(nil),  // 56: responsa.admin.v1.InviteTenantAdministratorRequest
+	(*InviteTenantAdministratorResponse)(nil), // 57: responsa.admin.v1.InviteTenantAdministratorResponse
+	(*GetTenantRequest)(nil),                  // 58: responsa.admin.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),                // 59: responsa.admin.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),               // 60: responsa.admin.v1.ListTenantsResponse
+	(*SuspendTenantRequest)(nil),              // 61: responsa.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),               // 62: responsa.admin.v1.ResumeTenantRequest
+	(*EraseTenantRequest)(nil),                // 63: responsa.admin.v1.EraseTenantRequest
+	(*CreateServiceApiKeyRequest)(nil),        // 64: responsa.admin.v1.CreateServiceApiKeyRequest
+	(*CreateServiceApiKeyResponse)(nil),       // 65: responsa.admin.v1.CreateServiceApiKeyResponse
+	(*ListTenantApiKeysRequest)(nil),          // 66: responsa.admin.v1.ListTenantApiKeysRequest
+	(*ListTenantApiKeysResponse)(nil),         // 67: responsa.admin.v1.ListTenantApiKeysResponse
+	(*RevokeTenantApiKeyRequest)(nil),         // 68: responsa.admin.v1.RevokeTenantApiKeyRequest
+	(*ListTenantSessionsRequest)(nil),         // 69: responsa.admin.v1.ListTenantSessionsRequest
+	(*ListTenantSessionsResponse)(nil),        // 70: responsa.admin.v1.ListTenantSessionsResponse
+	(*RevokeTenantSessionsRequest)(nil),       // 71: responsa.admin.v1.RevokeTenantSessionsRequest
+	(*RevokeTenantSessionsResponse)(nil),      // 72: responsa.admin.v1.RevokeTenantSessionsResponse
+	(*ListAuditEventsRequest)(nil),            // 73: responsa.admin.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),           // 74: responsa.admin.v1.ListAuditEventsResponse
+	(*QueryUsageRequest)(nil),                 // 75: responsa.admin.v1.QueryUsageRequest
+	(*QueryUsageResponse)(nil),                // 76: responsa.admin.v1.QueryUsageResponse
+	(*ListFeedbackRequest)(nil),               // 77: responsa.admin.v1.ListFeedbackRequest
+	(*ListFeedbackResponse)(nil),              // 78: responsa.admin.v1.ListFeedbackResponse
+	(*ResolveFeedbackRequest)(nil),            // 79: responsa.admin.v1.ResolveFeedbackRequest
+	(*GetFeedbackStatsRequest)(nil),           // 80: responsa.admin.v1.GetFeedbackStatsRequest
+	(*GetFeedbackStatsResponse)(nil),          // 81: responsa.admin.v1.GetFeedbackStatsResponse
+	(*GetQualityStatsRequest)(nil),            // 82: responsa.admin.v1.GetQualityStatsRequest
+	(*GetQualityStatsResponse)(nil),           // 83: responsa.admin.v1.GetQualityStatsResponse
+	(*ListQuestionPatternsRequest)(nil),       // 84: responsa.admin.v1.ListQuestionPatternsRequest
+	(*ListQuestionPatternsResponse)(nil),      // 85: responsa.admin.v1.ListQuestionPatternsResponse
+	(*GetInsightSettingsRequest)(nil),         // 86: responsa.admin.v1.GetInsightSettingsRequest
+	(*UpdateInsightSettingsRequest)(nil),      // 87: responsa.admin.v1.UpdateInsightSettingsRequest
+	(*Teacher)(nil),                           // 88: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 89: google.protobuf.FieldMask
+	(*Source)(nil),                            // 90: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 91: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 92: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 93: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 94: responsa.admin.v1.FailedRow
+	(*v1.ToolProblem)(nil),                    // 95: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 96: responsa.chat.v1.AgentVersion
+	(*v11.User)(nil),                          // 97: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 98: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 99: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 100: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 101: responsa.admin.v1.Tenant
+	(*timestamppb.Timestamp)(nil),             // 102: google.protobuf.Timestamp
+	(*v11.ApiKey)(nil),                        // 103: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 104: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 105: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 106: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 107: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 108: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 109: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 110: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 111: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 112: responsa.admin.v1.Quality
+	(QuestionOutcome)(0),                      // 113: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 114: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 115: responsa.admin.v1.InsightSettings
+	(*SystemStatus)(nil),                      // 116: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 117: google.protobuf.Empty
+	(*v11.DeletionReceipt)(nil),               // 118: responsa.auth.v1.DeletionReceipt
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	85,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	85,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	85,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	86,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	87,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	87,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	87,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	86,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	88,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	89,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	90,  // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	91,  // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	88,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	88,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	88,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	89,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	90,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	90,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	90,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	89,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	91,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	92,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	93,  // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	94,  // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	28,  // 12: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	92,  // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	95,  // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	29,  // 14: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	93,  // 15: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	93,  // 16: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	93,  // 17: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	86,  // 18: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	94,  // 19: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	86,  // 20: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	95,  // 21: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	86,  // 22: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	96,  // 23: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	96,  // 24: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	97,  // 25: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	98,  // 26: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	93,  // 27: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	98,  // 28: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	97,  // 29: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	99,  // 30: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	99,  // 31: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	99,  // 32: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	100, // 33: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	101, // 34: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	98,  // 35: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	98,  // 36: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	102, // 37: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	103, // 38: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	104, // 39: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	98,  // 40: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	105, // 41: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	106, // 42: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	98,  // 43: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	98,  // 44: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	107, // 45: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	98,  // 46: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	98,  // 47: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	98,  // 48: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	108, // 49: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	98,  // 50: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	98,  // 51: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	98,  // 52: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	109, // 53: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	110, // 54: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	98,  // 55: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	111, // 56: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	86,  // 57: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,   // 58: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
-	1,   // 59: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
-	2,   // 60: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
-	3,   // 61: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
-	5,   // 62: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
-	6,   // 63: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
-	7,   // 64: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
-	8,   // 65: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
-	9,   // 66: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
-	11,  // 67: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
-	12,  // 68: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
-	13,  // 69: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
-	15,  // 70: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
-	16,  // 71: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
-	17,  // 72: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
-	19,  // 73: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
-	20,  // 74: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
-	22,  // 75: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
-	24,  // 76: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	26,  // 77: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	30,  // 78: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	31,  // 79: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	32,  // 80: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	33,  // 81: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	35,  // 82: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	38,  // 83: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	39,  // 84: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	40,  // 85: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	41,  // 86: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	42,  // 87: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	44,  // 88: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	45,  // 89: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	46,  // 90: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	47,  // 91: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	48,  // 92: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	50,  // 93: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	51,  // 94: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	53,  // 95: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	55,  // 96: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	56,  // 97: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	58,  // 98: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	59,  // 99: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	60,  // 100: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	36,  // 101: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	37,  // 102: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	61,  // 103: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	63,  // 104: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	65,  // 105: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	66,  // 106: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	68,  // 107: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	70,  // 108: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	72,  // 109: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	74,  // 110: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	76,  // 111: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	77,  // 112: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	79,  // 113: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	81,  // 114: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	83,  // 115: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	84,  // 116: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	112, // 117: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	85,  // 118: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	85,  // 119: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 120: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	85,  // 121: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	113, // 122: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	87,  // 123: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	87,  // 124: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	10,  // 125: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	87,  // 126: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	113, // 127: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	14,  // 128: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	90,  // 129: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	90,  // 130: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	18,  // 131: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	89,  // 132: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	21,  // 133: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	23,  // 134: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	25,  // 135: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	27,  // 136: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	93,  // 137: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	93,  // 138: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	93,  // 139: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	34,  // 140: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	93,  // 141: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	95,  // 142: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	95,  // 143: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	93,  // 144: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	93,  // 145: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	43,  // 146: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	114, // 147: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	93,  // 148: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	93,  // 149: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	96,  // 150: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	49,  // 151: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	113, // 152: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	52,  // 153: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	54,  // 154: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	97,  // 155: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	57,  // 156: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	97,  // 157: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	97,  // 158: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	97,  // 159: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	94,  // 160: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	94,  // 161: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	62,  // 162: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	64,  // 163: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	99,  // 164: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	67,  // 165: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	69,  // 166: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	71,  // 167: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	73,  // 168: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	75,  // 169: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	105, // 170: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	78,  // 171: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	80,  // 172: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	82,  // 173: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	111, // 174: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	111, // 175: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	117, // [117:176] is the sub-list for method output_type
-	58,  // [58:117] is the sub-list for method input_type
-	58,  // [58:58] is the sub-list for extension type_name
-	58,  // [58:58] is the sub-list for extension extendee
-	0,   // [0:58] is the sub-list for field type_name
+	96,  // 15: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	97,  // 16: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	97,  // 17: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	97,  // 18: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	89,  // 19: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	98,  // 20: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	89,  // 21: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	99,  // 22: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	89,  // 23: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	100, // 24: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	100, // 25: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	101, // 26: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	102, // 27: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	97,  // 28: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	102, // 29: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	101, // 30: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	103, // 31: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	103, // 32: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	103, // 33: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	104, // 34: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	105, // 35: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	102, // 36: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	102, // 37: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	106, // 38: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	107, // 39: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	108, // 40: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	102, // 41: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	109, // 42: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	110, // 43: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	102, // 44: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	102, // 45: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	111, // 46: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	102, // 47: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	102, // 48: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	102, // 49: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	112, // 50: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	102, // 51: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	102, // 52: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	102, // 53: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	113, // 54: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	114, // 55: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	102, // 56: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	115, // 57: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	89,  // 58: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,   // 59: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
+	1,   // 60: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
+	2,   // 61: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
+	3,   // 62: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
+	5,   // 63: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
+	6,   // 64: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
+	7,   // 65: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
+	8,   // 66: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
+	9,   // 67: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
+	11,  // 68: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
+	12,  // 69: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
+	13,  // 70: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
+	15,  // 71: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
+	16,  // 72: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
+	17,  // 73: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
+	19,  // 74: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
+	20,  // 75: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
+	22,  // 76: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
+	24,  // 77: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
+	26,  // 78: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	30,  // 79: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
+	32,  // 80: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	33,  // 81: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	34,  // 82: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	35,  // 83: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	36,  // 84: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	38,  // 85: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	41,  // 86: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	42,  // 87: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	43,  // 88: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	44,  // 89: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	45,  // 90: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	47,  // 91: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	48,  // 92: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	49,  // 93: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	50,  // 94: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	51,  // 95: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	53,  // 96: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	54,  // 97: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	56,  // 98: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	58,  // 99: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	59,  // 100: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	61,  // 101: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	62,  // 102: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	63,  // 103: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	39,  // 104: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	40,  // 105: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	64,  // 106: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	66,  // 107: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	68,  // 108: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	69,  // 109: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	71,  // 110: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	73,  // 111: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	75,  // 112: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	77,  // 113: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	79,  // 114: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	80,  // 115: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	82,  // 116: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	84,  // 117: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	86,  // 118: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	87,  // 119: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	116, // 120: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	88,  // 121: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	88,  // 122: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 123: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	88,  // 124: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	117, // 125: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	90,  // 126: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	90,  // 127: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	10,  // 128: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	90,  // 129: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	117, // 130: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	14,  // 131: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	93,  // 132: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	93,  // 133: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	18,  // 134: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	92,  // 135: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	21,  // 136: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	23,  // 137: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	25,  // 138: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	27,  // 139: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	31,  // 140: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	96,  // 141: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	97,  // 142: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	97,  // 143: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	97,  // 144: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	37,  // 145: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	97,  // 146: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	99,  // 147: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	99,  // 148: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	97,  // 149: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	97,  // 150: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	46,  // 151: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	118, // 152: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	97,  // 153: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	97,  // 154: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	100, // 155: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	52,  // 156: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	117, // 157: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	55,  // 158: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	57,  // 159: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	101, // 160: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	60,  // 161: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	101, // 162: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	101, // 163: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	101, // 164: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	98,  // 165: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	98,  // 166: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	65,  // 167: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	67,  // 168: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	103, // 169: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	70,  // 170: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	72,  // 171: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	74,  // 172: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	76,  // 173: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	78,  // 174: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	109, // 175: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	81,  // 176: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	83,  // 177: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	85,  // 178: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	115, // 179: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	115, // 180: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	120, // [120:181] is the sub-list for method output_type
+	59,  // [59:120] is the sub-list for method input_type
+	59,  // [59:59] is the sub-list for extension type_name
+	59,  // [59:59] is the sub-list for extension extendee
+	0,   // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_admin_service_proto_init() }
@@ -5736,21 +5927,22 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_admin_service_proto_msgTypes[13].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[17].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[22].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[33].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[48].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[56].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[63].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[30].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[36].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[51].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[59].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[66].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[70].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[74].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[81].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[69].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[73].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[77].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[84].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   85,
+			NumMessages:   88,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

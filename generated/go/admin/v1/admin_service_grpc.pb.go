@@ -13,7 +13,8 @@ import (
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
-	v1 "responsa.example.org/contract/auth/v1"
+	v11 "responsa.example.org/contract/auth/v1"
+	v1 "responsa.example.org/contract/chat/v1"
 )
 
 // This is a compile-time assertion to ensure that this generated file
@@ -42,6 +43,8 @@ const (
 	AdminService_ListFailedRows_FullMethodName            = "/responsa.admin.v1.AdminService/ListFailedRows"
 	AdminService_ListConnections_FullMethodName           = "/responsa.admin.v1.AdminService/ListConnections"
 	AdminService_ReloadAgents_FullMethodName              = "/responsa.admin.v1.AdminService/ReloadAgents"
+	AdminService_ListAgentVersions_FullMethodName         = "/responsa.admin.v1.AdminService/ListAgentVersions"
+	AdminService_GetAgentVersion_FullMethodName           = "/responsa.admin.v1.AdminService/GetAgentVersion"
 	AdminService_CreateUser_FullMethodName                = "/responsa.admin.v1.AdminService/CreateUser"
 	AdminService_GetUser_FullMethodName                   = "/responsa.admin.v1.AdminService/GetUser"
 	AdminService_LookupUser_FullMethodName                = "/responsa.admin.v1.AdminService/LookupUser"
@@ -156,13 +159,17 @@ type AdminServiceClient interface {
 	// version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
 	// installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
 	ReloadAgents(ctx context.Context, in *ReloadAgentsRequest, opts ...grpc.CallOption) (*ReloadAgentsResponse, error)
+	// ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+	ListAgentVersions(ctx context.Context, in *ListAgentVersionsRequest, opts ...grpc.CallOption) (*ListAgentVersionsResponse, error)
+	// GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
+	GetAgentVersion(ctx context.Context, in *GetAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
-	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*v1.User, error)
+	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*v11.User, error)
 	// GetUser returns one user of the tenant. Errors: RESOURCE_NOT_FOUND.
-	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*v1.User, error)
+	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*v11.User, error)
 	// LookupUser returns the user with an e-mail address; upper and lower case do not matter. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND.
-	LookupUser(ctx context.Context, in *LookupUserRequest, opts ...grpc.CallOption) (*v1.User, error)
+	LookupUser(ctx context.Context, in *LookupUserRequest, opts ...grpc.CallOption) (*v11.User, error)
 	// ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
 	// UpdateUser changes the fields that update_mask names (display_name, email, role, subject). If the call fails, it changes nothing. On the server that
@@ -172,7 +179,7 @@ type AdminServiceClient interface {
 	// owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail
 	// address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago, and
 	// the call changes the email or gives the role ADMIN).
-	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*v1.User, error)
+	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*v11.User, error)
 	// GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND.
 	GetUserLimits(ctx context.Context, in *GetUserLimitsRequest, opts ...grpc.CallOption) (*UserLimits, error)
 	// UpdateUserLimits sets or removes the exceptions that update_mask names. If the call fails, it changes nothing. The exceptions apply to all credentials of
@@ -183,11 +190,11 @@ type AdminServiceClient interface {
 	// open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
 	// nothing. Only an owner of the installation may disable an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
 	// an owner).
-	DisableUser(ctx context.Context, in *DisableUserRequest, opts ...grpc.CallOption) (*v1.User, error)
+	DisableUser(ctx context.Context, in *DisableUserRequest, opts ...grpc.CallOption) (*v11.User, error)
 	// EnableUser lets a disabled user make calls again. The user's credentials work again, except those that have expired or were revoked in the meantime.
 	// Enabling a user who is not disabled changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation,
 	// and the caller is not).
-	EnableUser(ctx context.Context, in *EnableUserRequest, opts ...grpc.CallOption) (*v1.User, error)
+	EnableUser(ctx context.Context, in *EnableUserRequest, opts ...grpc.CallOption) (*v11.User, error)
 	// RevokeCredentials ends all sessions of a user and revokes all API keys of the user. If the call fails, nothing is ended or revoked. The change takes effect
 	// on all servers within a second, and the user's open streams end. Keys that were created with these keys are revoked too. The user is not disabled: whoever
 	// has the password can sign in again. Codes that set a new password stay valid. If callers name themselves, the call also ends the session, or revokes the
@@ -199,15 +206,15 @@ type AdminServiceClient interface {
 	// who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and
 	// the caller is not), INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users),
 	// SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
-	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*v1.DeletionReceipt, error)
+	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*v11.DeletionReceipt, error)
 	// GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once on this server,
 	// and within a second on others. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call
 	// changes nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
-	GrantOwnership(ctx context.Context, in *GrantOwnershipRequest, opts ...grpc.CallOption) (*v1.User, error)
+	GrantOwnership(ctx context.Context, in *GrantOwnershipRequest, opts ...grpc.CallOption) (*v11.User, error)
 	// RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a session, its sign-in must be at
 	// most ten minutes old. The last enabled owner's ownership cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
 	// SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
-	RevokeOwnership(ctx context.Context, in *RevokeOwnershipRequest, opts ...grpc.CallOption) (*v1.User, error)
+	RevokeOwnership(ctx context.Context, in *RevokeOwnershipRequest, opts ...grpc.CallOption) (*v11.User, error)
 	// CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. A grant always lets a service act for users with the role USER, and never for another service, so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
 	// another role or is disabled), RESOURCE_NOT_FOUND.
 	CreateServiceGrant(ctx context.Context, in *CreateServiceGrantRequest, opts ...grpc.CallOption) (*ServiceGrant, error)
@@ -263,7 +270,7 @@ type AdminServiceClient interface {
 	ListTenantApiKeys(ctx context.Context, in *ListTenantApiKeysRequest, opts ...grpc.CallOption) (*ListTenantApiKeysResponse, error)
 	// RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
 	// Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
-	RevokeTenantApiKey(ctx context.Context, in *RevokeTenantApiKeyRequest, opts ...grpc.CallOption) (*v1.ApiKey, error)
+	RevokeTenantApiKey(ctx context.Context, in *RevokeTenantApiKeyRequest, opts ...grpc.CallOption) (*v11.ApiKey, error)
 	// ListTenantSessions lists the sessions of all users of the tenant that have not ended, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
 	// ORDER_BY_INVALID.
 	ListTenantSessions(ctx context.Context, in *ListTenantSessionsRequest, opts ...grpc.CallOption) (*ListTenantSessionsResponse, error)
@@ -504,9 +511,29 @@ func (c *adminServiceClient) ReloadAgents(ctx context.Context, in *ReloadAgentsR
 	return out, nil
 }
 
-func (c *adminServiceClient) CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*v1.User, error) {
+func (c *adminServiceClient) ListAgentVersions(ctx context.Context, in *ListAgentVersionsRequest, opts ...grpc.CallOption) (*ListAgentVersionsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.User)
+	out := new(ListAgentVersionsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListAgentVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetAgentVersion(ctx context.Context, in *GetAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.AgentVersion)
+	err := c.cc.Invoke(ctx, AdminService_GetAgentVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*v11.User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v11.User)
 	err := c.cc.Invoke(ctx, AdminService_CreateUser_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -514,9 +541,9 @@ func (c *adminServiceClient) CreateUser(ctx context.Context, in *CreateUserReque
 	return out, nil
 }
 
-func (c *adminServiceClient) GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*v1.User, error) {
+func (c *adminServiceClient) GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*v11.User, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.User)
+	out := new(v11.User)
 	err := c.cc.Invoke(ctx, AdminService_GetUser_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -524,9 +551,9 @@ func (c *adminServiceClient) GetUser(ctx context.Context, in *GetUserRequest, op
 	return out, nil
 }
 
-func (c *adminServiceClient) LookupUser(ctx context.Context, in *LookupUserRequest, opts ...grpc.CallOption) (*v1.User, error) {
+func (c *adminServiceClient) LookupUser(ctx context.Context, in *LookupUserRequest, opts ...grpc.CallOption) (*v11.User, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.User)
+	out := new(v11.User)
 	err := c.cc.Invoke(ctx, AdminService_LookupUser_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -544,9 +571,9 @@ func (c *adminServiceClient) ListUsers(ctx context.Context, in *ListUsersRequest
 	return out, nil
 }
 
-func (c *adminServiceClient) UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*v1.User, error) {
+func (c *adminServiceClient) UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*v11.User, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.User)
+	out := new(v11.User)
 	err := c.cc.Invoke(ctx, AdminService_UpdateUser_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -574,9 +601,9 @@ func (c *adminServiceClient) UpdateUserLimits(ctx context.Context, in *UpdateUse
 	return out, nil
 }
 
-func (c *adminServiceClient) DisableUser(ctx context.Context, in *DisableUserRequest, opts ...grpc.CallOption) (*v1.User, error) {
+func (c *adminServiceClient) DisableUser(ctx context.Context, in *DisableUserRequest, opts ...grpc.CallOption) (*v11.User, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.User)
+	out := new(v11.User)
 	err := c.cc.Invoke(ctx, AdminService_DisableUser_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -584,9 +611,9 @@ func (c *adminServiceClient) DisableUser(ctx context.Context, in *DisableUserReq
 	return out, nil
 }
 
-func (c *adminServiceClient) EnableUser(ctx context.Context, in *EnableUserRequest, opts ...grpc.CallOption) (*v1.User, error) {
+func (c *adminServiceClient) EnableUser(ctx context.Context, in *EnableUserRequest, opts ...grpc.CallOption) (*v11.User, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.User)
+	out := new(v11.User)
 	err := c.cc.Invoke(ctx, AdminService_EnableUser_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -604,9 +631,9 @@ func (c *adminServiceClient) RevokeCredentials(ctx context.Context, in *RevokeCr
 	return out, nil
 }
 
-func (c *adminServiceClient) DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*v1.DeletionReceipt, error) {
+func (c *adminServiceClient) DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*v11.DeletionReceipt, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.DeletionReceipt)
+	out := new(v11.DeletionReceipt)
 	err := c.cc.Invoke(ctx, AdminService_DeleteUser_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -614,9 +641,9 @@ func (c *adminServiceClient) DeleteUser(ctx context.Context, in *DeleteUserReque
 	return out, nil
 }
 
-func (c *adminServiceClient) GrantOwnership(ctx context.Context, in *GrantOwnershipRequest, opts ...grpc.CallOption) (*v1.User, error) {
+func (c *adminServiceClient) GrantOwnership(ctx context.Context, in *GrantOwnershipRequest, opts ...grpc.CallOption) (*v11.User, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.User)
+	out := new(v11.User)
 	err := c.cc.Invoke(ctx, AdminService_GrantOwnership_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -624,9 +651,9 @@ func (c *adminServiceClient) GrantOwnership(ctx context.Context, in *GrantOwners
 	return out, nil
 }
 
-func (c *adminServiceClient) RevokeOwnership(ctx context.Context, in *RevokeOwnershipRequest, opts ...grpc.CallOption) (*v1.User, error) {
+func (c *adminServiceClient) RevokeOwnership(ctx context.Context, in *RevokeOwnershipRequest, opts ...grpc.CallOption) (*v11.User, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.User)
+	out := new(v11.User)
 	err := c.cc.Invoke(ctx, AdminService_RevokeOwnership_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -774,9 +801,9 @@ func (c *adminServiceClient) ListTenantApiKeys(ctx context.Context, in *ListTena
 	return out, nil
 }
 
-func (c *adminServiceClient) RevokeTenantApiKey(ctx context.Context, in *RevokeTenantApiKeyRequest, opts ...grpc.CallOption) (*v1.ApiKey, error) {
+func (c *adminServiceClient) RevokeTenantApiKey(ctx context.Context, in *RevokeTenantApiKeyRequest, opts ...grpc.CallOption) (*v11.ApiKey, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.ApiKey)
+	out := new(v11.ApiKey)
 	err := c.cc.Invoke(ctx, AdminService_RevokeTenantApiKey_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -967,13 +994,17 @@ type AdminServiceServer interface {
 	// version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
 	// installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
 	ReloadAgents(context.Context, *ReloadAgentsRequest) (*ReloadAgentsResponse, error)
+	// ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+	ListAgentVersions(context.Context, *ListAgentVersionsRequest) (*ListAgentVersionsResponse, error)
+	// GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
+	GetAgentVersion(context.Context, *GetAgentVersionRequest) (*v1.AgentVersion, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
-	CreateUser(context.Context, *CreateUserRequest) (*v1.User, error)
+	CreateUser(context.Context, *CreateUserRequest) (*v11.User, error)
 	// GetUser returns one user of the tenant. Errors: RESOURCE_NOT_FOUND.
-	GetUser(context.Context, *GetUserRequest) (*v1.User, error)
+	GetUser(context.Context, *GetUserRequest) (*v11.User, error)
 	// LookupUser returns the user with an e-mail address; upper and lower case do not matter. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND.
-	LookupUser(context.Context, *LookupUserRequest) (*v1.User, error)
+	LookupUser(context.Context, *LookupUserRequest) (*v11.User, error)
 	// ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
 	// UpdateUser changes the fields that update_mask names (display_name, email, role, subject). If the call fails, it changes nothing. On the server that
@@ -983,7 +1014,7 @@ type AdminServiceServer interface {
 	// owner. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail
 	// address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner), SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago, and
 	// the call changes the email or gives the role ADMIN).
-	UpdateUser(context.Context, *UpdateUserRequest) (*v1.User, error)
+	UpdateUser(context.Context, *UpdateUserRequest) (*v11.User, error)
 	// GetUserLimits returns the limits of a user. Errors: RESOURCE_NOT_FOUND.
 	GetUserLimits(context.Context, *GetUserLimitsRequest) (*UserLimits, error)
 	// UpdateUserLimits sets or removes the exceptions that update_mask names. If the call fails, it changes nothing. The exceptions apply to all credentials of
@@ -994,11 +1025,11 @@ type AdminServiceServer interface {
 	// open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
 	// nothing. Only an owner of the installation may disable an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
 	// an owner).
-	DisableUser(context.Context, *DisableUserRequest) (*v1.User, error)
+	DisableUser(context.Context, *DisableUserRequest) (*v11.User, error)
 	// EnableUser lets a disabled user make calls again. The user's credentials work again, except those that have expired or were revoked in the meantime.
 	// Enabling a user who is not disabled changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (the user is an owner of the installation,
 	// and the caller is not).
-	EnableUser(context.Context, *EnableUserRequest) (*v1.User, error)
+	EnableUser(context.Context, *EnableUserRequest) (*v11.User, error)
 	// RevokeCredentials ends all sessions of a user and revokes all API keys of the user. If the call fails, nothing is ended or revoked. The change takes effect
 	// on all servers within a second, and the user's open streams end. Keys that were created with these keys are revoked too. The user is not disabled: whoever
 	// has the password can sign in again. Codes that set a new password stay valid. If callers name themselves, the call also ends the session, or revokes the
@@ -1010,15 +1041,15 @@ type AdminServiceServer interface {
 	// who is not disabled cannot be deleted. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner, and
 	// the caller is not), INVALID_FIELD (hand_over_to), COLLECTION_NOT_EMPTY (without hand_over_to, a collection of the user holds documents of other users),
 	// SIGN_IN_REQUIRED (the caller's session began more than ten minutes ago).
-	DeleteUser(context.Context, *DeleteUserRequest) (*v1.DeletionReceipt, error)
+	DeleteUser(context.Context, *DeleteUserRequest) (*v11.DeletionReceipt, error)
 	// GrantOwnership makes another administrator of the installation's own tenant an owner of the installation. The change takes effect at once on this server,
 	// and within a second on others. Only owners may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. A second call
 	// changes nothing. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an administrator).
-	GrantOwnership(context.Context, *GrantOwnershipRequest) (*v1.User, error)
+	GrantOwnership(context.Context, *GrantOwnershipRequest) (*v11.User, error)
 	// RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call. If the caller uses a session, its sign-in must be at
 	// most ten minutes old. The last enabled owner's ownership cannot be revoked. A second call changes nothing. Errors: ROLE_REQUIRED,
 	// SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
-	RevokeOwnership(context.Context, *RevokeOwnershipRequest) (*v1.User, error)
+	RevokeOwnership(context.Context, *RevokeOwnershipRequest) (*v11.User, error)
 	// CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. A grant always lets a service act for users with the role USER, and never for another service, so grants cannot form a cycle. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
 	// another role or is disabled), RESOURCE_NOT_FOUND.
 	CreateServiceGrant(context.Context, *CreateServiceGrantRequest) (*ServiceGrant, error)
@@ -1074,7 +1105,7 @@ type AdminServiceServer interface {
 	ListTenantApiKeys(context.Context, *ListTenantApiKeysRequest) (*ListTenantApiKeysResponse, error)
 	// RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
 	// Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED (it is a key of an owner of the installation, and the caller is not an owner).
-	RevokeTenantApiKey(context.Context, *RevokeTenantApiKeyRequest) (*v1.ApiKey, error)
+	RevokeTenantApiKey(context.Context, *RevokeTenantApiKeyRequest) (*v11.ApiKey, error)
 	// ListTenantSessions lists the sessions of all users of the tenant that have not ended, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
 	// ORDER_BY_INVALID.
 	ListTenantSessions(context.Context, *ListTenantSessionsRequest) (*ListTenantSessionsResponse, error)
@@ -1175,19 +1206,25 @@ func (UnimplementedAdminServiceServer) ListConnections(context.Context, *ListCon
 func (UnimplementedAdminServiceServer) ReloadAgents(context.Context, *ReloadAgentsRequest) (*ReloadAgentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReloadAgents not implemented")
 }
-func (UnimplementedAdminServiceServer) CreateUser(context.Context, *CreateUserRequest) (*v1.User, error) {
+func (UnimplementedAdminServiceServer) ListAgentVersions(context.Context, *ListAgentVersionsRequest) (*ListAgentVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAgentVersions not implemented")
+}
+func (UnimplementedAdminServiceServer) GetAgentVersion(context.Context, *GetAgentVersionRequest) (*v1.AgentVersion, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAgentVersion not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateUser(context.Context, *CreateUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateUser not implemented")
 }
-func (UnimplementedAdminServiceServer) GetUser(context.Context, *GetUserRequest) (*v1.User, error) {
+func (UnimplementedAdminServiceServer) GetUser(context.Context, *GetUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUser not implemented")
 }
-func (UnimplementedAdminServiceServer) LookupUser(context.Context, *LookupUserRequest) (*v1.User, error) {
+func (UnimplementedAdminServiceServer) LookupUser(context.Context, *LookupUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method LookupUser not implemented")
 }
 func (UnimplementedAdminServiceServer) ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListUsers not implemented")
 }
-func (UnimplementedAdminServiceServer) UpdateUser(context.Context, *UpdateUserRequest) (*v1.User, error) {
+func (UnimplementedAdminServiceServer) UpdateUser(context.Context, *UpdateUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateUser not implemented")
 }
 func (UnimplementedAdminServiceServer) GetUserLimits(context.Context, *GetUserLimitsRequest) (*UserLimits, error) {
@@ -1196,22 +1233,22 @@ func (UnimplementedAdminServiceServer) GetUserLimits(context.Context, *GetUserLi
 func (UnimplementedAdminServiceServer) UpdateUserLimits(context.Context, *UpdateUserLimitsRequest) (*UserLimits, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateUserLimits not implemented")
 }
-func (UnimplementedAdminServiceServer) DisableUser(context.Context, *DisableUserRequest) (*v1.User, error) {
+func (UnimplementedAdminServiceServer) DisableUser(context.Context, *DisableUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method DisableUser not implemented")
 }
-func (UnimplementedAdminServiceServer) EnableUser(context.Context, *EnableUserRequest) (*v1.User, error) {
+func (UnimplementedAdminServiceServer) EnableUser(context.Context, *EnableUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnableUser not implemented")
 }
 func (UnimplementedAdminServiceServer) RevokeCredentials(context.Context, *RevokeCredentialsRequest) (*RevokeCredentialsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeCredentials not implemented")
 }
-func (UnimplementedAdminServiceServer) DeleteUser(context.Context, *DeleteUserRequest) (*v1.DeletionReceipt, error) {
+func (UnimplementedAdminServiceServer) DeleteUser(context.Context, *DeleteUserRequest) (*v11.DeletionReceipt, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteUser not implemented")
 }
-func (UnimplementedAdminServiceServer) GrantOwnership(context.Context, *GrantOwnershipRequest) (*v1.User, error) {
+func (UnimplementedAdminServiceServer) GrantOwnership(context.Context, *GrantOwnershipRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method GrantOwnership not implemented")
 }
-func (UnimplementedAdminServiceServer) RevokeOwnership(context.Context, *RevokeOwnershipRequest) (*v1.User, error) {
+func (UnimplementedAdminServiceServer) RevokeOwnership(context.Context, *RevokeOwnershipRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeOwnership not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateServiceGrant(context.Context, *CreateServiceGrantRequest) (*ServiceGrant, error) {
@@ -1256,7 +1293,7 @@ func (UnimplementedAdminServiceServer) CreateServiceApiKey(context.Context, *Cre
 func (UnimplementedAdminServiceServer) ListTenantApiKeys(context.Context, *ListTenantApiKeysRequest) (*ListTenantApiKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTenantApiKeys not implemented")
 }
-func (UnimplementedAdminServiceServer) RevokeTenantApiKey(context.Context, *RevokeTenantApiKeyRequest) (*v1.ApiKey, error) {
+func (UnimplementedAdminServiceServer) RevokeTenantApiKey(context.Context, *RevokeTenantApiKeyRequest) (*v11.ApiKey, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeTenantApiKey not implemented")
 }
 func (UnimplementedAdminServiceServer) ListTenantSessions(context.Context, *ListTenantSessionsRequest) (*ListTenantSessionsResponse, error) {
@@ -1669,6 +1706,42 @@ func _AdminService_ReloadAgents_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ReloadAgents(ctx, req.(*ReloadAgentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListAgentVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAgentVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListAgentVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListAgentVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListAgentVersions(ctx, req.(*ListAgentVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetAgentVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAgentVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetAgentVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetAgentVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetAgentVersion(ctx, req.(*GetAgentVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -2461,6 +2534,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReloadAgents",
 			Handler:    _AdminService_ReloadAgents_Handler,
+		},
+		{
+			MethodName: "ListAgentVersions",
+			Handler:    _AdminService_ListAgentVersions_Handler,
+		},
+		{
+			MethodName: "GetAgentVersion",
+			Handler:    _AdminService_GetAgentVersion_Handler,
 		},
 		{
 			MethodName: "CreateUser",

@@ -11,6 +11,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	structpb "google.golang.org/protobuf/types/known/structpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -162,11 +163,94 @@ func (x *Agent) GetMissingTools() []string {
 	return nil
 }
 
+// AgentVersion is one state of an agent's files, which never changes. Each turn names the version that answered it.
+type AgentVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `agents/{id}/versions/{n}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When a server first read the files in this state.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// The SHA-256 of the content and of the number of the code that runs it, in hexadecimal digits.
+	Sha256 string `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// Whether this version answers new questions.
+	IsCurrent bool `protobuf:"varint,4,opt,name=is_current,json=isCurrent,proto3" json:"is_current,omitempty"`
+	// Everything in the files that shapes answers: `agent.toml` as `config`, the models in order as `chain`, and the prompts, partials and examples by name. Only GetAgentVersion sends it,
+	// and only to owners of the installation. Unset for a version of a release in which agents were code.
+	Content       *structpb.Struct `protobuf:"bytes,5,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentVersion) Reset() {
+	*x = AgentVersion{}
+	mi := &file_responsa_chat_v1_agent_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentVersion) ProtoMessage() {}
+
+func (x *AgentVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_agent_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentVersion.ProtoReflect.Descriptor instead.
+func (*AgentVersion) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_agent_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AgentVersion) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AgentVersion) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *AgentVersion) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *AgentVersion) GetIsCurrent() bool {
+	if x != nil {
+		return x.IsCurrent
+	}
+	return false
+}
+
+func (x *AgentVersion) GetContent() *structpb.Struct {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
 var File_responsa_chat_v1_agent_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xad\x04\n" +
+	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x04\n" +
 	"\x05Agent\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12&\n" +
@@ -183,8 +267,16 @@ const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"is_default\x18\n" +
 	" \x01(\bB\x04\xe2A\x01\x03R\tisDefault\x12)\n" +
 	"\rmissing_tools\x18\v \x03(\tB\x04\xe2A\x01\x03R\fmissingTools:2\xeaA/\n" +
-	"\x0eresponsa/Agent\x12\x0eagents/{agent}*\x06agents2\x05agentB=\xeaA:\n" +
-	"\x15responsa/AgentVersion\x12!agents/{agent}/versions/{version}b\x06proto3"
+	"\x0eresponsa/Agent\x12\x0eagents/{agent}*\x06agents2\x05agent\"\xc3\x02\n" +
+	"\fAgentVersion\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12A\n" +
+	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"createTime\x12\x1c\n" +
+	"\x06sha256\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x06sha256\x12#\n" +
+	"\n" +
+	"is_current\x18\x04 \x01(\bB\x04\xe2A\x01\x03R\tisCurrent\x127\n" +
+	"\acontent\x18\x05 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\acontent:Z\xeaAW\n" +
+	"\x15responsa/AgentVersion\x12!agents/{agent}/versions/{version}*\ragentVersions2\fagentVersionb\x06proto3"
 
 var (
 	file_responsa_chat_v1_agent_proto_rawDescOnce sync.Once
@@ -198,18 +290,22 @@ func file_responsa_chat_v1_agent_proto_rawDescGZIP() []byte {
 	return file_responsa_chat_v1_agent_proto_rawDescData
 }
 
-var file_responsa_chat_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_responsa_chat_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_responsa_chat_v1_agent_proto_goTypes = []any{
-	(*Agent)(nil),           // 0: responsa.chat.v1.Agent
-	(*structpb.Struct)(nil), // 1: google.protobuf.Struct
+	(*Agent)(nil),                 // 0: responsa.chat.v1.Agent
+	(*AgentVersion)(nil),          // 1: responsa.chat.v1.AgentVersion
+	(*structpb.Struct)(nil),       // 2: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 }
 var file_responsa_chat_v1_agent_proto_depIdxs = []int32{
-	1, // 0: responsa.chat.v1.Agent.parameters_schema:type_name -> google.protobuf.Struct
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2, // 0: responsa.chat.v1.Agent.parameters_schema:type_name -> google.protobuf.Struct
+	3, // 1: responsa.chat.v1.AgentVersion.create_time:type_name -> google.protobuf.Timestamp
+	2, // 2: responsa.chat.v1.AgentVersion.content:type_name -> google.protobuf.Struct
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_agent_proto_init() }
@@ -223,7 +319,7 @@ func file_responsa_chat_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_chat_v1_agent_proto_rawDesc), len(file_responsa_chat_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

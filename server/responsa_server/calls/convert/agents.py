@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import agent_pb2
 from responsa_server.calls.convert import messages, structs, tools
 from responsa_server.domain import names
-from responsa_server.domain.agents import AgentCard, Reloaded
+from responsa_server.domain.agents import AgentCard, AgentVersion, Reloaded
 from responsa_server.domain.tools import ToolProblem
 
 
@@ -21,6 +21,14 @@ def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
         parameters_schema=structs.of(schema),
         collections=[names.collection(collection) for collection in card.collections],
     )
+
+
+def version(
+    one: AgentVersion, current: Collection[str], *, with_content: bool = False
+) -> agent_pb2.AgentVersion:
+    """Convert a version of an agent. current: the names of the versions that answer new questions."""
+    content = structs.of_text(one.content.decode()) if with_content and one.content else None
+    return messages.message(agent_pb2.AgentVersion, one, is_current=one.name in current, content=content)
 
 
 def reloads(

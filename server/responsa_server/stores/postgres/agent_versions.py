@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, Final, LiteralString
 
-from responsa_server.domain.agents import NewVersion, StoredVersion
+from responsa_server.domain.agents import AgentVersion, NewVersion, StoredVersion
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import AGENT_VERSIONS
 from responsa_server.stores.postgres.database import (
     Database,
     Queries,
     shielded,
 )
+from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.rows import (
     all_rows,
+    build,
     one_row,
 )
 
 _QUERIES: Final = Queries("agent_versions.sql")
+_LIST: Final[SqlList[AgentVersion]] = SqlList(AGENT_VERSIONS, identity="agent_id")
 _NAME: Final = re.compile(r"agents/([^/]+)/versions/([0-9]{1,9})")
 
 
@@ -74,6 +80,21 @@ class PostgresAgentVersions:
         params = {"agents": list(agents), "numbers": [int(number) for number in numbers], "engine": engine}
         found = await self._rows(_QUERIES["named"], params)
         return [_stored(row) for row in found]
+
+    @shielded
+    async def list(self, agent: str, query: ListQuery) -> Page[AgentVersion]:
+        """Return a page of an agent's versions, without their contents. Raises Unavailable."""
+        async with self._database.log_statements() as connection:
+            return await _LIST.read(
+                connection, _QUERIES["list"], query, {"agent": agent}, partial(build, AgentVersion)
+            )
+
+    @shielded
+    async def get(self, agent: str, version: int) -> AgentVersion | None:
+        """Return a version with its content, or None. Raises Unavailable."""
+        async with self._database.log_statements() as connection:
+            row = await one_row(connection, _QUERIES["get"], {"agent": agent, "version": version})
+        return None if row is None else build(AgentVersion, row)
 
     async def _registered(
         self, known: dict[str, Any], versions: Sequence[NewVersion]

@@ -42,3 +42,11 @@ SELECT v.agent_id, v.version, v.ordinal, v.content, v.engine
 FROM unnest(%(agents)s::text[], %(numbers)s::int[]) AS n (agent, number)
 JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.version = n.number
 WHERE v.engine <= %(engine)s ORDER BY v.ordinal;
+
+-- name: list
+SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time FROM responsa.agent_version
+WHERE agent_id = %(agent)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+
+-- name: get
+SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time, content FROM responsa.agent_version
+WHERE agent_id = %(agent)s AND version = %(version)s;

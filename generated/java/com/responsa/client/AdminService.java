@@ -19,6 +19,7 @@ import com.responsa.admin.v1.Delivery;
 import com.responsa.admin.v1.DisableUserRequest;
 import com.responsa.admin.v1.EnableUserRequest;
 import com.responsa.admin.v1.EraseTenantRequest;
+import com.responsa.admin.v1.GetAgentVersionRequest;
 import com.responsa.admin.v1.GetFeedbackStatsRequest;
 import com.responsa.admin.v1.GetFeedbackStatsResponse;
 import com.responsa.admin.v1.GetInsightSettingsRequest;
@@ -36,6 +37,8 @@ import com.responsa.admin.v1.GrantOwnershipRequest;
 import com.responsa.admin.v1.InsightSettings;
 import com.responsa.admin.v1.InviteTenantAdministratorRequest;
 import com.responsa.admin.v1.InviteTenantAdministratorResponse;
+import com.responsa.admin.v1.ListAgentVersionsRequest;
+import com.responsa.admin.v1.ListAgentVersionsResponse;
 import com.responsa.admin.v1.ListAuditEventsRequest;
 import com.responsa.admin.v1.ListAuditEventsResponse;
 import com.responsa.admin.v1.ListConnectionsRequest;
@@ -99,6 +102,7 @@ import com.responsa.admin.v1.UserQuota;
 import com.responsa.auth.v1.ApiKey;
 import com.responsa.auth.v1.DeletionReceipt;
 import com.responsa.auth.v1.User;
+import com.responsa.chat.v1.AgentVersion;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.MethodType;
 import java.time.Duration;
@@ -168,6 +172,12 @@ public final class AdminService {
     static final MethodDescriptor<ReloadAgentsRequest, ReloadAgentsResponse> RELOAD_AGENTS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ReloadAgents",
             ReloadAgentsRequest.getDefaultInstance(), ReloadAgentsResponse.getDefaultInstance());
+    static final MethodDescriptor<ListAgentVersionsRequest, ListAgentVersionsResponse> LIST_AGENT_VERSIONS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListAgentVersions",
+            ListAgentVersionsRequest.getDefaultInstance(), ListAgentVersionsResponse.getDefaultInstance());
+    static final MethodDescriptor<GetAgentVersionRequest, AgentVersion> GET_AGENT_VERSION = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetAgentVersion",
+            GetAgentVersionRequest.getDefaultInstance(), AgentVersion.getDefaultInstance());
     static final MethodDescriptor<CreateUserRequest, User> CREATE_USER = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateUser",
             CreateUserRequest.getDefaultInstance(), User.getDefaultInstance());
@@ -501,6 +511,24 @@ public final class AdminService {
      */
     public ReloadAgentsResponse reloadAgents(ReloadAgentsRequest request) {
         return calls.unary(RELOAD_AGENTS, request, true, timeout);
+    }
+
+    /**
+     * ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+     */
+    public ListAgentVersionsResponse listAgentVersions(ListAgentVersionsRequest request) {
+        return calls.unary(LIST_AGENT_VERSIONS, request, true, timeout);
+    }
+
+    /**
+     * GetAgentVersion returns a version of an agent, to owners of the installation with its content.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public AgentVersion getAgentVersion(GetAgentVersionRequest request) {
+        return calls.unary(GET_AGENT_VERSION, request, true, timeout);
     }
 
     /**

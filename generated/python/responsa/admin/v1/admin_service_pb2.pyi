@@ -23,6 +23,7 @@ from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import session_pb2 as _session_pb2
 from responsa.auth.v1 import usage_report_pb2 as _usage_report_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
+from responsa.chat.v1 import agent_pb2 as _agent_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
 import builtins as _builtins
 import sys
@@ -899,6 +900,90 @@ class AgentProblem(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentProblem: _TypeAlias = AgentProblem  # noqa: Y015
+
+@_typing.final
+class ListAgentVersionsRequest(_message.Message):
+    """ListAgentVersionsRequest asks for one page of an agent's versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The agent, `agents/{id}`."""
+    page_size: _builtins.int
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListAgentVersionsRequest: _TypeAlias = ListAgentVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListAgentVersionsResponse(_message.Message):
+    """ListAgentVersionsResponse is one page of versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last page."""
+    @_builtins.property
+    def agent_versions(self) -> _containers.RepeatedCompositeFieldContainer[_agent_pb2.AgentVersion]:
+        """The versions, without their contents."""
+
+    def __init__(
+        self,
+        *,
+        agent_versions: _abc.Iterable[_agent_pb2.AgentVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_versions", b"agent_versions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAgentVersionsResponse: _TypeAlias = ListAgentVersionsResponse  # noqa: Y015
+
+@_typing.final
+class GetAgentVersionRequest(_message.Message):
+    """GetAgentVersionRequest names a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`agents/{id}/versions/{n}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAgentVersionRequest: _TypeAlias = GetAgentVersionRequest  # noqa: Y015
 
 @_typing.final
 class CreateUserRequest(_message.Message):

@@ -18,6 +18,7 @@ from responsa.admin.v1 import user_quota_pb2 as responsa_dot_admin_dot_v1_dot_us
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import deletion_receipt_pb2 as responsa_dot_auth_dot_v1_dot_deletion__receipt__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
+from responsa.chat.v1 import agent_pb2 as responsa_dot_chat_dot_v1_dot_agent__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -149,6 +150,16 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/ReloadAgents',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsResponse.FromString,
+                _registered_method=True)
+        self.ListAgentVersions = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListAgentVersions',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAgentVersionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAgentVersionsResponse.FromString,
+                _registered_method=True)
+        self.GetAgentVersion = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetAgentVersion',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetAgentVersionRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
                 _registered_method=True)
         self.CreateUser = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/CreateUser',
@@ -513,6 +524,20 @@ class AdminServiceServicer:
         """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
         version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
         installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAgentVersions(self, request, context):
+        """ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAgentVersion(self, request, context):
+        """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -953,6 +978,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ReloadAgents,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsResponse.SerializeToString,
+            ),
+            'ListAgentVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAgentVersions,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAgentVersionsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAgentVersionsResponse.SerializeToString,
+            ),
+            'GetAgentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAgentVersion,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.SerializeToString,
             ),
             'CreateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUser,
@@ -1692,6 +1727,60 @@ class AdminService:
             '/responsa.admin.v1.AdminService/ReloadAgents',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAgentVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListAgentVersions',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAgentVersionsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAgentVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAgentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetAgentVersion',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,7 @@ from responsa.admin.v1 import user_quota_pb2 as _user_quota_pb2
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import deletion_receipt_pb2 as _deletion_receipt_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
+from responsa.chat.v1 import agent_pb2 as _agent_pb2
 import abc as _abc_1
 
 
@@ -111,6 +112,10 @@ class AdminServiceStub:
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
     installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
     """
+    ListAgentVersions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAgentVersionsRequest, _admin_service_pb2.ListAgentVersionsResponse]
+    """ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+    GetAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetAgentVersionRequest, _agent_pb2.AgentVersion]
+    """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
     user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
@@ -480,6 +485,22 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
         installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
         """
+
+    @_abc_1.abstractmethod
+    def ListAgentVersions(
+        self,
+        request: _admin_service_pb2.ListAgentVersionsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListAgentVersionsRequest, _abc.Awaitable[_admin_service_pb2.ListAgentVersionsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListAgentVersionsResponse]:
+        """ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
+
+    @_abc_1.abstractmethod
+    def GetAgentVersion(
+        self,
+        request: _admin_service_pb2.GetAgentVersionRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetAgentVersionRequest, _abc.Awaitable[_agent_pb2.AgentVersion]],
+    ) -> _abc.Awaitable[_agent_pb2.AgentVersion]:
+        """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def CreateUser(

@@ -10,6 +10,7 @@ import type { FailedRow, PreviewedRow, Source, SourceSchema } from "./source_pb.
 import type { Delivery, DeliverySchema } from "./delivery_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
 import type { ToolProblem } from "../../chat/v1/tool_pb.js";
+import type { AgentVersion, AgentVersionSchema } from "../../chat/v1/agent_pb.js";
 import type { User, UserSchema } from "../../auth/v1/user_pb.js";
 import type { UserQuota, UserQuotaSchema } from "./user_quota_pb.js";
 import type { UserLimits, UserLimitsSchema } from "./user_limits_pb.js";
@@ -887,6 +888,88 @@ export declare type AgentProblem = Message<"responsa.admin.v1.AgentProblem"> & {
  * Use `create(AgentProblemSchema)` to create a new message.
  */
 export declare const AgentProblemSchema: GenMessage<AgentProblem>;
+
+/**
+ * ListAgentVersionsRequest asks for one page of an agent's versions.
+ *
+ * @generated from message responsa.admin.v1.ListAgentVersionsRequest
+ */
+export declare type ListAgentVersionsRequest = Message<"responsa.admin.v1.ListAgentVersionsRequest"> & {
+  /**
+   * The agent, `agents/{id}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 2;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListAgentVersionsRequest.
+ * Use `create(ListAgentVersionsRequestSchema)` to create a new message.
+ */
+export declare const ListAgentVersionsRequestSchema: GenMessage<ListAgentVersionsRequest>;
+
+/**
+ * ListAgentVersionsResponse is one page of versions.
+ *
+ * @generated from message responsa.admin.v1.ListAgentVersionsResponse
+ */
+export declare type ListAgentVersionsResponse = Message<"responsa.admin.v1.ListAgentVersionsResponse"> & {
+  /**
+   * The versions, without their contents.
+   *
+   * @generated from field: repeated responsa.chat.v1.AgentVersion agent_versions = 1;
+   */
+  agentVersions: AgentVersion[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListAgentVersionsResponse.
+ * Use `create(ListAgentVersionsResponseSchema)` to create a new message.
+ */
+export declare const ListAgentVersionsResponseSchema: GenMessage<ListAgentVersionsResponse>;
+
+/**
+ * GetAgentVersionRequest names a version.
+ *
+ * @generated from message responsa.admin.v1.GetAgentVersionRequest
+ */
+export declare type GetAgentVersionRequest = Message<"responsa.admin.v1.GetAgentVersionRequest"> & {
+  /**
+   * `agents/{id}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetAgentVersionRequest.
+ * Use `create(GetAgentVersionRequestSchema)` to create a new message.
+ */
+export declare const GetAgentVersionRequestSchema: GenMessage<GetAgentVersionRequest>;
 
 /**
  * CreateUserRequest describes a new user.
@@ -2744,6 +2827,26 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ReloadAgentsRequestSchema;
     output: typeof ReloadAgentsResponseSchema;
+  },
+  /**
+   * ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListAgentVersions
+   */
+  listAgentVersions: {
+    methodKind: "unary";
+    input: typeof ListAgentVersionsRequestSchema;
+    output: typeof ListAgentVersionsResponseSchema;
+  },
+  /**
+   * GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetAgentVersion
+   */
+  getAgentVersion: {
+    methodKind: "unary";
+    input: typeof GetAgentVersionRequestSchema;
+    output: typeof AgentVersionSchema;
   },
   /**
    * CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another

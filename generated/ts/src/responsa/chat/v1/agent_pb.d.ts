@@ -4,6 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file responsa/chat/v1/agent.proto.
@@ -102,4 +103,53 @@ export declare type Agent = Message<"responsa.chat.v1.Agent"> & {
  * Use `create(AgentSchema)` to create a new message.
  */
 export declare const AgentSchema: GenMessage<Agent>;
+
+/**
+ * AgentVersion is one state of an agent's files, which never changes. Each turn names the version that answered it.
+ *
+ * @generated from message responsa.chat.v1.AgentVersion
+ */
+export declare type AgentVersion = Message<"responsa.chat.v1.AgentVersion"> & {
+  /**
+   * `agents/{id}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * When a server first read the files in this state.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 2;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * The SHA-256 of the content and of the number of the code that runs it, in hexadecimal digits.
+   *
+   * @generated from field: string sha256 = 3;
+   */
+  sha256: string;
+
+  /**
+   * Whether this version answers new questions.
+   *
+   * @generated from field: bool is_current = 4;
+   */
+  isCurrent: boolean;
+
+  /**
+   * Everything in the files that shapes answers: `agent.toml` as `config`, the models in order as `chain`, and the prompts, partials and examples by name. Only GetAgentVersion sends it,
+   * and only to owners of the installation. Unset for a version of a release in which agents were code.
+   *
+   * @generated from field: google.protobuf.Struct content = 5;
+   */
+  content?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message responsa.chat.v1.AgentVersion.
+ * Use `create(AgentVersionSchema)` to create a new message.
+ */
+export declare const AgentVersionSchema: GenMessage<AgentVersion>;
 

@@ -5,13 +5,13 @@
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
-import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file responsa/chat/v1/agent.proto.
  */
 export const file_responsa_chat_v1_agent = /*@__PURE__*/
-  fileDesc("ChxyZXNwb25zYS9jaGF0L3YxL2FnZW50LnByb3RvEhByZXNwb25zYS5jaGF0LnYxIqkDCgVBZ2VudBISCgRuYW1lGAEgASgJQgTiQQEIEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAxIZCgtkZXNjcmlwdGlvbhgDIAEoCUIE4kEBAxIvCgd2ZXJzaW9uGAQgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SOAoRcGFyYW1ldGVyc19zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDEhYKCGV4YW1wbGVzGAYgAygJQgTiQQEDEjEKC2NvbGxlY3Rpb25zGAcgAygJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhQKBm1vZGVscxgIIAMoCUIE4kEBAxIeChBoaXN0b3J5X21lc3NhZ2VzGAkgASgFQgTiQQEDEhgKCmlzX2RlZmF1bHQYCiABKAhCBOJBAQMSGwoNbWlzc2luZ190b29scxgLIAMoCUIE4kEBAzoy6kEvCg5yZXNwb25zYS9BZ2VudBIOYWdlbnRzL3thZ2VudH0qBmFnZW50czIFYWdlbnRCPepBOgoVcmVzcG9uc2EvQWdlbnRWZXJzaW9uEiFhZ2VudHMve2FnZW50fS92ZXJzaW9ucy97dmVyc2lvbn1iBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct]);
+  fileDesc("ChxyZXNwb25zYS9jaGF0L3YxL2FnZW50LnByb3RvEhByZXNwb25zYS5jaGF0LnYxIqkDCgVBZ2VudBISCgRuYW1lGAEgASgJQgTiQQEIEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAxIZCgtkZXNjcmlwdGlvbhgDIAEoCUIE4kEBAxIvCgd2ZXJzaW9uGAQgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SOAoRcGFyYW1ldGVyc19zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDEhYKCGV4YW1wbGVzGAYgAygJQgTiQQEDEjEKC2NvbGxlY3Rpb25zGAcgAygJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhQKBm1vZGVscxgIIAMoCUIE4kEBAxIeChBoaXN0b3J5X21lc3NhZ2VzGAkgASgFQgTiQQEDEhgKCmlzX2RlZmF1bHQYCiABKAhCBOJBAQMSGwoNbWlzc2luZ190b29scxgLIAMoCUIE4kEBAzoy6kEvCg5yZXNwb25zYS9BZ2VudBIOYWdlbnRzL3thZ2VudH0qBmFnZW50czIFYWdlbnQilQIKDEFnZW50VmVyc2lvbhISCgRuYW1lGAEgASgJQgTiQQEIEjUKC2NyZWF0ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIUCgZzaGEyNTYYAyABKAlCBOJBAQMSGAoKaXNfY3VycmVudBgEIAEoCEIE4kEBAxIuCgdjb250ZW50GAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIE4kEBAzpa6kFXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SIWFnZW50cy97YWdlbnR9L3ZlcnNpb25zL3t2ZXJzaW9ufSoNYWdlbnRWZXJzaW9uczIMYWdlbnRWZXJzaW9uYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message responsa.chat.v1.Agent.
@@ -19,4 +19,11 @@ export const file_responsa_chat_v1_agent = /*@__PURE__*/
  */
 export const AgentSchema = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_agent, 0);
+
+/**
+ * Describes the message responsa.chat.v1.AgentVersion.
+ * Use `create(AgentVersionSchema)` to create a new message.
+ */
+export const AgentVersionSchema = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_agent, 1);
 

@@ -1,0 +1,86 @@
+/** Shows administrators what needs them: answers that did not help, and questions without an answer. */
+
+import { QuestionOutcome, type GivenFeedback, type QuestionPattern } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
+import type { Api } from "../server/api.js";
+import { failureOf } from "../server/errors.js";
+import { confirmed } from "../widgets/dialog.js";
+import { button, element, replace } from "../widgets/dom.js";
+import { choiceEntry } from "../widgets/fields.js";
+import type { Listing } from "../widgets/listing.js";
+import { noted, type Part } from "../widgets/tabbed.js";
+import type { Matters } from "./matters.js";
+import { periodsOf } from "./periods.js";
+
+const STATES = [["OPEN", "Open"], ["DONE", "Done"]] as const;
+
+export class InboxView implements Part {
+  readonly root: HTMLElement;
+  readonly #api: Pick<Api, "admin">;
+  readonly #say: (text: string) => void;
+  readonly #texts = element("div", { class: "row wrap texts" });
+  readonly #state = choiceEntry("Show", STATES);
+  readonly #feedback: Listing<GivenFeedback>;
+  readonly #missing: Listing<QuestionPattern>;
+
+  constructor(api: Pick<Api, "admin">, matters: Matters, say: (text: string) => void) {
+    this.#api = api;
+    this.#say = say;
+    this.#feedback = matters.feedback({
+      label: "Not helpful",
+      filter: () => `rating = DOWN AND state = ${this.#state.control.value}`,
+      empty: "Nothing here. When somebody marks an answer as “Not helpful”, it appears here.",
+      changed: () => void this.#feedback.refresh(),
+    });
+    this.#missing = matters.patterns({
+      label: "Without an answer",
+      span: () => ({ start: periodsOf("month", new Date())[0]!.start, end: new Date() }),
+      outcome: () => QuestionOutcome.NO_SUPPORT,
+      empty: "Nothing here. Every question of the last 30 days found an answer in the documents.",
+      changed: () => undefined,
+    });
+    this.#state.control.addEventListener("change", () => {
+      noted({ area: "administration", tab: "inbox", query: { state: this.#state.control.value } });
+      void this.#feedback.refresh();
+    });
+    this.root = element(
+      "div",
+      { class: "stack" },
+      this.#texts,
+      element("div", { class: "row wrap between" }, element("h3", {}, "Not helpful"), this.#state.root),
+      this.#feedback.root,
+      element("h3", {}, "Without an answer in the last 30 days"),
+      element("p", { class: "note" }, "Questions that no document answers, grouped by meaning. A document that answers them helps everybody who asks."),
+      this.#missing.root,
+    );
+    this.#state.root.classList.add("inline");
+  }
+
+  async show(query: Readonly<Record<string, string>>): Promise<void> {
+    this.#state.control.value = STATES.some(([state]) => state === query["state"]) ? query["state"]! : "OPEN";
+    await Promise.all([this.#look(), this.#feedback.refresh(), this.#missing.refresh()]);
+  }
+
+  /** Say whether the questions may be read. */
+  async #look(): Promise<void> {
+    try {
+      const { questionTexts } = await this.#api.admin.getInsightSettings({});
+      const about = questionTexts ? "Administrators may read the questions." : "The questions are hidden, because they may be personal.";
+      replace(this.#texts, element("p", { class: "note" }, about), button(questionTexts ? "Hide the questions" : "Show the questions…", () => void this.#allow(!questionTexts), { class: "quiet" }));
+    } catch (error) {
+      replace(this.#texts, element("p", { class: "problem" }, failureOf(error).message));
+    }
+  }
+
+  async #allow(allowed: boolean): Promise<void> {
+    const text = "All administrators will be able to read what people ask, without their names except where they gave feedback. The audit log records this, and you can hide the questions again.";
+    if (allowed && !(await confirmed({ title: "Show the questions?", text, action: "Show the questions" }))) return;
+    try {
+      await this.#api.admin.updateInsightSettings({ insightSettings: { questionTexts: allowed }, updateMask: { paths: ["question_texts"] } });
+    } catch (error) {
+      return replace(this.#texts, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
+    }
+    this.#say(allowed ? "Administrators may read the questions." : "The questions are hidden.");
+    await this.show({ state: this.#state.control.value });
+    this.#texts.querySelector("button")?.focus();
+  }
+}

@@ -1,0 +1,44 @@
+"""The part of AdminService that is about the versions of agents."""
+
+from __future__ import annotations
+
+from responsa.admin.v1 import admin_service_pb2 as pb
+from responsa.chat.v1 import agent_pb2
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import agents
+from responsa_server.calls.listing import Listing, Unfiltered
+from responsa_server.domain import lists, names
+from responsa_server.domain.agents import Catalogue
+from responsa_server.domain.errors import NotFound
+from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
+
+
+class AgentVersionService:
+    """The versions of agents."""
+
+    def __init__(self, versions: PostgresAgentVersions, catalogue: Catalogue) -> None:
+        self._versions = versions
+        self._catalogue = catalogue
+
+    async def ListAgentVersions(self, request: pb.ListAgentVersionsRequest) -> pb.ListAgentVersionsResponse:
+        asked = Listing(lists.AGENT_VERSIONS, caller(), Unfiltered(request), parent=request.parent)
+        agent = names.parse_slug("agents", request.parent)
+        page = await self._versions.list(agent, asked.query)
+        if not page.items:  # an agent may be gone, and its versions still there
+            self._catalogue.card(agent)
+        return pb.ListAgentVersionsResponse(
+            agent_versions=[agents.version(one, self._current) for one in page.items],
+            next_page_token=asked.token(page),
+        )
+
+    async def GetAgentVersion(self, request: pb.GetAgentVersionRequest) -> agent_pb2.AgentVersion:
+        agent, number = names.parse_agent_version(request.name)
+        found = None if number is None else await self._versions.get(agent, number)
+        if found is None:
+            raise NotFound.of("agent_version", request.name)
+        # Files of the installation may hold what administrators of other tenants must not see.
+        return agents.version(found, self._current, with_content=caller().owner)
+
+    @property
+    def _current(self) -> frozenset[str]:
+        return frozenset(card.version for card in self._catalogue.cards())

@@ -1,0 +1,102 @@
+"""What operators see on the page: health and figures, feedback to deal with, and agents with their versions."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.person import Person, Tab
+from tests.browser.rules import NARROW, flaws, flaws_in_all_colours
+from tests.browser.texts import BAKERY, RYE_BREAD
+from tests.instance import Instance
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture
+def broken(instance: Instance) -> Iterator[Path]:
+    """A folder for an agent of this test. The folder is removed after the test."""
+    folder = Path(instance.settings["RESPONSA_AGENTS__FOLDER"]) / "mine"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def operate(person: Person, part: str, **options: Any) -> Tab:
+    tab = await person.sign_in(**options)
+    await tab.page.goto(f"{person.url}/#/administration/{part}")
+    return tab
+
+
+async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in(**NARROW)
+    page, dialog, found = tab.page, tab.page.get_by_role("dialog"), dict[str, list[str]]()
+
+    async def look(state: str) -> None:
+        found[state] = await flaws_in_all_colours(page)
+        assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), state
+
+    await tab.ask(RYE_BREAD)
+    await page.get_by_role("button", name="Not helpful").click()
+    await page.goto(f"{person.url}/#/administration/overview?time=day")
+    await expect(page.get_by_text("0 of 1 rating")).to_be_visible()
+    await expect(page.locator(".uplot")).to_have_count(3)
+    await page.get_by_label("Questions as a table").click()
+    last = page.get_by_role("table", name="Questions").get_by_role("row").nth(1)
+    await expect(last.get_by_role("cell").first).to_have_text("1")
+    await last.get_by_role("button").click()
+    behind = page.get_by_role("list", name="Feedback of")
+    await expect(behind.get_by_text("The question is hidden")).to_be_visible()
+    await look("overview")
+
+    await page.get_by_role("tab", name="Inbox").click()
+    await page.get_by_role("button", name="Show the questions…").click()
+    await dialog.get_by_role("button", name="Show the questions").click()
+    feedback = page.get_by_role("list", name="Not helpful").get_by_role("listitem")
+    await expect(feedback).to_contain_text(RYE_BREAD)
+    await look("inbox")
+    await feedback.get_by_role("button", name="Done").click()
+    await dialog.get_by_label("What was done").fill("A document was added.")
+    await dialog.get_by_role("button", name="Done").click()
+    await expect(feedback).to_contain_text("Nothing here")
+    await page.get_by_label("Show", exact=True).select_option(label="Done")
+    await expect(feedback).to_contain_text("A document was added.")
+    await feedback.get_by_role("button", name="Ask again").click()
+    await expect(tab.question).to_have_value(RYE_BREAD)
+    assert {state: ones for state, ones in found.items() if ones} == {}
+
+
+def write_broken(folder: Path) -> None:
+    folder.mkdir()
+    text = 'name = "Mine"\nstart = "retrieve"\n[nodes]\nretrieve = { kind = "retreiver" }\n'
+    (folder / "agent.toml").write_text(text, encoding="utf-8")
+
+
+async def test_owners_see_what_is_wrong_with_the_files_of_agents(owner: Person, broken: Path) -> None:
+    tab = await operate(owner, "agents")
+    versions = tab.page.get_by_role("listitem").filter(has=tab.page.get_by_text("Tutor", exact=True))
+    await versions.get_by_text("Versions").click()
+    await versions.get_by_role("button", name="Show version 1 of Tutor").click()
+    await expect(tab.page.get_by_role("dialog")).to_contain_text("agent: tutor")
+    await tab.page.get_by_role("button", name="Close").click()
+    assert await flaws(tab.page) == []
+    part = tab.page.get_by_role("region", name="Agents’ files")
+    write_broken(broken)
+    await part.get_by_role("button", name="Read the files again").click()
+    await expect(part).to_contain_text("the files of 1 agent are not valid: mine")
+    await expect(part.locator("code").first).to_contain_text("agent.toml:4")
+    await expect(part).to_contain_text("did you mean retriever?")
+    await tab.page.reload()
+    await expect(part).to_contain_text("Some files are not valid")
+    shutil.rmtree(broken)
+    await part.get_by_role("button", name="Read the files again").click()
+    await expect(part).not_to_contain_text("not valid")
+    await tab.page.reload()
+    await expect(part).to_contain_text("All files are valid.")
