@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -4933,11 +4934,213 @@ func (x *UpdateInsightSettingsRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
 	return nil
 }
 
+// GetModelsRequest has no fields.
+type GetModelsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetModelsRequest) Reset() {
+	*x = GetModelsRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetModelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetModelsRequest) ProtoMessage() {}
+
+func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetModelsRequest.ProtoReflect.Descriptor instead.
+func (*GetModelsRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
+}
+
+// SetDefaultModelRequest holds the model to store.
+type SetDefaultModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model. Without a provider: none.
+	DefaultModel *DefaultModel `protobuf:"bytes,1,opt,name=default_model,json=defaultModel,proto3" json:"default_model,omitempty"`
+	// Whether the model is stored without a test.
+	SkipTest      bool `protobuf:"varint,2,opt,name=skip_test,json=skipTest,proto3" json:"skip_test,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDefaultModelRequest) Reset() {
+	*x = SetDefaultModelRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDefaultModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDefaultModelRequest) ProtoMessage() {}
+
+func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDefaultModelRequest.ProtoReflect.Descriptor instead.
+func (*SetDefaultModelRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *SetDefaultModelRequest) GetDefaultModel() *DefaultModel {
+	if x != nil {
+		return x.DefaultModel
+	}
+	return nil
+}
+
+func (x *SetDefaultModelRequest) GetSkipTest() bool {
+	if x != nil {
+		return x.SkipTest
+	}
+	return false
+}
+
+// TestModelRequest names a model.
+type TestModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model, with a provider.
+	DefaultModel  *DefaultModel `protobuf:"bytes,1,opt,name=default_model,json=defaultModel,proto3" json:"default_model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestModelRequest) Reset() {
+	*x = TestModelRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestModelRequest) ProtoMessage() {}
+
+func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestModelRequest.ProtoReflect.Descriptor instead.
+func (*TestModelRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *TestModelRequest) GetDefaultModel() *DefaultModel {
+	if x != nil {
+		return x.DefaultModel
+	}
+	return nil
+}
+
+// TestModelResponse says how the test ended.
+type TestModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The outcome.
+	Outcome ModelTestOutcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=responsa.admin.v1.ModelTestOutcome" json:"outcome,omitempty"`
+	// The outcome in a sentence, with the remedy.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// How long the test took.
+	Duration      *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestModelResponse) Reset() {
+	*x = TestModelResponse{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestModelResponse) ProtoMessage() {}
+
+func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestModelResponse.ProtoReflect.Descriptor instead.
+func (*TestModelResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
+}
+
+func (x *TestModelResponse) GetOutcome() ModelTestOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return ModelTestOutcome_MODEL_TEST_OUTCOME_UNSPECIFIED
+}
+
+func (x *TestModelResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *TestModelResponse) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
 var File_responsa_admin_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
+	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a&responsa/admin/v1/model_settings.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
 	"\x16GetSystemStatusRequest\"\xb7\x03\n" +
 	"\x14CreateTeacherRequest\x12\xbe\x02\n" +
 	"\ateacher\x18\x01 \x01(\v2\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2A\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n" +
@@ -5326,7 +5529,17 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x1cUpdateInsightSettingsRequest\x12S\n" +
 	"\x10insight_settings\x18\x01 \x01(\v2\".responsa.admin.v1.InsightSettingsB\x04\xe2A\x01\x02R\x0finsightSettings\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask2\xaeG\n" +
+	"updateMask\"\x12\n" +
+	"\x10GetModelsRequest\"\x87\x01\n" +
+	"\x16SetDefaultModelRequest\x12J\n" +
+	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\x12!\n" +
+	"\tskip_test\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\bskipTest\"^\n" +
+	"\x10TestModelRequest\x12J\n" +
+	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\"\xa3\x01\n" +
+	"\x11TestModelResponse\x12=\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\x8eK\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -5400,7 +5613,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x0fGetQualityStats\x12).responsa.admin.v1.GetQualityStatsRequest\x1a*.responsa.admin.v1.GetQualityStatsResponse\"'\xc8\xf3\x18\x05\xd2\xf3\x18\fquality.read\x82\xd3\xe4\x93\x02\r\x12\v/v1/quality\x12\xb2\x01\n" +
 	"\x14ListQuestionPatterns\x12..responsa.admin.v1.ListQuestionPatternsRequest\x1a/.responsa.admin.v1.ListQuestionPatternsResponse\"9\xc8\xf3\x18\x05\xd2\xf3\x18\x15question_pattern.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/questionPatterns\x12\xa0\x01\n" +
 	"\x12GetInsightSettings\x12,.responsa.admin.v1.GetInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"8\xc8\xf3\x18\x05\xd2\xf3\x18\x15insight_settings.read\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/insightSettings\x12\xcf\x01\n" +
-	"\x15UpdateInsightSettings\x12/.responsa.admin.v1.UpdateInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"a\xc8\xf3\x18\x05\xd2\xf3\x18\x17insight_settings.update\xda\xf3\x18\x11insightSettings/-\x82\xd3\xe4\x93\x02':\x10insight_settings2\x13/v1/insightSettingsb\x06proto3"
+	"\x15UpdateInsightSettings\x12/.responsa.admin.v1.UpdateInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"a\xc8\xf3\x18\x05\xd2\xf3\x18\x17insight_settings.update\xda\xf3\x18\x11insightSettings/-\x82\xd3\xe4\x93\x02':\x10insight_settings2\x13/v1/insightSettings\x12\x86\x01\n" +
+	"\tGetModels\x12#.responsa.admin.v1.GetModelsRequest\x1a .responsa.admin.v1.ModelSettings\"2\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/defaultModel\x12\xad\x01\n" +
+	"\x0fSetDefaultModel\x12).responsa.admin.v1.SetDefaultModelRequest\x1a .responsa.admin.v1.ModelSettings\"M\xc8\xf3\x18\x06\xd2\xf3\x18\x11default_model.set\xda\xf3\x18\x0edefaultModel/-\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/defaultModel:set\x90\x02\x02\x12\xa4\x01\n" +
+	"\tTestModel\x12#.responsa.admin.v1.TestModelRequest\x1a$.responsa.admin.v1.TestModelResponse\"L\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.test\xda\xf3\x18\x0edefaultModel/-\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/defaultModel:testb\x06proto3"
 
 var (
 	file_responsa_admin_v1_admin_service_proto_rawDescOnce sync.Once
@@ -5414,7 +5630,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 89)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -5501,219 +5717,237 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*ListQuestionPatternsResponse)(nil),      // 82: responsa.admin.v1.ListQuestionPatternsResponse
 	(*GetInsightSettingsRequest)(nil),         // 83: responsa.admin.v1.GetInsightSettingsRequest
 	(*UpdateInsightSettingsRequest)(nil),      // 84: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*Teacher)(nil),                           // 85: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 86: google.protobuf.FieldMask
-	(*Source)(nil),                            // 87: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 88: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 89: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 90: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 91: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 92: responsa.chat.v1.ToolProblem
-	(*v11.User)(nil),                          // 93: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 94: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 95: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 96: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 97: responsa.admin.v1.Tenant
-	(*timestamppb.Timestamp)(nil),             // 98: google.protobuf.Timestamp
-	(*v11.ApiKey)(nil),                        // 99: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 100: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 101: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 102: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 103: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 104: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 105: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 106: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 107: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 108: responsa.admin.v1.Quality
-	(QuestionOutcome)(0),                      // 109: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 110: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 111: responsa.admin.v1.InsightSettings
-	(*SystemStatus)(nil),                      // 112: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 113: google.protobuf.Empty
-	(*v11.DeletionReceipt)(nil),               // 114: responsa.auth.v1.DeletionReceipt
+	(*GetModelsRequest)(nil),                  // 85: responsa.admin.v1.GetModelsRequest
+	(*SetDefaultModelRequest)(nil),            // 86: responsa.admin.v1.SetDefaultModelRequest
+	(*TestModelRequest)(nil),                  // 87: responsa.admin.v1.TestModelRequest
+	(*TestModelResponse)(nil),                 // 88: responsa.admin.v1.TestModelResponse
+	(*Teacher)(nil),                           // 89: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 90: google.protobuf.FieldMask
+	(*Source)(nil),                            // 91: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 92: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 93: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 94: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 95: responsa.admin.v1.FailedRow
+	(*v1.ToolProblem)(nil),                    // 96: responsa.chat.v1.ToolProblem
+	(*v11.User)(nil),                          // 97: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 98: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 99: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 100: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 101: responsa.admin.v1.Tenant
+	(*timestamppb.Timestamp)(nil),             // 102: google.protobuf.Timestamp
+	(*v11.ApiKey)(nil),                        // 103: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 104: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 105: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 106: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 107: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 108: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 109: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 110: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 111: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 112: responsa.admin.v1.Quality
+	(QuestionOutcome)(0),                      // 113: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 114: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 115: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 116: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 117: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 118: google.protobuf.Duration
+	(*SystemStatus)(nil),                      // 119: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 120: google.protobuf.Empty
+	(*v11.DeletionReceipt)(nil),               // 121: responsa.auth.v1.DeletionReceipt
+	(*ModelSettings)(nil),                     // 122: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	85,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	85,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	85,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	86,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	87,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	87,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	87,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	86,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	88,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	89,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	90,  // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	91,  // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	89,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	89,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	89,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	90,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	91,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	91,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	91,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	90,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	92,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	93,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	94,  // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	95,  // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	28,  // 12: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	92,  // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	96,  // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	29,  // 14: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	93,  // 15: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	93,  // 16: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	93,  // 17: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	86,  // 18: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	94,  // 19: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	86,  // 20: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	95,  // 21: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	86,  // 22: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	96,  // 23: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	96,  // 24: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	97,  // 25: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	98,  // 26: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	93,  // 27: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	98,  // 28: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	97,  // 29: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	99,  // 30: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	99,  // 31: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	99,  // 32: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	100, // 33: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	101, // 34: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	98,  // 35: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	98,  // 36: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	102, // 37: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	103, // 38: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	104, // 39: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	98,  // 40: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	105, // 41: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	106, // 42: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	98,  // 43: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	98,  // 44: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	107, // 45: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	98,  // 46: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	98,  // 47: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	98,  // 48: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	108, // 49: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	98,  // 50: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	98,  // 51: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	98,  // 52: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	109, // 53: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	110, // 54: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	98,  // 55: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	111, // 56: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	86,  // 57: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,   // 58: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
-	1,   // 59: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
-	2,   // 60: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
-	3,   // 61: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
-	5,   // 62: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
-	6,   // 63: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
-	7,   // 64: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
-	8,   // 65: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
-	9,   // 66: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
-	11,  // 67: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
-	12,  // 68: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
-	13,  // 69: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
-	15,  // 70: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
-	16,  // 71: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
-	17,  // 72: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
-	19,  // 73: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
-	20,  // 74: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
-	22,  // 75: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
-	24,  // 76: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	26,  // 77: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	30,  // 78: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	31,  // 79: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	32,  // 80: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	33,  // 81: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	35,  // 82: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	38,  // 83: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	39,  // 84: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	40,  // 85: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	41,  // 86: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	42,  // 87: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	44,  // 88: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	45,  // 89: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	46,  // 90: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	47,  // 91: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	48,  // 92: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	50,  // 93: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	51,  // 94: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	53,  // 95: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	55,  // 96: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	56,  // 97: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	58,  // 98: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	59,  // 99: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	60,  // 100: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	36,  // 101: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	37,  // 102: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	61,  // 103: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	63,  // 104: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	65,  // 105: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	66,  // 106: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	68,  // 107: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	70,  // 108: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	72,  // 109: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	74,  // 110: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	76,  // 111: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	77,  // 112: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	79,  // 113: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	81,  // 114: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	83,  // 115: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	84,  // 116: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	112, // 117: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	85,  // 118: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	85,  // 119: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 120: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	85,  // 121: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	113, // 122: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	87,  // 123: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	87,  // 124: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	10,  // 125: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	87,  // 126: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	113, // 127: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	14,  // 128: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	90,  // 129: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	90,  // 130: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	18,  // 131: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	89,  // 132: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	21,  // 133: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	23,  // 134: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	25,  // 135: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	27,  // 136: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	93,  // 137: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	93,  // 138: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	93,  // 139: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	34,  // 140: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	93,  // 141: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	95,  // 142: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	95,  // 143: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	93,  // 144: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	93,  // 145: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	43,  // 146: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	114, // 147: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	93,  // 148: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	93,  // 149: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	96,  // 150: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	49,  // 151: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	113, // 152: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	52,  // 153: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	54,  // 154: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	97,  // 155: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	57,  // 156: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	97,  // 157: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	97,  // 158: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	97,  // 159: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	94,  // 160: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	94,  // 161: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	62,  // 162: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	64,  // 163: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	99,  // 164: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	67,  // 165: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	69,  // 166: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	71,  // 167: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	73,  // 168: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	75,  // 169: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	105, // 170: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	78,  // 171: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	80,  // 172: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	82,  // 173: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	111, // 174: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	111, // 175: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	117, // [117:176] is the sub-list for method output_type
-	58,  // [58:117] is the sub-list for method input_type
-	58,  // [58:58] is the sub-list for extension type_name
-	58,  // [58:58] is the sub-list for extension extendee
-	0,   // [0:58] is the sub-list for field type_name
+	97,  // 15: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	97,  // 16: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	97,  // 17: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	90,  // 18: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	98,  // 19: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	90,  // 20: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	99,  // 21: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	90,  // 22: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	100, // 23: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	100, // 24: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	101, // 25: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	102, // 26: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	97,  // 27: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	102, // 28: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	101, // 29: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	103, // 30: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	103, // 31: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	103, // 32: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	104, // 33: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	105, // 34: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	102, // 35: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	102, // 36: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	106, // 37: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	107, // 38: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	108, // 39: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	102, // 40: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	109, // 41: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	110, // 42: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	102, // 43: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	102, // 44: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	111, // 45: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	102, // 46: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	102, // 47: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	102, // 48: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	112, // 49: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	102, // 50: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	102, // 51: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	102, // 52: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	113, // 53: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	114, // 54: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	102, // 55: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	115, // 56: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	90,  // 57: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	116, // 58: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	116, // 59: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	117, // 60: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	118, // 61: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	0,   // 62: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
+	1,   // 63: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
+	2,   // 64: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
+	3,   // 65: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
+	5,   // 66: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
+	6,   // 67: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
+	7,   // 68: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
+	8,   // 69: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
+	9,   // 70: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
+	11,  // 71: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
+	12,  // 72: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
+	13,  // 73: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
+	15,  // 74: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
+	16,  // 75: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
+	17,  // 76: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
+	19,  // 77: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
+	20,  // 78: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
+	22,  // 79: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
+	24,  // 80: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
+	26,  // 81: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	30,  // 82: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	31,  // 83: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	32,  // 84: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	33,  // 85: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	35,  // 86: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	38,  // 87: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	39,  // 88: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	40,  // 89: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	41,  // 90: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	42,  // 91: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	44,  // 92: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	45,  // 93: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	46,  // 94: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	47,  // 95: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	48,  // 96: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	50,  // 97: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	51,  // 98: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	53,  // 99: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	55,  // 100: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	56,  // 101: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	58,  // 102: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	59,  // 103: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	60,  // 104: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	36,  // 105: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	37,  // 106: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	61,  // 107: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	63,  // 108: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	65,  // 109: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	66,  // 110: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	68,  // 111: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	70,  // 112: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	72,  // 113: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	74,  // 114: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	76,  // 115: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	77,  // 116: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	79,  // 117: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	81,  // 118: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	83,  // 119: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	84,  // 120: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	85,  // 121: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	86,  // 122: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	87,  // 123: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	119, // 124: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	89,  // 125: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	89,  // 126: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 127: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	89,  // 128: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	120, // 129: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	91,  // 130: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	91,  // 131: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	10,  // 132: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	91,  // 133: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	120, // 134: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	14,  // 135: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	94,  // 136: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	94,  // 137: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	18,  // 138: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	93,  // 139: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	21,  // 140: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	23,  // 141: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	25,  // 142: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	27,  // 143: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	97,  // 144: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	97,  // 145: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	97,  // 146: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	34,  // 147: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	97,  // 148: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	99,  // 149: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	99,  // 150: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	97,  // 151: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	97,  // 152: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	43,  // 153: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	121, // 154: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	97,  // 155: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	97,  // 156: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	100, // 157: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	49,  // 158: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	120, // 159: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	52,  // 160: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	54,  // 161: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	101, // 162: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	57,  // 163: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	101, // 164: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	101, // 165: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	101, // 166: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	98,  // 167: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	98,  // 168: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	62,  // 169: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	64,  // 170: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	103, // 171: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	67,  // 172: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	69,  // 173: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	71,  // 174: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	73,  // 175: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	75,  // 176: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	109, // 177: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	78,  // 178: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	80,  // 179: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	82,  // 180: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	115, // 181: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	115, // 182: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	122, // 183: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	122, // 184: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	88,  // 185: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	124, // [124:186] is the sub-list for method output_type
+	62,  // [62:124] is the sub-list for method input_type
+	62,  // [62:62] is the sub-list for extension type_name
+	62,  // [62:62] is the sub-list for extension extendee
+	0,   // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_admin_service_proto_init() }
@@ -5724,6 +5958,7 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_audit_event_proto_init()
 	file_responsa_admin_v1_delivery_proto_init()
 	file_responsa_admin_v1_insight_proto_init()
+	file_responsa_admin_v1_model_settings_proto_init()
 	file_responsa_admin_v1_service_grant_proto_init()
 	file_responsa_admin_v1_source_proto_init()
 	file_responsa_admin_v1_system_status_proto_init()
@@ -5750,7 +5985,7 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   85,
+			NumMessages:   89,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
