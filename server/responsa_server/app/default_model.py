@@ -165,7 +165,7 @@ class DefaultModels:
                 base_url=section.url,
             )
         found[COMPATIBLE] = ModelProvider(
-            COMPATIBLE, "Your own server (OpenAI's protocol)", takes_key_name=True, takes_base_url=True
+            COMPATIBLE, "OpenAI-compatible server", takes_key_name=True, takes_base_url=True
         )
         for name, server in self._settings.servers.items():
             found[name] = ModelProvider(name, name, base_url=server.url)

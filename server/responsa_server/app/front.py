@@ -207,6 +207,8 @@ class Callers:
                 allowed=Allowed(frozenset(hosts), frozenset(origins_of(hosts, settings.allowed_origins))),
                 cookie_name=cookie_name,
                 secure_cookie=settings.sessions.secure_cookie,
+                name=settings.page_name,
+                mark=settings.page_mark,
             )
             app = build_app(
                 gateway_settings,

@@ -8,17 +8,18 @@ import { lazily, TabbedView, type PartRow } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
 import type { UsersHooks } from "./useracts.js";
 
-/** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the tenants. */
+/** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the model and the tenants. */
 export function administrationView(api: Pick<Api, "admin" | "auth" | "knowledge" | "operations">, hooks: UsersHooks): TabbedView {
   const people = new People(api);
   const tenants: PartRow = ["tenants", "Tenants", lazily(async () => new (await import("./tenants.js")).TenantsView(api, hooks.me, hooks.say))];
+  const model: PartRow = ["model", "Model", lazily(async () => new (await import("./model.js")).ModelView(api, hooks.me, hooks.say))];
   const view = new TabbedView("administration", "Administration", [
     ["users", "Users", lazily(async () => new (await import("./users.js")).UsersView(api, people, hooks))],
     ["keys", "API keys", new TenantKeysView(api, people, hooks.me, hooks)],
     ["sessions", "Sessions", lazily(async () => new (await import("./tenantsessions.js")).TenantSessionsView(api, people, hooks.me, hooks.say))],
     ["sources", "Sources", lazily(async () => new (await import("./sources.js")).SourcesView(api, hooks.say))],
     ["audit", "Audit log", lazily(async () => new (await import("./audit.js")).AuditView(api, people))],
-    ...(hooks.me.ownsInstallation ? [tenants] : []),
+    ...(hooks.me.ownsInstallation ? [model, tenants] : []),
   ]);
   if (!hooks.me.email) {
     const first = element("a", { href: viewFragment({ area: "profile", tab: "password", query: {} }) }, "Set an e-mail address and a password");
