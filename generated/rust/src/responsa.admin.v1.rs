@@ -542,6 +542,9 @@ pub struct ModelSettings {
     /// Why this server cannot use the stored model, with the remedy; empty if it can.
     #[prost(string, tag = "5")]
     pub problem: ::prost::alloc::string::String,
+    /// What an owner should know about the models in use, with the remedy, e.g. that they cost money and no quota limits what users spend; may be empty.
+    #[prost(string, tag = "7")]
+    pub warning: ::prost::alloc::string::String,
     /// The providers, ordered as people look for them.
     #[prost(message, repeated, tag = "6")]
     pub providers: ::prost::alloc::vec::Vec<ModelProvider>,

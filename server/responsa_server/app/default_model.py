@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 from pydantic import SecretStr, ValidationError
 
-from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, doubles, known_models
+from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, doubles, known_models, unlimited_spending
 from responsa_server.app.settings import Settings, environment
 from responsa_server.app.tools import read_secret
 from responsa_server.domain.errors import InvalidRequest, Precondition, Reason
@@ -61,6 +61,7 @@ class DefaultModels:
     """Implements `ModelAdministration`. `refresh` takes over what another process has stored."""
 
     def __init__(self, settings: Settings, table: ModelTable, store: PostgresDefaultModel) -> None:
+        self._whole = settings
         self._settings = settings.language_models
         self._table = table
         self._store = store
@@ -90,9 +91,15 @@ class DefaultModels:
     async def read(self) -> InstalledModels:
         stored, update_time = await self._store.get()
         offered = await asyncio.to_thread(self._offered)
-        fixed_by = FIXED_BY if self._fixed else ""
+        spending = unlimited_spending(self._whole, self._in_use)
         return InstalledModels(
-            self._in_use, fixed_by, stored, update_time, self._problem, list(offered.values())
+            self._in_use,
+            FIXED_BY if self._fixed else "",
+            stored,
+            update_time,
+            self._problem,
+            f"{spending[0]}: {spending[1]}." if spending else "",
+            list(offered.values()),
         )
 
     async def store(self, who: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
@@ -122,7 +129,8 @@ class DefaultModels:
         offered = await asyncio.to_thread(self._check, wanted)
         provider, problem = await asyncio.to_thread(self._provider, wanted)
         if problem:
-            return ModelTest(ModelTestOutcome.KEY_MISSING, problem)
+            missing = ModelTestOutcome.KEY_MISSING if offered.takes_key_name else ModelTestOutcome.FAILED
+            return ModelTest(missing, problem)
         began = time.monotonic()
         try:
             async with asyncio.timeout(TEST_SECONDS):

@@ -51,6 +51,7 @@ class InstalledModels:
     default_model: DefaultModel
     update_time: datetime | None
     problem: str
+    warning: str
     providers: Sequence[ModelProvider]
 
 

@@ -47,13 +47,13 @@ export class ModelView implements Part {
   }
 
   #draw(found: ModelSettings): void {
-    const { models, fixedBy, problem, updateTime } = found;
+    const { models, fixedBy, problem, warning, updateTime } = found;
     const since = updateTime && !fixedBy ? ` Set on ${momentOf(timestampDate(updateTime))}.` : "";
     const inUse = models.length > 0
       ? element("p", {}, element("strong", WRITTEN, models.join(", then ")), " writes the answers.", element("span", { class: "note" }, since))
       : element("p", {}, element("strong", {}, "No model"), " is in use. Answers show the passages of the documents that fit best.");
     const fixed = element("p", { class: "access" }, "The setting ", element("code", {}, fixedBy), " of this server fixes the model, so it cannot be changed here.");
-    replace(this.#state, inUse, ...(problem ? [element("p", { class: "warning", ...WRITTEN }, problem)] : []), ...(fixedBy ? [fixed] : []));
+    replace(this.#state, inUse, ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
     this.#form.hidden = fixedBy !== "";
     this.#providers = found.providers;
     this.#fill(found.defaultModel);

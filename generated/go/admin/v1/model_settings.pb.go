@@ -300,6 +300,8 @@ type ModelSettings struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Why this server cannot use the stored model, with the remedy; empty if it can.
 	Problem string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	// What an owner should know about the models in use, with the remedy, e.g. that they cost money and no quota limits what users spend; may be empty.
+	Warning string `protobuf:"bytes,7,opt,name=warning,proto3" json:"warning,omitempty"`
 	// The providers, ordered as people look for them.
 	Providers     []*ModelProvider `protobuf:"bytes,6,rep,name=providers,proto3" json:"providers,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -371,6 +373,13 @@ func (x *ModelSettings) GetProblem() string {
 	return ""
 }
 
+func (x *ModelSettings) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
+}
+
 func (x *ModelSettings) GetProviders() []*ModelProvider {
 	if x != nil {
 		return x.Providers
@@ -396,14 +405,15 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\x0etakes_key_name\x18\x05 \x01(\bB\x04\xe2A\x01\x03R\ftakesKeyName\x12*\n" +
 	"\x0etakes_base_url\x18\x06 \x01(\bB\x04\xe2A\x01\x03R\ftakesBaseUrl\x12\x1f\n" +
 	"\bbase_url\x18\a \x01(\tB\x04\xe2A\x01\x03R\abaseUrl\x12\x1c\n" +
-	"\x06models\x18\b \x03(\tB\x04\xe2A\x01\x03R\x06models\"\xc3\x02\n" +
+	"\x06models\x18\b \x03(\tB\x04\xe2A\x01\x03R\x06models\"\xe3\x02\n" +
 	"\rModelSettings\x12\x1c\n" +
 	"\x06models\x18\x01 \x03(\tB\x04\xe2A\x01\x03R\x06models\x12\x1f\n" +
 	"\bfixed_by\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\afixedBy\x12J\n" +
 	"\rdefault_model\x18\x03 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x03R\fdefaultModel\x12A\n" +
 	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x1e\n" +
-	"\aproblem\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\aproblem\x12D\n" +
+	"\aproblem\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\aproblem\x12\x1e\n" +
+	"\awarning\x18\a \x01(\tB\x04\xe2A\x01\x03R\awarning\x12D\n" +
 	"\tproviders\x18\x06 \x03(\v2 .responsa.admin.v1.ModelProviderB\x04\xe2A\x01\x03R\tproviders*\xee\x02\n" +
 	"\x10ModelTestOutcome\x12\"\n" +
 	"\x1eMODEL_TEST_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n" +

@@ -171,11 +171,14 @@ class ModelSettings(_message.Message):
     DEFAULT_MODEL_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
     PROVIDERS_FIELD_NUMBER: _builtins.int
     fixed_by: _builtins.str
     """The setting of this server that fixes the models, "models.default"; empty if SetDefaultModel can change them."""
     problem: _builtins.str
     """Why this server cannot use the stored model, with the remedy; empty if it can."""
+    warning: _builtins.str
+    """What an owner should know about the models in use, with the remedy, e.g. that they cost money and no quota limits what users spend; may be empty."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The models that `default` stands for on this server, as `provider:model`; empty if answers show passages."""
@@ -200,11 +203,12 @@ class ModelSettings(_message.Message):
         default_model: Global___DefaultModel | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         problem: _builtins.str = ...,
+        warning: _builtins.str = ...,
         providers: _abc.Iterable[Global___ModelProvider] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "fixed_by", b"fixed_by", "models", b"models", "problem", b"problem", "providers", b"providers", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "fixed_by", b"fixed_by", "models", b"models", "problem", b"problem", "providers", b"providers", "update_time", b"update_time", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -164,6 +164,13 @@ export declare type ModelSettings = Message<"responsa.admin.v1.ModelSettings"> &
   problem: string;
 
   /**
+   * What an owner should know about the models in use, with the remedy, e.g. that they cost money and no quota limits what users spend; may be empty.
+   *
+   * @generated from field: string warning = 7;
+   */
+  warning: string;
+
+  /**
    * The providers, ordered as people look for them.
    *
    * @generated from field: repeated responsa.admin.v1.ModelProvider providers = 6;
