@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from playwright.async_api import Locator, expect
 
-from responsa.admin.v1 import tenant_pb2
+from responsa.admin.v1 import model_settings_pb2, tenant_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
@@ -211,6 +211,29 @@ async def test_an_owner_administers_the_tenants(owner: Person) -> None:
     await expect(page.get_by_text("this installation’s own")).to_be_visible()
     own = rows(tab, "Tenants").filter(has_text="this installation’s own")
     await expect(own.get_by_role("button")).to_have_text(["Invite administrator"])
+
+
+async def test_an_owner_sets_the_model(owner: Person) -> None:
+    tab = await owner.sign_in(color_scheme="dark", viewport={"width": 390, "height": 800})
+    page = tab.page
+    await page.get_by_role("link", name="Set a model").click()
+    await page.get_by_label("Provider").select_option(label="Scripted models, for tests")
+    await page.get_by_role("combobox", name="Model").select_option("broken-401")
+    await button(tab, "Save").click()
+    await expect(page.locator("form .problem:visible", has_text="wants a key")).to_be_visible()
+    try:
+        await page.get_by_role("combobox", name="Model").select_option("strong")
+        await button(tab, "Test").click()
+        await expect(page.get_by_text("The model has answered.")).to_be_visible()
+        await button(tab, "Save").click()
+        await expect(page.get_by_text("scripted:strong writes the answers.")).to_be_visible()
+        assert await flaws(page) == []
+        await page.goto(f"{owner.url}/#/")
+        await page.reload()
+        await expect(page.get_by_label("Your question")).to_be_visible()
+        await expect(page.get_by_text("No language model is set")).to_have_count(0)
+    finally:
+        owner.client.set_default_model(model_settings_pb2.DefaultModel())
 
 
 async def test_the_link_of_an_invitation_lets_one_person_register(person: Person) -> None:

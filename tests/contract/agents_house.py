@@ -15,7 +15,9 @@ from responsa_server.agents.config.files import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.models import model_table
+from responsa_server.app.settings import load
 from responsa_server.domain.agents import Agent, AnswerTask
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.events import Answered
@@ -25,6 +27,7 @@ from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.resources import ResourceTable
 from tests.unit.agents.configured import DEFAULTS
 from tests.unit.agents.evidence import Shelf
@@ -83,16 +86,23 @@ class Town:
         coded: Mapping[str, Agent] | None = None,
         options: LiveOptions | None = None,
         models: ModelSettings | None = None,
+        stored_model: bool = False,
     ) -> AsyncGenerator[LiveAgents]:
-        """A process that has started. It polls only when a test requests it."""
+        """A process that has started. It polls only when a test requests it. stored_model: whether `default` stands for the model that the database names."""
         shelf = Shelf()
         table = model_table(models or ModelSettings())
         parts = NodeParts(shelf, teachers=self.teachers)
         workshop = BuildContext(
             parts, table, self.counters, replace(DEFAULTS, models=models.default if models else ())
         )
+        settings = load(models=(models or ModelSettings()).model_dump())
+        stored = DefaultModels(settings, table, PostgresDefaultModel(self.database)) if stored_model else None
         options = replace(
-            options or LiveOptions(DEFAULT), notify=tell, coded=coded or {}, poll_seconds=3600.0
+            options or LiveOptions(DEFAULT),
+            notify=tell,
+            coded=coded or {},
+            poll_seconds=3600.0,
+            models=stored and stored.refresh,
         )
         agents = LiveAgents(
             folders or self.folder.folders, self.versions, workshop, Surroundings(models=table), options

@@ -16,11 +16,14 @@ from responsa_server.agents.config.files import SHIPPED, Folders, Watch
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.model_settings import DefaultModel
 from responsa_server.domain.parts import Health
+from responsa_server.domain.people import AuditEvent
 from responsa_server.domain.relay import Reload
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.runtime import Runtime
@@ -458,3 +461,31 @@ async def test_a_reload_is_told_to_other_processes_over_redis(database: Database
     finally:
         await other.close()
         await turns.close()
+
+
+async def test_every_process_takes_a_stored_default_model_over(
+    town: Town, folder: Folder, database: Database, people: People
+) -> None:
+    folder.write("own", "One.")
+    path = folder.path("own") / "agent.toml"
+    path.write_text(path.read_text().replace('chain = ["passages"]', 'chain = ["default"]'))
+    scripted = ModelSettings(scripted=True)
+    store = PostgresDefaultModel(database)
+    async with (
+        town.process(models=scripted, stored_model=True) as one,
+        town.process(models=scripted, stored_model=True) as other,
+    ):
+        assert [agents.card("own").models for agents in (one, other)] == [(), ()]
+        event = AuditEvent.of(people.ann, "default_model.set", "defaultModel/-")
+        for model, chain in (
+            (DefaultModel("scripted", "strong"), ("scripted:strong",)),
+            # What this server cannot use counts as none, so that the server still starts.
+            (DefaultModel("scripted", "unheard"), ()),
+        ):
+            await store.put(model, event)
+            await one.reload()
+            assert one.card("own").models == chain
+            await other.poll()  # as if the hint was lost
+            while other.card("own").models != chain:  # noqa: ASYNC110  the reload has no event
+                await asyncio.sleep(0)
+            assert other.named("own").version == one.named("own").version

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import shutil
 import socket
+from pathlib import Path
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
 
+from responsa_server.app.settings import SettingsError, load
+from responsa_server.transports.http.page import StaticPage
 from responsa_server.transports.http.security_headers import CONTENT_SECURITY_POLICY, DOCS_POLICY
 from tests.gateway.conftest import Place, start_place
 from tests.gateway.wire import of_rest
@@ -103,6 +108,34 @@ def test_the_page_and_its_headers(http: httpx2.Client) -> None:
     assert icon.headers["cache-control"] == "no-cache"
     head = http.head("/")
     assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_the_page_has_the_installations_name_and_mark(tmp_path: Path) -> None:
+    head = '<title>Responsa</title><link rel="icon" href="/icon.svg" type="image/svg+xml" />'
+    (tmp_path / "index.html").write_text(head)
+    mark = tmp_path / "acme.png"
+    mark.write_bytes(b"\x89PNG")
+    page = StaticPage(tmp_path, "Acme <&> Söhne", mark)
+    app = Starlette(routes=[Route("/{path:path}", page.get)])
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost") as client:
+        shown = await client.get("/")
+        assert shown.text == head.replace("Responsa", "Acme &lt;&amp;&gt; Söhne").replace("svg+xml", "png")
+        assert (shown.headers["content-type"], shown.headers["cache-control"]) == (
+            "text/html; charset=utf-8",
+            "no-store",
+        )
+        icon = await client.get("/icon.svg")
+        assert (icon.content, icon.headers["content-type"]) == (b"\x89PNG", "image/png")
+        assert icon.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("page_name", " "), ("page_name", "a\nb"), ("page_name", "x" * 61), ("page_mark", "mark.gif"), ("page_mark", "none.svg")],
+)  # fmt: skip
+def test_a_name_or_a_mark_that_cannot_be_shown_is_refused(setting: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=setting):
+        load(**{setting: value})
 
 
 def test_the_policy_allows_nothing_inline_and_nothing_foreign() -> None:

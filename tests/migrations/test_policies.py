@@ -194,11 +194,12 @@ def rights(table: str) -> Table:
     return _OTHER_RIGHTS.get(table, Table(app=ALL))
 
 
-# These tables hold no tenant's data: attempts are counted under digests of names that may not exist. Agents belong to the installation. Jobs contain ids and no payloads, and only the
+# These tables hold no tenant's data: attempts are counted under digests of names that may not exist. Agents and the default model belong to the installation. Jobs contain ids and no payloads, and only the
 # log role uses the queue.
 OTHER_TABLES: Mapping[str, Table] = {
     "responsa.sign_in_attempt": Table(app=ALL),
     "responsa.signing_key": Table(app="SELECT INSERT DELETE"),
+    "responsa.default_model": Table(app="SELECT INSERT UPDATE"),
     "responsa.agent_version": Table(app="SELECT INSERT", log="SELECT"),
     "responsa.migration": Table(app="SELECT", log="SELECT"),
     "procrastinate.procrastinate_events": Table(app="INSERT", log=ALL),

@@ -24,6 +24,8 @@ from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
+from responsa_server.app.default_model import DefaultModels
+from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.app.sources import source_administration
 from responsa_server.app.tools import tools_of
@@ -80,6 +82,7 @@ from responsa_server.insight.reports import Insight
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.limits import PostgresLimits
@@ -105,6 +108,8 @@ from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast
 from tests.people import GOOD, people_of
 from tests.transports import SERVICES
 
+MODELS = load(models={"scripted": True, "allow_private": ["127.0.0.1"]})
+"""The settings of the servers, as far as models go."""
 PIECES = ("The river ", "is seven ", "kilometres ", "long.")
 ANSWER = "".join(PIECES)
 PAGE = ToolSource(
@@ -450,7 +455,8 @@ async def serving(
             counters=counters,
             limits=book,
             limiter=limiter,
-            installation=Installation("0.1.0", "test-embedding", "scripted"),
+            installation=Installation("0.1.0", "test-embedding"),
+            models=DefaultModels(MODELS, model_table(MODELS.models), PostgresDefaultModel(database)),
             sources=source_administration(
                 load(sources={"folder": folder}), database, house.queue, house.library
             ),

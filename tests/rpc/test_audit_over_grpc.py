@@ -86,7 +86,7 @@ async def test_each_administrative_call_without_the_role_is_recorded_once(served
     assert {(one.actor, one.affected_user) for one in found} == {(own, "")}
     assert all(one.call_id for one in found)
     # The server checks the role before it reads the request.
-    assert {one.resource for one in found} == {"", "agents/-", "insightSettings/-"}
+    assert {one.resource for one in found} == {"", "agents/-", "defaultModel/-", "insightSettings/-"}
 
 
 async def test_a_service_without_a_grant_is_recorded(served: Served) -> None:

@@ -40,6 +40,13 @@ OF_OWNERS = {
     "ListTenants": (admin.ListTenantsRequest(), "tenant.read", ""),
     "SuspendTenant": (admin.SuspendTenantRequest(name="tenants/rival"), "tenant.suspend", "tenants/rival"),
     "ResumeTenant": (admin.ResumeTenantRequest(name="tenants/rival"), "tenant.resume", "tenants/rival"),
+    "GetModels": (admin.GetModelsRequest(), "default_model.read", ""),
+    "SetDefaultModel": (
+        admin.SetDefaultModelRequest(default_model={}),
+        "default_model.set",
+        "defaultModel/-",
+    ),
+    "TestModel": (admin.TestModelRequest(default_model={}), "default_model.test", "defaultModel/-"),
     "EraseTenant": (admin.EraseTenantRequest(name="tenants/rival"), "tenant.erase", "tenants/rival"),
 }
 """For each method of owners: a request, and the action and the resource in the audit log."""
@@ -58,7 +65,7 @@ async def test_what_belongs_to_the_installation_is_its_owners(served: Served) ->
             assert "GrantOwnership" in error.message
     # The server refuses users before it reads the request, so their events name only a resource that is always the same.
     acts = [(action, resource) for _, action, resource in OF_OWNERS.values()]
-    of_user = [(action, resource if action == "agents.reload" else "") for action, resource in acts]
+    of_user = [(action, resource if resource.endswith("/-") else "") for action, resource in acts]
     for reader, who, expected in (
         (served.ann, second, acts),
         (served.ann, served.bob, of_user),

@@ -534,6 +534,34 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/UpdateInsightSettings", true, &request).await
     }
 
+    /// GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of
+    /// the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED.
+    pub async fn get_models(&self, request: admin::v1::GetModelsRequest) -> Result<admin::v1::ModelSettings, Error> {
+        self.call("/responsa.admin.v1.AdminService/GetModels", true, &request).await
+    }
+
+    /// SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions
+    /// within seconds; running turns keep their models. Unless skip_test is set, the server first tests the model as TestModel
+    /// does, and changes nothing if the test fails. The model cannot be set while the setting models.default of the server
+    /// names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at
+    /// most ten minutes old.
+    ///
+    /// Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+    pub async fn set_default_model(&self, request: admin::v1::SetDefaultModelRequest) -> Result<admin::v1::ModelSettings, Error> {
+        self.call("/responsa.admin.v1.AdminService/SetDefaultModel", true, &request).await
+    }
+
+    /// TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds.
+    /// The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the
+    /// caller uses a session, its sign-in must be at most ten minutes old.
+    ///
+    /// Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+    pub async fn test_model(&self, request: admin::v1::TestModelRequest) -> Result<admin::v1::TestModelResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/TestModel", false, &request).await
+    }
+
     /// ListSignInMethods shows how people sign in to a tenant and who may register. The response lists the tenant's OpenID
     /// Connect providers on one page, ordered by their ids. Passwords always work for users who have one. A tenant that does
     /// not exist gets the same reply as a tenant without providers.

@@ -13,7 +13,7 @@ import { CollectionsView } from "./documents/collections.js";
 import { Contacts } from "./documents/contacts.js";
 import { ConversationsView } from "./chat/conversations.js";
 import { DocumentPanel } from "./documents/document.js";
-import { button, element, replace } from "./widgets/dom.js";
+import { button, element, INSTALLATION, replace, WRITTEN } from "./widgets/dom.js";
 import { failureOf, keptOut, ofOtherUser, signedOut, type Failure } from "./server/errors.js";
 import { farewell } from "./account/leaving.js";
 import { icon, iconButton } from "./widgets/icons.js";
@@ -146,7 +146,7 @@ class App {
     const parts = { api, me: user, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
       say: live.say,
-      titled: (title) => (document.title = title ? `${nameWithin(title)} · Responsa` : "Responsa"),
+      titled: (title) => (document.title = title ? `${nameWithin(title)} · ${INSTALLATION}` : INSTALLATION),
       changed: (conversation) => {
         tabs.tell({ kind: "conversation", name: conversation });
         if (onChat()) history.replaceState(null, "", `#/${conversation}`);
@@ -223,7 +223,7 @@ class App {
       "header",
       { class: "top" },
       drawer,
-      element("h1", {}, element("a", { href: "#/" }, element("span", { class: "mark" }), "Responsa")),
+      element("h1", {}, element("a", { href: "#/" }, element("span", { class: "mark" }), element("span", WRITTEN, INSTALLATION))),
       element("nav", { "aria-label": "Page" }, askLink, searchLink, documentsLink, ...(administers ? [teachersLink, administrationLink] : [])),
       menu.root,
     );
@@ -279,7 +279,7 @@ class App {
       list.mark(onChat() ? conversation : "");
       const other = part();
       if (other) {
-        document.title = `${view ? view.title : onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · Responsa`;
+        document.title = `${view ? view.title : onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · ${INSTALLATION}`;
         replace(main, other.root);
         if (!first) other.focus();
         const place = placeAt(location.hash);
@@ -332,10 +332,10 @@ class App {
     this.#stop = new AbortController();
     const { signal } = this.#stop;
     for (const dialog of document.querySelectorAll("dialog")) dialog.close();
-    document.title = "Responsa";
+    document.title = INSTALLATION;
     if (again) {
       this.#heard = () => undefined;
-      const heading = element("h1", { tabindex: "-1" }, "Responsa");
+      const heading = element("h1", { tabindex: "-1" }, INSTALLATION);
       const choices = [button(again, () => void this.start(agreed), { class: "filled" }), ...(why === OTHER_USER ? [button("Sign in again", () => this.#outside())] : [])];
       replace(this.#root, element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why), element("div", { class: "row wrap" }, ...choices)));
       heading.focus();

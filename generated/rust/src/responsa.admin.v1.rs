@@ -459,6 +459,167 @@ impl QuestionOutcome {
         }
     }
 }
+/// DefaultModel is the language model that `default` stands for in the chains of agents. Keys are named and never sent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DefaultModel {
+    /// The name of a provider of ModelSettings, e.g. "openai". Empty: no model; answers show passages.
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// What the provider calls the model, e.g. "gpt-5.6-luna".
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
+    /// The name of the secret file or of the environment variable that holds the provider's key: the provider's own name, e.g. "OPENAI_API_KEY", or a name that
+    /// begins with MODEL_ and ends with _API_KEY. Empty: the provider's own name, or no key if it has none.
+    #[prost(string, tag = "3")]
+    pub key_name: ::prost::alloc::string::String,
+    /// The server's address up to and including the version, e.g. "<http://127.0.0.1:11434/v1".> Only for a provider with takes_base_url, which needs it.
+    #[prost(string, tag = "4")]
+    pub base_url: ::prost::alloc::string::String,
+}
+impl ::prost::Name for DefaultModel {
+    const NAME: &'static str = "DefaultModel";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.DefaultModel".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.DefaultModel".into()
+    }
+}
+/// ModelProvider is a provider whose models can be the default model.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModelProvider {
+    /// The name, e.g. "openai".
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The name to show to people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The name of the key that the provider's calls use by default; empty if there is none.
+    #[prost(string, tag = "3")]
+    pub key_name: ::prost::alloc::string::String,
+    /// Whether this server finds a key under that name.
+    #[prost(bool, tag = "4")]
+    pub key_found: bool,
+    /// Whether the default model names a key; otherwise the settings do, or no key is needed.
+    #[prost(bool, tag = "5")]
+    pub takes_key_name: bool,
+    /// Whether the default model gives the server's address.
+    #[prost(bool, tag = "6")]
+    pub takes_base_url: bool,
+    /// The address that the settings give; empty if they give none.
+    #[prost(string, tag = "7")]
+    pub base_url: ::prost::alloc::string::String,
+    /// The names of all models; empty if the provider accepts any name.
+    #[prost(string, repeated, tag = "8")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for ModelProvider {
+    const NAME: &'static str = "ModelProvider";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ModelProvider".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ModelProvider".into()
+    }
+}
+/// ModelSettings says which language models the installation uses by default.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ModelSettings {
+    /// The models that `default` stands for on this server, as `provider:model`; empty if answers show passages.
+    #[prost(string, repeated, tag = "1")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The setting of this server that fixes the models, "models.default"; empty if SetDefaultModel can change them.
+    #[prost(string, tag = "2")]
+    pub fixed_by: ::prost::alloc::string::String,
+    /// The model that SetDefaultModel stored last. It is not in use while fixed_by is set.
+    #[prost(message, optional, tag = "3")]
+    pub default_model: ::core::option::Option<DefaultModel>,
+    /// When it was stored; unset if none ever was.
+    #[prost(message, optional, tag = "4")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why this server cannot use the stored model, with the remedy; empty if it can.
+    #[prost(string, tag = "5")]
+    pub problem: ::prost::alloc::string::String,
+    /// What an owner should know about the models in use, with the remedy, e.g. that they cost money and no quota limits what users spend; may be empty.
+    #[prost(string, tag = "7")]
+    pub warning: ::prost::alloc::string::String,
+    /// The providers, ordered as people look for them.
+    #[prost(message, repeated, tag = "6")]
+    pub providers: ::prost::alloc::vec::Vec<ModelProvider>,
+}
+impl ::prost::Name for ModelSettings {
+    const NAME: &'static str = "ModelSettings";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ModelSettings".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ModelSettings".into()
+    }
+}
+/// ModelTestOutcome says how a test of a model ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ModelTestOutcome {
+    /// Never sent.
+    Unspecified = 0,
+    /// The model has answered.
+    Answered = 1,
+    /// There is no key under the name.
+    KeyMissing = 2,
+    /// The provider refuses the key, or the key may not use the model, or its account has no credit.
+    KeyRefused = 3,
+    /// The server may not connect to the address.
+    AddressNotAllowed = 4,
+    /// Nothing answers at the address.
+    Unreachable = 5,
+    /// The provider has no such model, or the address is not that of its API.
+    NotFound = 6,
+    /// The model did not answer in time.
+    TooSlow = 7,
+    /// The provider takes no further calls at the moment.
+    Busy = 8,
+    /// The provider refused the call, or its answer does not follow the protocol.
+    Failed = 9,
+}
+impl ModelTestOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MODEL_TEST_OUTCOME_UNSPECIFIED",
+            Self::Answered => "MODEL_TEST_OUTCOME_ANSWERED",
+            Self::KeyMissing => "MODEL_TEST_OUTCOME_KEY_MISSING",
+            Self::KeyRefused => "MODEL_TEST_OUTCOME_KEY_REFUSED",
+            Self::AddressNotAllowed => "MODEL_TEST_OUTCOME_ADDRESS_NOT_ALLOWED",
+            Self::Unreachable => "MODEL_TEST_OUTCOME_UNREACHABLE",
+            Self::NotFound => "MODEL_TEST_OUTCOME_NOT_FOUND",
+            Self::TooSlow => "MODEL_TEST_OUTCOME_TOO_SLOW",
+            Self::Busy => "MODEL_TEST_OUTCOME_BUSY",
+            Self::Failed => "MODEL_TEST_OUTCOME_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MODEL_TEST_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "MODEL_TEST_OUTCOME_ANSWERED" => Some(Self::Answered),
+            "MODEL_TEST_OUTCOME_KEY_MISSING" => Some(Self::KeyMissing),
+            "MODEL_TEST_OUTCOME_KEY_REFUSED" => Some(Self::KeyRefused),
+            "MODEL_TEST_OUTCOME_ADDRESS_NOT_ALLOWED" => Some(Self::AddressNotAllowed),
+            "MODEL_TEST_OUTCOME_UNREACHABLE" => Some(Self::Unreachable),
+            "MODEL_TEST_OUTCOME_NOT_FOUND" => Some(Self::NotFound),
+            "MODEL_TEST_OUTCOME_TOO_SLOW" => Some(Self::TooSlow),
+            "MODEL_TEST_OUTCOME_BUSY" => Some(Self::Busy),
+            "MODEL_TEST_OUTCOME_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
 /// ServiceGrant lets a service act on behalf of users. The service sends `responsa-on-behalf-of: users/{uuid}` with its API key; the call then has the access and the
 /// limits of the user. The grant is checked at each call: it has no effect as long as the service or the user is disabled, or the user's role is not USER.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2985,5 +3146,78 @@ impl ::prost::Name for UpdateInsightSettingsRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.UpdateInsightSettingsRequest".into()
+    }
+}
+/// GetModelsRequest has no fields.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetModelsRequest {}
+impl ::prost::Name for GetModelsRequest {
+    const NAME: &'static str = "GetModelsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.GetModelsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.GetModelsRequest".into()
+    }
+}
+/// SetDefaultModelRequest holds the model to store.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetDefaultModelRequest {
+    /// The model. Without a provider: none.
+    #[prost(message, optional, tag = "1")]
+    pub default_model: ::core::option::Option<DefaultModel>,
+    /// Whether the model is stored without a test.
+    #[prost(bool, tag = "2")]
+    pub skip_test: bool,
+}
+impl ::prost::Name for SetDefaultModelRequest {
+    const NAME: &'static str = "SetDefaultModelRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.SetDefaultModelRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.SetDefaultModelRequest".into()
+    }
+}
+/// TestModelRequest names a model.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestModelRequest {
+    /// The model, with a provider.
+    #[prost(message, optional, tag = "1")]
+    pub default_model: ::core::option::Option<DefaultModel>,
+}
+impl ::prost::Name for TestModelRequest {
+    const NAME: &'static str = "TestModelRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.TestModelRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.TestModelRequest".into()
+    }
+}
+/// TestModelResponse says how the test ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestModelResponse {
+    /// The outcome.
+    #[prost(enumeration = "ModelTestOutcome", tag = "1")]
+    pub outcome: i32,
+    /// The outcome in a sentence, with the remedy.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// How long the test took.
+    #[prost(message, optional, tag = "3")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+}
+impl ::prost::Name for TestModelResponse {
+    const NAME: &'static str = "TestModelResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.TestModelResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.TestModelResponse".into()
     }
 }

@@ -222,6 +222,10 @@ pub enum Reason {
     /// UNAVAILABLE, only over OpenAI's API, whose wire cannot take text back. A part of the answer was sent and then withdrawn, because another worker took the turn over, or another
     /// model wrote the answer anew. Repeat the request with the same Idempotency-Key for the whole answer. Metadata: none.
     AttemptRestarted = 170,
+    /// FAILED_PRECONDITION. The default model cannot be set, because the operator has fixed it. Metadata: setting, e.g. "models.default".
+    ModelFixed = 180,
+    /// FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING".
+    ModelTestFailed = 181,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -318,6 +322,8 @@ impl Reason {
             Self::SourceRunning => "REASON_SOURCE_RUNNING",
             Self::SourceDeletions => "REASON_SOURCE_DELETIONS",
             Self::AttemptRestarted => "REASON_ATTEMPT_RESTARTED",
+            Self::ModelFixed => "REASON_MODEL_FIXED",
+            Self::ModelTestFailed => "REASON_MODEL_TEST_FAILED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -413,6 +419,8 @@ impl Reason {
             "REASON_SOURCE_RUNNING" => Some(Self::SourceRunning),
             "REASON_SOURCE_DELETIONS" => Some(Self::SourceDeletions),
             "REASON_ATTEMPT_RESTARTED" => Some(Self::AttemptRestarted),
+            "REASON_MODEL_FIXED" => Some(Self::ModelFixed),
+            "REASON_MODEL_TEST_FAILED" => Some(Self::ModelTestFailed),
             _ => None,
         }
     }

@@ -29,6 +29,7 @@ from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
 from responsa_server.app.caches import Caches
+from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import by_name, doubles, known_models, model_table, open_reranker
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
@@ -80,6 +81,7 @@ from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
@@ -319,13 +321,14 @@ def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> Parser
 
 @dataclass(frozen=True, slots=True)
 class AgentParts:
-    """The agents, the tools that they call, the teachers (the personas of agents), the counters that the agents update, and the circuit breakers of models and tools."""
+    """The agents, the tools that they call, the teachers (the personas of agents), the counters that the agents update, the circuit breakers of models and tools, and the model that `default` stands for."""
 
     agents: LiveAgents
     tools: LiveTools
     teachers: ResourceTable[Teacher]
     counters: Counters
     breakers: Breakers
+    default_model: DefaultModels
 
 
 async def build_agents(
@@ -333,7 +336,7 @@ async def build_agents(
     layout: Layout,
     database: Database,
     knowledge: Knowledge,
-    models: Models,
+    models: ModelTable,
     faults: Faults,
     announce_reload: Callable[[], None],
     stack: AsyncExitStack,
@@ -372,6 +375,7 @@ async def build_agents(
         faults,
     )
     folders = Folders(_agents_folder(settings, layout))
+    default_model = DefaultModels(settings, models, PostgresDefaultModel(database))
     agents = LiveAgents(
         folders,
         PostgresAgentVersions(database),
@@ -383,6 +387,7 @@ async def build_agents(
             notify=announce_reload,
             runs_turns=settings.role.runs_turns,
             tools=tools,
+            models=default_model.refresh,
         ),
     )
     try:
@@ -401,7 +406,7 @@ async def build_agents(
         watch = Watch(roots, lambda: agents.want_reload(notify=True))
         watch.start()
         stack.push_async_callback(watch.close)
-    return AgentParts(agents, tools, teachers, counters, breakers)
+    return AgentParts(agents, tools, teachers, counters, breakers, default_model)
 
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
@@ -454,7 +459,7 @@ async def build_turns(
     layout: Layout,
     database: Database,
     knowledge: Knowledge,
-    models: Models,
+    models: ModelTable,
     faults: Faults,
     stack: AsyncExitStack,
     *,

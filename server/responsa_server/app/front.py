@@ -12,7 +12,6 @@ import structlog
 from starlette.applications import Starlette
 
 from responsa_server import __version__
-from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.agents.engine.tool_circuits import KIND as TOOL
 from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF_USERS
 from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
@@ -172,9 +171,10 @@ class Callers:
                 limiter=limiter,
                 reports=self._parts,
                 sources=source_administration(settings, database, knowledge.queue, knowledge.library),
+                models=agents.default_model,
                 insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
                 profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
-                installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),
+                installation=Installation(__version__, knowledge.embedders.configured),
             ),
             max_calls=settings.max_calls,
             session_cookie=cookie_name,
@@ -207,6 +207,8 @@ class Callers:
                 allowed=Allowed(frozenset(hosts), frozenset(origins_of(hosts, settings.allowed_origins))),
                 cookie_name=cookie_name,
                 secure_cookie=settings.sessions.secure_cookie,
+                name=settings.page_name,
+                mark=settings.page_mark,
             )
             app = build_app(
                 gateway_settings,
@@ -308,10 +310,6 @@ class Silent:
             await self._gateway.stop()
         if self._server is not None:
             await self._server.drain(0.0)
-
-
-def _answers(settings: Settings) -> str:
-    return ", ".join((*settings.models.default, PASSAGES))
 
 
 async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:

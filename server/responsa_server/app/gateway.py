@@ -38,7 +38,7 @@ from responsa_server.transports.http.openid import (
 from responsa_server.transports.http.original.serving import original_routes
 from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
-from responsa_server.transports.http.page import StaticPage
+from responsa_server.transports.http.page import NAME, StaticPage
 from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
 from responsa_server.transports.http.protocol import BoundedHead
 from responsa_server.transports.http.security_headers import SecurityHeaders
@@ -66,13 +66,15 @@ class GatewaySettings:
 
     web_root: the folder with the built page; the folder may be missing. allowed: the hosts and origins that are served.
     cookie_name: the name of the session cookie that the chain of calls reads. secure_cookie: whether browsers send the
-    session cookie only over TLS.
+    session cookie only over TLS. name: what the page calls the installation. mark: the file of its mark; None for Responsa's own.
     """
 
     web_root: Path
     allowed: Allowed
     secure_cookie: bool
     cookie_name: str = SESSION_COOKIE
+    name: str = NAME
+    mark: Path | None = None
 
 
 def build_app(
@@ -115,7 +117,9 @@ def build_app(
         openapi_route(generated("openapi.json")),
         *health_routes(health or ServerHealth(lambda: True)),
         *([] if metrics is None else [metrics_route(metrics)]),
-        Route("/{path:path}", StaticPage(settings.web_root).get, methods=["GET"]),
+        Route(
+            "/{path:path}", StaticPage(settings.web_root, settings.name, settings.mark).get, methods=["GET"]
+        ),
     ]
     return Starlette(
         routes=routes,

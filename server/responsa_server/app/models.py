@@ -23,7 +23,7 @@ from responsa_server.providers.json_server import Calling
 from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusable
 from responsa_server.providers.prices import FREE, PriceList, PriceRow, Prices, shipped
 from responsa_server.providers.reranking import RERANKERS
-from responsa_server.providers.settings import ONNX, CompatibleSettings, ModelSettings
+from responsa_server.providers.settings import COMPATIBLE, ONNX, CompatibleSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
 
 EMBEDDED: Final = "embedded"
@@ -60,18 +60,22 @@ def model_table(
         made=made or {},
         absent=absent,
     )
-    return ModelTable(declared, Prices(_prices(settings), free={*_FREE, *settings.servers}), options)
+    return ModelTable(
+        declared, Prices(_prices(settings), free={*_FREE, COMPATIBLE, *settings.servers}), options
+    )
 
 
-def unlimited_spending(settings: Settings) -> tuple[str, str] | None:
-    """What to know and what to do if a model of `models.default`, or the reranking model, has a price and no quota limits what users spend; None if there is nothing to know."""
+def unlimited_spending(settings: Settings, default: Sequence[str] | None = None) -> tuple[str, str] | None:
+    """What to know and what to do if a default model, or the reranking model, has a price and no quota limits what users spend; None if there is nothing to know. default: the
+    default models; None for those of the settings.
+    """
     if any(settings.quotas.user.quota.limits(metric) for metric in Metric):
         return None
     models = settings.models
-    prices = Prices(_prices(models), free={*_FREE, *models.servers})
+    prices = Prices(_prices(models), free={*_FREE, COMPATIBLE, *models.servers})
     today = datetime.now(UTC).date()
     # A vendor's model without a known price costs money, too.
-    used = [*models.default, *filter(None, [settings.retrieval.reranker])]
+    used = [*(models.default if default is None else default), *filter(None, [settings.retrieval.reranker])]
     costly = [one for one in used if (price := prices.price(one, today)) is None or price != FREE]
     if not costly:
         return None

@@ -63,6 +63,8 @@ from responsa_server.turns.settings import TurnSettings
 # The maximum length of a value that an error message shows. It is shorter than any key, because a user may have pasted
 # a key into the wrong setting.
 _MOST_SHOWN: Final = 20
+_MOST_NAME: Final = 60
+_MOST_MARK_BYTES: Final = 256 * 1024
 # Variables that are not settings, although they have the prefix of settings.
 _COMMANDS: Final = frozenset(
     {
@@ -121,6 +123,22 @@ def _networks(value: object) -> object:
     return tuple(
         parse_network(one) if isinstance(one, str) else one for one in cast("Sequence[object]", names)
     )
+
+
+def _title(name: str) -> str:
+    if not name.strip() or len(name) > _MOST_NAME or not name.isprintable():
+        raise ValueError(f"must be one line with 1 to {_MOST_NAME} characters")
+    return name.strip()
+
+
+def _mark(path: Path | None) -> Path | None:
+    if path is None:
+        return None
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise ValueError("must name a file that ends with .svg or .png")
+    if not path.is_file() or path.stat().st_size > _MOST_MARK_BYTES:
+        raise ValueError("must name a file of at most 256 KiB")
+    return path
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
@@ -286,6 +304,14 @@ class Settings(BaseSettings):
     )
     page: Path = Field(
         default=shipped("clients/web/dist", "page"), description="The folder of the built page."
+    )
+    page_name: Annotated[str, AfterValidator(_title)] = Field(
+        default="Responsa",
+        description="What the page calls this installation, in its header, on the form for signing in and in its title: at most 60 characters.",
+    )
+    page_mark: Annotated[Path | None, AfterValidator(_mark)] = Field(
+        default=None,
+        description="The mark of the page in place of Responsa's own: a square SVG or PNG file of at most 256 KiB. The server reads it when it starts.",
     )
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
         default=shipped("", ""),

@@ -33,6 +33,7 @@ from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
 from responsa_server.calls.services.administration.grants import GrantService
 from responsa_server.calls.services.administration.insight import InsightService
+from responsa_server.calls.services.administration.models import ModelService
 from responsa_server.calls.services.administration.sources import SourceService
 from responsa_server.calls.services.administration.status import SystemService
 from responsa_server.calls.services.administration.teachers import TeacherService
@@ -47,6 +48,7 @@ from responsa_server.calls.services.tools import ToolService
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
+from responsa_server.domain.model_settings import ModelAdministration
 from responsa_server.domain.parts import Installation
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.identity.accounts import Accounts
@@ -98,6 +100,7 @@ class Services:
     sources: SourceAdministration
     profiles: SubjectProfiles
     insight: Insight
+    models: ModelAdministration
     reports: PartReports
     limiter: Limiter | None = None
 
@@ -191,9 +194,11 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 services.counters,
                 services.catalogue,
                 services.tools,
+                services.models,
                 audit,
             ),
             AgentVersionService(PostgresAgentVersions(database), services.catalogue),
+            ModelService(services.models, services.catalogue, services.accounts),
             TeacherService(ResourceTable(database, teachers.KIND, new_id)),
             SourceService(services.sources),
             UserService(services.users, services.accounts, services.erasing, work),

@@ -144,6 +144,8 @@ TABLE: Mapping[Reason, Code] = {
     Reason.SOURCE_RUNNING: Code.FAILED_PRECONDITION,
     Reason.SOURCE_DELETIONS: Code.FAILED_PRECONDITION,
     Reason.ATTEMPT_RESTARTED: Code.UNAVAILABLE,
+    Reason.MODEL_FIXED: Code.FAILED_PRECONDITION,
+    Reason.MODEL_TEST_FAILED: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it.

@@ -37,6 +37,9 @@ _UNKNOWN = "does not have the form that the contract requires"
 _PATTERNS: Mapping[str, str] = {
     r"[^\s]": "must contain at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
+    r"^[a-z0-9][a-z0-9-]{0,31}$": "must be the name of a provider, e.g. openai",
+    r"^[A-Za-z0-9_./@:+-]{1,200}$": "must be what the provider calls the model, e.g. gpt-5.6-luna",
+    r"^[A-Z][A-Z0-9_]{0,55}_API_KEY$": "must be the name of a secret file or an environment variable, e.g. OPENAI_API_KEY; never enter the key itself",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
     "or of one of its versions; e.g. agents/default or agents/default/versions/1",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",

@@ -53,8 +53,7 @@ class MigrationState:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Facts that stay the same while a server runs: its version and its models."""
+    """Facts that stay the same while a server runs: its version and the model of its embeddings."""
 
     version: str
     embedding_model: str
-    answer_model: str

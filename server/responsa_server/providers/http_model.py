@@ -36,7 +36,9 @@ from responsa_server.domain.models import (
     ToolRequest,
     Withdrawn,
 )
-from responsa_server.providers.settings import CompatibleSettings
+from responsa_server.outbound.addresses import origin_of
+from responsa_server.outbound.connector import ForbiddenRequest, GuardedTransport, Reach, look_up
+from responsa_server.providers.settings import CompatibleSettings, GuardedSettings
 from responsa_server.telemetry.requests import request, traceparent_for
 
 _MAX_CALLS: Final = 64
@@ -66,6 +68,9 @@ _THINK: Final = "<think>"
 _THINK_ENDS: Final = "</think>"
 _THINK_TOKEN: Final = re.compile(r"</?think>|<|`+|\n|[^<`\n]+")
 _FENCE: Final = 3
+
+NOT_ALLOWED: Final = "address_not_allowed"
+"""The `kind` of the error if the server may not connect to the address."""
 
 Events: TypeAlias = AsyncIterator[httpx2.ServerSentEvent]
 
@@ -113,11 +118,7 @@ class HttpServer:
         self.http: Final = http or httpx2.AsyncClient(
             headers={"accept-encoding": "identity", "content-type": "application/json", **headers},
             timeout=httpx2.Timeout(server.idle_seconds, connect=server.connect_seconds),
-            transport=Connections(
-                tls=server.url.startswith("https:"),
-                most_idle=64 if server.keep_alive else 0,
-                uds=server.uds,
-            ),
+            transport=_transport(server),
             trust_env=False,
         )
 
@@ -156,6 +157,8 @@ class HttpServer:
             raise ModelError(ModelFault.UNREACHABLE, self._shown(repr(error)), passing=True) from None
         except httpx2.TimeoutException as error:
             raise ModelError(ModelFault.TIMEOUT, self._shown(repr(error)), passing=not begun) from None
+        except ForbiddenRequest as error:
+            raise ModelError(ModelFault.REFUSED, self._shown(str(error)), kind=NOT_ALLOWED) from None
         except httpx2.RequestError as error:
             # A server may close an idle connection just when a request is sent on it. Then no answer has begun, so the
             # request may be sent again.
@@ -301,6 +304,15 @@ class HttpModel(HttpServer, abc.ABC):
             async with asyncio.timeout(_REST_SECONDS):
                 async for _ in events:
                     pass
+
+
+def _transport(server: CompatibleSettings) -> httpx2.AsyncBaseTransport:
+    tls = server.url.startswith("https:")
+    if isinstance(server, GuardedSettings):
+        reach = Reach(frozenset({origin_of(server.url)}), server.allowed)
+        trust = httpx2.create_ssl_context(verify=tls, trust_env=False)
+        return GuardedTransport(reach, look_up, trust, server.connect_seconds, "models")
+    return Connections(tls=tls, most_idle=64 if server.keep_alive else 0, uds=server.uds)
 
 
 def _refinements(status: int) -> Container[ModelFault]:

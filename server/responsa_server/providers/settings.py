@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from responsa_server.domain.generations import EMBEDDING_NAME, INDEXED_DIMENSIONS
+from responsa_server.outbound.addresses import Allowed, OutboundError, read_allowed
 
 ADAPTERS: Final[Mapping[str, str]] = {
     "openai": "responsa_server.providers.openai_chat:OpenAiChat",
@@ -36,8 +37,19 @@ RerankWire = Literal["cohere", "jina", "voyage", "tei"]
 """The protocols of reranking models; `providers.reranking.RERANKERS` has an adapter for each."""
 ONNX: Final = "onnx"
 """The provider of reranking models that run in the server."""
+COMPATIBLE: Final = "compatible"
+"""The provider whose address an owner of the installation gives on the page."""
 _DEFAULT: Final = "default"
-_RESERVED: Final = (*ADAPTERS, *RERANKING_VENDORS, ONNX, "embedded", "scripted", "passages", _DEFAULT)
+_RESERVED: Final = (
+    *ADAPTERS,
+    *RERANKING_VENDORS,
+    ONNX,
+    "embedded",
+    "scripted",
+    "passages",
+    COMPATIBLE,
+    _DEFAULT,
+)
 
 
 def _web(url: str) -> str:
@@ -66,6 +78,14 @@ def _of_models(names: list[str]) -> list[str]:
     if _DEFAULT in names:
         raise ValueError(f"must list models as provider:model, and must not contain “{_DEFAULT}” itself")
     return names
+
+
+def _allowed(entries: list[str]) -> list[str]:
+    try:
+        read_allowed(entries)
+    except OutboundError as error:
+        raise ValueError(str(error)) from None
+    return entries
 
 
 Web = Annotated[str, AfterValidator(_web)]
@@ -199,6 +219,12 @@ class CompatibleSettings(ModelServerSettings):
     keep_alive: bool = Field(default=True, description="Whether connections to the server are reused.")
 
 
+class GuardedSettings(CompatibleSettings):
+    """A server whose address no operator has declared. allowed: the addresses beyond the public ones that the server may connect to."""
+
+    allowed: Allowed
+
+
 class EmbeddingModelSettings(BaseModel, extra="forbid"):
     """An embedding model at a provider. What is not set comes from the table of known models, or from the model itself."""
 
@@ -290,6 +316,10 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     servers: dict[ServerName, CompatibleSettings] = Field(
         default_factory=dict,
         description="Your own servers, by name. For example, `models.servers.lab.url` is the address of the server `lab`. Their answers cost nothing.",
+    )
+    allow_private: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_allowed)] = Field(
+        default_factory=list,
+        description="The hosts and networks, such as `127.0.0.1` or `10.1.0.0/16`, that an owner of the installation may name as the address of a model on the page, in addition to public addresses. Addresses in `models.servers` need no such permission.",
     )
     embedded: EmbeddedModelSettings = Field(
         default_factory=EmbeddedModelSettings, description="The model on this machine."

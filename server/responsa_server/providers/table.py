@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pkgutil import resolve_name
 from typing import Final
 
@@ -94,6 +94,11 @@ class Provider:
     def tools(self) -> bool:
         return self.server.tools and not self.small
 
+    def adapter(self, model: str) -> HttpModel:
+        """A new adapter for one of the provider's models. The caller closes it."""
+        made: Callable[[CompatibleSettings, str], HttpModel] = resolve_name(ADAPTERS[self.server.wire])
+        return made(self.server, model)
+
     @cached_property
     def limits(self) -> KeyLimits:
         """The limits of the server's key, which language models and embedding models share."""
@@ -116,6 +121,17 @@ class TableOptions:
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+class _Current:
+    """A `ChatModel` that is asked through the adapter that the table has at the time of the call."""
+
+    def __init__(self, name: str, adapter: Callable[[], ChatModel]) -> None:
+        self.name = name
+        self._adapter = adapter
+
+    def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        return self._adapter().stream(prompt)
+
+
 class ModelTable:
     """Implements `Models`. It makes an adapter when a chain first needs the adapter. Call `close` at the end."""
 
@@ -129,10 +145,29 @@ class ModelTable:
         self.breakers = self._barred.breakers
         """The circuit breakers of all models."""
         self._adapters: dict[str, HttpModel] = {}
+        self._chosen: dict[str, Provider] = {}
+        self._replaced: list[HttpModel] = []
         self._chains: dict[Sequence[str], ModelChain] = {}
 
     async def close(self) -> None:
-        await asyncio.gather(*(adapter.close() for adapter in self._adapters.values()))
+        await asyncio.gather(*(adapter.close() for adapter in (*self._adapters.values(), *self._replaced)))
+
+    def use_default(self, default: Sequence[str]) -> None:
+        """Change the models that `default` stands for. Chains that were made before keep theirs."""
+        self._options = replace(self._options, default=default)
+
+    def use_provider(self, name: str, provider: Provider) -> None:
+        """Let all further calls of a provider's models, also those of chains that were made before, use another key or address."""
+        if (known := self._provider(name)) is not None and known.server == provider.server:
+            return
+        self._chosen[name] = provider
+        stale = [model for model in self._adapters if model.partition(":")[0] == name]
+        # Calls that have begun go on, so the adapters are closed at the end.
+        self._replaced += [self._adapters.pop(model) for model in stale]
+
+    def made(self, name: str) -> ChatModel | None:
+        """The model without a server that has this name."""
+        return self._options.made.get(name)
 
     def chain(self, names: Sequence[str]) -> ModelChain | None:
         wanted = self.resolved(names)
@@ -168,7 +203,7 @@ class ModelTable:
             return f'"{name}" is not a model: write provider:model, or {PASSAGES}.'
         if provider in self._options.absent:
             return self._options.absent[provider]
-        found = self.providers.get(provider)
+        found = self._provider(provider)
         if found is None:
             if made := [one for one in self._options.made if one.startswith(f"{provider}:")]:
                 return f'There is no model "{name}", only {", ".join(made)}.'
@@ -201,29 +236,35 @@ class ModelTable:
 
     def _declared(self, names: Sequence[str]) -> Mapping[str, Provider | None]:
         """The resolved names with their providers. None for a model without a server."""
-        return {one: self.providers.get(one.partition(":")[0]) for one in self.resolved(names)}
+        return {one: self._provider(one.partition(":")[0]) for one in self.resolved(names)}
+
+    def _provider(self, name: str) -> Provider | None:
+        return self._chosen.get(name) or self.providers.get(name)
 
     def _key(self, name: str) -> str:
         """The key under which a model is barred. All models of a server share one key; a model without a server has its own key."""
         return name if name in self._options.made else name.partition(":")[0]
 
     def _takes_prefix(self, name: str) -> bool:
-        adapter = self._adapters.get(name)
-        return adapter is not None and adapter.takes_prefix
+        return name not in self._options.made and self._adapter(name).takes_prefix
+
+    def _adapter(self, name: str) -> HttpModel:
+        if name not in self._adapters:
+            called, _, model = name.partition(":")
+            provider = self._provider(called)
+            assert provider is not None, "chains have available models only"
+            self._adapters[name] = provider.adapter(model)
+        return self._adapters[name]
 
     def _model(self, name: str) -> ChatModel:
         if name in self._options.made:
             return self._options.made[name]
         called, _, model = name.partition(":")
-        provider = self.providers[called]
-        if name not in self._adapters:
-            adapter: Callable[[CompatibleSettings, str], HttpModel] = resolve_name(
-                ADAPTERS[provider.server.wire]
-            )
-            self._adapters[name] = adapter(provider.server, model)
-        adapted = self._adapters[name]
-        model = adapted if provider.tools else WithoutTools(adapted)
-        return Retrying(Limited(model, provider.limits), self._options.retry, called=name)
+        provider = self._provider(called)
+        assert provider is not None, "chains have available models only"
+        current = _Current(model, partial(self._adapter, name))
+        adapted = current if provider.tools else WithoutTools(current)
+        return Retrying(Limited(adapted, provider.limits), self._options.retry, called=name)
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:

@@ -14,7 +14,7 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import delivery_pb2, insight_pb2, system_status_pb2, tenant_pb2
+from responsa.admin.v1 import delivery_pb2, insight_pb2, model_settings_pb2, system_status_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, usage_report_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
@@ -68,6 +68,7 @@ from responsa_server.domain.knowledge import (
     OperationKind,
     SearchMode,
 )
+from responsa_server.domain.model_settings import ModelTestOutcome
 from responsa_server.domain.notifications import DeliveryState
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
@@ -152,6 +153,12 @@ DOCUMENT = Document(
             values.QUESTION_OUTCOME,
             "QUESTION_OUTCOME_",
         ),
+        (
+            model_settings_pb2.ModelTestOutcome,
+            ModelTestOutcome,
+            values.MODEL_TEST_OUTCOME,
+            "MODEL_TEST_OUTCOME_",
+        ),
         (usage_report_pb2.UsageGranularity, Granularity, values.USAGE_GRANULARITY, "USAGE_GRANULARITY_"),
         (usage_report_pb2.UsageDimension, Dimension, values.USAGE_DIMENSION, "USAGE_DIMENSION_"),
     ],
@@ -187,11 +194,12 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         tenant_pb2,
         tool_pb2,
         insight_pb2,
+        model_settings_pb2,
         usage_report_pb2,
     )
     found = {name for module in modules for name in module.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(var, EnumMap) for var in vars(values).values())
-    assert len(found) == mapped == 30
+    assert len(found) == mapped == 31
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

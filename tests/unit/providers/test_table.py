@@ -244,3 +244,23 @@ async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() ->
     await models.close()
     await server.close()
     assert len(asked) == 1
+
+
+async def test_a_chain_uses_the_key_and_the_address_that_its_provider_has_now() -> None:
+    wire = OpenAi()
+    servers = [LoopbackServer(telling(wire, wire.events(Scene([text])))) for text in ("old", "new")]
+    for server in servers:
+        await server.start()
+    models = ModelTable({}, Prices(shipped()), OPTIONS)
+    models.use_provider("compatible", Provider(server_at(f"{servers[0].url}/v1")))
+    models.use_default(["compatible:m"])
+    chain = models.chain(["default"])
+    assert chain is not None
+    assert (await gathered(chain))[0][0] == TextPiece("old")
+    models.use_provider("compatible", Provider(server_at(f"{servers[1].url}/v1")))
+    assert (await gathered(chain))[0][0] == TextPiece("new")
+    models.use_default([])
+    assert models.chain(["default"]) is None
+    await models.close()
+    for server in servers:
+        await server.close()

@@ -3,7 +3,7 @@
 import { Registration, type OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
 import type { Api } from "../server/api.js";
 import { confirmed } from "../widgets/dialog.js";
-import { button, element, replace } from "../widgets/dom.js";
+import { button, element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
 import { CUT, failureOf, withWait, type Failure } from "../server/errors.js";
 import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "../widgets/fields.js";
 import { callName } from "../server/people.js";
@@ -28,7 +28,7 @@ export class SignInView {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "auth">;
   readonly #hooks: SignInViewHooks;
-  readonly #heading = element("h1", { tabindex: "-1" }, "Responsa");
+  readonly #heading = element("h1", { tabindex: "-1" }, element("span", { class: "mark" }), element("span", WRITTEN, INSTALLATION));
   readonly #alert = element("p", { role: "alert" });
   readonly #form = element("form", { class: "sheet", novalidate: true });
   readonly #others = element("div", { class: "row wrap ways" });

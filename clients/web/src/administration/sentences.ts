@@ -47,6 +47,8 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "source.retry": { label: "Retried failed rows", did: "ran a source for its failed rows", tried: "run a source for its failed rows" },
   "source.notify": { label: "Reported a change", did: "reported a change to a source", tried: "report a change to a source" },
   "delivery.redeliver": { label: "Sent a notification again", did: "sent a notification again", tried: "send a notification again" },
+  "default_model.set": { label: "Set the model", did: "set the model of the installation", tried: "set the model of the installation" },
+  "default_model.test": { label: "Tested a model", did: "tested a model", tried: "test a model" },
   "agents.reload": { label: "Read the agents again", did: "read the files of the agents again", tried: "read the files of the agents again" },
   "service_grant.create": { label: "Let a service act", did: "let a service act for users", tried: "let a service act for users" },
   "service_grant.delete": { label: "Took a grant back", did: "took a service’s grant back", tried: "take a service’s grant back" },

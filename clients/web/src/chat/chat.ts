@@ -1,6 +1,7 @@
 /** A conversation: its messages, the question box, and the answers as they arrive. */
 
 import { ArrowUp } from "lucide";
+import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
@@ -18,6 +19,7 @@ import { icon } from "../widgets/icons.js";
 import { failureOf, type Failure } from "../server/errors.js";
 import { FeedbackView } from "./feedback.js";
 import { isFetched } from "./fetched.js";
+import { viewFragment } from "../widgets/views.js";
 import { ConversationHead } from "./head.js";
 import { LiveTurn, type LiveHooks, type Origin } from "./liveturn.js";
 import { outcomeOfTurn, type Outcome } from "./outcome.js";
@@ -52,7 +54,7 @@ export interface ChatHooks {
 
 export interface ChatParts {
   readonly api: Api;
-  readonly me: Me;
+  readonly me: Me & Pick<User, "ownsInstallation">;
   readonly panel: DocumentPanel;
   readonly waiting: PendingQuestions;
   readonly streams: SharedStreams;
@@ -382,7 +384,9 @@ export class ChatView {
 
   /** Show a greeting while there is no message. */
   #greet(): void {
-    this.#talk.show([welcome(this.picker.agent, (question) => this.write(question), (most) => this.#suggest(most), () => this.#tools())]);
+    const row = welcome(this.picker.agent, (question) => this.write(question), (most) => this.#suggest(most), () => this.#tools());
+    if (this.picker.modelless) row.append(noModel(this.#parts.me.ownsInstallation));
+    this.#talk.show([row]);
   }
 
   /** What people call the tools of the chosen agent. */
@@ -451,4 +455,10 @@ export class ChatView {
       if (citation) void this.#parts.panel.openCitation({ citation, answer: name, index }, by);
     };
   }
+}
+
+/** Says that there is no language model; owners of the installation can set one. */
+function noModel(owner: boolean): HTMLElement {
+  const set = element("a", { href: viewFragment({ area: "administration", tab: "model", query: {} }) }, "Set a model");
+  return element("p", { class: "note" }, "No language model is set, so answers show passages of the documents.", ...(owner ? [" ", set] : []));
 }

@@ -47,6 +47,11 @@ export class AgentPicker {
     return this.#agents.find((one) => one.name === this.#name);
   }
 
+  /** Whether the chosen agent has no language model, because none is set: the default agent has none either. */
+  get modelless(): boolean {
+    return this.agent?.models.length === 0 && this.#agents.some((one) => one.isDefault && one.models.length === 0);
+  }
+
   /** The agent and parameters for a question that is asked now. */
   get asked(): Choice {
     const known = this.#shown?.agent === this.#name;

@@ -31,6 +31,9 @@ function upright(child: Node | string): Node | string {
   return typeof child === "string" ? cleanText(child) : child;
 }
 
+/** What the installation is called: the title with which the server sends the page. */
+export const INSTALLATION = typeof document === "undefined" ? "Responsa" : document.title;
+
 /** A button that does not submit a form. */
 export function button(label: string, click: () => void, attributes: Attributes = {}): HTMLButtonElement {
   return element("button", { type: "button", class: "plain", ...attributes, click }, label);

@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -5099,11 +5100,213 @@ func (x *UpdateInsightSettingsRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
 	return nil
 }
 
+// GetModelsRequest has no fields.
+type GetModelsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetModelsRequest) Reset() {
+	*x = GetModelsRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetModelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetModelsRequest) ProtoMessage() {}
+
+func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetModelsRequest.ProtoReflect.Descriptor instead.
+func (*GetModelsRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
+}
+
+// SetDefaultModelRequest holds the model to store.
+type SetDefaultModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model. Without a provider: none.
+	DefaultModel *DefaultModel `protobuf:"bytes,1,opt,name=default_model,json=defaultModel,proto3" json:"default_model,omitempty"`
+	// Whether the model is stored without a test.
+	SkipTest      bool `protobuf:"varint,2,opt,name=skip_test,json=skipTest,proto3" json:"skip_test,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDefaultModelRequest) Reset() {
+	*x = SetDefaultModelRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDefaultModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDefaultModelRequest) ProtoMessage() {}
+
+func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDefaultModelRequest.ProtoReflect.Descriptor instead.
+func (*SetDefaultModelRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
+}
+
+func (x *SetDefaultModelRequest) GetDefaultModel() *DefaultModel {
+	if x != nil {
+		return x.DefaultModel
+	}
+	return nil
+}
+
+func (x *SetDefaultModelRequest) GetSkipTest() bool {
+	if x != nil {
+		return x.SkipTest
+	}
+	return false
+}
+
+// TestModelRequest names a model.
+type TestModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model, with a provider.
+	DefaultModel  *DefaultModel `protobuf:"bytes,1,opt,name=default_model,json=defaultModel,proto3" json:"default_model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestModelRequest) Reset() {
+	*x = TestModelRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestModelRequest) ProtoMessage() {}
+
+func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestModelRequest.ProtoReflect.Descriptor instead.
+func (*TestModelRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
+}
+
+func (x *TestModelRequest) GetDefaultModel() *DefaultModel {
+	if x != nil {
+		return x.DefaultModel
+	}
+	return nil
+}
+
+// TestModelResponse says how the test ended.
+type TestModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The outcome.
+	Outcome ModelTestOutcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=responsa.admin.v1.ModelTestOutcome" json:"outcome,omitempty"`
+	// The outcome in a sentence, with the remedy.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// How long the test took.
+	Duration      *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestModelResponse) Reset() {
+	*x = TestModelResponse{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestModelResponse) ProtoMessage() {}
+
+func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestModelResponse.ProtoReflect.Descriptor instead.
+func (*TestModelResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *TestModelResponse) GetOutcome() ModelTestOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return ModelTestOutcome_MODEL_TEST_OUTCOME_UNSPECIFIED
+}
+
+func (x *TestModelResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *TestModelResponse) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
 var File_responsa_admin_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
+	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a&responsa/admin/v1/model_settings.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
 	"\x16GetSystemStatusRequest\"\xb7\x03\n" +
 	"\x14CreateTeacherRequest\x12\xbe\x02\n" +
 	"\ateacher\x18\x01 \x01(\v2\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2A\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n" +
@@ -5506,7 +5709,17 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x1cUpdateInsightSettingsRequest\x12S\n" +
 	"\x10insight_settings\x18\x01 \x01(\v2\".responsa.admin.v1.InsightSettingsB\x04\xe2A\x01\x02R\x0finsightSettings\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask2\x8cJ\n" +
+	"updateMask\"\x12\n" +
+	"\x10GetModelsRequest\"\x87\x01\n" +
+	"\x16SetDefaultModelRequest\x12J\n" +
+	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\x12!\n" +
+	"\tskip_test\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\bskipTest\"^\n" +
+	"\x10TestModelRequest\x12J\n" +
+	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\"\xa3\x01\n" +
+	"\x11TestModelResponse\x12=\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xecM\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -5582,7 +5795,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x0fGetQualityStats\x12).responsa.admin.v1.GetQualityStatsRequest\x1a*.responsa.admin.v1.GetQualityStatsResponse\"'\xc8\xf3\x18\x05\xd2\xf3\x18\fquality.read\x82\xd3\xe4\x93\x02\r\x12\v/v1/quality\x12\xb2\x01\n" +
 	"\x14ListQuestionPatterns\x12..responsa.admin.v1.ListQuestionPatternsRequest\x1a/.responsa.admin.v1.ListQuestionPatternsResponse\"9\xc8\xf3\x18\x05\xd2\xf3\x18\x15question_pattern.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/questionPatterns\x12\xa0\x01\n" +
 	"\x12GetInsightSettings\x12,.responsa.admin.v1.GetInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"8\xc8\xf3\x18\x05\xd2\xf3\x18\x15insight_settings.read\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/insightSettings\x12\xcf\x01\n" +
-	"\x15UpdateInsightSettings\x12/.responsa.admin.v1.UpdateInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"a\xc8\xf3\x18\x05\xd2\xf3\x18\x17insight_settings.update\xda\xf3\x18\x11insightSettings/-\x82\xd3\xe4\x93\x02':\x10insight_settings2\x13/v1/insightSettingsb\x06proto3"
+	"\x15UpdateInsightSettings\x12/.responsa.admin.v1.UpdateInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"a\xc8\xf3\x18\x05\xd2\xf3\x18\x17insight_settings.update\xda\xf3\x18\x11insightSettings/-\x82\xd3\xe4\x93\x02':\x10insight_settings2\x13/v1/insightSettings\x12\x86\x01\n" +
+	"\tGetModels\x12#.responsa.admin.v1.GetModelsRequest\x1a .responsa.admin.v1.ModelSettings\"2\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/defaultModel\x12\xad\x01\n" +
+	"\x0fSetDefaultModel\x12).responsa.admin.v1.SetDefaultModelRequest\x1a .responsa.admin.v1.ModelSettings\"M\xc8\xf3\x18\x06\xd2\xf3\x18\x11default_model.set\xda\xf3\x18\x0edefaultModel/-\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/defaultModel:set\x90\x02\x02\x12\xa4\x01\n" +
+	"\tTestModel\x12#.responsa.admin.v1.TestModelRequest\x1a$.responsa.admin.v1.TestModelResponse\"L\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.test\xda\xf3\x18\x0edefaultModel/-\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/defaultModel:testb\x06proto3"
 
 var (
 	file_responsa_admin_v1_admin_service_proto_rawDescOnce sync.Once
@@ -5596,7 +5812,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 92)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -5686,225 +5902,243 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*ListQuestionPatternsResponse)(nil),      // 85: responsa.admin.v1.ListQuestionPatternsResponse
 	(*GetInsightSettingsRequest)(nil),         // 86: responsa.admin.v1.GetInsightSettingsRequest
 	(*UpdateInsightSettingsRequest)(nil),      // 87: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*Teacher)(nil),                           // 88: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 89: google.protobuf.FieldMask
-	(*Source)(nil),                            // 90: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 91: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 92: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 93: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 94: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 95: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 96: responsa.chat.v1.AgentVersion
-	(*v11.User)(nil),                          // 97: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 98: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 99: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 100: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 101: responsa.admin.v1.Tenant
-	(*timestamppb.Timestamp)(nil),             // 102: google.protobuf.Timestamp
-	(*v11.ApiKey)(nil),                        // 103: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 104: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 105: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 106: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 107: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 108: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 109: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 110: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 111: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 112: responsa.admin.v1.Quality
-	(QuestionOutcome)(0),                      // 113: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 114: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 115: responsa.admin.v1.InsightSettings
-	(*SystemStatus)(nil),                      // 116: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 117: google.protobuf.Empty
-	(*v11.DeletionReceipt)(nil),               // 118: responsa.auth.v1.DeletionReceipt
+	(*GetModelsRequest)(nil),                  // 88: responsa.admin.v1.GetModelsRequest
+	(*SetDefaultModelRequest)(nil),            // 89: responsa.admin.v1.SetDefaultModelRequest
+	(*TestModelRequest)(nil),                  // 90: responsa.admin.v1.TestModelRequest
+	(*TestModelResponse)(nil),                 // 91: responsa.admin.v1.TestModelResponse
+	(*Teacher)(nil),                           // 92: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 93: google.protobuf.FieldMask
+	(*Source)(nil),                            // 94: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 95: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 96: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 97: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 98: responsa.admin.v1.FailedRow
+	(*v1.ToolProblem)(nil),                    // 99: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 100: responsa.chat.v1.AgentVersion
+	(*v11.User)(nil),                          // 101: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 102: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 103: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 104: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 105: responsa.admin.v1.Tenant
+	(*timestamppb.Timestamp)(nil),             // 106: google.protobuf.Timestamp
+	(*v11.ApiKey)(nil),                        // 107: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 108: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 109: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 110: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 111: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 112: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 113: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 114: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 115: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 116: responsa.admin.v1.Quality
+	(QuestionOutcome)(0),                      // 117: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 118: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 119: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 120: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 121: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 122: google.protobuf.Duration
+	(*SystemStatus)(nil),                      // 123: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 124: google.protobuf.Empty
+	(*v11.DeletionReceipt)(nil),               // 125: responsa.auth.v1.DeletionReceipt
+	(*ModelSettings)(nil),                     // 126: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	88,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	88,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	88,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	89,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	90,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	90,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	90,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	89,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	91,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	92,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	93,  // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	94,  // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	92,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	92,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	92,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	93,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	94,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	94,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	94,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	93,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	95,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	96,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	97,  // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	98,  // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	28,  // 12: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	95,  // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	99,  // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	29,  // 14: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	96,  // 15: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	97,  // 16: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	97,  // 17: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	97,  // 18: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	89,  // 19: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	98,  // 20: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	89,  // 21: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	99,  // 22: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	89,  // 23: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	100, // 24: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	100, // 25: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	101, // 26: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	102, // 27: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	97,  // 28: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	102, // 29: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	101, // 30: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	103, // 31: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	103, // 32: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	103, // 33: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	104, // 34: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	105, // 35: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	102, // 36: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	102, // 37: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	106, // 38: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	107, // 39: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	108, // 40: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	102, // 41: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	109, // 42: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	110, // 43: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	102, // 44: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	102, // 45: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	111, // 46: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	102, // 47: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	102, // 48: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	102, // 49: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	112, // 50: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	102, // 51: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	102, // 52: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	102, // 53: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	113, // 54: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	114, // 55: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	102, // 56: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	115, // 57: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	89,  // 58: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,   // 59: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
-	1,   // 60: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
-	2,   // 61: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
-	3,   // 62: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
-	5,   // 63: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
-	6,   // 64: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
-	7,   // 65: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
-	8,   // 66: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
-	9,   // 67: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
-	11,  // 68: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
-	12,  // 69: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
-	13,  // 70: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
-	15,  // 71: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
-	16,  // 72: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
-	17,  // 73: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
-	19,  // 74: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
-	20,  // 75: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
-	22,  // 76: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
-	24,  // 77: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	26,  // 78: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	30,  // 79: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
-	32,  // 80: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
-	33,  // 81: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	34,  // 82: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	35,  // 83: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	36,  // 84: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	38,  // 85: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	41,  // 86: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	42,  // 87: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	43,  // 88: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	44,  // 89: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	45,  // 90: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	47,  // 91: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	48,  // 92: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	49,  // 93: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	50,  // 94: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	51,  // 95: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	53,  // 96: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	54,  // 97: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	56,  // 98: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	58,  // 99: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	59,  // 100: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	61,  // 101: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	62,  // 102: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	63,  // 103: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	39,  // 104: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	40,  // 105: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	64,  // 106: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	66,  // 107: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	68,  // 108: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	69,  // 109: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	71,  // 110: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	73,  // 111: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	75,  // 112: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	77,  // 113: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	79,  // 114: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	80,  // 115: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	82,  // 116: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	84,  // 117: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	86,  // 118: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	87,  // 119: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	116, // 120: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	88,  // 121: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	88,  // 122: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 123: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	88,  // 124: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	117, // 125: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	90,  // 126: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	90,  // 127: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	10,  // 128: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	90,  // 129: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	117, // 130: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	14,  // 131: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	93,  // 132: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	93,  // 133: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	18,  // 134: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	92,  // 135: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	21,  // 136: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	23,  // 137: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	25,  // 138: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	27,  // 139: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	31,  // 140: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	96,  // 141: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	97,  // 142: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	97,  // 143: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	97,  // 144: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	37,  // 145: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	97,  // 146: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	99,  // 147: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	99,  // 148: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	97,  // 149: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	97,  // 150: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	46,  // 151: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	118, // 152: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	97,  // 153: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	97,  // 154: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	100, // 155: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	52,  // 156: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	117, // 157: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	55,  // 158: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	57,  // 159: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	101, // 160: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	60,  // 161: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	101, // 162: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	101, // 163: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	101, // 164: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	98,  // 165: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	98,  // 166: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	65,  // 167: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	67,  // 168: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	103, // 169: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	70,  // 170: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	72,  // 171: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	74,  // 172: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	76,  // 173: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	78,  // 174: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	109, // 175: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	81,  // 176: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	83,  // 177: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	85,  // 178: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	115, // 179: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	115, // 180: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	120, // [120:181] is the sub-list for method output_type
-	59,  // [59:120] is the sub-list for method input_type
-	59,  // [59:59] is the sub-list for extension type_name
-	59,  // [59:59] is the sub-list for extension extendee
-	0,   // [0:59] is the sub-list for field type_name
+	100, // 15: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	101, // 16: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	101, // 17: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	101, // 18: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	93,  // 19: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	102, // 20: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	93,  // 21: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	103, // 22: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	93,  // 23: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	104, // 24: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	104, // 25: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	105, // 26: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	106, // 27: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	101, // 28: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	106, // 29: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	105, // 30: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	107, // 31: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	107, // 32: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	107, // 33: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	108, // 34: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	109, // 35: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	106, // 36: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	106, // 37: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	110, // 38: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	111, // 39: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	112, // 40: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	106, // 41: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	113, // 42: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	114, // 43: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	106, // 44: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	106, // 45: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	115, // 46: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	106, // 47: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	106, // 48: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	106, // 49: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	116, // 50: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	106, // 51: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	106, // 52: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	106, // 53: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	117, // 54: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	118, // 55: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	106, // 56: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	119, // 57: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	93,  // 58: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	120, // 59: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	120, // 60: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	121, // 61: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	122, // 62: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	0,   // 63: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
+	1,   // 64: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
+	2,   // 65: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
+	3,   // 66: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
+	5,   // 67: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
+	6,   // 68: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
+	7,   // 69: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
+	8,   // 70: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
+	9,   // 71: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
+	11,  // 72: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
+	12,  // 73: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
+	13,  // 74: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
+	15,  // 75: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
+	16,  // 76: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
+	17,  // 77: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
+	19,  // 78: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
+	20,  // 79: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
+	22,  // 80: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
+	24,  // 81: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
+	26,  // 82: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	30,  // 83: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
+	32,  // 84: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	33,  // 85: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	34,  // 86: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	35,  // 87: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	36,  // 88: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	38,  // 89: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	41,  // 90: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	42,  // 91: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	43,  // 92: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	44,  // 93: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	45,  // 94: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	47,  // 95: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	48,  // 96: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	49,  // 97: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	50,  // 98: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	51,  // 99: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	53,  // 100: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	54,  // 101: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	56,  // 102: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	58,  // 103: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	59,  // 104: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	61,  // 105: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	62,  // 106: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	63,  // 107: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	39,  // 108: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	40,  // 109: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	64,  // 110: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	66,  // 111: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	68,  // 112: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	69,  // 113: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	71,  // 114: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	73,  // 115: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	75,  // 116: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	77,  // 117: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	79,  // 118: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	80,  // 119: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	82,  // 120: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	84,  // 121: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	86,  // 122: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	87,  // 123: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	88,  // 124: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	89,  // 125: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	90,  // 126: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	123, // 127: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	92,  // 128: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	92,  // 129: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 130: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	92,  // 131: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	124, // 132: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	94,  // 133: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	94,  // 134: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	10,  // 135: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	94,  // 136: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	124, // 137: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	14,  // 138: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	97,  // 139: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	97,  // 140: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	18,  // 141: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	96,  // 142: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	21,  // 143: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	23,  // 144: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	25,  // 145: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	27,  // 146: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	31,  // 147: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	100, // 148: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	101, // 149: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	101, // 150: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	101, // 151: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	37,  // 152: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	101, // 153: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	103, // 154: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	103, // 155: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	101, // 156: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	101, // 157: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	46,  // 158: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	125, // 159: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	101, // 160: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	101, // 161: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	104, // 162: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	52,  // 163: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	124, // 164: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	55,  // 165: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	57,  // 166: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	105, // 167: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	60,  // 168: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	105, // 169: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	105, // 170: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	105, // 171: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	102, // 172: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	102, // 173: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	65,  // 174: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	67,  // 175: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	107, // 176: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	70,  // 177: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	72,  // 178: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	74,  // 179: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	76,  // 180: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	78,  // 181: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	113, // 182: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	81,  // 183: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	83,  // 184: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	85,  // 185: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	119, // 186: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	119, // 187: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	126, // 188: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	126, // 189: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	91,  // 190: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	127, // [127:191] is the sub-list for method output_type
+	63,  // [63:127] is the sub-list for method input_type
+	63,  // [63:63] is the sub-list for extension type_name
+	63,  // [63:63] is the sub-list for extension extendee
+	0,   // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_admin_service_proto_init() }
@@ -5915,6 +6149,7 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_audit_event_proto_init()
 	file_responsa_admin_v1_delivery_proto_init()
 	file_responsa_admin_v1_insight_proto_init()
+	file_responsa_admin_v1_model_settings_proto_init()
 	file_responsa_admin_v1_service_grant_proto_init()
 	file_responsa_admin_v1_source_proto_init()
 	file_responsa_admin_v1_system_status_proto_init()
@@ -5942,7 +6177,7 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   88,
+			NumMessages:   92,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -84,6 +84,9 @@ const (
 	AdminService_ListQuestionPatterns_FullMethodName      = "/responsa.admin.v1.AdminService/ListQuestionPatterns"
 	AdminService_GetInsightSettings_FullMethodName        = "/responsa.admin.v1.AdminService/GetInsightSettings"
 	AdminService_UpdateInsightSettings_FullMethodName     = "/responsa.admin.v1.AdminService/UpdateInsightSettings"
+	AdminService_GetModels_FullMethodName                 = "/responsa.admin.v1.AdminService/GetModels"
+	AdminService_SetDefaultModel_FullMethodName           = "/responsa.admin.v1.AdminService/SetDefaultModel"
+	AdminService_TestModel_FullMethodName                 = "/responsa.admin.v1.AdminService/TestModel"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -301,6 +304,18 @@ type AdminServiceClient interface {
 	GetInsightSettings(ctx context.Context, in *GetInsightSettingsRequest, opts ...grpc.CallOption) (*InsightSettings, error)
 	// UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID.
 	UpdateInsightSettings(ctx context.Context, in *UpdateInsightSettingsRequest, opts ...grpc.CallOption) (*InsightSettings, error)
+	// GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
+	// Errors: ROLE_REQUIRED.
+	GetModels(ctx context.Context, in *GetModelsRequest, opts ...grpc.CallOption) (*ModelSettings, error)
+	// SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions within seconds; running turns keep
+	// their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
+	// while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
+	// must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+	SetDefaultModel(ctx context.Context, in *SetDefaultModelRequest, opts ...grpc.CallOption) (*ModelSettings, error)
+	// TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call succeeds if the test fails;
+	// the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+	// ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+	TestModel(ctx context.Context, in *TestModelRequest, opts ...grpc.CallOption) (*TestModelResponse, error)
 }
 
 type adminServiceClient struct {
@@ -921,6 +936,36 @@ func (c *adminServiceClient) UpdateInsightSettings(ctx context.Context, in *Upda
 	return out, nil
 }
 
+func (c *adminServiceClient) GetModels(ctx context.Context, in *GetModelsRequest, opts ...grpc.CallOption) (*ModelSettings, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModelSettings)
+	err := c.cc.Invoke(ctx, AdminService_GetModels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) SetDefaultModel(ctx context.Context, in *SetDefaultModelRequest, opts ...grpc.CallOption) (*ModelSettings, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModelSettings)
+	err := c.cc.Invoke(ctx, AdminService_SetDefaultModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) TestModel(ctx context.Context, in *TestModelRequest, opts ...grpc.CallOption) (*TestModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestModelResponse)
+	err := c.cc.Invoke(ctx, AdminService_TestModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -1136,6 +1181,18 @@ type AdminServiceServer interface {
 	GetInsightSettings(context.Context, *GetInsightSettingsRequest) (*InsightSettings, error)
 	// UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID.
 	UpdateInsightSettings(context.Context, *UpdateInsightSettingsRequest) (*InsightSettings, error)
+	// GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
+	// Errors: ROLE_REQUIRED.
+	GetModels(context.Context, *GetModelsRequest) (*ModelSettings, error)
+	// SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions within seconds; running turns keep
+	// their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
+	// while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
+	// must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+	SetDefaultModel(context.Context, *SetDefaultModelRequest) (*ModelSettings, error)
+	// TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call succeeds if the test fails;
+	// the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+	// ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+	TestModel(context.Context, *TestModelRequest) (*TestModelResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -1328,6 +1385,15 @@ func (UnimplementedAdminServiceServer) GetInsightSettings(context.Context, *GetI
 }
 func (UnimplementedAdminServiceServer) UpdateInsightSettings(context.Context, *UpdateInsightSettingsRequest) (*InsightSettings, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateInsightSettings not implemented")
+}
+func (UnimplementedAdminServiceServer) GetModels(context.Context, *GetModelsRequest) (*ModelSettings, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetModels not implemented")
+}
+func (UnimplementedAdminServiceServer) SetDefaultModel(context.Context, *SetDefaultModelRequest) (*ModelSettings, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetDefaultModel not implemented")
+}
+func (UnimplementedAdminServiceServer) TestModel(context.Context, *TestModelRequest) (*TestModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestModel not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -2448,6 +2514,60 @@ func _AdminService_UpdateInsightSettings_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetModelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetModels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetModels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetModels(ctx, req.(*GetModelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_SetDefaultModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetDefaultModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SetDefaultModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SetDefaultModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SetDefaultModel(ctx, req.(*SetDefaultModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_TestModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).TestModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_TestModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).TestModel(ctx, req.(*TestModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -2698,6 +2818,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateInsightSettings",
 			Handler:    _AdminService_UpdateInsightSettings_Handler,
+		},
+		{
+			MethodName: "GetModels",
+			Handler:    _AdminService_GetModels_Handler,
+		},
+		{
+			MethodName: "SetDefaultModel",
+			Handler:    _AdminService_SetDefaultModel_Handler,
+		},
+		{
+			MethodName: "TestModel",
+			Handler:    _AdminService_TestModel_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

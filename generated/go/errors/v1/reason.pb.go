@@ -244,6 +244,10 @@ const (
 	// UNAVAILABLE, only over OpenAI's API, whose wire cannot take text back. A part of the answer was sent and then withdrawn, because another worker took the turn over, or another
 	// model wrote the answer anew. Repeat the request with the same Idempotency-Key for the whole answer. Metadata: none.
 	Reason_REASON_ATTEMPT_RESTARTED Reason = 170
+	// FAILED_PRECONDITION. The default model cannot be set, because the operator has fixed it. Metadata: setting, e.g. "models.default".
+	Reason_REASON_MODEL_FIXED Reason = 180
+	// FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING".
+	Reason_REASON_MODEL_TEST_FAILED Reason = 181
 )
 
 // Enum value maps for Reason.
@@ -337,6 +341,8 @@ var (
 		151: "REASON_SOURCE_RUNNING",
 		152: "REASON_SOURCE_DELETIONS",
 		170: "REASON_ATTEMPT_RESTARTED",
+		180: "REASON_MODEL_FIXED",
+		181: "REASON_MODEL_TEST_FAILED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                  0,
@@ -427,6 +433,8 @@ var (
 		"REASON_SOURCE_RUNNING":               151,
 		"REASON_SOURCE_DELETIONS":             152,
 		"REASON_ATTEMPT_RESTARTED":            170,
+		"REASON_MODEL_FIXED":                  180,
+		"REASON_MODEL_TEST_FAILED":            181,
 	}
 )
 
@@ -461,7 +469,7 @@ var File_responsa_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\xa1\x14\n" +
+	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\xd9\x14\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -551,7 +559,9 @@ const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\x18REASON_SOURCE_UNREADABLE\x10\x96\x01\x12\x1a\n" +
 	"\x15REASON_SOURCE_RUNNING\x10\x97\x01\x12\x1c\n" +
 	"\x17REASON_SOURCE_DELETIONS\x10\x98\x01\x12\x1d\n" +
-	"\x18REASON_ATTEMPT_RESTARTED\x10\xaa\x01b\x06proto3"
+	"\x18REASON_ATTEMPT_RESTARTED\x10\xaa\x01\x12\x17\n" +
+	"\x12REASON_MODEL_FIXED\x10\xb4\x01\x12\x1d\n" +
+	"\x18REASON_MODEL_TEST_FAILED\x10\xb5\x01b\x06proto3"
 
 var (
 	file_responsa_errors_v1_reason_proto_rawDescOnce sync.Once

@@ -306,6 +306,14 @@ class AgentScanner:
         self._scans: Mapping[str, _Scan] = {}
         self._shared: tuple[Fingerprint | None, PromptFiles] | None = None
 
+    def use_models(self, models: Sequence[str]) -> bool:
+        """Let `default` stand for these models from the next scan on. Returns whether that is a change."""
+        if tuple(models) == tuple(self._defaults.models):
+            return False
+        self._defaults = replace(self._defaults, models=tuple(models))
+        self._scans = {}
+        return True
+
     def scan(self) -> Sequence[ScannedAgent]:
         """All agents, by id. Reads only the agents whose own files or shared files have changed.
 

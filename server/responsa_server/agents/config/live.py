@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
@@ -116,6 +116,7 @@ class LiveOptions:
     runs_turns: whether turns run in this process. poll_seconds: the interval at which new versions and open
     turns are read from the database. keep_seconds: how long an old version stays in memory after the last turn that needs it.
     tools: the tools, whose declarations are read again together with the agents; None if there are none.
+    models: returns the models that `default` stands for, which another process may have changed; None if they stay the same.
     """
 
     default: str
@@ -126,6 +127,7 @@ class LiveOptions:
     poll_seconds: float = POLL_SECONDS
     keep_seconds: float = KEEP_SECONDS
     tools: ReloadedTools | None = None
+    models: Callable[[], Awaitable[Sequence[str]]] | None = None
 
 
 class LiveAgents:
@@ -294,7 +296,7 @@ class LiveAgents:
 
     async def poll(self) -> None:
         """Load versions that other servers registered or that open turns need, and drop versions that are no longer
-        needed. Raises Unavailable.
+        needed. Reload soon if `default` stands for other models. Raises Unavailable.
         """
         async with self._lock:
             news = await self._versions.since(self._ordinal, ENGINE)
@@ -312,9 +314,12 @@ class LiveAgents:
             kept = self._kept(found, needed)
             if kept.keys() != self._snapshot.versions.keys():
                 self._snapshot = replace(self._snapshot, versions=kept)
+            if await self._remodelled():
+                self.want_reload()
 
     async def _reload(self) -> Sequence[Reloaded]:
         async with self._lock:
+            await self._remodelled()
             tools = self._options.tools
             retooled = tools is not None and await asyncio.to_thread(tools.reload)
             if tools is not None:
@@ -347,6 +352,10 @@ class LiveAgents:
                 self._warm(self._snapshot.configured.values())
             self._note_missing_tools()
             return found
+
+    async def _remodelled(self) -> bool:
+        """Whether `default` stands for other models than before, which the next scan then uses. Raises Unavailable."""
+        return self._options.models is not None and self._scanner.use_models(await self._options.models())
 
     def _note_missing_tools(self) -> None:
         """Log each tool that an agent names and the server does not have, once."""

@@ -119,8 +119,8 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         if self._traits.model.asks_none:
             return f"“{asked}” needs a language model, and {self._traits.name} uses none. Ask another agent."
         return (
-            f"“{asked}” needs a language model, and none is configured. Whoever runs this server can name one with the setting models.default"
-            " (RESPONSA_MODELS__DEFAULT) and give its key or its address."
+            f"“{asked}” needs a language model, and none is configured. An owner of the installation can set one on the page, under"
+            " Administration, Model."
         )
 
     def _is_foreign(self, question: str) -> bool:

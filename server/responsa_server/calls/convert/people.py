@@ -262,12 +262,13 @@ def jwk(kid: str, public: str) -> dict[str, str]:
 
 def system_status(
     installation: Installation,
+    answer_model: str,
     migration: MigrationState,
     parts: Sequence[tuple[str, PartReport]],
     counts: Sequence[Count],
     errors: Sequence[ErrorGroup],
 ) -> system_status_pb2.SystemStatus:
-    """Convert the status of the system. parts: the name and the report of each part, in display order."""
+    """Convert the status of the system. answer_model: the models of answers, in their order. parts: the name and the report of each part, in display order."""
     return system_status_pb2.SystemStatus(
         version=installation.version,
         migration=migration.last,
@@ -282,7 +283,7 @@ def system_status(
             for name, report in parts
         ],
         embedding_model=installation.embedding_model,
-        answer_model=installation.answer_model,
+        answer_model=answer_model,
         counters=[
             system_status_pb2.Counter(name=count.name, labels=count.labels, value=count.value)
             for count in counts

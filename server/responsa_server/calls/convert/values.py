@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import delivery_pb2, insight_pb2, system_status_pb2, tenant_pb2
+from responsa.admin.v1 import delivery_pb2, insight_pb2, model_settings_pb2, system_status_pb2, tenant_pb2
 from responsa.auth.v1 import sign_in_pb2, usage_report_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
@@ -48,6 +48,7 @@ from responsa_server.domain.generations import GenerationState
 from responsa_server.domain.insight import Dimension, FeedbackState, Granularity, QuestionOutcome
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import DocumentState, IngestStage, LeftOutKind, SearchMode
+from responsa_server.domain.model_settings import ModelTestOutcome
 from responsa_server.domain.notifications import DeliveryState
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
@@ -204,6 +205,7 @@ REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
 DELIVERY_STATE: Final = EnumMap(delivery_pb2.DeliveryState, DeliveryState)
 FEEDBACK_STATE: Final = EnumMap(insight_pb2.FeedbackState, FeedbackState)
 QUESTION_OUTCOME: Final = EnumMap(insight_pb2.QuestionOutcome, QuestionOutcome)
+MODEL_TEST_OUTCOME: Final = EnumMap(model_settings_pb2.ModelTestOutcome, ModelTestOutcome)
 USAGE_GRANULARITY: Final = EnumMap(usage_report_pb2.UsageGranularity, Granularity)
 USAGE_DIMENSION: Final = EnumMap(usage_report_pb2.UsageDimension, Dimension)
 HEALTH: Final = EnumMap(system_status_pb2.Health, Health)

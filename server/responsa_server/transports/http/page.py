@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from html import escape
 from pathlib import Path
 
 from anyio import to_thread
@@ -22,6 +23,12 @@ _FILE = re.compile(rf"(?:(?P<folder>assets)/)?(?P<name>{_NAME})")
 
 _DOCS = "docs.html"
 _PAGES = {"": "index.html", "docs": _DOCS}
+
+NAME = "Responsa"
+"""What the page calls the installation unless a setting gives another name."""
+_ICON = "icon.svg"
+# A mark is shown as an image. Opened by its own address, it must run nothing either.
+_MARK_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -43,8 +50,11 @@ MEDIA_TYPES = {
 class StaticPage:
     """Serves the folder `root`. `/` is index.html, and `/docs` is docs.html. A file in `/assets/` never changes under the same name. All other files are in the root."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str = NAME, mark: Path | None = None) -> None:
+        """name: the title of the page. mark: a file that is served in place of the page's own mark, under the same address."""
         self._root = root
+        self._name = name
+        self._mark = None if mark is None else (mark.read_bytes(), MEDIA_TYPES[mark.suffix.lower()])
 
     async def get(self, request: Request) -> Response:
         """Serve one file to GET and HEAD.
@@ -57,6 +67,9 @@ class StaticPage:
         media_type = MEDIA_TYPES.get(Path(match["name"]).suffix) if match else None
         if match is None or media_type is None:
             raise HTTPException(404)
+        if match["name"] == _ICON and self._mark is not None:
+            headers = {"cache-control": "no-cache", "content-security-policy": _MARK_POLICY}
+            return Response(self._mark[0], media_type=self._mark[1], headers=headers)
         file = self._root / (match["folder"] or "") / match["name"]
         found = await to_thread.run_sync(_regular_file, file)
         if found is None:
@@ -72,7 +85,15 @@ class StaticPage:
         headers = {"cache-control": caching}
         if match["name"] == _DOCS:
             headers["content-security-policy"] = DOCS_POLICY
+        if match["name"] == "index.html" and (self._name, self._mark) != (NAME, None):
+            text = await to_thread.run_sync(lambda: self._named(file.read_text("utf-8")))
+            return Response(text, media_type=media_type, headers=headers)
         return FileResponse(file, media_type=media_type, stat_result=found, headers=headers)
+
+    def _named(self, page: str) -> str:
+        """The page with the installation's name and the type of its mark."""
+        page = page.replace(f"<title>{NAME}</title>", f"<title>{escape(self._name)}</title>")
+        return page if self._mark is None else page.replace(f'"{MEDIA_TYPES[".svg"]}"', f'"{self._mark[1]}"')
 
 
 def _regular_file(path: Path) -> os.stat_result | None:

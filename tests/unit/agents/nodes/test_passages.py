@@ -235,4 +235,4 @@ async def test_a_post_needs_a_model(intent: str, model: Says | None) -> None:
     # No passage was shown instead.
     assert end.fallbacks == ()
     assert "needs a language model" in end.message
-    assert ("models.default" in end.message) is (model is None)
+    assert ("none is configured" in end.message) is (model is None)

@@ -23,6 +23,7 @@ import com.responsa.admin.v1.GetAgentVersionRequest;
 import com.responsa.admin.v1.GetFeedbackStatsRequest;
 import com.responsa.admin.v1.GetFeedbackStatsResponse;
 import com.responsa.admin.v1.GetInsightSettingsRequest;
+import com.responsa.admin.v1.GetModelsRequest;
 import com.responsa.admin.v1.GetQualityStatsRequest;
 import com.responsa.admin.v1.GetQualityStatsResponse;
 import com.responsa.admin.v1.GetSourceRequest;
@@ -66,6 +67,7 @@ import com.responsa.admin.v1.ListTenantsResponse;
 import com.responsa.admin.v1.ListUsersRequest;
 import com.responsa.admin.v1.ListUsersResponse;
 import com.responsa.admin.v1.LookupUserRequest;
+import com.responsa.admin.v1.ModelSettings;
 import com.responsa.admin.v1.NotifySubjectChangedRequest;
 import com.responsa.admin.v1.NotifySubjectChangedResponse;
 import com.responsa.admin.v1.PreviewSourceRequest;
@@ -85,12 +87,15 @@ import com.responsa.admin.v1.RevokeTenantApiKeyRequest;
 import com.responsa.admin.v1.RevokeTenantSessionsRequest;
 import com.responsa.admin.v1.RevokeTenantSessionsResponse;
 import com.responsa.admin.v1.ServiceGrant;
+import com.responsa.admin.v1.SetDefaultModelRequest;
 import com.responsa.admin.v1.Source;
 import com.responsa.admin.v1.SuspendTenantRequest;
 import com.responsa.admin.v1.SyncSourceRequest;
 import com.responsa.admin.v1.SystemStatus;
 import com.responsa.admin.v1.Teacher;
 import com.responsa.admin.v1.Tenant;
+import com.responsa.admin.v1.TestModelRequest;
+import com.responsa.admin.v1.TestModelResponse;
 import com.responsa.admin.v1.UpdateInsightSettingsRequest;
 import com.responsa.admin.v1.UpdateSourceRequest;
 import com.responsa.admin.v1.UpdateTeacherRequest;
@@ -295,6 +300,15 @@ public final class AdminService {
     static final MethodDescriptor<UpdateInsightSettingsRequest, InsightSettings> UPDATE_INSIGHT_SETTINGS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateInsightSettings",
             UpdateInsightSettingsRequest.getDefaultInstance(), InsightSettings.getDefaultInstance());
+    static final MethodDescriptor<GetModelsRequest, ModelSettings> GET_MODELS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetModels",
+            GetModelsRequest.getDefaultInstance(), ModelSettings.getDefaultInstance());
+    static final MethodDescriptor<SetDefaultModelRequest, ModelSettings> SET_DEFAULT_MODEL = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/SetDefaultModel",
+            SetDefaultModelRequest.getDefaultInstance(), ModelSettings.getDefaultInstance());
+    static final MethodDescriptor<TestModelRequest, TestModelResponse> TEST_MODEL = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/TestModel",
+            TestModelRequest.getDefaultInstance(), TestModelResponse.getDefaultInstance());
 
     private final Calls calls;
     private final Duration timeout;
@@ -942,5 +956,38 @@ public final class AdminService {
      */
     public InsightSettings updateInsightSettings(UpdateInsightSettingsRequest request) {
         return calls.unary(UPDATE_INSIGHT_SETTINGS, request, true, timeout);
+    }
+
+    /**
+     * GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the
+     * installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED.
+     */
+    public ModelSettings getModels(GetModelsRequest request) {
+        return calls.unary(GET_MODELS, request, true, timeout);
+    }
+
+    /**
+     * SetDefaultModel stores the model that {@code default} stands for in the chains of agents. All servers use it for new questions
+     * within seconds; running turns keep their models. Unless skip_test is set, the server first tests the model as TestModel does, and
+     * changes nothing if the test fails. The model cannot be set while the setting models.default of the server names models. Only
+     * owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old.
+     *
+     * <p>Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+     */
+    public ModelSettings setDefaultModel(SetDefaultModelRequest request) {
+        return calls.unary(SET_DEFAULT_MODEL, request, true, timeout);
+    }
+
+    /**
+     * TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call
+     * succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a
+     * session, its sign-in must be at most ten minutes old.
+     *
+     * <p>Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+     */
+    public TestModelResponse testModel(TestModelRequest request) {
+        return calls.unary(TEST_MODEL, request, false, timeout);
     }
 }

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.longrunning import operations_pb2 as _operations_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -13,6 +14,7 @@ from google.protobuf.internal import containers as _containers
 from responsa.admin.v1 import audit_event_pb2 as _audit_event_pb2
 from responsa.admin.v1 import delivery_pb2 as _delivery_pb2
 from responsa.admin.v1 import insight_pb2 as _insight_pb2
+from responsa.admin.v1 import model_settings_pb2 as _model_settings_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import source_pb2 as _source_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
@@ -2615,3 +2617,104 @@ class UpdateInsightSettingsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateInsightSettingsRequest: _TypeAlias = UpdateInsightSettingsRequest  # noqa: Y015
+
+@_typing.final
+class GetModelsRequest(_message.Message):
+    """GetModelsRequest has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelsRequest: _TypeAlias = GetModelsRequest  # noqa: Y015
+
+@_typing.final
+class SetDefaultModelRequest(_message.Message):
+    """SetDefaultModelRequest holds the model to store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEFAULT_MODEL_FIELD_NUMBER: _builtins.int
+    SKIP_TEST_FIELD_NUMBER: _builtins.int
+    skip_test: _builtins.bool
+    """Whether the model is stored without a test."""
+    @_builtins.property
+    def default_model(self) -> _model_settings_pb2.DefaultModel:
+        """The model. Without a provider: none."""
+
+    def __init__(
+        self,
+        *,
+        default_model: _model_settings_pb2.DefaultModel | None = ...,
+        skip_test: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "skip_test", b"skip_test"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetDefaultModelRequest: _TypeAlias = SetDefaultModelRequest  # noqa: Y015
+
+@_typing.final
+class TestModelRequest(_message.Message):
+    """TestModelRequest names a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEFAULT_MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def default_model(self) -> _model_settings_pb2.DefaultModel:
+        """The model, with a provider."""
+
+    def __init__(
+        self,
+        *,
+        default_model: _model_settings_pb2.DefaultModel | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestModelRequest: _TypeAlias = TestModelRequest  # noqa: Y015
+
+@_typing.final
+class TestModelResponse(_message.Message):
+    """TestModelResponse says how the test ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    outcome: _model_settings_pb2.ModelTestOutcome.ValueType
+    """The outcome."""
+    message: _builtins.str
+    """The outcome in a sentence, with the remedy."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long the test took."""
+
+    def __init__(
+        self,
+        *,
+        outcome: _model_settings_pb2.ModelTestOutcome.ValueType = ...,
+        message: _builtins.str = ...,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "message", b"message", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestModelResponse: _TypeAlias = TestModelResponse  # noqa: Y015

@@ -8,6 +8,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
 from responsa.admin.v1 import delivery_pb2 as responsa_dot_admin_dot_v1_dot_delivery__pb2
 from responsa.admin.v1 import insight_pb2 as responsa_dot_admin_dot_v1_dot_insight__pb2
+from responsa.admin.v1 import model_settings_pb2 as responsa_dot_admin_dot_v1_dot_model__settings__pb2
 from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
 from responsa.admin.v1 import source_pb2 as responsa_dot_admin_dot_v1_dot_source__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
@@ -355,6 +356,21 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/UpdateInsightSettings',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateInsightSettingsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_insight__pb2.InsightSettings.FromString,
+                _registered_method=True)
+        self.GetModels = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetModels',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetModelsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_model__settings__pb2.ModelSettings.FromString,
+                _registered_method=True)
+        self.SetDefaultModel = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/SetDefaultModel',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SetDefaultModelRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_model__settings__pb2.ModelSettings.FromString,
+                _registered_method=True)
+        self.TestModel = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/TestModel',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelResponse.FromString,
                 _registered_method=True)
 
 
@@ -876,6 +892,33 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetModels(self, request, context):
+        """GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
+        Errors: ROLE_REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDefaultModel(self, request, context):
+        """SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions within seconds; running turns keep
+        their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
+        while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
+        must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestModel(self, request, context):
+        """TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call succeeds if the test fails;
+        the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+        ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1183,6 +1226,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.UpdateInsightSettings,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateInsightSettingsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_insight__pb2.InsightSettings.SerializeToString,
+            ),
+            'GetModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModels,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetModelsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_model__settings__pb2.ModelSettings.SerializeToString,
+            ),
+            'SetDefaultModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDefaultModel,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SetDefaultModelRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_model__settings__pb2.ModelSettings.SerializeToString,
+            ),
+            'TestModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestModel,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2834,6 +2892,87 @@ class AdminService:
             '/responsa.admin.v1.AdminService/UpdateInsightSettings',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateInsightSettingsRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_insight__pb2.InsightSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetModels',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetModelsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_model__settings__pb2.ModelSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDefaultModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/SetDefaultModel',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.SetDefaultModelRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_model__settings__pb2.ModelSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/TestModel',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,6 +10,7 @@ from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
 from responsa.admin.v1 import delivery_pb2 as _delivery_pb2
 from responsa.admin.v1 import insight_pb2 as _insight_pb2
+from responsa.admin.v1 import model_settings_pb2 as _model_settings_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import source_pb2 as _source_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
@@ -281,6 +282,21 @@ class AdminServiceStub:
     """GetInsightSettings returns the tenant's settings."""
     UpdateInsightSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateInsightSettingsRequest, _insight_pb2.InsightSettings]
     """UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID."""
+    GetModels: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetModelsRequest, _model_settings_pb2.ModelSettings]
+    """GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
+    Errors: ROLE_REQUIRED.
+    """
+    SetDefaultModel: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetDefaultModelRequest, _model_settings_pb2.ModelSettings]
+    """SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions within seconds; running turns keep
+    their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
+    while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
+    must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+    """
+    TestModel: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.TestModelRequest, _admin_service_pb2.TestModelResponse]
+    """TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call succeeds if the test fails;
+    the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+    ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
@@ -900,5 +916,38 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.UpdateInsightSettingsRequest, _abc.Awaitable[_insight_pb2.InsightSettings]],
     ) -> _abc.Awaitable[_insight_pb2.InsightSettings]:
         """UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID."""
+
+    @_abc_1.abstractmethod
+    def GetModels(
+        self,
+        request: _admin_service_pb2.GetModelsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetModelsRequest, _abc.Awaitable[_model_settings_pb2.ModelSettings]],
+    ) -> _abc.Awaitable[_model_settings_pb2.ModelSettings]:
+        """GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
+        Errors: ROLE_REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def SetDefaultModel(
+        self,
+        request: _admin_service_pb2.SetDefaultModelRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.SetDefaultModelRequest, _abc.Awaitable[_model_settings_pb2.ModelSettings]],
+    ) -> _abc.Awaitable[_model_settings_pb2.ModelSettings]:
+        """SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions within seconds; running turns keep
+        their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
+        while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
+        must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+        """
+
+    @_abc_1.abstractmethod
+    def TestModel(
+        self,
+        request: _admin_service_pb2.TestModelRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.TestModelRequest, _abc.Awaitable[_admin_service_pb2.TestModelResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.TestModelResponse]:
+        """TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call succeeds if the test fails;
+        the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+        ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

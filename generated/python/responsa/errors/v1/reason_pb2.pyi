@@ -276,6 +276,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """UNAVAILABLE, only over OpenAI's API, whose wire cannot take text back. A part of the answer was sent and then withdrawn, because another worker took the turn over, or another
     model wrote the answer anew. Repeat the request with the same Idempotency-Key for the whole answer. Metadata: none.
     """
+    REASON_MODEL_FIXED: _Reason.ValueType  # 180
+    """FAILED_PRECONDITION. The default model cannot be set, because the operator has fixed it. Metadata: setting, e.g. "models.default"."""
+    REASON_MODEL_TEST_FAILED: _Reason.ValueType  # 181
+    """FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING"."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -537,4 +541,8 @@ REASON_ATTEMPT_RESTARTED: Reason.ValueType  # 170
 """UNAVAILABLE, only over OpenAI's API, whose wire cannot take text back. A part of the answer was sent and then withdrawn, because another worker took the turn over, or another
 model wrote the answer anew. Repeat the request with the same Idempotency-Key for the whole answer. Metadata: none.
 """
+REASON_MODEL_FIXED: Reason.ValueType  # 180
+"""FAILED_PRECONDITION. The default model cannot be set, because the operator has fixed it. Metadata: setting, e.g. "models.default"."""
+REASON_MODEL_TEST_FAILED: Reason.ValueType  # 181
+"""FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING"."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -7,12 +7,14 @@ import asyncio
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import system_status_pb2
 from responsa_server.agents.config.tools import LiveTools
+from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
 from responsa_server.calls.health import PartReports
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.model_settings import ModelAdministration
 from responsa_server.domain.parts import Installation, MigrationState
 from responsa_server.domain.people import AuditEvent
 from responsa_server.domain.unexpected import UnexpectedErrors
@@ -32,6 +34,7 @@ class SystemService:
         counters: Counters,
         catalogue: Catalogue,
         tools: LiveTools,
+        models: ModelAdministration,
         audit: PostgresAuditTrail,
     ) -> None:
         self._installation = installation
@@ -41,6 +44,7 @@ class SystemService:
         self._counters = counters
         self._catalogue = catalogue
         self._tools = tools
+        self._models = models
         self._audit = audit
 
     async def GetSystemStatus(self, request: pb.GetSystemStatusRequest) -> system_status_pb2.SystemStatus:
@@ -49,6 +53,7 @@ class SystemService:
         owner = caller().owner
         return people.system_status(
             self._installation,
+            ", ".join((*self._models.in_use, PASSAGES)),
             migration,
             [*reports.items()],
             self._counters.read() if owner else (),

@@ -5,7 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Teacher, TeacherSchema } from "./teacher_pb.js";
-import type { EmptySchema, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, EmptySchema, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { FailedRow, PreviewedRow, Source, SourceSchema } from "./source_pb.js";
 import type { Delivery, DeliverySchema } from "./delivery_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
@@ -21,6 +21,7 @@ import type { Session } from "../../auth/v1/session_pb.js";
 import type { AuditEvent } from "./audit_event_pb.js";
 import type { UsageDimension, UsageGranularity, UsageRow } from "../../auth/v1/usage_report_pb.js";
 import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern } from "./insight_pb.js";
+import type { DefaultModel, ModelSettingsSchema, ModelTestOutcome } from "./model_settings_pb.js";
 import type { SystemStatusSchema } from "./system_status_pb.js";
 import type { DeletionReceiptSchema } from "../../auth/v1/deletion_receipt_pb.js";
 
@@ -2596,6 +2597,101 @@ export declare type UpdateInsightSettingsRequest = Message<"responsa.admin.v1.Up
 export declare const UpdateInsightSettingsRequestSchema: GenMessage<UpdateInsightSettingsRequest>;
 
 /**
+ * GetModelsRequest has no fields.
+ *
+ * @generated from message responsa.admin.v1.GetModelsRequest
+ */
+export declare type GetModelsRequest = Message<"responsa.admin.v1.GetModelsRequest"> & {
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetModelsRequest.
+ * Use `create(GetModelsRequestSchema)` to create a new message.
+ */
+export declare const GetModelsRequestSchema: GenMessage<GetModelsRequest>;
+
+/**
+ * SetDefaultModelRequest holds the model to store.
+ *
+ * @generated from message responsa.admin.v1.SetDefaultModelRequest
+ */
+export declare type SetDefaultModelRequest = Message<"responsa.admin.v1.SetDefaultModelRequest"> & {
+  /**
+   * The model. Without a provider: none.
+   *
+   * @generated from field: responsa.admin.v1.DefaultModel default_model = 1;
+   */
+  defaultModel?: DefaultModel | undefined;
+
+  /**
+   * Whether the model is stored without a test.
+   *
+   * @generated from field: bool skip_test = 2;
+   */
+  skipTest: boolean;
+};
+
+/**
+ * Describes the message responsa.admin.v1.SetDefaultModelRequest.
+ * Use `create(SetDefaultModelRequestSchema)` to create a new message.
+ */
+export declare const SetDefaultModelRequestSchema: GenMessage<SetDefaultModelRequest>;
+
+/**
+ * TestModelRequest names a model.
+ *
+ * @generated from message responsa.admin.v1.TestModelRequest
+ */
+export declare type TestModelRequest = Message<"responsa.admin.v1.TestModelRequest"> & {
+  /**
+   * The model, with a provider.
+   *
+   * @generated from field: responsa.admin.v1.DefaultModel default_model = 1;
+   */
+  defaultModel?: DefaultModel | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.TestModelRequest.
+ * Use `create(TestModelRequestSchema)` to create a new message.
+ */
+export declare const TestModelRequestSchema: GenMessage<TestModelRequest>;
+
+/**
+ * TestModelResponse says how the test ended.
+ *
+ * @generated from message responsa.admin.v1.TestModelResponse
+ */
+export declare type TestModelResponse = Message<"responsa.admin.v1.TestModelResponse"> & {
+  /**
+   * The outcome.
+   *
+   * @generated from field: responsa.admin.v1.ModelTestOutcome outcome = 1;
+   */
+  outcome: ModelTestOutcome;
+
+  /**
+   * The outcome in a sentence, with the remedy.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * How long the test took.
+   *
+   * @generated from field: google.protobuf.Duration duration = 3;
+   */
+  duration?: Duration | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.TestModelResponse.
+ * Use `create(TestModelResponseSchema)` to create a new message.
+ */
+export declare const TestModelResponseSchema: GenMessage<TestModelResponse>;
+
+/**
  * AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
  * installation may make the calls that concern the whole installation: its agents, tenants and owners.
  *
@@ -3297,6 +3393,42 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof UpdateInsightSettingsRequestSchema;
     output: typeof InsightSettingsSchema;
+  },
+  /**
+   * GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
+   * Errors: ROLE_REQUIRED.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetModels
+   */
+  getModels: {
+    methodKind: "unary";
+    input: typeof GetModelsRequestSchema;
+    output: typeof ModelSettingsSchema;
+  },
+  /**
+   * SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions within seconds; running turns keep
+   * their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
+   * while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
+   * must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.SetDefaultModel
+   */
+  setDefaultModel: {
+    methodKind: "unary";
+    input: typeof SetDefaultModelRequestSchema;
+    output: typeof ModelSettingsSchema;
+  },
+  /**
+   * TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call succeeds if the test fails;
+   * the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+   * ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.TestModel
+   */
+  testModel: {
+    methodKind: "unary";
+    input: typeof TestModelRequestSchema;
+    output: typeof TestModelResponseSchema;
   },
 }>;
 

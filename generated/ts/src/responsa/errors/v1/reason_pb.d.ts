@@ -673,6 +673,20 @@ export enum Reason {
    * @generated from enum value: REASON_ATTEMPT_RESTARTED = 170;
    */
   ATTEMPT_RESTARTED = 170,
+
+  /**
+   * FAILED_PRECONDITION. The default model cannot be set, because the operator has fixed it. Metadata: setting, e.g. "models.default".
+   *
+   * @generated from enum value: REASON_MODEL_FIXED = 180;
+   */
+  MODEL_FIXED = 180,
+
+  /**
+   * FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING".
+   *
+   * @generated from enum value: REASON_MODEL_TEST_FAILED = 181;
+   */
+  MODEL_TEST_FAILED = 181,
 }
 
 /**

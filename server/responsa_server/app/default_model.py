@@ -1,0 +1,302 @@
+"""The default model that an owner of the installation chooses, as long as no setting of the operator names one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import SecretStr, ValidationError
+
+from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, doubles, known_models, unlimited_spending
+from responsa_server.app.settings import Settings, environment
+from responsa_server.app.tools import read_secret
+from responsa_server.domain.errors import InvalidRequest, Precondition, Reason
+from responsa_server.domain.model_settings import (
+    DefaultModel,
+    InstalledModels,
+    ModelProvider,
+    ModelTest,
+    ModelTestOutcome,
+)
+from responsa_server.domain.models import ModelError, ModelFault, ModelPrompt, PromptMessage, Role
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.tools import SecretPlace, ToolUnfit
+from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
+from responsa_server.providers.http_model import NOT_ALLOWED
+from responsa_server.providers.settings import COMPATIBLE, GuardedSettings, ModelSettings
+from responsa_server.providers.table import ModelTable, Provider, providers
+from responsa_server.stores.postgres.default_model import PostgresDefaultModel
+
+FIXED_BY: Final = "models.default"
+"""The setting that fixes the default model."""
+TEST_SECONDS: Final = 20.0
+"""How long a test waits for the model."""
+_RESOURCE: Final = "defaultModel/-"
+# Other secrets of the environment cannot be sent to an address that somebody enters on the page.
+_KEYS: Final = "MODEL_"
+_HTTP_NOT_FOUND: Final = 404
+_PROMPT: Final = ModelPrompt(
+    [PromptMessage(Role.USER, "Answer with the word OK.")], "model-test", max_tokens=16, purpose="model_test"
+)
+_OUTCOMES: Final[Mapping[ModelFault, ModelTestOutcome]] = {
+    ModelFault.UNREACHABLE: ModelTestOutcome.UNREACHABLE,
+    ModelFault.TIMEOUT: ModelTestOutcome.TOO_SLOW,
+    ModelFault.CREDENTIAL: ModelTestOutcome.KEY_REFUSED,
+    ModelFault.RATE_LIMITED: ModelTestOutcome.BUSY,
+    ModelFault.OVERLOADED: ModelTestOutcome.BUSY,
+    # A model that thinks may have no word left for the answer.
+    ModelFault.EMPTY: ModelTestOutcome.ANSWERED,
+}
+
+
+class DefaultModels:
+    """Implements `ModelAdministration`. `refresh` takes over what another process has stored."""
+
+    def __init__(self, settings: Settings, table: ModelTable, store: PostgresDefaultModel) -> None:
+        self._whole = settings
+        self._settings = settings.language_models
+        self._table = table
+        self._store = store
+        self._fixed = tuple(settings.models.default)
+        self._in_use: Sequence[str] = self._fixed
+        self._problem = ""
+        self._log = structlog.get_logger("models")
+
+    @property
+    def in_use(self) -> Sequence[str]:
+        return self._in_use
+
+    async def refresh(self) -> Sequence[str]:
+        """Let the table use the stored model. A model that cannot be used counts as none. Returns the models that `default` now stands for. Raises Unavailable."""
+        if not self._fixed:
+            stored, _ = await self._store.get()
+            provider, problem = await asyncio.to_thread(self._provider, stored)
+            if problem and problem != self._problem:
+                self._log.warning("default_model_not_usable", model=stored.name, problem=problem)
+            if provider is not None:
+                self._table.use_provider(stored.provider, provider)
+            self._problem = problem
+            self._in_use = (stored.name,) if stored.provider and not problem else ()
+            self._table.use_default(self._in_use)
+        return self._in_use
+
+    async def read(self) -> InstalledModels:
+        stored, update_time = await self._store.get()
+        offered = await asyncio.to_thread(self._offered)
+        spending = unlimited_spending(self._whole, self._in_use)
+        return InstalledModels(
+            self._in_use,
+            FIXED_BY if self._fixed else "",
+            stored,
+            update_time,
+            self._problem,
+            f"{spending[0]}: {spending[1]}." if spending else "",
+            list(offered.values()),
+        )
+
+    async def store(self, who: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
+        if self._fixed:
+            message = (
+                f"The operator of this server has fixed the default model with the setting {FIXED_BY}: {', '.join(self._fixed)}. "
+                "Remove the setting, and start the server again."
+            )
+            raise Precondition(Reason.MODEL_FIXED, message, {"setting": FIXED_BY})
+        if not wanted.provider:
+            wanted = DefaultModel()
+        elif not skip_test:
+            tested = await self._tested(wanted)
+            if tested.outcome is not ModelTestOutcome.ANSWERED:
+                outcome = {"outcome": tested.outcome.name}
+                raise Precondition(Reason.MODEL_TEST_FAILED, tested.message, outcome)
+        else:
+            await asyncio.to_thread(self._check, wanted)
+        await self._store.put(wanted, AuditEvent.of(who, "default_model.set", _RESOURCE))
+
+    async def test(self, who: Principal, wanted: DefaultModel) -> ModelTest:
+        tested = await self._tested(wanted)
+        await self._store.record(AuditEvent.of(who, "default_model.test", _RESOURCE))
+        return tested
+
+    async def _tested(self, wanted: DefaultModel) -> ModelTest:
+        offered = await asyncio.to_thread(self._check, wanted)
+        provider, problem = await asyncio.to_thread(self._provider, wanted)
+        if problem:
+            missing = ModelTestOutcome.KEY_MISSING if offered.takes_key_name else ModelTestOutcome.FAILED
+            return ModelTest(missing, problem)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(TEST_SECONDS):
+                await self._ask(wanted, provider)
+            outcome, kind = ModelTestOutcome.ANSWERED, ""
+        except TimeoutError:
+            outcome, kind = ModelTestOutcome.TOO_SLOW, ""
+        except ModelError as error:
+            outcome, kind = _outcome(error), error.kind
+            self._log.info(
+                "model_test_failed", model=wanted.name, cause=error.fault.value, detail=error.detail
+            )
+        message = _message(outcome, wanted, offered, kind)
+        return ModelTest(outcome, message, time.monotonic() - began)
+
+    async def _ask(self, wanted: DefaultModel, provider: Provider | None) -> None:
+        provider = provider or self._table.providers.get(wanted.provider)
+        adapter = None if provider is None else provider.adapter(wanted.model)
+        model = adapter or self._table.made(wanted.name)
+        assert model is not None, "the name was checked"
+        try:
+            async with aclosing(model.stream(_PROMPT)) as pieces:
+                async for _ in pieces:
+                    pass
+        finally:
+            if adapter is not None:
+                await adapter.close()
+
+    def _offered(self) -> Mapping[str, ModelProvider]:
+        """The providers by name. Reads files."""
+        found: dict[str, ModelProvider] = {}
+        for name, section in self._settings.vendors.items():
+            key_name = f"{name.upper()}_API_KEY"
+            found[name] = ModelProvider(
+                name,
+                (ModelSettings.model_fields[name].description or name).rstrip("."),
+                key_name,
+                key_found=bool(self._key(DefaultModel(name))),
+                takes_key_name=True,
+                base_url=section.url,
+            )
+        found[COMPATIBLE] = ModelProvider(
+            COMPATIBLE, "OpenAI-compatible server", takes_key_name=True, takes_base_url=True
+        )
+        for name, server in self._settings.servers.items():
+            found[name] = ModelProvider(name, name, base_url=server.url)
+        known = known_models(self._settings)
+        if self._settings.wants_embedded:
+            found[EMBEDDED] = ModelProvider(EMBEDDED, "The model on this machine", models=[EMBEDDED_MODEL])
+        if self._settings.scripted:
+            title = "Scripted models, for tests"
+            found[doubles.PROVIDER] = ModelProvider(
+                doubles.PROVIDER, title, models=sorted(known[doubles.PROVIDER])
+            )
+        return found
+
+    def _check(self, wanted: DefaultModel) -> ModelProvider:
+        """The provider of a model. Reads files. Raises InvalidRequest."""
+        offered = self._offered()
+        found = offered.get(wanted.provider)
+        if found is None:
+            raise _wrong("provider", f"must be one of {', '.join(offered)}")
+        if found.models and wanted.model not in found.models:
+            raise _wrong("model", f"must be one of {', '.join(found.models)}")
+        if not wanted.model:
+            raise _wrong("model", "must name a model of the provider")
+        own = wanted.key_name == found.key_name
+        if wanted.key_name and not (found.takes_key_name and (own or wanted.key_name.startswith(_KEYS))):
+            known = " or ".join(filter(None, [found.key_name, f"a name that begins with {_KEYS}"]))
+            raise _wrong("key_name", f"must be {known}" if found.takes_key_name else "must be empty here")
+        if found.takes_base_url:
+            self._check_address(wanted)
+        elif wanted.base_url:
+            raise _wrong("base_url", f"must be empty: the settings give the address of {found.display_name}")
+        return found
+
+    def _check_address(self, wanted: DefaultModel) -> None:
+        try:
+            origin = origin_of(wanted.base_url)
+            self._guarded(wanted, "")
+        except (OutboundError, ValidationError):
+            message = "must be an address such as http://127.0.0.1:11434/v1, without user, password and query"
+            raise _wrong("base_url", message) from None
+        if wanted.key_name and origin.scheme == "http" and not self._settings.allow_private:
+            message = "must begin with https:// if there is a key, unless the setting models.allow_private names the host"
+            raise _wrong("base_url", message)
+
+    def _provider(self, wanted: DefaultModel) -> tuple[Provider | None, str]:
+        """The provider with the model's key and address; None if the table's own provider has them, or if there is no model. And why the model cannot be used, or "". Reads files."""
+        if not wanted.provider:
+            return None, ""
+        if wanted.provider != COMPATIBLE and wanted.provider not in self._settings.vendors:
+            return None, self._table.problem(wanted.name) or ""
+        key = self._key(wanted)
+        key_name = wanted.key_name or _own_key(wanted.provider)
+        if key_name and not key:
+            return None, (
+                f"There is no key under the name {key_name}. Put the key into a file of this name in the folder RESPONSA_SECRETS_DIR, or set "
+                "the environment variable and start the server again."
+            )
+        if wanted.provider == COMPATIBLE:
+            return Provider(self._guarded(wanted, key)), ""
+        known = providers(self._settings)[wanted.provider]
+        return replace(known, server=known.server.model_copy(update={"api_key": SecretStr(key)})), ""
+
+    def _guarded(self, wanted: DefaultModel, key: str) -> GuardedSettings:
+        allowed = read_allowed(self._settings.allow_private)
+        return GuardedSettings(url=wanted.base_url, api_key=SecretStr(key), allowed=allowed)
+
+    def _key(self, wanted: DefaultModel) -> str:
+        """The key, or "" if it is not found."""
+        name = wanted.key_name or _own_key(wanted.provider)
+        folder = environment().get("RESPONSA_SECRETS_DIR")
+        for place in (SecretPlace(env=name), SecretPlace(file=name)):
+            if name and (place.env or folder):
+                with contextlib.suppress(ToolUnfit):
+                    return read_secret(place, Path(folder or ""))
+        vendor = self._settings.vendors.get(wanted.provider)
+        return vendor.api_key.get_secret_value() if vendor and name == _own_key(wanted.provider) else ""
+
+
+def _own_key(provider: str) -> str:
+    return "" if provider == COMPATIBLE else f"{provider.upper()}_API_KEY"
+
+
+def _wrong(name: str, description: str) -> InvalidRequest:
+    return InvalidRequest.of_field(f"default_model.{name}", f"default_model.{name}", description)
+
+
+def _outcome(error: ModelError) -> ModelTestOutcome:
+    if error.kind == NOT_ALLOWED:
+        return ModelTestOutcome.ADDRESS_NOT_ALLOWED
+    if error.status == _HTTP_NOT_FOUND:
+        return ModelTestOutcome.NOT_FOUND
+    return _OUTCOMES.get(error.fault, ModelTestOutcome.FAILED)
+
+
+def _message(outcome: ModelTestOutcome, wanted: DefaultModel, found: ModelProvider, kind: str) -> str:
+    url = wanted.base_url or found.base_url
+    where = url or found.display_name
+    key = wanted.key_name or found.key_name
+    match outcome:
+        case ModelTestOutcome.ANSWERED:
+            return "The model has answered."
+        case ModelTestOutcome.KEY_REFUSED if key:
+            return (
+                f"{where} refuses the key under the name {key}, or its account has no credit. Check the key."
+            )
+        case ModelTestOutcome.KEY_REFUSED:
+            return f"{where} wants a key. Enter the name of a secret file or an environment variable."
+        case ModelTestOutcome.ADDRESS_NOT_ALLOWED:
+            host = urlsplit(url).hostname
+            return (
+                f"The server may not connect to {host}, because it is not a public address. If it is your own server, the operator allows it "
+                "with the setting models.allow_private (RESPONSA_MODELS__ALLOW_PRIVATE)."
+            )
+        case ModelTestOutcome.UNREACHABLE:
+            return f"Nothing answers at {where}. Check the address, and whether the server runs."
+        case ModelTestOutcome.NOT_FOUND:
+            return f"{where} has no model “{wanted.model}”, or the address does not end with the version, such as /v1."
+        case ModelTestOutcome.TOO_SLOW:
+            return f"The model did not answer within {TEST_SECONDS:.0f} seconds. Try again, or choose a faster model."
+        case ModelTestOutcome.BUSY:
+            return f"{where} takes no further calls at the moment. Try again in a minute."
+        case _:
+            said = f" ({kind})" if kind else ""
+            return (
+                f"{where} did not answer as expected{said}. The server's log says more (model_test_failed)."
+            )

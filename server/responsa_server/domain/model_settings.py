@@ -1,0 +1,99 @@
+"""The model that `default` stands for in the chains of agents, as an owner of the installation chooses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from responsa_server.domain.people import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultModel:
+    """A model, by the names that the contract gives them. provider: "" for no model. key_name: of a secret file or an environment variable. base_url: "" for the
+    provider's own address.
+    """
+
+    provider: str = ""
+    model: str = ""
+    key_name: str = ""
+    base_url: str = ""
+
+    @property
+    def name(self) -> str:
+        """`provider:model`, or "" for no model."""
+        return f"{self.provider}:{self.model}" if self.provider else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProvider:
+    """A provider that can be chosen; the fields are those of the contract."""
+
+    name: str
+    display_name: str
+    key_name: str = ""
+    key_found: bool = False
+    takes_key_name: bool = False
+    takes_base_url: bool = False
+    base_url: str = ""
+    models: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModels:
+    """The models in use on this server, and the stored model. fixed_by: the setting that fixes the models, or "". update_time: None if no model was ever stored."""
+
+    models: Sequence[str]
+    fixed_by: str
+    default_model: DefaultModel
+    update_time: datetime | None
+    problem: str
+    warning: str
+    providers: Sequence[ModelProvider]
+
+
+class ModelTestOutcome(StrEnum):
+    """How a test of a model ended."""
+
+    ANSWERED = "answered"
+    KEY_MISSING = "key_missing"
+    KEY_REFUSED = "key_refused"
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"
+    UNREACHABLE = "unreachable"
+    NOT_FOUND = "not_found"
+    TOO_SLOW = "too_slow"
+    BUSY = "busy"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTest:
+    """The end of a test. message: a sentence with the remedy, without keys and texts of the provider."""
+
+    outcome: ModelTestOutcome
+    message: str
+    seconds: float = 0.0
+
+
+class ModelAdministration(Protocol):
+    """Chooses the default model. The caller must be an owner of the installation; the authorisation table checks this."""
+
+    @property
+    def in_use(self) -> Sequence[str]:
+        """The models that `default` stands for on this server."""
+        ...
+
+    async def read(self) -> InstalledModels:
+        """Raises Unavailable."""
+        ...
+
+    async def store(self, who: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
+        """Raises InvalidRequest, Precondition (MODEL_FIXED, MODEL_TEST_FAILED), Unavailable. Agents use the model once they are reloaded."""
+        ...
+
+    async def test(self, who: Principal, wanted: DefaultModel) -> ModelTest:
+        """Raises InvalidRequest, Unavailable."""
+        ...

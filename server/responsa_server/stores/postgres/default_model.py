@@ -1,0 +1,45 @@
+"""The default model of the installation, in `responsa.default_model`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Final
+
+from responsa_server.domain.model_settings import DefaultModel
+from responsa_server.domain.people import AuditEvent
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import Database, Queries, shielded
+from responsa_server.stores.postgres.rows import build, one_row
+
+_QUERIES: Final = Queries("default_model.sql")
+
+
+class PostgresDefaultModel:
+    """The stored model."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._log = AuditLog()
+
+    @shielded
+    async def get(self) -> tuple[DefaultModel, datetime | None]:
+        """The model and when it was stored; None if none ever was. Raises Unavailable."""
+        async with self._database.no_tenant_statements() as connection:
+            row = await one_row(connection, _QUERIES["get"], {})
+        if row is None:
+            return DefaultModel(), None
+        return build(DefaultModel, row), row["update_time"]
+
+    @shielded
+    async def put(self, model: DefaultModel, event: AuditEvent) -> None:
+        """Store the model with the event. Raises Unavailable."""
+        async with self._database.tenant(event.tenant_id) as connection:
+            await connection.execute(_QUERIES["put"], asdict(model))
+            await self._log.write(connection, event)
+
+    @shielded
+    async def record(self, event: AuditEvent) -> None:
+        """Store the event of an act that changes nothing. Raises Unavailable."""
+        async with self._database.tenant(event.tenant_id) as connection:
+            await self._log.write(connection, event)
