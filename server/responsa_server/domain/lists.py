@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from responsa_server.domain.conversations import Rating, Speaker
+from responsa_server.domain.conversations import ConversationOrigin, Rating, Speaker
 from responsa_server.domain.insight import FeedbackState
 from responsa_server.domain.knowledge import DocumentState, OperationKind
 from responsa_server.domain.listing import Field, FieldKind, ListRules, Order
@@ -47,8 +47,19 @@ TURNS: Final = ListRules(
 )
 CONVERSATIONS: Final = ListRules(
     "conversations",
-    (Field("title"), CREATED, UPDATED, Field("labels", FieldKind.LABELS)),
+    (
+        Field("title"),
+        Field("pinned", FieldKind.BOOL),
+        Field("archived", FieldKind.BOOL),
+        _enum("origin", ConversationOrigin, "CONVERSATION_ORIGIN"),
+        CREATED,
+        UPDATED,
+        Field("labels", FieldKind.LABELS),
+    ),
     (Order("update_time", descending=True), Order("update_time"), OLDEST, NEWEST),
+)
+SHARES: Final = ListRules(
+    "shares", (Field("turn", FieldKind.NAME, prefix="turns"), CREATED), (NEWEST, OLDEST)
 )
 MESSAGES: Final = ListRules("messages", (_enum("role", Speaker, "ROLE"), CREATED), (OLDEST, NEWEST))
 COLLECTIONS: Final = ListRules(

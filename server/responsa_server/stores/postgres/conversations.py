@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.conversations import (
     Conversation,
+    ConversationOrigin,
     Feedback,
     FoundConversation,
     FoundMessage,
@@ -100,6 +101,7 @@ class PostgresConversationStore:
             "request_id": request_id,
             "request": None if request_id is None else Jsonb(asked),
             "most": most,
+            "origin": ConversationOrigin.of(who).value,
         }
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["create_conversation"], parameters)
@@ -151,12 +153,16 @@ class PostgresConversationStore:
         title: str | None,
         labels: Mapping[str, str] | None,
         etag: str,
+        pinned: bool | None = None,
+        archived: bool | None = None,
     ) -> Conversation:
         parameters = {
             **_caller(who),
             "conversation": identity,
             "title": title,
             "labels": None if labels is None else Jsonb(dict(labels)),
+            "pinned": pinned,
+            "archived": archived,
             "revision": _revision(etag),
         }
         async with self._database.locking(who.tenant_id) as connection:
