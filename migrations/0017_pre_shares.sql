@@ -22,6 +22,3 @@ ALTER TABLE responsa.conversation
     ADD COLUMN archived boolean NOT NULL DEFAULT false,
     ADD COLUMN origin text NOT NULL DEFAULT '' CHECK (origin IN ('', 'page', 'program')); -- '': a server of an earlier release did not record it
 GRANT UPDATE (pinned, archived) ON responsa.conversation TO responsa_app;
--- The lists of the page, for users whose programs begin thousands of conversations.
-CREATE INDEX conversation_shown ON responsa.conversation (user_id, update_time, id) WHERE NOT archived AND origin <> 'program';
-CREATE INDEX conversation_pinned ON responsa.conversation (user_id, update_time, id) WHERE pinned;

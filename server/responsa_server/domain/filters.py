@@ -55,15 +55,7 @@ _ALLOWED: Final[Mapping[FieldKind, tuple[Operator, ...]]] = {
     FieldKind.TIME: _ORDERED,
     FieldKind.NUMBER: _ORDERED,
     **dict.fromkeys(
-        (
-            FieldKind.ENUM,
-            FieldKind.BOOL,
-            FieldKind.NAME,
-            FieldKind.SLUG,
-            FieldKind.COLLECTION,
-            FieldKind.LABELS,
-        ),
-        _EQUALITY,
+        (FieldKind.ENUM, FieldKind.NAME, FieldKind.SLUG, FieldKind.COLLECTION, FieldKind.LABELS), _EQUALITY
     ),
 }
 
@@ -278,10 +270,6 @@ def _value(
             raise ValueError(f"{name} is one of {', '.join(field.values)}")
         case FieldKind.ENUM:
             return field.values[text]
-        case FieldKind.BOOL if text not in ("true", "false"):
-            raise ValueError(f"{name} is true or false")
-        case FieldKind.BOOL:
-            return text
 
 
 def _named(name: str, text: str, form: str, parse: Callable[[], Identity]) -> Identity:

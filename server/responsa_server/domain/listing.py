@@ -34,7 +34,6 @@ class FieldKind(StrEnum):
     asterisk stands for any characters.
     TIME: an RFC 3339 time with an offset, or a day, a month or a year in UTC. All operators except `:` are allowed.
     ENUM: one of the names in `Field.values`. The operators are `=`, `!=` and `:`.
-    BOOL: `true` or `false`. The operators are `=`, `!=` and `:`.
     NAME: a resource name, `{Field.prefix}/{uuid}`. The operators are `=`, `!=` and `:`.
     SLUG: a resource name, `{Field.prefix}/{id}`, where the id is a name that a caller chose. The operators are `=`, `!=` and `:`; an asterisk
     stands for any characters.
@@ -49,7 +48,6 @@ class FieldKind(StrEnum):
     TEXT = "text"
     TIME = "time"
     ENUM = "enum"
-    BOOL = "bool"
     NAME = "name"
     SLUG = "slug"
     COLLECTION = "collection"

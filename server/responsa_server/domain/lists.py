@@ -27,6 +27,11 @@ def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
     )
 
 
+def _bool(name: str) -> Field:
+    """A boolean field, whose stored values are the texts "true" and "false"."""
+    return Field(name, FieldKind.ENUM, values={"true": "true", "false": "false"})
+
+
 def _both(fields: Sequence[str]) -> tuple[Order, ...]:
     return tuple(Order(field, descending=way) for field in fields for way in (False, True))
 
@@ -49,8 +54,8 @@ CONVERSATIONS: Final = ListRules(
     "conversations",
     (
         Field("title"),
-        Field("pinned", FieldKind.BOOL),
-        Field("archived", FieldKind.BOOL),
+        _bool("pinned"),
+        _bool("archived"),
         _enum("origin", ConversationOrigin, "CONVERSATION_ORIGIN"),
         CREATED,
         UPDATED,
@@ -206,7 +211,7 @@ DELIVERIES: Final = ListRules(
 OPERATIONS: Final = ListRules(
     "operations",
     (
-        Field("done", FieldKind.ENUM, values={"true": "true", "false": "false"}),
+        _bool("done"),
         Field(
             "state",
             FieldKind.ENUM,

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -57,9 +57,11 @@ from responsa_server.stores.postgres.rows import (
 )
 from responsa_server.stores.postgres.turn_log import NamedQueries, sources_of, withheld_turns
 
-_CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(CONVERSATIONS, table="c.")
+_COLUMNS: Final[Mapping[str, LiteralString]] = {"pinned": "c.pinned::text", "archived": "c.archived::text"}
+_CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(CONVERSATIONS, _COLUMNS, table="c.")
 _FOUND: Final[SqlList[FoundConversation]] = SqlList(
     CONVERSATIONS,
+    _COLUMNS,
     table="c.",
     position=lambda found, field: (getattr(found.conversation, field), found.conversation.id),
 )

@@ -45,7 +45,6 @@ TYPES: Final[Mapping[FieldKind, LiteralString]] = {
     FieldKind.TEXT: "text",
     FieldKind.TIME: "timestamptz",
     FieldKind.ENUM: "text",
-    FieldKind.BOOL: "boolean",
     FieldKind.NAME: "uuid",
     FieldKind.SLUG: "text",
     FieldKind.COLLECTION: "text",
