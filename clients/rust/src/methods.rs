@@ -887,8 +887,8 @@ impl Client {
     /// ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A
     /// turn has at most one share: if it is shared already, the call only sets when the share ends.
     ///
-    /// Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is not
-    /// between now and the longest time that the installation allows).
+    /// Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than
+    /// a minute from now or later than the installation allows).
     pub async fn share_turn(&self, request: chat::v1::ShareTurnRequest) -> Result<chat::v1::Share, Error> {
         self.call("/responsa.chat.v1.ChatService/ShareTurn", true, &request).await
     }

@@ -370,7 +370,7 @@ pub struct Citation {
     /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source.
     #[prost(string, tag = "14")]
     pub date: ::prost::alloc::string::String,
-    /// Whether the caller may not read the document. Then only answer_range is set. Only GetShare returns such citations.
+    /// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
     #[prost(bool, tag = "15")]
     pub not_permitted: bool,
     /// The origin of a quote that is not from a passage.
@@ -1842,7 +1842,7 @@ pub struct Share {
     #[prost(string, tag = "3")]
     pub question: ::prost::alloc::string::String,
     /// The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, outcome, model and excerpts are set. A citation of a document that
-    /// the caller may not read says not_permitted, and an excerpt of such a document is left out. If no model wrote the text, because it quotes documents, the text is then empty.
+    /// the caller may not read says not_permitted, and an excerpt of such a document is left out. If the turn has read such a document, all citations of tools' sources say not_permitted too. If no model wrote the text, because it quotes documents, the text is then empty.
     #[prost(message, optional, tag = "4")]
     pub answer: ::core::option::Option<TurnAnswer>,
     /// The display name of the user who shares the answer.

@@ -122,8 +122,8 @@ type ChatServiceClient interface {
 	// RESOURCE_NOT_FOUND.
 	VerifyCitations(ctx context.Context, in *VerifyCitationsRequest, opts ...grpc.CallOption) (*VerifyCitationsResponse, error)
 	// ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
-	// already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is not between now
-	// and the longest time that the installation allows).
+	// already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+	// minute from now or later than the installation allows).
 	ShareTurn(ctx context.Context, in *ShareTurnRequest, opts ...grpc.CallOption) (*Share, error)
 	// GetShare returns a share with its answer to any caller of the tenant. Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was
 	// deleted, or whose sharer may no longer read a document that the turn has read).
@@ -504,8 +504,8 @@ type ChatServiceServer interface {
 	// RESOURCE_NOT_FOUND.
 	VerifyCitations(context.Context, *VerifyCitationsRequest) (*VerifyCitationsResponse, error)
 	// ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
-	// already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is not between now
-	// and the longest time that the installation allows).
+	// already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+	// minute from now or later than the installation allows).
 	ShareTurn(context.Context, *ShareTurnRequest) (*Share, error)
 	// GetShare returns a share with its answer to any caller of the tenant. Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was
 	// deleted, or whose sharer may no longer read a document that the turn has read).

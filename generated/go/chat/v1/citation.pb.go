@@ -124,7 +124,7 @@ type Citation struct {
 	Origin isCitation_Origin `protobuf_oneof:"origin"`
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source.
 	Date string `protobuf:"bytes,14,opt,name=date,proto3" json:"date,omitempty"`
-	// Whether the caller may not read the document. Then only answer_range is set. Only GetShare returns such citations.
+	// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
 	NotPermitted  bool `protobuf:"varint,15,opt,name=not_permitted,json=notPermitted,proto3" json:"not_permitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

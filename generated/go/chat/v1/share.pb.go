@@ -34,7 +34,7 @@ type Share struct {
 	// The question.
 	Question string `protobuf:"bytes,3,opt,name=question,proto3" json:"question,omitempty"`
 	// The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, outcome, model and excerpts are set. A citation of a document that
-	// the caller may not read says not_permitted, and an excerpt of such a document is left out. If no model wrote the text, because it quotes documents, the text is then empty.
+	// the caller may not read says not_permitted, and an excerpt of such a document is left out. If the turn has read such a document, all citations of tools' sources say not_permitted too. If no model wrote the text, because it quotes documents, the text is then empty.
 	Answer *TurnAnswer `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
 	// The display name of the user who shares the answer.
 	Sharer string `protobuf:"bytes,5,opt,name=sharer,proto3" json:"sharer,omitempty"`

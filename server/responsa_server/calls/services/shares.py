@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -18,6 +19,8 @@ from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.turns.settings import TurnSettings
 
+_SHORTEST: Final = timedelta(minutes=1)
+
 
 class ShareService:
     """Answers that users share within their tenant."""
@@ -32,12 +35,12 @@ class ShareService:
         ends = now + self._usual
         if request.HasField("expire_time"):
             ends = to_datetime("expire_time", request.expire_time)
-            # The page counts the days from a moment ago, and by its own clock.
-            if not now < ends <= now + timedelta(days=self._most_days, hours=1):
+            # The page counts the days by its own clock.
+            if not _SHORTEST <= ends - now <= timedelta(days=self._most_days, hours=1):
                 raise InvalidRequest.of_field(
                     "expire_time",
                     "expire_time.range",
-                    f"must be in the future and within {counted(self._most_days, 'day')}",
+                    f"must be at least a minute from now, and within {counted(self._most_days, 'day')}",
                 )
         made = await self._store.share(caller(), named_uuid("turn", "turns", request.turn), ends)
         return shares.share(made, caller(), answered=False)

@@ -302,8 +302,8 @@ public final class ChatService {
      * ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has
      * at most one share: if it is shared already, the call only sets when the share ends.
      *
-     * <p>Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is not between now
-     * and the longest time that the installation allows).
+     * <p>Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+     * minute from now or later than the installation allows).
      */
     public Share shareTurn(ShareTurnRequest request) {
         return calls.unary(SHARE_TURN, request, true, timeout);

@@ -106,8 +106,8 @@ class ChatServiceStub:
     """
     ShareTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ShareTurnRequest, _share_pb2.Share]
     """ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
-    already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is not between now
-    and the longest time that the installation allows).
+    already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+    minute from now or later than the installation allows).
     """
     GetShare: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetShareRequest, _share_pb2.Share]
     """GetShare returns a share with its answer to any caller of the tenant. Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was
@@ -328,8 +328,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_chat_service_pb2.ShareTurnRequest, _abc.Awaitable[_share_pb2.Share]],
     ) -> _abc.Awaitable[_share_pb2.Share]:
         """ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
-        already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is not between now
-        and the longest time that the installation allows).
+        already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+        minute from now or later than the installation allows).
         """
 
     @_abc_1.abstractmethod

@@ -102,7 +102,7 @@ class Citation(_message.Message):
     date: _builtins.str
     """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source."""
     not_permitted: _builtins.bool
-    """Whether the caller may not read the document. Then only answer_range is set. Only GetShare returns such citations."""
+    """Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text, or in the text of the tool's source."""

@@ -45,7 +45,7 @@ class Share(_message.Message):
     @_builtins.property
     def answer(self) -> _turn_pb2.TurnAnswer:
         """The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, outcome, model and excerpts are set. A citation of a document that
-        the caller may not read says not_permitted, and an excerpt of such a document is left out. If no model wrote the text, because it quotes documents, the text is then empty.
+        the caller may not read says not_permitted, and an excerpt of such a document is left out. If the turn has read such a document, all citations of tools' sources say not_permitted too. If no model wrote the text, because it quotes documents, the text is then empty.
         """
 
     @_builtins.property

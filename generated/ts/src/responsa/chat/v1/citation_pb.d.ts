@@ -128,7 +128,7 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
   date: string;
 
   /**
-   * Whether the caller may not read the document. Then only answer_range is set. Only GetShare returns such citations.
+   * Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
    *
    * @generated from field: bool not_permitted = 15;
    */
