@@ -20,8 +20,8 @@ const AT_A_TIME = 4; // calls
 
 /** Which conversations are shown: the label, the filter of the list, that of a search, and what is said if there are none. */
 const SHOWN = [
-  ["Asked on this page", "archived = false AND origin != PROGRAM", "origin != PROGRAM", ""],
-  ["All, also of programs", "archived = false", "", ""],
+  ["Asked on this page", "archived = false AND origin != PROGRAM", "origin != PROGRAM", "Your questions will be listed here."],
+  ["All, also of programs", "archived = false", "", "Your questions will be listed here."],
   ["Archived", "archived = true", "archived = true", "Nothing is archived."],
 ] as const;
 const ARCHIVED = SHOWN[2];
@@ -139,10 +139,9 @@ export class ConversationsView {
       const group = pinned && !archived && !this.#searched ? "Pinned" : updateTime ? dayOf(timestampDate(updateTime), now) : "";
       groups.set(group, [...(groups.get(group) ?? []), this.#row(row)]);
     }
-    const [, , , none] = this.#kind;
-    const said = this.#searched ? "No conversation has these words." : none;
+    const said = this.#searched ? "No conversation has these words." : this.#kind[3];
     const sections = [...groups].map(([group, made]) => element("section", { "aria-label": group }, element("h2", {}, group), element("ul", {}, ...made)));
-    replace(this.#list, ...(sections.length > 0 || !said ? sections : [element("p", { class: "note" }, said)]));
+    replace(this.#list, ...(sections.length > 0 ? sections : [element("p", { class: "note" }, said)]));
     this.#paintBar();
   }
 
