@@ -7,7 +7,9 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.accounts import account, enter
 from tests.browser.person import Person
+from tests.browser.rules import flaws_in_all_colours
 from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, WHO_BUILT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -169,3 +171,55 @@ async def test_conversations_are_listed_opened_renamed_and_deleted(person: Perso
     assert [conversation.title for conversation in person.client.conversations()] == [LAST_KEEPER]
     await tab.page.goto(first)
     await expect(tab.alert).to_contain_text("does not exist")
+
+
+async def test_several_conversations_are_pinned_archived_and_deleted_at_once(person: Person) -> None:
+    tab = await person.sign_in()
+    for question in ("One?", "Two?", "Three?"):
+        await tab.ask(question)
+        await tab.page.get_by_role("link", name="New conversation").click()
+        await expect(tab.asked).to_have_count(0)
+    person.client.create_conversation(title="Of a program")
+    nav = tab.page.get_by_role("navigation", name="Conversations")
+    listed, which = nav.get_by_role("listitem"), nav.get_by_label("Which conversations")
+
+    async def do(act: str, *titles: str) -> None:
+        await nav.get_by_role("button", name="Select several").click()
+        for title in titles:
+            await nav.get_by_label(title).check()
+        await nav.get_by_role("button", name=act, exact=True).click()
+
+    await do("Pin", "One?")
+    await expect(nav.get_by_role("region", name="Pinned").get_by_role("listitem")).to_have_text(["One?"])
+    await expect(listed).to_have_text(["One?", "Three?", "Two?"])
+    await do("Archive", "Two?", "One?")
+    await expect(listed).to_have_text(["Three?"])
+    await which.select_option("All, also of programs")
+    await expect(listed).to_have_text(["Of a program", "Three?"])
+    await which.select_option("Archived")
+    await expect(listed).to_have_text(["Two?", "One?"])
+    await do("Delete", "One?", "Two?")
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(nav).to_contain_text("Nothing is archived.")
+    assert [one.title for one in person.client.conversations()] == ["Of a program", "Three?"]
+
+
+async def test_an_answer_is_shared_by_a_link_until_the_link_is_revoked(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.ask(LAST_KEEPER)
+    await tab.page.get_by_role("button", name="Share the answer").click()
+    dialog = tab.page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Create link").click()
+    link = await dialog.get_by_label("Link", exact=True).input_value()
+
+    other = await enter(person, account(person.client, "Cy Young"))
+    await other.page.goto(link)
+    await expect(other.page.get_by_text("passages of documents that you may not read")).to_be_visible()
+    await expect(other.asked).to_contain_text(LAST_KEEPER)
+    assert "keeper" not in (await other.answers.text_content() or "")
+    assert not await flaws_in_all_colours(other.page)
+    await dialog.get_by_role("button", name="Revoke the link").click()
+    await expect(dialog.get_by_role("button", name="Create link")).to_be_visible()
+    await other.page.reload()
+    await expect(other.page.get_by_role("heading", name="This link does not work")).to_be_visible()

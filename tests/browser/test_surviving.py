@@ -91,7 +91,7 @@ async def test_the_tab_that_follows_is_closed_and_the_others_go_on(asker: Person
 async def test_a_turn_that_a_program_asks_appears_and_can_be_stopped_here(asker: Person) -> None:
     conversation = asker.client.create_conversation(title="Shared").name
     tab = await asker.sign_in()
-    await tab.page.get_by_role("link", name="Shared").click()
+    await tab.page.goto(f"{asker.url}/#/{conversation}")
     await expect(tab.page.get_by_role("heading", name="Shared")).to_be_visible()
     turn = asker.client.start_turn(ENDLESS.question, conversation=conversation, agent="agents/testing")
     await tab.grown()

@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.agents import DocumentsRead
 from responsa_server.domain.conversations import Summary
+from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.events import Delta, RefusalReason, VersionRead
 from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges
 from responsa_server.domain.listing import ListQuery
@@ -35,6 +37,7 @@ from responsa_server.domain.turns import (
 )
 from responsa_server.stores.postgres.conversations import PostgresSummaries
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
@@ -43,7 +46,7 @@ from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.test_access import ELBE, RHINE, admin_of, put, share
 from tests.contract.turn_house import NO_REDIS, QUICK, Line, Script, answer, citation, told
-from tests.plain_codec import events_of
+from tests.plain_codec import PlainCodec, events_of
 
 RIVER = Question("How long is the Elbe?")
 SECRET = "The Elbe is 1094 kilometres long."
@@ -85,7 +88,7 @@ def terminal_of(snapshot: Snapshot) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", ["cited", "read by a model"])
 async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
-    house: House, database: Database, people: People, how: str
+    house: House, database: Database, people: People, database_urls: DatabaseUrls, how: str
 ) -> None:
     read = await shared(house, people)
     lines = quoting(read)
@@ -117,6 +120,8 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
                 (await talks.search(people.bob, ["1094"], ListQuery(10, CONVERSATIONS.orders[0]))).items,
             ]
 
+        shares, days = PostgresShares(database, PlainCodec()), timedelta(days=1)
+        link = (await shares.share(people.bob, turn, datetime.now(UTC) + days)).id
         open_to_bob = await views()
         assert SECRET in str(open_to_bob[-1])
         end = (await turns.store.get(people.bob, turn)).last_seq
@@ -126,6 +131,10 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
             assert SECRET not in str(one)
             assert SECRET.encode() not in str(one).encode()
         assert WITHHELD in str(closed[0])
+        with pytest.raises(NotFound):  # though she may read the document
+            await shares.get(people.ann, link)
+        with pytest.raises(InvalidRequest):
+            await shares.share(people.bob, turn, datetime.now(UTC) + days)
         assert "1094" not in str(closed)
         found = await turns.store.get(people.bob, turn)
         assert (found.state, found.last_seq) == (TurnState.REFUSED, end)
@@ -145,6 +154,12 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
         await asked(turns, people.bob, follow_up)
         await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
         assert (await views())[4] == open_to_bob[4]
+        assert not (await shares.get(people.ann, link)).unreadable
+        with psycopg.connect(database_urls.superuser) as connection:
+            connection.execute("UPDATE responsa.share SET expire_time = now()")
+        with pytest.raises(NotFound):
+            await shares.get(people.ann, link)
+        assert (await shares.share(people.bob, turn, datetime.now(UTC) + days)).id != link
         assert kinds(await told(turns, people.bob, turn)) == ["started", "delta", *(["answered"])]
 
 

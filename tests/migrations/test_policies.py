@@ -102,7 +102,7 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     ),
     "collection_stat": Table(app=ALL, search="SELECT(collection_id,passages,tenant_id)", policies=(READS,)),
     "conversation": Table(
-        app="SELECT INSERT DELETE UPDATE(labels,revision,title,titled,turn_bytes,update_time)"
+        app="SELECT INSERT DELETE UPDATE(archived,labels,pinned,revision,title,titled,turn_bytes,update_time)"
     ),
     "deleted_document": Table(app="SELECT INSERT DELETE UPDATE(subject)", search="SELECT", policies=(READS,)),
     "document": Table(app=ALL, search="SELECT(collection_id,id,subject,tenant_id)", policies=(READS,)),
@@ -140,6 +140,7 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
         search="SELECT DELETE",
         policies=(("responsa_search", "ALL", "true", None),),
     ),
+    "share": Table(app="SELECT INSERT DELETE UPDATE(expire_time)"),
     "subject_stat": Table(
         app=ALL, search="SELECT(collection_id,passages,subject,tenant_id)", policies=(READS,)
     ),

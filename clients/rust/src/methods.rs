@@ -873,7 +873,8 @@ impl Client {
         self.call("/responsa.chat.v1.ChatService/SearchConversations", true, &request).await
     }
 
-    /// UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing.
+    /// UpdateConversation changes the fields that update_mask names (title, labels, pinned, archived). If the call fails, it
+    /// changes nothing.
     ///
     /// Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
     pub async fn update_conversation(&self, request: chat::v1::UpdateConversationRequest) -> Result<chat::v1::Conversation, Error> {
@@ -923,6 +924,37 @@ impl Client {
     /// Errors: RESOURCE_NOT_FOUND.
     pub async fn verify_citations(&self, request: chat::v1::VerifyCitationsRequest) -> Result<chat::v1::VerifyCitationsResponse, Error> {
         self.call("/responsa.chat.v1.ChatService/VerifyCitations", true, &request).await
+    }
+
+    /// ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A
+    /// turn has at most one share: if it is shared already, the call only sets when the share ends.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than
+    /// a minute from now or later than the installation allows).
+    pub async fn share_turn(&self, request: chat::v1::ShareTurnRequest) -> Result<chat::v1::Share, Error> {
+        self.call("/responsa.chat.v1.ChatService/ShareTurn", true, &request).await
+    }
+
+    /// GetShare returns a share with its answer to any caller of the tenant.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was deleted, or whose sharer may
+    /// no longer read a document that the turn has read).
+    pub async fn get_share(&self, request: chat::v1::GetShareRequest) -> Result<chat::v1::Share, Error> {
+        self.call("/responsa.chat.v1.ChatService/GetShare", true, &request).await
+    }
+
+    /// ListShares lists the caller's shares that have not ended, without their answers, newest first by default.
+    ///
+    /// Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    pub async fn list_shares(&self, request: chat::v1::ListSharesRequest) -> Result<chat::v1::ListSharesResponse, Error> {
+        self.call("/responsa.chat.v1.ChatService/ListShares", true, &request).await
+    }
+
+    /// RevokeShare ends one of the caller's shares at once.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND (also for a share that was revoked before or has ended).
+    pub async fn revoke_share(&self, request: chat::v1::RevokeShareRequest) -> Result<(), Error> {
+        self.call("/responsa.chat.v1.ChatService/RevokeShare", false, &request).await
     }
 
     /// ListAgents lists the agents that answer questions, ordered by name by default.

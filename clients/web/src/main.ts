@@ -24,6 +24,7 @@ import { profileView } from "./account/profile.js";
 import { SearchView } from "./documents/search.js";
 import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
 import { replaces, SignInView } from "./account/signin.js";
+import { shareAt, SharedView } from "./chat/shared.js";
 import { SharedStreams } from "./chat/streams.js";
 import { TabbedView } from "./widgets/tabbed.js";
 import { Tabs, type News } from "./server/tabs.js";
@@ -178,7 +179,11 @@ class App {
       me: user,
       contacts,
     });
-    const list = new ConversationsView(api);
+    const list = new ConversationsView(api, (name, deleted) => {
+      tabs.tell({ kind: "conversation", name });
+      if (deleted && name === chat.conversation && onChat()) location.hash = "#/";
+    });
+    const shared = new SharedView(api, panel, live.say);
     const administers = user.role === UserRole.ADMIN;
     const teachers = administers ? new TeachersView(api, live.done) : undefined;
     const changed = (now: User) => (now.role === user.role && now.ownsInstallation === user.ownsInstallation && now.email === user.email ? menu.name(now) : void this.start());
@@ -192,7 +197,7 @@ class App {
     const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash) !== undefined;
     const onSearch = () => location.hash === SEARCH;
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
-    const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
+    const part = () => (shareAt(location.hash) ? shared : onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
     const onChat = () => part() === undefined;
 
     const drawer = iconButton(Menu, "Conversations", () => openDrawer(!list.root.classList.contains("open")), {
@@ -279,7 +284,7 @@ class App {
       list.mark(onChat() ? conversation : "");
       const other = part();
       if (other) {
-        document.title = `${view ? view.title : onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · ${INSTALLATION}`;
+        document.title = `${other === shared ? "Shared answer" : view ? view.title : onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · ${INSTALLATION}`;
         replace(main, other.root);
         if (!first) other.focus();
         const place = placeAt(location.hash);

@@ -400,6 +400,9 @@ pub struct Citation {
     /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source.
     #[prost(string, tag = "14")]
     pub date: ::prost::alloc::string::String,
+    /// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
+    #[prost(bool, tag = "15")]
+    pub not_permitted: bool,
     /// The origin of a quote that is not from a passage.
     #[prost(oneof = "citation::Origin", tags = "13")]
     pub origin: ::core::option::Option<citation::Origin>,
@@ -541,7 +544,7 @@ pub struct Conversation {
     /// When the conversation was created.
     #[prost(message, optional, tag = "5")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When the conversation last changed or got a message.
+    /// When the conversation last got a message, another title or other labels.
     #[prost(message, optional, tag = "6")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
     /// A value that changes with every change of the conversation. An update or a delete with an old etag fails with ETAG_MISMATCH.
@@ -550,6 +553,15 @@ pub struct Conversation {
     /// The user who created the conversation, `users/{uuid}`.
     #[prost(string, tag = "8")]
     pub owner: ::prost::alloc::string::String,
+    /// Whether the caller keeps the conversation at the top of lists. The order of ListConversations does not depend on it.
+    #[prost(bool, tag = "9")]
+    pub pinned: bool,
+    /// Whether the caller has put the conversation away. Lists contain archived conversations unless a filter leaves them out.
+    #[prost(bool, tag = "10")]
+    pub archived: bool,
+    /// What began the conversation.
+    #[prost(enumeration = "ConversationOrigin", tag = "11")]
+    pub origin: i32,
 }
 impl ::prost::Name for Conversation {
     const NAME: &'static str = "Conversation";
@@ -559,6 +571,39 @@ impl ::prost::Name for Conversation {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.chat.v1.Conversation".into()
+    }
+}
+/// ConversationOrigin says what began a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConversationOrigin {
+    /// An earlier release began the conversation, and did not record with what.
+    Unspecified = 0,
+    /// A person in a browser, with a session: the page.
+    Page = 1,
+    /// A program, with an API key or an access token.
+    Program = 2,
+}
+impl ConversationOrigin {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONVERSATION_ORIGIN_UNSPECIFIED",
+            Self::Page => "CONVERSATION_ORIGIN_PAGE",
+            Self::Program => "CONVERSATION_ORIGIN_PROGRAM",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONVERSATION_ORIGIN_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONVERSATION_ORIGIN_PAGE" => Some(Self::Page),
+            "CONVERSATION_ORIGIN_PROGRAM" => Some(Self::Program),
+            _ => None,
+        }
     }
 }
 /// Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, with the sentence marked that most likely answers the
@@ -1813,6 +1858,46 @@ impl ::prost::Name for FoundMessage {
         "type.googleapis.com/responsa.chat.v1.FoundMessage".into()
     }
 }
+/// Share lets everyone in the tenant who knows its name read one question and its answer. Nothing else of the conversation is shared. The name cannot be guessed:
+/// it has 122 random bits.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Share {
+    /// `shares/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The turn, `turns/{uuid}`; empty unless the caller has asked the question.
+    #[prost(string, tag = "2")]
+    pub turn: ::prost::alloc::string::String,
+    /// The question.
+    #[prost(string, tag = "3")]
+    pub question: ::prost::alloc::string::String,
+    /// The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, outcome, model and excerpts are set. A citation of a document that
+    /// the caller may not read says not_permitted, and an excerpt of such a document is left out. If the turn has read such a document, all citations of tools' sources say not_permitted too. If no model wrote the text, because it quotes documents, the text is then empty.
+    #[prost(message, optional, tag = "4")]
+    pub answer: ::core::option::Option<TurnAnswer>,
+    /// The display name of the user who shares the answer.
+    #[prost(string, tag = "5")]
+    pub sharer: ::prost::alloc::string::String,
+    /// When the question was asked.
+    #[prost(message, optional, tag = "6")]
+    pub ask_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the answer was shared.
+    #[prost(message, optional, tag = "7")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the share ends.
+    #[prost(message, optional, tag = "8")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for Share {
+    const NAME: &'static str = "Share";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.Share".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.Share".into()
+    }
+}
 /// AskOptions are the options of a question. Ask, StartTurn and Answer all use this message.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AskOptions {
@@ -2176,7 +2261,7 @@ pub struct ListConversationsRequest {
     /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
-    /// A filter (AIP-160, see Scope.filter) on these fields: title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID.
+    /// A filter (AIP-160, see Scope.filter) on these fields: title, pinned, archived, origin, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID.
     #[prost(string, tag = "3")]
     pub filter: ::prost::alloc::string::String,
     /// One of these sort orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first order is the default. The call refuses any
@@ -2600,6 +2685,107 @@ impl ::prost::Name for GetToolRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.chat.v1.GetToolRequest".into()
+    }
+}
+/// ShareTurnRequest names a turn to share.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShareTurnRequest {
+    /// `turns/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub turn: ::prost::alloc::string::String,
+    /// When the share ends; if unset, after the installation's usual time (30 days, unless its settings say otherwise).
+    #[prost(message, optional, tag = "2")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for ShareTurnRequest {
+    const NAME: &'static str = "ShareTurnRequest";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.ShareTurnRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.ShareTurnRequest".into()
+    }
+}
+/// GetShareRequest names a share.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetShareRequest {
+    /// `shares/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetShareRequest {
+    const NAME: &'static str = "GetShareRequest";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.GetShareRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.GetShareRequest".into()
+    }
+}
+/// ListSharesRequest asks for one page of the caller's shares.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSharesRequest {
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "1")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// A filter (AIP-160, see Scope.filter) on these fields: turn, create_time. The call refuses any other filter with FILTER_INVALID.
+    #[prost(string, tag = "3")]
+    pub filter: ::prost::alloc::string::String,
+    /// One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
+    #[prost(string, tag = "4")]
+    pub order_by: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListSharesRequest {
+    const NAME: &'static str = "ListSharesRequest";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.ListSharesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.ListSharesRequest".into()
+    }
+}
+/// ListSharesResponse is one page of shares.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSharesResponse {
+    /// The shares.
+    #[prost(message, repeated, tag = "1")]
+    pub shares: ::prost::alloc::vec::Vec<Share>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListSharesResponse {
+    const NAME: &'static str = "ListSharesResponse";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.ListSharesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.ListSharesResponse".into()
+    }
+}
+/// RevokeShareRequest names a share to end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeShareRequest {
+    /// `shares/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RevokeShareRequest {
+    const NAME: &'static str = "RevokeShareRequest";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.RevokeShareRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.RevokeShareRequest".into()
     }
 }
 /// OnBusy decides what happens to a question if its conversation already has a turn in progress.

@@ -11,6 +11,7 @@ import structlog
 
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.calls.chain import Calls, Method, methods_of
+from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.access import (
     SESSION_COOKIE,
@@ -44,6 +45,7 @@ from responsa_server.calls.services.chat import ChatService
 from responsa_server.calls.services.knowledge import KnowledgeService
 from responsa_server.calls.services.operations import OperationsService
 from responsa_server.calls.services.profiles import ProfileService
+from responsa_server.calls.services.shares import ShareService
 from responsa_server.calls.services.tools import ToolService
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
@@ -66,6 +68,7 @@ from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
@@ -167,6 +170,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
         [
             ChatService(services.turns, services.conversations, services.catalogue, work, services.limiter),
             ToolService(services.tools, services.catalogue),
+            ShareService(PostgresShares(database, AskFrames()), services.turns.settings),
         ],
         [
             KnowledgeService(services.library, services.accounts, services.insight, work, services.limiter),

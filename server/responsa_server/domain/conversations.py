@@ -17,6 +17,18 @@ from responsa_server.domain.people import Principal
 MAX_TITLE_BYTES = 200
 
 
+class ConversationOrigin(StrEnum):
+    """What began a conversation: a browser's session, or a program's key or token; UNSPECIFIED if an earlier release did not record it."""
+
+    UNSPECIFIED = ""
+    PAGE = "page"
+    PROGRAM = "program"
+
+    @classmethod
+    def of(cls, who: Principal) -> ConversationOrigin:
+        return cls.PAGE if who.credential == "session" else cls.PROGRAM
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """An exchange between one user and Responsa.
@@ -30,6 +42,9 @@ class Conversation:
     user_id: UUID
     title: str
     labels: Mapping[str, str]
+    pinned: bool
+    archived: bool
+    origin: ConversationOrigin
     active_turn: UUID | None
     create_time: datetime
     update_time: datetime
@@ -142,6 +157,8 @@ class ConversationStore(Protocol):
         title: str | None,
         labels: Mapping[str, str] | None,
         etag: str,
+        pinned: bool | None = None,
+        archived: bool | None = None,
     ) -> Conversation:
         """Update the fields that are not None; title "" removes the title. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from responsa_server.domain.conversations import Rating, Speaker
+from responsa_server.domain.conversations import ConversationOrigin, Rating, Speaker
 from responsa_server.domain.insight import FeedbackState
 from responsa_server.domain.knowledge import DocumentState, OperationKind
 from responsa_server.domain.listing import Field, FieldKind, ListRules, Order
@@ -25,6 +25,11 @@ def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
             written: value.value for value in values for written in (value.name, f"{prefix}_{value.name}")
         },
     )
+
+
+def _bool(name: str) -> Field:
+    """A boolean field, whose stored values are the texts "true" and "false"."""
+    return Field(name, FieldKind.ENUM, values={"true": "true", "false": "false"})
 
 
 def _both(fields: Sequence[str]) -> tuple[Order, ...]:
@@ -47,8 +52,19 @@ TURNS: Final = ListRules(
 )
 CONVERSATIONS: Final = ListRules(
     "conversations",
-    (Field("title"), CREATED, UPDATED, Field("labels", FieldKind.LABELS)),
+    (
+        Field("title"),
+        _bool("pinned"),
+        _bool("archived"),
+        _enum("origin", ConversationOrigin, "CONVERSATION_ORIGIN"),
+        CREATED,
+        UPDATED,
+        Field("labels", FieldKind.LABELS),
+    ),
     (Order("update_time", descending=True), Order("update_time"), OLDEST, NEWEST),
+)
+SHARES: Final = ListRules(
+    "shares", (Field("turn", FieldKind.NAME, prefix="turns"), CREATED), (NEWEST, OLDEST)
 )
 MESSAGES: Final = ListRules("messages", (_enum("role", Speaker, "ROLE"), CREATED), (OLDEST, NEWEST))
 COLLECTIONS: Final = ListRules(
@@ -201,7 +217,7 @@ DELIVERIES: Final = ListRules(
 OPERATIONS: Final = ListRules(
     "operations",
     (
-        Field("done", FieldKind.ENUM, values={"true": "true", "false": "false"}),
+        _bool("done"),
         Field(
             "state",
             FieldKind.ENUM,

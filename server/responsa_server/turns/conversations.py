@@ -56,12 +56,16 @@ class Conversations:
         title: str | None,
         labels: Mapping[str, str] | None,
         etag: str,
+        pinned: bool | None = None,
+        archived: bool | None = None,
     ) -> Conversation:
         """Change the fields that are not None. If an error occurs, no field is changed. The title "" removes
         the title. Raises InvalidRequest, NotFound, Conflict (ETAG_MISMATCH).
         """
         _check_title(title or "")
-        return await self.store.update(who, identity, title=title, labels=labels, etag=etag)
+        return await self.store.update(
+            who, identity, title=title, labels=labels, etag=etag, pinned=pinned, archived=archived
+        )
 
     async def verify(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None

@@ -43,6 +43,7 @@ from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.pack import Happened, ending, number, pack
 from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
+from responsa_server.turns.settings import TurnSettings
 from responsa_server.turns.worker import WorkerParts
 from responsa_server.turns.writer import LogWriter
 
@@ -112,6 +113,10 @@ class Turns:
     def process(self) -> UUID:
         """The id of this process. The store records it as the owner of the turns that run here."""
         return self._process
+
+    @property
+    def settings(self) -> TurnSettings:
+        return self._runtime.options
 
     @property
     def errors(self) -> UnexpectedErrors:

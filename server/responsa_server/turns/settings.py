@@ -136,6 +136,18 @@ class TurnSettings:
             description="How many days in advance the partitions of the event log are created.",
         ),
     ] = 14
+    share_days: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3650,
+            description="After how many days a shared answer's link ends, if its user does not choose a time.",
+        ),
+    ] = 30
+    max_share_days: Annotated[
+        int,
+        Field(ge=1, le=3650, description="The maximum number of days for which users can share an answer."),
+    ] = 365
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,8 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "document.update": { label: "Changed another user’s document", did: "changed a document{of another user}", tried: "change a document{of another user}" },
   "document.delete": { label: "Deleted another user’s document", did: "deleted a document{of another user}", tried: "delete a document{of another user}" },
   "conversation.delete": { label: "Deleted another user’s conversation", did: "deleted a conversation{of another user}", tried: "delete a conversation{of another user}" },
+  "share.create": { label: "Shared an answer", did: "shared an answer by a link", tried: "share an answer by a link" },
+  "share.revoke": { label: "Revoked a link to an answer", did: "revoked a link to an answer", tried: "revoke a link to an answer" },
   "operation.cancel": { label: "Cancelled another user’s operation", did: "cancelled an operation{of another user}", tried: "cancel an operation{of another user}" },
   "operation.delete": { label: "Deleted another user’s operation", did: "deleted an operation{of another user}", tried: "delete an operation{of another user}" },
   "turn.cancel": { label: "Cancelled another user’s turn", did: "cancelled a turn{of another user}", tried: "cancel a turn{of another user}" },

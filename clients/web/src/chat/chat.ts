@@ -17,7 +17,7 @@ import { button, element, focused } from "../widgets/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
 import { icon } from "../widgets/icons.js";
 import { failureOf, type Failure } from "../server/errors.js";
-import { FeedbackView } from "./feedback.js";
+import { actions } from "./feedback.js";
 import { isFetched } from "./fetched.js";
 import { viewFragment } from "../widgets/views.js";
 import { ConversationHead } from "./head.js";
@@ -95,7 +95,7 @@ export class ChatView {
     this.#labels = new Labels(parts.api);
     this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => new FeedbackView(parts.api, () => answer.name, answer.feedback, hooks.say).root, this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say });
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => actions(parts.api, () => answer.turn, () => answer.name, answer.feedback, hooks.say), this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say });
     this.#head = new ConversationHead(parts.api, {
       titled: hooks.titled,
       renamed: hooks.changed,

@@ -1,19 +1,30 @@
-/** The list of conversations by day, the most recently changed first, and the search in them. */
+/** The list of conversations: the pinned ones, then the others by day, the most recently changed first; the search in them, and what is done to several at once. */
 
-import { Plus } from "lucide";
+import { Archive, ArchiveRestore, ListChecks, Pin, PinOff, Plus, Trash2, X, type IconNode } from "lucide";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Api } from "../server/api.js";
-import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { icon } from "../widgets/icons.js";
+import { confirmed } from "../widgets/dialog.js";
+import { arrange, button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { icon, iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { mayPass } from "@responsa/client/parts.js";
 import { cleanName } from "../text/names.js";
+import { count } from "../text/facts.js";
 import { dayOf } from "../text/days.js";
 
 const PAGE = 50;
 /** Milliseconds without a letter after which the search begins. */
 const PAUSE = 250;
+const AT_A_TIME = 4; // calls
+
+/** Which conversations are shown: the label, the filter of the list, that of a search, and what is said if there are none. */
+const SHOWN = [
+  ["Asked on this page", "archived = false AND origin != PROGRAM", "origin != PROGRAM", "Your questions will be listed here."],
+  ["All, also of programs", "archived = false", "", "Your questions will be listed here."],
+  ["Archived", "archived = true", "archived = true", "Nothing is archived."],
+] as const;
+const ARCHIVED = SHOWN[2];
 
 /** A conversation of the list. `excerpt`: where a message has the words of the search; "" if the title has them. */
 interface Row {
@@ -23,19 +34,29 @@ interface Row {
 
 export class ConversationsView {
   readonly root = element("nav", { class: "conversations", id: "conversations", "aria-label": "Conversations" });
-  readonly #api: Api;
+  readonly #api: Pick<Api, "chat">;
+  readonly #changed: (name: string, deleted: boolean) => void;
   readonly #query = element("input", { type: "search", placeholder: "Search conversations", "aria-label": "Search conversations", maxlength: "200", autocomplete: "off", input: () => this.#typed() });
+  readonly #which = element("select", { "aria-label": "Which conversations", change: () => void this.refresh() }, ...SHOWN.map(([label], index) => element("option", { value: String(index) }, label)));
+  readonly #begin = iconButton(ListChecks, "Select several", () => this.#select(new Set()));
+  readonly #bar = element("div", { class: "row" });
+  readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #list = element("div", { class: "days" });
   readonly #more = button("Show more", () => void this.#further(), { hidden: true });
   #rows: readonly Row[] = [];
+  /** The names of the selected conversations; undefined while the rows are links. */
+  #selected: Set<string> | undefined;
   #current = "";
   #next = "";
   #asked = 0;
   #pause: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(api: Api) {
+  /** `changed` hears of each conversation that was pinned, archived or deleted here. */
+  constructor(api: Pick<Api, "chat">, changed: (name: string, deleted: boolean) => void) {
     this.#api = api;
-    this.root.append(element("a", { href: "#/", class: "button quiet" }, icon(Plus), "New conversation"), this.#query, this.#list, this.#more);
+    this.#changed = changed;
+    this.root.append(element("a", { href: "#/", class: "button quiet" }, icon(Plus), "New conversation"), this.#query, this.#bar, this.#problem, this.#list, this.#more);
+    this.#paintBar();
   }
 
   /** Mark the shown conversation; "" marks no row. */
@@ -48,16 +69,18 @@ export class ConversationsView {
   async refresh(): Promise<void> {
     const asked = (this.#asked += 1);
     try {
-      const rows = await this.#read("");
+      const rows = (await Promise.all([this.#pinned(), this.#read("")])).flat();
       if (asked !== this.#asked) return; // a later call will show the newer result
       const inside = this.#list.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : undefined;
+      this.#problem.textContent = "";
       this.#show(rows);
       if (inside) this.#list.querySelector<HTMLElement>(`a[href="${CSS.escape(inside)}"]`)?.focus();
     } catch (error) {
       const failure = failureOf(error);
       // Without a response, the list stays as it is; the next change reads it again.
       if (asked !== this.#asked || (mayPass(failure) && this.#rows.length > 0)) return;
-      replace(this.#list, element("p", { class: "problem" }, failure.message));
+      replace(this.#list);
+      this.#problem.textContent = failure.message;
     }
   }
 
@@ -74,18 +97,34 @@ export class ConversationsView {
       this.#show([...this.#rows, ...more]);
       if (more[0]) this.#list.querySelector<HTMLElement>(`a[href="#/${more[0].conversation.name}"]`)?.focus();
     } catch (error) {
-      this.#list.append(element("p", { class: "problem" }, failureOf(error).message));
+      this.#problem.textContent = failureOf(error).message;
     }
   }
 
+  get #searched(): string {
+    return this.#query.value.trim();
+  }
+
+  get #kind(): (typeof SHOWN)[number] {
+    return SHOWN[Number(this.#which.value)] ?? SHOWN[0];
+  }
+
+  async #pinned(): Promise<readonly Row[]> {
+    if (this.#searched || this.#kind === ARCHIVED) return [];
+    const { conversations } = await this.#api.chat.listConversations({ filter: "pinned = true AND archived = false", pageSize: PAGE });
+    return conversations.map((conversation) => ({ conversation, excerpt: "" }));
+  }
+
   async #read(pageToken: string): Promise<readonly Row[]> {
-    const query = this.#query.value.trim();
+    const query = this.#searched;
+    const [, filter, searched] = this.#kind;
     if (query) {
-      const { results, nextPageToken } = await this.#api.chat.searchConversations({ query, pageSize: PAGE, pageToken });
+      const { results, nextPageToken } = await this.#api.chat.searchConversations({ query, filter: searched, pageSize: PAGE, pageToken });
       this.#next = nextPageToken;
       return results.flatMap(({ conversation, messages }) => (conversation ? [{ conversation, excerpt: messages[0]?.excerpt ?? "" }] : []));
     }
-    const { conversations, nextPageToken } = await this.#api.chat.listConversations({ pageSize: PAGE, pageToken });
+    const others = this.#kind === ARCHIVED ? filter : `${filter} AND pinned = false`;
+    const { conversations, nextPageToken } = await this.#api.chat.listConversations({ filter: others, pageSize: PAGE, pageToken });
     this.#next = nextPageToken;
     return conversations.map((conversation) => ({ conversation, excerpt: "" }));
   }
@@ -94,19 +133,27 @@ export class ConversationsView {
     this.#rows = rows;
     this.#more.hidden = !this.#next;
     const now = new Date();
-    const days = new Map<string, HTMLElement[]>();
+    const groups = new Map<string, HTMLElement[]>();
     for (const row of rows) {
-      const { updateTime } = row.conversation;
-      const day = updateTime ? dayOf(timestampDate(updateTime), now) : "";
-      days.set(day, [...(days.get(day) ?? []), this.#row(row)]);
+      const { pinned, archived, updateTime } = row.conversation;
+      const group = pinned && !archived && !this.#searched ? "Pinned" : updateTime ? dayOf(timestampDate(updateTime), now) : "";
+      groups.set(group, [...(groups.get(group) ?? []), this.#row(row)]);
     }
-    const none = this.#query.value.trim() ? [element("p", { class: "note" }, "No conversation has these words.")] : [];
-    replace(this.#list, ...(rows.length > 0 ? [...days].map(([day, made]) => element("section", { "aria-label": day }, element("h2", {}, day), element("ul", {}, ...made))) : none));
+    const said = this.#searched ? "No conversation has these words." : this.#kind[3];
+    const sections = [...groups].map(([group, made]) => element("section", { "aria-label": group }, element("h2", {}, group), element("ul", {}, ...made)));
+    replace(this.#list, ...(sections.length > 0 ? sections : [element("p", { class: "note" }, said)]));
+    this.#paintBar();
   }
 
   #row({ conversation, excerpt }: Row): HTMLElement {
+    const { name } = conversation;
     const title = cleanName(conversation.title);
-    const link = element("a", { href: `#/${conversation.name}`, title: conversation.title, ...WRITTEN }, title, ...(excerpt ? [element("span", { class: "note", ...WRITTEN }, excerpt)] : []));
+    const selected = this.#selected;
+    if (selected) {
+      const box = element("input", { type: "checkbox", checked: selected.has(name), change: () => (box.checked ? selected.add(name) : selected.delete(name), this.#paintBar()) });
+      return element("li", {}, element("label", { title: conversation.title }, box, element("span", WRITTEN, title)));
+    }
+    const link = element("a", { href: `#/${name}`, title: conversation.title, ...WRITTEN }, title, ...(excerpt ? [element("span", { class: "note", ...WRITTEN }, excerpt)] : []));
     this.#marked(link);
     return element("li", {}, link);
   }
@@ -114,5 +161,65 @@ export class ConversationsView {
   #marked(link: HTMLAnchorElement): void {
     if (this.#current && link.getAttribute("href") === `#/${this.#current}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
+  }
+
+  /** Make the rows links, or boxes to select. */
+  #select(selected: Set<string> | undefined): void {
+    this.#selected = selected;
+    this.#show(this.#rows);
+    this.#bar.querySelector<HTMLElement>("button")?.focus();
+  }
+
+  /** The choice of what is shown, or what can be done to the selected conversations. */
+  #paintBar(): void {
+    const selected = this.#selected;
+    if (!selected) {
+      this.#begin.disabled = this.#rows.length === 0;
+      return arrange(this.#bar, [this.#which, this.#begin]); // keeps the focus
+    }
+    const chosen = this.#rows.map((one) => one.conversation).filter((one) => selected.has(one.name));
+    const pin = chosen.length === 0 || chosen.some((one) => !one.pinned);
+    const archive = chosen.length === 0 || chosen.some((one) => !one.archived);
+    const change = (field: "pinned" | "archived", value: boolean) => () =>
+      void this.#each(chosen, (name) => this.#api.chat.updateConversation({ conversation: { name, [field]: value }, updateMask: { paths: [field] } }));
+    const act = (drawing: IconNode, label: string, run: () => void, style = "") => iconButton(drawing, label, run, { class: `plain icon ${style}`, disabled: chosen.length === 0 });
+    const all = () => this.#select(new Set(chosen.length < this.#rows.length ? this.#rows.map((one) => one.conversation.name) : []));
+    replace(
+      this.#bar,
+      button(chosen.length > 0 ? `${chosen.length} selected` : "Select all", all, { title: "Select all that are shown, or none" }),
+      act(pin ? Pin : PinOff, pin ? "Pin" : "Unpin", change("pinned", pin)),
+      act(archive ? Archive : ArchiveRestore, archive ? "Archive" : "Take out of the archive", change("archived", archive)),
+      act(Trash2, "Delete", () => void this.#delete(chosen), "danger"),
+      iconButton(X, "Stop selecting", () => this.#select(undefined)),
+    );
+  }
+
+  async #delete(chosen: readonly Conversation[]): Promise<void> {
+    const what = count(chosen.length, "conversation");
+    const text = `${what} with all messages will be deleted, and links to their answers will stop working. You cannot undo this.`;
+    if (await confirmed({ title: `Delete ${what}?`, text, action: "Delete" })) await this.#each(chosen, (name) => this.#api.chat.deleteConversation({ name }), true);
+  }
+
+  /** Do something to each conversation, a few at a time, and read the list again. Those where it failed stay selected. */
+  async #each(chosen: readonly Conversation[], act: (name: string) => Promise<unknown>, deletes = false): Promise<void> {
+    const left = [...chosen];
+    const failed = new Set<string>();
+    let why = "";
+    const work = async () => {
+      for (let one = left.shift(); one; one = left.shift()) {
+        try {
+          await act(one.name);
+          this.#changed(one.name, deletes);
+        } catch (error) {
+          failed.add(one.name);
+          why = failureOf(error).message;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: AT_A_TIME }, work));
+    this.#selected = failed.size > 0 ? failed : undefined;
+    await this.refresh();
+    this.#problem.textContent = why && `${count(failed.size, "conversation")} could not be changed. ${why}`;
+    this.#bar.querySelector<HTMLElement>("button")?.focus();
   }
 }

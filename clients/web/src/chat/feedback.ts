@@ -8,6 +8,7 @@ import { element, field, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { byteLength, wellFormed } from "@responsa/client/parts.js";
+import { shareButton } from "./sharing.js";
 
 const COMMENT_BYTES = 2_048;
 
@@ -18,7 +19,12 @@ const CHOICES = [
 
 export type Given = Pick<Feedback, "rating" | "score" | "comment">;
 
-export class FeedbackView {
+/** The controls below an answer that it shares with no other text: those that share it, and those for feedback. `turn` returns `turns/{uuid}`; the others are those of `FeedbackView`. */
+export function actions(api: Pick<Api, "chat">, turn: () => string, message: () => string, given: Given | undefined, say: (text: string) => void): HTMLElement {
+  return element("span", { class: "feedback" }, shareButton(api, turn, say), new FeedbackView(api, message, given, say).root);
+}
+
+class FeedbackView {
   readonly root = element("span", { class: "feedback", role: "group", "aria-label": "Feedback on the answer" });
   readonly #api: Pick<Api, "chat">;
   readonly #message: () => string;

@@ -5,7 +5,7 @@ import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { CardHooks } from "./passages.js";
 import type { Api } from "../server/api.js";
 import { failureOf, signedOut, type Failure } from "../server/errors.js";
-import { FeedbackView } from "./feedback.js";
+import { actions } from "./feedback.js";
 import { BrokenAnswer, type Calls, follow, FrameReader, PATIENCE, type Patience, persist, type ResponsaError } from "@responsa/client/parts.js";
 import { Pace } from "../text/pace.js";
 import type { Pending, PendingQuestions } from "./pending.js";
@@ -69,7 +69,7 @@ export class LiveTurn {
       say: (what) => this.#left || hooks.say(what),
       agent: hooks.agent,
       stop: () => void this.stop(),
-      feedback: () => new FeedbackView(parts.api, () => this.turn, undefined, hooks.say).root,
+      feedback: () => actions(parts.api, () => this.turn, () => this.turn, undefined, hooks.say),
       askAgain: this.#pending && (() => this.#pending && hooks.again(this, this.#pending)),
       focus: hooks.focus,
     });

@@ -13,6 +13,7 @@ import (
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	v1 "responsa.example.org/contract/type/v1"
 	sync "sync"
@@ -1043,7 +1044,7 @@ type ListConversationsRequest struct {
 	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
 	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// A filter (AIP-160, see Scope.filter) on these fields: title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID.
+	// A filter (AIP-160, see Scope.filter) on these fields: title, pinned, archived, origin, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// One of these sort orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first order is the default. The call refuses any
 	// other value with ORDER_BY_INVALID.
@@ -2231,11 +2232,287 @@ func (x *GetToolRequest) GetName() string {
 	return ""
 }
 
+// ShareTurnRequest names a turn to share.
+type ShareTurnRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `turns/{uuid}`.
+	Turn string `protobuf:"bytes,1,opt,name=turn,proto3" json:"turn,omitempty"`
+	// When the share ends; if unset, after the installation's usual time (30 days, unless its settings say otherwise).
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareTurnRequest) Reset() {
+	*x = ShareTurnRequest{}
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareTurnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareTurnRequest) ProtoMessage() {}
+
+func (x *ShareTurnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareTurnRequest.ProtoReflect.Descriptor instead.
+func (*ShareTurnRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ShareTurnRequest) GetTurn() string {
+	if x != nil {
+		return x.Turn
+	}
+	return ""
+}
+
+func (x *ShareTurnRequest) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// GetShareRequest names a share.
+type GetShareRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `shares/{uuid}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetShareRequest) Reset() {
+	*x = GetShareRequest{}
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetShareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetShareRequest) ProtoMessage() {}
+
+func (x *GetShareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetShareRequest.ProtoReflect.Descriptor instead.
+func (*GetShareRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *GetShareRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListSharesRequest asks for one page of the caller's shares.
+type ListSharesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+	PageSize *int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// A filter (AIP-160, see Scope.filter) on these fields: turn, create_time. The call refuses any other filter with FILTER_INVALID.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
+	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSharesRequest) Reset() {
+	*x = ListSharesRequest{}
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSharesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSharesRequest) ProtoMessage() {}
+
+func (x *ListSharesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSharesRequest.ProtoReflect.Descriptor instead.
+func (*ListSharesRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListSharesRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSharesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListSharesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListSharesRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+// ListSharesResponse is one page of shares.
+type ListSharesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shares.
+	Shares []*Share `protobuf:"bytes,1,rep,name=shares,proto3" json:"shares,omitempty"`
+	// The token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSharesResponse) Reset() {
+	*x = ListSharesResponse{}
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSharesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSharesResponse) ProtoMessage() {}
+
+func (x *ListSharesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSharesResponse.ProtoReflect.Descriptor instead.
+func (*ListSharesResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListSharesResponse) GetShares() []*Share {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+func (x *ListSharesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// RevokeShareRequest names a share to end.
+type RevokeShareRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `shares/{uuid}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeShareRequest) Reset() {
+	*x = RevokeShareRequest{}
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeShareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeShareRequest) ProtoMessage() {}
+
+func (x *RevokeShareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeShareRequest.ProtoReflect.Descriptor instead.
+func (*RevokeShareRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *RevokeShareRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_responsa_chat_v1_chat_service_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/chat/v1/chat_service.proto\x12\x10responsa.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a)responsa/chat/v1/found_conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1bresponsa/chat/v1/turn.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\x96\x03\n" +
+	"#responsa/chat/v1/chat_service.proto\x12\x10responsa.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a)responsa/chat/v1/found_conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a\x1cresponsa/chat/v1/share.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1bresponsa/chat/v1/turn.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\x96\x03\n" +
 	"\n" +
 	"AskOptions\x123\n" +
 	"\x05scope\x18\x02 \x01(\v2\x17.responsa.type.v1.ScopeB\x04\xe2A\x01\x01R\x05scope\x12?\n" +
@@ -2418,12 +2695,34 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"a\n" +
 	"\x0eGetToolRequest\x12O\n" +
 	"\x04name\x18\x01 \x01(\tB;\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/Tool\xbaH\"r 2\x1e^tools/[a-z][a-z0-9_-]{0,126}$R\x04name*_\n" +
+	"\rresponsa/Tool\xbaH\"r 2\x1e^tools/[a-z][a-z0-9_-]{0,126}$R\x04name\"\xcc\x01\n" +
+	"\x10ShareTurnRequest\x12u\n" +
+	"\x04turn\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
+	"\rresponsa/Turn\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04turn\x12A\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\n" +
+	"expireTime\"\x8a\x01\n" +
+	"\x0fGetShareRequest\x12w\n" +
+	"\x04name\x18\x01 \x01(\tBc\xe2A\x01\x02\xfaA\x10\n" +
+	"\x0eresponsa/Share\xbaHIrG2E^shares/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xcc\x01\n" +
+	"\x11ListSharesRequest\x12-\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageToken\x12$\n" +
+	"\x06filter\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\bR\x06filter\x12'\n" +
+	"\border_by\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\aorderByB\f\n" +
+	"\n" +
+	"_page_size\"m\n" +
+	"\x12ListSharesResponse\x12/\n" +
+	"\x06shares\x18\x01 \x03(\v2\x17.responsa.chat.v1.ShareR\x06shares\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8d\x01\n" +
+	"\x12RevokeShareRequest\x12w\n" +
+	"\x04name\x18\x01 \x01(\tBc\xe2A\x01\x02\xfaA\x10\n" +
+	"\x0eresponsa/Share\xbaHIrG2E^shares/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name*_\n" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eON_BUSY_REJECT\x10\x01\x12\x11\n" +
 	"\rON_BUSY_QUEUE\x10\x02\x12\x15\n" +
-	"\x11ON_BUSY_INTERRUPT\x10\x032\xb0\x16\n" +
+	"\x11ON_BUSY_INTERRUPT\x10\x032\xa2\x1a\n" +
 	"\vChatService\x12b\n" +
 	"\x03Ask\x12\x1c.responsa.chat.v1.AskRequest\x1a\x1d.responsa.chat.v1.AskResponse\"\x1c\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/v1/turns:ask0\x01\x12a\n" +
 	"\tStartTurn\x12\".responsa.chat.v1.StartTurnRequest\x1a\x16.responsa.chat.v1.Turn\"\x18\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/turns\x12b\n" +
@@ -2445,7 +2744,13 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"GetMessage\x12#.responsa.chat.v1.GetMessageRequest\x1a\x19.responsa.chat.v1.Message\"!\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=messages/*}\x12\xaf\x01\n" +
 	"\x0eSubmitFeedback\x12'.responsa.chat.v1.SubmitFeedbackRequest\x1a\x1a.responsa.chat.v1.Feedback\"X\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02K:\x01*Z#:\x01*\"\x1e/v1/{message=turns/*}/feedback\"!/v1/{message=messages/*}/feedback\x90\x02\x02\x12{\n" +
 	"\vGetFeedback\x12$.responsa.chat.v1.GetFeedbackRequest\x1a\x1a.responsa.chat.v1.Feedback\"*\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=messages/*/feedback}\x12\xc8\x01\n" +
-	"\x0fVerifyCitations\x12(.responsa.chat.v1.VerifyCitationsRequest\x1a).responsa.chat.v1.VerifyCitationsResponse\"`\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02S:\x01*Z*:\x01*\"%/v1/{name=messages/*}:verifyCitations\"\"/v1/{name=turns/*}:verifyCitations\x90\x02\x01\x12o\n" +
+	"\x0fVerifyCitations\x12(.responsa.chat.v1.VerifyCitationsRequest\x1a).responsa.chat.v1.VerifyCitationsResponse\"`\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02S:\x01*Z*:\x01*\"%/v1/{name=messages/*}:verifyCitations\"\"/v1/{name=turns/*}:verifyCitations\x90\x02\x01\x12\x8c\x01\n" +
+	"\tShareTurn\x12\".responsa.chat.v1.ShareTurnRequest\x1a\x17.responsa.chat.v1.Share\"B\xc8\xf3\x18\x02\xd2\xf3\x18\fshare.create\xda\xf3\x18\x04turn\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/{turn=turns/*}:share\x90\x02\x02\x12g\n" +
+	"\bGetShare\x12!.responsa.chat.v1.GetShareRequest\x1a\x17.responsa.chat.v1.Share\"\x1f\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=shares/*}\x12o\n" +
+	"\n" +
+	"ListShares\x12#.responsa.chat.v1.ListSharesRequest\x1a$.responsa.chat.v1.ListSharesResponse\"\x16\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/shares\x12\x86\x01\n" +
+	"\vRevokeShare\x12$.responsa.chat.v1.RevokeShareRequest\x1a\x16.google.protobuf.Empty\"9\xc8\xf3\x18\x02\xd2\xf3\x18\fshare.revoke\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=shares/*}:revoke\x12o\n" +
 	"\n" +
 	"ListAgents\x12#.responsa.chat.v1.ListAgentsRequest\x1a$.responsa.chat.v1.ListAgentsResponse\"\x16\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/agents\x12g\n" +
@@ -2466,7 +2771,7 @@ func file_responsa_chat_v1_chat_service_proto_rawDescGZIP() []byte {
 }
 
 var file_responsa_chat_v1_chat_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_responsa_chat_v1_chat_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_responsa_chat_v1_chat_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_responsa_chat_v1_chat_service_proto_goTypes = []any{
 	(OnBusy)(0),                         // 0: responsa.chat.v1.OnBusy
 	(*AskOptions)(nil),                  // 1: responsa.chat.v1.AskOptions
@@ -2503,98 +2808,115 @@ var file_responsa_chat_v1_chat_service_proto_goTypes = []any{
 	(*ListToolsRequest)(nil),            // 32: responsa.chat.v1.ListToolsRequest
 	(*ListToolsResponse)(nil),           // 33: responsa.chat.v1.ListToolsResponse
 	(*GetToolRequest)(nil),              // 34: responsa.chat.v1.GetToolRequest
-	(*v1.Scope)(nil),                    // 35: responsa.type.v1.Scope
-	(*structpb.Struct)(nil),             // 36: google.protobuf.Struct
-	(Role)(0),                           // 37: responsa.chat.v1.Role
-	(*TurnEvent)(nil),                   // 38: responsa.chat.v1.TurnEvent
-	(*Turn)(nil),                        // 39: responsa.chat.v1.Turn
-	(*Conversation)(nil),                // 40: responsa.chat.v1.Conversation
-	(*FoundConversation)(nil),           // 41: responsa.chat.v1.FoundConversation
-	(*fieldmaskpb.FieldMask)(nil),       // 42: google.protobuf.FieldMask
-	(*Message)(nil),                     // 43: responsa.chat.v1.Message
-	(Rating)(0),                         // 44: responsa.chat.v1.Rating
-	(*Citation)(nil),                    // 45: responsa.chat.v1.Citation
-	(CitationVerdict)(0),                // 46: responsa.chat.v1.CitationVerdict
-	(*v1.ByteRange)(nil),                // 47: responsa.type.v1.ByteRange
-	(*Agent)(nil),                       // 48: responsa.chat.v1.Agent
-	(*Tool)(nil),                        // 49: responsa.chat.v1.Tool
-	(*emptypb.Empty)(nil),               // 50: google.protobuf.Empty
-	(*Feedback)(nil),                    // 51: responsa.chat.v1.Feedback
+	(*ShareTurnRequest)(nil),            // 35: responsa.chat.v1.ShareTurnRequest
+	(*GetShareRequest)(nil),             // 36: responsa.chat.v1.GetShareRequest
+	(*ListSharesRequest)(nil),           // 37: responsa.chat.v1.ListSharesRequest
+	(*ListSharesResponse)(nil),          // 38: responsa.chat.v1.ListSharesResponse
+	(*RevokeShareRequest)(nil),          // 39: responsa.chat.v1.RevokeShareRequest
+	(*v1.Scope)(nil),                    // 40: responsa.type.v1.Scope
+	(*structpb.Struct)(nil),             // 41: google.protobuf.Struct
+	(Role)(0),                           // 42: responsa.chat.v1.Role
+	(*TurnEvent)(nil),                   // 43: responsa.chat.v1.TurnEvent
+	(*Turn)(nil),                        // 44: responsa.chat.v1.Turn
+	(*Conversation)(nil),                // 45: responsa.chat.v1.Conversation
+	(*FoundConversation)(nil),           // 46: responsa.chat.v1.FoundConversation
+	(*fieldmaskpb.FieldMask)(nil),       // 47: google.protobuf.FieldMask
+	(*Message)(nil),                     // 48: responsa.chat.v1.Message
+	(Rating)(0),                         // 49: responsa.chat.v1.Rating
+	(*Citation)(nil),                    // 50: responsa.chat.v1.Citation
+	(CitationVerdict)(0),                // 51: responsa.chat.v1.CitationVerdict
+	(*v1.ByteRange)(nil),                // 52: responsa.type.v1.ByteRange
+	(*Agent)(nil),                       // 53: responsa.chat.v1.Agent
+	(*Tool)(nil),                        // 54: responsa.chat.v1.Tool
+	(*timestamppb.Timestamp)(nil),       // 55: google.protobuf.Timestamp
+	(*Share)(nil),                       // 56: responsa.chat.v1.Share
+	(*emptypb.Empty)(nil),               // 57: google.protobuf.Empty
+	(*Feedback)(nil),                    // 58: responsa.chat.v1.Feedback
 }
 var file_responsa_chat_v1_chat_service_proto_depIdxs = []int32{
-	35, // 0: responsa.chat.v1.AskOptions.scope:type_name -> responsa.type.v1.Scope
+	40, // 0: responsa.chat.v1.AskOptions.scope:type_name -> responsa.type.v1.Scope
 	0,  // 1: responsa.chat.v1.AskOptions.on_busy:type_name -> responsa.chat.v1.OnBusy
-	36, // 2: responsa.chat.v1.AskOptions.parameters:type_name -> google.protobuf.Struct
+	41, // 2: responsa.chat.v1.AskOptions.parameters:type_name -> google.protobuf.Struct
 	2,  // 3: responsa.chat.v1.AskOptions.history:type_name -> responsa.chat.v1.EarlierMessage
-	37, // 4: responsa.chat.v1.EarlierMessage.role:type_name -> responsa.chat.v1.Role
+	42, // 4: responsa.chat.v1.EarlierMessage.role:type_name -> responsa.chat.v1.Role
 	1,  // 5: responsa.chat.v1.AskRequest.options:type_name -> responsa.chat.v1.AskOptions
-	38, // 6: responsa.chat.v1.AskResponse.events:type_name -> responsa.chat.v1.TurnEvent
+	43, // 6: responsa.chat.v1.AskResponse.events:type_name -> responsa.chat.v1.TurnEvent
 	1,  // 7: responsa.chat.v1.StartTurnRequest.options:type_name -> responsa.chat.v1.AskOptions
 	1,  // 8: responsa.chat.v1.AnswerRequest.options:type_name -> responsa.chat.v1.AskOptions
-	38, // 9: responsa.chat.v1.ResumeTurnResponse.events:type_name -> responsa.chat.v1.TurnEvent
-	39, // 10: responsa.chat.v1.ListTurnsResponse.turns:type_name -> responsa.chat.v1.Turn
-	40, // 11: responsa.chat.v1.CreateConversationRequest.conversation:type_name -> responsa.chat.v1.Conversation
-	40, // 12: responsa.chat.v1.ListConversationsResponse.conversations:type_name -> responsa.chat.v1.Conversation
-	41, // 13: responsa.chat.v1.SearchConversationsResponse.results:type_name -> responsa.chat.v1.FoundConversation
-	40, // 14: responsa.chat.v1.UpdateConversationRequest.conversation:type_name -> responsa.chat.v1.Conversation
-	42, // 15: responsa.chat.v1.UpdateConversationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	43, // 16: responsa.chat.v1.ListMessagesResponse.messages:type_name -> responsa.chat.v1.Message
-	44, // 17: responsa.chat.v1.SubmitFeedbackRequest.rating:type_name -> responsa.chat.v1.Rating
+	43, // 9: responsa.chat.v1.ResumeTurnResponse.events:type_name -> responsa.chat.v1.TurnEvent
+	44, // 10: responsa.chat.v1.ListTurnsResponse.turns:type_name -> responsa.chat.v1.Turn
+	45, // 11: responsa.chat.v1.CreateConversationRequest.conversation:type_name -> responsa.chat.v1.Conversation
+	45, // 12: responsa.chat.v1.ListConversationsResponse.conversations:type_name -> responsa.chat.v1.Conversation
+	46, // 13: responsa.chat.v1.SearchConversationsResponse.results:type_name -> responsa.chat.v1.FoundConversation
+	45, // 14: responsa.chat.v1.UpdateConversationRequest.conversation:type_name -> responsa.chat.v1.Conversation
+	47, // 15: responsa.chat.v1.UpdateConversationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	48, // 16: responsa.chat.v1.ListMessagesResponse.messages:type_name -> responsa.chat.v1.Message
+	49, // 17: responsa.chat.v1.SubmitFeedbackRequest.rating:type_name -> responsa.chat.v1.Rating
 	28, // 18: responsa.chat.v1.VerifyCitationsResponse.checks:type_name -> responsa.chat.v1.CitationCheck
-	45, // 19: responsa.chat.v1.CitationCheck.citation:type_name -> responsa.chat.v1.Citation
-	46, // 20: responsa.chat.v1.CitationCheck.verdict:type_name -> responsa.chat.v1.CitationVerdict
-	47, // 21: responsa.chat.v1.CitationCheck.quote_range:type_name -> responsa.type.v1.ByteRange
-	48, // 22: responsa.chat.v1.ListAgentsResponse.agents:type_name -> responsa.chat.v1.Agent
-	49, // 23: responsa.chat.v1.ListToolsResponse.tools:type_name -> responsa.chat.v1.Tool
-	3,  // 24: responsa.chat.v1.ChatService.Ask:input_type -> responsa.chat.v1.AskRequest
-	5,  // 25: responsa.chat.v1.ChatService.StartTurn:input_type -> responsa.chat.v1.StartTurnRequest
-	6,  // 26: responsa.chat.v1.ChatService.Answer:input_type -> responsa.chat.v1.AnswerRequest
-	7,  // 27: responsa.chat.v1.ChatService.ResumeTurn:input_type -> responsa.chat.v1.ResumeTurnRequest
-	9,  // 28: responsa.chat.v1.ChatService.CancelTurn:input_type -> responsa.chat.v1.CancelTurnRequest
-	10, // 29: responsa.chat.v1.ChatService.GetTurn:input_type -> responsa.chat.v1.GetTurnRequest
-	11, // 30: responsa.chat.v1.ChatService.ListTurns:input_type -> responsa.chat.v1.ListTurnsRequest
-	13, // 31: responsa.chat.v1.ChatService.CreateConversation:input_type -> responsa.chat.v1.CreateConversationRequest
-	14, // 32: responsa.chat.v1.ChatService.GetConversation:input_type -> responsa.chat.v1.GetConversationRequest
-	15, // 33: responsa.chat.v1.ChatService.ListConversations:input_type -> responsa.chat.v1.ListConversationsRequest
-	17, // 34: responsa.chat.v1.ChatService.SearchConversations:input_type -> responsa.chat.v1.SearchConversationsRequest
-	19, // 35: responsa.chat.v1.ChatService.UpdateConversation:input_type -> responsa.chat.v1.UpdateConversationRequest
-	20, // 36: responsa.chat.v1.ChatService.DeleteConversation:input_type -> responsa.chat.v1.DeleteConversationRequest
-	21, // 37: responsa.chat.v1.ChatService.ListMessages:input_type -> responsa.chat.v1.ListMessagesRequest
-	23, // 38: responsa.chat.v1.ChatService.GetMessage:input_type -> responsa.chat.v1.GetMessageRequest
-	24, // 39: responsa.chat.v1.ChatService.SubmitFeedback:input_type -> responsa.chat.v1.SubmitFeedbackRequest
-	25, // 40: responsa.chat.v1.ChatService.GetFeedback:input_type -> responsa.chat.v1.GetFeedbackRequest
-	26, // 41: responsa.chat.v1.ChatService.VerifyCitations:input_type -> responsa.chat.v1.VerifyCitationsRequest
-	29, // 42: responsa.chat.v1.ChatService.ListAgents:input_type -> responsa.chat.v1.ListAgentsRequest
-	31, // 43: responsa.chat.v1.ChatService.GetAgent:input_type -> responsa.chat.v1.GetAgentRequest
-	32, // 44: responsa.chat.v1.ChatService.ListTools:input_type -> responsa.chat.v1.ListToolsRequest
-	34, // 45: responsa.chat.v1.ChatService.GetTool:input_type -> responsa.chat.v1.GetToolRequest
-	4,  // 46: responsa.chat.v1.ChatService.Ask:output_type -> responsa.chat.v1.AskResponse
-	39, // 47: responsa.chat.v1.ChatService.StartTurn:output_type -> responsa.chat.v1.Turn
-	39, // 48: responsa.chat.v1.ChatService.Answer:output_type -> responsa.chat.v1.Turn
-	8,  // 49: responsa.chat.v1.ChatService.ResumeTurn:output_type -> responsa.chat.v1.ResumeTurnResponse
-	39, // 50: responsa.chat.v1.ChatService.CancelTurn:output_type -> responsa.chat.v1.Turn
-	39, // 51: responsa.chat.v1.ChatService.GetTurn:output_type -> responsa.chat.v1.Turn
-	12, // 52: responsa.chat.v1.ChatService.ListTurns:output_type -> responsa.chat.v1.ListTurnsResponse
-	40, // 53: responsa.chat.v1.ChatService.CreateConversation:output_type -> responsa.chat.v1.Conversation
-	40, // 54: responsa.chat.v1.ChatService.GetConversation:output_type -> responsa.chat.v1.Conversation
-	16, // 55: responsa.chat.v1.ChatService.ListConversations:output_type -> responsa.chat.v1.ListConversationsResponse
-	18, // 56: responsa.chat.v1.ChatService.SearchConversations:output_type -> responsa.chat.v1.SearchConversationsResponse
-	40, // 57: responsa.chat.v1.ChatService.UpdateConversation:output_type -> responsa.chat.v1.Conversation
-	50, // 58: responsa.chat.v1.ChatService.DeleteConversation:output_type -> google.protobuf.Empty
-	22, // 59: responsa.chat.v1.ChatService.ListMessages:output_type -> responsa.chat.v1.ListMessagesResponse
-	43, // 60: responsa.chat.v1.ChatService.GetMessage:output_type -> responsa.chat.v1.Message
-	51, // 61: responsa.chat.v1.ChatService.SubmitFeedback:output_type -> responsa.chat.v1.Feedback
-	51, // 62: responsa.chat.v1.ChatService.GetFeedback:output_type -> responsa.chat.v1.Feedback
-	27, // 63: responsa.chat.v1.ChatService.VerifyCitations:output_type -> responsa.chat.v1.VerifyCitationsResponse
-	30, // 64: responsa.chat.v1.ChatService.ListAgents:output_type -> responsa.chat.v1.ListAgentsResponse
-	48, // 65: responsa.chat.v1.ChatService.GetAgent:output_type -> responsa.chat.v1.Agent
-	33, // 66: responsa.chat.v1.ChatService.ListTools:output_type -> responsa.chat.v1.ListToolsResponse
-	49, // 67: responsa.chat.v1.ChatService.GetTool:output_type -> responsa.chat.v1.Tool
-	46, // [46:68] is the sub-list for method output_type
-	24, // [24:46] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	50, // 19: responsa.chat.v1.CitationCheck.citation:type_name -> responsa.chat.v1.Citation
+	51, // 20: responsa.chat.v1.CitationCheck.verdict:type_name -> responsa.chat.v1.CitationVerdict
+	52, // 21: responsa.chat.v1.CitationCheck.quote_range:type_name -> responsa.type.v1.ByteRange
+	53, // 22: responsa.chat.v1.ListAgentsResponse.agents:type_name -> responsa.chat.v1.Agent
+	54, // 23: responsa.chat.v1.ListToolsResponse.tools:type_name -> responsa.chat.v1.Tool
+	55, // 24: responsa.chat.v1.ShareTurnRequest.expire_time:type_name -> google.protobuf.Timestamp
+	56, // 25: responsa.chat.v1.ListSharesResponse.shares:type_name -> responsa.chat.v1.Share
+	3,  // 26: responsa.chat.v1.ChatService.Ask:input_type -> responsa.chat.v1.AskRequest
+	5,  // 27: responsa.chat.v1.ChatService.StartTurn:input_type -> responsa.chat.v1.StartTurnRequest
+	6,  // 28: responsa.chat.v1.ChatService.Answer:input_type -> responsa.chat.v1.AnswerRequest
+	7,  // 29: responsa.chat.v1.ChatService.ResumeTurn:input_type -> responsa.chat.v1.ResumeTurnRequest
+	9,  // 30: responsa.chat.v1.ChatService.CancelTurn:input_type -> responsa.chat.v1.CancelTurnRequest
+	10, // 31: responsa.chat.v1.ChatService.GetTurn:input_type -> responsa.chat.v1.GetTurnRequest
+	11, // 32: responsa.chat.v1.ChatService.ListTurns:input_type -> responsa.chat.v1.ListTurnsRequest
+	13, // 33: responsa.chat.v1.ChatService.CreateConversation:input_type -> responsa.chat.v1.CreateConversationRequest
+	14, // 34: responsa.chat.v1.ChatService.GetConversation:input_type -> responsa.chat.v1.GetConversationRequest
+	15, // 35: responsa.chat.v1.ChatService.ListConversations:input_type -> responsa.chat.v1.ListConversationsRequest
+	17, // 36: responsa.chat.v1.ChatService.SearchConversations:input_type -> responsa.chat.v1.SearchConversationsRequest
+	19, // 37: responsa.chat.v1.ChatService.UpdateConversation:input_type -> responsa.chat.v1.UpdateConversationRequest
+	20, // 38: responsa.chat.v1.ChatService.DeleteConversation:input_type -> responsa.chat.v1.DeleteConversationRequest
+	21, // 39: responsa.chat.v1.ChatService.ListMessages:input_type -> responsa.chat.v1.ListMessagesRequest
+	23, // 40: responsa.chat.v1.ChatService.GetMessage:input_type -> responsa.chat.v1.GetMessageRequest
+	24, // 41: responsa.chat.v1.ChatService.SubmitFeedback:input_type -> responsa.chat.v1.SubmitFeedbackRequest
+	25, // 42: responsa.chat.v1.ChatService.GetFeedback:input_type -> responsa.chat.v1.GetFeedbackRequest
+	26, // 43: responsa.chat.v1.ChatService.VerifyCitations:input_type -> responsa.chat.v1.VerifyCitationsRequest
+	35, // 44: responsa.chat.v1.ChatService.ShareTurn:input_type -> responsa.chat.v1.ShareTurnRequest
+	36, // 45: responsa.chat.v1.ChatService.GetShare:input_type -> responsa.chat.v1.GetShareRequest
+	37, // 46: responsa.chat.v1.ChatService.ListShares:input_type -> responsa.chat.v1.ListSharesRequest
+	39, // 47: responsa.chat.v1.ChatService.RevokeShare:input_type -> responsa.chat.v1.RevokeShareRequest
+	29, // 48: responsa.chat.v1.ChatService.ListAgents:input_type -> responsa.chat.v1.ListAgentsRequest
+	31, // 49: responsa.chat.v1.ChatService.GetAgent:input_type -> responsa.chat.v1.GetAgentRequest
+	32, // 50: responsa.chat.v1.ChatService.ListTools:input_type -> responsa.chat.v1.ListToolsRequest
+	34, // 51: responsa.chat.v1.ChatService.GetTool:input_type -> responsa.chat.v1.GetToolRequest
+	4,  // 52: responsa.chat.v1.ChatService.Ask:output_type -> responsa.chat.v1.AskResponse
+	44, // 53: responsa.chat.v1.ChatService.StartTurn:output_type -> responsa.chat.v1.Turn
+	44, // 54: responsa.chat.v1.ChatService.Answer:output_type -> responsa.chat.v1.Turn
+	8,  // 55: responsa.chat.v1.ChatService.ResumeTurn:output_type -> responsa.chat.v1.ResumeTurnResponse
+	44, // 56: responsa.chat.v1.ChatService.CancelTurn:output_type -> responsa.chat.v1.Turn
+	44, // 57: responsa.chat.v1.ChatService.GetTurn:output_type -> responsa.chat.v1.Turn
+	12, // 58: responsa.chat.v1.ChatService.ListTurns:output_type -> responsa.chat.v1.ListTurnsResponse
+	45, // 59: responsa.chat.v1.ChatService.CreateConversation:output_type -> responsa.chat.v1.Conversation
+	45, // 60: responsa.chat.v1.ChatService.GetConversation:output_type -> responsa.chat.v1.Conversation
+	16, // 61: responsa.chat.v1.ChatService.ListConversations:output_type -> responsa.chat.v1.ListConversationsResponse
+	18, // 62: responsa.chat.v1.ChatService.SearchConversations:output_type -> responsa.chat.v1.SearchConversationsResponse
+	45, // 63: responsa.chat.v1.ChatService.UpdateConversation:output_type -> responsa.chat.v1.Conversation
+	57, // 64: responsa.chat.v1.ChatService.DeleteConversation:output_type -> google.protobuf.Empty
+	22, // 65: responsa.chat.v1.ChatService.ListMessages:output_type -> responsa.chat.v1.ListMessagesResponse
+	48, // 66: responsa.chat.v1.ChatService.GetMessage:output_type -> responsa.chat.v1.Message
+	58, // 67: responsa.chat.v1.ChatService.SubmitFeedback:output_type -> responsa.chat.v1.Feedback
+	58, // 68: responsa.chat.v1.ChatService.GetFeedback:output_type -> responsa.chat.v1.Feedback
+	27, // 69: responsa.chat.v1.ChatService.VerifyCitations:output_type -> responsa.chat.v1.VerifyCitationsResponse
+	56, // 70: responsa.chat.v1.ChatService.ShareTurn:output_type -> responsa.chat.v1.Share
+	56, // 71: responsa.chat.v1.ChatService.GetShare:output_type -> responsa.chat.v1.Share
+	38, // 72: responsa.chat.v1.ChatService.ListShares:output_type -> responsa.chat.v1.ListSharesResponse
+	57, // 73: responsa.chat.v1.ChatService.RevokeShare:output_type -> google.protobuf.Empty
+	30, // 74: responsa.chat.v1.ChatService.ListAgents:output_type -> responsa.chat.v1.ListAgentsResponse
+	53, // 75: responsa.chat.v1.ChatService.GetAgent:output_type -> responsa.chat.v1.Agent
+	33, // 76: responsa.chat.v1.ChatService.ListTools:output_type -> responsa.chat.v1.ListToolsResponse
+	54, // 77: responsa.chat.v1.ChatService.GetTool:output_type -> responsa.chat.v1.Tool
+	52, // [52:78] is the sub-list for method output_type
+	26, // [26:52] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_chat_service_proto_init() }
@@ -2608,6 +2930,7 @@ func file_responsa_chat_v1_chat_service_proto_init() {
 	file_responsa_chat_v1_feedback_proto_init()
 	file_responsa_chat_v1_found_conversation_proto_init()
 	file_responsa_chat_v1_message_proto_init()
+	file_responsa_chat_v1_share_proto_init()
 	file_responsa_chat_v1_tool_proto_init()
 	file_responsa_chat_v1_turn_proto_init()
 	file_responsa_chat_v1_chat_service_proto_msgTypes[0].OneofWrappers = []any{}
@@ -2617,13 +2940,14 @@ func file_responsa_chat_v1_chat_service_proto_init() {
 	file_responsa_chat_v1_chat_service_proto_msgTypes[20].OneofWrappers = []any{}
 	file_responsa_chat_v1_chat_service_proto_msgTypes[28].OneofWrappers = []any{}
 	file_responsa_chat_v1_chat_service_proto_msgTypes[31].OneofWrappers = []any{}
+	file_responsa_chat_v1_chat_service_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_chat_v1_chat_service_proto_rawDesc), len(file_responsa_chat_v1_chat_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,10 @@ const (
 	ChatService_SubmitFeedback_FullMethodName      = "/responsa.chat.v1.ChatService/SubmitFeedback"
 	ChatService_GetFeedback_FullMethodName         = "/responsa.chat.v1.ChatService/GetFeedback"
 	ChatService_VerifyCitations_FullMethodName     = "/responsa.chat.v1.ChatService/VerifyCitations"
+	ChatService_ShareTurn_FullMethodName           = "/responsa.chat.v1.ChatService/ShareTurn"
+	ChatService_GetShare_FullMethodName            = "/responsa.chat.v1.ChatService/GetShare"
+	ChatService_ListShares_FullMethodName          = "/responsa.chat.v1.ChatService/ListShares"
+	ChatService_RevokeShare_FullMethodName         = "/responsa.chat.v1.ChatService/RevokeShare"
 	ChatService_ListAgents_FullMethodName          = "/responsa.chat.v1.ChatService/ListAgents"
 	ChatService_GetAgent_FullMethodName            = "/responsa.chat.v1.ChatService/GetAgent"
 	ChatService_ListTools_FullMethodName           = "/responsa.chat.v1.ChatService/ListTools"
@@ -98,7 +102,7 @@ type ChatServiceClient interface {
 	// SearchConversations finds the caller's conversations by the words of their titles and messages, most recently changed first by default. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID,
 	// FILTER_INVALID, ORDER_BY_INVALID.
 	SearchConversations(ctx context.Context, in *SearchConversationsRequest, opts ...grpc.CallOption) (*SearchConversationsResponse, error)
-	// UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
+	// UpdateConversation changes the fields that update_mask names (title, labels, pinned, archived). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
 	// UPDATE_MASK_INVALID, ETAG_MISMATCH.
 	UpdateConversation(ctx context.Context, in *UpdateConversationRequest, opts ...grpc.CallOption) (*Conversation, error)
 	// DeleteConversation deletes a conversation with its messages, its turns and their logs, in one transaction. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
@@ -117,6 +121,17 @@ type ChatServiceClient interface {
 	// VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
 	// RESOURCE_NOT_FOUND.
 	VerifyCitations(ctx context.Context, in *VerifyCitationsRequest, opts ...grpc.CallOption) (*VerifyCitationsResponse, error)
+	// ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
+	// already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+	// minute from now or later than the installation allows).
+	ShareTurn(ctx context.Context, in *ShareTurnRequest, opts ...grpc.CallOption) (*Share, error)
+	// GetShare returns a share with its answer to any caller of the tenant. Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was
+	// deleted, or whose sharer may no longer read a document that the turn has read).
+	GetShare(ctx context.Context, in *GetShareRequest, opts ...grpc.CallOption) (*Share, error)
+	// ListShares lists the caller's shares that have not ended, without their answers, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListShares(ctx context.Context, in *ListSharesRequest, opts ...grpc.CallOption) (*ListSharesResponse, error)
+	// RevokeShare ends one of the caller's shares at once. Errors: RESOURCE_NOT_FOUND (also for a share that was revoked before or has ended).
+	RevokeShare(ctx context.Context, in *RevokeShareRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// ListAgents lists the agents that answer questions, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListAgents(ctx context.Context, in *ListAgentsRequest, opts ...grpc.CallOption) (*ListAgentsResponse, error)
 	// GetAgent returns one agent with the schema of its parameters. If a parameter names a resource, the schema lists the resources that the caller may choose.
@@ -335,6 +350,46 @@ func (c *chatServiceClient) VerifyCitations(ctx context.Context, in *VerifyCitat
 	return out, nil
 }
 
+func (c *chatServiceClient) ShareTurn(ctx context.Context, in *ShareTurnRequest, opts ...grpc.CallOption) (*Share, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Share)
+	err := c.cc.Invoke(ctx, ChatService_ShareTurn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *chatServiceClient) GetShare(ctx context.Context, in *GetShareRequest, opts ...grpc.CallOption) (*Share, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Share)
+	err := c.cc.Invoke(ctx, ChatService_GetShare_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *chatServiceClient) ListShares(ctx context.Context, in *ListSharesRequest, opts ...grpc.CallOption) (*ListSharesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSharesResponse)
+	err := c.cc.Invoke(ctx, ChatService_ListShares_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *chatServiceClient) RevokeShare(ctx context.Context, in *RevokeShareRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, ChatService_RevokeShare_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *chatServiceClient) ListAgents(ctx context.Context, in *ListAgentsRequest, opts ...grpc.CallOption) (*ListAgentsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListAgentsResponse)
@@ -429,7 +484,7 @@ type ChatServiceServer interface {
 	// SearchConversations finds the caller's conversations by the words of their titles and messages, most recently changed first by default. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID,
 	// FILTER_INVALID, ORDER_BY_INVALID.
 	SearchConversations(context.Context, *SearchConversationsRequest) (*SearchConversationsResponse, error)
-	// UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
+	// UpdateConversation changes the fields that update_mask names (title, labels, pinned, archived). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
 	// UPDATE_MASK_INVALID, ETAG_MISMATCH.
 	UpdateConversation(context.Context, *UpdateConversationRequest) (*Conversation, error)
 	// DeleteConversation deletes a conversation with its messages, its turns and their logs, in one transaction. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
@@ -448,6 +503,17 @@ type ChatServiceServer interface {
 	// VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
 	// RESOURCE_NOT_FOUND.
 	VerifyCitations(context.Context, *VerifyCitationsRequest) (*VerifyCitationsResponse, error)
+	// ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
+	// already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+	// minute from now or later than the installation allows).
+	ShareTurn(context.Context, *ShareTurnRequest) (*Share, error)
+	// GetShare returns a share with its answer to any caller of the tenant. Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was
+	// deleted, or whose sharer may no longer read a document that the turn has read).
+	GetShare(context.Context, *GetShareRequest) (*Share, error)
+	// ListShares lists the caller's shares that have not ended, without their answers, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListShares(context.Context, *ListSharesRequest) (*ListSharesResponse, error)
+	// RevokeShare ends one of the caller's shares at once. Errors: RESOURCE_NOT_FOUND (also for a share that was revoked before or has ended).
+	RevokeShare(context.Context, *RevokeShareRequest) (*emptypb.Empty, error)
 	// ListAgents lists the agents that answer questions, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListAgents(context.Context, *ListAgentsRequest) (*ListAgentsResponse, error)
 	// GetAgent returns one agent with the schema of its parameters. If a parameter names a resource, the schema lists the resources that the caller may choose.
@@ -521,6 +587,18 @@ func (UnimplementedChatServiceServer) GetFeedback(context.Context, *GetFeedbackR
 }
 func (UnimplementedChatServiceServer) VerifyCitations(context.Context, *VerifyCitationsRequest) (*VerifyCitationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyCitations not implemented")
+}
+func (UnimplementedChatServiceServer) ShareTurn(context.Context, *ShareTurnRequest) (*Share, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShareTurn not implemented")
+}
+func (UnimplementedChatServiceServer) GetShare(context.Context, *GetShareRequest) (*Share, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetShare not implemented")
+}
+func (UnimplementedChatServiceServer) ListShares(context.Context, *ListSharesRequest) (*ListSharesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListShares not implemented")
+}
+func (UnimplementedChatServiceServer) RevokeShare(context.Context, *RevokeShareRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeShare not implemented")
 }
 func (UnimplementedChatServiceServer) ListAgents(context.Context, *ListAgentsRequest) (*ListAgentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAgents not implemented")
@@ -865,6 +943,78 @@ func _ChatService_VerifyCitations_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChatService_ShareTurn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShareTurnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).ShareTurn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_ShareTurn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).ShareTurn(ctx, req.(*ShareTurnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ChatService_GetShare_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetShareRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).GetShare(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_GetShare_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).GetShare(ctx, req.(*GetShareRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ChatService_ListShares_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSharesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).ListShares(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_ListShares_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).ListShares(ctx, req.(*ListSharesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ChatService_RevokeShare_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeShareRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).RevokeShare(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_RevokeShare_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).RevokeShare(ctx, req.(*RevokeShareRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ChatService_ListAgents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListAgentsRequest)
 	if err := dec(in); err != nil {
@@ -1007,6 +1157,22 @@ var ChatService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "VerifyCitations",
 			Handler:    _ChatService_VerifyCitations_Handler,
+		},
+		{
+			MethodName: "ShareTurn",
+			Handler:    _ChatService_ShareTurn_Handler,
+		},
+		{
+			MethodName: "GetShare",
+			Handler:    _ChatService_GetShare_Handler,
+		},
+		{
+			MethodName: "ListShares",
+			Handler:    _ChatService_ListShares_Handler,
+		},
+		{
+			MethodName: "RevokeShare",
+			Handler:    _ChatService_RevokeShare_Handler,
 		},
 		{
 			MethodName: "ListAgents",

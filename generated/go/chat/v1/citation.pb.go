@@ -123,7 +123,9 @@ type Citation struct {
 	//	*Citation_ToolResult
 	Origin isCitation_Origin `protobuf_oneof:"origin"`
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source.
-	Date          string `protobuf:"bytes,14,opt,name=date,proto3" json:"date,omitempty"`
+	Date string `protobuf:"bytes,14,opt,name=date,proto3" json:"date,omitempty"`
+	// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
+	NotPermitted  bool `protobuf:"varint,15,opt,name=not_permitted,json=notPermitted,proto3" json:"not_permitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,6 +265,13 @@ func (x *Citation) GetDate() string {
 		return x.Date
 	}
 	return ""
+}
+
+func (x *Citation) GetNotPermitted() bool {
+	if x != nil {
+		return x.NotPermitted
+	}
+	return false
 }
 
 type isCitation_Origin interface {
@@ -427,7 +436,7 @@ var File_responsa_chat_v1_citation_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xbd\x04\n" +
+	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xe2\x04\n" +
 	"\bCitation\x12/\n" +
 	"\apassage\x18\x01 \x01(\tB\x15\xfaA\x12\n" +
 	"\x10responsa/PassageR\apassage\x12H\n" +
@@ -446,7 +455,8 @@ const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\x04path\x18\f \x01(\tR\x04path\x12D\n" +
 	"\vtool_result\x18\r \x01(\v2!.responsa.chat.v1.CitedToolResultH\x00R\n" +
 	"toolResult\x12\x12\n" +
-	"\x04date\x18\x0e \x01(\tR\x04dateB\b\n" +
+	"\x04date\x18\x0e \x01(\tR\x04date\x12#\n" +
+	"\rnot_permitted\x18\x0f \x01(\bR\fnotPermittedB\b\n" +
 	"\x06origin\"\xb0\x01\n" +
 	"\x0fCitedToolResult\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12&\n" +

@@ -23,6 +23,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ConversationOrigin says what began a conversation.
+type ConversationOrigin int32
+
+const (
+	// An earlier release began the conversation, and did not record with what.
+	ConversationOrigin_CONVERSATION_ORIGIN_UNSPECIFIED ConversationOrigin = 0
+	// A person in a browser, with a session: the page.
+	ConversationOrigin_CONVERSATION_ORIGIN_PAGE ConversationOrigin = 1
+	// A program, with an API key or an access token.
+	ConversationOrigin_CONVERSATION_ORIGIN_PROGRAM ConversationOrigin = 2
+)
+
+// Enum value maps for ConversationOrigin.
+var (
+	ConversationOrigin_name = map[int32]string{
+		0: "CONVERSATION_ORIGIN_UNSPECIFIED",
+		1: "CONVERSATION_ORIGIN_PAGE",
+		2: "CONVERSATION_ORIGIN_PROGRAM",
+	}
+	ConversationOrigin_value = map[string]int32{
+		"CONVERSATION_ORIGIN_UNSPECIFIED": 0,
+		"CONVERSATION_ORIGIN_PAGE":        1,
+		"CONVERSATION_ORIGIN_PROGRAM":     2,
+	}
+)
+
+func (x ConversationOrigin) Enum() *ConversationOrigin {
+	p := new(ConversationOrigin)
+	*p = x
+	return p
+}
+
+func (x ConversationOrigin) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ConversationOrigin) Descriptor() protoreflect.EnumDescriptor {
+	return file_responsa_chat_v1_conversation_proto_enumTypes[0].Descriptor()
+}
+
+func (ConversationOrigin) Type() protoreflect.EnumType {
+	return &file_responsa_chat_v1_conversation_proto_enumTypes[0]
+}
+
+func (x ConversationOrigin) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ConversationOrigin.Descriptor instead.
+func (ConversationOrigin) EnumDescriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_conversation_proto_rawDescGZIP(), []int{0}
+}
+
 // Conversation is an ordered exchange of messages between one user and Responsa.
 type Conversation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -37,12 +90,18 @@ type Conversation struct {
 	ActiveTurn string `protobuf:"bytes,4,opt,name=active_turn,json=activeTurn,proto3" json:"active_turn,omitempty"`
 	// When the conversation was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the conversation last changed or got a message.
+	// When the conversation last got a message, another title or other labels.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// A value that changes with every change of the conversation. An update or a delete with an old etag fails with ETAG_MISMATCH.
 	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	// The user who created the conversation, `users/{uuid}`.
-	Owner         string `protobuf:"bytes,8,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,8,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Whether the caller keeps the conversation at the top of lists. The order of ListConversations does not depend on it.
+	Pinned bool `protobuf:"varint,9,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	// Whether the caller has put the conversation away. Lists contain archived conversations unless a filter leaves them out.
+	Archived bool `protobuf:"varint,10,opt,name=archived,proto3" json:"archived,omitempty"`
+	// What began the conversation.
+	Origin        ConversationOrigin `protobuf:"varint,11,opt,name=origin,proto3,enum=responsa.chat.v1.ConversationOrigin" json:"origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,11 +192,32 @@ func (x *Conversation) GetOwner() string {
 	return ""
 }
 
+func (x *Conversation) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *Conversation) GetArchived() bool {
+	if x != nil {
+		return x.Archived
+	}
+	return false
+}
+
+func (x *Conversation) GetOrigin() ConversationOrigin {
+	if x != nil {
+		return x.Origin
+	}
+	return ConversationOrigin_CONVERSATION_ORIGIN_UNSPECIFIED
+}
+
 var File_responsa_chat_v1_conversation_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_conversation_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x04\n" +
+	"#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x05\n" +
 	"\fConversation\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\"\n" +
 	"\x05title\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\x05title\x12_\n" +
@@ -151,11 +231,19 @@ const file_responsa_chat_v1_conversation_proto_rawDesc = "" +
 	"updateTime\x12\x1f\n" +
 	"\x04etag\x18\a \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12,\n" +
 	"\x05owner\x18\b \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x05owner\x1a9\n" +
+	"\rresponsa/UserR\x05owner\x12\x1c\n" +
+	"\x06pinned\x18\t \x01(\bB\x04\xe2A\x01\x01R\x06pinned\x12 \n" +
+	"\barchived\x18\n" +
+	" \x01(\bB\x04\xe2A\x01\x01R\barchived\x12B\n" +
+	"\x06origin\x18\v \x01(\x0e2$.responsa.chat.v1.ConversationOriginB\x04\xe2A\x01\x03R\x06origin\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:U\xeaAR\n" +
-	"\x15responsa/Conversation\x12\x1cconversations/{conversation}*\rconversations2\fconversationb\x06proto3"
+	"\x15responsa/Conversation\x12\x1cconversations/{conversation}*\rconversations2\fconversation*x\n" +
+	"\x12ConversationOrigin\x12#\n" +
+	"\x1fCONVERSATION_ORIGIN_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18CONVERSATION_ORIGIN_PAGE\x10\x01\x12\x1f\n" +
+	"\x1bCONVERSATION_ORIGIN_PROGRAM\x10\x02b\x06proto3"
 
 var (
 	file_responsa_chat_v1_conversation_proto_rawDescOnce sync.Once
@@ -169,21 +257,24 @@ func file_responsa_chat_v1_conversation_proto_rawDescGZIP() []byte {
 	return file_responsa_chat_v1_conversation_proto_rawDescData
 }
 
+var file_responsa_chat_v1_conversation_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_responsa_chat_v1_conversation_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_responsa_chat_v1_conversation_proto_goTypes = []any{
-	(*Conversation)(nil),          // 0: responsa.chat.v1.Conversation
-	nil,                           // 1: responsa.chat.v1.Conversation.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(ConversationOrigin)(0),       // 0: responsa.chat.v1.ConversationOrigin
+	(*Conversation)(nil),          // 1: responsa.chat.v1.Conversation
+	nil,                           // 2: responsa.chat.v1.Conversation.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 }
 var file_responsa_chat_v1_conversation_proto_depIdxs = []int32{
-	1, // 0: responsa.chat.v1.Conversation.labels:type_name -> responsa.chat.v1.Conversation.LabelsEntry
-	2, // 1: responsa.chat.v1.Conversation.create_time:type_name -> google.protobuf.Timestamp
-	2, // 2: responsa.chat.v1.Conversation.update_time:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2, // 0: responsa.chat.v1.Conversation.labels:type_name -> responsa.chat.v1.Conversation.LabelsEntry
+	3, // 1: responsa.chat.v1.Conversation.create_time:type_name -> google.protobuf.Timestamp
+	3, // 2: responsa.chat.v1.Conversation.update_time:type_name -> google.protobuf.Timestamp
+	0, // 3: responsa.chat.v1.Conversation.origin:type_name -> responsa.chat.v1.ConversationOrigin
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_conversation_proto_init() }
@@ -196,13 +287,14 @@ func file_responsa_chat_v1_conversation_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_chat_v1_conversation_proto_rawDesc), len(file_responsa_chat_v1_conversation_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_responsa_chat_v1_conversation_proto_goTypes,
 		DependencyIndexes: file_responsa_chat_v1_conversation_proto_depIdxs,
+		EnumInfos:         file_responsa_chat_v1_conversation_proto_enumTypes,
 		MessageInfos:      file_responsa_chat_v1_conversation_proto_msgTypes,
 	}.Build()
 	File_responsa_chat_v1_conversation_proto = out.File

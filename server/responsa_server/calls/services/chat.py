@@ -159,13 +159,15 @@ class ChatService:
         self, request: pb.UpdateConversationRequest
     ) -> conversation_pb2.Conversation:
         given = request.conversation
-        wanted = updated(request.update_mask, ("title", "labels"), request.conversation)
+        wanted = updated(request.update_mask, ("title", "labels", "pinned", "archived"), request.conversation)
         changed = await self._conversations.update(
             caller(),
             named_uuid("conversation.name", "conversations", given.name),
             title=given.title if "title" in wanted else None,
             labels=dict(given.labels) if "labels" in wanted else None,
             etag=given.etag,
+            pinned=given.pinned if "pinned" in wanted else None,
+            archived=given.archived if "archived" in wanted else None,
         )
         return chat.conversation(changed)
 

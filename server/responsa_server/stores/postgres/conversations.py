@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.conversations import (
     Conversation,
+    ConversationOrigin,
     Feedback,
     FoundConversation,
     FoundMessage,
@@ -56,9 +57,11 @@ from responsa_server.stores.postgres.rows import (
 )
 from responsa_server.stores.postgres.turn_log import NamedQueries, sources_of, withheld_turns
 
-_CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(CONVERSATIONS, table="c.")
+_COLUMNS: Final[Mapping[str, LiteralString]] = {"pinned": "c.pinned::text", "archived": "c.archived::text"}
+_CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(CONVERSATIONS, _COLUMNS, table="c.")
 _FOUND: Final[SqlList[FoundConversation]] = SqlList(
     CONVERSATIONS,
+    _COLUMNS,
     table="c.",
     position=lambda found, field: (getattr(found.conversation, field), found.conversation.id),
 )
@@ -100,6 +103,7 @@ class PostgresConversationStore:
             "request_id": request_id,
             "request": None if request_id is None else Jsonb(asked),
             "most": most,
+            "origin": ConversationOrigin.of(who).value,
         }
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["create_conversation"], parameters)
@@ -151,12 +155,16 @@ class PostgresConversationStore:
         title: str | None,
         labels: Mapping[str, str] | None,
         etag: str,
+        pinned: bool | None = None,
+        archived: bool | None = None,
     ) -> Conversation:
         parameters = {
             **_caller(who),
             "conversation": identity,
             "title": title,
             "labels": None if labels is None else Jsonb(dict(labels)),
+            "pinned": pinned,
+            "archived": archived,
             "revision": _revision(etag),
         }
         async with self._database.locking(who.tenant_id) as connection:

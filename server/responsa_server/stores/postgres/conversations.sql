@@ -1,10 +1,10 @@
 -- Conversations, messages and citations of one tenant (role responsa_app, tenant set).
 
 -- name: create_conversation
-INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, labels, request_id, request)
+INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, labels, request_id, request, origin)
 SELECT %(id)s, %(tenant)s, %(user)s,
     CASE WHEN %(title)s::text = '' THEN 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') ELSE %(title)s::text END, %(title)s::text <> '', %(labels)s::jsonb,
-    %(request_id)s::uuid, %(request)s::jsonb
+    %(request_id)s::uuid, %(request)s::jsonb, %(origin)s
 WHERE responsa.has_room_for_conversation(%(tenant)s, %(user)s, %(most)s)
 ON CONFLICT DO NOTHING;
 
@@ -18,13 +18,13 @@ WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_
 ORDER BY id = %(id)s DESC LIMIT 1;
 
 -- name: get_conversation
-SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.revision, c.create_time, c.update_time, t.id AS active_turn
+SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time, c.update_time, t.id AS active_turn
 FROM responsa.conversation AS c
 LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
 WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND c.id = %(conversation)s;
 
 -- name: list_conversations
-SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.revision, c.create_time, c.update_time, t.id AS active_turn
+SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time, c.update_time, t.id AS active_turn
 FROM responsa.conversation AS c
 LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
 WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND {where}
@@ -32,7 +32,7 @@ ORDER BY {order} LIMIT %(limit)s;
 
 -- name: search_conversations
 -- An answer that the transaction's reader may not read does not match.
-SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.revision, c.create_time, c.update_time, t.id AS active_turn, m.found
+SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time, c.update_time, t.id AS active_turn, m.found
 FROM responsa.conversation AS c
 LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
 CROSS JOIN LATERAL (
@@ -51,7 +51,8 @@ UPDATE responsa.conversation SET
     title = CASE WHEN %(title)s::text IS NULL THEN title
         WHEN %(title)s::text = '' THEN 'Chat ' || to_char(create_time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') ELSE %(title)s::text END,
     titled = CASE WHEN %(title)s::text IS NULL THEN titled ELSE %(title)s::text <> '' END,
-    labels = coalesce(%(labels)s::jsonb, labels), revision = revision + 1, update_time = now()
+    labels = coalesce(%(labels)s::jsonb, labels), pinned = coalesce(%(pinned)s, pinned), archived = coalesce(%(archived)s, archived), revision = revision + 1,
+    update_time = CASE WHEN %(title)s::text IS NULL AND %(labels)s::jsonb IS NULL THEN update_time ELSE now() END
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s AND revision = coalesce(%(revision)s::bigint, revision)
 RETURNING id;
 

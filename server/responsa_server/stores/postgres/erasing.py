@@ -76,6 +76,7 @@ ERASED: Final[Mapping[str, str]] = {
     "refresh_token": "deleted with the session",
     "reset_code": "deleted",
     "service_grant": "deleted with the user",
+    "share": "deleted with the turn",
     "session": "deleted",
     "session_code": "deleted",
     "source": "stays; the name of the user who changed it last is removed",

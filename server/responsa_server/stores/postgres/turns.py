@@ -15,6 +15,7 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
+from responsa_server.domain.conversations import ConversationOrigin
 from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason, Unavailable
 from responsa_server.domain.limits import NO_LIMIT, AcceptLimits, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
@@ -269,6 +270,7 @@ class PostgresTurnStore(TurnLog):
             "id": new.id,
             "conversation": new.conversation_id,
             "create": creates,
+            "origin": ConversationOrigin.of(who).value,
             "request_id": new.request_id,
             "request": request,
             "request_sha256": hashlib.sha256(request).digest(),

@@ -26,8 +26,8 @@ WITH place AS (
     ON CONFLICT DO NOTHING
     RETURNING id
 ), created AS (
-    INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)
-    SELECT %(conversation)s::uuid, %(tenant)s::text, %(user)s::uuid, 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), false
+    INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, origin)
+    SELECT %(conversation)s::uuid, %(tenant)s::text, %(user)s::uuid, 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), false, %(origin)s::text
     FROM accepted WHERE %(create)s
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)

@@ -15,6 +15,7 @@ import com.responsa.chat.v1.GetAgentRequest;
 import com.responsa.chat.v1.GetConversationRequest;
 import com.responsa.chat.v1.GetFeedbackRequest;
 import com.responsa.chat.v1.GetMessageRequest;
+import com.responsa.chat.v1.GetShareRequest;
 import com.responsa.chat.v1.GetToolRequest;
 import com.responsa.chat.v1.GetTurnRequest;
 import com.responsa.chat.v1.ListAgentsRequest;
@@ -23,6 +24,8 @@ import com.responsa.chat.v1.ListConversationsRequest;
 import com.responsa.chat.v1.ListConversationsResponse;
 import com.responsa.chat.v1.ListMessagesRequest;
 import com.responsa.chat.v1.ListMessagesResponse;
+import com.responsa.chat.v1.ListSharesRequest;
+import com.responsa.chat.v1.ListSharesResponse;
 import com.responsa.chat.v1.ListToolsRequest;
 import com.responsa.chat.v1.ListToolsResponse;
 import com.responsa.chat.v1.ListTurnsRequest;
@@ -30,8 +33,11 @@ import com.responsa.chat.v1.ListTurnsResponse;
 import com.responsa.chat.v1.Message;
 import com.responsa.chat.v1.ResumeTurnRequest;
 import com.responsa.chat.v1.ResumeTurnResponse;
+import com.responsa.chat.v1.RevokeShareRequest;
 import com.responsa.chat.v1.SearchConversationsRequest;
 import com.responsa.chat.v1.SearchConversationsResponse;
+import com.responsa.chat.v1.Share;
+import com.responsa.chat.v1.ShareTurnRequest;
 import com.responsa.chat.v1.StartTurnRequest;
 import com.responsa.chat.v1.SubmitFeedbackRequest;
 import com.responsa.chat.v1.Tool;
@@ -102,6 +108,18 @@ public final class ChatService {
     static final MethodDescriptor<VerifyCitationsRequest, VerifyCitationsResponse> VERIFY_CITATIONS = Calls.method(
             MethodType.UNARY, "responsa.chat.v1.ChatService/VerifyCitations",
             VerifyCitationsRequest.getDefaultInstance(), VerifyCitationsResponse.getDefaultInstance());
+    static final MethodDescriptor<ShareTurnRequest, Share> SHARE_TURN = Calls.method(
+            MethodType.UNARY, "responsa.chat.v1.ChatService/ShareTurn",
+            ShareTurnRequest.getDefaultInstance(), Share.getDefaultInstance());
+    static final MethodDescriptor<GetShareRequest, Share> GET_SHARE = Calls.method(
+            MethodType.UNARY, "responsa.chat.v1.ChatService/GetShare",
+            GetShareRequest.getDefaultInstance(), Share.getDefaultInstance());
+    static final MethodDescriptor<ListSharesRequest, ListSharesResponse> LIST_SHARES = Calls.method(
+            MethodType.UNARY, "responsa.chat.v1.ChatService/ListShares",
+            ListSharesRequest.getDefaultInstance(), ListSharesResponse.getDefaultInstance());
+    static final MethodDescriptor<RevokeShareRequest, Empty> REVOKE_SHARE = Calls.method(
+            MethodType.UNARY, "responsa.chat.v1.ChatService/RevokeShare",
+            RevokeShareRequest.getDefaultInstance(), Empty.getDefaultInstance());
     static final MethodDescriptor<ListAgentsRequest, ListAgentsResponse> LIST_AGENTS = Calls.method(
             MethodType.UNARY, "responsa.chat.v1.ChatService/ListAgents",
             ListAgentsRequest.getDefaultInstance(), ListAgentsResponse.getDefaultInstance());
@@ -214,7 +232,8 @@ public final class ChatService {
     }
 
     /**
-     * UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing.
+     * UpdateConversation changes the fields that update_mask names (title, labels, pinned, archived). If the call fails, it changes
+     * nothing.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
      */
@@ -277,6 +296,45 @@ public final class ChatService {
      */
     public VerifyCitationsResponse verifyCitations(VerifyCitationsRequest request) {
         return calls.unary(VERIFY_CITATIONS, request, true, timeout);
+    }
+
+    /**
+     * ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has
+     * at most one share: if it is shared already, the call only sets when the share ends.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+     * minute from now or later than the installation allows).
+     */
+    public Share shareTurn(ShareTurnRequest request) {
+        return calls.unary(SHARE_TURN, request, true, timeout);
+    }
+
+    /**
+     * GetShare returns a share with its answer to any caller of the tenant.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was deleted, or whose sharer may no
+     * longer read a document that the turn has read).
+     */
+    public Share getShare(GetShareRequest request) {
+        return calls.unary(GET_SHARE, request, true, timeout);
+    }
+
+    /**
+     * ListShares lists the caller's shares that have not ended, without their answers, newest first by default.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListSharesResponse listShares(ListSharesRequest request) {
+        return calls.unary(LIST_SHARES, request, true, timeout);
+    }
+
+    /**
+     * RevokeShare ends one of the caller's shares at once.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND (also for a share that was revoked before or has ended).
+     */
+    public void revokeShare(RevokeShareRequest request) {
+        calls.unary(REVOKE_SHARE, request, false, timeout);
     }
 
     /**

@@ -9,6 +9,7 @@ from responsa.chat.v1 import chat_service_pb2 as responsa_dot_chat_dot_v1_dot_ch
 from responsa.chat.v1 import conversation_pb2 as responsa_dot_chat_dot_v1_dot_conversation__pb2
 from responsa.chat.v1 import feedback_pb2 as responsa_dot_chat_dot_v1_dot_feedback__pb2
 from responsa.chat.v1 import message_pb2 as responsa_dot_chat_dot_v1_dot_message__pb2
+from responsa.chat.v1 import share_pb2 as responsa_dot_chat_dot_v1_dot_share__pb2
 from responsa.chat.v1 import tool_pb2 as responsa_dot_chat_dot_v1_dot_tool__pb2
 from responsa.chat.v1 import turn_pb2 as responsa_dot_chat_dot_v1_dot_turn__pb2
 
@@ -132,6 +133,26 @@ class ChatServiceStub:
                 '/responsa.chat.v1.ChatService/VerifyCitations',
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsResponse.FromString,
+                _registered_method=True)
+        self.ShareTurn = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/ShareTurn',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ShareTurnRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_share__pb2.Share.FromString,
+                _registered_method=True)
+        self.GetShare = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/GetShare',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetShareRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_share__pb2.Share.FromString,
+                _registered_method=True)
+        self.ListShares = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/ListShares',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListSharesRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListSharesResponse.FromString,
+                _registered_method=True)
+        self.RevokeShare = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/RevokeShare',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.RevokeShareRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
         self.ListAgents = channel.unary_unary(
                 '/responsa.chat.v1.ChatService/ListAgents',
@@ -263,7 +284,7 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateConversation(self, request, context):
-        """UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
+        """UpdateConversation changes the fields that update_mask names (title, labels, pinned, archived). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
         UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -311,6 +332,37 @@ class ChatServiceServicer:
     def VerifyCitations(self, request, context):
         """VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
         RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShareTurn(self, request, context):
+        """ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
+        already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+        minute from now or later than the installation allows).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetShare(self, request, context):
+        """GetShare returns a share with its answer to any caller of the tenant. Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was
+        deleted, or whose sharer may no longer read a document that the turn has read).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListShares(self, request, context):
+        """ListShares lists the caller's shares that have not ended, without their answers, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeShare(self, request, context):
+        """RevokeShare ends one of the caller's shares at once. Errors: RESOURCE_NOT_FOUND (also for a share that was revoked before or has ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -438,6 +490,26 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     servicer.VerifyCitations,
                     request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsResponse.SerializeToString,
+            ),
+            'ShareTurn': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShareTurn,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ShareTurnRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_share__pb2.Share.SerializeToString,
+            ),
+            'GetShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetShare,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetShareRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_share__pb2.Share.SerializeToString,
+            ),
+            'ListShares': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShares,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListSharesRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListSharesResponse.SerializeToString,
+            ),
+            'RevokeShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeShare,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.RevokeShareRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'ListAgents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAgents,
@@ -948,6 +1020,114 @@ class ChatService:
             '/responsa.chat.v1.ChatService/VerifyCitations',
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShareTurn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/ShareTurn',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.ShareTurnRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_share__pb2.Share.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/GetShare',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetShareRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_share__pb2.Share.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShares(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/ListShares',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListSharesRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListSharesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/RevokeShare',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.RevokeShareRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,6 +11,7 @@ from responsa.chat.v1 import chat_service_pb2 as _chat_service_pb2
 from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
 from responsa.chat.v1 import feedback_pb2 as _feedback_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
+from responsa.chat.v1 import share_pb2 as _share_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.chat.v1 import turn_pb2 as _turn_pb2
 import abc as _abc_1
@@ -80,7 +81,7 @@ class ChatServiceStub:
     FILTER_INVALID, ORDER_BY_INVALID.
     """
     UpdateConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.UpdateConversationRequest, _conversation_pb2.Conversation]
-    """UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
+    """UpdateConversation changes the fields that update_mask names (title, labels, pinned, archived). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
     UPDATE_MASK_INVALID, ETAG_MISMATCH.
     """
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.DeleteConversationRequest, _empty_pb2.Empty]
@@ -103,6 +104,19 @@ class ChatServiceStub:
     """VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
     RESOURCE_NOT_FOUND.
     """
+    ShareTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ShareTurnRequest, _share_pb2.Share]
+    """ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
+    already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+    minute from now or later than the installation allows).
+    """
+    GetShare: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetShareRequest, _share_pb2.Share]
+    """GetShare returns a share with its answer to any caller of the tenant. Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was
+    deleted, or whose sharer may no longer read a document that the turn has read).
+    """
+    ListShares: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListSharesRequest, _chat_service_pb2.ListSharesResponse]
+    """ListShares lists the caller's shares that have not ended, without their answers, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    RevokeShare: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.RevokeShareRequest, _empty_pb2.Empty]
+    """RevokeShare ends one of the caller's shares at once. Errors: RESOURCE_NOT_FOUND (also for a share that was revoked before or has ended)."""
     ListAgents: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListAgentsRequest, _chat_service_pb2.ListAgentsResponse]
     """ListAgents lists the agents that answer questions, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     GetAgent: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetAgentRequest, _agent_pb2.Agent]
@@ -247,7 +261,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.UpdateConversationRequest,
         context: _aio.ServicerContext[_chat_service_pb2.UpdateConversationRequest, _abc.Awaitable[_conversation_pb2.Conversation]],
     ) -> _abc.Awaitable[_conversation_pb2.Conversation]:
-        """UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
+        """UpdateConversation changes the fields that update_mask names (title, labels, pinned, archived). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
         UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
 
@@ -306,6 +320,43 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         """VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
         RESOURCE_NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def ShareTurn(
+        self,
+        request: _chat_service_pb2.ShareTurnRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.ShareTurnRequest, _abc.Awaitable[_share_pb2.Share]],
+    ) -> _abc.Awaitable[_share_pb2.Share]:
+        """ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
+        already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+        minute from now or later than the installation allows).
+        """
+
+    @_abc_1.abstractmethod
+    def GetShare(
+        self,
+        request: _chat_service_pb2.GetShareRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.GetShareRequest, _abc.Awaitable[_share_pb2.Share]],
+    ) -> _abc.Awaitable[_share_pb2.Share]:
+        """GetShare returns a share with its answer to any caller of the tenant. Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was
+        deleted, or whose sharer may no longer read a document that the turn has read).
+        """
+
+    @_abc_1.abstractmethod
+    def ListShares(
+        self,
+        request: _chat_service_pb2.ListSharesRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.ListSharesRequest, _abc.Awaitable[_chat_service_pb2.ListSharesResponse]],
+    ) -> _abc.Awaitable[_chat_service_pb2.ListSharesResponse]:
+        """ListShares lists the caller's shares that have not ended, without their answers, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+
+    @_abc_1.abstractmethod
+    def RevokeShare(
+        self,
+        request: _chat_service_pb2.RevokeShareRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.RevokeShareRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """RevokeShare ends one of the caller's shares at once. Errors: RESOURCE_NOT_FOUND (also for a share that was revoked before or has ended)."""
 
     @_abc_1.abstractmethod
     def ListAgents(

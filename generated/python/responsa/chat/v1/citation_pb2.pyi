@@ -78,6 +78,7 @@ class Citation(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     TOOL_RESULT_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
+    NOT_PERMITTED_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written."""
     document_version: _builtins.str
@@ -100,6 +101,8 @@ class Citation(_message.Message):
     """The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     date: _builtins.str
     """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source."""
+    not_permitted: _builtins.bool
+    """Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text, or in the text of the tool's source."""
@@ -133,10 +136,11 @@ class Citation(_message.Message):
         path: _builtins.str = ...,
         tool_result: Global___CitedToolResult | None = ...,
         date: _builtins.str = ...,
+        not_permitted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "origin", b"origin", "source_range", b"source_range", "tool_result", b"tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "date", b"date", "document_version", b"document_version", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "tool_result", b"tool_result", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "date", b"date", "document_version", b"document_version", "not_permitted", b"not_permitted", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "tool_result", b"tool_result", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_origin: _TypeAlias = _typing.Literal["tool_result"]  # noqa: Y015
     _WhichOneofArgType_origin: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015

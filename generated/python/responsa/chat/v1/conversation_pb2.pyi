@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ConversationOrigin:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConversationOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConversationOrigin.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONVERSATION_ORIGIN_UNSPECIFIED: _ConversationOrigin.ValueType  # 0
+    """An earlier release began the conversation, and did not record with what."""
+    CONVERSATION_ORIGIN_PAGE: _ConversationOrigin.ValueType  # 1
+    """A person in a browser, with a session: the page."""
+    CONVERSATION_ORIGIN_PROGRAM: _ConversationOrigin.ValueType  # 2
+    """A program, with an API key or an access token."""
+
+class ConversationOrigin(_ConversationOrigin, metaclass=_ConversationOriginEnumTypeWrapper):
+    """ConversationOrigin says what began a conversation."""
+
+CONVERSATION_ORIGIN_UNSPECIFIED: ConversationOrigin.ValueType  # 0
+"""An earlier release began the conversation, and did not record with what."""
+CONVERSATION_ORIGIN_PAGE: ConversationOrigin.ValueType  # 1
+"""A person in a browser, with a session: the page."""
+CONVERSATION_ORIGIN_PROGRAM: ConversationOrigin.ValueType  # 2
+"""A program, with an API key or an access token."""
+Global___ConversationOrigin: _TypeAlias = ConversationOrigin  # noqa: Y015
 
 @_typing.final
 class Conversation(_message.Message):
@@ -53,6 +78,9 @@ class Conversation(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`conversations/{uuid}`; the server chooses the UUID."""
     title: _builtins.str
@@ -65,6 +93,12 @@ class Conversation(_message.Message):
     """A value that changes with every change of the conversation. An update or a delete with an old etag fails with ETAG_MISMATCH."""
     owner: _builtins.str
     """The user who created the conversation, `users/{uuid}`."""
+    pinned: _builtins.bool
+    """Whether the caller keeps the conversation at the top of lists. The order of ListConversations does not depend on it."""
+    archived: _builtins.bool
+    """Whether the caller has put the conversation away. Lists contain archived conversations unless a filter leaves them out."""
+    origin: Global___ConversationOrigin.ValueType
+    """What began the conversation."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes."""
@@ -75,7 +109,7 @@ class Conversation(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the conversation last changed or got a message."""
+        """When the conversation last got a message, another title or other labels."""
 
     def __init__(
         self,
@@ -88,10 +122,13 @@ class Conversation(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         owner: _builtins.str = ...,
+        pinned: _builtins.bool = ...,
+        archived: _builtins.bool = ...,
+        origin: Global___ConversationOrigin.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_turn", b"active_turn", "create_time", b"create_time", "etag", b"etag", "labels", b"labels", "name", b"name", "owner", b"owner", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_turn", b"active_turn", "archived", b"archived", "create_time", b"create_time", "etag", b"etag", "labels", b"labels", "name", b"name", "origin", b"origin", "owner", b"owner", "pinned", b"pinned", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,12 +9,13 @@ import type { Message as Message$1, MessageSchema, Role } from "./message_pb.js"
 import type { Turn, TurnEvent, TurnSchema } from "./turn_pb.js";
 import type { Conversation, ConversationSchema } from "./conversation_pb.js";
 import type { FoundConversation } from "./found_conversation_pb.js";
-import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
+import type { EmptySchema, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { FeedbackSchema, Rating } from "./feedback_pb.js";
 import type { Citation, CitationVerdict } from "./citation_pb.js";
 import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 import type { Agent, AgentSchema } from "./agent_pb.js";
 import type { Tool, ToolSchema } from "./tool_pb.js";
+import type { Share, ShareSchema } from "./share_pb.js";
 
 /**
  * Describes the file responsa/chat/v1/chat_service.proto.
@@ -566,7 +567,7 @@ export declare type ListConversationsRequest = Message<"responsa.chat.v1.ListCon
   pageToken: string;
 
   /**
-   * A filter (AIP-160, see Scope.filter) on these fields: title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: title, pinned, archived, origin, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
@@ -1161,6 +1162,142 @@ export declare type GetToolRequest = Message<"responsa.chat.v1.GetToolRequest"> 
 export declare const GetToolRequestSchema: GenMessage<GetToolRequest>;
 
 /**
+ * ShareTurnRequest names a turn to share.
+ *
+ * @generated from message responsa.chat.v1.ShareTurnRequest
+ */
+export declare type ShareTurnRequest = Message<"responsa.chat.v1.ShareTurnRequest"> & {
+  /**
+   * `turns/{uuid}`.
+   *
+   * @generated from field: string turn = 1;
+   */
+  turn: string;
+
+  /**
+   * When the share ends; if unset, after the installation's usual time (30 days, unless its settings say otherwise).
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.chat.v1.ShareTurnRequest.
+ * Use `create(ShareTurnRequestSchema)` to create a new message.
+ */
+export declare const ShareTurnRequestSchema: GenMessage<ShareTurnRequest>;
+
+/**
+ * GetShareRequest names a share.
+ *
+ * @generated from message responsa.chat.v1.GetShareRequest
+ */
+export declare type GetShareRequest = Message<"responsa.chat.v1.GetShareRequest"> & {
+  /**
+   * `shares/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.GetShareRequest.
+ * Use `create(GetShareRequestSchema)` to create a new message.
+ */
+export declare const GetShareRequestSchema: GenMessage<GetShareRequest>;
+
+/**
+ * ListSharesRequest asks for one page of the caller's shares.
+ *
+ * @generated from message responsa.chat.v1.ListSharesRequest
+ */
+export declare type ListSharesRequest = Message<"responsa.chat.v1.ListSharesRequest"> & {
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: turn, create_time. The call refuses any other filter with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.ListSharesRequest.
+ * Use `create(ListSharesRequestSchema)` to create a new message.
+ */
+export declare const ListSharesRequestSchema: GenMessage<ListSharesRequest>;
+
+/**
+ * ListSharesResponse is one page of shares.
+ *
+ * @generated from message responsa.chat.v1.ListSharesResponse
+ */
+export declare type ListSharesResponse = Message<"responsa.chat.v1.ListSharesResponse"> & {
+  /**
+   * The shares.
+   *
+   * @generated from field: repeated responsa.chat.v1.Share shares = 1;
+   */
+  shares: Share[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.ListSharesResponse.
+ * Use `create(ListSharesResponseSchema)` to create a new message.
+ */
+export declare const ListSharesResponseSchema: GenMessage<ListSharesResponse>;
+
+/**
+ * RevokeShareRequest names a share to end.
+ *
+ * @generated from message responsa.chat.v1.RevokeShareRequest
+ */
+export declare type RevokeShareRequest = Message<"responsa.chat.v1.RevokeShareRequest"> & {
+  /**
+   * `shares/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.RevokeShareRequest.
+ * Use `create(RevokeShareRequestSchema)` to create a new message.
+ */
+export declare const RevokeShareRequestSchema: GenMessage<RevokeShareRequest>;
+
+/**
  * OnBusy decides what happens to a question if its conversation already has a turn in progress.
  *
  * @generated from enum responsa.chat.v1.OnBusy
@@ -1344,7 +1481,7 @@ export declare const ChatService: GenService<{
     output: typeof SearchConversationsResponseSchema;
   },
   /**
-   * UpdateConversation changes the fields that update_mask names (title, labels). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
+   * UpdateConversation changes the fields that update_mask names (title, labels, pinned, archived). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND,
    * UPDATE_MASK_INVALID, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.chat.v1.ChatService.UpdateConversation
@@ -1417,6 +1554,49 @@ export declare const ChatService: GenService<{
     methodKind: "unary";
     input: typeof VerifyCitationsRequestSchema;
     output: typeof VerifyCitationsResponseSchema;
+  },
+  /**
+   * ShareTurn shares the answer of one of the caller's turns within the tenant, and returns the share without its answer. A turn has at most one share: if it is shared
+   * already, the call only sets when the share ends. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the turn has no answer that the caller may read, or expire_time is less than a
+   * minute from now or later than the installation allows).
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.ShareTurn
+   */
+  shareTurn: {
+    methodKind: "unary";
+    input: typeof ShareTurnRequestSchema;
+    output: typeof ShareSchema;
+  },
+  /**
+   * GetShare returns a share with its answer to any caller of the tenant. Errors: RESOURCE_NOT_FOUND (also for a share that has ended or was revoked, whose turn was
+   * deleted, or whose sharer may no longer read a document that the turn has read).
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.GetShare
+   */
+  getShare: {
+    methodKind: "unary";
+    input: typeof GetShareRequestSchema;
+    output: typeof ShareSchema;
+  },
+  /**
+   * ListShares lists the caller's shares that have not ended, without their answers, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.ListShares
+   */
+  listShares: {
+    methodKind: "unary";
+    input: typeof ListSharesRequestSchema;
+    output: typeof ListSharesResponseSchema;
+  },
+  /**
+   * RevokeShare ends one of the caller's shares at once. Errors: RESOURCE_NOT_FOUND (also for a share that was revoked before or has ended).
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.RevokeShare
+   */
+  revokeShare: {
+    methodKind: "unary";
+    input: typeof RevokeShareRequestSchema;
+    output: typeof EmptySchema;
   },
   /**
    * ListAgents lists the agents that answer questions, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.

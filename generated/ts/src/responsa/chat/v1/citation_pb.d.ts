@@ -126,6 +126,13 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
    * @generated from field: string date = 14;
    */
   date: string;
+
+  /**
+   * Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
+   *
+   * @generated from field: bool not_permitted = 15;
+   */
+  notPermitted: boolean;
 };
 
 /**

@@ -2,7 +2,7 @@
 // @generated from file responsa/chat/v1/conversation.proto (package responsa.chat.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -54,7 +54,7 @@ export declare type Conversation = Message<"responsa.chat.v1.Conversation"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When the conversation last changed or got a message.
+   * When the conversation last got a message, another title or other labels.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 6;
    */
@@ -73,6 +73,27 @@ export declare type Conversation = Message<"responsa.chat.v1.Conversation"> & {
    * @generated from field: string owner = 8;
    */
   owner: string;
+
+  /**
+   * Whether the caller keeps the conversation at the top of lists. The order of ListConversations does not depend on it.
+   *
+   * @generated from field: bool pinned = 9;
+   */
+  pinned: boolean;
+
+  /**
+   * Whether the caller has put the conversation away. Lists contain archived conversations unless a filter leaves them out.
+   *
+   * @generated from field: bool archived = 10;
+   */
+  archived: boolean;
+
+  /**
+   * What began the conversation.
+   *
+   * @generated from field: responsa.chat.v1.ConversationOrigin origin = 11;
+   */
+  origin: ConversationOrigin;
 };
 
 /**
@@ -80,4 +101,37 @@ export declare type Conversation = Message<"responsa.chat.v1.Conversation"> & {
  * Use `create(ConversationSchema)` to create a new message.
  */
 export declare const ConversationSchema: GenMessage<Conversation>;
+
+/**
+ * ConversationOrigin says what began a conversation.
+ *
+ * @generated from enum responsa.chat.v1.ConversationOrigin
+ */
+export enum ConversationOrigin {
+  /**
+   * An earlier release began the conversation, and did not record with what.
+   *
+   * @generated from enum value: CONVERSATION_ORIGIN_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A person in a browser, with a session: the page.
+   *
+   * @generated from enum value: CONVERSATION_ORIGIN_PAGE = 1;
+   */
+  PAGE = 1,
+
+  /**
+   * A program, with an API key or an access token.
+   *
+   * @generated from enum value: CONVERSATION_ORIGIN_PROGRAM = 2;
+   */
+  PROGRAM = 2,
+}
+
+/**
+ * Describes the enum responsa.chat.v1.ConversationOrigin.
+ */
+export declare const ConversationOriginSchema: GenEnum<ConversationOrigin>;
 

@@ -2,7 +2,7 @@
 // @generated from file responsa/chat/v1/conversation.proto (package responsa.chat.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
@@ -12,7 +12,7 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file responsa/chat/v1/conversation.proto.
  */
 export const file_responsa_chat_v1_conversation = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NvbnZlcnNhdGlvbi5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSL7AwoMQ29udmVyc2F0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSGwoFdGl0bGUYAiABKAlCDOJBAQG6SAVyAyjIARJXCgZsYWJlbHMYAyADKAsyKi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbi5MYWJlbHNFbnRyeUIb4kEBAbpIFJoBERAgIgZyBCABKD8qBXIDKP8BEisKC2FjdGl2ZV90dXJuGAQgASgJQhbiQQED+kEPCg1yZXNwb25zYS9UdXJuEjUKC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI1Cgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGQoEZXRhZxgHIAEoCUIL4kEBAbpIBHICKEASJQoFb3duZXIYCCABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXIaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATpV6kFSChVyZXNwb25zYS9Db252ZXJzYXRpb24SHGNvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbn0qDWNvbnZlcnNhdGlvbnMyDGNvbnZlcnNhdGlvbmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NvbnZlcnNhdGlvbi5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSLlBAoMQ29udmVyc2F0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSGwoFdGl0bGUYAiABKAlCDOJBAQG6SAVyAyjIARJXCgZsYWJlbHMYAyADKAsyKi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbi5MYWJlbHNFbnRyeUIb4kEBAbpIFJoBERAgIgZyBCABKD8qBXIDKP8BEisKC2FjdGl2ZV90dXJuGAQgASgJQhbiQQED+kEPCg1yZXNwb25zYS9UdXJuEjUKC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI1Cgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGQoEZXRhZxgHIAEoCUIL4kEBAbpIBHICKEASJQoFb3duZXIYCCABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISFAoGcGlubmVkGAkgASgIQgTiQQEBEhYKCGFyY2hpdmVkGAogASgIQgTiQQEBEjoKBm9yaWdpbhgLIAEoDjIkLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uT3JpZ2luQgTiQQEDGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAE6VepBUgoVcmVzcG9uc2EvQ29udmVyc2F0aW9uEhxjb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb259Kg1jb252ZXJzYXRpb25zMgxjb252ZXJzYXRpb24qeAoSQ29udmVyc2F0aW9uT3JpZ2luEiMKH0NPTlZFUlNBVElPTl9PUklHSU5fVU5TUEVDSUZJRUQQABIcChhDT05WRVJTQVRJT05fT1JJR0lOX1BBR0UQARIfChtDT05WRVJTQVRJT05fT1JJR0lOX1BST0dSQU0QAmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message responsa.chat.v1.Conversation.
@@ -20,4 +20,18 @@ export const file_responsa_chat_v1_conversation = /*@__PURE__*/
  */
 export const ConversationSchema = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_conversation, 0);
+
+/**
+ * Describes the enum responsa.chat.v1.ConversationOrigin.
+ */
+export const ConversationOriginSchema = /*@__PURE__*/
+  enumDesc(file_responsa_chat_v1_conversation, 0);
+
+/**
+ * ConversationOrigin says what began a conversation.
+ *
+ * @generated from enum responsa.chat.v1.ConversationOrigin
+ */
+export const ConversationOrigin = /*@__PURE__*/
+  tsEnum(ConversationOriginSchema);
 

@@ -1,0 +1,53 @@
+"""Shared answers, as their reader may read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+from responsa.chat.v1 import citation_pb2, share_pb2, turn_pb2
+from responsa_server.calls.convert.values import timestamp
+from responsa_server.domain import names
+from responsa_server.domain.people import Principal
+from responsa_server.stores.postgres.shares import Share
+
+_QUOTING: Final = ("passages", "extractive")
+"""The writers that are no model: their texts consist of texts of documents."""
+
+
+def share(value: Share, reader: Principal, *, answered: bool = True) -> share_pb2.Share:
+    """Convert a share. answered: whether with its answer."""
+    result = share_pb2.Share(
+        name=names.share(value.id),
+        turn=names.turn(value.turn_id) if value.user_id == reader.user_id else "",
+        question=value.question,
+        sharer=value.sharer,
+        ask_time=timestamp(value.ask_time),
+        create_time=timestamp(value.create_time),
+        expire_time=timestamp(value.expire_time),
+    )
+    if answered and value.terminal is not None:
+        event = turn_pb2.TurnEvent.FromString(value.terminal)
+        result.answer.CopyFrom(_readable(event.answer, value.unreadable))
+    return result
+
+
+def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn_pb2.TurnAnswer:
+    def hidden(version: str) -> bool:
+        # A tool's source may be a document, and does not say which.
+        return bool(unreadable) if not version else names.parse_document_version(version)[0] in unreadable
+
+    withheld = bool(unreadable) and answer.model in _QUOTING
+    return turn_pb2.TurnAnswer(
+        text="" if withheld else answer.text,
+        citations=[
+            citation_pb2.Citation(answer_range=one.answer_range, not_permitted=True)
+            if hidden(one.document_version)
+            else one
+            for one in answer.citations
+        ],
+        outcome=answer.outcome,
+        model=answer.model,
+        excerpts=[one for one in answer.excerpts if not hidden(one.document_version)],
+    )

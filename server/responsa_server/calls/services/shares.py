@@ -1,0 +1,62 @@
+"""The part of ChatService that is about shared answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from google.protobuf.empty_pb2 import Empty
+
+from responsa.chat.v1 import chat_service_pb2 as pb
+from responsa.chat.v1 import share_pb2
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import shares
+from responsa_server.calls.convert.values import named_uuid, to_datetime
+from responsa_server.calls.listing import Listing
+from responsa_server.domain import lists
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.words import counted
+from responsa_server.stores.postgres.shares import PostgresShares
+from responsa_server.turns.settings import TurnSettings
+
+_SHORTEST: Final = timedelta(minutes=1)
+
+
+class ShareService:
+    """Answers that users share within their tenant."""
+
+    def __init__(self, store: PostgresShares, settings: TurnSettings) -> None:
+        self._store = store
+        self._usual = timedelta(days=min(settings.share_days, settings.max_share_days))
+        self._most_days = settings.max_share_days
+
+    async def ShareTurn(self, request: pb.ShareTurnRequest) -> share_pb2.Share:
+        now = datetime.now(UTC)
+        ends = now + self._usual
+        if request.HasField("expire_time"):
+            ends = to_datetime("expire_time", request.expire_time)
+            # The page counts the days by its own clock.
+            if not _SHORTEST <= ends - now <= timedelta(days=self._most_days, hours=1):
+                raise InvalidRequest.of_field(
+                    "expire_time",
+                    "expire_time.range",
+                    f"must be at least a minute from now, and within {counted(self._most_days, 'day')}",
+                )
+        made = await self._store.share(caller(), named_uuid("turn", "turns", request.turn), ends)
+        return shares.share(made, caller(), answered=False)
+
+    async def GetShare(self, request: pb.GetShareRequest) -> share_pb2.Share:
+        found = await self._store.get(caller(), named_uuid("name", "shares", request.name))
+        return shares.share(found, caller())
+
+    async def ListShares(self, request: pb.ListSharesRequest) -> pb.ListSharesResponse:
+        asked = Listing(lists.SHARES, caller(), request)
+        page = await self._store.list(caller(), asked.query)
+        return pb.ListSharesResponse(
+            shares=[shares.share(item, caller(), answered=False) for item in page.items],
+            next_page_token=asked.token(page),
+        )
+
+    async def RevokeShare(self, request: pb.RevokeShareRequest) -> Empty:
+        await self._store.revoke(caller(), named_uuid("name", "shares", request.name))
+        return Empty()
