@@ -97,6 +97,7 @@ NAMES: Mapping[str, str] = {
     "responsa/Passage": "SELECT 'passages/' || id FROM responsa.passage WHERE tenant_id = 'acme'",
     "responsa/ServiceGrant": "SELECT 'serviceGrants/' || id FROM responsa.service_grant WHERE tenant_id = 'acme'",
     "responsa/Session": "SELECT 'sessions/' || id FROM responsa.session WHERE tenant_id = 'acme'",
+    "responsa/Share": "SELECT 'shares/' || id FROM responsa.share WHERE tenant_id = 'acme'",
     "responsa/Source": "SELECT 'sources/' || id FROM responsa.source WHERE tenant_id = 'acme'",
     "responsa/Tenant": "SELECT 'tenants/acme'",
     "responsa/Tool": "SELECT 'tools/time'",
@@ -160,7 +161,8 @@ async def victims(served: Served) -> dict[str, list[str]]:
     )
     for one in range(EACH):
         request = chat.AnswerRequest(text=f"Does the {CANARY} {one} fly?")
-        await served.chat.Answer(request, metadata=bob.metadata)
+        answer = await served.chat.Answer(request, metadata=bob.metadata)
+        await served.chat.ShareTurn(chat.ShareTurnRequest(turn=answer.name), metadata=bob.metadata)
         source = NewSource(f"{CANARY}-{one}", CANARY, CANARY)
         await PostgresSources(served.house.database, served.house.queue, uuid7).create(
             ann.who, source, CANARY, "secrets"
@@ -275,11 +277,14 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
     ]
     service, other = await service_of(served), await caller(identity, served.channel, "acme", Role.USER)
     await grant(served, service, other)
+    # Whoever of the tenant knows a share's name may read it.
+    sharing = frozenset({"/responsa.chat.v1.ChatService/GetShare"})
     acting = Stranger(
         "service of acme for another user",
         {"authorization": [f"Bearer {service.secret}"], ON_BEHALF_OF: [f"users/{other.who.user_id}"]},
         "",
         SHARED,
+        sharing,
     )
     bad = [
         Stranger(
@@ -298,7 +303,9 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
             {"authorization": [f"Bearer {await key_of(tenant, role)}"]},
             "",
             SHARED if tenant == "acme" else frozenset(),
-            serving if (tenant, role) == ("acme", Role.SERVICE) else frozenset(),
+            (serving if role is Role.SERVICE else frozenset[str]()) | sharing
+            if tenant == "acme"
+            else frozenset[str](),
         )
         for tenant, role in (
             ("rival", Role.ADMIN),
@@ -311,7 +318,9 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
     principal = (await caller(identity, served.channel, "acme", Role.ADMIN)).who
     _, narrow = await identity.create_api_key(principal, "narrow", None, role=Role.USER)
     good.append(
-        Stranger("narrower key of an admin of acme", {"authorization": [f"Bearer {narrow}"]}, "", SHARED)
+        Stranger(
+            "narrower key of an admin of acme", {"authorization": [f"Bearer {narrow}"]}, "", SHARED, sharing
+        )
     )
     administering = serving | {method for method, rule in RULES.items() if rule in (Rule.ADMIN, Rule.OWNER)}
     administrator = Stranger(
@@ -319,7 +328,7 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
         {"authorization": [f"Bearer {await key_of('acme', Role.ADMIN)}"]},
         "",
         ADMINISTERED,
-        frozenset(MANAGING | administering),
+        frozenset(MANAGING | administering | sharing),
     )
     return [*good, acting, *bad, *without_grant, administrator]
 
