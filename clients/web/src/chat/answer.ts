@@ -47,13 +47,18 @@ export class AnswerView {
     this.#prose.show(text, spots);
   }
 
+  /** The text with a footnote for each citation. */
+  get sourced(): string {
+    return withSources(this.#text, this.#citations, parts(this.#text, this.#citations), (end) => this.#prose.outside(end));
+  }
+
   /** Show the documents and the buttons of an answer that does not grow any more. `more`: further controls, after the buttons. */
   finish(...more: readonly HTMLElement[]): void {
     this.#showSources();
     if (!this.#text) return;
     const copy = copyButton("Copy the answer", () => this.#text, this.#say);
     const actions = element("div", { class: "actions" }, copy);
-    if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", () => this.#sourced(), this.#say, { sources: true }));
+    if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", () => this.sourced, this.#say, { sources: true }));
     actions.append(...more);
     this.root.querySelector(".actions")?.remove();
     this.root.append(actions);
@@ -78,10 +83,6 @@ export class AnswerView {
       list.append(row);
     }
     this.root.append(list);
-  }
-
-  #sourced(): string {
-    return withSources(this.#text, this.#citations, parts(this.#text, this.#citations), (end) => this.#prose.outside(end));
   }
 
   #chip(index: number): HTMLElement {

@@ -5,6 +5,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { TurnState, type Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import type { AskingHooks } from "./actions.js";
 import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
 import type { Api } from "../server/api.js";
@@ -73,9 +74,15 @@ export class ChatView {
   readonly #earlier = button("Show earlier messages", () => void this.#showEarlier(), { hidden: true, class: "plain earlier" });
   readonly #talk: TalkView;
   readonly #question = element("textarea", { id: "question", rows: "1", placeholder: "Ask a question", autocomplete: "off", dir: "auto" });
+  readonly #form = element("form", { class: "ask" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
   #showing = new AbortController();
+  readonly #asking: AskingHooks = {
+    ask: (question, agent) => void this.#askAgain(question, agent),
+    edit: (question) => this.#use(question),
+    others: () => this.picker.others,
+  };
   /** The running and waiting turns, in the order in which they run. */
   #live: LiveTurn[] = [];
   /** The known outcomes of the turns whose answers are shown. */
@@ -93,7 +100,7 @@ export class ChatView {
     this.#labels = new Labels(parts.api);
     this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => new FeedbackView(parts.api, () => answer.name, answer.feedback, hooks.say).root, this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say });
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => new FeedbackView(parts.api, () => answer.name, answer.feedback, hooks.say).root, this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say, asking: this.#asking });
     this.#head = new ConversationHead(parts.api, {
       titled: hooks.titled,
       renamed: hooks.changed,
@@ -110,9 +117,8 @@ export class ChatView {
       this.scope.usually(agent?.collections ?? []);
       if (this.#talk.greeting) this.#greet();
     });
-    const form = element(
-      "form",
-      { class: "ask" },
+    const form = this.#form;
+    form.append(
       element("label", { for: "question", class: "unseen" }, "Your question"),
       this.#question,
       this.picker.parameters,
@@ -300,6 +306,7 @@ export class ChatView {
     open: (citations, index, by) => this.#opener("")(citations, index, by),
     label: (name) => this.#labels.of(name),
     say: (text) => this.#hooks.say(text),
+    asking: this.#asking,
     agent: (version) => this.picker.label(version),
     focus: () => this.focus(),
     named: (live) => {
@@ -352,9 +359,14 @@ export class ChatView {
   }
 
   #submit(): void {
+    if (this.#send(this.#question.value)) this.#question.value = "";
+  }
+
+  /** Ask what the user wrote. Returns false, and says why, if it cannot be asked now. */
+  #send(written: string): boolean {
     this.scope.root.open = false;
-    const text = wellFormed(this.#question.value.trim());
-    if (!text) return;
+    const text = wellFormed(written.trim());
+    if (!text) return false;
     this.#problem.textContent = "";
     const over = byteLength(text) - MOST_BYTES;
     if (over > 0) {
@@ -363,10 +375,10 @@ export class ChatView {
       // Two concurrent calls could reach the server in the wrong order.
       this.#problem.textContent = "Your previous question is still being sent; ask this one in a moment.";
     } else {
-      this.#question.value = "";
-      this.scope.root.open = false;
       this.#ask({ text, collections: this.scope.collections, ...this.picker.asked });
+      return true;
     }
+    return false;
   }
 
   #ask({ text, collections, agent, parameters }: Asked): void {
@@ -374,13 +386,21 @@ export class ChatView {
     this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, parameters, begun: conversation, turn: "", stopping: false } });
   }
 
+  /** Put a question into the question box. */
+  #use(question: string): void {
+    this.#question.value = question;
+    this.focus();
+  }
+
+  /** Ask a question again. If the agent lacks a parameter, the browser says so at its field. */
+  async #askAgain(question: string, agent?: string): Promise<void> {
+    if (agent) await this.picker.choose(agent);
+    if (this.#form.reportValidity()) this.#send(question);
+  }
+
   /** Show a greeting while there is no message. */
   #greet(): void {
-    const use = (question: string) => {
-      this.#question.value = question;
-      this.focus();
-    };
-    this.#talk.show([welcome(this.picker.agent, use, (most) => this.#suggest(most), () => this.#tools())]);
+    this.#talk.show([welcome(this.picker.agent, (question) => this.#use(question), (most) => this.#suggest(most), () => this.#tools())]);
   }
 
   /** What people call the tools of the chosen agent. */

@@ -208,7 +208,7 @@ const REFUSALS: Partial<Record<RefusalReason, RefusalWords>> = {
   [RefusalReason.BUDGET]: { heading: "Over the limit", did: "Stopped", end: "because the answer would exceed the limit" },
   [RefusalReason.QUOTA]: { heading: "Over your quota", did: "Stopped", end: "because your quota has too little left" },
 };
-const NO_SUPPORT: RefusalWords = { heading: "No answer", did: "Finished the search", end: "and found no support" };
+const NO_SUPPORT: RefusalWords = { heading: "Nothing in these documents", did: "Finished the search", end: "and found no support" };
 
 export function refusalWords(reason: RefusalReason): RefusalWords {
   return REFUSALS[reason] ?? NO_SUPPORT;
