@@ -21,7 +21,7 @@ import { Live } from "./widgets/live.js";
 import { PendingQuestions } from "./chat/pending.js";
 import { fragmentOf, keysAt, placeAt } from "./documents/place.js";
 import { profileView } from "./account/profile.js";
-import { SearchView } from "./documents/search.js";
+import { isSearch, SearchView } from "./documents/search.js";
 import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
 import { replaces, SignInView } from "./account/signin.js";
 import { SharedStreams } from "./chat/streams.js";
@@ -188,9 +188,16 @@ class App {
       const area = viewAt(location.hash)?.area;
       return area === "profile" ? profile : area === "administration" ? administration : undefined;
     };
-    const search = new SearchView(api, user, panel, live.say);
+    const search = new SearchView(api, user, panel, {
+      say: live.say,
+      ask: (collection, question) => {
+        chat.scope.choose([collection]);
+        chat.use(question);
+        location.hash = "#/";
+      },
+    });
     const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash) !== undefined;
-    const onSearch = () => location.hash === SEARCH;
+    const onSearch = () => isSearch(location.hash);
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
     const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
     const onChat = () => part() === undefined;

@@ -80,7 +80,7 @@ export class ChatView {
   #showing = new AbortController();
   readonly #asking: AskingHooks = {
     ask: (question, agent) => void this.#askAgain(question, agent),
-    edit: (question) => this.#use(question),
+    edit: (question) => this.use(question),
     others: () => this.picker.others,
   };
   /** The running and waiting turns, in the order in which they run. */
@@ -387,7 +387,7 @@ export class ChatView {
   }
 
   /** Put a question into the question box. */
-  #use(question: string): void {
+  use(question: string): void {
     this.#question.value = question;
     this.focus();
   }
@@ -400,7 +400,7 @@ export class ChatView {
 
   /** Show a greeting while there is no message. */
   #greet(): void {
-    this.#talk.show([welcome(this.picker.agent, (question) => this.#use(question), (most) => this.#suggest(most), () => this.#tools())]);
+    this.#talk.show([welcome(this.picker.agent, (question) => this.use(question), (most) => this.#suggest(most), () => this.#tools())]);
   }
 
   /** What people call the tools of the chosen agent. */

@@ -16,7 +16,7 @@ import { count } from "../text/facts.js";
 import { collectionId } from "../documents/library.js";
 import { unitsAt } from "@responsa/client/parts.js";
 import { clean } from "../text/clean.js";
-import { Markdown } from "../text/markdown.js";
+import { Markdown, type Place } from "../text/markdown.js";
 import { made } from "../text/paint.js";
 import { framed, wrapped } from "../text/view.js";
 
@@ -63,14 +63,19 @@ function card(excerpt: Excerpt, { open, label, say }: CardHooks, said: ExcerptGr
   const collection = element("span", WRITTEN, collectionId(excerpt.collection));
   void label(excerpt.collection).then((text) => (collection.textContent = text));
   const notes = [placeOf(excerpt), datedOf(excerpt), ...about(excerpt, said)].filter(Boolean).map((one) => ` · ${one}`);
-  return element("li", { class: "excerpt cited" }, named, element("p", { class: "note" }, collection, ...notes), rendered(excerpt, say));
+  return element("li", { class: "excerpt cited" }, named, element("p", { class: "note" }, collection, ...notes), markedProse(excerpt.markdown, marked(excerpt), say));
 }
 
-/** The excerpt with its likeliest sentence marked. */
-function rendered({ markdown, markedInMarkdown }: Excerpt, say: (text: string) => void): HTMLElement {
+/** The place of the likeliest sentence in the excerpt's Markdown; empty if it is not there. */
+function marked({ markdown, markedInMarkdown }: Excerpt): Place {
   const ends = markedInMarkdown ? [Number(markedInMarkdown.start), Number(markedInMarkdown.end)] : [0, 0];
   const [from = 0, to = 0] = unitsAt(markdown, ends);
-  const views = new Markdown().blocks(markdown).flatMap(({ content }) => framed(wrapped(clean(content), { from, to }, "mark", { dataCitation: 0 }), () => codeButton(say)));
+  return { from, to };
+}
+
+/** A Markdown text with a place in it marked. */
+export function markedProse(markdown: string, place: Place, say: (text: string) => void): HTMLElement {
+  const views = new Markdown().blocks(markdown).flatMap(({ content }) => framed(wrapped(clean(content), place, "mark", { dataCitation: 0 }), () => codeButton(say)));
   const root = element("div", { class: "prose", ...WRITTEN }, ...views.map(made));
   // A long list or table scrolls within its card, and begins with the marked sentence in sight. This waits until the card has a size, which it has not while it is folded away.
   const seen = new ResizeObserver(() => {
