@@ -1,6 +1,6 @@
 /** A conversation: its messages, the question box, and the answers as they arrive. */
 
-import { ArrowUp } from "lucide";
+import { ArrowUp, Keyboard } from "lucide";
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
@@ -15,7 +15,8 @@ import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
 import { button, element, focused } from "../widgets/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
-import { icon } from "../widgets/icons.js";
+import { icon, iconButton } from "../widgets/icons.js";
+import { showKeys } from "../widgets/shortcuts.js";
 import { failureOf, type Failure } from "../server/errors.js";
 import { FeedbackView } from "./feedback.js";
 import { isFetched } from "./fetched.js";
@@ -122,7 +123,7 @@ export class ChatView {
       element("label", { for: "question", class: "unseen" }, "Your question"),
       this.#question,
       this.picker.parameters,
-      element("div", { class: "bar" }, this.picker.root, this.scope.root, element("button", { type: "submit", class: "send", "aria-label": "Ask", title: "Ask (Enter); Shift+Enter starts a new line" }, icon(ArrowUp))),
+      element("div", { class: "bar" }, this.picker.root, this.scope.root, iconButton(Keyboard, "Keyboard shortcuts", showKeys, { class: "plain icon keys-button" }), element("button", { type: "submit", class: "send", "aria-label": "Ask", title: "Ask (Enter); Shift+Enter starts a new line" }, icon(ArrowUp))),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -384,6 +385,12 @@ export class ChatView {
   #ask({ text, collections, agent, parameters }: Asked): void {
     const conversation = this.#conversation;
     this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, parameters, begun: conversation, turn: "", stopping: false } });
+  }
+
+  /** Show the documents that were added, in a new conversation. */
+  documentsChanged(): void {
+    this.#suggested = undefined;
+    if (this.#talk.greeting) this.#greet();
   }
 
   /** Put a question into the question box. */

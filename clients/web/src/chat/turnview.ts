@@ -6,7 +6,8 @@ import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { count } from "../text/facts.js";
+import { dayOf } from "../text/days.js";
+import { count, dateOf } from "../text/facts.js";
 import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
@@ -306,14 +307,20 @@ export function welcome(agent: Agent | undefined, use: (question: string) => voi
   void more(EXAMPLES - own.length).then(({ questions, collections, others, empty }) => {
     list.append(...rows(questions));
     known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, `${others} more`))] : []));
-    if (empty) known.append(element("li", {}, "There are no documents to ask about yet. ", element("a", { href: "#/documents" }, "Add documents")));
+    if (empty) known.append(element("li", {}, "There are no documents to ask about yet. Drop files here, or ", element("a", { href: "#/documents" }, "add documents"), "."));
   }, () => undefined); // without the documents, there is nothing to suggest
   return row;
 }
 
 function loaded({ label, documents, changed }: Loaded): HTMLElement {
-  const title = changed && `Changed on ${changed.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" })}`;
-  return element("li", { title }, icon(Library), element("span", WRITTEN, label), element("span", { class: "note" }, count(documents, "document")));
+  const notes = [count(documents, "document"), ...(changed ? [`changed ${since(changed)}`] : [])];
+  return element("li", {}, icon(Library), element("span", WRITTEN, label), element("span", { class: "note" }, notes.join(", ")));
+}
+
+/** For example "today" or "on 3 Feb 2026". */
+function since(time: Date): string {
+  const day = dayOf(time, new Date());
+  return day === "Today" || day === "Yesterday" ? day.toLowerCase() : `on ${dateOf(time)}`;
 }
 
 function waitingFor(failure: Failure, offline: boolean): string {
