@@ -96,6 +96,8 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
     with zipfile.ZipFile(guide / "old.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("parts/new.md", "photo.png", "../escape.md"):
             archive.writestr(name, LIGHTHOUSE)
+    # Files can be dropped anywhere, and the tray of uploads stays.
+    await tab.page.get_by_role("link", name="Ask", exact=True).click()
     await drop(tab.page, guide, guide / "photo.png")
     await expect(total).to_have_text("11 files: 2 added, 3 unchanged, 3 refused, 3 skipped.")
     await tab.page.get_by_label("Show", exact=True).select_option(label="Refused (3)")
