@@ -9,7 +9,6 @@ import { fetchedBy, linkOf } from "./fetched.js";
 import { datedOf, parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
 import { closestView, type CardHooks } from "./passages.js";
-import { closestCards, otherCards } from "./suggestions.js";
 import { tipped } from "../widgets/tip.js";
 import { cleanName } from "../text/names.js";
 
@@ -126,12 +125,10 @@ export function refusal(text: string, reason: RefusalReason): HTMLElement {
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
-export function outcomeNote({ who, fallbacks, origin = [], closest = [], suggestions = [], others = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
+export function outcomeNote({ who, fallbacks, origin, closest = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
   const note = element("div", { class: "outcome note" });
   if (closest.length > 0) note.append(closestView(closest, hooks));
-  if (suggestions.length > 0) note.append(closestCards(suggestions, hooks.open));
-  if (others.length > 0) note.append(otherCards(others, hooks.open));
-  note.append(...origin.map((one) => element("p", { class: "origin", ...WRITTEN }, one)));
+  if (origin) note.append(element("p", { class: "origin", ...WRITTEN }, origin));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));
     note.append(element("ul", { class: "fell-back", "aria-label": "Fallbacks" }, ...rows));
