@@ -122,7 +122,7 @@ export class DocumentPanel {
     this.#hooks = hooks;
     this.#text = new TextView(api, hooks.say, (why) => (this.#note.textContent = why));
     this.#pages = new PagesView(api, hooks.say, () => this.#moved());
-    this.#passages = new PassagesView(api, (passage) => void this.#go(shownPassage(passage, this.#shown.title)));
+    this.#passages = new PassagesView(api, (passage, piece) => void this.#go(shownPassage(passage, this.#shown.title, piece)), (text) => this.#hooks.say(text));
     const changed = async () => {
       hooks.changed();
       await this.#again();

@@ -1,7 +1,9 @@
 /** Searches the documents. The search is a part of the page's address, so that it can be reloaded, sent and gone back to. */
 
 import { MessageCircle } from "lucide";
+import type { Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
+import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import type { Api } from "../server/api.js";
 import type { Me } from "./access.js";
 import { markedProse } from "../chat/passages.js";
@@ -182,15 +184,12 @@ export class SearchView {
     const collection = { name: passage.collection, label: this.#label(passage.collection) };
     const ask = iconButton(MessageCircle, "Ask about this", () => this.#hooks.ask(collection, term));
     const notes = [placeOf(passage), datedOf(passage)].filter(Boolean).map((one) => ` · ${one}`);
-    const start = Number(passage.sourceRange?.start ?? 0n);
-    const [from = 0, to = 0] = pieceRange ? unitsAt(passage.text, [Number(pieceRange.start) - start, Number(pieceRange.end) - start]) : [];
-    const { markdown, ...place } = blocksRound(passage.text, { from, to }, LEAST);
     return element(
       "li",
       { class: "excerpt" },
       element("div", { class: "hit-head" }, open, ask),
       element("p", { class: "note" }, element("span", WRITTEN, collection.label), ...notes),
-      markedProse(markdown, place, this.#hooks.say),
+      piece(passage, pieceRange, this.#hooks.say),
       element(
         "dl",
         { class: "scores" },
@@ -200,6 +199,14 @@ export class SearchView {
       ),
     );
   }
+}
+
+/** The lines of a passage round its best piece, which is marked; those at its beginning if the piece is not known. */
+export function piece({ text, sourceRange }: Passage, range: ByteRange | undefined, say: (text: string) => void): HTMLElement {
+  const start = Number(sourceRange?.start ?? 0n);
+  const [from = 0, to = 0] = range ? unitsAt(text, [Number(range.start) - start, Number(range.end) - start]) : [];
+  const { markdown, ...place } = blocksRound(text, { from, to }, LEAST);
+  return markedProse(markdown, place, say);
 }
 
 /** A part of a score: its name, its value, and a bar for a share from 0 to 1. */
