@@ -159,4 +159,4 @@ async def test_versions_are_compared_and_restored_and_details_are_changed(person
     await expect(tab.alert).to_contain_text("expected a value at character 14")
     await condition.fill("labels.team = coast")
     await condition.press("Enter")
-    await expect(tab.page.get_by_role("list", name="Passages")).to_contain_text("Märta Öhman")
+    await expect(tab.page.get_by_role("list", name="Passages")).to_contain_text("of Korsholm")
