@@ -148,6 +148,15 @@ class Tab:
         await self.account.click()
         await self.page.get_by_role("button", name="Sign out").click()
 
+    @property
+    def collection(self) -> Locator:
+        """The chosen collection, in the list of the collections."""
+        return self.page.locator(".shelves [aria-current]")
+
+    async def choose_collection(self, text: str) -> None:
+        """Choose a collection by a part of its text in the list."""
+        await self.page.get_by_role("list", name="Collections").get_by_role("button", name=text).click()
+
     async def open_documents(self) -> None:
         await self.page.get_by_role("link", name="Documents", exact=True).click()
         await self.page.get_by_role("heading", name="Documents").wait_for()

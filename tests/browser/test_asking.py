@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2
 from playwright.async_api import expect
 
 from tests.browser.accounts import account, enter
-from tests.browser.person import Person
+from tests.browser.person import ASK, Person
 from tests.browser.rules import flaws_in_all_colours
 from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, WHO_BUILT
 
@@ -101,6 +104,56 @@ async def test_further_passages_are_folded_below_the_others_and_name_their_colle
             return mark.top >= view.top && mark.bottom <= view.bottom;
         }"""
     )
+
+
+async def test_an_answer_is_exported_asked_again_and_asked_of_another_agent(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.ask(LAST_KEEPER)
+    await expect(tab.answers.locator(".grade")).to_have_text("This answers it")
+    button = tab.answers.first.get_by_role("button", name="Export as Markdown")
+    async with tab.page.expect_download() as download:
+        await button.click()
+    exported = (await (await download.value).path()).read_text(encoding="utf-8")
+    assert exported.startswith(f"# {LAST_KEEPER}\n\n")
+    assert "Märta Öhman" in exported
+    await tab.page.get_by_role("button", name="Edit the question").click()
+    await expect(tab.question).to_have_value(LAST_KEEPER)
+    await tab.question.fill("a draft")
+    await tab.answers.first.get_by_role("button", name="Ask again").click()
+    await tab.answers.nth(1).wait_for()
+    await tab.answers.first.get_by_role("button", name="Ask another agent").click()
+    await tab.page.get_by_role("button", name="Echo", exact=True).click()
+    await expect(tab.answers.nth(2)).to_contain_text(LAST_KEEPER)
+    await expect(tab.asked).to_have_count(3)
+    await expect(tab.question).to_have_value("a draft")
+
+    # A limit of questions is waited for.
+    async def limit(seconds: int) -> None:
+        info = error_details_pb2.ErrorInfo(reason="RATE_LIMIT", domain="responsa")
+        status = status_pb2.Status(code=8, message="Too many questions.")
+        status.details.add().Pack(info)
+        status.details.add().Pack(
+            error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds))
+        )
+        details = base64.b64encode(status.SerializeToString()).decode()
+        headers = {"grpc-status": "8", "grpc-status-details-bin": details}
+        await tab.page.route(
+            f"**{ASK}",
+            lambda route: route.fulfill(
+                headers={**headers, "content-type": "application/grpc-web+proto"}, body=""
+            ),
+            times=1,
+        )
+
+    await limit(1)
+    await tab.ask(LAST_KEEPER)
+    await limit(50)
+    await tab.send(WHO_BUILT)
+    await expect(tab.steps.last).to_contain_text("Too many questions; this one will be asked again in")
+    await tab.stop.click()
+    await expect(tab.question).to_have_value(WHO_BUILT)
+    await expect(tab.coming).to_have_count(0)
 
 
 async def test_a_collection_that_is_gone_is_no_longer_asked_and_the_page_says_so_first(

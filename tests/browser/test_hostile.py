@@ -107,7 +107,7 @@ async def test_names_that_turn_letters_around_reorder_nothing_on_any_view(person
         await tab.source.get_by_role("tab", selected=True, name=part.capitalize()).wait_for()
         await look(f"the document: {part}")
     await tab.open_documents()
-    await tab.page.get_by_label("Collection").first.select_option(collection)
+    await tab.page.locator(f'.shelves [data-name="{collection}"]').click()
     await tab.page.get_by_role("button", name=re.compile("^Delete Report")).click()
     await look("the documents, and a dialog")
     await tab.page.keyboard.press("Escape")

@@ -21,12 +21,13 @@ import { Live } from "./widgets/live.js";
 import { PendingQuestions } from "./chat/pending.js";
 import { fragmentOf, keysAt, placeAt } from "./documents/place.js";
 import { profileView } from "./account/profile.js";
-import { SearchView } from "./documents/search.js";
+import { isSearch, SearchView } from "./documents/search.js";
 import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
 import { replaces, SignInView } from "./account/signin.js";
 import { shareAt, SharedView } from "./chat/shared.js";
 import { SharedStreams } from "./chat/streams.js";
 import { TabbedView } from "./widgets/tabbed.js";
+import { listenForKeys } from "./widgets/shortcuts.js";
 import { Tabs, type News } from "./server/tabs.js";
 import { TeachersView } from "./administration/teachers.js";
 import { applyTheme } from "./widgets/theme.js";
@@ -172,6 +173,7 @@ class App {
       sessionOver: (failure) => void over(failure),
       signal,
       changed: () => tabs.tell({ kind: "documents" }),
+      settled: () => chat.documentsChanged(),
       ask: (collection) => {
         chat.scope.choose([collection]);
         location.hash = "#/";
@@ -193,9 +195,16 @@ class App {
       const area = viewAt(location.hash)?.area;
       return area === "profile" ? profile : area === "administration" ? administration : undefined;
     };
-    const search = new SearchView(api, user, panel, live.say);
+    const search = new SearchView(api, user, panel, {
+      say: live.say,
+      ask: (collection, question) => {
+        chat.scope.choose([collection]);
+        chat.write(question);
+        location.hash = "#/";
+      },
+    });
     const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash) !== undefined;
-    const onSearch = () => location.hash === SEARCH;
+    const onSearch = () => isSearch(location.hash);
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
     const part = () => (shareAt(location.hash) ? shared : onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
     const onChat = () => part() === undefined;
@@ -237,7 +246,9 @@ class App {
       event.preventDefault();
       (part() ?? chat).focus();
     });
-    replace(this.#root, skip, header, alert, element("div", { class: "columns" }, list.root, main, panel.root), live.root);
+    replace(this.#root, skip, header, alert, element("div", { class: "columns" }, list.root, main, panel.root), collections.tray, live.root);
+    listenForKeys(() => (onChat() ? chat.focus() : (location.hash = "#/")), signal);
+    takesFiles(this.#root, signal, async (items) => void (alert.textContent = await collections.take(items)));
 
     const openDrawer = (open: boolean) => {
       list.root.classList.toggle("open", open);
@@ -362,6 +373,14 @@ function notFound(fragment: string, administers: boolean): string {
   if (!administers && (fragment === TEACHERS || viewAt(fragment)?.area === "administration")) return "Only administrators can open this address.";
   const shown = fragment.length > LONGEST ? `${fragment.slice(0, LONGEST)}…` : fragment;
   return `Nothing was found at the address ${shown}. Check the address.`;
+}
+
+/** Show that files can be dropped while they are dragged over the page, and take those that are dropped. */
+function takesFiles(root: HTMLElement, signal: AbortSignal, take: (items: DataTransferItemList | undefined) => Promise<void>): void {
+  const show = (over: boolean) => root.classList.toggle("dropping", over);
+  window.addEventListener("dragover", ({ dataTransfer }) => show(dataTransfer?.types.includes("Files") === true && !document.querySelector("dialog[open]")), { signal });
+  window.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget === null && show(false), { signal });
+  window.addEventListener("drop", ({ dataTransfer }) => root.classList.contains("dropping") && (show(false), void take(dataTransfer?.items)), { signal });
 }
 
 interface Outside {

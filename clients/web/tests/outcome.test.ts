@@ -140,7 +140,7 @@ describe("words", () => {
     const reasons = [RefusalReason.NO_SUPPORT, RefusalReason.OUT_OF_SCOPE, RefusalReason.UNSAFE, RefusalReason.BUDGET, RefusalReason.QUOTA, RefusalReason.NEEDS_MODEL];
     expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(reasons.length);
     expect(refusalWords(99 as RefusalReason)).toEqual(refusalWords(RefusalReason.NO_SUPPORT));
-    expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("No answer");
+    expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("Nothing in these documents");
   });
 
   it("has a name for every step whose status has no message", () => {
@@ -159,31 +159,19 @@ describe("words", () => {
 });
 
 describe("the origin of an answer", () => {
-  const found = { collection: "collections/responsa-docs", title: "Search", documentVersion: "documents/x/versions/1" };
-
   it("is not told for people's own documents", () => {
-    expect(originOf(create(TurnAnswerSchema, { collection: "collections/mine", collectionKind: CollectionKind.OWN }))).toEqual([]);
-    expect(originOf(create(TurnAnswerSchema, {}))).toEqual([]);
+    expect(originOf(create(TurnAnswerSchema, { collection: "collections/mine", collectionKind: CollectionKind.OWN }))).toBe("");
+    expect(originOf(create(TurnAnswerSchema, {}))).toBe("");
   });
 
-  it("names samples and documentation, and what else was found", () => {
-    const sample = create(TurnAnswerSchema, { collection: "collections/tutor", collectionKind: CollectionKind.SAMPLE, alsoFound: [found, { ...found, title: "" }] });
-    expect(originOf(sample)).toEqual([
-      "This answer comes from sample documents, not from your own (collection tutor).",
-      "Also found in “Search” (responsa-docs), “Document” (responsa-docs).",
-    ]);
-    expect(originOf(create(TurnAnswerSchema, { collectionKind: CollectionKind.DOCS }))[0]).toMatch(/documentation of Responsa, not from your own documents\.$/u);
+  it("names samples and documentation", () => {
+    const sample = create(TurnAnswerSchema, { collection: "collections/tutor", collectionKind: CollectionKind.SAMPLE });
+    expect(originOf(sample)).toBe("This answer comes from sample documents, not from your own (collection tutor).");
+    expect(originOf(create(TurnAnswerSchema, { collectionKind: CollectionKind.DOCS }))).toMatch(/documentation of Responsa, not from your own documents\.$/u);
   });
 
-  it("of an answer lists other quotes", () => {
-    const answered = ended({ case: "answer", value: { text: "Noon.", alsoFound: [], fallbacks: [], suggestions: [{ title: "Tides", quote: "Near." }] } as never });
-    expect(outcomeOf(answered, "")?.others?.map((one) => one.quote)).toEqual(["Near."]);
-    expect(outcomeOf(answered, "")?.suggestions).toBeUndefined();
-  });
-  it("of a refusal is replaced by the closest passages, or by the suggestions of an earlier release", () => {
+  it("of a refusal is replaced by the closest passages", () => {
     const closest = ended({ case: "refused", value: { reason: RefusalReason.NO_SUPPORT, excerpts: [{ title: "Search" }] } } as Event);
     expect(outcomeOf(closest, "")?.closest?.map((one) => one.title)).toEqual(["Search"]);
-    const refused = ended({ case: "refused", value: { reason: RefusalReason.NO_SUPPORT, suggestions: [{ title: "Search", quote: "Near." }] } as never });
-    expect(outcomeOf(refused, "")?.suggestions?.map((one) => one.quote)).toEqual(["Near."]);
   });
 });

@@ -28,9 +28,10 @@ describe("a card", () => {
   });
 
   it("names what is not people’s own, and what may not answer", () => {
-    expect(about(excerpt({ collectionKind: CollectionKind.OWN, grade: ExcerptGrade.ANSWERS }))).toEqual([]);
-    expect(about(excerpt({ collectionKind: CollectionKind.DOCS, grade: ExcerptGrade.PERHAPS }))).toEqual(["documentation of Responsa", "perhaps this"]);
-    expect(about(excerpt({ collectionKind: CollectionKind.SAMPLE, grade: ExcerptGrade.CLOSEST }))).toEqual(["sample documents", "less likely"]);
-    expect(about(excerpt({ collectionKind: CollectionKind.SAMPLE, grade: ExcerptGrade.CLOSEST }), true)).toEqual(["sample documents"]);
+    const { ANSWERS, PERHAPS, CLOSEST } = ExcerptGrade;
+    expect(about(excerpt({ collectionKind: CollectionKind.OWN, grade: ANSWERS }), ANSWERS)).toEqual([]);
+    expect(about(excerpt({ collectionKind: CollectionKind.DOCS, grade: PERHAPS }), ANSWERS)).toEqual(["documentation of Responsa", "probably"]);
+    expect(about(excerpt({ collectionKind: CollectionKind.SAMPLE, grade: CLOSEST }), PERHAPS)).toEqual(["sample documents", "less likely"]);
+    expect(about(excerpt({ collectionKind: CollectionKind.SAMPLE, grade: CLOSEST }), CLOSEST)).toEqual(["sample documents"]);
   });
 });

@@ -1855,6 +1855,9 @@ pub struct SearchHit {
     /// The parts of the score.
     #[prost(message, optional, tag = "3")]
     pub parts: ::core::option::Option<ScoreParts>,
+    /// The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the passage was not ranked again.
+    #[prost(message, optional, tag = "4")]
+    pub piece_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
 }
 impl ::prost::Name for SearchHit {
     const NAME: &'static str = "SearchHit";

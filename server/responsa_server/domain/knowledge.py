@@ -236,7 +236,8 @@ class Hit:
     score: the overall score, from 0 to 1. text_score: the BM25 score, which has no upper limit. vector_score: the
     cosine similarity, from -1 to 1. term: the index of the search term that matches best. piece_score: the score of the
     best piece, from 0 to 1; None if the passage was not ranked again. reranker_score: the score of the reranking model, on
-    its own scale, which orders the hits; None if it did not read the passage.
+    its own scale, which orders the hits; None if it did not read the passage. piece: the best piece's place in the
+    canonical text; None if the passage was not ranked again, or has no pieces.
     """
 
     passage: Passage
@@ -246,6 +247,7 @@ class Hit:
     term: int
     piece_score: float | None = None
     reranker_score: float | None = None
+    piece: ByteRange | None = None
 
 
 class IngestStage(StrEnum):

@@ -783,8 +783,11 @@ def _reranked(
     judged: list[ScoredPassage] = []
     for passage in passages[:RERANKED]:
         weighed = judge(questions.of(passage), passage.found, passage.score.first, analyzer)
-        evidence = max((piece.score for piece in weighed), default=passage.score.first)
-        judged.append(replace(passage, score=replace(passage.score, total=evidence, evidence=evidence)))
+        best = max(weighed, key=lambda piece: piece.score, default=None)
+        evidence, place = (best.score, best.piece.source) if best else (passage.score.first, None)
+        judged.append(
+            replace(passage, score=replace(passage.score, total=evidence, evidence=evidence, piece=place))
+        )
     kinds = retrieval.kinds
     judged.sort(
         key=lambda one: (
@@ -848,6 +851,7 @@ class KnowledgeSearch:
                 passage.score.vector or 0.0,
                 passage.term,
                 passage.score.evidence,
+                piece=passage.score.piece,
             )
             for passage in found.passages
         ]

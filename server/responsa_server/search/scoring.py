@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
 from responsa_server.text.synonyms import Alternatives
 
@@ -67,7 +68,7 @@ class Score:
 
     total: the score that ranks the passage. bm25: the unscaled BM25, 0 or more. lexical: bm25 divided by the
     greatest possible value. vector: the weighted cosine; None if vectors are not used. first: the score by words
-    and vectors, before the pieces were judged. evidence: the score of the best piece; None if no piece was judged.
+    and vectors, before the pieces were judged. evidence, piece: the score and the place of the best piece; None if no piece was judged.
     All scores except bm25 are from 0 to 1.
     """
 
@@ -77,6 +78,7 @@ class Score:
     vector: float | None
     first: float
     evidence: float | None = None
+    piece: ByteRange | None = None
 
 
 def weigh(

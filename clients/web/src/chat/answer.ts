@@ -9,7 +9,6 @@ import { fetchedBy, linkOf } from "./fetched.js";
 import { datedOf, parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
 import { closestView, type CardHooks } from "./passages.js";
-import { closestCards, otherCards } from "./suggestions.js";
 import { tipped } from "../widgets/tip.js";
 import { cleanName } from "../text/names.js";
 
@@ -47,13 +46,18 @@ export class AnswerView {
     this.#prose.show(text, spots);
   }
 
+  /** The text with a footnote for each citation. */
+  get sourced(): string {
+    return withSources(this.#text, this.#citations, parts(this.#text, this.#citations), (end) => this.#prose.outside(end));
+  }
+
   /** Show the documents and the buttons of an answer that does not grow any more. `more`: further controls, after the buttons. */
   finish(...more: readonly HTMLElement[]): void {
     this.#showSources();
     if (!this.#text) return;
     const copy = copyButton("Copy the answer", () => this.#text, this.#say);
     const actions = element("div", { class: "actions" }, copy);
-    if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", () => this.#sourced(), this.#say, { sources: true }));
+    if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", () => this.sourced, this.#say, { sources: true }));
     actions.append(...more);
     this.root.querySelector(".actions")?.remove();
     this.root.append(actions);
@@ -78,10 +82,6 @@ export class AnswerView {
       list.append(row);
     }
     this.root.append(list);
-  }
-
-  #sourced(): string {
-    return withSources(this.#text, this.#citations, parts(this.#text, this.#citations), (end) => this.#prose.outside(end));
   }
 
   #chip(index: number): HTMLElement {
@@ -125,12 +125,10 @@ export function refusal(text: string, reason: RefusalReason): HTMLElement {
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
-export function outcomeNote({ who, fallbacks, origin = [], closest = [], suggestions = [], others = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
+export function outcomeNote({ who, fallbacks, origin, closest = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
   const note = element("div", { class: "outcome note" });
   if (closest.length > 0) note.append(closestView(closest, hooks));
-  if (suggestions.length > 0) note.append(closestCards(suggestions, hooks.open));
-  if (others.length > 0) note.append(otherCards(others, hooks.open));
-  note.append(...origin.map((one) => element("p", { class: "origin", ...WRITTEN }, one)));
+  if (origin) note.append(element("p", { class: "origin", ...WRITTEN }, origin));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));
     note.append(element("ul", { class: "fell-back", "aria-label": "Fallbacks" }, ...rows));

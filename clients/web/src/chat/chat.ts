@@ -1,11 +1,12 @@
 /** A conversation: its messages, the question box, and the answers as they arrive. */
 
-import { ArrowUp } from "lucide";
+import { ArrowUp, Keyboard } from "lucide";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { TurnState, type Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import type { AskingHooks } from "./actions.js";
 import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
 import type { Api } from "../server/api.js";
@@ -15,7 +16,8 @@ import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
 import { button, element, focused } from "../widgets/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
-import { icon } from "../widgets/icons.js";
+import { icon, iconButton } from "../widgets/icons.js";
+import { showKeys } from "../widgets/shortcuts.js";
 import { failureOf, type Failure } from "../server/errors.js";
 import { actions } from "./feedback.js";
 import { isFetched } from "./fetched.js";
@@ -75,9 +77,15 @@ export class ChatView {
   readonly #earlier = button("Show earlier messages", () => void this.#showEarlier(), { hidden: true, class: "plain earlier" });
   readonly #talk: TalkView;
   readonly #question = element("textarea", { id: "question", rows: "1", placeholder: "Ask a question", autocomplete: "off", dir: "auto" });
+  readonly #form = element("form", { class: "ask" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
   #showing = new AbortController();
+  readonly #asking: AskingHooks = {
+    ask: (question, agent) => void this.#askAgain(question, agent),
+    edit: (question) => this.write(question),
+    others: () => this.picker.others,
+  };
   /** The running and waiting turns, in the order in which they run. */
   #live: LiveTurn[] = [];
   /** The known outcomes of the turns whose answers are shown. */
@@ -95,7 +103,7 @@ export class ChatView {
     this.#labels = new Labels(parts.api);
     this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => actions(parts.api, () => answer.turn, () => answer.name, answer.feedback, hooks.say), this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say });
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => actions(parts.api, () => answer.turn, () => answer.name, answer.feedback, hooks.say), this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say, asking: this.#asking });
     this.#head = new ConversationHead(parts.api, {
       titled: hooks.titled,
       renamed: hooks.changed,
@@ -112,13 +120,12 @@ export class ChatView {
       this.scope.usually(agent?.collections ?? []);
       if (this.#talk.greeting) this.#greet();
     });
-    const form = element(
-      "form",
-      { class: "ask" },
+    const form = this.#form;
+    form.append(
       element("label", { for: "question", class: "unseen" }, "Your question"),
       this.#question,
       this.picker.parameters,
-      element("div", { class: "bar" }, this.picker.root, this.scope.root, element("button", { type: "submit", class: "send", "aria-label": "Ask", title: "Ask (Enter); Shift+Enter starts a new line" }, icon(ArrowUp))),
+      element("div", { class: "bar" }, this.picker.root, this.scope.root, iconButton(Keyboard, "Keyboard shortcuts", showKeys, { class: "plain icon keys-button" }), element("button", { type: "submit", class: "send", "aria-label": "Ask", title: "Ask (Enter); Shift+Enter starts a new line" }, icon(ArrowUp))),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -308,6 +315,7 @@ export class ChatView {
     open: (citations, index, by) => this.#opener("")(citations, index, by),
     label: (name) => this.#labels.of(name),
     say: (text) => this.#hooks.say(text),
+    asking: this.#asking,
     agent: (version) => this.picker.label(version),
     focus: () => this.focus(),
     named: (live) => {
@@ -360,9 +368,14 @@ export class ChatView {
   }
 
   #submit(): void {
+    if (this.#send(this.#question.value)) this.#question.value = "";
+  }
+
+  /** Ask what the user wrote. Returns false, and says why, if it cannot be asked now. */
+  #send(written: string): boolean {
     this.scope.root.open = false;
-    const text = wellFormed(this.#question.value.trim());
-    if (!text) return;
+    const text = wellFormed(written.trim());
+    if (!text) return false;
     this.#problem.textContent = "";
     const over = byteLength(text) - MOST_BYTES;
     if (over > 0) {
@@ -371,15 +384,27 @@ export class ChatView {
       // Two concurrent calls could reach the server in the wrong order.
       this.#problem.textContent = "Your previous question is still being sent; ask this one in a moment.";
     } else {
-      this.#question.value = "";
-      this.scope.root.open = false;
       this.#ask({ text, collections: this.scope.collections, ...this.picker.asked });
+      return true;
     }
+    return false;
   }
 
   #ask({ text, collections, agent, parameters }: Asked): void {
     const conversation = this.#conversation;
     this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, parameters, begun: conversation, turn: "", stopping: false } });
+  }
+
+  /** Show the documents that were added, in a new conversation. */
+  documentsChanged(): void {
+    this.#suggested = undefined;
+    if (this.#talk.greeting) this.#greet();
+  }
+
+  /** Ask a question again. If the agent lacks a parameter, the browser says so at its field. */
+  async #askAgain(question: string, agent?: string): Promise<void> {
+    if (agent) await this.picker.choose(agent);
+    if (this.#form.reportValidity()) this.#send(question);
   }
 
   /** Show a greeting while there is no message. */

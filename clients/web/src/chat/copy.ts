@@ -59,6 +59,11 @@ function literal(text: string): string {
   return cleanName(text.trim().replace(/\s+/g, " ")).replace(MARKUP, "\\$&");
 }
 
+/** A text below its question, as Markdown. */
+export function titled(question: string, text: string): string {
+  return `# ${literal(question)}\n\n${text.trimEnd()}\n`;
+}
+
 /** An answer as Markdown with a footnote for each citation. */
 export function withSources(text: string, citations: readonly Citation[], found: readonly Part[], outside: Outside): string {
   const marks = found.map(({ index, to }) => {

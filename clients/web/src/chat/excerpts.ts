@@ -31,11 +31,22 @@ export function pathOf({ title, uri, headings }: Excerpt): readonly string[] {
 }
 
 const GRADES: Partial<Record<ExcerptGrade, string>> = {
-  [ExcerptGrade.PERHAPS]: "perhaps this",
-  [ExcerptGrade.CLOSEST]: "less likely",
+  [ExcerptGrade.ANSWERS]: "This answers it",
+  [ExcerptGrade.PERHAPS]: "Probably",
+  [ExcerptGrade.CLOSEST]: "Less likely",
 };
 
-/** The kind of the collection, if it is not the people's own, and the grade, if the excerpt may not answer the question. Those of a refusal all have the same grade, which its heading says. */
-export function about({ collectionKind, grade }: Excerpt, ofRefusal = false): readonly string[] {
-  return [KINDS[collectionKind], ofRefusal ? undefined : GRADES[grade]].filter((note) => note !== undefined);
+/** The best grade of the excerpts. A better grade has a smaller number. */
+export function bestGrade(excerpts: readonly Excerpt[]): ExcerptGrade {
+  return Math.min(...excerpts.map((one) => one.grade));
+}
+
+/** The grade in words. */
+export function gradeWords(grade: ExcerptGrade): string {
+  return GRADES[grade] ?? "";
+}
+
+/** The kind of the collection, if it is not the people's own, and the grade, if it is not the one that the answer's own line says. */
+export function about({ collectionKind, grade }: Excerpt, said: ExcerptGrade): readonly string[] {
+  return [KINDS[collectionKind], grade === said ? undefined : GRADES[grade]?.toLowerCase()].filter((note) => note !== undefined);
 }

@@ -4,13 +4,16 @@ import { MessageSquareText, ThumbsDown, ThumbsUp } from "lucide";
 import { Rating, type Feedback } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import type { Api } from "../server/api.js";
 import { filled } from "../widgets/dialog.js";
-import { element, field, WRITTEN } from "../widgets/dom.js";
+import { button, element, field, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { byteLength, wellFormed } from "@responsa/client/parts.js";
 import { shareButton } from "./sharing.js";
 
 const COMMENT_BYTES = 2_048;
+
+/** Begin the comment of an answer that did not help. */
+const REASONS = ["Wrong", "Incomplete", "Out of date", "Not what I asked"];
 
 const CHOICES = [
   [Rating.UP, "Helpful", ThumbsUp],
@@ -59,6 +62,7 @@ class FeedbackView {
     this.#problem.textContent = "";
     try {
       await this.#send({ rating, score: 0, comment: this.#given?.comment ?? "" });
+      if (rating === Rating.DOWN) void this.#write();
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
     } finally {
@@ -77,7 +81,13 @@ class FeedbackView {
     };
     text.addEventListener("input", check);
     const row = field("Comment", text, "What was right, wrong or missing? At most 2 KiB.");
-    await filled({ title: "Comment on the answer", action: "Send", fields: [row], first: text, act: () => this.#send({ ...given, comment: wellFormed(text.value.trim()) }) });
+    const chosen = (reason: string) => {
+      text.value = `${reason}. ${text.value}`;
+      check();
+      text.focus();
+    };
+    const reasons = given.rating === Rating.DOWN ? [element("div", { class: "row wrap", role: "group", "aria-label": "Reasons" }, ...REASONS.map((one) => button(one, () => chosen(one), { class: "quiet" })))] : [];
+    await filled({ title: "Comment on the answer", action: "Send", fields: [...reasons, row], first: text, act: () => this.#send({ ...given, comment: wellFormed(text.value.trim()) }) });
   }
 
   async #send({ rating, score, comment }: Given): Promise<void> {

@@ -4,7 +4,7 @@ import { OnBusy } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { CardHooks } from "./passages.js";
 import type { Api } from "../server/api.js";
-import { failureOf, signedOut, type Failure } from "../server/errors.js";
+import { failureOf, isLimit, signedOut, type Failure } from "../server/errors.js";
 import { actions } from "./feedback.js";
 import { BrokenAnswer, type Calls, follow, FrameReader, PATIENCE, type Patience, persist, type ResponsaError } from "@responsa/client/parts.js";
 import { Pace } from "../text/pace.js";
@@ -40,6 +40,8 @@ export interface Parts {
 
 /** Milliseconds for which a stopped answer waits for the rest of its text. */
 const CATCH_UP = 1_000;
+/** The longest limit of questions in milliseconds that the page waits for by itself. */
+const LONGEST_LIMIT = 120_000;
 
 export class LiveTurn {
   readonly view: TurnView;
@@ -51,6 +53,8 @@ export class LiveTurn {
   readonly #pace = new Pace();
   #pending: Pending | undefined;
   #conversation: string;
+  /** The limit that the question waits for. */
+  #limit: Failure | undefined;
   #left = false;
   #stopping = false;
   #over = false;
@@ -58,7 +62,7 @@ export class LiveTurn {
   constructor(origin: Origin, parts: Parts, hooks: LiveHooks) {
     this.#parts = parts;
     this.#hooks = hooks;
-    this.#patience = parts.patience ?? PATIENCE;
+    this.#patience = { ...(parts.patience ?? PATIENCE), longestLimit: LONGEST_LIMIT };
     this.#pending = "pending" in origin ? origin.pending : undefined;
     const { turn, text } = "pending" in origin ? origin.pending : origin;
     this.#conversation = "pending" in origin ? origin.pending.begun : origin.conversation;
@@ -67,6 +71,7 @@ export class LiveTurn {
       open: hooks.open,
       label: hooks.label,
       say: (what) => this.#left || hooks.say(what),
+      asking: hooks.asking,
       agent: hooks.agent,
       stop: () => void this.stop(),
       feedback: () => actions(parts.api, () => this.turn, () => this.turn, undefined, hooks.say),
@@ -116,9 +121,14 @@ export class LiveTurn {
       place: (place: number) => this.place(place),
       paused: (error: ResponsaError, tries: number) => {
         this.#pace.flush(); // the text may stay like this for a while
-        this.view.paused(failureOf(error), tries, this.#patience.offline());
+        const failure = failureOf(error);
+        this.#limit = isLimit(failure) ? failure : undefined;
+        this.view.paused(failure, tries, this.#patience.offline());
       },
-      resumed: () => this.view.resumed(),
+      resumed: () => {
+        this.#limit = undefined;
+        this.view.resumed();
+      },
     };
     let named = this.turn;
     try {
@@ -141,6 +151,10 @@ export class LiveTurn {
   /** Stop the turn, even if the server has not sent its name yet. A turn that has already ended keeps its outcome. */
   async stop(): Promise<void> {
     if (this.#stopping || this.#over) return;
+    if (this.#limit && !this.turn) {
+      this.#fail(this.#limit); // the question, which the server does not have, goes back to its box
+      return this.#following.abort();
+    }
     this.#stopping = true;
     this.view.stopping();
     if (this.#pending) this.#parts.waiting.keep((this.#pending = { ...this.#pending, turn: this.turn, stopping: true }));

@@ -1,7 +1,6 @@
 /** Describes the outcome of a turn: its agent and model, fallbacks, cost and refusal. Nothing here touches the page. */
 
 import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
-import type { Suggestion } from "@responsa/contract/responsa/chat/v1/suggestion_pb.js";
 import {
   AnswerOutcome,
   FallbackKind,
@@ -27,16 +26,12 @@ export interface Outcome {
   readonly who: string;
   /** One sentence per fallback. */
   readonly fallbacks: readonly string[];
-  /** Where an answer comes from, if not from people's own documents, and what else was found. */
-  readonly origin?: readonly string[];
+  /** Where an answer comes from, if not from people's own documents. */
+  readonly origin?: string;
   /** The answer, and why it shows passages of the documents, if it does. */
   readonly passages?: { readonly why: string; readonly answer: TurnAnswer };
   /** The passages that come closest to an answer, below a refusal. */
   readonly closest?: readonly Excerpt[];
-  /** The same in turns of earlier releases. */
-  readonly suggestions?: readonly Suggestion[];
-  /** Quotes that are not in the answer of an earlier release, but may answer the question, too. */
-  readonly others?: readonly Suggestion[];
 }
 
 /** The cost of the model calls; "" if no model was called. */
@@ -131,7 +126,6 @@ export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefi
         who: spent(event.value.usage),
         fallbacks: sentences(event.value.fallbacks),
         ...(event.value.excerpts.length > 0 && { closest: event.value.excerpts }),
-        ...(event.value.suggestions.length > 0 && { suggestions: event.value.suggestions }),
       };
     case "failed":
       return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks) };
@@ -141,7 +135,7 @@ export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefi
 }
 
 function answered(answer: TurnAnswer, agent: string): Outcome {
-  const { fallbacks, suggestions, model, usage } = answer;
+  const { fallbacks, model, usage } = answer;
   const why = whyPassages(answer);
   // The line above the passages, or the fallback to a template, says who has written the answer.
   const said = why !== undefined || fallbacks.some((one) => one.kind === FallbackKind.TEMPLATE);
@@ -149,7 +143,6 @@ function answered(answer: TurnAnswer, agent: string): Outcome {
     who: said ? spent(usage) : answeredBy(agent, model, usage),
     fallbacks: [...sentences(why === undefined ? fallbacks : fallbacks.filter((one) => one.kind !== FallbackKind.PASSAGES), answer.outcome), ...unsupported(answer)],
     ...(why === undefined ? { origin: originOf(answer) } : { passages: { why, answer } }),
-    ...(suggestions.length > 0 && { others: suggestions }),
   };
 }
 
@@ -164,13 +157,10 @@ const KINDS: Partial<Record<CollectionKind, string>> = {
   [CollectionKind.DOCS]: "This answer comes from the documentation of Responsa, not from your own documents",
 };
 
-/** Where an answer comes from, if not from people's own documents, and what else was found. */
-export function originOf({ collection, collectionKind, alsoFound }: TurnAnswer): readonly string[] {
-  const said: string[] = [];
+/** Where an answer comes from, if not from people's own documents; "" otherwise. */
+export function originOf({ collection, collectionKind }: TurnAnswer): string {
   const kind = KINDS[collectionKind];
-  if (kind) said.push(collection ? `${kind} (collection ${collectionId(collection)}).` : `${kind}.`);
-  if (alsoFound.length > 0) said.push(`Also found in ${alsoFound.map((one) => `“${one.title || "Document"}” (${collectionId(one.collection)})`).join(", ")}.`);
-  return said;
+  return kind ? `${kind}${collection && ` (collection ${collectionId(collection)})`}.` : "";
 }
 
 /** The outcome of a turn that ended earlier. */
@@ -208,7 +198,7 @@ const REFUSALS: Partial<Record<RefusalReason, RefusalWords>> = {
   [RefusalReason.BUDGET]: { heading: "Over the limit", did: "Stopped", end: "because the answer would exceed the limit" },
   [RefusalReason.QUOTA]: { heading: "Over your quota", did: "Stopped", end: "because your quota has too little left" },
 };
-const NO_SUPPORT: RefusalWords = { heading: "No answer", did: "Finished the search", end: "and found no support" };
+const NO_SUPPORT: RefusalWords = { heading: "Nothing in these documents", did: "Finished the search", end: "and found no support" };
 
 export function refusalWords(reason: RefusalReason): RefusalWords {
   return REFUSALS[reason] ?? NO_SUPPORT;

@@ -19,7 +19,7 @@ export class AgentPicker {
   readonly #api: Pick<Api, "chat">;
   readonly #choice: AgentChoice;
   readonly #changed: (agent: Agent | undefined) => void;
-  readonly #select = element("select", { id: "agent", change: () => this.#choose() });
+  readonly #select = element("select", { id: "agent", change: () => void this.choose(this.#select.value) });
   readonly #form: ParametersForm;
   #agents: readonly Agent[] = [];
   /** The agent and parameters of the shown conversation's last question; undefined if the tab's own choice applies. */
@@ -50,6 +50,11 @@ export class AgentPicker {
   /** Whether the chosen agent has no language model, because none is set: the default agent has none either. */
   get modelless(): boolean {
     return this.agent?.models.length === 0 && this.#agents.some((one) => one.isDefault && one.models.length === 0);
+  }
+
+  /** The agents that are not chosen. */
+  get others(): readonly Agent[] {
+    return this.#agents.filter((one) => one.name !== this.#name);
   }
 
   /** The agent and parameters for a question that is asked now. */
@@ -102,11 +107,12 @@ export class AgentPicker {
     return { agent, parameters: this.#choice.parametersOf(name) };
   }
 
-  #choose(): void {
+  /** Choose an agent, `agents/{id}`. Resolves when its parameters are shown. */
+  async choose(agent: string): Promise<void> {
     this.#adopted = undefined;
-    this.#choice.choose(this.#select.value);
+    this.#choice.choose(agent);
     this.#list();
-    void this.#detail();
+    await this.#detail();
   }
 
   /** Make the choice this tab's own, because the user has changed it. */

@@ -13,7 +13,7 @@ import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { cleanName, nameWithin } from "../text/names.js";
 import { count, dateOf } from "../text/facts.js";
-import { element, replace, WRITTEN } from "../widgets/dom.js";
+import { element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
 
 const SHARED = /^#\/shared\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const HIDDEN = "A document that you may not read";
@@ -66,7 +66,7 @@ export class SharedView {
 
   #show({ question, answer, sharer, askTime, turn }: Share): void {
     this.#about.textContent = [turn ? "Shared by you" : `Shared by ${cleanName(sharer) || "a user"}`, askTime && `asked on ${dateOf(timestampDate(askTime))}`].filter(Boolean).join(" · ");
-    document.title = `${nameWithin(question)} · Responsa`;
+    document.title = `${nameWithin(question)} · ${INSTALLATION}`;
     if (!answer) return;
     const open: OpenSource = (citations, index, by) => {
       const citation = citations[index];
@@ -78,7 +78,7 @@ export class SharedView {
     const hidden = citations.filter((one) => one.notPermitted).length;
     const body = element("div", { class: "answer" });
     const why = whyPassages(answer);
-    if (why !== undefined) body.append(passagesView(why, { ...answer, citations }, { open, label: (name) => this.#labels.of(name), say: this.#say }));
+    if (why !== undefined) body.append(passagesView(question, why, { ...answer, citations }, { open, label: (name: string) => this.#labels.of(name), say: this.#say }));
     else if (answer.text) {
       const view = new AnswerView(open, this.#say);
       view.show(answer.text, citations);

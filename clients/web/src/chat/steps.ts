@@ -2,6 +2,8 @@
 
 import { element } from "../widgets/dom.js";
 
+const SECOND = 1_000; // milliseconds
+
 /** The view is one line high from the beginning. */
 export class StepsView {
   readonly root = element("details", { class: "steps" });
@@ -9,6 +11,7 @@ export class StepsView {
   readonly #list = element("ol", {});
   #last: { readonly at: number; readonly row: HTMLElement } | undefined;
   #now = "";
+  #counting = 0;
 
   constructor() {
     this.root.append(this.#summary, this.#list);
@@ -17,16 +20,26 @@ export class StepsView {
 
   /** Show an activity that is not a step of the turn. */
   busy(text: string): void {
+    window.clearInterval(this.#counting);
     this.root.classList.add("busy");
     this.#summary.textContent = this.#now = text;
   }
 
-  /** Show why the turn waits, until `resume`. */
-  pause(text: string): void {
-    this.#summary.textContent = text;
+  /** Show why the turn waits, until `resume`. `wait`: the milliseconds that it waits, which count down. */
+  pause(text: string, wait = 0): void {
+    window.clearInterval(this.#counting);
+    const end = performance.now() + wait;
+    const tell = () => {
+      const left = Math.ceil((end - performance.now()) / 1000);
+      this.#summary.textContent = wait > 0 ? `${text}${left > 0 ? ` in ${left} s` : ""}…` : text;
+      if (left <= 0 || !this.root.isConnected) window.clearInterval(this.#counting);
+    };
+    this.#counting = window.setInterval(tell, SECOND);
+    tell();
   }
 
   resume(): void {
+    window.clearInterval(this.#counting);
     if (this.#summary.textContent !== this.#now) this.#summary.textContent = this.#now;
   }
 
@@ -52,6 +65,7 @@ export class StepsView {
 
   done(summary: string, at: number): void {
     this.#end(at);
+    window.clearInterval(this.#counting);
     this.root.classList.remove("busy");
     this.#summary.textContent = this.#now = summary;
   }

@@ -7,13 +7,14 @@ import type { LiveHooks } from "./liveturn.js";
 import { TurnView } from "./turnview.js";
 
 /** Reads the turn's log to its end. Raises ResponsaError. */
-export async function stoppedTurn({ name, text }: Turn, api: Pick<Api, "chat">, hooks: Pick<LiveHooks, "open" | "label" | "say" | "agent" | "focus">, signal: AbortSignal): Promise<TurnView | undefined> {
+export async function stoppedTurn({ name, text }: Turn, api: Pick<Api, "chat">, hooks: Pick<LiveHooks, "open" | "label" | "say" | "asking" | "agent" | "focus">, signal: AbortSignal): Promise<TurnView | undefined> {
   const reader = new FrameReader({ includeDeltas: true, turn: name });
   let shown = false;
   const view = new TurnView(text, {
     open: hooks.open,
     label: hooks.label,
     say: (what) => shown && hooks.say(what), // the turn ended earlier, so its events are not announced
+    asking: hooks.asking,
     agent: hooks.agent,
     stop: () => undefined,
     askAgain: undefined,

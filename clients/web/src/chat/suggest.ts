@@ -29,6 +29,7 @@ export interface Suggested {
 export interface Loaded {
   readonly label: string;
   readonly documents: number;
+  /** When the document that changed last did so. */
   readonly changed: Date | undefined;
 }
 
@@ -39,13 +40,17 @@ export async function suggested(api: Pick<Api, "knowledge">, me: Me, collections
   const filled = readable.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
   const first = filled.slice(0, MOST_COLLECTIONS);
   const parents = first.map((one) => one.name);
-  const shown = {
-    collections: first.map((one) => ({ label: labelOf(one), documents: Number(one.documentCount), changed: one.updateTime && timestampDate(one.updateTime) })),
-    others: filled.length - first.length,
-  };
-  if (parents.length === 0) return { ...shown, questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
+  const others = filled.length - first.length;
+  if (parents.length === 0) return { collections: [], others, questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
   const pageSize = Math.ceil(MOST_DOCUMENTS / parents.length);
   const pages = await Promise.all(parents.map((parent) => api.knowledge.listDocuments({ parent, pageSize, orderBy: "update_time desc" }, { signal })));
+  const shown = {
+    collections: first.map((one, index) => {
+      const { updateTime } = pages[index]?.documents[0] ?? {};
+      return { label: labelOf(one), documents: Number(one.documentCount), changed: updateTime && timestampDate(updateTime) };
+    }),
+    others,
+  };
   const documents = turnwise(pages.map((page) => page.documents.filter((one) => one.state === DocumentState.READY && one.title)));
   const terms = documents.map((one) => one.title).slice(0, MOST_DOCUMENTS);
   if (terms.length === 0) return { ...shown, questions: [], empty: false };

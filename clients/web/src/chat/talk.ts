@@ -1,6 +1,7 @@
 /** The messages of a conversation, and the reader's position among them. */
 
 import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
+import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
 import { passagesView, type CardHooks } from "./passages.js";
 import { element, replace } from "../widgets/dom.js";
@@ -20,10 +21,12 @@ export class TalkView {
   readonly #outcome: (turn: string) => Outcome | undefined;
   /** The controls for feedback on an answer. */
   readonly #feedback: (answer: Message) => HTMLElement;
-  readonly #hooks: Pick<CardHooks, "label" | "say">;
+  readonly #hooks: Omit<CardHooks, "open">;
+  /** The question of each turn whose question is shown. */
+  readonly #questions = new Map<string, string>();
 
   /** `earlier` is shown above the messages. */
-  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, feedback: (answer: Message) => HTMLElement, earlier: HTMLElement, hooks: Pick<CardHooks, "label" | "say">) {
+  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, feedback: (answer: Message) => HTMLElement, earlier: HTMLElement, hooks: Omit<CardHooks, "open">) {
     this.#feedback = feedback;
     this.#opener = opener;
     this.#outcome = outcome;
@@ -112,25 +115,28 @@ export class TalkView {
 
   #row(message: Message): HTMLElement {
     if (message.role === Role.USER) {
-      const row = questionRow(message.text);
+      this.#questions.set(message.turn, message.text);
+      const row = questionRow(message.text, this.#hooks.asking.edit);
       row.dataset["message"] = message.name;
       return row;
     }
     const body = element("div", { class: "answer" });
     const outcome = this.#outcome(message.turn);
     const hooks = { ...this.#hooks, open: this.#opener("") };
+    const question = this.#questions.get(message.turn) ?? "";
     if (message.refusalReason) {
       body.append(refusal(message.text, message.refusalReason));
     } else if (outcome?.passages) {
-      body.append(passagesView(outcome.passages.why, outcome.passages.answer, hooks, this.#feedback(message)));
+      body.append(passagesView(question, outcome.passages.why, outcome.passages.answer, hooks, this.#feedback(message)));
     } else {
       const view = new AnswerView(this.#opener(message.name), this.#hooks.say);
       view.show(message.text, message.citations);
-      view.finish(this.#feedback(message));
+      view.finish(...actionsOf(question, hooks.asking, () => view.sourced), this.#feedback(message));
       body.append(view.root);
     }
     const note = outcome && outcomeNote(outcome, hooks);
     if (note) body.append(note);
+    if (message.refusalReason) body.append(element("div", { class: "actions" }, ...actionsOf(question, hooks.asking)));
     return element("li", { class: "message assistant", "data-turn": message.turn, "data-message": message.name }, body);
   }
 }

@@ -1,16 +1,18 @@
 /** Shows one question, and its answer while it arrives. */
 
-import { Library } from "lucide";
+import { Library, Pencil } from "lucide";
 import { create } from "@bufbuild/protobuf";
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { count } from "../text/facts.js";
+import { dayOf } from "../text/days.js";
+import { count, dateOf } from "../text/facts.js";
+import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { icon } from "../widgets/icons.js";
-import type { Failure } from "../server/errors.js";
+import { icon, iconButton } from "../widgets/icons.js";
+import { isLimit, type Failure } from "../server/errors.js";
 import type { FrameReader } from "@responsa/client/parts.js";
 import { called, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
 import { passagesView, type CardHooks } from "./passages.js";
@@ -46,6 +48,7 @@ const STOPPED: Record<CancelCause, string> = {
 export class TurnView {
   readonly question: HTMLElement;
   readonly reply = element("li", { class: "message assistant", "aria-busy": "true" });
+  readonly #asked: string;
   readonly #hooks: TurnHooks;
   readonly #steps = new StepsView();
   readonly #stop: HTMLButtonElement;
@@ -57,8 +60,9 @@ export class TurnView {
   #place = 0;
 
   constructor(question: string, hooks: TurnHooks) {
+    this.#asked = question;
     this.#hooks = hooks;
-    this.question = questionRow(question);
+    this.question = questionRow(question, hooks.asking.edit);
     this.#answer = new AnswerView(hooks.open, hooks.say);
     this.#stop = button("Stop", hooks.stop, { class: "quiet stop", title: "Stop this answer" });
     this.reply.append(element("div", { class: "answer" }, element("div", { class: "progress" }, this.#steps.root, this.#stop), this.#body));
@@ -77,8 +81,9 @@ export class TurnView {
   /** Report that nothing arrives at the moment. A lost connection that the next try restores is not reported. */
   paused(failure: Failure, tries: number, offline: boolean): void {
     if (tries < 2 && !offline && failure.reason === "") return;
-    const why = waitingFor(failure, offline);
-    this.#steps.pause(why);
+    const limit = isLimit(failure) ? failure.retryAfter : undefined;
+    const why = limit === undefined ? waitingFor(failure, offline) : "Too many questions; this one will be asked again";
+    this.#steps.pause(why, limit);
     this.#hooks.say(why);
   }
 
@@ -150,14 +155,14 @@ export class TurnView {
         const feedback = this.#hooks.feedback ? [this.#hooks.feedback()] : [];
         if (outcome?.passages) {
           const { why, answer } = outcome.passages;
-          this.#replace(passagesView(why, answer, this.#hooks, ...feedback));
+          this.#replace(passagesView(this.#asked, why, answer, this.#hooks, ...feedback));
           this.#tell(outcome);
           this.#end(`Searched${this.#took(at)}`.trimEnd(), at);
           this.#hooks.say([why, ...answer.excerpts.map((one) => plainText(one.markdown)), ...outcome.fallbacks].join(" "));
           break;
         }
         this.#show(text, citations);
-        this.#answer.finish(...feedback);
+        this.#answer.finish(...actionsOf(this.#asked, this.#hooks.asking, () => this.#answer.sourced), ...feedback);
         this.#tell(outcome);
         this.#end(`Answered${this.#took(at)}${passagesUsed > 0 ? `from ${count(passagesUsed, "passage")}` : ""}`.trimEnd(), at);
         this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
@@ -167,6 +172,7 @@ export class TurnView {
         const { heading, did, end } = refusalWords(event.value.reason);
         this.#replace(refusal(event.value.message, event.value.reason));
         this.#tell(outcome);
+        this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking)));
         this.#end(`${did}${this.#took(at)}${end}`, at);
         this.#hooks.say(`${heading}. ${event.value.message}`);
         break;
@@ -276,8 +282,11 @@ export class TurnView {
   }
 }
 
-export function questionRow(text: string): HTMLElement {
-  return element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
+/** `edit` puts the question into the question box, if it can be asked again. */
+export function questionRow(text: string, edit?: (question: string) => void): HTMLElement {
+  const row = element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
+  if (edit) row.append(iconButton(Pencil, "Edit the question", () => edit(text)));
+  return row;
 }
 
 /**
@@ -300,14 +309,20 @@ export function welcome(agent: Agent | undefined, use: (question: string) => voi
   void more(EXAMPLES - own.length).then(({ questions, collections, others, empty }) => {
     list.append(...rows(questions));
     known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, `${others} more`))] : []));
-    if (empty) known.append(element("li", {}, "There are no documents to ask about yet. ", element("a", { href: "#/documents" }, "Add documents")));
+    if (empty) known.append(element("li", {}, "There are no documents to ask about yet. Drop files here, or ", element("a", { href: "#/documents" }, "add documents"), "."));
   }, () => undefined); // without the documents, there is nothing to suggest
   return row;
 }
 
 function loaded({ label, documents, changed }: Loaded): HTMLElement {
-  const title = changed && `Changed on ${changed.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" })}`;
-  return element("li", { title }, icon(Library), element("span", WRITTEN, label), element("span", { class: "note" }, count(documents, "document")));
+  const notes = [count(documents, "document"), ...(changed ? [`changed ${since(changed)}`] : [])];
+  return element("li", {}, icon(Library), element("span", WRITTEN, label), element("span", { class: "note" }, notes.join(", ")));
+}
+
+/** For example "today" or "on 3 Feb 2026". */
+function since(time: Date): string {
+  const day = dayOf(time, new Date());
+  return day === "Today" || day === "Yesterday" ? day.toLowerCase() : `on ${dateOf(time)}`;
 }
 
 function waitingFor(failure: Failure, offline: boolean): string {

@@ -1,8 +1,9 @@
 /** Shows collections: makes, shares, renames and deletes them, and takes files and folders for them. */
 
+import { Library, MessageCircle, Pencil, Trash2, UserPlus } from "lucide";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { recently } from "../account/recent.js";
-import { accessText, manages, reads, sharingMark } from "./access.js";
+import { accessText, isOwner, manages, reads, sharingMark } from "./access.js";
 import type { Api } from "../server/api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
 import { PATIENCE, uuid, wellFormed } from "@responsa/client/parts.js";
@@ -12,6 +13,7 @@ import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
 import { SUBJECT_NOTE } from "./docdetails.js";
 import { arrange, button, element, field, WRITTEN } from "../widgets/dom.js";
+import { icon, iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { count, sizeOf } from "../text/facts.js";
 import { dropped, picked } from "./folders.js";
@@ -22,6 +24,7 @@ import { MOST_BYTES } from "./upload.js";
 import { shareCollection } from "./share.js";
 import { UploadsView, type UploadHooks } from "./uploads.js";
 
+const KEY = "responsa.collection";
 /** Milliseconds between two refreshes while files arrive. */
 const BETWEEN = 1_000;
 
@@ -39,18 +42,21 @@ export class CollectionsView {
   readonly #api: Api;
   readonly #hooks: CollectionsHooks;
   readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, "Documents");
-  readonly #picker = element("select", { id: "collection", change: () => this.#choose() });
+  readonly #list = element("ul", { class: "shelves", "aria-label": "Collections" });
+  readonly #title = element("h3", WRITTEN);
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #ask = button("Ask this collection", () => this.#hooks.ask(this.#chosen), { class: "quiet" });
-  readonly #share = button("Share", () => void this.#shareCollection(), { class: "quiet", "aria-describedby": "access" });
-  readonly #rename = button("Rename collection", () => void this.#renameCollection(), { class: "quiet" });
-  readonly #remove = button("Delete collection", () => void this.#deleteCollection(), { class: "plain danger" });
+  readonly #ask = iconButton(MessageCircle, "Ask this collection", () => this.#hooks.ask(this.#chosen));
+  readonly #share = iconButton(UserPlus, "Share", () => void this.#shareCollection(), { "aria-describedby": "access" });
+  readonly #rename = iconButton(Pencil, "Rename collection", () => void this.#renameCollection());
+  readonly #remove = iconButton(Trash2, "Delete collection", () => void this.#deleteCollection(), { class: "plain icon danger" });
+  /** The uploads, which the page shows above every view. */
+  readonly tray: HTMLElement;
   readonly #uploads: UploadsView;
   readonly #documents: DocumentsView;
   readonly #generations: GenerationsView;
   readonly #files = element("input", { type: "file", id: "files", multiple: true, change: () => this.#picked(this.#files) });
   readonly #folder = element("input", { type: "file", id: "folder", multiple: true, webkitdirectory: true, change: () => this.#picked(this.#folder) });
-  readonly #accepted = element("p", { class: "note" });
+  readonly #accepted = element("p");
   /** The person whom the documents that are added are about. Only administrators give one. */
   readonly #subject = element("input", { id: "upload-subject", type: "text", autocomplete: "off", maxlength: "200", "aria-describedby": "upload-subject-note", input: () => this.#subjectChanged(), ...WRITTEN });
   readonly #subjectShown = element("summary");
@@ -58,7 +64,8 @@ export class CollectionsView {
   readonly #zone: HTMLElement;
   #suffixes: readonly string[] = [];
   #collections: readonly Listed[] = [DEFAULT];
-  #wanted = DEFAULT.name;
+  /** The chosen collection; "" until one is chosen or found. */
+  #wanted = sessionStorage.getItem(KEY) ?? "";
   #refreshes = 0;
   #refreshing = false;
   #stale = false;
@@ -73,6 +80,7 @@ export class CollectionsView {
         if (collection === this.#chosen.name) void this.soon();
       },
     });
+    this.tray = this.#uploads.root;
     this.#documents = new DocumentsView(api, panel, {
       say: hooks.say,
       me: hooks.me,
@@ -85,21 +93,11 @@ export class CollectionsView {
     this.#generations = new GenerationsView(api, hooks.say);
     this.#zone = this.#dropZone();
     this.root.append(
-      this.#heading,
-      element(
-        "div",
-        { class: "row wrap" },
-        element("label", { for: "collection" }, "Collection"),
-        this.#picker,
-        button("New collection", () => void this.#create(), { class: "quiet" }),
-        this.#ask,
-        this.#share,
-        this.#rename,
-        this.#remove,
-      ),
+      element("div", { class: "row shelves-head" }, this.#heading, button("New collection", () => void this.#create(), { class: "quiet" })),
+      this.#list,
+      element("div", { class: "row shelf" }, this.#title, this.#ask, this.#share, this.#rename, this.#remove),
       this.#access,
       this.#zone,
-      this.#uploads.root,
       this.#problem,
       this.#documents.root,
       this.#generations.root,
@@ -112,12 +110,15 @@ export class CollectionsView {
 
   /** Read collections and documents again, and select `wanted` (by default the selected collection). */
   async refresh(wanted = this.#wanted): Promise<void> {
-    this.#wanted = wanted;
+    if (wanted) this.#choose(wanted);
     const refresh = (this.#refreshes += 1);
     try {
       const [found] = await Promise.all([allCollections(this.#api), this.#learn()]);
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
+      // Nobody wants to begin with an empty collection.
+      const own = found.filter((one) => isOwner(this.#hooks.me, one) && one.documents > 0n);
+      if (!this.#wanted) this.#wanted = (own.find((one) => one.name === DEFAULT.name) ?? own[0] ?? DEFAULT).name;
       this.#problem.textContent = "";
       this.#offer();
     } catch (error) {
@@ -128,20 +129,33 @@ export class CollectionsView {
     await this.#show();
   }
 
-  /** Offer the collections. Options that stay are not replaced, because the list may be open. */
+  /** List the collections. Rows that stay are not replaced, so they keep the focus. */
   #offer(): void {
-    const before = new Map([...this.#picker.options].map((one) => [one.value, one]));
-    const options = this.#collections.map((one) => {
-      const option = before.get(one.name) ?? element("option", { value: one.name });
-      const mark = sharingMark(this.#hooks.me, one);
+    const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? row.dataset["is"] : "", row]));
+    const rows = this.#collections.map((one) => {
       // The server counts the documents that the user may read.
-      const size = reads(this.#hooks.me, one) ? ` (${one.documents})` : "";
-      const text = `${one.label}${size}${mark && ` · ${mark}`}`;
-      if (option.textContent !== text) option.textContent = text;
-      return option;
+      const size = reads(this.#hooks.me, one) ? count(one.documents, "document") : "";
+      const note = [size, sharingMark(this.#hooks.me, one)].filter(Boolean).join(" · ");
+      const is = [one.name, one.label, note].join("\n");
+      const known = before.get(is);
+      if (known) return known;
+      const choose = () => {
+        this.#choose(one.name);
+        this.#mark();
+        void this.#show();
+      };
+      return element("li", { "data-is": is }, element("button", { type: "button", class: "plain", "data-name": one.name, click: choose }, icon(Library), element("span", { class: "name", ...WRITTEN }, one.label), element("span", { class: "note" }, note)));
     });
-    arrange(this.#picker, options);
-    if (this.#picker.value !== this.#chosen.name) this.#picker.value = this.#chosen.name;
+    arrange(this.#list, rows);
+    this.#mark();
+  }
+
+  #mark(): void {
+    for (const one of this.#list.querySelectorAll("button")) {
+      const current = one.dataset["name"] === this.#chosen.name;
+      if (current && !one.hasAttribute("aria-current")) one.scrollIntoView({ block: "nearest" });
+      one.toggleAttribute("aria-current", current);
+    }
   }
 
   /** Read the formats, which stay the same while the server runs. */
@@ -151,7 +165,7 @@ export class CollectionsView {
     this.#suffixes = formats.flatMap((one) => one.suffixes);
     this.#files.accept = [...this.#suffixes, ...ARCHIVES].join(",");
     const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
-    this.#accepted.textContent = `${names}, at most ${sizeOf(BigInt(MOST_BYTES))} each, or ZIP and tar archives of them. You can drop files and folders here.`;
+    this.#accepted.textContent = `${names}, at most ${sizeOf(BigInt(MOST_BYTES))} each, or ZIP and tar archives of them. You can drop files and folders anywhere on the page.`;
     this.#documents.formats = formats;
   }
 
@@ -178,14 +192,29 @@ export class CollectionsView {
     return this.#collections.find((one) => one.name === this.#wanted) ?? DEFAULT;
   }
 
-  #choose(): void {
-    this.#wanted = this.#picker.value;
-    void this.#show();
+  #choose(name: string): void {
+    this.#wanted = name;
+    try {
+      sessionStorage.setItem(KEY, name);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error; // the storage is full or forbidden, so only this page keeps the choice
+    }
+  }
+
+  /** Add the files and folders that were dropped on the page to the chosen collection. Returns why that is not possible, or "". */
+  async take(items: DataTransferItemList | undefined): Promise<string> {
+    const entries = [...(items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null); // readable only during the event
+    if (this.#suffixes.length === 0) await this.refresh();
+    if (this.#suffixes.length === 0) return this.#problem.textContent;
+    if (!manages(this.#hooks.me, this.#chosen)) return `You may not add documents to “${this.#chosen.label}”. Choose another collection first.`;
+    void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen, this.#zone.isConnected ? this.#subjectGiven : "");
+    return "";
   }
 
   async #show(): Promise<void> {
     const chosen = this.#chosen;
     const managed = manages(this.#hooks.me, chosen);
+    this.#title.textContent = chosen.label;
     this.#remove.hidden = chosen.name === DEFAULT.name || !managed;
     // The collection `default` may not exist yet.
     this.#ask.hidden = chosen === DEFAULT || !reads(this.#hooks.me, chosen);
@@ -211,23 +240,10 @@ export class CollectionsView {
       this.#files,
       element("label", { for: "files", class: "button" }, "Add documents"),
       ...(canPickFolders ? [this.#folder, element("label", { for: "folder", class: "button" }, "Add a folder")] : []),
-      this.#accepted,
+      element("details", { class: "explanation" }, element("summary", {}, "Which files?"), this.#accepted),
       ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field("Subject of added documents", this.#subject, `${SUBJECT_NOTE} While this field has a subject, all documents that you add get this subject.`))] : []),
     );
     this.#subjectChanged();
-    const over = (event: Event) => {
-      event.preventDefault();
-      zone.classList.add("over");
-    };
-    zone.addEventListener("dragenter", over);
-    zone.addEventListener("dragover", over);
-    zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-    zone.addEventListener("drop", (event) => {
-      event.preventDefault();
-      zone.classList.remove("over");
-      const entries = [...(event.dataTransfer?.items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null);
-      void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen, this.#subjectGiven);
-    });
     return zone;
   }
 

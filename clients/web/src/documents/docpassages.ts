@@ -1,32 +1,35 @@
 /** Finds passages within one document. */
 
 import type { Document, Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import type { SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
+import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import type { Api } from "../server/api.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
 import { count } from "../text/facts.js";
 import { quoted } from "../server/filters.js";
-import { withoutFrontMatter } from "../text/markdown.js";
-import { plainText } from "../text/prose.js";
+import { placeOf } from "../chat/parts.js";
+import { piece } from "./search.js";
 
 const MOST = 20;
-const SHOWN = 240; // characters of a passage
 
 export class PassagesView {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "knowledge">;
-  readonly #show: (passage: Passage) => void;
+  readonly #show: (passage: Passage, piece: ByteRange | undefined) => void;
+  readonly #say: (text: string) => void;
   readonly #term = element("input", { type: "search", id: "passage-term", autocomplete: "off", dir: "auto", required: true, maxlength: "1000" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #sum = element("p", { class: "note", role: "status" });
-  readonly #found = element("ol", { class: "hits", "aria-label": "Passages of the document" });
+  readonly #found = element("ol", { class: "excerpts", "aria-label": "Passages of the document" });
   #document: Document | undefined;
   #signal = AbortSignal.abort();
   #finding = new AbortController();
 
-  /** `show` opens a passage in the text or on its page. */
-  constructor(api: Pick<Api, "knowledge">, show: (passage: Passage) => void) {
+  /** `show` opens a passage in the text or on its page, and marks its best piece. */
+  constructor(api: Pick<Api, "knowledge">, show: (passage: Passage, piece: ByteRange | undefined) => void, say: (text: string) => void) {
     this.#api = api;
+    this.#say = say;
     this.#show = show;
     const form = element(
       "form",
@@ -63,9 +66,8 @@ export class PassagesView {
       const filter = `source_key = ${quoted(document.sourceKey)}`;
       const { hits } = await this.#api.knowledge.search({ terms: [term], topK: MOST, filter, scope: { collections: [document.collection] } }, { signal });
       if (signal.aborted) return;
-      const passages = hits.flatMap(({ passage }) => (passage ? [passage] : []));
-      this.#sum.textContent = passages.length === 0 ? "No passage fits." : `${count(passages.length, "passage")}, the best first.`;
-      replace(this.#found, ...passages.map((one) => this.#row(one)));
+      this.#sum.textContent = hits.length === 0 ? "No passage fits." : `${count(hits.length, "passage")}, the best first.`;
+      replace(this.#found, ...hits.map((one) => this.#row(one)));
     } catch (error) {
       if (signal.aborted) return;
       replace(this.#found);
@@ -74,11 +76,11 @@ export class PassagesView {
     }
   }
 
-  #row(one: Passage): HTMLElement {
-    const text = plainText(withoutFrontMatter(one.text));
-    const short = text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
-    const place = [one.headings.join(" › "), one.path || (one.page > 0 ? `page ${one.page}` : "")].filter(Boolean).join(" · ");
-    const open = button("Show", () => this.#show(one), { "aria-label": `Show the passage: ${short.slice(0, 60)}` });
-    return element("li", {}, element("div", { class: "hit-head" }, open, element("span", { class: "note", ...WRITTEN }, place)), element("p", { class: "hit-text", ...WRITTEN }, short));
+  #row({ passage, pieceRange }: SearchHit): HTMLElement {
+    if (!passage) return element("li", { class: "excerpt" });
+    const place = [passage.headings.join(" › "), placeOf(passage)].filter(Boolean).join(" · ");
+    const prose = piece(passage, pieceRange, this.#say);
+    const open = button("Show", () => this.#show(passage, pieceRange), { "aria-label": `Show the passage: ${(prose.textContent ?? "").slice(0, 60)}` });
+    return element("li", { class: "excerpt" }, element("div", { class: "hit-head" }, element("span", { class: "note", ...WRITTEN }, place), open), prose);
   }
 }

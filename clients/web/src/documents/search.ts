@@ -1,49 +1,71 @@
-/** Searches the documents, and explains the scores of the passages. */
+/** Searches the documents. The search is a part of the page's address, so that it can be reloaded, sent and gone back to. */
 
+import { MessageCircle } from "lucide";
+import type { Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
+import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import type { Api } from "../server/api.js";
 import type { Me } from "./access.js";
-import { datedOf } from "../chat/parts.js";
+import { markedProse } from "../chat/passages.js";
+import { datedOf, placeOf } from "../chat/parts.js";
 import { count } from "../text/facts.js";
-import { byteLength } from "@responsa/client/parts.js";
+import { byteLength, unitsAt } from "@responsa/client/parts.js";
 import type { DocumentPanel } from "./document.js";
-import { button, element, field, replace, WRITTEN } from "../widgets/dom.js";
+import { element, field, replace, WRITTEN } from "../widgets/dom.js";
+import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { FILTER_EXAMPLE, FILTER_HELP, filterProblem } from "../server/filters.js";
-import { readableCollections, unavailable } from "./library.js";
-import { withoutFrontMatter } from "../text/markdown.js";
-import { plainText } from "../text/prose.js";
+import { collectionId, readableCollections, unavailable, type Named } from "./library.js";
+import { blocksRound } from "../text/prose.js";
 
+const PLACE = /^#\/search(?:\?(.*))?$/;
 const MOST = 10;
 const MOST_BYTES = 16_384;
-const SHOWN = 420; // characters of a passage
+const LEAST = 280; // characters of a passage that are shown, if it has them
+const IDLE = "Finds passages by their words and their meaning, in all documents that you may read.";
 
-const MODES: readonly (readonly [SearchMode, string])[] = [
-  [SearchMode.HYBRID, "Words and meaning"],
-  [SearchMode.TEXT, "Words only"],
-  [SearchMode.VECTOR, "Meaning only"],
+const MODES: readonly (readonly [mode: SearchMode, id: string, label: string])[] = [
+  [SearchMode.HYBRID, "", "Words and meaning"],
+  [SearchMode.TEXT, "words", "Words only"],
+  [SearchMode.VECTOR, "meaning", "Meaning only"],
 ];
+
+/** Whether a fragment is that of the search, with or without a query. */
+export function isSearch(fragment: string): boolean {
+  return PLACE.test(fragment);
+}
+
+export interface SearchHooks {
+  readonly say: (text: string) => void;
+  /** The user wants to ask a collection what was searched. */
+  readonly ask: (collection: Named, question: string) => void;
+}
 
 export class SearchView {
   readonly root = element("section", { class: "collections search", "aria-labelledby": "search-title" });
   readonly #api: Pick<Api, "knowledge">;
   readonly #me: Me;
   readonly #panel: DocumentPanel;
-  readonly #say: (text: string) => void;
+  readonly #hooks: SearchHooks;
   readonly #heading = element("h2", { id: "search-title", tabindex: "-1" }, "Search");
   readonly #term = element("input", { type: "search", id: "term", autocomplete: "off", dir: "auto", required: true });
   readonly #scope = element("select", { id: "search-scope" });
-  readonly #mode = element("select", { id: "search-mode" }, ...MODES.map(([mode, label]) => element("option", { value: String(mode) }, label)));
+  readonly #mode = element("select", { id: "search-mode" }, ...MODES.map(([, id, label]) => element("option", { value: id }, label)));
   readonly #filter = element("input", { type: "text", id: "search-filter", autocomplete: "off", spellcheck: "false", placeholder: FILTER_EXAMPLE, maxlength: "2048", "aria-describedby": "search-filter-note" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #found = element("div", { class: "found" });
+  readonly #sum = element("p", { class: "note" }, IDLE);
+  readonly #scores = explanation();
+  readonly #hits = element("ol", { class: "excerpts", "aria-label": "Passages" });
+  #collections: readonly Named[] = [];
+  /** The address of the search whose passages are shown. */
+  #shown = "";
   #searching = new AbortController();
 
-  constructor(api: Pick<Api, "knowledge">, me: Me, panel: DocumentPanel, say: (text: string) => void) {
+  constructor(api: Pick<Api, "knowledge">, me: Me, panel: DocumentPanel, hooks: SearchHooks) {
     this.#api = api;
     this.#me = me;
     this.#panel = panel;
-    this.#say = say;
+    this.#hooks = hooks;
     const form = element(
       "form",
       { class: "search-form", role: "search" },
@@ -60,32 +82,61 @@ export class SearchView {
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
+      // `pushState` does not fire `hashchange`, so the focus stays.
+      if (location.hash !== this.#address) history.pushState(null, "", this.#address);
       void this.#search();
     });
-    this.root.append(this.#heading, form, this.#problem, explanation(), this.#found);
+    this.root.append(this.#heading, form, this.#problem, element("div", { class: "found-head" }, this.#sum, this.#scores), this.#hits);
+    this.#blank();
   }
 
   focus(): void {
     this.#heading.focus();
   }
 
-  /** Read the collections again; the chosen one stays, unless the user can no longer search it. */
+  /** Read the collections again, and show the search that the address names. A chosen collection stays, unless the user can no longer search it. */
   async refresh(): Promise<void> {
-    const { value: chosen, selectedOptions } = this.#scope;
-    const label = selectedOptions[0]?.textContent ?? "";
+    const label = this.#label(this.#scope.value);
+    const query = new URLSearchParams(PLACE.exec(location.hash)?.[1] ?? "");
+    const term = query.get("q") ?? "";
+    const chosen = term ? (query.get("in") ?? "") : this.#scope.value;
+    if (term) [this.#term.value, this.#mode.value, this.#filter.value] = [term, query.get("by") ?? "", query.get("filter") ?? ""];
+    if (this.#mode.selectedIndex < 0) this.#mode.value = "";
     try {
-      const found = await readableCollections(this.#api, this.#me);
-      const options = found.map((one) => element("option", { value: one.name, selected: one.name === chosen, ...WRITTEN }, one.label));
+      this.#collections = await readableCollections(this.#api, this.#me);
+      const options = this.#collections.map((one) => element("option", { value: one.name, selected: one.name === chosen, ...WRITTEN }, one.label));
       replace(this.#scope, element("option", { value: "" }, "All collections"), ...options);
       const lost = chosen !== "" && this.#scope.value !== chosen;
-      this.#problem.textContent = lost ? `${unavailable(label)} Now “All collections” is chosen.` : "";
+      this.#problem.textContent = lost ? `${unavailable(label || collectionId(chosen))} Now “All collections” is chosen.` : "";
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
+      return;
     }
+    if (term && this.#address !== this.#shown) await this.#search();
+  }
+
+  /** The search that the form names, as it stands in the address. */
+  get #query(): Readonly<Record<string, string>> {
+    return { q: this.#term.value.trim(), in: this.#scope.value, by: this.#mode.value, filter: this.#filter.value.trim() };
+  }
+
+  get #address(): string {
+    return `#/search?${new URLSearchParams(Object.entries(this.#query).filter(([, value]) => value)).toString()}`;
+  }
+
+  #label(name: string): string {
+    return this.#collections.find((one) => one.name === name)?.label ?? collectionId(name);
+  }
+
+  #blank(said = IDLE): void {
+    this.#sum.textContent = said;
+    this.#scores.hidden = true;
+    this.#shown = "";
+    replace(this.#hits);
   }
 
   async #search(): Promise<void> {
-    const term = this.#term.value.trim();
+    const { q: term = "", in: collection = "", filter = "", by } = this.#query;
     if (!term) return;
     if (byteLength(term) > MOST_BYTES) {
       this.#problem.textContent = `The search is too long; the limit is ${MOST_BYTES} bytes.`;
@@ -94,45 +145,51 @@ export class SearchView {
     this.#searching.abort();
     this.#searching = new AbortController();
     const { signal } = this.#searching;
-    const mode = Number(this.#mode.value) as SearchMode;
-    const collections = this.#scope.value ? [this.#scope.value] : [];
+    const mode = MODES.find(([, id]) => id === by)?.[0] ?? SearchMode.HYBRID;
     this.#problem.textContent = "";
     this.#filter.removeAttribute("aria-invalid");
+    this.#sum.textContent = "Searching…";
     try {
-      const { hits } = await this.#api.knowledge.search({ terms: [term], topK: MOST, mode, filter: this.#filter.value.trim(), scope: { collections } }, { signal });
-      if (!signal.aborted) this.#show(hits, mode);
+      const { hits } = await this.#api.knowledge.search({ terms: [term], topK: MOST, mode, filter, scope: { collections: collection ? [collection] : [] } }, { signal });
+      if (!signal.aborted) this.#show(hits, mode, term);
     } catch (error) {
       if (signal.aborted) return;
-      replace(this.#found);
+      this.#blank("");
       const failure = failureOf(error);
-      if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "collection") await this.refresh(); // says so
+      if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "collection") {
+        history.replaceState(null, "", "#/search");
+        await this.refresh(); // says so
+      }
       const mistake = filterProblem(failure);
       this.#problem.textContent ||= mistake ?? failure.message;
       if (mistake) this.#filter.setAttribute("aria-invalid", "true");
     }
   }
 
-  #show(hits: readonly SearchHit[], mode: SearchMode): void {
+  #show(hits: readonly SearchHit[], mode: SearchMode, term: string): void {
     const said = hits.length === 0 ? "No passage fits this search." : `${count(hits.length, "passage")}, the best first.`;
     const strongest = Math.max(...hits.map((one) => one.parts?.text ?? 0));
-    const rows = hits.map((one, index) => this.#row(one, index, mode, strongest));
-    replace(this.#found, element("p", { class: "note" }, said), element("ol", { class: "hits", "aria-label": "Passages" }, ...rows));
-    this.#say(said);
+    this.#blank(said);
+    this.#shown = this.#address;
+    this.#scores.hidden = hits.length === 0;
+    replace(this.#hits, ...hits.map((one, index) => this.#row(one, index, mode, strongest, term)));
+    this.#hooks.say(said);
   }
 
-  #row({ passage, score, parts }: SearchHit, index: number, mode: SearchMode, strongest: number): HTMLElement {
-    const title = passage?.title || "Document";
-    const open = button(title, () => void (passage && this.#panel.openPassage(passage, open)), { class: "plain name", ...WRITTEN });
-    const headings = (passage?.headings ?? []).filter((one) => one !== title);
-    const text = plainText(withoutFrontMatter(passage?.text ?? ""));
-    const about = element("div", { class: "hit-head" }, open);
-    const notes = [headings.join(" › "), passage ? datedOf(passage) : ""].filter(Boolean);
-    if (notes.length > 0) about.append(element("span", { class: "note", ...WRITTEN }, notes.join(" · ")));
+  #row({ passage, score, parts, pieceRange }: SearchHit, index: number, mode: SearchMode, strongest: number, term: string): HTMLElement {
+    if (!passage) return element("li", { class: "excerpt" });
+    const title = passage.title || "Document";
+    const headings = passage.headings.filter((one) => one !== title).map((one) => element("span", WRITTEN, ` › ${one}`));
+    const open: HTMLElement = element("button", { type: "button", class: "plain open", click: () => void this.#panel.openPassage(passage, open, pieceRange) }, element("strong", WRITTEN, title), ...headings);
+    const collection = { name: passage.collection, label: this.#label(passage.collection) };
+    const ask = iconButton(MessageCircle, "Ask about this", () => this.#hooks.ask(collection, term));
+    const notes = [placeOf(passage), datedOf(passage)].filter(Boolean).map((one) => ` · ${one}`);
     return element(
       "li",
-      {},
-      about,
-      element("p", { class: "hit-text", ...WRITTEN }, text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text),
+      { class: "excerpt" },
+      element("div", { class: "hit-head" }, open, ask),
+      element("p", { class: "note" }, element("span", WRITTEN, collection.label), ...notes),
+      piece(passage, pieceRange, this.#hooks.say),
       element(
         "dl",
         { class: "scores" },
@@ -142,6 +199,14 @@ export class SearchView {
       ),
     );
   }
+}
+
+/** The lines of a passage round its best piece, which is marked; those at its beginning if the piece is not known. */
+export function piece({ text, sourceRange }: Passage, range: ByteRange | undefined, say: (text: string) => void): HTMLElement {
+  const start = Number(sourceRange?.start ?? 0n);
+  const [from = 0, to = 0] = range ? unitsAt(text, [Number(range.start) - start, Number(range.end) - start]) : [];
+  const { markdown, ...place } = blocksRound(text, { from, to }, LEAST);
+  return markedProse(markdown, place, say);
 }
 
 /** A part of a score: its name, its value, and a bar for a share from 0 to 1. */
@@ -158,8 +223,8 @@ function explanation(): HTMLElement {
   ] as const;
   return element(
     "details",
-    { class: "explanation" },
-    element("summary", {}, "What the scores mean"),
+    { class: "explanation scoring" },
+    element("summary", {}, "Scores"),
     element("dl", {}, ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)])),
   );
 }

@@ -1,7 +1,9 @@
 /** Shows the uploads of files and folders into collections: a summary with an estimate, and each file with its progress or the reason of its end. */
 
+import { ChevronDown, X } from "lucide";
 import type { Api } from "../server/api.js";
 import { arrange, button, element, focused, replace, WRITTEN } from "../widgets/dom.js";
+import { iconButton } from "../widgets/icons.js";
 import { signedOut, type Failure } from "../server/errors.js";
 import { count } from "../text/facts.js";
 import { Estimate, timeLeft } from "./estimate.js";
@@ -33,6 +35,8 @@ export interface UploadHooks {
   readonly say: (text: string) => void;
   /** A document of that collection is now searchable. */
   readonly taken: (collection: string) => void;
+  /** All uploads have ended. */
+  readonly settled: () => void;
   readonly sessionOver: (failure: Failure) => void;
   /** Aborts when the session ends. What is left of the uploads is then cancelled, so that the browser's next session does not send it. */
   readonly signal: AbortSignal;
@@ -54,7 +58,8 @@ export class UploadsView {
   readonly #stop = button("Stop", () => this.#toggle(), { class: "quiet" });
   readonly #cancel = button("Cancel all", () => this.#queue.cancelAll(), { class: "quiet" });
   readonly #again = button("Try all again", () => this.#queue.allAgain(), { class: "quiet" });
-  readonly #clear = button("Clear the list", () => this.#cleared());
+  readonly #fold = iconButton(ChevronDown, "Show only the sum", () => this.#folded(!this.root.classList.contains("folded")), { "aria-pressed": "false" });
+  readonly #clear = iconButton(X, "Clear the list", () => this.#cleared());
   #view = 0;
   #hasChosen = false;
   #limit = SHOWN;
@@ -74,12 +79,12 @@ export class UploadsView {
       idle: () => this.#idle(),
     });
     this.root.append(
-      element("div", { class: "row wrap" }, element("h3", { id: "uploads-title" }, "Uploads"), this.#show, this.#stop, this.#cancel, this.#again, this.#clear),
-      this.#bar,
+      element("div", { class: "row" }, element("h3", { id: "uploads-title" }, "Uploads"), this.#fold, this.#clear),
       this.#sum,
+      this.#bar,
       this.#why,
-      this.#list,
-      this.#more,
+      element("div", { class: "row wrap tray-acts" }, this.#show, this.#stop, this.#cancel, this.#again),
+      element("div", { class: "tray-list" }, this.#list, this.#more),
     );
     const kept = (event: Event) => {
       if (this.#queue.isBusy) event.preventDefault(); // files that were not sent yet would be lost
@@ -91,6 +96,12 @@ export class UploadsView {
   /** Add the files that a search finds, as it finds them. `subject`: see `Upload`. */
   async add(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named, subject: string): Promise<void> {
     if (!this.#hooks.signal.aborted) await this.#queue.find(search, collection, subject);
+  }
+
+  /** Show only the sum, or all files. */
+  #folded(folded: boolean): void {
+    this.root.classList.toggle("folded", folded);
+    this.#fold.setAttribute("aria-pressed", String(folded));
   }
 
   #toggle(): void {
@@ -126,7 +137,10 @@ export class UploadsView {
   }
 
   #idle(): void {
-    if (this.#queue.size > ANNOUNCED) this.#hooks.say(`All uploads have ended. ${this.#summary()}`);
+    this.#hooks.settled();
+    if (this.#queue.size <= ANNOUNCED) return;
+    this.#folded(this.#queue.count("refused", "cancelled", "skipped") === 0);
+    this.#hooks.say(`All uploads have ended. ${this.#summary()}`);
   }
 
   /** Paint at once, but not again within the next moment. Many changes then make one painting. */

@@ -38,6 +38,11 @@ export function failureOfStatus(status: Status): Failure {
   return { ...CUT, reason: reason || "UNKNOWN", message, metadata };
 }
 
+/** Whether the user has called too often, or too much at once. */
+export function isLimit({ reason }: Failure): boolean {
+  return reason === "RATE_LIMIT" || reason === "LIMIT_REACHED";
+}
+
 /** Whether the user is kept out, whatever the session: the user was disabled, or the user's tenant was suspended. The message says so. */
 export function keptOut({ reason }: Failure): boolean {
   return reason === "USER_DISABLED" || reason === "TENANT_SUSPENDED";

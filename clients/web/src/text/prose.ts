@@ -2,7 +2,7 @@
 
 import { clean } from "./clean.js";
 import { element } from "../widgets/dom.js";
-import { Markdown, type Block, type Place } from "./markdown.js";
+import { Markdown, withoutFrontMatter, type Block, type Place } from "./markdown.js";
 import { paint } from "./paint.js";
 import { alone, framed, placed, textOf, wrapped, type View, type Widget } from "./view.js";
 
@@ -85,6 +85,32 @@ export class Prose {
   outside(end: number): { readonly end: number; readonly block: boolean } {
     return this.#cited.outside(end);
   }
+}
+
+const FENCES = /^[ \t>]*(?:```|~~~).*$/gm;
+
+/**
+ * The blocks round a place of a passage in Markdown, of at least `least` characters together if it has them, and the place within them. Headings that come first are left out,
+ * and so is the rest of a block of code in which the passage begins before the place.
+ */
+export function blocksRound(passage: string, { from, to }: Place, least: number): { readonly markdown: string } & Place {
+  const fences = [...passage.matchAll(FENCES)];
+  const end = fences[0] ? fences[0].index + fences[0][0].length : 0;
+  const cut = fences.length % 2 === 1 && /[`~]\s*$/.test(fences[0]![0]) && end <= from ? end : passage.length - withoutFrontMatter(passage).length;
+  const text = passage.slice(cut);
+  const blocks = new Markdown().blocks(text).filter((one) => one.content.length > 0);
+  const place = Math.max(0, blocks.findIndex((one) => one.to > from - cut));
+  let first = place;
+  let last = Math.max(place, blocks.findLastIndex((one) => one.from < to - cut));
+  const size = () => (blocks[last]?.to ?? 0) - (blocks[first]?.from ?? 0);
+  while (size() < least && (last + 1 < blocks.length || first > 0)) {
+    if (last + 1 < blocks.length) last += 1;
+    else first -= 1;
+  }
+  const isHeading = ({ content }: Block) => content.some((one) => one.type === "element" && /^h\d$/.test(one.tagName));
+  while (first < last && isHeading(blocks[first]!) && (first < place || to <= from)) first += 1;
+  const start = blocks[first]?.from ?? 0;
+  return { markdown: text.slice(start, blocks[last]?.to ?? 0), from: from - cut - start, to: to - cut - start };
 }
 
 /** The text that a reader sees of a Markdown text, in one line. */

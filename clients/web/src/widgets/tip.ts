@@ -38,7 +38,7 @@ export function tipped(target: HTMLElement, content: () => readonly Node[]): voi
     tip.addEventListener("pointerleave", () => later(hide, HIDE_AFTER));
     home.append(tip);
     target.setAttribute("aria-describedby", "tip");
-    place(tip, target);
+    beside(tip, target);
     window.addEventListener("scroll", hide, true);
     window.addEventListener("resize", hide);
   };
@@ -54,8 +54,8 @@ export function tipped(target: HTMLElement, content: () => readonly Node[]): voi
   });
 }
 
-/** Below the target, because the text that the target belongs to stands before it; above it if there is no room below. */
-function place(tip: HTMLElement, target: HTMLElement): void {
+/** Moves a fixed element below the target, because the text that the target belongs to stands before it; above it if there is no room below. */
+export function beside(tip: HTMLElement, target: HTMLElement): void {
   const near = target.getBoundingClientRect();
   const { width, height } = tip.getBoundingClientRect();
   const view = document.documentElement;

@@ -2633,7 +2633,9 @@ type SearchHit struct {
 	// The score, from 0 to 1. Compare scores only between hits of one search.
 	Score float64 `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
 	// The parts of the score.
-	Parts         *ScoreParts `protobuf:"bytes,3,opt,name=parts,proto3" json:"parts,omitempty"`
+	Parts *ScoreParts `protobuf:"bytes,3,opt,name=parts,proto3" json:"parts,omitempty"`
+	// The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the passage was not ranked again.
+	PieceRange    *v1.ByteRange `protobuf:"bytes,4,opt,name=piece_range,json=pieceRange,proto3" json:"piece_range,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2685,6 +2687,13 @@ func (x *SearchHit) GetScore() float64 {
 func (x *SearchHit) GetParts() *ScoreParts {
 	if x != nil {
 		return x.Parts
+	}
+	return nil
+}
+
+func (x *SearchHit) GetPieceRange() *v1.ByteRange {
+	if x != nil {
+		return x.PieceRange
 	}
 	return nil
 }
@@ -2941,7 +2950,7 @@ var File_responsa_knowledge_v1_knowledge_service_proto protoreflect.FileDescript
 
 const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\n" +
-	"-responsa/knowledge/v1/knowledge_service.proto\x12\x15responsa.knowledge.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a&responsa/knowledge/v1/collection.proto\x1a$responsa/knowledge/v1/document.proto\x1a,responsa/knowledge/v1/document_version.proto\x1a\"responsa/knowledge/v1/format.proto\x1a&responsa/knowledge/v1/generation.proto\x1a+responsa/knowledge/v1/subject_profile.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xdd\x01\n" +
+	"-responsa/knowledge/v1/knowledge_service.proto\x12\x15responsa.knowledge.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a&responsa/knowledge/v1/collection.proto\x1a$responsa/knowledge/v1/document.proto\x1a,responsa/knowledge/v1/document_version.proto\x1a\"responsa/knowledge/v1/format.proto\x1a&responsa/knowledge/v1/generation.proto\x1a+responsa/knowledge/v1/subject_profile.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xdd\x01\n" +
 	"\x17CreateCollectionRequest\x12I\n" +
 	"\rcollection_id\x18\x01 \x01(\tB$\xe2A\x01\x02\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\fcollectionId\x12G\n" +
 	"\n" +
@@ -3144,11 +3153,13 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\x12BatchSearchRequest\x12P\n" +
 	"\brequests\x18\x01 \x03(\v2$.responsa.knowledge.v1.SearchRequestB\x0e\xe2A\x01\x02\xbaH\a\x92\x01\x04\b\x01\x10@R\brequests\"Z\n" +
 	"\x13BatchSearchResponse\x12C\n" +
-	"\tresponses\x18\x01 \x03(\v2%.responsa.knowledge.v1.SearchResponseR\tresponses\"\x94\x01\n" +
+	"\tresponses\x18\x01 \x03(\v2%.responsa.knowledge.v1.SearchResponseR\tresponses\"\xd2\x01\n" +
 	"\tSearchHit\x128\n" +
 	"\apassage\x18\x01 \x01(\v2\x1e.responsa.knowledge.v1.PassageR\apassage\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x127\n" +
-	"\x05parts\x18\x03 \x01(\v2!.responsa.knowledge.v1.ScorePartsR\x05parts\"\x9f\x01\n" +
+	"\x05parts\x18\x03 \x01(\v2!.responsa.knowledge.v1.ScorePartsR\x05parts\x12<\n" +
+	"\vpiece_range\x18\x04 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\n" +
+	"pieceRange\"\x9f\x01\n" +
 	"\n" +
 	"ScoreParts\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\x01R\x04text\x12\x16\n" +
@@ -3288,8 +3299,9 @@ var file_responsa_knowledge_v1_knowledge_service_proto_goTypes = []any{
 	(*Format)(nil),                          // 56: responsa.knowledge.v1.Format
 	(*v1.Scope)(nil),                        // 57: responsa.type.v1.Scope
 	(*Passage)(nil),                         // 58: responsa.knowledge.v1.Passage
-	(*emptypb.Empty)(nil),                   // 59: google.protobuf.Empty
-	(*SubjectProfile)(nil),                  // 60: responsa.knowledge.v1.SubjectProfile
+	(*v1.ByteRange)(nil),                    // 59: responsa.type.v1.ByteRange
+	(*emptypb.Empty)(nil),                   // 60: google.protobuf.Empty
+	(*SubjectProfile)(nil),                  // 61: responsa.knowledge.v1.SubjectProfile
 }
 var file_responsa_knowledge_v1_knowledge_service_proto_depIdxs = []int32{
 	48, // 0: responsa.knowledge.v1.CreateCollectionRequest.collection:type_name -> responsa.knowledge.v1.Collection
@@ -3319,70 +3331,71 @@ var file_responsa_knowledge_v1_knowledge_service_proto_depIdxs = []int32{
 	40, // 24: responsa.knowledge.v1.BatchSearchResponse.responses:type_name -> responsa.knowledge.v1.SearchResponse
 	58, // 25: responsa.knowledge.v1.SearchHit.passage:type_name -> responsa.knowledge.v1.Passage
 	44, // 26: responsa.knowledge.v1.SearchHit.parts:type_name -> responsa.knowledge.v1.ScoreParts
-	47, // 27: responsa.knowledge.v1.EmbedTextsResponse.vectors:type_name -> responsa.knowledge.v1.TextVector
-	1,  // 28: responsa.knowledge.v1.KnowledgeService.CreateCollection:input_type -> responsa.knowledge.v1.CreateCollectionRequest
-	2,  // 29: responsa.knowledge.v1.KnowledgeService.GetCollection:input_type -> responsa.knowledge.v1.GetCollectionRequest
-	3,  // 30: responsa.knowledge.v1.KnowledgeService.ListCollections:input_type -> responsa.knowledge.v1.ListCollectionsRequest
-	5,  // 31: responsa.knowledge.v1.KnowledgeService.UpdateCollection:input_type -> responsa.knowledge.v1.UpdateCollectionRequest
-	6,  // 32: responsa.knowledge.v1.KnowledgeService.DeleteCollection:input_type -> responsa.knowledge.v1.DeleteCollectionRequest
-	7,  // 33: responsa.knowledge.v1.KnowledgeService.ListGenerations:input_type -> responsa.knowledge.v1.ListGenerationsRequest
-	9,  // 34: responsa.knowledge.v1.KnowledgeService.ReindexCollection:input_type -> responsa.knowledge.v1.ReindexCollectionRequest
-	10, // 35: responsa.knowledge.v1.KnowledgeService.ActivateGeneration:input_type -> responsa.knowledge.v1.ActivateGenerationRequest
-	11, // 36: responsa.knowledge.v1.KnowledgeService.DeleteGeneration:input_type -> responsa.knowledge.v1.DeleteGenerationRequest
-	12, // 37: responsa.knowledge.v1.KnowledgeService.UploadDocument:input_type -> responsa.knowledge.v1.UploadDocumentRequest
-	15, // 38: responsa.knowledge.v1.KnowledgeService.CreateDocument:input_type -> responsa.knowledge.v1.CreateDocumentRequest
-	16, // 39: responsa.knowledge.v1.KnowledgeService.GetDocument:input_type -> responsa.knowledge.v1.GetDocumentRequest
-	17, // 40: responsa.knowledge.v1.KnowledgeService.ListDocuments:input_type -> responsa.knowledge.v1.ListDocumentsRequest
-	19, // 41: responsa.knowledge.v1.KnowledgeService.UpdateDocument:input_type -> responsa.knowledge.v1.UpdateDocumentRequest
-	20, // 42: responsa.knowledge.v1.KnowledgeService.DeleteDocument:input_type -> responsa.knowledge.v1.DeleteDocumentRequest
-	21, // 43: responsa.knowledge.v1.KnowledgeService.GetDocumentContent:input_type -> responsa.knowledge.v1.GetDocumentContentRequest
-	23, // 44: responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal:input_type -> responsa.knowledge.v1.GetDocumentOriginalRequest
-	25, // 45: responsa.knowledge.v1.KnowledgeService.GetDocumentPage:input_type -> responsa.knowledge.v1.GetDocumentPageRequest
-	27, // 46: responsa.knowledge.v1.KnowledgeService.ListDocumentVersions:input_type -> responsa.knowledge.v1.ListDocumentVersionsRequest
-	29, // 47: responsa.knowledge.v1.KnowledgeService.CompareDocumentVersions:input_type -> responsa.knowledge.v1.CompareDocumentVersionsRequest
-	31, // 48: responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion:input_type -> responsa.knowledge.v1.RestoreDocumentVersionRequest
-	32, // 49: responsa.knowledge.v1.KnowledgeService.ReindexDocument:input_type -> responsa.knowledge.v1.ReindexDocumentRequest
-	33, // 50: responsa.knowledge.v1.KnowledgeService.WatchOperation:input_type -> responsa.knowledge.v1.WatchOperationRequest
-	35, // 51: responsa.knowledge.v1.KnowledgeService.GetPassage:input_type -> responsa.knowledge.v1.GetPassageRequest
-	36, // 52: responsa.knowledge.v1.KnowledgeService.GetSubjectProfile:input_type -> responsa.knowledge.v1.GetSubjectProfileRequest
-	37, // 53: responsa.knowledge.v1.KnowledgeService.ListFormats:input_type -> responsa.knowledge.v1.ListFormatsRequest
-	39, // 54: responsa.knowledge.v1.KnowledgeService.Search:input_type -> responsa.knowledge.v1.SearchRequest
-	41, // 55: responsa.knowledge.v1.KnowledgeService.BatchSearch:input_type -> responsa.knowledge.v1.BatchSearchRequest
-	45, // 56: responsa.knowledge.v1.KnowledgeService.EmbedTexts:input_type -> responsa.knowledge.v1.EmbedTextsRequest
-	48, // 57: responsa.knowledge.v1.KnowledgeService.CreateCollection:output_type -> responsa.knowledge.v1.Collection
-	48, // 58: responsa.knowledge.v1.KnowledgeService.GetCollection:output_type -> responsa.knowledge.v1.Collection
-	4,  // 59: responsa.knowledge.v1.KnowledgeService.ListCollections:output_type -> responsa.knowledge.v1.ListCollectionsResponse
-	48, // 60: responsa.knowledge.v1.KnowledgeService.UpdateCollection:output_type -> responsa.knowledge.v1.Collection
-	59, // 61: responsa.knowledge.v1.KnowledgeService.DeleteCollection:output_type -> google.protobuf.Empty
-	8,  // 62: responsa.knowledge.v1.KnowledgeService.ListGenerations:output_type -> responsa.knowledge.v1.ListGenerationsResponse
-	55, // 63: responsa.knowledge.v1.KnowledgeService.ReindexCollection:output_type -> google.longrunning.Operation
-	55, // 64: responsa.knowledge.v1.KnowledgeService.ActivateGeneration:output_type -> google.longrunning.Operation
-	59, // 65: responsa.knowledge.v1.KnowledgeService.DeleteGeneration:output_type -> google.protobuf.Empty
-	55, // 66: responsa.knowledge.v1.KnowledgeService.UploadDocument:output_type -> google.longrunning.Operation
-	55, // 67: responsa.knowledge.v1.KnowledgeService.CreateDocument:output_type -> google.longrunning.Operation
-	52, // 68: responsa.knowledge.v1.KnowledgeService.GetDocument:output_type -> responsa.knowledge.v1.Document
-	18, // 69: responsa.knowledge.v1.KnowledgeService.ListDocuments:output_type -> responsa.knowledge.v1.ListDocumentsResponse
-	52, // 70: responsa.knowledge.v1.KnowledgeService.UpdateDocument:output_type -> responsa.knowledge.v1.Document
-	59, // 71: responsa.knowledge.v1.KnowledgeService.DeleteDocument:output_type -> google.protobuf.Empty
-	22, // 72: responsa.knowledge.v1.KnowledgeService.GetDocumentContent:output_type -> responsa.knowledge.v1.GetDocumentContentResponse
-	24, // 73: responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal:output_type -> responsa.knowledge.v1.GetDocumentOriginalResponse
-	26, // 74: responsa.knowledge.v1.KnowledgeService.GetDocumentPage:output_type -> responsa.knowledge.v1.DocumentPage
-	28, // 75: responsa.knowledge.v1.KnowledgeService.ListDocumentVersions:output_type -> responsa.knowledge.v1.ListDocumentVersionsResponse
-	30, // 76: responsa.knowledge.v1.KnowledgeService.CompareDocumentVersions:output_type -> responsa.knowledge.v1.CompareDocumentVersionsResponse
-	55, // 77: responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion:output_type -> google.longrunning.Operation
-	55, // 78: responsa.knowledge.v1.KnowledgeService.ReindexDocument:output_type -> google.longrunning.Operation
-	34, // 79: responsa.knowledge.v1.KnowledgeService.WatchOperation:output_type -> responsa.knowledge.v1.WatchOperationResponse
-	58, // 80: responsa.knowledge.v1.KnowledgeService.GetPassage:output_type -> responsa.knowledge.v1.Passage
-	60, // 81: responsa.knowledge.v1.KnowledgeService.GetSubjectProfile:output_type -> responsa.knowledge.v1.SubjectProfile
-	38, // 82: responsa.knowledge.v1.KnowledgeService.ListFormats:output_type -> responsa.knowledge.v1.ListFormatsResponse
-	40, // 83: responsa.knowledge.v1.KnowledgeService.Search:output_type -> responsa.knowledge.v1.SearchResponse
-	42, // 84: responsa.knowledge.v1.KnowledgeService.BatchSearch:output_type -> responsa.knowledge.v1.BatchSearchResponse
-	46, // 85: responsa.knowledge.v1.KnowledgeService.EmbedTexts:output_type -> responsa.knowledge.v1.EmbedTextsResponse
-	57, // [57:86] is the sub-list for method output_type
-	28, // [28:57] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	59, // 27: responsa.knowledge.v1.SearchHit.piece_range:type_name -> responsa.type.v1.ByteRange
+	47, // 28: responsa.knowledge.v1.EmbedTextsResponse.vectors:type_name -> responsa.knowledge.v1.TextVector
+	1,  // 29: responsa.knowledge.v1.KnowledgeService.CreateCollection:input_type -> responsa.knowledge.v1.CreateCollectionRequest
+	2,  // 30: responsa.knowledge.v1.KnowledgeService.GetCollection:input_type -> responsa.knowledge.v1.GetCollectionRequest
+	3,  // 31: responsa.knowledge.v1.KnowledgeService.ListCollections:input_type -> responsa.knowledge.v1.ListCollectionsRequest
+	5,  // 32: responsa.knowledge.v1.KnowledgeService.UpdateCollection:input_type -> responsa.knowledge.v1.UpdateCollectionRequest
+	6,  // 33: responsa.knowledge.v1.KnowledgeService.DeleteCollection:input_type -> responsa.knowledge.v1.DeleteCollectionRequest
+	7,  // 34: responsa.knowledge.v1.KnowledgeService.ListGenerations:input_type -> responsa.knowledge.v1.ListGenerationsRequest
+	9,  // 35: responsa.knowledge.v1.KnowledgeService.ReindexCollection:input_type -> responsa.knowledge.v1.ReindexCollectionRequest
+	10, // 36: responsa.knowledge.v1.KnowledgeService.ActivateGeneration:input_type -> responsa.knowledge.v1.ActivateGenerationRequest
+	11, // 37: responsa.knowledge.v1.KnowledgeService.DeleteGeneration:input_type -> responsa.knowledge.v1.DeleteGenerationRequest
+	12, // 38: responsa.knowledge.v1.KnowledgeService.UploadDocument:input_type -> responsa.knowledge.v1.UploadDocumentRequest
+	15, // 39: responsa.knowledge.v1.KnowledgeService.CreateDocument:input_type -> responsa.knowledge.v1.CreateDocumentRequest
+	16, // 40: responsa.knowledge.v1.KnowledgeService.GetDocument:input_type -> responsa.knowledge.v1.GetDocumentRequest
+	17, // 41: responsa.knowledge.v1.KnowledgeService.ListDocuments:input_type -> responsa.knowledge.v1.ListDocumentsRequest
+	19, // 42: responsa.knowledge.v1.KnowledgeService.UpdateDocument:input_type -> responsa.knowledge.v1.UpdateDocumentRequest
+	20, // 43: responsa.knowledge.v1.KnowledgeService.DeleteDocument:input_type -> responsa.knowledge.v1.DeleteDocumentRequest
+	21, // 44: responsa.knowledge.v1.KnowledgeService.GetDocumentContent:input_type -> responsa.knowledge.v1.GetDocumentContentRequest
+	23, // 45: responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal:input_type -> responsa.knowledge.v1.GetDocumentOriginalRequest
+	25, // 46: responsa.knowledge.v1.KnowledgeService.GetDocumentPage:input_type -> responsa.knowledge.v1.GetDocumentPageRequest
+	27, // 47: responsa.knowledge.v1.KnowledgeService.ListDocumentVersions:input_type -> responsa.knowledge.v1.ListDocumentVersionsRequest
+	29, // 48: responsa.knowledge.v1.KnowledgeService.CompareDocumentVersions:input_type -> responsa.knowledge.v1.CompareDocumentVersionsRequest
+	31, // 49: responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion:input_type -> responsa.knowledge.v1.RestoreDocumentVersionRequest
+	32, // 50: responsa.knowledge.v1.KnowledgeService.ReindexDocument:input_type -> responsa.knowledge.v1.ReindexDocumentRequest
+	33, // 51: responsa.knowledge.v1.KnowledgeService.WatchOperation:input_type -> responsa.knowledge.v1.WatchOperationRequest
+	35, // 52: responsa.knowledge.v1.KnowledgeService.GetPassage:input_type -> responsa.knowledge.v1.GetPassageRequest
+	36, // 53: responsa.knowledge.v1.KnowledgeService.GetSubjectProfile:input_type -> responsa.knowledge.v1.GetSubjectProfileRequest
+	37, // 54: responsa.knowledge.v1.KnowledgeService.ListFormats:input_type -> responsa.knowledge.v1.ListFormatsRequest
+	39, // 55: responsa.knowledge.v1.KnowledgeService.Search:input_type -> responsa.knowledge.v1.SearchRequest
+	41, // 56: responsa.knowledge.v1.KnowledgeService.BatchSearch:input_type -> responsa.knowledge.v1.BatchSearchRequest
+	45, // 57: responsa.knowledge.v1.KnowledgeService.EmbedTexts:input_type -> responsa.knowledge.v1.EmbedTextsRequest
+	48, // 58: responsa.knowledge.v1.KnowledgeService.CreateCollection:output_type -> responsa.knowledge.v1.Collection
+	48, // 59: responsa.knowledge.v1.KnowledgeService.GetCollection:output_type -> responsa.knowledge.v1.Collection
+	4,  // 60: responsa.knowledge.v1.KnowledgeService.ListCollections:output_type -> responsa.knowledge.v1.ListCollectionsResponse
+	48, // 61: responsa.knowledge.v1.KnowledgeService.UpdateCollection:output_type -> responsa.knowledge.v1.Collection
+	60, // 62: responsa.knowledge.v1.KnowledgeService.DeleteCollection:output_type -> google.protobuf.Empty
+	8,  // 63: responsa.knowledge.v1.KnowledgeService.ListGenerations:output_type -> responsa.knowledge.v1.ListGenerationsResponse
+	55, // 64: responsa.knowledge.v1.KnowledgeService.ReindexCollection:output_type -> google.longrunning.Operation
+	55, // 65: responsa.knowledge.v1.KnowledgeService.ActivateGeneration:output_type -> google.longrunning.Operation
+	60, // 66: responsa.knowledge.v1.KnowledgeService.DeleteGeneration:output_type -> google.protobuf.Empty
+	55, // 67: responsa.knowledge.v1.KnowledgeService.UploadDocument:output_type -> google.longrunning.Operation
+	55, // 68: responsa.knowledge.v1.KnowledgeService.CreateDocument:output_type -> google.longrunning.Operation
+	52, // 69: responsa.knowledge.v1.KnowledgeService.GetDocument:output_type -> responsa.knowledge.v1.Document
+	18, // 70: responsa.knowledge.v1.KnowledgeService.ListDocuments:output_type -> responsa.knowledge.v1.ListDocumentsResponse
+	52, // 71: responsa.knowledge.v1.KnowledgeService.UpdateDocument:output_type -> responsa.knowledge.v1.Document
+	60, // 72: responsa.knowledge.v1.KnowledgeService.DeleteDocument:output_type -> google.protobuf.Empty
+	22, // 73: responsa.knowledge.v1.KnowledgeService.GetDocumentContent:output_type -> responsa.knowledge.v1.GetDocumentContentResponse
+	24, // 74: responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal:output_type -> responsa.knowledge.v1.GetDocumentOriginalResponse
+	26, // 75: responsa.knowledge.v1.KnowledgeService.GetDocumentPage:output_type -> responsa.knowledge.v1.DocumentPage
+	28, // 76: responsa.knowledge.v1.KnowledgeService.ListDocumentVersions:output_type -> responsa.knowledge.v1.ListDocumentVersionsResponse
+	30, // 77: responsa.knowledge.v1.KnowledgeService.CompareDocumentVersions:output_type -> responsa.knowledge.v1.CompareDocumentVersionsResponse
+	55, // 78: responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion:output_type -> google.longrunning.Operation
+	55, // 79: responsa.knowledge.v1.KnowledgeService.ReindexDocument:output_type -> google.longrunning.Operation
+	34, // 80: responsa.knowledge.v1.KnowledgeService.WatchOperation:output_type -> responsa.knowledge.v1.WatchOperationResponse
+	58, // 81: responsa.knowledge.v1.KnowledgeService.GetPassage:output_type -> responsa.knowledge.v1.Passage
+	61, // 82: responsa.knowledge.v1.KnowledgeService.GetSubjectProfile:output_type -> responsa.knowledge.v1.SubjectProfile
+	38, // 83: responsa.knowledge.v1.KnowledgeService.ListFormats:output_type -> responsa.knowledge.v1.ListFormatsResponse
+	40, // 84: responsa.knowledge.v1.KnowledgeService.Search:output_type -> responsa.knowledge.v1.SearchResponse
+	42, // 85: responsa.knowledge.v1.KnowledgeService.BatchSearch:output_type -> responsa.knowledge.v1.BatchSearchResponse
+	46, // 86: responsa.knowledge.v1.KnowledgeService.EmbedTexts:output_type -> responsa.knowledge.v1.EmbedTextsResponse
+	58, // [58:87] is the sub-list for method output_type
+	29, // [29:58] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_responsa_knowledge_v1_knowledge_service_proto_init() }

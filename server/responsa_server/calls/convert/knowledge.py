@@ -339,6 +339,7 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
             piece=value.piece_score,
             reranker=value.reranker_score,
         ),
+        piece_range=value.piece and byte_range(value.piece),
     )
 
 

@@ -15,6 +15,7 @@ from responsa.knowledge.v1 import document_pb2 as _document_pb2
 from responsa.knowledge.v1 import document_version_pb2 as _document_version_pb2
 from responsa.knowledge.v1 import format_pb2 as _format_pb2
 from responsa.knowledge.v1 import generation_pb2 as _generation_pb2
+from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 from responsa.type.v1 import scope_pb2 as _scope_pb2
 import builtins as _builtins
 import sys
@@ -1358,6 +1359,7 @@ class SearchHit(_message.Message):
     PASSAGE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    PIECE_RANGE_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """The score, from 0 to 1. Compare scores only between hits of one search."""
     @_builtins.property
@@ -1368,16 +1370,21 @@ class SearchHit(_message.Message):
     def parts(self) -> Global___ScoreParts:
         """The parts of the score."""
 
+    @_builtins.property
+    def piece_range(self) -> _byte_range_pb2.ByteRange:
+        """The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the passage was not ranked again."""
+
     def __init__(
         self,
         *,
         passage: _document_pb2.Passage | None = ...,
         score: _builtins.float = ...,
         parts: Global___ScoreParts | None = ...,
+        piece_range: _byte_range_pb2.ByteRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "passage", b"passage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "passage", b"passage", "piece_range", b"piece_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "passage", b"passage", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "passage", b"passage", "piece_range", b"piece_range", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

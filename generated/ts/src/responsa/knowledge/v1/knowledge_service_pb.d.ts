@@ -12,6 +12,7 @@ import type { DocumentVersion, VersionHunk } from "./document_version_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
 import type { Format } from "./format_pb.js";
 import type { Scope } from "../../type/v1/scope_pb.js";
+import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 import type { SubjectProfileSchema } from "./subject_profile_pb.js";
 
 /**
@@ -1346,6 +1347,13 @@ export declare type SearchHit = Message<"responsa.knowledge.v1.SearchHit"> & {
    * @generated from field: responsa.knowledge.v1.ScoreParts parts = 3;
    */
   parts?: ScoreParts | undefined;
+
+  /**
+   * The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the passage was not ranked again.
+   *
+   * @generated from field: responsa.type.v1.ByteRange piece_range = 4;
+   */
+  pieceRange?: ByteRange | undefined;
 };
 
 /**

@@ -1,0 +1,49 @@
+/** The buttons below an answer or a refusal that export it, and that ask its question again. */
+
+import { Bot, Download, RotateCcw, type IconNode } from "lucide";
+import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { iconButton } from "../widgets/icons.js";
+import { beside } from "../widgets/tip.js";
+import { idFrom } from "../documents/library.js";
+import { labelOf } from "./agents.js";
+import { titled } from "./copy.js";
+
+export interface AskingHooks {
+  /** Ask a question again: the agent `agents/{id}`, or else the chosen one. */
+  readonly ask: (question: string, agent?: string) => void;
+  /** Put a question into the question box. */
+  readonly edit: (question: string) => void;
+  /** The agents that are not chosen. */
+  readonly others: () => readonly Agent[];
+}
+
+/** The buttons for the question of an answer. `markdown`: the answer with its sources; without it, there is nothing to export. */
+export function actionsOf(question: string, { ask, others }: AskingHooks, markdown?: () => string): readonly HTMLElement[] {
+  const rows = () => others().map(({ name, displayName }) => [displayName || labelOf([], name), () => ask(question, name)] as const);
+  return [
+    ...(markdown ? [iconButton(Download, "Export as Markdown", () => download(`${idFrom(question) || "answer"}.md`, titled(question, markdown())))] : []),
+    iconButton(RotateCcw, "Ask again", () => ask(question)),
+    ...menu(Bot, "Ask another agent", rows),
+  ];
+}
+
+/** A button with its list of acts, which is made when it opens. */
+function menu(drawing: IconNode, label: string, rows: () => readonly (readonly [label: string, act: () => void])[]): readonly [HTMLElement, HTMLElement] {
+  const list = element("ul", { class: "menu", popover: true, "aria-label": label });
+  const made = iconButton(drawing, label, () => undefined);
+  made.popoverTargetElement = list;
+  const filled = () => {
+    const found = rows().map(([text, act]) => element("li", {}, button(text, () => (list.hidePopover(), act()), WRITTEN)));
+    replace(list, ...(found.length > 0 ? found : [element("li", { class: "note" }, "There is no other agent.")]));
+    beside(list, made);
+  };
+  list.addEventListener("toggle", ({ newState }) => newState === "open" && filled());
+  return [made, list];
+}
+
+function download(name: string, text: string): void {
+  const href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
+  element("a", { href, download: name }).click();
+  URL.revokeObjectURL(href);
+}
