@@ -5,31 +5,28 @@ import { FileText, Menu, MessageCircle, Search, Settings, Users } from "lucide";
 import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { AccountMenu } from "./account/account.js";
-import { administrationView } from "./administration/administration.js";
 import { AgentChoice, named } from "./chat/agents.js";
 import { connect, watchingSession } from "./server/api.js";
 import { ChatView } from "./chat/chat.js";
-import { CollectionsView } from "./documents/collections.js";
 import { Contacts } from "./documents/contacts.js";
 import { ConversationsView } from "./chat/conversations.js";
-import { DocumentPanel } from "./documents/document.js";
+import type { DocumentPanel } from "./documents/document.js";
 import { button, element, replace } from "./widgets/dom.js";
 import { failureOf, keptOut, ofOtherUser, signedOut, type Failure } from "./server/errors.js";
-import { farewell } from "./account/leaving.js";
 import { icon, iconButton } from "./widgets/icons.js";
+import { Lazy } from "./widgets/lazy.js";
 import { Live } from "./widgets/live.js";
+import { installWorker } from "./widgets/offline.js";
 import { PendingQuestions } from "./chat/pending.js";
+import type { Named } from "./documents/library.js";
 import { fragmentOf, keysAt, placeAt } from "./documents/place.js";
-import { profileView } from "./account/profile.js";
-import { SearchView } from "./documents/search.js";
 import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
 import { replaces, SignInView } from "./account/signin.js";
 import { SharedStreams } from "./chat/streams.js";
-import { TabbedView } from "./widgets/tabbed.js";
 import { Tabs, type News } from "./server/tabs.js";
-import { TeachersView } from "./administration/teachers.js";
 import { applyTheme } from "./widgets/theme.js";
 import { viewAt } from "./widgets/views.js";
+import { loadMarkdown } from "./text/markdown.js";
 import { nameWithin } from "./text/names.js";
 
 const CONVERSATION = /^#\/(conversations\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
@@ -39,6 +36,7 @@ const TEACHERS = "#/teachers";
 const ADMINISTRATION = "#/administration";
 const LONGEST = 100; // characters of an address in a message
 const OTHER_USER = "This browser is now signed in as another user.";
+const UNLOADED = "This part of the page could not be loaded. Check the connection, then load the page again.";
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
 class App {
@@ -78,6 +76,7 @@ class App {
     if (signal.aborted) return;
     if ("problem" in found) {
       this.#outside(found.problem, { again: found.cut ? "Try again" : "", agreed: chosen, visit: secret === undefined });
+      if (found.cut) window.addEventListener("online", () => void this.start(chosen), { signal: this.#stop.signal, once: true });
       return;
     }
     const { user } = found;
@@ -118,7 +117,7 @@ class App {
       else if (news.kind === "signedIn") {
         if (news.user !== user.name) this.#otherUser();
       } else if (news.kind === "sessionBegan") void over();
-      else if (news.kind === "documents") void collections.soon();
+      else if (news.kind === "documents") collections.view?.soon();
       else {
         void list.refresh();
         if (news.name === chat.conversation && onChat()) void chat.look();
@@ -132,18 +131,27 @@ class App {
     const contacts = new Contacts(api, user);
     // The address can name an agent: `/?agent=…`.
     const choice = new AgentChoice(sessionStorage, named(location.search));
-    const panel: DocumentPanel = new DocumentPanel(api, {
+    const panelHooks: ConstructorParameters<typeof DocumentPanel>[1] = {
       toggled: () => arrange(),
       say: live.say,
       changed: () => {
         tabs.tell({ kind: "documents" });
-        if (onDocuments()) void collections.refresh();
+        if (onDocuments()) void collections.view?.refresh();
       },
       // Reloading the page then shows the same place. While the page goes to another address, that address stays.
       moved: (place) => onDocuments() && !routing && history.replaceState(null, "", place ? fragmentOf(place) : DOCUMENTS),
       me: user,
+    };
+    const panel: Lazy<DocumentPanel> = new Lazy(async () => {
+      const made = new (await import("./documents/document.js")).DocumentPanel(api, panelHooks);
+      main.after(made.root);
+      return made;
     });
-    const parts = { api, me: user, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
+    const openCitation: DocumentPanel["openCitation"] = async (...citation) => {
+      const shown = await panel.get().catch(() => void (alert.textContent = UNLOADED));
+      await shown?.openCitation(...citation);
+    };
+    const parts = { api, me: user, panel: { openCitation }, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
       say: live.say,
       titled: (title) => (document.title = title ? `${nameWithin(title)} · Responsa` : "Responsa"),
@@ -166,29 +174,26 @@ class App {
     };
     signal.addEventListener("abort", close, { once: true });
     window.addEventListener("pagehide", () => chat.keepDraft(), { signal });
-    const collections = new CollectionsView(api, panel, {
-      say: live.say,
-      sessionOver: (failure) => void over(failure),
-      signal,
-      changed: () => tabs.tell({ kind: "documents" }),
-      ask: (collection) => {
-        chat.scope.choose([collection]);
-        location.hash = "#/";
-      },
-      me: user,
-      contacts,
+    const ask = (collection: Named) => {
+      chat.scope.choose([collection]);
+      location.hash = "#/";
+    };
+    const collections = new Lazy(async () => {
+      const { CollectionsView } = await import("./documents/collections.js");
+      return new CollectionsView(api, await panel.get(), { say: live.say, sessionOver: (failure) => void over(failure), signal, changed: () => tabs.tell({ kind: "documents" }), ask, me: user, contacts });
     });
     const list = new ConversationsView(api);
     const administers = user.role === UserRole.ADMIN;
-    const teachers = administers ? new TeachersView(api, { say: live.done, reloads: user.ownsInstallation }) : undefined;
+    const teachers = administers ? new Lazy(async () => new (await import("./administration/teachers.js")).TeachersView(api, { say: live.done, reloads: user.ownsInstallation })) : undefined;
     const changed = (now: User) => (now.role === user.role && now.ownsInstallation === user.ownsInstallation && now.email === user.email ? menu.name(now) : void this.start());
-    const profile = profileView(api, user, { say: live.done, changed, contacts, deleted: (receipt) => void this.#farewell(receipt) });
-    const administration = administers ? administrationView(api, { say: live.done, me: user, changed }) : undefined;
+    const deleted = (receipt: DeletionReceipt) => void this.#farewell(receipt);
+    const profile = new Lazy(async () => (await import("./account/profile.js")).profileView(api, user, { say: live.done, changed, contacts, deleted }));
+    const administration = administers ? new Lazy(async () => (await import("./administration/administration.js")).administrationView(api, { say: live.done, me: user, changed })) : undefined;
     const tabbed = () => {
       const area = viewAt(location.hash)?.area;
       return area === "profile" ? profile : area === "administration" ? administration : undefined;
     };
-    const search = new SearchView(api, user, panel, live.say);
+    const search = new Lazy(async () => new (await import("./documents/search.js")).SearchView(api, user, await panel.get(), live.say));
     const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash) !== undefined;
     const onSearch = () => location.hash === SEARCH;
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
@@ -230,9 +235,9 @@ class App {
     const skip = element("a", { class: "skip", href: "#main" }, "Skip to the content");
     skip.addEventListener("click", (event) => {
       event.preventDefault();
-      (part() ?? chat).focus();
+      (part()?.view ?? chat).focus();
     });
-    replace(this.#root, skip, header, alert, element("div", { class: "columns" }, list.root, main, panel.root), live.root);
+    replace(this.#root, skip, header, alert, element("div", { class: "columns" }, list.root, main), live.root);
 
     const openDrawer = (open: boolean) => {
       list.root.classList.toggle("open", open);
@@ -241,13 +246,13 @@ class App {
     };
     /** On a small screen, an open document covers the rest of the page, so the keyboard must not reach the rest either. */
     const arrange = () => {
-      const covered = NARROW.matches && panel.isOpen;
+      const covered = NARROW.matches && panel.view?.isOpen === true;
       for (const part of [skip, header, list.root, main]) part.inert = covered;
-      panel.modal = covered;
+      if (panel.view) panel.view.modal = covered;
       if (!NARROW.matches) openDrawer(false);
     };
     NARROW.addEventListener("change", arrange, { signal });
-    window.addEventListener("resize", () => panel.resized(), { signal });
+    window.addEventListener("resize", () => panel.view?.resized(), { signal });
     main.addEventListener("click", () => openDrawer(false));
     window.addEventListener(
       "keydown",
@@ -256,7 +261,7 @@ class App {
         if (list.root.classList.contains("open")) {
           openDrawer(false);
           drawer.focus();
-        } else panel.close();
+        } else panel.view?.close();
       },
       { signal },
     );
@@ -266,9 +271,10 @@ class App {
       openDrawer(false);
       alert.textContent = "";
       routing = true;
-      panel.close();
+      panel.view?.close();
       routing = false;
-      const conversation = CONVERSATION.exec(location.hash)?.[1] ?? "";
+      const fragment = location.hash;
+      const conversation = CONVERSATION.exec(fragment)?.[1] ?? "";
       mark(searchLink, onSearch());
       mark(documentsLink, onDocuments());
       mark(teachersLink, onTeachers());
@@ -279,17 +285,20 @@ class App {
       list.mark(onChat() ? conversation : "");
       const other = part();
       if (other) {
-        document.title = `${view ? view.title : onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · Responsa`;
-        replace(main, other.root);
-        if (!first) other.focus();
-        const place = placeAt(location.hash);
-        const keys = keysAt(location.hash);
-        if (other instanceof TabbedView) await other.show(viewAt(location.hash)!);
-        else if (place) await Promise.all([collections.reveal(place.name), panel.openPlace(place)]);
+        const shown = await Promise.all([other.get(), loadMarkdown()]).then(([found]) => found, () => undefined);
+        if (signal.aborted || location.hash !== fragment) return;
+        if (!shown) return void (alert.textContent = UNLOADED);
+        document.title = `${"title" in shown ? shown.title : onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · Responsa`;
+        replace(main, shown.root);
+        if (!first) shown.focus();
+        const place = placeAt(fragment);
+        const keys = keysAt(fragment);
+        if ("show" in shown) await shown.show(viewAt(fragment)!);
+        else if (place) await Promise.all([collections.view!.reveal(place.name), panel.view!.openPlace(place)]);
         else if (keys) {
-          const [found] = await Promise.all([panel.openKeys(keys), collections.refresh()]);
-          if (found) await collections.reveal(found);
-        } else await other.refresh();
+          const [found] = await Promise.all([panel.view!.openKeys(keys), collections.view!.refresh()]);
+          if (found) await collections.view!.reveal(found);
+        } else await shown.refresh();
         return;
       }
       if (!conversation && location.hash !== "#/") {
@@ -302,14 +311,17 @@ class App {
       }
       // On a touch screen, the focus would open a keyboard that hides half the page.
       if (!first || window.matchMedia("(pointer: fine)").matches) chat.focus();
-      await chat.show(conversation);
+      if (conversation) await loadMarkdown().catch(() => undefined);
+      if (!signal.aborted && location.hash === (fragment || "#/")) await chat.show(conversation);
     };
     window.addEventListener("hashchange", () => void route(false), { signal });
     await Promise.all([route(true), list.refresh()]);
+    void loadMarkdown().catch(() => undefined); // so that the first answer need not wait
   }
 
   /** Show what was deleted with the user's account. The calls that run meanwhile may have noticed the end of the session already. */
   async #farewell(receipt: DeletionReceipt): Promise<void> {
+    const { farewell } = await import("./account/leaving.js");
     this.#outside();
     sessionStorage.clear(); // this also deletes the draft that `outside` has stored
     history.replaceState(null, "", `${location.pathname}${location.search}#/`);
@@ -379,4 +391,5 @@ function mark(link: HTMLElement, current: boolean): void {
 
 const root = document.getElementById("app");
 applyTheme();
+installWorker();
 if (root) void new App(root).start();

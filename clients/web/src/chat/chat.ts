@@ -53,7 +53,7 @@ export interface ChatHooks {
 export interface ChatParts {
   readonly api: Api;
   readonly me: Me;
-  readonly panel: DocumentPanel;
+  readonly panel: Pick<DocumentPanel, "openCitation">;
   readonly waiting: PendingQuestions;
   readonly streams: SharedStreams;
   /** The agent that this tab asks. */

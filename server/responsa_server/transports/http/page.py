@@ -39,6 +39,9 @@ MEDIA_TYPES = {
 }
 """Media types by file ending. The host's own tables are not used, so that the types are the same everywhere."""
 
+_PACKED = frozenset({".css", ".js"})
+"""The endings of the files in `/assets/` beside which the build writes a copy that is compressed with gzip."""
+
 
 class StaticPage:
     """Serves the folder `root`. `/` is index.html, and `/docs` is docs.html. A file in `/assets/` never changes under the same name. All other files are in the root."""
@@ -70,6 +73,14 @@ class StaticPage:
         else:
             caching = "no-cache"
         headers = {"cache-control": caching}
+        if match["folder"] == "assets" and Path(match["name"]).suffix in _PACKED:
+            headers["vary"] = "accept-encoding"
+            packed = file.with_name(f"{match['name']}.gz")
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                found_packed = await to_thread.run_sync(_regular_file, packed)
+                if found_packed is not None:
+                    file, found = packed, found_packed
+                    headers["content-encoding"] = "gzip"
         if match["name"] == _DOCS:
             headers["content-security-policy"] = DOCS_POLICY
         return FileResponse(file, media_type=media_type, stat_result=found, headers=headers)
