@@ -28,6 +28,7 @@ import { applyTheme } from "./widgets/theme.js";
 import { viewAt } from "./widgets/views.js";
 import { loadMarkdown } from "./text/markdown.js";
 import { nameWithin } from "./text/names.js";
+import { loadLanguage, t } from "./language/language.js";
 
 const CONVERSATION = /^#\/(conversations\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const DOCUMENTS = "#/documents";
@@ -35,8 +36,6 @@ const SEARCH = "#/search";
 const TEACHERS = "#/teachers";
 const ADMINISTRATION = "#/administration";
 const LONGEST = 100; // characters of an address in a message
-const OTHER_USER = "This browser is now signed in as another user.";
-const UNLOADED = "This part of the page could not be loaded. Check the connection, then load the page again.";
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
 class App {
@@ -75,7 +74,7 @@ class App {
     const found = await signIn(plain, secret?.value, { began, replaces });
     if (signal.aborted) return;
     if ("problem" in found) {
-      this.#outside(found.problem, { again: found.cut ? "Try again" : "", agreed: chosen, visit: secret === undefined });
+      this.#outside(found.problem, { again: found.cut ? t("tryAgain") : "", agreed: chosen, visit: secret === undefined });
       if (found.cut) window.addEventListener("online", () => void this.start(chosen), { signal: this.#stop.signal, once: true });
       return;
     }
@@ -98,7 +97,7 @@ class App {
         if (!signal.aborted && now.name !== user.name) this.#otherUser();
       } catch (error) {
         const failure = failureOf(error);
-        if (!signal.aborted && signedOut(failure)) this.#outside(keptOut(failure) ? failure.message : "Your session has ended.");
+        if (!signal.aborted && signedOut(failure)) this.#outside(keptOut(failure) ? failure.message : t("sessionEnded"));
       }
     };
     let checking: Promise<void> | undefined;
@@ -113,7 +112,7 @@ class App {
     window.addEventListener("pageshow", ({ persisted }) => persisted && void over(), { signal });
     this.#heard = (news) => {
       if (signal.aborted) return;
-      if (news.kind === "signedOut") leave("You signed out in another tab.");
+      if (news.kind === "signedOut") leave(t("signedOutElsewhere"));
       else if (news.kind === "signedIn") {
         if (news.user !== user.name) this.#otherUser();
       } else if (news.kind === "sessionBegan") void over();
@@ -148,7 +147,7 @@ class App {
       return made;
     });
     const openCitation: DocumentPanel["openCitation"] = async (...citation) => {
-      const shown = await panel.get().catch(() => void (alert.textContent = UNLOADED));
+      const shown = await panel.get().catch(() => void (alert.textContent = t("unloaded")));
       await shown?.openCitation(...citation);
     };
     const parts = { api, me: user, panel: { openCitation }, waiting: new PendingQuestions(sessionStorage), streams, choice };
@@ -200,27 +199,27 @@ class App {
     const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
     const onChat = () => part() === undefined;
 
-    const drawer = iconButton(Menu, "Conversations", () => openDrawer(!list.root.classList.contains("open")), {
+    const drawer = iconButton(Menu, t("conversations"), () => openDrawer(!list.root.classList.contains("open")), {
       class: "plain icon drawer",
       "aria-controls": "conversations",
       "aria-expanded": "false",
     });
-    const askLink = element("a", { href: "#/" }, icon(MessageCircle), element("span", {}, "Ask"));
-    const documentsLink = element("a", { href: DOCUMENTS }, icon(FileText), element("span", {}, "Documents"));
-    const searchLink = element("a", { href: SEARCH }, icon(Search), element("span", {}, "Search"));
-    const teachersLink = element("a", { href: TEACHERS }, icon(Users), element("span", {}, "Teachers"));
-    const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, icon(Settings), element("span", {}, "Administration"));
+    const askLink = element("a", { href: "#/" }, icon(MessageCircle), element("span", {}, t("ask")));
+    const documentsLink = element("a", { href: DOCUMENTS }, icon(FileText), element("span", {}, t("documents")));
+    const searchLink = element("a", { href: SEARCH }, icon(Search), element("span", {}, t("search")));
+    const teachersLink = element("a", { href: TEACHERS }, icon(Users), element("span", {}, t("teachers")));
+    const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, icon(Settings), element("span", {}, t("administration")));
     const out = async () => {
       const failure = await signOut(user.name);
       if (failure && ofOtherUser(failure)) return void over(failure);
       if (failure) {
-        alert.textContent = failure.reason ? failure.message : "Responsa cannot be reached, so you are still signed in. Try again.";
+        alert.textContent = failure.reason ? failure.message : t("stillSignedIn");
         return;
       }
       tabs.tell({ kind: "signedOut" });
-      leave("You are signed out.");
+      leave(t("signedOut"));
     };
-    const links = [{ href: "#/profile", label: "Profile" }, ...(administers ? [{ href: ADMINISTRATION, label: "Administration" }] : [])];
+    const links = [{ href: "#/profile", label: t("profile") }, ...(administers ? [{ href: ADMINISTRATION, label: t("administration") }] : [])];
     const menu = new AccountMenu(user, links, () => void out(), signal);
     const alert = element("p", { class: "problem banner", role: "alert" });
     const main = element("main", { id: "main", tabindex: "-1" });
@@ -229,10 +228,10 @@ class App {
       { class: "top" },
       drawer,
       element("h1", {}, element("a", { href: "#/" }, element("span", { class: "mark" }), "Responsa")),
-      element("nav", { "aria-label": "Page" }, askLink, searchLink, documentsLink, ...(administers ? [teachersLink, administrationLink] : [])),
+      element("nav", { "aria-label": t("page") }, askLink, searchLink, documentsLink, ...(administers ? [teachersLink, administrationLink] : [])),
       menu.root,
     );
-    const skip = element("a", { class: "skip", href: "#main" }, "Skip to the content");
+    const skip = element("a", { class: "skip", href: "#main" }, t("skip"));
     skip.addEventListener("click", (event) => {
       event.preventDefault();
       (part()?.view ?? chat).focus();
@@ -287,8 +286,9 @@ class App {
       if (other) {
         const shown = await Promise.all([other.get(), loadMarkdown()]).then(([found]) => found, () => undefined);
         if (signal.aborted || location.hash !== fragment) return;
-        if (!shown) return void (alert.textContent = UNLOADED);
-        document.title = `${"title" in shown ? shown.title : onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · Responsa`;
+        if (!shown) return void (alert.textContent = t("unloaded"));
+        document.title = `${"title" in shown ? shown.title : onDocuments() ? t("documents") : onSearch() ? t("search") : t("teachers")} · Responsa`;
+        main.lang = "en"; // these views have English texts alone
         replace(main, shown.root);
         if (!first) shown.focus();
         const place = placeAt(fragment);
@@ -302,10 +302,11 @@ class App {
         return;
       }
       if (!conversation && location.hash !== "#/") {
-        if (location.hash) alert.textContent = `${notFound(location.hash, administers)} This is the start page.`;
+        if (location.hash) alert.textContent = `${notFound(location.hash, administers)} ${t("startPage")}`;
         history.replaceState(null, "", "#/");
       }
       if (!main.contains(chat.root)) {
+        main.removeAttribute("lang");
         replace(main, chat.root);
         void chat.picker.load(); // agents and teachers may have changed since the last visit
       }
@@ -335,7 +336,7 @@ class App {
 
   /** Say that the browser's session is another user's than this tab's, and ask what to do. What this tab's user has written stays until the visitor goes on as the other user. */
   #otherUser(): void {
-    this.#outside(OTHER_USER, { again: "Go on as the other user", agreed: true });
+    this.#outside(t("otherUser"), { again: t("goOnAsOther"), agreed: true });
   }
 
   /** Show the page for a visitor who is not signed in, or who has opened a link for another account. */
@@ -348,7 +349,7 @@ class App {
     if (again) {
       this.#heard = () => undefined;
       const heading = element("h1", { tabindex: "-1" }, "Responsa");
-      const choices = [button(again, () => void this.start(agreed), { class: "filled" }), ...(why === OTHER_USER ? [button("Sign in again", () => this.#outside())] : [])];
+      const choices = [button(again, () => void this.start(agreed), { class: "filled" }), ...(why === t("otherUser") ? [button(t("signInAgain"), () => this.#outside())] : [])];
       replace(this.#root, element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why), element("div", { class: "row wrap" }, ...choices)));
       heading.focus();
       return;
@@ -366,9 +367,9 @@ class App {
 
 /** Why the page shows nothing for a fragment of its address. */
 function notFound(fragment: string, administers: boolean): string {
-  if (!administers && (fragment === TEACHERS || viewAt(fragment)?.area === "administration")) return "Only administrators can open this address.";
+  if (!administers && (fragment === TEACHERS || viewAt(fragment)?.area === "administration")) return t("administratorsOnly");
   const shown = fragment.length > LONGEST ? `${fragment.slice(0, LONGEST)}…` : fragment;
-  return `Nothing was found at the address ${shown}. Check the address.`;
+  return t("nothingAt", { address: shown });
 }
 
 interface Outside {
@@ -392,4 +393,4 @@ function mark(link: HTMLElement, current: boolean): void {
 const root = document.getElementById("app");
 applyTheme();
 installWorker();
-if (root) void new App(root).start();
+if (root) void loadLanguage().then(() => new App(root).start());

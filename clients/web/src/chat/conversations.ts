@@ -10,6 +10,7 @@ import { failureOf } from "../server/errors.js";
 import { mayPass } from "@responsa/client/parts.js";
 import { cleanName } from "../text/names.js";
 import { dayOf } from "../text/days.js";
+import { t } from "../language/language.js";
 
 const PAGE = 50;
 /** Milliseconds without a letter after which the search begins. */
@@ -22,11 +23,11 @@ interface Row {
 }
 
 export class ConversationsView {
-  readonly root = element("nav", { class: "conversations", id: "conversations", "aria-label": "Conversations" });
+  readonly root = element("nav", { class: "conversations", id: "conversations", "aria-label": t("conversations") });
   readonly #api: Api;
-  readonly #query = element("input", { type: "search", placeholder: "Search conversations", "aria-label": "Search conversations", maxlength: "200", autocomplete: "off", input: () => this.#typed() });
+  readonly #query = element("input", { type: "search", placeholder: t("searchConversations"), "aria-label": t("searchConversations"), maxlength: "200", autocomplete: "off", input: () => this.#typed() });
   readonly #list = element("div", { class: "days" });
-  readonly #more = button("Show more", () => void this.#further(), { hidden: true });
+  readonly #more = button(t("showMore"), () => void this.#further(), { hidden: true });
   #rows: readonly Row[] = [];
   #current = "";
   #next = "";
@@ -35,7 +36,7 @@ export class ConversationsView {
 
   constructor(api: Api) {
     this.#api = api;
-    this.root.append(element("a", { href: "#/", class: "button quiet" }, icon(Plus), "New conversation"), this.#query, this.#list, this.#more);
+    this.root.append(element("a", { href: "#/", class: "button quiet" }, icon(Plus), t("newConversation")), this.#query, this.#list, this.#more);
   }
 
   /** Mark the shown conversation; "" marks no row. */
@@ -100,7 +101,7 @@ export class ConversationsView {
       const day = updateTime ? dayOf(timestampDate(updateTime), now) : "";
       days.set(day, [...(days.get(day) ?? []), this.#row(row)]);
     }
-    const none = this.#query.value.trim() ? [element("p", { class: "note" }, "No conversation has these words.")] : [];
+    const none = this.#query.value.trim() ? [element("p", { class: "note" }, t("noConversation"))] : [];
     replace(this.#list, ...(rows.length > 0 ? [...days].map(([day, made]) => element("section", { "aria-label": day }, element("h2", {}, day), element("ul", {}, ...made))) : none));
   }
 
