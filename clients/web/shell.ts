@@ -1,4 +1,4 @@
-/** What the build adds to the page: compressed copies of its files, the list of files for the service worker, and a limit of the first screen's script. */
+/** What the builds add: compressed copies of their files, the list of files for the service worker, and a limit of the first screen's script. */
 
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
@@ -25,7 +25,19 @@ export function shell(): Plugin {
         const files = [entry.fileName, ...Object.keys(bundle).filter((name) => name.startsWith("assets/") && name !== entry.fileName && !ELSEWHERE.test(name)).sort()].map((name) => `/${name}`);
         const worker = chunks.find((chunk) => chunk.name === WORKER)!;
         worker.code = worker.code.replace("@files@", files.join(" ")).replace("@version@", createHash("sha256").update(files.join()).digest("hex").slice(0, 12));
-        for (const file of Object.values(bundle)) if (/^assets\/.*\.(?:js|css)$/.test(file.fileName)) this.emitFile({ type: "asset", fileName: `${file.fileName}.gz`, source: zipped(file) });
+      },
+    },
+  };
+}
+
+/** Writes compressed copies of the files with these names, which the server sends to browsers that can read them. */
+export function packed(names: RegExp): Plugin {
+  return {
+    name: "packed",
+    generateBundle: {
+      order: "post",
+      handler(_, bundle) {
+        for (const file of Object.values(bundle)) if (names.test(file.fileName)) this.emitFile({ type: "asset", fileName: `${file.fileName}.gz`, source: zipped(file) });
       },
     },
   };

@@ -1,13 +1,13 @@
 import { fileURLToPath } from "node:url";
 import { defaultClientConditions, defaultServerConditions } from "vite";
 import { defineConfig } from "vitest/config";
-import { shell } from "./shell.js";
+import { packed, shell } from "./shell.js";
 
 // The client's sources, so that nothing must build it first.
 const SOURCES = "responsa";
 
 export default defineConfig({
-  plugins: [shell()],
+  plugins: [shell(), packed(/^assets\/.*\.(?:js|css)$/)],
   resolve: {
     conditions: [SOURCES, ...defaultClientConditions],
     alias: [{ find: /^.*\/buf\/validate\/validate_pb\.js$/, replacement: fileURLToPath(new URL("src/server/validate.ts", import.meta.url)) }],

@@ -103,6 +103,9 @@ def test_the_page_and_its_headers(http: httpx2.Client) -> None:
     assert plain.text == script.text
     assert "content-encoding" not in plain.headers
     assert plain.headers["vary"] == "accept-encoding"
+    widget = http.get("/widget.js")
+    assert widget.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert widget.headers["cache-control"] == "no-cache"
     icon = http.get("/favicon.svg")
     assert icon.headers["content-type"] == "image/svg+xml"
     assert icon.headers["cache-control"] == "no-cache"

@@ -40,7 +40,8 @@ MEDIA_TYPES = {
 """Media types by file ending. The host's own tables are not used, so that the types are the same everywhere."""
 
 _PACKED = frozenset({".css", ".js"})
-"""The endings of the files in `/assets/` beside which the build writes a copy that is compressed with gzip."""
+"""The endings of the files beside which the build may write a copy that is compressed with gzip."""
+_WIDGET = "widget.js"
 
 
 class StaticPage:
@@ -73,7 +74,7 @@ class StaticPage:
         else:
             caching = "no-cache"
         headers = {"cache-control": caching}
-        if match["folder"] == "assets" and Path(match["name"]).suffix in _PACKED:
+        if Path(match["name"]).suffix in _PACKED:
             headers["vary"] = "accept-encoding"
             packed = file.with_name(f"{match['name']}.gz")
             if "gzip" in request.headers.get("accept-encoding", ""):
@@ -81,6 +82,8 @@ class StaticPage:
                 if found_packed is not None:
                     file, found = packed, found_packed
                     headers["content-encoding"] = "gzip"
+        if match["name"] == _WIDGET:
+            headers["cross-origin-resource-policy"] = "cross-origin"
         if match["name"] == _DOCS:
             headers["content-security-policy"] = DOCS_POLICY
         return FileResponse(file, media_type=media_type, stat_result=found, headers=headers)
