@@ -9,7 +9,7 @@ export function style(): CSSStyleSheet {
     form button { background: var(--accent); border-color: var(--accent); color: light-dark(#fff, #10222a); cursor: pointer; }
     :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
     .answer { margin-block-start: .75rem; overflow-wrap: anywhere; }
-    .answer pre { overflow-x: auto; }
+    .answer pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-radius: .5rem; }
     .answer table { display: block; overflow-x: auto; }
     .note { opacity: .8; }
     .problem { color: light-dark(#a3261d, #ff9d93); }
