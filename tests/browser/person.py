@@ -19,7 +19,7 @@ RESUME = f"{CHAT}ResumeTurn"
 PATIENCE = 120_000
 """The time in milliseconds that a condition may take on a loaded machine before its test fails."""
 # The browser's messages about failures that tests cause: refused uploads, lost connections.
-EXPECTED = ("Failed to load resource",)
+EXPECTED = ("Failed to load resource", "Service Worker registration blocked by Playwright")
 
 
 @dataclass
@@ -218,6 +218,7 @@ class Person:
     async def profile(self, **options: Any) -> BrowserContext:
         """A new browser profile without cookies or stored data. It asks pages not to animate, because drawing animations takes most of a browser's time."""
         options.setdefault("reduced_motion", "reduce")
+        options.setdefault("service_workers", "block")  # each profile would load all files of the page
         made = await self.browser.new_context(**options)
         made.set_default_timeout(PATIENCE)
         self._contexts.append(made)

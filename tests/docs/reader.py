@@ -9,7 +9,7 @@ The info string of a fenced block says what the block is:
 | `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until` repeats the command until the two agree |
 | `text` | compares the block with the output of the block before |
 | `python` | runs the block; all Python blocks of a page share one namespace. `elsewhere` is as for `sh` |
-| `js`, `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
+| `html`, `js`, `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
 | `json`, `jsonl`, `toml` | checks that the block parses; JSON is parsed as a whole or line by line |
 | `mermaid`, `tree` | does nothing, because the block is a drawing |
 | `sql` | does nothing, because the statements are for a database of the reader |
@@ -180,7 +180,7 @@ class Reader:
                     assert fits(text, printed), f"{where}: it printed {printed!r}"
                 case "python":
                     printed = self._python(text, where)
-                case "js" | "json" | "toml" | "yaml" | "md" | "markdown" | "jsonl" if block.path:
+                case "html" | "js" | "json" | "toml" | "yaml" | "md" | "markdown" | "jsonl" if block.path:
                     path = self.folder / block.path
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(text, encoding="utf-8")

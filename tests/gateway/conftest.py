@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import shutil
 import socket
 import subprocess
@@ -146,6 +147,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("index.html", "docs.html"):
         (root / name).write_text("<!doctype html><title>Responsa</title>")
     (root / "assets" / "index-abc123.js").write_text("export {};\n")
+    (root / "assets" / "index-abc123.js.gz").write_bytes(gzip.compress(b"export {};\n"))
+    (root / "widget.js").write_text("customElements;\n")
     (root / "favicon.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     (root / ".hidden.txt").write_text("hidden")
     (root / "assets" / "link.txt").symlink_to("/etc/passwd")

@@ -103,6 +103,14 @@ def test_the_page_and_its_headers(http: httpx2.Client) -> None:
     script = http.get("/assets/index-abc123.js")
     assert script.headers["content-type"] == "text/javascript; charset=utf-8"
     assert script.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert (script.text, script.headers["content-encoding"]) == ("export {};\n", "gzip")
+    plain = http.get("/assets/index-abc123.js", headers={"accept-encoding": "identity"})
+    assert plain.text == script.text
+    assert "content-encoding" not in plain.headers
+    assert plain.headers["vary"] == "accept-encoding"
+    widget = http.get("/widget.js")
+    assert widget.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert widget.headers["cache-control"] == "no-cache"
     icon = http.get("/favicon.svg")
     assert icon.headers["content-type"] == "image/svg+xml"
     assert icon.headers["cache-control"] == "no-cache"

@@ -388,7 +388,7 @@ def test_what_another_site_embeds(http: httpx2.Client) -> None:
     """Browsers send no Origin with a simple GET (for an image or a script). A page on another port of this host would send our cookie with such a request."""
     for site in ("cross-site", "same-site"):
         refused(http.get("/v1/turns", headers={"sec-fetch-site": site}), 403, 7, ORIGIN)
-        for page in ("/", "/docs"):
+        for page in ("/", "/docs", "/widget.js"):
             assert http.get(page, headers={"sec-fetch-site": site}).status_code == 200
     assert http.get("/v1/turns", headers={"sec-fetch-site": "none"}).status_code == 200
 

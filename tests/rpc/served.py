@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -400,8 +401,9 @@ async def serving(
     more_parts: Sequence[ReportedPart] = (),
     replica: str = "s",
     limiter: Limiter | None = None,
+    widgets: Mapping[UUID, frozenset[str]] = MappingProxyType({}),
 ) -> AsyncGenerator[Served, None]:
-    """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one database. limiter: the limits of callers; None for no limits."""
+    """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one database. limiter: the limits of callers; None for no limits. widgets: the origins of each key of a widget."""
     people = people_of(database)
     identity, accounts = people.identity, people.accounts
     codec = AskFrames()
@@ -465,6 +467,7 @@ async def serving(
             reports=PartReports((PostgresPart(database), part, *more_parts)),
         ),
         max_calls=max_calls,
+        widgets=widgets,
         logger=lines,
     )
     calls.add(a2a.methods(calls))

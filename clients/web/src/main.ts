@@ -5,34 +5,31 @@ import { FileText, Menu, MessageCircle, Search, Settings, Users } from "lucide";
 import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { AccountMenu } from "./account/account.js";
-import { administrationView } from "./administration/administration.js";
 import { AgentChoice, named } from "./chat/agents.js";
 import { connect, watchingSession } from "./server/api.js";
 import { ChatView } from "./chat/chat.js";
-import { CollectionsView } from "./documents/collections.js";
 import { Contacts } from "./documents/contacts.js";
 import { ConversationsView } from "./chat/conversations.js";
-import { DocumentPanel } from "./documents/document.js";
+import type { DocumentPanel } from "./documents/document.js";
 import { button, element, INSTALLATION, replace, WRITTEN } from "./widgets/dom.js";
 import { failureOf, keptOut, ofOtherUser, signedOut, type Failure } from "./server/errors.js";
-import { farewell } from "./account/leaving.js";
 import { icon, iconButton } from "./widgets/icons.js";
+import { Lazy } from "./widgets/lazy.js";
 import { Live } from "./widgets/live.js";
+import { installWorker } from "./widgets/offline.js";
 import { PendingQuestions } from "./chat/pending.js";
-import { fragmentOf, keysAt, placeAt } from "./documents/place.js";
-import { profileView } from "./account/profile.js";
-import { isSearch, SearchView } from "./documents/search.js";
+import type { Named } from "./documents/library.js";
+import { fragmentOf, isSearch, keysAt, placeAt, shareAt } from "./documents/place.js";
 import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
 import { replaces, SignInView } from "./account/signin.js";
-import { shareAt, SharedView } from "./chat/shared.js";
 import { SharedStreams } from "./chat/streams.js";
-import { TabbedView } from "./widgets/tabbed.js";
 import { listenForKeys } from "./widgets/shortcuts.js";
 import { Tabs, type News } from "./server/tabs.js";
-import { TeachersView } from "./administration/teachers.js";
 import { applyTheme } from "./widgets/theme.js";
 import { viewAt } from "./widgets/views.js";
+import { loadMarkdown } from "./text/markdown.js";
 import { nameWithin } from "./text/names.js";
+import { loadLanguage, t } from "./language/language.js";
 
 const CONVERSATION = /^#\/(conversations\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const DOCUMENTS = "#/documents";
@@ -40,7 +37,6 @@ const SEARCH = "#/search";
 const TEACHERS = "#/teachers";
 const ADMINISTRATION = "#/administration";
 const LONGEST = 100; // characters of an address in a message
-const OTHER_USER = "This browser is now signed in as another user.";
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
 class App {
@@ -79,7 +75,8 @@ class App {
     const found = await signIn(plain, secret?.value, { began, replaces });
     if (signal.aborted) return;
     if ("problem" in found) {
-      this.#outside(found.problem, { again: found.cut ? "Try again" : "", agreed: chosen, visit: secret === undefined });
+      this.#outside(found.problem, { again: found.cut ? t("tryAgain") : "", agreed: chosen, visit: secret === undefined });
+      if (found.cut) window.addEventListener("online", () => void this.start(chosen), { signal: this.#stop.signal, once: true });
       return;
     }
     const { user } = found;
@@ -101,7 +98,7 @@ class App {
         if (!signal.aborted && now.name !== user.name) this.#otherUser();
       } catch (error) {
         const failure = failureOf(error);
-        if (!signal.aborted && signedOut(failure)) this.#outside(keptOut(failure) ? failure.message : "Your session has ended.");
+        if (!signal.aborted && signedOut(failure)) this.#outside(keptOut(failure) ? failure.message : t("sessionEnded"));
       }
     };
     let checking: Promise<void> | undefined;
@@ -116,11 +113,11 @@ class App {
     window.addEventListener("pageshow", ({ persisted }) => persisted && void over(), { signal });
     this.#heard = (news) => {
       if (signal.aborted) return;
-      if (news.kind === "signedOut") leave("You signed out in another tab.");
+      if (news.kind === "signedOut") leave(t("signedOutElsewhere"));
       else if (news.kind === "signedIn") {
         if (news.user !== user.name) this.#otherUser();
       } else if (news.kind === "sessionBegan") void over();
-      else if (news.kind === "documents") void collections.soon();
+      else if (news.kind === "documents") collections.view?.soon();
       else {
         void list.refresh();
         if (news.name === chat.conversation && onChat()) void chat.look();
@@ -134,18 +131,27 @@ class App {
     const contacts = new Contacts(api, user);
     // The address can name an agent: `/?agent=…`.
     const choice = new AgentChoice(sessionStorage, named(location.search));
-    const panel: DocumentPanel = new DocumentPanel(api, {
+    const panelHooks: ConstructorParameters<typeof DocumentPanel>[1] = {
       toggled: () => arrange(),
       say: live.say,
       changed: () => {
         tabs.tell({ kind: "documents" });
-        if (onDocuments()) void collections.refresh();
+        if (onDocuments()) void collections.view?.refresh();
       },
       // Reloading the page then shows the same place. While the page goes to another address, that address stays.
       moved: (place) => onDocuments() && !routing && history.replaceState(null, "", place ? fragmentOf(place) : DOCUMENTS),
       me: user,
+    };
+    const panel: Lazy<DocumentPanel> = new Lazy(async () => {
+      const made = new (await import("./documents/document.js")).DocumentPanel(api, panelHooks);
+      main.after(made.root);
+      return made;
     });
-    const parts = { api, me: user, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
+    const openCitation: DocumentPanel["openCitation"] = async (...citation) => {
+      const shown = await panel.get().catch(() => void (alert.textContent = t("unloaded")));
+      await shown?.openCitation(...citation);
+    };
+    const parts = { api, me: user, panel: { openCitation }, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
       say: live.say,
       titled: (title) => (document.title = title ? `${nameWithin(title)} · ${INSTALLATION}` : INSTALLATION),
@@ -168,68 +174,69 @@ class App {
     };
     signal.addEventListener("abort", close, { once: true });
     window.addEventListener("pagehide", () => chat.keepDraft(), { signal });
-    const collections = new CollectionsView(api, panel, {
-      say: live.say,
-      sessionOver: (failure) => void over(failure),
-      signal,
-      changed: () => tabs.tell({ kind: "documents" }),
-      settled: () => chat.documentsChanged(),
-      ask: (collection) => {
-        chat.scope.choose([collection]);
-        location.hash = "#/";
-      },
-      me: user,
-      contacts,
+    const ask = (collection: Named, question = "") => {
+      chat.scope.choose([collection]);
+      if (question) chat.write(question);
+      location.hash = "#/";
+    };
+    const collections = new Lazy(async () => {
+      const { CollectionsView } = await import("./documents/collections.js");
+      const made = new CollectionsView(api, await panel.get(), {
+        say: live.say,
+        sessionOver: (failure) => void over(failure),
+        signal,
+        changed: () => tabs.tell({ kind: "documents" }),
+        settled: () => chat.documentsChanged(),
+        ask,
+        me: user,
+        contacts,
+      });
+      live.root.before(made.tray);
+      return made;
     });
     const list = new ConversationsView(api, (name, deleted) => {
       tabs.tell({ kind: "conversation", name });
       if (deleted && name === chat.conversation && onChat()) location.hash = "#/";
     });
-    const shared = new SharedView(api, panel, live.say);
+    const shared = new Lazy(async () => new (await import("./chat/shared.js")).SharedView(api, { openCitation }, live.say));
     const administers = user.role === UserRole.ADMIN;
-    const teachers = administers ? new TeachersView(api, live.done) : undefined;
+    const teachers = administers ? new Lazy(async () => new (await import("./administration/teachers.js")).TeachersView(api, live.done)) : undefined;
     const changed = (now: User) => (now.role === user.role && now.ownsInstallation === user.ownsInstallation && now.email === user.email ? menu.name(now) : void this.start());
-    const profile = profileView(api, user, { say: live.done, changed, contacts, deleted: (receipt) => void this.#farewell(receipt) });
-    const administration = administers ? administrationView(api, { say: live.done, me: user, changed, ask: (question) => { chat.write(question); location.hash = "#/"; } }) : undefined;
+    const deleted = (receipt: DeletionReceipt) => void this.#farewell(receipt);
+    const profile = new Lazy(async () => (await import("./account/profile.js")).profileView(api, user, { say: live.done, changed, contacts, deleted }));
+    const administration = administers ? new Lazy(async () => (await import("./administration/administration.js")).administrationView(api, { say: live.done, me: user, changed, ask: (question) => { chat.write(question); location.hash = "#/"; } })) : undefined;
     const tabbed = () => {
       const area = viewAt(location.hash)?.area;
       return area === "profile" ? profile : area === "administration" ? administration : undefined;
     };
-    const search = new SearchView(api, user, panel, {
-      say: live.say,
-      ask: (collection, question) => {
-        chat.scope.choose([collection]);
-        chat.write(question);
-        location.hash = "#/";
-      },
-    });
+    const search = new Lazy(async () => new (await import("./documents/search.js")).SearchView(api, user, await panel.get(), { say: live.say, ask }));
     const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash) !== undefined;
     const onSearch = () => isSearch(location.hash);
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
     const part = () => (shareAt(location.hash) ? shared : onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : tabbed());
     const onChat = () => part() === undefined;
 
-    const drawer = iconButton(Menu, "Conversations", () => openDrawer(!list.root.classList.contains("open")), {
+    const drawer = iconButton(Menu, t("conversations"), () => openDrawer(!list.root.classList.contains("open")), {
       class: "plain icon drawer",
       "aria-controls": "conversations",
       "aria-expanded": "false",
     });
-    const askLink = element("a", { href: "#/" }, icon(MessageCircle), element("span", {}, "Ask"));
-    const documentsLink = element("a", { href: DOCUMENTS }, icon(FileText), element("span", {}, "Documents"));
-    const searchLink = element("a", { href: SEARCH }, icon(Search), element("span", {}, "Search"));
-    const teachersLink = element("a", { href: TEACHERS }, icon(Users), element("span", {}, "Teachers"));
-    const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, icon(Settings), element("span", {}, "Administration"));
+    const askLink = element("a", { href: "#/" }, icon(MessageCircle), element("span", {}, t("ask")));
+    const documentsLink = element("a", { href: DOCUMENTS }, icon(FileText), element("span", {}, t("documents")));
+    const searchLink = element("a", { href: SEARCH }, icon(Search), element("span", {}, t("search")));
+    const teachersLink = element("a", { href: TEACHERS }, icon(Users), element("span", {}, t("teachers")));
+    const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, icon(Settings), element("span", {}, t("administration")));
     const out = async () => {
       const failure = await signOut(user.name);
       if (failure && ofOtherUser(failure)) return void over(failure);
       if (failure) {
-        alert.textContent = failure.reason ? failure.message : "Responsa cannot be reached, so you are still signed in. Try again.";
+        alert.textContent = failure.reason ? failure.message : t("stillSignedIn");
         return;
       }
       tabs.tell({ kind: "signedOut" });
-      leave("You are signed out.");
+      leave(t("signedOut"));
     };
-    const links = [{ href: "#/profile", label: "Profile" }, ...(administers ? [{ href: ADMINISTRATION, label: "Administration" }] : [])];
+    const links = [{ href: "#/profile", label: t("profile") }, ...(administers ? [{ href: ADMINISTRATION, label: t("administration") }] : [])];
     const menu = new AccountMenu(user, links, () => void out(), signal);
     const alert = element("p", { class: "problem banner", role: "alert" });
     const main = element("main", { id: "main", tabindex: "-1" });
@@ -238,17 +245,20 @@ class App {
       { class: "top" },
       drawer,
       element("h1", {}, element("a", { href: "#/" }, element("span", { class: "mark" }), element("span", WRITTEN, INSTALLATION))),
-      element("nav", { "aria-label": "Page" }, askLink, searchLink, documentsLink, ...(administers ? [teachersLink, administrationLink] : [])),
+      element("nav", { "aria-label": t("page") }, askLink, searchLink, documentsLink, ...(administers ? [teachersLink, administrationLink] : [])),
       menu.root,
     );
-    const skip = element("a", { class: "skip", href: "#main" }, "Skip to the content");
+    const skip = element("a", { class: "skip", href: "#main" }, t("skip"));
     skip.addEventListener("click", (event) => {
       event.preventDefault();
-      (part() ?? chat).focus();
+      (part()?.view ?? chat).focus();
     });
-    replace(this.#root, skip, header, alert, element("div", { class: "columns" }, list.root, main, panel.root), collections.tray, live.root);
+    replace(this.#root, skip, header, alert, element("div", { class: "columns" }, list.root, main), live.root);
     listenForKeys(() => (onChat() ? chat.focus() : (location.hash = "#/")), signal);
-    takesFiles(this.#root, signal, async (items) => void (alert.textContent = await collections.take(items)));
+    takesFiles(this.#root, signal, async (entries) => {
+      const shown = await collections.get().catch(() => undefined);
+      alert.textContent = shown ? await shown.take(entries) : t("unloaded");
+    });
 
     const openDrawer = (open: boolean) => {
       list.root.classList.toggle("open", open);
@@ -257,13 +267,13 @@ class App {
     };
     /** On a small screen, an open document covers the rest of the page, so the keyboard must not reach the rest either. */
     const arrange = () => {
-      const covered = NARROW.matches && panel.isOpen;
+      const covered = NARROW.matches && panel.view?.isOpen === true;
       for (const part of [skip, header, list.root, main]) part.inert = covered;
-      panel.modal = covered;
+      if (panel.view) panel.view.modal = covered;
       if (!NARROW.matches) openDrawer(false);
     };
     NARROW.addEventListener("change", arrange, { signal });
-    window.addEventListener("resize", () => panel.resized(), { signal });
+    window.addEventListener("resize", () => panel.view?.resized(), { signal });
     main.addEventListener("click", () => openDrawer(false));
     window.addEventListener(
       "keydown",
@@ -272,7 +282,7 @@ class App {
         if (list.root.classList.contains("open")) {
           openDrawer(false);
           drawer.focus();
-        } else panel.close();
+        } else panel.view?.close();
       },
       { signal },
     );
@@ -282,9 +292,10 @@ class App {
       openDrawer(false);
       alert.textContent = "";
       routing = true;
-      panel.close();
+      panel.view?.close();
       routing = false;
-      const conversation = CONVERSATION.exec(location.hash)?.[1] ?? "";
+      const fragment = location.hash;
+      const conversation = CONVERSATION.exec(fragment)?.[1] ?? "";
       mark(searchLink, onSearch());
       mark(documentsLink, onDocuments());
       mark(teachersLink, onTeachers());
@@ -295,37 +306,45 @@ class App {
       list.mark(onChat() ? conversation : "");
       const other = part();
       if (other) {
-        document.title = `${other === shared ? "Shared answer" : view ? view.title : onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · ${INSTALLATION}`;
-        replace(main, other.root);
-        if (!first) other.focus();
-        const place = placeAt(location.hash);
-        const keys = keysAt(location.hash);
-        if (other instanceof TabbedView) await other.show(viewAt(location.hash)!);
-        else if (place) await Promise.all([collections.reveal(place.name), panel.openPlace(place)]);
+        const shown = await Promise.all([other.get(), loadMarkdown()]).then(([found]) => found, () => undefined);
+        if (signal.aborted || location.hash !== fragment) return;
+        if (!shown) return void (alert.textContent = t("unloaded"));
+        document.title = `${other === shared ? "Shared answer" : "title" in shown ? shown.title : onDocuments() ? t("documents") : onSearch() ? t("search") : t("teachers")} · ${INSTALLATION}`;
+        main.lang = "en"; // these views have English texts alone
+        replace(main, shown.root);
+        if (!first) shown.focus();
+        const place = placeAt(fragment);
+        const keys = keysAt(fragment);
+        if ("show" in shown) await shown.show(viewAt(fragment)!);
+        else if (place) await Promise.all([collections.view!.reveal(place.name), panel.view!.openPlace(place)]);
         else if (keys) {
-          const [found] = await Promise.all([panel.openKeys(keys), collections.refresh()]);
-          if (found) await collections.reveal(found);
-        } else await other.refresh();
+          const [found] = await Promise.all([panel.view!.openKeys(keys), collections.view!.refresh()]);
+          if (found) await collections.view!.reveal(found);
+        } else await shown.refresh();
         return;
       }
       if (!conversation && location.hash !== "#/") {
-        if (location.hash) alert.textContent = `${notFound(location.hash, administers)} This is the start page.`;
+        if (location.hash) alert.textContent = `${notFound(location.hash, administers)} ${t("startPage")}`;
         history.replaceState(null, "", "#/");
       }
       if (!main.contains(chat.root)) {
+        main.removeAttribute("lang");
         replace(main, chat.root);
         void chat.picker.load(); // agents and teachers may have changed since the last visit
       }
       // On a touch screen, the focus would open a keyboard that hides half the page.
       if (!first || window.matchMedia("(pointer: fine)").matches) chat.focus();
-      await chat.show(conversation);
+      if (conversation) await loadMarkdown().catch(() => undefined);
+      if (!signal.aborted && location.hash === (fragment || "#/")) await chat.show(conversation);
     };
     window.addEventListener("hashchange", () => void route(false), { signal });
     await Promise.all([route(true), list.refresh()]);
+    void loadMarkdown().catch(() => undefined); // so that the first answer need not wait
   }
 
   /** Show what was deleted with the user's account. The calls that run meanwhile may have noticed the end of the session already. */
   async #farewell(receipt: DeletionReceipt): Promise<void> {
+    const { farewell } = await import("./account/leaving.js");
     this.#outside();
     sessionStorage.clear(); // this also deletes the draft that `outside` has stored
     history.replaceState(null, "", `${location.pathname}${location.search}#/`);
@@ -339,7 +358,7 @@ class App {
 
   /** Say that the browser's session is another user's than this tab's, and ask what to do. What this tab's user has written stays until the visitor goes on as the other user. */
   #otherUser(): void {
-    this.#outside(OTHER_USER, { again: "Go on as the other user", agreed: true });
+    this.#outside(t("otherUser"), { again: t("goOnAsOther"), agreed: true });
   }
 
   /** Show the page for a visitor who is not signed in, or who has opened a link for another account. */
@@ -352,7 +371,7 @@ class App {
     if (again) {
       this.#heard = () => undefined;
       const heading = element("h1", { tabindex: "-1" }, INSTALLATION);
-      const choices = [button(again, () => void this.start(agreed), { class: "filled" }), ...(why === OTHER_USER ? [button("Sign in again", () => this.#outside())] : [])];
+      const choices = [button(again, () => void this.start(agreed), { class: "filled" }), ...(why === t("otherUser") ? [button(t("signInAgain"), () => this.#outside())] : [])];
       replace(this.#root, element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why), element("div", { class: "row wrap" }, ...choices)));
       heading.focus();
       return;
@@ -370,17 +389,25 @@ class App {
 
 /** Why the page shows nothing for a fragment of its address. */
 function notFound(fragment: string, administers: boolean): string {
-  if (!administers && (fragment === TEACHERS || viewAt(fragment)?.area === "administration")) return "Only administrators can open this address.";
+  if (!administers && (fragment === TEACHERS || viewAt(fragment)?.area === "administration")) return t("administratorsOnly");
   const shown = fragment.length > LONGEST ? `${fragment.slice(0, LONGEST)}…` : fragment;
-  return `Nothing was found at the address ${shown}. Check the address.`;
+  return t("nothingAt", { address: shown });
 }
 
 /** Show that files can be dropped while they are dragged over the page, and take those that are dropped. */
-function takesFiles(root: HTMLElement, signal: AbortSignal, take: (items: DataTransferItemList | undefined) => Promise<void>): void {
+function takesFiles(root: HTMLElement, signal: AbortSignal, take: (entries: readonly FileSystemEntry[]) => Promise<void>): void {
   const show = (over: boolean) => root.classList.toggle("dropping", over);
   window.addEventListener("dragover", ({ dataTransfer }) => show(dataTransfer?.types.includes("Files") === true && !document.querySelector("dialog[open]")), { signal });
   window.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget === null && show(false), { signal });
-  window.addEventListener("drop", ({ dataTransfer }) => root.classList.contains("dropping") && (show(false), void take(dataTransfer?.items)), { signal });
+  window.addEventListener(
+    "drop",
+    ({ dataTransfer }) => {
+      if (!root.classList.contains("dropping")) return;
+      show(false);
+      void take([...(dataTransfer?.items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null)); // readable only during the event
+    },
+    { signal },
+  );
 }
 
 interface Outside {
@@ -403,4 +430,5 @@ function mark(link: HTMLElement, current: boolean): void {
 
 const root = document.getElementById("app");
 applyTheme();
-if (root) void new App(root).start();
+installWorker();
+if (root) void loadLanguage().then(() => new App(root).start());

@@ -178,6 +178,7 @@ class Callers:
             ),
             max_calls=settings.max_calls,
             session_cookie=cookie_name,
+            widgets=settings.widgets,
             logger=structlog.get_logger("calls"),
             traces=traces,
         )
@@ -204,7 +205,7 @@ class Callers:
             hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))
             gateway_settings = GatewaySettings(
                 web_root=settings.page,
-                allowed=Allowed(frozenset(hosts), frozenset(origins_of(hosts, settings.allowed_origins))),
+                allowed=Allowed(frozenset(hosts), frozenset(origins_of(hosts, settings.origins))),
                 cookie_name=cookie_name,
                 secure_cookie=settings.sessions.secure_cookie,
                 name=settings.page_name,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequenc
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, cast
+from uuid import UUID
 
 import rtoml
 from pydantic import (
@@ -36,6 +37,7 @@ from pydantic_settings import (
 
 from responsa_server.agents.config.settings import AgentSettings, ToolSettings
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Network, parse_network
+from responsa_server.domain.names import parse_uuid
 from responsa_server.identity.openid_settings import OidcSettings
 from responsa_server.identity.settings import (
     AccountSettings,
@@ -141,8 +143,24 @@ def _mark(path: Path | None) -> Path | None:
     return path
 
 
+def _widget_keys(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        key, _, origin = name.partition("=")
+        try:
+            parse_uuid("apiKeys", key)
+        except ValueError:
+            origin = ""
+        if not origin:
+            raise ValueError(
+                f"{name!r} is not a key with its origin, such as apiKeys/0190f3a2-…=https://www.example.org"
+            )
+    return names
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 """A list of names. In an environment variable, commas separate the names; in TOML, the list is an array."""
+WidgetKeys = Annotated[Names, AfterValidator(_widget_keys)]
+"""API keys with the origins whose pages may use them."""
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
 """The URL of a PostgreSQL database, in a form that the driver can read."""
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
@@ -249,6 +267,10 @@ class Settings(BaseSettings):
     allowed_origins: Names = Field(
         default=(),
         description="Origins, separated by commas, whose pages may send requests (CORS) in addition to the server's own origins; for example `https://app.example.org`.",
+    )
+    widget_keys: WidgetKeys = Field(
+        default=(),
+        description="API keys that stand in pages of other origins, each with an origin: `apiKeys/{uuid}=https://www.example.org`, separated by commas. Such a key only asks questions and follows their answers, and only on a page of an origin that is named with it. These origins may send requests as those of `allowed_origins` may.",
     )
     trusted_proxies: Networks = Field(
         default=(),
@@ -487,6 +509,21 @@ class Settings(BaseSettings):
             if key is not None and not vendor.api_key.get_secret_value():
                 filled[name] = vendor.model_copy(update={"api_key": key})
         return self.models.model_copy(update=filled)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins, other than the server's own, whose pages may send requests."""
+        return (*self.allowed_origins, *(one.partition("=")[2] for one in self.widget_keys))
+
+    @property
+    def widgets(self) -> Mapping[UUID, frozenset[str]]:
+        """The origins at which each key of a widget may be used, by the key's id."""
+        found: dict[UUID, frozenset[str]] = {}
+        for one in self.widget_keys:
+            name, _, origin = one.partition("=")
+            key = parse_uuid("apiKeys", name)
+            found[key] = found.get(key, frozenset()) | {origin}
+        return found
 
     @property
     def serves_reflection(self) -> bool:

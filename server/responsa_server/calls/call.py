@@ -22,6 +22,8 @@ ON_BEHALF_OF = "responsa-on-behalf-of"
 """The header with which a service names the user on whose behalf it makes the call, as `users/{uuid}`."""
 TRACEPARENT = "traceparent"
 """The header in which a caller names its own span (W3C Trace Context)."""
+ORIGIN = "origin"
+"""Where the page is that sends the call; browsers alone send it, and no page can change it."""
 USER = "responsa-user"
 """The header with which a client names the user for whom it believes to make the call, as `users/{uuid}`."""
 

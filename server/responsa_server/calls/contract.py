@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -113,12 +114,14 @@ def calls_of(
     *,
     max_calls: int,
     session_cookie: str = SESSION_COOKIE,
+    widgets: Mapping[UUID, frozenset[str]] = MappingProxyType({}),
     logger: Logger | None = None,
     traces: Traces = OFF,
 ) -> Calls:
     """All calls of one server, for every transport.
 
     max_calls: the maximum number of calls with a credential at a time; further calls fail with OVERLOADED. session_cookie: the name of this server's session cookie.
+    widgets: the origins of each key of a widget, by the key's id.
     logger: logs one line per call; structlog's logger by default. traces: how calls are traced.
     """
     log: Logger = structlog.get_logger("calls") if logger is None else logger
@@ -136,7 +139,7 @@ def calls_of(
             *(() if services.limiter is None else (AddressLimits(services.limiter),)),
             validation,
             Audited(PostgresAuditTrail(services.database)),
-            CredentialCheck(services.identity, session_cookie),
+            CredentialCheck(services.identity, session_cookie, widgets),
             *(() if services.limiter is None else (CallerLimits(services.limiter),)),
             Authorised(),
             LastingCalls(services.watch),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from ipaddress import ip_network
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -87,6 +88,18 @@ def test_a_key_that_there_is_not_is_named(text: str, tmp_path: Path) -> None:
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESPONSA_ALLOWED_HOSTS", "a.example.org, b.example.org:8443")
     assert load().allowed_hosts == ("a.example.org", "b.example.org:8443")
+
+
+def test_the_key_of_a_widget_has_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = UUID("0190f3a2-0000-7000-8000-000000000001")
+    origins = ("https://a.example", "https://b.example")
+    monkeypatch.setenv("RESPONSA_WIDGET_KEYS", ",".join(f"apiKeys/{key}={origin}" for origin in origins))
+    monkeypatch.setenv("RESPONSA_ALLOWED_ORIGINS", "https://c.example")
+    assert load().widgets == {key: frozenset(origins)}
+    assert load().origins == ("https://c.example", *origins)
+    monkeypatch.setenv("RESPONSA_WIDGET_KEYS", f"apiKeys/{key}")
+    with pytest.raises(SettingsError, match="with its origin"):
+        load()
 
 
 def test_trusted_proxies_are_addresses_and_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import { themeChoice } from "../widgets/theme.js";
 import { plainName } from "../server/people.js";
+import { languageChoice, locale, t } from "../language/language.js";
 
 export interface MenuLink {
   readonly href: string;
@@ -24,8 +25,8 @@ export class AccountMenu {
       this.#toggle(false);
       out();
     };
-    this.#list = element("ul", { id: "account-menu", hidden: true }, ...rows, element("li", {}, themeChoice()), element("li", {}, button("Sign out", leave)));
-    this.root = element("nav", { class: "account", "aria-label": "Account" }, this.#head, this.#list);
+    this.#list = element("ul", { id: "account-menu", hidden: true }, ...rows, element("li", {}, themeChoice()), element("li", {}, languageChoice()), element("li", {}, button(t("signOut"), leave)));
+    this.root = element("nav", { class: "account", "aria-label": t("account") }, this.#head, this.#list);
     this.name(user);
     this.root.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || this.#list.hidden) return;
@@ -43,7 +44,7 @@ export class AccountMenu {
   name(user: User): void {
     this.#name.textContent = plainName(user);
     this.#head.title = plainName(user);
-    this.#head.dataset["letter"] = [...plainName(user)][0]?.toLocaleUpperCase("en") ?? "";
+    this.#head.dataset["letter"] = [...plainName(user)][0]?.toLocaleUpperCase(locale()) ?? "";
   }
 
   /** Mark the link of the place that the page shows. */

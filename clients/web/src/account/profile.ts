@@ -8,7 +8,7 @@ import { confirmed } from "../widgets/dialog.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import { failureOf, type Failure } from "../server/errors.js";
 import { count, momentOf } from "../text/facts.js";
-import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "../widgets/fields.js";
+import { lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
 import { OwnKeysView } from "./keys.js";
 import { leaving, type LeavingHooks } from "./leaving.js";
 import { LinkingPart } from "./linking.js";
@@ -19,6 +19,7 @@ import { recently } from "./recent.js";
 import { TabbedView, type Part } from "../widgets/tabbed.js";
 import { UsagePart } from "./usage.js";
 import { deviceOf } from "./useragent.js";
+import {  } from "../language/language.js";
 
 const PAGE = 50;
 
@@ -149,7 +150,7 @@ class AccountPart implements Part {
 class FirstPasswordPart implements Part {
   readonly root: HTMLElement;
   readonly #email = textEntry("E-mail address", { inputmode: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" });
-  readonly #fresh = passwordEntry("New password", "new-password", PASSWORD_NOTE);
+  readonly #fresh = passwordEntry("New password", "new-password", passwordNote());
 
   constructor(api: Pick<Api, "admin" | "auth">, user: User, hooks: ProfileHooks) {
     const save = async () => {
@@ -178,7 +179,7 @@ class PasswordPart implements Part {
   readonly #hooks: ProfileHooks;
   readonly #current = passwordEntry("Current password", "current-password", "Leave it empty if you have never set a password.");
   readonly #linking: LinkingPart;
-  readonly #fresh = passwordEntry("New password", "new-password", PASSWORD_NOTE);
+  readonly #fresh = passwordEntry("New password", "new-password", passwordNote());
 
   constructor(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks) {
     this.#api = api;

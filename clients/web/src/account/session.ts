@@ -3,6 +3,7 @@
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { USER, type Api } from "../server/api.js";
 import { CUT, failureOf, failureOfJson, keptOut, signedOut, type Failure } from "../server/errors.js";
+import { t } from "../language/language.js";
 
 /** A secret that links to the page carry in the fragment, which browsers do not send: a sign-in code, the code of an invitation, a code that resets a password, or a code that confirms an e-mail address. */
 export type SecretKind = "code" | "invitation" | "reset" | "confirm";
@@ -124,8 +125,8 @@ export async function signIn(api: Pick<Api, "auth">, code: string | undefined, h
   } catch (error) {
     const failure = failureOf(error);
     if (keptOut(failure)) return { problem: failure.message, cut: false };
-    if (signedOut(failure)) return { problem: refused || "You are not signed in.", cut: false };
-    return { problem: failure.reason === "" ? "Responsa cannot be reached." : failure.message, cut: true };
+    if (signedOut(failure)) return { problem: refused || t("notSignedIn"), cut: false };
+    return { problem: failure.reason === "" ? t("unreachable") : failure.message, cut: true };
   }
 }
 

@@ -5,9 +5,10 @@ import type { Api } from "../server/api.js";
 import { confirmed } from "../widgets/dialog.js";
 import { button, element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
 import { CUT, failureOf, withWait, type Failure } from "../server/errors.js";
-import { lacking, passwordEntry, PASSWORD_NOTE, placed, textEntry, type Entry } from "../widgets/fields.js";
+import { lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
 import { callName } from "../server/people.js";
 import { askForReset, begin, beginWith, confirmEmail, goes, me, ofOther, onLoopback, type Secret } from "./session.js";
+import { around, t } from "../language/language.js";
 
 type Mode = "signIn" | "register" | "confirm" | "forgot" | "reset";
 
@@ -32,15 +33,15 @@ export class SignInView {
   readonly #alert = element("p", { role: "alert" });
   readonly #form = element("form", { class: "sheet", novalidate: true });
   readonly #others = element("div", { class: "row wrap ways" });
-  readonly #tenant = textEntry("Tenant", { autocapitalize: "none", spellcheck: "false", maxlength: "71", autocomplete: "organization" }, "The organisation that your account belongs to. Leave the field empty for the default organisation.");
-  readonly #email = textEntry("E-mail address", EMAIL);
-  readonly #password = passwordEntry("Password", "current-password");
-  readonly #newPassword = passwordEntry("New password", "new-password", PASSWORD_NOTE);
-  readonly #name = textEntry("Name", { autocomplete: "name" }, "Other people see this name. You can leave it empty.");
-  readonly #invitation = textEntry("Code of the invitation", CODE);
-  readonly #code = textEntry("Reset code", CODE, "You get the code by mail or from an administrator. A code works once, within 30 minutes.");
-  readonly #confirmation = textEntry("Code of the mail", CODE, "A code works once, within 24 hours.");
-  readonly #known = passwordEntry("Your password", "current-password", "The password that you chose when you registered. For a new address of an existing account, enter the password of the account.");
+  readonly #tenant = textEntry(t("tenant"), { autocapitalize: "none", spellcheck: "false", maxlength: "71", autocomplete: "organization" }, t("tenantNote"));
+  readonly #email = textEntry(t("email"), EMAIL);
+  readonly #password = passwordEntry(t("password"), "current-password");
+  readonly #newPassword = passwordEntry(t("newPassword"), "new-password", passwordNote());
+  readonly #name = textEntry(t("name"), { autocomplete: "name" }, t("nameNote"));
+  readonly #invitation = textEntry(t("invitation"), CODE);
+  readonly #code = textEntry(t("resetCode"), CODE, t("resetCodeNote"));
+  readonly #confirmation = textEntry(t("mailCode"), CODE, t("mailCodeNote"));
+  readonly #known = passwordEntry(t("yourPassword"), "current-password", t("yourPasswordNote"));
   #mode: Mode = "signIn";
   #registration = Registration.INVITED;
   #sendsMails = false;
@@ -59,7 +60,7 @@ export class SignInView {
       event.preventDefault();
       void this.#submit();
     });
-    const link = element("p", { class: "note" }, "You can also sign in without a password: run ", element("code", {}, "responsa open"), " on the machine where Responsa runs, and open the link that the command prints.");
+    const link = element("p", { class: "note" }, ...around("commandNote", "command", element("code", {}, "responsa open")));
     // Only a visitor on the machine where Responsa runs can run the command.
     this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#providers, this.#others, ...(onLoopback(location.hostname) ? [link] : []));
     this.#tenant.control.addEventListener("change", () => void this.#learn());
@@ -104,7 +105,7 @@ export class SignInView {
     try {
       const { registration, oidcProviders, sendsMails } = await this.#api.auth.listSignInMethods({ tenant });
       if (tenant !== this.#tenant.control.value.trim()) return; // a later call asks for the other tenant
-      replace(this.#providers, ...oidcProviders.map((one) => button(`Sign in with ${one.displayName}`, () => void this.#go(one), { class: "quiet" })));
+      replace(this.#providers, ...oidcProviders.map((one) => button(t("signInWith", { provider: one.displayName }), () => void this.#go(one), { class: "quiet" })));
       this.#providers.hidden = !this.#showsProviders || oidcProviders.length === 0;
       this.#sendsMails = sendsMails;
       if (registration === this.#registration) return;
@@ -140,8 +141,8 @@ export class SignInView {
   }
 
   #show(): void {
-    const titles: Record<Mode, string> = { signIn: "Sign in", register: "Register", confirm: "Confirm your e-mail address", forgot: "Forgotten password", reset: "Set a new password" };
-    const actions: Partial<Record<Mode, string>> = { confirm: "Confirm", forgot: "Send a mail", reset: "Set the password" };
+    const titles: Record<Mode, string> = { signIn: t("signIn"), register: t("register"), confirm: t("confirmEmail"), forgot: t("forgottenPassword"), reset: t("setNewPassword") };
+    const actions: Partial<Record<Mode, string>> = { confirm: t("confirm"), forgot: t("sendMail"), reset: t("setPassword") };
     const before = document.activeElement;
     replace(
       this.#form,
@@ -161,14 +162,14 @@ export class SignInView {
       this.#change(mode);
       this.#entries.find((one) => !one.root.hidden)?.control.focus();
     };
-    if (this.#mode !== "signIn") ways.push(["Sign in with a password", turn("signIn")]);
-    if (this.#mode !== "register" && this.#registration !== Registration.CLOSED) ways.push([this.#registration === Registration.OPEN ? "Register" : "Register with an invitation", turn("register")]);
-    if (this.#mode === "register") ways.push(["Confirm with a code from a mail", turn("confirm")]);
-    if (this.#mode === "forgot") ways.push(["Enter a reset code", turn("reset")]);
-    else ways.push([this.#mode === "reset" ? "Ask for a mail with a code" : "Forgot your password?", turn("forgot")]);
-    if ((this.#mode === "signIn" || this.#mode === "forgot") && this.#tenant.root.hidden) ways.push(["Another tenant", () => this.#showTenant()]);
+    if (this.#mode !== "signIn") ways.push([t("withPassword"), turn("signIn")]);
+    if (this.#mode !== "register" && this.#registration !== Registration.CLOSED) ways.push([this.#registration === Registration.OPEN ? t("register") : t("registerInvited"), turn("register")]);
+    if (this.#mode === "register") ways.push([t("confirmCode"), turn("confirm")]);
+    if (this.#mode === "forgot") ways.push([t("enterReset"), turn("reset")]);
+    else ways.push([this.#mode === "reset" ? t("askForMail") : t("forgot"), turn("forgot")]);
+    if ((this.#mode === "signIn" || this.#mode === "forgot") && this.#tenant.root.hidden) ways.push([t("anotherTenant"), () => this.#showTenant()]);
     const { back } = this.#hooks;
-    if (back) ways.push(["Back", back]);
+    if (back) ways.push([t("back"), back]);
     replace(this.#others, ...ways.map(([label, act]) => button(label, act)));
   }
 
@@ -233,10 +234,10 @@ export class SignInView {
       if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#invitation, failure);
       return this.#refuse(failure, { tenant: this.#tenant, invitation: this.#invitation, display_name: this.#name, email: this.#email, password: this.#newPassword });
     }
-    const before = "If an account with this e-mail address existed before, its password has not changed.";
-    if (!this.#sendsMails) return this.#enter(email, password, `Your registration has arrived. Sign in with your password. ${before}`);
+    const before = t("passwordKept");
+    if (!this.#sendsMails) return this.#enter(email, password, t("registered", { before }));
     // Before the confirmation, a sign-in would fail, and count as an attempt with a wrong password.
-    this.#askToSignIn(email, `Your registration has arrived, and a mail to ${email} is on its way. Open the link in the mail, give the same password there, then sign in. If your invitation names this address, you can sign in now. ${before}`);
+    this.#askToSignIn(email, t("registeredMail", { email, before }));
   }
 
   /** The visitor presses the button, because programs that look at the links in mails would use up the code. */
@@ -248,20 +249,20 @@ export class SignInView {
       const failure = failureOf(error);
       if (failure.reason === "SIGN_IN_FAILED") return this.#refuseAt(this.#known, failure);
       if (failure.reason !== "CODE_INVALID") return this.#refuse(failure, { code: this.#confirmation, password: this.#known });
-      const message = "This code was already used, has expired or is unknown. If you used the code yourself, sign in with the address. Otherwise, register or change the address again to get another mail.";
+      const message = t("codeUsed");
       return this.#refuseAt(this.#confirmation, { ...failure, message });
     }
     this.#forget();
     this.#change("signIn");
     if (!changed) {
-      this.#alert.textContent = "Your e-mail address is confirmed. Sign in with it.";
+      this.#alert.textContent = t("emailConfirmed");
       this.#email.control.focus();
       return;
     }
     // The session goes on, so nothing must be filled in.
-    this.#alert.textContent = `The e-mail address of your account is now ${changed.email}. Sign in with the new address from now on.`;
+    this.#alert.textContent = t("emailChanged", { email: changed.email });
     for (const one of [this.#form, this.#providers]) one.hidden = true;
-    replace(this.#others, button("Go on", this.#hooks.entered));
+    replace(this.#others, button(t("goOn"), this.#hooks.entered));
     this.#others.querySelector("button")?.focus();
   }
 
@@ -282,7 +283,7 @@ export class SignInView {
       if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#code, failure);
       return this.#refuse(failure, { code: this.#code, new_password: this.#newPassword });
     }
-    this.#askToSignIn("", "Your new password is set, and all earlier sessions have ended. Sign in with the new password.");
+    this.#askToSignIn("", t("passwordIsSet"));
   }
 
   /** Sign in after a registration; if that is not possible, let the user sign in. The server does not say whether the account is new. */
@@ -301,7 +302,7 @@ export class SignInView {
 
   /** Show a failure at the fields that it names, or above the form. */
   #refuse(failure: Failure, entries: Readonly<Record<string, Entry>>): void {
-    const text = failure === CUT || failure.reason === "" ? "Responsa cannot be reached. Try again." : placed(entries, failure);
+    const text = failure === CUT || failure.reason === "" ? t("unreachableRetry") : placed(entries, failure);
     this.#alert.textContent = text;
     if (failure.reason !== "SIGN_IN_FAILED") return;
     this.#password.control.focus();
@@ -327,11 +328,11 @@ export class SignInView {
 
 /** Ask whether the session of the user who is signed in may end. */
 export function replaces(present: Parameters<typeof callName>[0] | undefined): Promise<boolean> {
-  const name = present ? callName(present) : "another user";
+  const name = present ? callName(present) : t("anotherUser");
   return confirmed({
-    title: "End the other session?",
-    text: `This browser is signed in as ${name}. If you go on, that session ends in all tabs. Unfinished uploads stop, and questions that were not sent are lost.`,
-    action: "Sign in as another user",
-    cancel: `Stay signed in${present ? ` as ${name}` : ""}`,
+    title: t("endOther"),
+    text: t("endOtherText", { name }),
+    action: t("signInAsOther"),
+    cancel: present ? t("stayAs", { name }) : t("stay"),
   });
 }

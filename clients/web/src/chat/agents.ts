@@ -8,6 +8,7 @@ import type { Api } from "../server/api.js";
 import type { Failure } from "../server/errors.js";
 import { allItems } from "../server/pages.js";
 import { isParameters } from "./schema.js";
+import { locale } from "../language/language.js";
 
 const KEY = "responsa.agent";
 const NAME = /^agents\/[a-z0-9][a-z0-9-]{0,62}$/;
@@ -35,7 +36,7 @@ export async function allTools(api: Pick<Api, "chat">): Promise<Tool[]> {
 /** What people call the tools that an agent, `agents/{id}`, can use: "the calculator and the documents"; "" if it uses no tools. */
 export function toolsOf(tools: readonly Tool[], agent: string): string {
   const usable = tools.filter((one) => one.agents.includes(agent) && one.problems.length === 0);
-  return new Intl.ListFormat("en-GB").format(usable.map((one) => one.title || titleOf(one.name)));
+  return new Intl.ListFormat(locale()).format(usable.map((one) => one.title || titleOf(one.name)));
 }
 
 /** The agent `agents/{id}` of a version `agents/{id}/versions/{n}`; "" for any other text. */

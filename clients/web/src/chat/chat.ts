@@ -34,6 +34,7 @@ import { suggested, type Suggested } from "./suggest.js";
 import { TalkView } from "./talk.js";
 import { turnsOf } from "./turns.js";
 import { welcome } from "./turnview.js";
+import { t } from "../language/language.js";
 
 const PAGE = 50;
 const NEWEST = 4; // the number of messages that the page reads to find new messages
@@ -57,7 +58,7 @@ export interface ChatHooks {
 export interface ChatParts {
   readonly api: Api;
   readonly me: Me & Pick<User, "ownsInstallation">;
-  readonly panel: DocumentPanel;
+  readonly panel: Pick<DocumentPanel, "openCitation">;
   readonly waiting: PendingQuestions;
   readonly streams: SharedStreams;
   /** The agent that this tab asks. */
@@ -65,7 +66,7 @@ export interface ChatParts {
 }
 
 export class ChatView {
-  readonly root = element("section", { class: "chat", "aria-label": "Conversation" });
+  readonly root = element("section", { class: "chat", "aria-label": t("conversation") });
   readonly scope: ScopeView;
   readonly picker: AgentPicker;
   readonly #parts: ChatParts;
@@ -74,9 +75,9 @@ export class ChatView {
   readonly #waiting: PendingQuestions;
   readonly #hooks: ChatHooks;
   readonly #head: ConversationHead;
-  readonly #earlier = button("Show earlier messages", () => void this.#showEarlier(), { hidden: true, class: "plain earlier" });
+  readonly #earlier = button(t("earlier"), () => void this.#showEarlier(), { hidden: true, class: "plain earlier" });
   readonly #talk: TalkView;
-  readonly #question = element("textarea", { id: "question", rows: "1", placeholder: "Ask a question", autocomplete: "off", dir: "auto" });
+  readonly #question = element("textarea", { id: "question", rows: "1", placeholder: t("askQuestion"), autocomplete: "off", dir: "auto" });
   readonly #form = element("form", { class: "ask" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
@@ -109,7 +110,7 @@ export class ChatView {
       renamed: hooks.changed,
       deleted: (name) => {
         this.#waiting.dropOf(name);
-        this.#hooks.say("Conversation deleted.");
+        this.#hooks.say(t("conversationDeleted"));
         this.#hooks.deleted(name);
       },
       problem: (why) => (this.#problem.textContent = why),
@@ -122,10 +123,10 @@ export class ChatView {
     });
     const form = this.#form;
     form.append(
-      element("label", { for: "question", class: "unseen" }, "Your question"),
+      element("label", { for: "question", class: "unseen" }, t("yourQuestion")),
       this.#question,
       this.picker.parameters,
-      element("div", { class: "bar" }, this.picker.root, this.scope.root, iconButton(Keyboard, "Keyboard shortcuts", showKeys, { class: "plain icon keys-button" }), element("button", { type: "submit", class: "send", "aria-label": "Ask", title: "Ask (Enter); Shift+Enter starts a new line" }, icon(ArrowUp))),
+      element("div", { class: "bar" }, this.picker.root, this.scope.root, iconButton(Keyboard, t("keyboardShortcuts"), showKeys, { class: "plain icon keys-button" }), element("button", { type: "submit", class: "send", "aria-label": t("ask"), title: t("askKeys") }, icon(ArrowUp))),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -300,7 +301,7 @@ export class ChatView {
     this.#head.blank();
     this.#earlier.hidden = true;
     if (failure.reason === "RESOURCE_NOT_FOUND") this.#waiting.dropOf(this.#conversation);
-    this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" ? "This conversation does not exist, or is not yours." : failure.message;
+    this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" ? t("notYours") : failure.message;
   }
 
   /** Show a turn as it arrives, above `before` if that is given. */
@@ -360,7 +361,7 @@ export class ChatView {
     }
     if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "agent") {
       void this.picker.load();
-      this.#problem.textContent = `There is no agent “${pending.agent.replace("agents/", "")}”. Choose another agent above, and ask again.`;
+      this.#problem.textContent = t("noAgent", { agent: pending.agent.replace("agents/", "") });
       return;
     }
     if (await this.picker.refused(failure, pending.agent)) this.#hooks.say(failure.message);
@@ -379,10 +380,10 @@ export class ChatView {
     this.#problem.textContent = "";
     const over = byteLength(text) - MOST_BYTES;
     if (over > 0) {
-      this.#problem.textContent = `The question is too long by ${over} bytes; the limit is ${MOST_BYTES}. Put long texts into a document.`;
+      this.#problem.textContent = t("tooLong", { count: over, limit: MOST_BYTES });
     } else if (this.#live.some((one) => !one.turn)) {
       // Two concurrent calls could reach the server in the wrong order.
-      this.#problem.textContent = "Your previous question is still being sent; ask this one in a moment.";
+      this.#problem.textContent = t("stillSending");
     } else {
       this.#ask({ text, collections: this.scope.collections, ...this.picker.asked });
       return true;

@@ -12,6 +12,7 @@ import { mayPass } from "@responsa/client/parts.js";
 import { cleanName } from "../text/names.js";
 import { count } from "../text/facts.js";
 import { dayOf } from "../text/days.js";
+import { t } from "../language/language.js";
 
 const PAGE = 50;
 /** Milliseconds without a letter after which the search begins. */
@@ -33,16 +34,16 @@ interface Row {
 }
 
 export class ConversationsView {
-  readonly root = element("nav", { class: "conversations", id: "conversations", "aria-label": "Conversations" });
+  readonly root = element("nav", { class: "conversations", id: "conversations", "aria-label": t("conversations") });
   readonly #api: Pick<Api, "chat">;
   readonly #changed: (name: string, deleted: boolean) => void;
-  readonly #query = element("input", { type: "search", placeholder: "Search conversations", "aria-label": "Search conversations", maxlength: "200", autocomplete: "off", input: () => this.#typed() });
+  readonly #query = element("input", { type: "search", placeholder: t("searchConversations"), "aria-label": t("searchConversations"), maxlength: "200", autocomplete: "off", input: () => this.#typed() });
   readonly #which = element("select", { "aria-label": "Which conversations", change: () => void this.refresh() }, ...SHOWN.map(([label], index) => element("option", { value: String(index) }, label)));
   readonly #begin = iconButton(ListChecks, "Select several", () => this.#select(new Set()));
   readonly #bar = element("div", { class: "row" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #list = element("div", { class: "days" });
-  readonly #more = button("Show more", () => void this.#further(), { hidden: true });
+  readonly #more = button(t("showMore"), () => void this.#further(), { hidden: true });
   #rows: readonly Row[] = [];
   /** The names of the selected conversations; undefined while the rows are links. */
   #selected: Set<string> | undefined;
@@ -55,7 +56,7 @@ export class ConversationsView {
   constructor(api: Pick<Api, "chat">, changed: (name: string, deleted: boolean) => void) {
     this.#api = api;
     this.#changed = changed;
-    this.root.append(element("a", { href: "#/", class: "button quiet" }, icon(Plus), "New conversation"), this.#query, this.#bar, this.#problem, this.#list, this.#more);
+    this.root.append(element("a", { href: "#/", class: "button quiet" }, icon(Plus), t("newConversation")), this.#query, this.#bar, this.#problem, this.#list, this.#more);
     this.#paintBar();
   }
 
@@ -139,7 +140,7 @@ export class ConversationsView {
       const group = pinned && !archived && !this.#searched ? "Pinned" : updateTime ? dayOf(timestampDate(updateTime), now) : "";
       groups.set(group, [...(groups.get(group) ?? []), this.#row(row)]);
     }
-    const said = this.#searched ? "No conversation has these words." : this.#kind[3];
+    const said = this.#searched ? t("noConversation") : this.#kind[3];
     const sections = [...groups].map(([group, made]) => element("section", { "aria-label": group }, element("h2", {}, group), element("ul", {}, ...made)));
     replace(this.#list, ...(sections.length > 0 ? sections : [element("p", { class: "note" }, said)]));
     this.#paintBar();

@@ -7,6 +7,7 @@ import { element, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { cleanName } from "../text/names.js";
+import { t } from "../language/language.js";
 
 export interface HeadHooks {
   readonly titled: (title: string) => void;
@@ -29,8 +30,8 @@ export class ConversationHead {
       "header",
       { class: "chat-head blank" },
       this.#title,
-      iconButton(Pencil, "Rename", () => void this.#rename()),
-      iconButton(Trash2, "Delete", () => void this.#delete(), { class: "plain icon danger" }),
+      iconButton(Pencil, t("rename"), () => void this.#rename()),
+      iconButton(Trash2, t("delete"), () => void this.#delete(), { class: "plain icon danger" }),
     );
   }
 
@@ -57,13 +58,13 @@ export class ConversationHead {
       this.#hooks.renamed(name);
     };
     const value = this.#title.textContent ?? "";
-    await prompted({ title: "Rename the conversation", label: "Title", value, maxLength: 200, action: "Rename", act: rename });
+    await prompted({ title: t("renameConversation"), label: t("title"), value, maxLength: 200, action: t("rename"), act: rename });
   }
 
   async #delete(): Promise<void> {
     const name = this.#conversation;
-    const text = `“${this.#title.textContent}” and all its messages will be deleted. You cannot undo this.`;
-    if (!(await confirmed({ title: "Delete the conversation?", text, action: "Delete" }))) return;
+    const text = t("deleteText", { title: this.#title.textContent ?? "" });
+    if (!(await confirmed({ title: t("deleteConversation"), text, action: t("delete") }))) return;
     try {
       await this.#api.chat.deleteConversation({ name });
     } catch (error) {

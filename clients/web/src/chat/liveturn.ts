@@ -7,6 +7,7 @@ import type { Api } from "../server/api.js";
 import { failureOf, isLimit, signedOut, type Failure } from "../server/errors.js";
 import { actions } from "./feedback.js";
 import { BrokenAnswer, type Calls, follow, FrameReader, PATIENCE, type Patience, persist, type ResponsaError } from "@responsa/client/parts.js";
+import { loadMarkdown } from "../text/markdown.js";
 import { Pace } from "../text/pace.js";
 import type { Pending, PendingQuestions } from "./pending.js";
 import type { SharedStreams } from "./streams.js";
@@ -112,6 +113,7 @@ export class LiveTurn {
     const pending = this.#pending;
     if (pending) waiting.keep(pending);
     if (pending?.stopping) void this.stop();
+    await loadMarkdown().catch(() => undefined); // without the parser, the answer shows its markup
     const calls: Calls = {
       ...(pending && { ask: (signal) => streams.ask((one) => api.chat.ask({ ...body(pending), includeDeltas: true }, { signal: one }), signal) }),
       resume: streams.resume.bind(streams),

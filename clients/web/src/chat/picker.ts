@@ -10,6 +10,7 @@ import type { Failure } from "../server/errors.js";
 import { ParametersForm } from "./form.js";
 import { fieldsOf, type Field } from "./schema.js";
 import { cleanLabel } from "../text/names.js";
+import { t } from "../language/language.js";
 
 export class AgentPicker {
   /** The choice of the agent. */
@@ -36,7 +37,7 @@ export class AgentPicker {
       this.#own();
       this.#choice.keep(this.#name, values);
     });
-    const label = element("label", { for: this.#select.id, class: "unseen" }, "Agent");
+    const label = element("label", { for: this.#select.id, class: "unseen" }, t("agent"));
     this.root = element("div", { class: "pill" }, icon(Bot), label, this.#select);
     this.parameters = this.#form.root;
     this.#list();
@@ -128,7 +129,7 @@ export class AgentPicker {
     const known = this.#agents.some((one) => one.name === name);
     const options = this.#agents.map((one) => element("option", { value: one.name, selected: one.name === name, ...WRITTEN }, one.displayName || labelOf([], one.name)));
     if (!known) {
-      const label = name ? `${labelOf([], name)}${this.#agents.length > 0 ? " (not listed)" : ""}` : "Default";
+      const label = !name ? t("default") : this.#agents.length > 0 ? t("notListed", { agent: labelOf([], name) }) : labelOf([], name);
       options.unshift(element("option", { value: name, selected: true }, label));
     }
     replace(this.#select, ...options);

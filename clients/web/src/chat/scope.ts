@@ -7,6 +7,7 @@ import { icon } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import type { Me } from "../documents/access.js";
 import { collectionId, readableCollections, unavailable, type Named } from "../documents/library.js";
+import { locale, t } from "../language/language.js";
 
 const KEY = "responsa.scope";
 /** The maximum number of collections in one question. */
@@ -18,7 +19,7 @@ export class ScopeView {
   readonly #me: Me;
   readonly #storage: Storage;
   readonly #summary = element("summary", {});
-  readonly #list = element("fieldset", {}, element("legend", {}, "Collections to search"));
+  readonly #list = element("fieldset", {}, element("legend", {}, t("toSearch")));
   readonly #rows = element("div", {});
   readonly #none = element("p", { class: "note" });
   /** Names the chosen collections that the user can no longer ask. */
@@ -86,7 +87,7 @@ export class ScopeView {
     const why = names.map((name) => unavailable(forgotten.find((one) => one.name === name)?.label ?? collectionId(name))).join(" ");
     if (forgotten.length === 0) return why;
     this.choose(this.#chosen.filter((one) => !forgotten.includes(one)));
-    return `${why} ${forgotten.length === 1 ? "It is" : "They are"} no longer chosen: your next question searches ${this.#searchedText}.`;
+    return `${why} ${t("noLonger", { count: forgotten.length, searched: this.#searchedText })}`;
   }
 
   async #load(): Promise<void> {
@@ -101,10 +102,10 @@ export class ScopeView {
           const others = this.#chosen.filter((other) => other.name !== one.name);
           this.choose(box.checked ? [...others, one] : others);
         });
-        const size = element("span", { class: "note" }, one.documents === 1n ? "1 document" : `${one.documents} documents`);
+        const size = element("span", { class: "note" }, t("documentCount", { count: Number(one.documents) }));
         return element("label", { class: "row" }, box, element("span", WRITTEN, one.label), size);
       });
-      replace(this.#rows, ...(rows.length > 0 ? rows : [element("p", {}, "There are no collections yet.")]));
+      replace(this.#rows, ...(rows.length > 0 ? rows : [element("p", {}, t("noCollections"))]));
     } catch (error) {
       replace(this.#rows, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
     }
@@ -112,14 +113,14 @@ export class ScopeView {
 
   #sum(): void {
     const usual = this.#usual.map(collectionId);
-    this.#none.textContent = usual.length === 0 ? "If you choose no collection, the agent searches all collections." : `If you choose no collection, the agent searches its own collections: ${usual.join(", ")}.`;
-    replace(this.#summary, icon(Library), element("span", { class: "unseen" }, "Asking "), element("span", WRITTEN, this.#searchedText));
+    this.#none.textContent = usual.length === 0 ? t("searchesAll") : t("searchesOwn", { names: usual.join(", ") });
+    replace(this.#summary, icon(Library), element("span", { class: "unseen" }, `${t("asking")} `), element("span", WRITTEN, this.#searchedText));
   }
 
   /** What a question would search now, in words. */
   get #searchedText(): string {
     const labels = this.#chosen.length > 0 ? this.#chosen.map((one) => one.label) : this.#usual.map(collectionId);
-    return labels.length === 0 ? "all collections" : labels.length <= 2 ? labels.join(" and ") : `${labels.length} collections`;
+    return labels.length === 0 ? t("allCollections") : labels.length <= 2 ? new Intl.ListFormat(locale()).format(labels) : t("collectionCount", { count: labels.length });
   }
 }
 

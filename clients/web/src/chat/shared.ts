@@ -9,32 +9,26 @@ import { passagesView } from "./passages.js";
 import { questionRow } from "./turnview.js";
 import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
+import { shareAt } from "../documents/place.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { cleanName, nameWithin } from "../text/names.js";
 import { count, dateOf } from "../text/facts.js";
 import { element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
 
-const SHARED = /^#\/shared\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const HIDDEN = "A document that you may not read";
-
-/** The share that a fragment names, `shares/{uuid}`; undefined for any other fragment. */
-export function shareAt(fragment: string): string | undefined {
-  const id = SHARED.exec(fragment)?.[1];
-  return id && `shares/${id}`;
-}
 
 export class SharedView {
   readonly root = element("section", { class: "chat shared", "aria-label": "Shared answer" });
   readonly #api: Pick<Api, "chat">;
-  readonly #panel: DocumentPanel;
+  readonly #panel: Pick<DocumentPanel, "openCitation">;
   readonly #labels: Labels;
   readonly #say: (text: string) => void;
   readonly #heading = element("h2", { tabindex: "-1" }, "Shared answer");
   readonly #about = element("p", { class: "note", ...WRITTEN });
   readonly #messages = element("ol", { class: "messages" });
 
-  constructor(api: Api, panel: DocumentPanel, say: (text: string) => void) {
+  constructor(api: Api, panel: Pick<DocumentPanel, "openCitation">, say: (text: string) => void) {
     this.#api = api;
     this.#panel = panel;
     this.#labels = new Labels(api);

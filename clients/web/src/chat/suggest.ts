@@ -6,8 +6,6 @@ import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document
 import type { Api } from "../server/api.js";
 import { reads, type Me } from "../documents/access.js";
 import { labelOf } from "../documents/library.js";
-import { Markdown, withoutFrontMatter } from "../text/markdown.js";
-import { textOf } from "../text/view.js";
 
 const PAGE = 200; // collections
 const MOST_COLLECTIONS = 4;
@@ -70,8 +68,7 @@ export interface Headed {
 
 /** The headings in a passage of Markdown. */
 function headingsIn(text: string): string[] {
-  const tops = new Markdown().blocks(withoutFrontMatter(text)).flatMap((one) => one.content);
-  return tops.flatMap((one) => (one.type === "element" && /^h\d$/.test(one.tagName) ? [textOf(one.children)] : []));
+  return [...text.replace(/^ {0,3}```[^]*?(?:^ {0,3}```|$(?![^]))/gm, "").matchAll(/^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*$/gm)].map(([, heading]) => heading!);
 }
 
 /** At most `most` questions of headings: each document is used once before any is used again. */

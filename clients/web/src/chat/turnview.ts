@@ -6,8 +6,7 @@ import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { dayOf } from "../text/days.js";
-import { count, dateOf } from "../text/facts.js";
+import { count } from "../text/facts.js";
 import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
@@ -20,6 +19,7 @@ import { plainText } from "../text/prose.js";
 import { duration, StepsView } from "./steps.js";
 import type { Loaded, Suggested } from "./suggest.js";
 import { ToolCallView } from "./toolview.js";
+import { locale, t } from "../language/language.js";
 
 export interface TurnHooks extends CardHooks {
   /** The display name of the agent with this version, `agents/{id}/versions/{n}`. */
@@ -294,35 +294,30 @@ export function questionRow(text: string, edit?: (question: string) => void): HT
  * questions in the documents; they are shown when they are known. `tools` reads what people call the agent's tools.
  */
 export function welcome(agent: Agent | undefined, use: (question: string) => void, more: (most: number) => Promise<Suggested>, tools: () => Promise<string>): HTMLElement {
-  const row = element("li", { class: "empty" }, element("p", { class: "greeting" }, "What would you like to know?"));
+  const row = element("li", { class: "empty" }, element("p", { class: "greeting" }, t("greeting")));
   if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, agent.description));
-  const known = element("ul", { class: "known", "aria-label": "What can be asked about" });
+  const known = element("ul", { class: "known", "aria-label": t("askedAbout") });
   const note = element("p", { class: "note" });
   // Without the tools, the greeting says nothing about them.
-  void tools().then((names) => names && note.append(" ", element("span", WRITTEN, `This agent can use ${names}.`)), () => undefined);
+  void tools().then((names) => names && note.append(" ", element("span", WRITTEN, t("canUse", { names }))), () => undefined);
   const missing = agent?.missingTools ?? [];
-  if (missing.length > 0) note.append(" ", element("span", WRITTEN, `The agent works without ${new Intl.ListFormat("en-GB").format(missing)}, because this server has no such tool.`));
+  if (missing.length > 0) note.append(" ", element("span", WRITTEN, t("worksWithout", { names: new Intl.ListFormat(locale()).format(missing) })));
   const rows = (questions: readonly string[]) => questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
   const own = (agent?.examples ?? []).slice(0, EXAMPLES);
-  const list = element("ul", { class: "examples", "aria-label": "Questions to try" }, ...rows(own));
+  const list = element("ul", { class: "examples", "aria-label": t("toTry") }, ...rows(own));
   row.append(list, known, note);
   void more(EXAMPLES - own.length).then(({ questions, collections, others, empty }) => {
     list.append(...rows(questions));
-    known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, `${others} more`))] : []));
-    if (empty) known.append(element("li", {}, "There are no documents to ask about yet. Drop files here, or ", element("a", { href: "#/documents" }, "add documents"), "."));
+    known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, t("more", { count: others })))] : []));
+    if (empty) known.append(element("li", {}, t("noDocuments"), " ", element("a", { href: "#/documents" }, t("addDocuments"))));
   }, () => undefined); // without the documents, there is nothing to suggest
   return row;
 }
 
 function loaded({ label, documents, changed }: Loaded): HTMLElement {
-  const notes = [count(documents, "document"), ...(changed ? [`changed ${since(changed)}`] : [])];
+  const when = changed && t("changedOn", { date: changed.toLocaleDateString(locale(), { day: "numeric", month: "long", year: "numeric" }) });
+  const notes = [t("documentCount", { count: documents }), ...(when ? [when] : [])];
   return element("li", {}, icon(Library), element("span", WRITTEN, label), element("span", { class: "note" }, notes.join(", ")));
-}
-
-/** For example "today" or "on 3 Feb 2026". */
-function since(time: Date): string {
-  const day = dayOf(time, new Date());
-  return day === "Today" || day === "Yesterday" ? day.toLowerCase() : `on ${dateOf(time)}`;
 }
 
 function waitingFor(failure: Failure, offline: boolean): string {

@@ -202,8 +202,7 @@ export class CollectionsView {
   }
 
   /** Add the files and folders that were dropped on the page to the chosen collection. Returns why that is not possible, or "". */
-  async take(items: DataTransferItemList | undefined): Promise<string> {
-    const entries = [...(items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null); // readable only during the event
+  async take(entries: readonly FileSystemEntry[]): Promise<string> {
     if (this.#suffixes.length === 0) await this.refresh();
     if (this.#suffixes.length === 0) return this.#problem.textContent;
     if (!manages(this.#hooks.me, this.#chosen)) return `You may not add documents to “${this.#chosen.label}”. Choose another collection first.`;

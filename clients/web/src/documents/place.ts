@@ -1,4 +1,4 @@
-/** The addresses of documents on this page: `#/documents/{uuid}?tab=pages&page=3`. Nothing here touches the page. */
+/** The addresses of documents, of the search and of shared answers on this page: `#/documents/{uuid}?tab=pages&page=3`. Nothing here touches the page. */
 
 export const TABS = ["pages", "text", "passages", "versions", "details"] as const;
 export type TabId = (typeof TABS)[number];
@@ -83,4 +83,21 @@ export function documentOf(name: string): string {
 export function fragmentOf({ name, tab, page }: DocumentPlace): string {
   const query = new URLSearchParams({ ...(tab && { tab }), ...(page > 0 && { page: String(page) }) }).toString();
   return `#/${name}${query && `?${query}`}`;
+}
+
+/** The query of the fragment of a search, such as `q=rye`; "" without one; undefined for any other fragment. */
+export function searchAt(fragment: string): string | undefined {
+  const found = /^#\/search(?:\?(.*))?$/.exec(fragment);
+  return found ? (found[1] ?? "") : undefined;
+}
+
+/** Whether a fragment is that of the search, with or without a query. */
+export function isSearch(fragment: string): boolean {
+  return searchAt(fragment) !== undefined;
+}
+
+/** The share that a fragment names, `shares/{uuid}`; undefined for any other fragment. */
+export function shareAt(fragment: string): string | undefined {
+  const id = /^#\/shared\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(fragment)?.[1];
+  return id && `shares/${id}`;
 }

@@ -16,9 +16,9 @@ import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { FILTER_EXAMPLE, FILTER_HELP, filterProblem } from "../server/filters.js";
 import { collectionId, readableCollections, unavailable, type Named } from "./library.js";
+import { searchAt } from "./place.js";
 import { blocksRound } from "../text/prose.js";
 
-const PLACE = /^#\/search(?:\?(.*))?$/;
 const MOST = 10;
 const MOST_BYTES = 16_384;
 const LEAST = 280; // characters of a passage that are shown, if it has them
@@ -29,11 +29,6 @@ const MODES: readonly (readonly [mode: SearchMode, id: string, label: string])[]
   [SearchMode.TEXT, "words", "Words only"],
   [SearchMode.VECTOR, "meaning", "Meaning only"],
 ];
-
-/** Whether a fragment is that of the search, with or without a query. */
-export function isSearch(fragment: string): boolean {
-  return PLACE.test(fragment);
-}
 
 export interface SearchHooks {
   readonly say: (text: string) => void;
@@ -97,7 +92,7 @@ export class SearchView {
   /** Read the collections again, and show the search that the address names. A chosen collection stays, unless the user can no longer search it. */
   async refresh(): Promise<void> {
     const label = this.#label(this.#scope.value);
-    const query = new URLSearchParams(PLACE.exec(location.hash)?.[1] ?? "");
+    const query = new URLSearchParams(searchAt(location.hash) ?? "");
     const term = query.get("q") ?? "";
     const chosen = term ? (query.get("in") ?? "") : this.#scope.value;
     if (term) [this.#term.value, this.#mode.value, this.#filter.value] = [term, query.get("by") ?? "", query.get("filter") ?? ""];

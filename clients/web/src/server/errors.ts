@@ -3,12 +3,13 @@
 import { errorOf, errorOfJson, errorOfStatus, type ResponsaError } from "@responsa/client/parts.js";
 import type { Status } from "@responsa/contract/google/rpc/status_pb.js";
 import { cleanText } from "../text/names.js";
+import { reasoned, t } from "../language/language.js";
 import { momentOf } from "../text/facts.js";
 
 /** What the page needs of an error. The reason is "" if the error does not come from Responsa, which means that the connection was lost. */
 export type Failure = Pick<ResponsaError, "reason" | "message" | "metadata" | "retryAfter" | "violations">;
 
-export const CUT: Failure = { reason: "", message: "The connection was lost.", metadata: {}, retryAfter: undefined, violations: [] };
+export const CUT: Failure = { reason: "", get message() { return t("connectionLost"); }, metadata: {}, retryAfter: undefined, violations: [] };
 
 export function failureOf(error: unknown): Failure {
   return plain(errorOf(error));
@@ -23,7 +24,7 @@ export function failureOfJson(text: string): Failure {
 function plain({ reason, message: said, metadata, retryAfter, violations }: ResponsaError): Failure {
   if (!reason) return CUT;
   const failure = { reason, metadata, retryAfter, violations };
-  const message = cleanText(said);
+  const message = reasoned(reason, cleanText(said));
   const reset = new Date(metadata["reset_time"] ?? "");
   if (reason !== "QUOTA_EXHAUSTED" || Number.isNaN(reset.getTime())) return { ...failure, message };
   return { ...failure, message: message.replace(/\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC/, momentOf(reset)) };

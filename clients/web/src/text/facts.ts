@@ -1,5 +1,7 @@
 /** Writes sizes, dates, numbers, amounts of money, and addresses of documents. Nothing here touches the page. */
 
+import { locale } from "../language/language.js";
+
 const UNITS = ["bytes", "KiB", "MiB", "GiB"];
 
 /** For example "512 bytes" or "1.4 MiB". */
@@ -15,12 +17,12 @@ export function sizeOf(bytes: bigint): string {
 
 /** For example "3 Feb 2026". */
 export function dateOf(date: Date): string {
-  return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+  return date.toLocaleDateString(locale(), { day: "numeric", month: "short", year: "numeric" });
 }
 
 /** For example "3 Feb 2026, 14:05". */
 export function momentOf(date: Date): string {
-  return `${dateOf(date)}, ${date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })}`;
+  return `${dateOf(date)}, ${date.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" })}`;
 }
 
 /** The address at which the browser downloads the file of `documents/{uuid}` or of one of its versions. */

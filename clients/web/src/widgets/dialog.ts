@@ -2,6 +2,7 @@
 
 import { failureOf, type Failure } from "../server/errors.js";
 import { button, element } from "./dom.js";
+import { t } from "../language/language.js";
 
 let numbers = 0;
 
@@ -133,7 +134,7 @@ export function shown(title: string, action: string, body: readonly Node[], firs
   });
 }
 
-function open<T>(title: string, otherwise: T, resolve: (value: T) => void, body: readonly Node[], yes: HTMLButtonElement, cancel = "Cancel") {
+function open<T>(title: string, otherwise: T, resolve: (value: T) => void, body: readonly Node[], yes: HTMLButtonElement, cancel = t("cancel")) {
   const id = `dialog-${(numbers += 1)}`;
   let outcome = otherwise;
   const dialog = element("dialog", { "aria-labelledby": id });

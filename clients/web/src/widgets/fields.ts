@@ -2,6 +2,7 @@
 
 import { button, element, WRITTEN } from "./dom.js";
 import { withWait, type Failure } from "../server/errors.js";
+import { t } from "../language/language.js";
 
 type Attributes = Readonly<Record<string, string | boolean | undefined>>;
 type Control = HTMLInputElement | HTMLSelectElement;
@@ -49,7 +50,7 @@ export function passwordEntry(label: string, autocomplete: "current-password" | 
     control.type = hidden ? "text" : "password";
     look.setAttribute("aria-pressed", String(hidden));
   };
-  const look = button("Show", toggle, { class: "quiet", "aria-label": `Show: ${label}`, "aria-pressed": "false" });
+  const look = button(t("show"), toggle, { class: "quiet", "aria-label": t("showField", { label }), "aria-pressed": "false" });
   return new Entry(label, control, note, look);
 }
 
@@ -58,12 +59,12 @@ export function choiceEntry(label: string, choices: readonly (readonly [value: s
 }
 
 /** The note below the field of a new password. It does not repeat the server's rules; the server's errors name them. */
-export const PASSWORD_NOTE = "At least 12 characters. Several uncommon words are easy to remember and hard to guess.";
+export const passwordNote = (): string => t("passwordNote");
 
 /** Show problems of required fields that are empty, and focus the first such field. Returns whether there are any. */
 export function lacking(entries: readonly Entry[]): boolean {
   const empty = entries.filter(({ control }) => control.required && !control.value.trim());
-  for (const one of empty) one.refuse(`${one.label} is needed.`);
+  for (const one of empty) one.refuse(t("needed", { label: one.label }));
   empty[0]?.control.focus();
   return empty.length > 0;
 }

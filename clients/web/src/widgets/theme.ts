@@ -1,12 +1,13 @@
 /** Light, dark, or as the operating system has it: this browser's choice. */
 
 import { element } from "./dom.js";
+import { t } from "../language/language.js";
 
 const KEY = "responsa.theme";
 const THEMES = [
-  ["", "As the system"],
-  ["light", "Light"],
-  ["dark", "Dark"],
+  ["", "asSystem"],
+  ["light", "light"],
+  ["dark", "dark"],
 ] as const;
 
 /** Show the page in the theme that was chosen in this browser. */
@@ -18,7 +19,7 @@ export function applyTheme(): void {
 
 /** The control that chooses the theme. */
 export function themeChoice(): HTMLElement {
-  const options = THEMES.map(([theme, label]) => element("option", { value: theme }, label));
+  const options = THEMES.map(([theme, label]) => element("option", { value: theme }, t(label)));
   const select = element("select", { id: "theme" }, ...options);
   select.value = localStorage.getItem(KEY) ?? "";
   select.addEventListener("change", () => {
@@ -26,5 +27,5 @@ export function themeChoice(): HTMLElement {
     else localStorage.removeItem(KEY);
     applyTheme();
   });
-  return element("div", { class: "theme" }, element("label", { for: select.id }, "Theme"), select);
+  return element("div", { class: "theme" }, element("label", { for: select.id }, t("theme")), select);
 }

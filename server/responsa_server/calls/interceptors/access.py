@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import assert_never
+from types import MappingProxyType
+from typing import Final, assert_never
 from uuid import UUID
 
 from responsa_server.calls.authorisation import RULES, Rule
@@ -12,17 +13,20 @@ from responsa_server.calls.call import (
     CALL_ID,
     FORWARDED_FOR,
     ON_BEHALF_OF,
+    ORIGIN,
     TRACEPARENT,
     USER,
     Call,
     Interceptor,
 )
+from responsa_server.calls.methods import CHAT
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unauthenticated
 from responsa_server.domain.people import Principal, Role, owner_required
 from responsa_server.identity.service import Credential, Identity
 
 SESSION_COOKIE = "responsa_session"
+_WIDGET_METHODS: Final = frozenset(CHAT + name for name in ("Ask", "ResumeTurn", "CancelTurn"))
 HOST_PREFIX = "__Host-"
 """Browsers accept a cookie with this prefix only over TLS and only from the host itself, so that no other host of the domain can set it (RFC 6265bis)."""
 
@@ -41,13 +45,20 @@ class Routed(Interceptor[None]):
 
 class CredentialCheck(Interceptor[None]):
     """Reads `authorization: Bearer CREDENTIAL`, or else the session cookie, and sets the call's principal. If a service names a user in `responsa-on-behalf-of`, the principal is that
-    user. If `responsa-user` names another user than the principal, the call is refused.
+    user. If `responsa-user` names another user than the principal, the call is refused. So are calls with the key of a widget, except those that ask and follow answers on a page of the
+    key's origins.
     """
 
-    def __init__(self, identity: Identity, cookie_name: str = SESSION_COOKIE) -> None:
-        """cookie_name: the name of this server's session cookies."""
+    def __init__(
+        self,
+        identity: Identity,
+        cookie_name: str = SESSION_COOKIE,
+        widgets: Mapping[UUID, frozenset[str]] = MappingProxyType({}),
+    ) -> None:
+        """cookie_name: the name of this server's session cookies. widgets: the origins of each key of a widget, by the key's id."""
         self._identity = identity
         self._cookie_name = cookie_name
+        self._widgets = widgets
 
     async def on_start(self, call: Call) -> None:
         """Authenticate the caller. Raises Unauthenticated, and NotPermitted: TENANT_SUSPENDED, ON_BEHALF_NOT_ALLOWED, GRANT_REQUIRED; InvalidRequest for a malformed `responsa-on-behalf-of`."""
@@ -63,10 +74,28 @@ class CredentialCheck(Interceptor[None]):
         who = await self._identity.authenticate(credential, call.log_tenant)
         # The log names the service also if it may not act for the user.
         call.principal = replace(who, address=call.address, call_id=call.id)
+        if who.key_id is not None and who.key_id in self._widgets:
+            _confine(call, self._widgets[who.key_id])
         if on_behalf_of is not None:
             who = await self._identity.act_for(who, credential.secret, on_behalf_of)
             call.principal = replace(who, address=call.address, call_id=call.id)
         confirm_user(call.metadata.get(USER, ()), who)
+
+
+def _confine(call: Call, origins: frozenset[str]) -> None:
+    """Refuse what the key of a widget may not do. Everybody can read such a key, so it is worth no more than the page that shows it. Raises NotPermitted (ORIGIN_NOT_ALLOWED, ROLE_REQUIRED)."""
+    given = call.metadata.get(ORIGIN, ())
+    if len(given) != 1 or given[0] not in origins:
+        raise NotPermitted(
+            Reason.ORIGIN_NOT_ALLOWED,
+            "This API key works only on the pages of its origins; the setting widget_keys names them.",
+        )
+    if call.method not in _WIDGET_METHODS or call.metadata.get(ON_BEHALF_OF):
+        raise NotPermitted(
+            Reason.ROLE_REQUIRED,
+            "The key of a widget only asks questions and follows their answers; use another API key.",
+            {"required_role": Role.USER.name},
+        )
 
 
 def confirm_user(named: Sequence[str], who: Principal) -> None:
@@ -134,7 +163,16 @@ def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequ
     found: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
-        if key in ("authorization", CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, TRACEPARENT, USER, "user-agent"):
+        if key in (
+            "authorization",
+            CALL_ID,
+            FORWARDED_FOR,
+            ON_BEHALF_OF,
+            ORIGIN,
+            TRACEPARENT,
+            USER,
+            "user-agent",
+        ):
             found.setdefault(key, []).append(value)
         elif key == "cookie":
             pairs = (pair.strip() for pair in value.split(";"))

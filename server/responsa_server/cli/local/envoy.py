@@ -58,7 +58,7 @@ def envoy_config(
             endpoints=endpoints,
             admin_socket=admin_socket,
             allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
-            allowed_origins=settings.allowed_origins,
+            allowed_origins=settings.origins,
             standard_services=settings.serves_reflection,
             connections_per_address=settings.limits.address.connections,
             trusted_proxies=settings.trusted_proxies,

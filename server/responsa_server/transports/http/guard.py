@@ -14,8 +14,8 @@ from responsa_server.calls import status
 from responsa_server.transports.http.problems import problem
 
 _FOREIGN_SITES = ("cross-site", "same-site")
-_OPEN = re.compile(r"/|/docs|/v1/oidc/[^/]+/callback")
-"""The paths to which another site may send a browser: the page, `/docs`, and the end of a sign-in at a provider, which reads no session and is bound to this browser by its
+_OPEN = re.compile(r"/|/docs|/widget\.js|/v1/oidc/[^/]+/callback")
+"""The paths to which another site may send a browser: the page, `/docs`, the widget's script, and the end of a sign-in at a provider, which reads no session and is bound to this browser by its
 cookie."""
 
 

@@ -46,6 +46,10 @@ MEDIA_TYPES = {
 }
 """Media types by file ending. The host's own tables are not used, so that the types are the same everywhere."""
 
+_PACKED = frozenset({".css", ".js"})
+"""The endings of the files beside which the build may write a copy that is compressed with gzip."""
+_WIDGET = "widget.js"
+
 
 class StaticPage:
     """Serves the folder `root`. `/` is index.html, and `/docs` is docs.html. A file in `/assets/` never changes under the same name. All other files are in the root."""
@@ -83,6 +87,16 @@ class StaticPage:
         else:
             caching = "no-cache"
         headers = {"cache-control": caching}
+        if Path(match["name"]).suffix in _PACKED:
+            headers["vary"] = "accept-encoding"
+            packed = file.with_name(f"{match['name']}.gz")
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                found_packed = await to_thread.run_sync(_regular_file, packed)
+                if found_packed is not None:
+                    file, found = packed, found_packed
+                    headers["content-encoding"] = "gzip"
+        if match["name"] == _WIDGET:
+            headers["cross-origin-resource-policy"] = "cross-origin"
         if match["name"] == _DOCS:
             headers["content-security-policy"] = DOCS_POLICY
         if match["name"] == "index.html" and (self._name, self._mark) != (NAME, None):

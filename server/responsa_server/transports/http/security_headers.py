@@ -20,10 +20,17 @@ DOCS_POLICY = "; ".join(
 )
 """The policy of `/docs`. Swagger UI makes elements from strings, after DOMPurify has cleaned them, so it cannot do with trusted types."""
 CONTENT_SECURITY_POLICY = "; ".join(
-    [DOCS_POLICY, "require-trusted-types-for 'script'", "trusted-types 'none'"]
+    [
+        DOCS_POLICY,
+        "manifest-src 'self'",
+        "worker-src 'self'",
+        "require-trusted-types-for 'script'",
+        "trusted-types responsa-worker",
+    ]
 )
 """The policy allows no inline code and nothing from other hosts, so injected markup can neither run code nor fetch anything. With the last two
-directives, the browser makes no elements and no code from strings (https://www.w3.org/TR/trusted-types/), so the page cannot inject markup by mistake."""
+directives, the browser makes no elements and no code from strings (https://www.w3.org/TR/trusted-types/), so the page cannot inject markup by mistake.
+The one policy for trusted types makes the address of the service worker, whatever it gets."""
 
 HEADERS = (
     ("content-security-policy", CONTENT_SECURITY_POLICY),

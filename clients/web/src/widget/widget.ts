@@ -1,0 +1,76 @@
+/**
+ * `<responsa-answers key="rsp_…">`: a text box and the answer to its question, in the page of another site. The page loads this script from the Responsa server that
+ * answers. The element keeps no cookie and nothing else in the browser.
+ */
+
+import { unitsAt } from "@responsa/client/parts.js";
+import { loadMarkdown } from "../text/markdown.js";
+import { Prose } from "../text/prose.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { ask, type Citation, type Ended } from "./asking.js";
+import { style } from "./style.js";
+
+const SERVER = new URL((document.currentScript as HTMLScriptElement).src).origin;
+
+class Answers extends HTMLElement {
+  #asking = new AbortController();
+
+  connectedCallback(): void {
+    if (this.shadowRoot) return;
+    const shadow = this.attachShadow({ mode: "open" });
+    shadow.adoptedStyleSheets = [style()];
+    const label = this.getAttribute("label") ?? "Ask a question";
+    const question = element("input", { type: "text", required: true, maxlength: "2000", "aria-label": label, placeholder: label, autocomplete: "off", ...WRITTEN });
+    const answer = element("div", { class: "answer", role: "status" });
+    const form = element("form", {}, question, element("button", { type: "submit" }, this.getAttribute("action") ?? "Ask"));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#ask(question.value.trim(), answer);
+    });
+    shadow.append(form, answer);
+  }
+
+  disconnectedCallback(): void {
+    this.#asking.abort();
+  }
+
+  async #ask(text: string, answer: HTMLElement): Promise<void> {
+    if (!text) return;
+    this.#asking.abort();
+    const { signal } = (this.#asking = new AbortController());
+    const prose = new Prose(() => element("span", {}));
+    replace(answer, element("p", { class: "note" }, "Searching…"));
+    const question = { text, agent: this.getAttribute("agent") ?? "" };
+    const show = (shown: string) => {
+      if (!prose.root.isConnected) replace(answer, prose.root);
+      prose.show(shown, []);
+    };
+    await loadMarkdown();
+    const end = await ask(SERVER, this.getAttribute("key") ?? "", question, show, signal);
+    if (signal.aborted) return;
+    if (end.problem) return replace(answer, element("p", { class: "problem" }, end.problem));
+    this.#cite(end, prose, answer);
+  }
+
+  /** Show the whole answer, with a number at the end of each cited part and the quotes below. */
+  #cite({ text, citations }: Ended, prose: Prose, answer: HTMLElement): void {
+    const sources = citations.map((one, index) => source(one, index));
+    const places = unitsAt(text, citations.flatMap(({ answerRange }) => [Number(answerRange?.start ?? 0), Number(answerRange?.end ?? 0)]));
+    const spots = citations.map((one, index) => {
+      const open = () => {
+        sources[index]!.open = true;
+        sources[index]!.scrollIntoView({ block: "nearest" });
+      };
+      const make = () => button(String(index + 1), open, { class: "chip", "aria-label": `Source ${index + 1}: ${one.title ?? ""}` });
+      return { from: places[2 * index]!, to: places[2 * index + 1]!, index, widget: { type: "widget" as const, key: String(index), make } };
+    });
+    prose.show(text, spots.sort((one, other) => one.to - other.to));
+    replace(answer, prose.root, element("ol", { class: "sources", "aria-label": "Sources" }, ...sources.map((one) => element("li", {}, one))));
+  }
+}
+
+function source({ title, uri, quote }: Citation, index: number): HTMLDetailsElement {
+  return element("details", {}, element("summary", WRITTEN, title || uri || `Source ${index + 1}`), element("blockquote", WRITTEN, quote ?? ""));
+}
+
+customElements.define("responsa-answers", Answers);

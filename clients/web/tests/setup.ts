@@ -1,0 +1,3 @@
+import { loadMarkdown } from "../src/text/markdown.js";
+
+await loadMarkdown();
