@@ -213,6 +213,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "unreadable_documents": ("responsa_search", "responsa_app,responsa_log"),
     "role_of": ("responsa_search", "responsa_app,responsa_log"),
     "find_api_key": ("responsa_search", "responsa_app"),
+    "find_key": ("responsa_search", "responsa_app"),
     "find_session": ("responsa_search", "responsa_app"),
     "find_signed_in": ("responsa_search", "responsa_app"),
     "find_signed_in_as": ("responsa_search", "responsa_app"),

@@ -234,6 +234,11 @@ pub struct ApiKey {
     /// role of its owner. Values other than USER are not allowed.
     #[prost(enumeration = "UserRole", tag = "11")]
     pub role: i32,
+    /// Whether this is the key of a widget, which stands in the pages of another site, where everybody can read it. Calls with this key may only ask questions, follow
+    /// the answers and stop them (Ask, ResumeTurn, CancelTurn); the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
+    /// `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. It cannot be changed after the key is created.
+    #[prost(bool, tag = "12")]
+    pub widget: bool,
     /// The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if the key has no
     /// parent. Revoking the parent revokes this key too.
     #[prost(string, tag = "10")]
@@ -790,7 +795,7 @@ impl ::prost::Name for CreateSessionCodeResponse {
 /// CreateApiKeyRequest describes a new key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateApiKeyRequest {
-    /// The key to create, with its display_name, expire_time and role. The expire_time must be in the future. The server sets all other fields.
+    /// The key to create, with its display_name, expire_time, role and widget. The expire_time must be in the future. The server sets all other fields.
     #[prost(message, optional, tag = "1")]
     pub api_key: ::core::option::Option<ApiKey>,
     /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A

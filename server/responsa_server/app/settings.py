@@ -270,7 +270,7 @@ class Settings(BaseSettings):
     )
     widget_keys: WidgetKeys = Field(
         default=(),
-        description="API keys that stand in pages of other origins, each with an origin: `apiKeys/{uuid}=https://www.example.org`, separated by commas. Such a key only asks questions and follows their answers, and only on a page of an origin that is named with it. These origins may send requests as those of `allowed_origins` may.",
+        description="Keys of widgets, each with an origin: `apiKeys/{uuid}=https://www.example.org`, separated by commas. A key of a widget works only on pages of the origins that are named with it. For other keys, a line changes nothing. These origins may send requests as those of `allowed_origins` may.",
     )
     trusted_proxies: Networks = Field(
         default=(),

@@ -39,7 +39,7 @@ class Principal:
     key_id: the API key with which the caller makes the call or began the session; None if there is no such key. session_id: the session, for the kinds
     "session" and "token"; otherwise None. address, call_id: the network address and the id of the call, for the audit log; "" outside a call. owner: whether the
     caller owns the installation. acting: the service that makes the call on behalf of the user; None if the user makes it. narrowed: whether `key_id` has a narrower role
-    than the user; `role` is then that of the key. Two principals are equal if they have the same tenant, user, role and credential.
+    than the user; `role` is then that of the key. widget: whether the caller's key is one of a widget. Two principals are equal if they have the same tenant, user, role and credential.
     """
 
     tenant_id: str
@@ -53,6 +53,7 @@ class Principal:
     owner: bool = field(default=False, compare=False)
     acting: UUID | None = field(default=None, compare=False)
     narrowed: bool = field(default=False, compare=False)
+    widget: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class ApiKey:
     """An API key, which is a credential for programs. The record does not include the secret, which is never stored.
 
     parent_id: the key with which this key was created, directly or in a session; None if there is no such key. role: USER if calls with the key have no more rights than a user with this
-    role; None if they have the rights of the key's user.
+    role; None if they have the rights of the key's user. widget: whether the key stands in the pages of another site, and only asks there.
     """
 
     id: UUID
@@ -141,6 +142,7 @@ class ApiKey:
     revoke_time: datetime | None
     parent_id: UUID | None = None
     role: Role | None = None
+    widget: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,8 +293,10 @@ class Identity:
         request_id: UUID | None = None,
         most: int = 0,
         role: Role | None = None,
+        *,
+        widget: bool = False,
     ) -> tuple[ApiKey, str]:
-        """Create a key for the caller. role: see `ApiKey`; a key that is created with a narrower key is as narrow. most: the maximum number of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
+        """Create a key for the caller. role, widget: see `ApiKey`; a key that is created with a narrower key is as narrow. most: the maximum number of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
         caller makes the call, and is revoked together with that key.
 
         If an earlier call with this request_id created a key, returns that key, and "" instead of the secret, because
@@ -302,7 +304,15 @@ class Identity:
         ended.
         """
         return await self._add_key(
-            who, who.tenant_id, who.user_id, display_name, expire_time, request_id, most, role=role
+            who,
+            who.tenant_id,
+            who.user_id,
+            display_name,
+            expire_time,
+            request_id,
+            most,
+            role=role,
+            widget=widget,
         )
 
     async def create_service_key(
@@ -313,6 +323,8 @@ class Identity:
         expire_time: datetime | None,
         request_id: UUID | None,
         most: int,
+        *,
+        widget: bool = False,
     ) -> tuple[ApiKey, str]:
         """Create a key for a service of the caller's tenant, as `create_api_key` does for the caller. The key has no parent: it ends with the service, not with the caller.
 
@@ -320,7 +332,15 @@ class Identity:
         installation and the caller is not.
         """
         return await self._add_key(
-            who, who.tenant_id, service_id, display_name, expire_time, request_id, most, for_service=True
+            who,
+            who.tenant_id,
+            service_id,
+            display_name,
+            expire_time,
+            request_id,
+            most,
+            for_service=True,
+            widget=widget,
         )
 
     async def revoke_api_key(self, who: Principal, key_id: UUID, *, of_any_user: bool = False) -> ApiKey:
@@ -467,6 +487,7 @@ class Identity:
         *,
         for_service: bool = False,
         role: Role | None = None,
+        widget: bool = False,
     ) -> tuple[ApiKey, str]:
         """Create a key. maker: the caller; None for a command on the server's machine. for_service: whether the user must be a service."""
         secret = new_secret(SecretKind.API_KEY)
@@ -481,6 +502,7 @@ class Identity:
             None,
             None if maker is None or for_service else maker.key_id,
             role,
+            widget,
         )
         name = names.api_key(wanted.id)
         audit = (

@@ -46,6 +46,10 @@ type ApiKey struct {
 	// effect on the key. The same applies to keys that are created with this key, and to sessions that this key begins. If unset, calls with the key have the
 	// role of its owner. Values other than USER are not allowed.
 	Role UserRole `protobuf:"varint,11,opt,name=role,proto3,enum=responsa.auth.v1.UserRole" json:"role,omitempty"`
+	// Whether this is the key of a widget, which stands in the pages of another site, where everybody can read it. Calls with this key may only ask questions, follow
+	// the answers and stop them (Ask, ResumeTurn, CancelTurn); the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
+	// `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. It cannot be changed after the key is created.
+	Widget bool `protobuf:"varint,12,opt,name=widget,proto3" json:"widget,omitempty"`
 	// The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if the key has no
 	// parent. Revoking the parent revokes this key too.
 	ParentKey     string `protobuf:"bytes,10,opt,name=parent_key,json=parentKey,proto3" json:"parent_key,omitempty"`
@@ -139,6 +143,13 @@ func (x *ApiKey) GetRole() UserRole {
 	return UserRole_USER_ROLE_UNSPECIFIED
 }
 
+func (x *ApiKey) GetWidget() bool {
+	if x != nil {
+		return x.Widget
+	}
+	return false
+}
+
 func (x *ApiKey) GetParentKey() string {
 	if x != nil {
 		return x.ParentKey
@@ -150,7 +161,7 @@ var File_responsa_auth_v1_api_key_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_api_key_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/auth/v1/api_key.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x91\x04\n" +
+	"\x1eresponsa/auth/v1/api_key.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xaf\x04\n" +
 	"\x06ApiKey\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x12,\n" +
@@ -163,7 +174,8 @@ const file_responsa_auth_v1_api_key_proto_rawDesc = "" +
 	"expireTime\x12A\n" +
 	"\vrevoke_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"revokeTime\x124\n" +
-	"\x04role\x18\v \x01(\x0e2\x1a.responsa.auth.v1.UserRoleB\x04\xe2A\x01\x01R\x04role\x127\n" +
+	"\x04role\x18\v \x01(\x0e2\x1a.responsa.auth.v1.UserRoleB\x04\xe2A\x01\x01R\x04role\x12\x1c\n" +
+	"\x06widget\x18\f \x01(\bB\x04\xe2A\x01\x01R\x06widget\x127\n" +
 	"\n" +
 	"parent_key\x18\n" +
 	" \x01(\tB\x18\xe2A\x01\x03\xfaA\x11\n" +

@@ -74,21 +74,22 @@ class CredentialCheck(Interceptor[None]):
         who = await self._identity.authenticate(credential, call.log_tenant)
         # The log names the service also if it may not act for the user.
         call.principal = replace(who, address=call.address, call_id=call.id)
-        if who.key_id is not None and who.key_id in self._widgets:
-            _confine(call, self._widgets[who.key_id])
+        if who.widget:
+            _confine(call, who.key_id, self._widgets)
         if on_behalf_of is not None:
             who = await self._identity.act_for(who, credential.secret, on_behalf_of)
             call.principal = replace(who, address=call.address, call_id=call.id)
         confirm_user(call.metadata.get(USER, ()), who)
 
 
-def _confine(call: Call, origins: frozenset[str]) -> None:
+def _confine(call: Call, key_id: UUID | None, widgets: Mapping[UUID, frozenset[str]]) -> None:
     """Refuse what the key of a widget may not do. Everybody can read such a key, so it is worth no more than the page that shows it. Raises NotPermitted (ORIGIN_NOT_ALLOWED, ROLE_REQUIRED)."""
+    assert key_id is not None, "only keys are those of widgets"
     given = call.metadata.get(ORIGIN, ())
-    if len(given) != 1 or given[0] not in origins:
+    if len(given) != 1 or given[0] not in widgets.get(key_id, ()):
         raise NotPermitted(
             Reason.ORIGIN_NOT_ALLOWED,
-            "This API key works only on the pages of its origins; the setting widget_keys names them.",
+            f"The key of a widget works only on pages of the origins that the setting widget_keys names with it, as in {names.api_key(key_id)}=https://www.example.org.",
         )
     if call.method not in _WIDGET_METHODS or call.metadata.get(ON_BEHALF_OF):
         raise NotPermitted(

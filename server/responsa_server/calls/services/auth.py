@@ -216,6 +216,7 @@ class AuthService:
             request_id(request.request_id),
             limits.api_keys,
             people.key_role(wanted),
+            widget=wanted.widget,
         )
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

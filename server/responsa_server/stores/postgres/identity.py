@@ -74,7 +74,7 @@ class PostgresIdentityStore:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
             return None
-        key_id, tenant_id, user_id, role, expired, revoked, disabled, owner, suspended, narrowed = row
+        key_id, tenant_id, user_id, role, expired, revoked, disabled, owner, suspended, narrowed, widget = row
         who = Principal(
             tenant_id,
             user_id,
@@ -83,6 +83,7 @@ class PostgresIdentityStore:
             key_id,
             owner=owner and not narrowed,
             narrowed=narrowed,
+            widget=widget,
         )
         return FoundKey(key_id, who, expired, revoked, disabled, suspended)
 
@@ -274,9 +275,9 @@ class PostgresIdentityStore:
         session_id: the session in which the user creates the key; None for a key of a service, and without a session. A session that ends at the same moment either ends before, and the key is
         not stored, or after. Raises Unauthenticated (CREDENTIAL_UNKNOWN) if it has ended.
 
-        If the maker has already used this request_id with the same user, display_name, expire_time and role, return the earlier key
-        in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if display_name or
-        expire_time differs.
+        If the maker has already used this request_id with the same user, display_name, expire_time, role and widget, return the earlier key
+        in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if one of them
+        differs.
         """
         try:
             return await self._add_key(key, digest, audit, request_id, most, for_service_by, session_id)
@@ -298,6 +299,8 @@ class PostgresIdentityStore:
         body = {"display_name": key.display_name, "expire_time": ends}
         if key.role is not None:
             body["role"] = key.role.value
+        if key.widget:
+            body["widget"] = "true"
         maker: Maker = key
         async with self._database.tenant(key.tenant_id) as connection:
             if for_service_by is not None:
@@ -461,5 +464,5 @@ def _session(row: Row, credential: str) -> FoundSession:
 
 
 def _key(row: Row) -> ApiKey:
-    *others, role = row
-    return ApiKey(*others, role=None if role is None else Role(role))
+    *others, role, widget = row
+    return ApiKey(*others, role=None if role is None else Role(role), widget=widget)

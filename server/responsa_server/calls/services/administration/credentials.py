@@ -38,6 +38,7 @@ class CredentialService:
             people.key_expiry(wanted),
             request_id(request.request_id),
             allowed.limits.api_keys,
+            widget=wanted.widget,
         )
         return pb.CreateServiceApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

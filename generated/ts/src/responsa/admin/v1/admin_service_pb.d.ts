@@ -1836,7 +1836,7 @@ export declare type CreateServiceApiKeyRequest = Message<"responsa.admin.v1.Crea
   user: string;
 
   /**
-   * The key to create, with its display_name and expire_time. The expire_time must be in the future. The server sets all other fields.
+   * The key to create, with its display_name, expire_time and widget. The expire_time must be in the future. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 2;
    */

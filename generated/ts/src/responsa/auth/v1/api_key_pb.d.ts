@@ -79,6 +79,15 @@ export declare type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
   role: UserRole;
 
   /**
+   * Whether this is the key of a widget, which stands in the pages of another site, where everybody can read it. Calls with this key may only ask questions, follow
+   * the answers and stop them (Ask, ResumeTurn, CancelTurn); the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
+   * `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. It cannot be changed after the key is created.
+   *
+   * @generated from field: bool widget = 12;
+   */
+  widget: boolean;
+
+  /**
    * The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if the key has no
    * parent. Revoking the parent revokes this key too.
    *

@@ -170,7 +170,7 @@ export declare const CreateSessionCodeResponseSchema: GenMessage<CreateSessionCo
  */
 export declare type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"> & {
   /**
-   * The key to create, with its display_name, expire_time and role. The expire_time must be in the future. The server sets all other fields.
+   * The key to create, with its display_name, expire_time, role and widget. The expire_time must be in the future. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 1;
    */
