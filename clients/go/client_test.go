@@ -216,9 +216,12 @@ func TestADeadlineIsTheCallersAlsoIfTheServerSeesItFirst(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	// No other attempt fits into the minute.
-	client.config.Backoff = Backoff{Attempts: 3, Base: time.Hour, Cap: time.Hour, Jitter: func() float64 { return 1 }}
+	client.config.Backoff = Backoff{Attempts: 3, Base: 2 * time.Minute, Cap: 2 * time.Minute, Jitter: func() float64 { return 1 }}
 	var followed error
 	for _, followed = range client.Ask(ctx, &chatv1.AskRequest{Text: "Why?"}).Events() {
+	}
+	if !strings.Contains(followed.Error(), "ask again with request_id") {
+		t.Error(followed)
 	}
 	for number, err := range []error{single, followed} {
 		var typed *Error
