@@ -237,13 +237,18 @@ func (c *Client) unary(ctx context.Context, method string, request, reply any, c
 	asked := withRequestID(request.(proto.Message))
 	rule := repeats[method]
 	repeatable := rule == always || rule == withoutEtag && !hasEtag(asked.ProtoReflect()) || strings.HasPrefix(method, "/google.longrunning.")
-	return c.repeat(ctx, repeatable, func() error {
+	err := c.repeat(ctx, repeatable, func() error {
 		signed, err := c.signed(ctx)
 		if err != nil {
 			return err
 		}
 		return invoke(signed, method, asked, reply, conn, options...)
 	})
+	var failure *Error
+	if named, ok := asked.(interface{ GetRequestId() string }); ok && errors.As(err, &failure) {
+		failure.RequestID = named.GetRequestId()
+	}
+	return err
 }
 
 // repeat makes a call, and makes it again as long as this may help.

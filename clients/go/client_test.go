@@ -62,6 +62,10 @@ func (s *scripted) UpdateCollection(ctx context.Context, request *knowledgev1.Up
 	return &knowledgev1.Collection{}, s.take(ctx, request)
 }
 
+func (s *scripted) Ask(request *chatv1.AskRequest, stream grpc.ServerStreamingServer[chatv1.AskResponse]) error {
+	return s.take(stream.Context(), request)
+}
+
 func (s *scripted) StartTurn(ctx context.Context, request *chatv1.StartTurnRequest) (*chatv1.Turn, error) {
 	return &chatv1.Turn{Name: "turns/1"}, s.take(ctx, request)
 }
@@ -191,6 +195,40 @@ func TestAnErrorNamesItsReasonFieldsAndRemedy(t *testing.T) {
 	limited, _ := status.New(codes.ResourceExhausted, "").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(1500 * time.Millisecond)})
 	if remedy := ErrorOf(limited.Proto()).Remedy(); remedy != "Try again in 2 s." {
 		t.Fatal(remedy)
+	}
+	cancelled := &chatv1.TurnEvent{Event: &chatv1.TurnEvent_Cancelled{Cancelled: &chatv1.TurnCancelled{By: chatv1.CancelCause_CANCEL_CAUSE_OWNER}}}
+	if message := TurnError(cancelled).Error(); message != "Canceled: The turn was cancelled by its owner." {
+		t.Fatal(message)
+	}
+	nowhere, err := New(Config{URL: "unix:" + t.TempDir() + "/none.sock"})
+	check(t, err)
+	_, err = nowhere.Auth.GetMe(t.Context(), &authv1.GetMeRequest{})
+	if !errors.As(err, &typed) || !strings.HasPrefix(typed.Remedy(), "Check the address") {
+		t.Fatal(err)
+	}
+	check(t, nowhere.Close())
+}
+
+func TestADeadlineIsTheCallersAlsoIfTheServerSeesItFirst(t *testing.T) {
+	late := reason(codes.DeadlineExceeded, "DEADLINE_EXCEEDED")
+	here, client := serve(t, Config{}, late, late)
+	_, single := client.Chat.StartTurn(t.Context(), &chatv1.StartTurnRequest{Text: "Why?"})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// No other attempt fits into the minute.
+	client.config.Backoff = Backoff{Attempts: 3, Base: 2 * time.Minute, Cap: 2 * time.Minute, Jitter: func() float64 { return 1 }}
+	var followed error
+	for _, followed = range client.Ask(ctx, &chatv1.AskRequest{Text: "Why?"}).Events() {
+	}
+	if !strings.Contains(followed.Error(), "ask again with request_id") {
+		t.Error(followed)
+	}
+	for number, err := range []error{single, followed} {
+		var typed *Error
+		asked := here.requests[number].(interface{ GetRequestId() string })
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &typed) || typed.RequestID != asked.GetRequestId() {
+			t.Error(number, err)
+		}
 	}
 }
 

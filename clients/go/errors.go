@@ -50,9 +50,11 @@ type Error struct {
 	// RetryAfter is the time after which to try again; negative if the server does not say.
 	RetryAfter time.Duration
 	// Turn and AfterSeq are where Resume continues, if the error ends a turn's stream: the turn's name ("" if it is unknown), and the seq of the last event that was
-	// passed on. The question with this RequestID attaches to the same turn from its start.
-	Turn      string
-	AfterSeq  int64
+	// passed on.
+	Turn     string
+	AfterSeq int64
+	// RequestID is the request's request_id, also one that the client chose; "" without one. The same request with it has no second effect: a question attaches to the same
+	// turn from its start.
 	RequestID string
 
 	cause error
@@ -61,7 +63,7 @@ type Error struct {
 var remedies = map[codes.Code]string{
 	codes.InvalidArgument:    "Correct the request; repeating it does not help.",
 	codes.OutOfRange:         "Correct the request; repeating it does not help.",
-	codes.Unauthenticated:    "Sign in again, or use a valid API key.",
+	codes.Unauthenticated:    "Use a valid API key, or sign in with the right e-mail address and password.",
 	codes.PermissionDenied:   "Call with the credential of a user who has this right.",
 	codes.NotFound:           "Check the name. What belongs to another user is not found either.",
 	codes.AlreadyExists:      "Choose another name or request_id.",
@@ -69,7 +71,15 @@ var remedies = map[codes.Code]string{
 	codes.FailedPrecondition: "Change what the message names, then repeat the call.",
 	codes.ResourceExhausted:  "Send less or make room, then repeat the call.",
 	codes.Unavailable:        "Repeat the call.",
-	codes.DeadlineExceeded:   "Allow more time. An accepted turn continues: resume it.",
+	codes.DeadlineExceeded:   "Allow more time. An accepted turn continues: resume it, or ask again with the error's request_id.",
+	codes.Canceled:           "Repeat what was cancelled if you still want its result.",
+}
+
+var cancelledBy = map[chatv1.CancelCause]string{
+	chatv1.CancelCause_CANCEL_CAUSE_OWNER:         " by its owner",
+	chatv1.CancelCause_CANCEL_CAUSE_ADMINISTRATOR: " by an administrator",
+	chatv1.CancelCause_CANCEL_CAUSE_INTERRUPT:     ": a newer question replaced it",
+	chatv1.CancelCause_CANCEL_CAUSE_DISCONNECT:    ": nobody followed it",
 }
 
 // Error is the reason or the code, and the message.
@@ -97,6 +107,12 @@ func (e *Error) Remedy() string {
 	}
 	if e.RetryAfter >= 0 {
 		return fmt.Sprintf("Try again in %.0f s.", math.Ceil(e.RetryAfter.Seconds()))
+	}
+	switch e.cause {
+	case ErrUnreachable:
+		return "Check the address, and that a Responsa server runs there."
+	case ErrClosed:
+		return "Make another client."
 	}
 	if remedy, ok := remedies[e.Code]; ok {
 		return remedy
@@ -141,7 +157,7 @@ func TurnError(terminal *chatv1.TurnEvent) error {
 	case *chatv1.TurnEvent_Failed:
 		return ErrorOf(event.Failed.GetStatus())
 	case *chatv1.TurnEvent_Cancelled:
-		return newError(codes.Canceled, nil, "The turn was cancelled (%s).", event.Cancelled.GetBy())
+		return newError(codes.Canceled, nil, "The turn was cancelled%s.", cancelledBy[event.Cancelled.GetBy()])
 	}
 	return nil
 }
@@ -157,10 +173,19 @@ func errorOf(ctx context.Context, failure error) *Error {
 		return newError(codes.Unauthenticated, failure, "The access token is missing: %v", failure)
 	}
 	made := ErrorOf(found.Proto())
-	if made.Reason == "" && ctx.Err() != nil {
+	_, limited := ctx.Deadline()
+	switch {
+	case made.Reason == "" && ctx.Err() != nil:
 		made.cause = ctx.Err()
+	case limited && made.isLate(): // the server knows the deadline, and may see it pass first
+		made.cause = context.DeadlineExceeded
 	}
 	return made
+}
+
+// isLate is whether the deadline of a call has passed: the caller's, or that of a proxy on the way.
+func (e *Error) isLate() bool {
+	return e.Reason == "DEADLINE_EXCEEDED" || e.Reason == "" && e.Code == codes.DeadlineExceeded
 }
 
 func (e *Error) mayPass() bool {

@@ -295,7 +295,7 @@ func (s *Stream) after(failure *Error) (pause time.Duration, fresh bool, err err
 	}
 	if !allows(s.ctx, pause) {
 		// Before the turn is accepted, the server's own error says more than a passed deadline.
-		if failure != nil && failure.Reason != "" && s.reader.turn == "" {
+		if failure != nil && failure.Reason != "" && !failure.isLate() && s.reader.turn == "" {
 			return 0, false, s.named(failure)
 		}
 		return 0, false, s.late()
@@ -317,7 +317,7 @@ func (s *Stream) isFinal(failure *Error) bool {
 	case s.client.mayRenew(failure) && !s.renewed:
 		s.renewed = true
 		return false
-	case failure.Reason == "DEADLINE_EXCEEDED", failure.Reason == "CANCELLED", failure.Reason == "" && failure.Code == codes.DeadlineExceeded:
+	case failure.isLate(), failure.Reason == "CANCELLED":
 		return false // the caller did not cause it, so a proxy on the way did
 	}
 	return !s.client.mayRepeat(failure)

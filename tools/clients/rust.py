@@ -61,9 +61,11 @@ def _method(path: str, method: Method) -> Iterator[str]:
             f'self.call_stream("{path}", &request)',
         )
     yield f"    pub async fn {name}(&self, {mutable}request: {_type(method.request)}) -> {result} {{"
+    named = ""
     if method.request_id:
         yield "        identify(&mut request.request_id);"
-    yield f"        {call}.await"
+        named = ".map_err(|error| error.asked(request.request_id))"
+    yield f"        {call}.await{named}"
     yield "    }"
     yield ""
 

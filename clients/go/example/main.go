@@ -22,7 +22,7 @@ const (
 
 func main() {
 	if err := run(context.Background()); err != nil {
-		log.Fatal(err) // the error's reason and remedy
+		log.Fatal(err) // the error's reason and message
 	}
 }
 

@@ -9,7 +9,7 @@ import com.responsa.knowledge.v1.SearchRequest;
 /**
  * Loads a document, searches it, and asks about it.
  *
- * <p>Usage, after mvn compile: RESPONSA_URL=http://127.0.0.1:8080 RESPONSA_API_KEY=… java @target/client.args example/Example.java
+ * <p>Usage, after mvn compile: RESPONSA_URL=http://127.0.0.1:8080 RESPONSA_API_KEY=… java @../../build/clients/java/client.args example/Example.java
  */
 public final class Example {
     private static final String NOTES = "# The office\n\nThe key of the bicycle shed hangs behind the green door.\n";

@@ -6,15 +6,16 @@ use std::env;
 
 use responsa_client::chat::v1::{AskRequest, turn_event::Event};
 use responsa_client::knowledge::v1::{DocumentMetadata, IngestResult, SearchRequest};
-use responsa_client::{BoxError, Client, Config, Credential, Error};
+use responsa_client::{BoxError, Client, Config, Credential, DEFAULT_URL, Error};
 
 const NOTES: &str = "# The office\n\nThe key of the bicycle shed hangs behind the green door.\n";
 const QUESTION: &str = "Where does the key of the bicycle shed hang?";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    let credential = Credential::ApiKey(env::var("RESPONSA_API_KEY")?);
-    let client = Client::new(Config { url: env::var("RESPONSA_URL")?, credential, ..Config::default() })?;
+    let url = env::var("RESPONSA_URL").unwrap_or(DEFAULT_URL.into());
+    let credential = Credential::ApiKey(env::var("RESPONSA_API_KEY").unwrap_or_default());
+    let client = Client::new(Config { url, credential, ..Config::default() })?;
     run(&client).await.inspect_err(|error| eprintln!("{}", error.remedy()))?;
     Ok(())
 }

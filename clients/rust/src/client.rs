@@ -200,8 +200,9 @@ impl Client {
                     self.set_reached();
                     return Ok(reply);
                 }
-                // The connection's own timer may be earlier.
+                // The connection's own timer may be earlier, and so may the server, which knows the deadline.
                 Err(failure) if failure.reason.is_empty() && passed(deadline, Duration::ZERO) => return Err(self.late()),
+                Err(failure) if deadline.is_some() && failure.is_late() => return Err(self.late()),
                 Err(failure) => failure,
             };
             if self.may_renew(&failure) && !renewed {
@@ -241,7 +242,7 @@ impl Client {
             request.metadata_mut().insert(name, value);
             Ok::<_, Error>(())
         };
-        if let Some(token) = token {
+        if let Some(token) = token.filter(|token| !token.is_empty()) {
             put("authorization", format!("Bearer {token}"))?;
         }
         if !self.0.config.on_behalf_of.is_empty() {

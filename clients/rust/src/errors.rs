@@ -47,7 +47,8 @@ pub struct Error {
     pub turn: String,
     /// The seq of the last event that was passed on, after which `resume` continues.
     pub after_seq: i64,
-    /// The question's request_id. A question with the same one attaches to the same turn from its start.
+    /// The request's request_id, also one that the client chose; "" without one. The same request with it has no second effect: a question attaches to the same turn from its
+    /// start.
     pub request_id: String,
 }
 
@@ -80,8 +81,14 @@ impl Error {
         match terminal.event.as_ref()? {
             Event::Failed(failed) => Some(failed.status.clone().unwrap_or_default().into()),
             Event::Cancelled(cancelled) => {
-                let by = CancelCause::try_from(cancelled.by).unwrap_or_default().as_str_name();
-                Some(Self::new(Kind::Call, Code::Cancelled, format!("The turn was cancelled ({by}).")))
+                let by = match cancelled.by() {
+                    CancelCause::Owner => " by its owner",
+                    CancelCause::Administrator => " by an administrator",
+                    CancelCause::Interrupt => ": a newer question replaced it",
+                    CancelCause::Disconnect => ": nobody followed it",
+                    CancelCause::Unspecified => "",
+                };
+                Some(Self::new(Kind::Call, Code::Cancelled, format!("The turn was cancelled{by}.")))
             }
             _ => None,
         }
@@ -97,8 +104,9 @@ impl Error {
             return format!("Try again in {:.0} s.", after.as_secs_f64().ceil());
         }
         let remedy = match self.code {
+            _ if self.kind == Kind::Unreachable => "Check the address, and that a Responsa server runs there.",
             Code::InvalidArgument | Code::OutOfRange => "Correct the request; repeating it does not help.",
-            Code::Unauthenticated => "Sign in again, or use a valid API key.",
+            Code::Unauthenticated => "Use a valid API key, or sign in with the right e-mail address and password.",
             Code::PermissionDenied => "Call with the credential of a user who has this right.",
             Code::NotFound => "Check the name. What belongs to another user is not found either.",
             Code::AlreadyExists => "Choose another name or request_id.",
@@ -106,10 +114,23 @@ impl Error {
             Code::FailedPrecondition => "Change what the message names, then repeat the call.",
             Code::ResourceExhausted => "Send less or make room, then repeat the call.",
             Code::Unavailable => "Repeat the call.",
-            Code::DeadlineExceeded => "Allow more time. An accepted turn continues: resume it.",
+            Code::DeadlineExceeded => {
+                "Allow more time. An accepted turn continues: resume it, or ask again with the error's request_id."
+            }
+            Code::Cancelled => "Repeat what was cancelled if you still want its result.",
             _ => "Report the error.",
         };
         remedy.into()
+    }
+
+    /// The error of a call with this request_id.
+    pub(crate) fn asked(self, request_id: String) -> Self {
+        Self { request_id, ..self }
+    }
+
+    /// Whether the deadline of a call has passed: the caller's, or that of a proxy on the way.
+    pub(crate) fn is_late(&self) -> bool {
+        self.reason == "DEADLINE_EXCEEDED" || self.reason.is_empty() && self.code == Code::DeadlineExceeded
     }
 
     pub(crate) fn may_pass(&self) -> bool {

@@ -18,7 +18,7 @@ impl Client {
     /// Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another teacher has the teacher_id).
     pub async fn create_teacher(&self, mut request: admin::v1::CreateTeacherRequest) -> Result<admin::v1::Teacher, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.admin.v1.AdminService/CreateTeacher", true, &request).await
+        self.call("/responsa.admin.v1.AdminService/CreateTeacher", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// GetTeacher returns one teacher.
@@ -149,7 +149,7 @@ impl Client {
     /// ended).
     pub async fn notify_subject_changed(&self, mut request: admin::v1::NotifySubjectChangedRequest) -> Result<admin::v1::NotifySubjectChangedResponse, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.admin.v1.AdminService/NotifySubjectChanged", true, &request).await
+        self.call("/responsa.admin.v1.AdminService/NotifySubjectChanged", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// ListFailedRows lists the failed rows, oldest first. A row has failed if it made no document in the newest run that read
@@ -196,7 +196,7 @@ impl Client {
     /// SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
     pub async fn create_user(&self, mut request: admin::v1::CreateUserRequest) -> Result<auth::v1::User, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.admin.v1.AdminService/CreateUser", true, &request).await
+        self.call("/responsa.admin.v1.AdminService/CreateUser", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// GetUser returns one user of the tenant.
@@ -431,7 +431,7 @@ impl Client {
     /// keys that are neither revoked nor expired).
     pub async fn create_service_api_key(&self, mut request: admin::v1::CreateServiceApiKeyRequest) -> Result<admin::v1::CreateServiceApiKeyResponse, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.admin.v1.AdminService/CreateServiceApiKey", false, &request).await
+        self.call("/responsa.admin.v1.AdminService/CreateServiceApiKey", false, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// ListTenantApiKeys lists the keys of all users of the tenant, keys of owners of the installation included, newest first
@@ -591,7 +591,7 @@ impl Client {
     /// Errors: TOKEN_INVALID.
     pub async fn refresh_token(&self, mut request: auth::v1::RefreshTokenRequest) -> Result<auth::v1::RefreshTokenResponse, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.auth.v1.AuthService/RefreshToken", true, &request).await
+        self.call("/responsa.auth.v1.AuthService/RefreshToken", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
@@ -785,7 +785,7 @@ impl Client {
     /// expired).
     pub async fn create_api_key(&self, mut request: auth::v1::CreateApiKeyRequest) -> Result<auth::v1::CreateApiKeyResponse, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.auth.v1.AuthService/CreateApiKey", false, &request).await
+        self.call("/responsa.auth.v1.AuthService/CreateApiKey", false, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// ListApiKeys lists the caller's keys, newest first by default.
@@ -807,7 +807,7 @@ impl Client {
     /// the same errors as Ask before it accepts a turn.
     pub async fn start_turn(&self, mut request: chat::v1::StartTurnRequest) -> Result<chat::v1::Turn, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.chat.v1.ChatService/StartTurn", true, &request).await
+        self.call("/responsa.chat.v1.ChatService/StartTurn", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A
@@ -815,7 +815,7 @@ impl Client {
     /// continues; call again with the same request_id. All other errors are those of Ask before it accepts a turn.
     pub async fn answer(&self, mut request: chat::v1::AnswerRequest) -> Result<chat::v1::Turn, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.chat.v1.ChatService/Answer", true, &request).await
+        self.call("/responsa.chat.v1.ChatService/Answer", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may
@@ -848,7 +848,7 @@ impl Client {
     /// Errors: INVALID_FIELD, REQUEST_ID_REUSED, LIMIT_REACHED (conversations, stored bytes).
     pub async fn create_conversation(&self, mut request: chat::v1::CreateConversationRequest) -> Result<chat::v1::Conversation, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.chat.v1.ChatService/CreateConversation", true, &request).await
+        self.call("/responsa.chat.v1.ChatService/CreateConversation", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// GetConversation returns one conversation.
@@ -993,7 +993,7 @@ impl Client {
     /// reader that is not a user of the tenant), LIMIT_REACHED (collections).
     pub async fn create_collection(&self, mut request: knowledge::v1::CreateCollectionRequest) -> Result<knowledge::v1::Collection, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.knowledge.v1.KnowledgeService/CreateCollection", true, &request).await
+        self.call("/responsa.knowledge.v1.KnowledgeService/CreateCollection", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// GetCollection returns one collection.
@@ -1048,7 +1048,7 @@ impl Client {
     /// get the length of the vectors from the embedding model).
     pub async fn reindex_collection(&self, mut request: knowledge::v1::ReindexCollectionRequest) -> Result<google::longrunning::Operation, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.knowledge.v1.KnowledgeService/ReindexCollection", true, &request).await
+        self.call("/responsa.knowledge.v1.KnowledgeService/ReindexCollection", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the
@@ -1060,7 +1060,7 @@ impl Client {
     /// generation is FAILED).
     pub async fn activate_generation(&self, mut request: knowledge::v1::ActivateGenerationRequest) -> Result<google::longrunning::Operation, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.knowledge.v1.KnowledgeService/ActivateGeneration", true, &request).await
+        self.call("/responsa.knowledge.v1.KnowledgeService/ActivateGeneration", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// DeleteGeneration deletes a generation with its vectors. The collection's owner and administrators may call this method.
@@ -1074,7 +1074,7 @@ impl Client {
     /// UploadDocument.
     pub async fn create_document(&self, mut request: knowledge::v1::CreateDocumentRequest) -> Result<google::longrunning::Operation, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.knowledge.v1.KnowledgeService/CreateDocument", true, &request).await
+        self.call("/responsa.knowledge.v1.KnowledgeService/CreateDocument", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// GetDocument returns one document.
@@ -1167,7 +1167,7 @@ impl Client {
     /// LIMIT_REACHED (stored bytes).
     pub async fn restore_document_version(&self, mut request: knowledge::v1::RestoreDocumentVersionRequest) -> Result<google::longrunning::Operation, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.knowledge.v1.KnowledgeService/RestoreDocumentVersion", true, &request).await
+        self.call("/responsa.knowledge.v1.KnowledgeService/RestoreDocumentVersion", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another
@@ -1179,7 +1179,7 @@ impl Client {
     /// document could be read).
     pub async fn reindex_document(&self, mut request: knowledge::v1::ReindexDocumentRequest) -> Result<google::longrunning::Operation, Error> {
         identify(&mut request.request_id);
-        self.call("/responsa.knowledge.v1.KnowledgeService/ReindexDocument", true, &request).await
+        self.call("/responsa.knowledge.v1.KnowledgeService/ReindexDocument", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
     /// WatchOperation streams the states of an operation until the operation has ended. Every stored change of an operation has

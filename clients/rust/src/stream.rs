@@ -350,8 +350,8 @@ impl Stream {
                 false
             }
             // The caller did not cause these, so a proxy on the way did.
-            "DEADLINE_EXCEEDED" | "CANCELLED" => false,
-            "" if failure.kind == Kind::Call && failure.code == Code::DeadlineExceeded => false,
+            "CANCELLED" => false,
+            _ if failure.kind == Kind::Call && failure.is_late() => false,
             _ => !failure.may_pass(),
         }
     }

@@ -13,7 +13,8 @@ use tonic::{Code, Status};
 
 use crate::auth::v1::{GetMeRequest, RefreshTokenResponse, SessionTokens, User};
 use crate::chat::v1::{
-    AskRequest, AskResponse, CancelTurnRequest, StartTurnRequest, Turn, TurnEvent, TurnRefused, turn_event::Event,
+    AskRequest, AskResponse, CancelCause, CancelTurnRequest, StartTurnRequest, Turn, TurnCancelled, TurnEvent, TurnRefused,
+    turn_event::Event,
 };
 use crate::client::parse_address;
 use crate::google::longrunning::Operation;
@@ -210,6 +211,23 @@ async fn an_error_names_its_reason_fields_and_remedy() {
 }
 
 #[tokio::test]
+async fn a_deadline_is_the_callers_also_if_the_server_sees_it_first() {
+    let late = refusal(Code::DeadlineExceeded, vec![reason("DEADLINE_EXCEEDED")]);
+    let (server, client) = serve(Credential::ApiKey(String::new()), [late]).await;
+    let error = client.start_turn(StartTurnRequest::default()).await.unwrap_err();
+    let calls = server.calls();
+    assert_eq!((error.kind, error.request_id), (Kind::Deadline, calls[0].request::<StartTurnRequest>().request_id));
+    assert_eq!(calls[0].authorization, ""); // an empty key is none
+}
+
+#[test]
+fn the_error_of_a_cancelled_turn_names_who_cancelled_it() {
+    let cancelled = TurnCancelled { by: CancelCause::Owner.into(), ..TurnCancelled::default() };
+    let terminal = TurnEvent { event: Some(Event::Cancelled(cancelled)), ..TurnEvent::default() };
+    assert_eq!(Error::of_turn(&terminal).unwrap().message, "The turn was cancelled by its owner.");
+}
+
+#[tokio::test]
 async fn an_upload_is_sent_again_whole() {
     let (server, client) = serve(Credential::None, [lost()]).await;
     let content = b"0123456789".repeat(100_000);
@@ -259,6 +277,7 @@ async fn a_server_that_speaks_no_grpc_is_named_at_once() {
     let client = Client::new(Config { url, ..Config::default() }).unwrap();
     let error = client.get_me(GetMeRequest::default()).await.unwrap_err();
     assert!(error.kind == Kind::Unreachable && error.message.ends_with("is not a Responsa server."), "{error}");
+    assert!(error.remedy().starts_with("Check the address"));
 }
 
 #[test]

@@ -49,7 +49,12 @@ final class Calls {
         Deadline deadline = own == null ? outer : earlier(outer, Deadline.after(own.toNanos(), TimeUnit.NANOSECONDS));
         Q asked = withRequestId(request);
         CallOptions options = CallOptions.DEFAULT.withDeadline(deadline);
-        return repeat(deadline, repeatable, () -> ClientCalls.blockingUnaryCall(signed(lines.first()), method, options, asked));
+        try {
+            return repeat(deadline, repeatable, () -> ClientCalls.blockingUnaryCall(signed(lines.first()), method, options, asked));
+        } catch (ResponsaException e) {
+            FieldDescriptor field = asked.getDescriptorForType().findFieldByName("request_id");
+            throw e.at("", 0, field == null ? "" : (String) asked.getField(field));
+        }
     }
 
     /** Reads a stream of responses, which must be read to its end. */
@@ -133,7 +138,7 @@ final class Calls {
     /** The typed error of a failed attempt. */
     ResponsaException failure(StatusRuntimeException failed) {
         ResponsaException made = ResponsaException.of(failed);
-        if (made.kind() == Kind.SERVER) {
+        if (!made.reason().isEmpty()) {
             reached = true;
         } else if (lines.isClosed()) {
             return closedError();

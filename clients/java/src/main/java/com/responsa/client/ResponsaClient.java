@@ -66,12 +66,13 @@ public final class ResponsaClient implements AutoCloseable {
             return this;
         }
 
-        /** Authenticates every call. Throws IllegalArgumentException for spaces, line breaks or characters beyond ASCII. */
+        /** Authenticates every call; null for no key. Throws IllegalArgumentException for spaces, line breaks or characters beyond ASCII. */
         public Builder apiKey(String apiKey) {
-            if (!apiKey.matches("[!-~]*")) {
+            String key = apiKey == null ? "" : apiKey;
+            if (!key.matches("[!-~]*")) {
                 throw new IllegalArgumentException("the API key contains spaces, line breaks or characters beyond ASCII");
             }
-            token = () -> apiKey;
+            token = () -> key;
             renews = false;
             return this;
         }

@@ -5,6 +5,7 @@ import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.rpc.BadRequest;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
+import com.responsa.chat.v1.CancelCause;
 import com.responsa.chat.v1.TurnEvent;
 import io.grpc.Metadata;
 import io.grpc.Status;
@@ -40,9 +41,9 @@ public final class ResponsaException extends StatusRuntimeException {
         CUT,
         /** The server's data contradicts itself, such as an answer that does not match its SHA-256. Do not trust any of it. */
         BROKEN,
-        /** The caller's deadline has passed. An accepted turn continues. */
+        /** The caller's deadline has passed, whether the client or the server saw it first. An accepted turn continues. */
         DEADLINE,
-        /** The caller's thread was interrupted, or its context was cancelled. An accepted turn continues. */
+        /** The caller's thread was interrupted, or its context was cancelled; an accepted turn continues. Of {@link #ofTurn}: the turn itself was cancelled. */
         CANCELLED,
         /** The client is closed. */
         CLOSED
@@ -62,7 +63,7 @@ public final class ResponsaException extends StatusRuntimeException {
     private static final Map<Code, String> REMEDIES = Map.ofEntries(
             Map.entry(Code.INVALID_ARGUMENT, "Correct the request; repeating it does not help."),
             Map.entry(Code.OUT_OF_RANGE, "Correct the request; repeating it does not help."),
-            Map.entry(Code.UNAUTHENTICATED, "Sign in again, or use a valid API key."),
+            Map.entry(Code.UNAUTHENTICATED, "Use a valid API key, or sign in with the right e-mail address and password."),
             Map.entry(Code.PERMISSION_DENIED, "Call with the credential of a user who has this right."),
             Map.entry(Code.NOT_FOUND, "Check the name. What belongs to another user is not found either."),
             Map.entry(Code.ALREADY_EXISTS, "Choose another name or request_id."),
@@ -70,7 +71,8 @@ public final class ResponsaException extends StatusRuntimeException {
             Map.entry(Code.FAILED_PRECONDITION, "Change what the message names, then repeat the call."),
             Map.entry(Code.RESOURCE_EXHAUSTED, "Send less or make room, then repeat the call."),
             Map.entry(Code.UNAVAILABLE, "Repeat the call."),
-            Map.entry(Code.DEADLINE_EXCEEDED, "Allow more time. An accepted turn continues: resume it."));
+            Map.entry(Code.DEADLINE_EXCEEDED, "Allow more time. An accepted turn continues: resume it, or ask again with the error's request_id."),
+            Map.entry(Code.CANCELLED, "Repeat what was cancelled if you still want its result."));
 
     private final Kind kind;
     private String reason = "";
@@ -95,7 +97,8 @@ public final class ResponsaException extends StatusRuntimeException {
                 // A detail that this client cannot read says nothing more.
             }
         }
-        kind = !reason.isEmpty() ? Kind.SERVER : status.getCode() == Code.DEADLINE_EXCEEDED ? Kind.DEADLINE : Kind.NETWORK;
+        boolean late = reason.isEmpty() ? status.getCode() == Code.DEADLINE_EXCEEDED : reason.equals("DEADLINE_EXCEEDED");
+        kind = late ? Kind.DEADLINE : reason.isEmpty() ? Kind.NETWORK : Kind.SERVER;
     }
 
     private void read(Any detail) throws InvalidProtocolBufferException {
@@ -144,8 +147,18 @@ public final class ResponsaException extends StatusRuntimeException {
     public static Optional<ResponsaException> ofTurn(TurnEvent terminal) {
         return switch (terminal.getEventCase()) {
             case FAILED -> Optional.of(of(terminal.getFailed().getStatus()));
-            case CANCELLED -> Optional.of(cancelled("The turn was cancelled (" + terminal.getCancelled().getBy() + ").", null));
+            case CANCELLED -> Optional.of(cancelled("The turn was cancelled" + by(terminal.getCancelled().getBy()) + ".", null));
             default -> Optional.empty();
+        };
+    }
+
+    private static String by(CancelCause cause) {
+        return switch (cause) {
+            case CANCEL_CAUSE_OWNER -> " by its owner";
+            case CANCEL_CAUSE_ADMINISTRATOR -> " by an administrator";
+            case CANCEL_CAUSE_INTERRUPT -> ": a newer question replaced it";
+            case CANCEL_CAUSE_DISCONNECT -> ": nobody followed it";
+            default -> "";
         };
     }
 
@@ -182,7 +195,10 @@ public final class ResponsaException extends StatusRuntimeException {
         return afterSeq;
     }
 
-    /** The question's request_id, if the error ends its stream. A question with the same one attaches to the same turn, from its start. */
+    /**
+     * The request's request_id, also one that the client chose; "" without one. The same request with it has no second effect: a question attaches to the same turn from its
+     * start.
+     */
     public String requestId() {
         return requestId;
     }
@@ -195,7 +211,11 @@ public final class ResponsaException extends StatusRuntimeException {
         if (retryAfter != null) {
             return "Try again in " + (long) Math.ceil(retryAfter.toMillis() / 1000.0) + " s.";
         }
-        return REMEDIES.getOrDefault(getStatus().getCode(), "Report the error.");
+        return switch (kind) {
+            case UNREACHABLE -> "Check the address, and that a Responsa server runs there.";
+            case CLOSED -> "Make another client.";
+            default -> REMEDIES.getOrDefault(getStatus().getCode(), "Report the error.");
+        };
     }
 
     /** The reason or the code, and the text for people. */

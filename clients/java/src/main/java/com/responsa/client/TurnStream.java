@@ -375,7 +375,7 @@ public final class TurnStream implements Iterable<TurnEvent>, AutoCloseable {
             renewed = true;
             return false;
         }
-        boolean onTheWay = failure.reason().equals("DEADLINE_EXCEEDED") || failure.reason().equals("CANCELLED") || failure.kind() == Kind.DEADLINE;
+        boolean onTheWay = failure.reason().equals("CANCELLED") || failure.kind() == Kind.DEADLINE;
         return !onTheWay && !failure.mayPass(); // the caller did not cause those
     }
 

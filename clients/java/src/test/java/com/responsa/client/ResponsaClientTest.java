@@ -21,9 +21,11 @@ import com.responsa.auth.v1.SessionTokens;
 import com.responsa.auth.v1.User;
 import com.responsa.chat.v1.AskRequest;
 import com.responsa.chat.v1.AskResponse;
+import com.responsa.chat.v1.CancelCause;
 import com.responsa.chat.v1.CancelTurnRequest;
 import com.responsa.chat.v1.StartTurnRequest;
 import com.responsa.chat.v1.Turn;
+import com.responsa.chat.v1.TurnCancelled;
 import com.responsa.chat.v1.TurnEvent;
 import com.responsa.chat.v1.TurnStarted;
 import com.responsa.client.ResponsaException.Kind;
@@ -154,6 +156,21 @@ class ResponsaClientTest {
     }
 
     @Test
+    void aDeadlineIsTheCallersAlsoIfTheServerSeesItFirst() {
+        failures.add(refusal(Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"));
+        var error = assertThrows(ResponsaException.class, () -> client.chat().startTurn(StartTurnRequest.getDefaultInstance()));
+        assertEquals(Kind.DEADLINE, error.kind());
+        assertEquals(((StartTurnRequest) requests.get(0)).getRequestId(), error.requestId());
+    }
+
+    @Test
+    void theErrorOfACancelledTurnNamesWhoCancelledIt() {
+        var cancelled = TurnCancelled.newBuilder().setBy(CancelCause.CANCEL_CAUSE_OWNER);
+        var error = ResponsaException.ofTurn(TurnEvent.newBuilder().setCancelled(cancelled).build()).orElseThrow();
+        assertEquals("CANCELLED: The turn was cancelled by its owner.", error.getMessage());
+    }
+
+    @Test
     void theErrorOfAStreamIsTyped() {
         failures.add(refusal(Code.NOT_FOUND, "RESOURCE_NOT_FOUND"));
         var chunks = client.knowledge().getDocumentOriginal(GetDocumentOriginalRequest.getDefaultInstance());
@@ -212,9 +229,10 @@ class ResponsaClientTest {
     void aServerOfAnotherKindIsToldAtOnce() throws IOException {
         var web = HttpServer.create(new InetSocketAddress("127.0.0.1", 0), 0);
         web.start();
-        try (var lost = ResponsaClient.builder().url("127.0.0.1:" + web.getAddress().getPort()).build()) {
+        try (var lost = ResponsaClient.builder().apiKey(null).url("127.0.0.1:" + web.getAddress().getPort()).build()) {
             var error = assertThrows(ResponsaException.class, () -> lost.auth().getMe(GetMeRequest.getDefaultInstance()));
             assertEquals(Kind.UNREACHABLE, error.kind(), error.getMessage());
+            assertTrue(error.remedy().startsWith("Check the address"));
         } finally {
             web.stop(0);
         }
