@@ -282,7 +282,12 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
     }
     if EVENTS.media_type in content and not binding.body:
         found["parameters"].append(
-            _parameter("Last-Event-ID", "header", _TEXT, f"With {EVENTS.media_type}: in place of afterSeq.")
+            _parameter(
+                "Last-Event-ID",
+                "header",
+                {"type": "string", "pattern": "^[0-9]{1,18}$"},
+                f"With {EVENTS.media_type}: in place of afterSeq.",
+            )
         )
         found["responses"]["204"] = {
             "description": f"With {EVENTS.media_type}: the turn has ended, and its last event has been read."
