@@ -280,6 +280,18 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
         ],
         "responses": _answers(content, description),
     }
+    if EVENTS.media_type in content and not binding.body:
+        found["parameters"].append(
+            _parameter(
+                "Last-Event-ID",
+                "header",
+                {"type": "string", "pattern": "^[0-9]{1,18}$"},
+                f"With {EVENTS.media_type}: in place of afterSeq.",
+            )
+        )
+        found["responses"]["204"] = {
+            "description": f"With {EVENTS.media_type}: the turn has ended, and its last event has been read."
+        }
     if RULES.get(binding.method.name) is Rule.PUBLIC:
         found["security"] = []
     if binding.body:

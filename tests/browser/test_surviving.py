@@ -7,12 +7,13 @@ import signal
 from dataclasses import replace
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from responsa.chat.v1 import turn_pb2
 from responsa_lab.testing.script import Script, golden_text
 from tests.browser.person import ASK, CHAT, Person, Tab, until
-from tests.instance import Instance, eventually
+from tests.docs.reader import blocks
+from tests.instance import ROOT, Instance, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -163,6 +164,46 @@ async def test_the_server_is_killed_in_mid_answer(asker: Person, scripted: Insta
     assert len(list(asker.client.turns())) == 1
     await expect(tab.asked).to_have_count(1)
     await tab.ask(SHORT.question)
+
+
+async def test_the_docs_event_source_outlasts_a_503(asker: Person) -> None:
+    """Chromium's EventSource gives up at such a response; the lines of docs/streams.md go on."""
+    (lines,) = (
+        block.text
+        for block in blocks((ROOT / "docs/streams.md").read_text(encoding="utf-8"))
+        if block.path == "follow.js"
+    )
+    turn = asker.client.start_turn(SHORT.question, agent="agents/testing").name
+    tab = await asker.sign_in()
+    asked: list[str] = []
+
+    async def serve(route: Route) -> None:
+        asked.append(route.request.url.partition("afterSeq=")[2])
+        match len(asked):
+            case 1:  # a stream that is cut after its first frame
+                frame = 'id: 1\nevent: started\ndata: {"afterSeq": "0", "throughSeq": "1"}\n\n'
+                await route.fulfill(body=f"retry: 1\n{frame}", content_type="text/event-stream")
+            case 2:
+                await route.fulfill(status=503, json={"code": 14})
+            case _:
+                await route.continue_()
+
+    await tab.page.route("**/events?*", serve)
+    seqs: list[list[str]] = await tab.page.evaluate(
+        f"""(turn) => {{
+            {lines}
+            return new Promise((resolve) => {{
+                const seqs = [];
+                follow(turn, (frame) => {{
+                    seqs.push([frame.afterSeq, frame.throughSeq]);
+                    if (ENDS.includes(Object.keys(frame.events?.at(-1) ?? {{}}).at(-1))) resolve(seqs);
+                }});
+            }});
+        }}""",
+        turn,
+    )
+    assert asked == ["0", "0", "1"]
+    assert [after for after, _ in seqs] == ["0", *(through for _, through in seqs[:-1])]
 
 
 async def test_stop_ends_the_answer_for_every_tab_and_its_text_stays_without_a_message(

@@ -26,5 +26,8 @@ def test_rules_reasons_and_paths_are_in_it() -> None:
     assert "CONVERSATION_BUSY" in details["properties"]["reason"]["enum"]
     assert paths["/v1/auth:login"]["post"]["security"] == []
     assert {"/v1/turns/{turn}:cancel", "/v1/operations/{operation}:wait", "/v1/uploads"} <= set(paths)
+    events = paths["/v1/turns/{turn}/events"]["get"]
+    assert "Last-Event-ID" in [one["name"] for one in events["parameters"]]
+    assert "204" in events["responses"]
     names = [one["operationId"] for path in paths.values() for one in path.values()]
     assert len(names) == len(set(names))

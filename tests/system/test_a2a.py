@@ -216,6 +216,7 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
         assert fields(rpc("SendMessage", {"message": said, "metadata": {"responsa": {"colour": 1}}})) == [
             "metadata.responsa.colour"
         ]
+        assert fields(rpc("SendMessage", {"message": said | {"role": "ROLE_AGENT"}})) == ["message.role"]
         assert fields(rpc("message/send", {"message": {"role": "user", "parts": []}})) == [
             "message.messageId"
         ]

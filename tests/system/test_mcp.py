@@ -126,6 +126,15 @@ def test_a_host_searches_reads_asks_and_cancels(second: Instance, way: str) -> N
                 ("search", {"query": 7}, "query"),
             ):
                 assert refused(await client.call_tool(tool, arguments)) == ("INVALID_FIELD", field)
+            wrong = await client.call_tool("ask", {"questoin": 7, "parameters": 5, "collections": [1]})
+            fields = wrong.structured_content["fields"]
+            assert {f"{one['field']} {one['description']}" for one in fields} == {
+                "collections[0] must be a text",
+                "parameters must be an object",
+                "questoin there is no such argument; did you mean question?",
+                "question must be given",
+            }
+            assert wrong.structured_content["request_id"]
             with pytest.raises(MCPError) as caught:
                 await client.call_tool("dance", {})
             assert caught.value.data["reason"] == "ROUTE_NOT_FOUND"
@@ -151,6 +160,10 @@ def test_agents_are_prompts_and_collections_are_resources(second: Instance, way:
             await client.get_prompt("nobody", {"question": FERRY})
         assert caught.value.data["reason"] == "RESOURCE_NOT_FOUND"
 
+        with pytest.raises(MCPError) as caught:
+            await client.get_prompt("default", {"question": FERRY, "bad": "1"})
+        assert caught.value.data["fields"][0]["field"] == "bad"
+
         contents = [await client.read_resource(one.uri) for one in (await client.list_resources()).resources]
         documents = [one for found in contents for one in json.loads(found.contents[0].text)["documents"]]
         texts = [
@@ -165,6 +178,7 @@ def test_agents_are_prompts_and_collections_are_resources(second: Instance, way:
 
 
 def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> None:
+    ids: list[object] = []
     with httpx2.Client(base_url=second.url, timeout=30) as http:
 
         def told(body: bytes, key: str | None = second.key, method: str = "POST") -> tuple[int, int, str]:
@@ -177,6 +191,7 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
             if reply.status_code == 405:
                 assert reply.headers["allow"] == "POST"
             error = reply.json()["error"]
+            ids.append(reply.json()["id"])
             return reply.status_code, error["code"], error["data"]["reason"]
 
         listing = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
@@ -186,6 +201,8 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
         assert told(b"{") == told(surrogate) == (400, -32700, "MALFORMED_MESSAGE")
         assert told(b"[" + listing + b"]") == (400, -32600, "MALFORMED_MESSAGE")
         assert told(b'"' + b"x" * 131_072 + b'"') == (400, -32600, "MALFORMED_MESSAGE")
+        assert told(listing[:-1] + b', "params": 5}') == (400, -32600, "MALFORMED_MESSAGE")
+        assert ids == [None] * 6 + [1]
         assert told(b"{}") == (400, -32600, "MALFORMED_MESSAGE")
         form = http.post("/mcp", content=listing, headers={"authorization": f"Bearer {second.key}"})
         assert form.json()["error"]["data"]["reason"] == "MALFORMED_MESSAGE"

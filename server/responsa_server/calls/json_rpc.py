@@ -25,7 +25,9 @@ _GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 
 
 class Refused(Exception):
-    """A request that reaches no method. code: of JSON-RPC. allow: the HTTP methods of the path, if the request has another one."""
+    """A request that reaches no method. code: of JSON-RPC. allow: the HTTP methods of the path, if the request has another one. request_id: the id in its message, if that can be read."""
+
+    request_id: object = None
 
     def __init__(self, error: ResponsaError, code: int = INVALID_REQUEST, allow: str = "") -> None:
         super().__init__(error.message)
@@ -53,7 +55,7 @@ async def body_of(
     with calls.arriving(call(_GET_ME)):
         try:
             async with asyncio.timeout(_BODY_SECONDS):
-                return await json_body(headers, pieces, MAX_BODY)
+                return await json_body(headers, pieces, MAX_BODY, "; send a shorter text")
         except InvalidRequest as error:
             raise Refused(error) from error
         except TimeoutError as error:

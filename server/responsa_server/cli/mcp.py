@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from responsa_server.cli.output import reporting
 from responsa_server.cli.session import open_async_client
 
 
@@ -21,4 +22,5 @@ def serve_mcp() -> None:
     # Imported late, because the SDK takes a second to import.
     from responsa_server.cli.local.mcp import serve
 
-    asyncio.run(serve(open_async_client))
+    with reporting():
+        asyncio.run(serve(open_async_client))

@@ -1,14 +1,14 @@
 """Envoy's own responses (no such route, server unavailable, too large…), in the form of the server's errors.
 
 REST callers get the google.rpc.Status as JSON with the HTTP status that belongs to its code; gRPC and gRPC-Web callers get the code, the
-message and the same Status in `grpc-status-details-bin`.
+message and the same Status in `grpc-status-details-bin`. The paths of other protocols get the error in the shape of their protocol, with the same reason in it.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -16,14 +16,17 @@ from urllib.parse import quote
 from google.rpc.code_pb2 import Code
 from google.rpc.status_pb2 import Status
 
-from responsa_server.calls import status
+from responsa_server.calls import json_rpc, status
 from responsa_server.domain.errors import (
     DeadlinePassed,
     Exhausted,
+    InvalidRequest,
     Reason,
     ResponsaError,
 )
 from responsa_server.envoy.templates import Tree
+from responsa_server.transports.mcp.backend import told
+from responsa_server.transports.openai.exchange import dumped, error_of
 from responsa_server.transports.rest.requests import body_too_large, malformed
 
 
@@ -131,22 +134,49 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
 """All replies. The first one that fits counts."""
 
 
+def _json_rpc(error: ResponsaError, data: object) -> str:
+    # The id of the request is in its body, which Envoy does not read.
+    code = json_rpc.INVALID_REQUEST if isinstance(error, InvalidRequest) else json_rpc.SERVER_ERROR
+    return json_rpc.error_body(error, code, data).decode()
+
+
+def _status(error: ResponsaError) -> str:
+    return status.as_json(status.of(error)).decode()
+
+
+_BODIES: Final[Mapping[str, Callable[[ResponsaError], str]]] = {
+    r"(/v1(/agents/[^/]+)?)?/chat/completions|/v1/(responses|models)(/.*)?|/v1/embeddings": lambda error: (
+        dumped({"error": error_of(error)})
+    ),
+    "/mcp": lambda error: _json_rpc(error, told(error, {})),
+    "/a2a(/[^/]+)?": lambda error: _json_rpc(error, json.loads(_status(error))["details"]),
+    "/(auth|users|chat|agent|kb|jobs|analytics)(/.*)?|/feedback(/stats)?": lambda error: dumped(
+        {"detail": error.message, "code": error.reason.value}
+    ),
+    ".*": _status,
+}
+"""The body of an error, by the paths that have its shape, as in envoy/routes.yaml. The first one that fits counts."""
+
+
 def local_reply_config(replies: Sequence[LocalReply]) -> Tree:
     """Envoy's `local_reply_config` for a table of replies. The first matching reply is used."""
     mappers: list[Tree] = []
     for reply in replies:
         mappers.append(_grpc_mapper(reply, "application/grpc-web", "application/grpc-web+proto"))
         mappers.append(_grpc_mapper(reply, "application/grpc", "application/grpc"))
-        mappers.append(_json_mapper(reply))
+        mappers += [_json_mapper(reply, paths, body(reply.error)) for paths, body in _BODIES.items()]
     return {"mappers": mappers}
 
 
-def _json_mapper(reply: LocalReply) -> Tree:
-    found = status.of(reply.error)
+def _json_mapper(reply: LocalReply, paths: str, body: str) -> Tree:
+    # Envoy's path includes the query.
+    of_paths = _header_filter(":path", {"string_match": {"safe_regex": {"regex": rf"({paths})(\?.*)?"}}})
+    wait = status.retry_after(reply.error)
     return {
-        "filter": {"and_filter": {"filters": _filters(reply)}},
-        "status_code": status.http_status(found),
-        "body_format_override": _body(status.as_json(found).decode(), "application/json"),
+        "filter": {"and_filter": {"filters": [*_filters(reply), *([of_paths] if paths != ".*" else [])]}},
+        "status_code": status.http_status(status.of(reply.error)),
+        **({"headers_to_add": [_header("retry-after", wait)]} if wait else {}),
+        "body_format_override": _body(body, "application/json"),
     }
 
 
@@ -186,7 +216,7 @@ def _header(key: str, value: str) -> Tree:
 
 
 def _filters(reply: LocalReply) -> list[Tree]:
-    filters: list[Tree] = [_status("GE", reply.first), _status("LE", reply.last)]
+    filters: list[Tree] = [_status_filter("GE", reply.first), _status_filter("LE", reply.last)]
     if reply.flags:
         filters.append({"response_flag_filter": {"flags": list(reply.flags)}})
     if reply.cause:
@@ -208,7 +238,7 @@ def _header_filter(name: str, match: dict[str, Tree]) -> Tree:
     return {"header_filter": {"header": {"name": name, **match}}}
 
 
-def _status(comparison: str, value: int) -> Tree:
+def _status_filter(comparison: str, value: int) -> Tree:
     # Envoy requires a runtime key with each number. Nothing sets this key, so the default value applies.
     number: Tree = {"default_value": value, "runtime_key": "responsa.none"}
     return {"status_code_filter": {"comparison": {"op": comparison, "value": number}}}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 
+from responsa_server.cli.mcp import serve_mcp
 from responsa_server.cli.session import client_settings
 
 
@@ -31,3 +33,16 @@ def test_commands_find_the_port_that_the_instance_has_used_last(
     if recorded is not None:
         (tmp_path / "port").write_text(recorded)
     assert client_settings().server_url == url
+
+
+def test_mcp_without_a_key_says_the_remedy_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("RESPONSA_API_KEY", "RESPONSA_API_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("RESPONSA_HOME", "HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with pytest.raises(typer.Exit):
+        serve_mcp()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "`responsa login`" in line

@@ -166,6 +166,8 @@ class _Service:
     async def _question(self, request: a2a.SendMessageRequest) -> dict[str, Any]:
         """What a message asks, as the fields that all requests with a question have. Raises InvalidRequest, NotFound."""
         message = request.message
+        if message.role == a2a.ROLE_AGENT:
+            raise refused("message.role", "must be ROLE_USER, because a message to an agent is a question")
         if message.task_id:
             await self._turn(message.task_id)
             remedy = "must be empty, because a task has one question; ask again with its context_id"

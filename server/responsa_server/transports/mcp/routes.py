@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -139,7 +140,14 @@ def _message(body: bytes) -> JSONRPCMessage:
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise malformed("its body is not JSON in UTF-8", PARSE_ERROR) from None
-        raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
+        found: object = from_json(body)
+        message = cast("Mapping[str, object]", found if isinstance(found, dict) else {})
+        if isinstance(message.get("params", {}), dict):
+            raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
+        refused = malformed("its params must be an object")
+        if type(given := message.get("id")) in (str, int):
+            refused.request_id = given
+        raise refused from None
 
 
 def _refuse(refused: Refused, metadata: Mapping[str, Sequence[str]]) -> Response:
@@ -149,4 +157,9 @@ def _refuse(refused: Refused, metadata: Mapping[str, Sequence[str]]) -> Response
     http = status.http_status(status.of(error))
     if refused.allow:
         http, headers["allow"] = 405, refused.allow
-    return Response(error_body(error, refused.code, told(error, {})), http, headers, "application/json")
+    return Response(
+        error_body(error, refused.code, told(error, {}), refused.request_id),
+        http,
+        headers,
+        "application/json",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 from uuid import UUID, uuid4, uuid5
 
@@ -22,7 +22,7 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.collection_pb2 import Collection
 from responsa_server import __version__
 from responsa_server.calls import status
-from responsa_server.calls.json_types import qualified
+from responsa_server.calls.json_types import nearest, qualified
 from responsa_server.calls.methods import CHAT
 from responsa_server.calls.status import Code
 from responsa_server.calls.violations import invalid
@@ -114,17 +114,19 @@ class Serving:
         if row is None:
             message = f"There is no tool {params.name[:64]!r}; the tools are {', '.join(TOOLS)}."
             raise MCPError(types.INVALID_PARAMS, message, {"reason": "ROUTE_NOT_FOUND", "message": message})
-        asked: dict[str, object] = {}
+        arguments = params.arguments or {}
+        stated = arguments.get("request_id") if row.arguments is Ask else ""
+        stated = stated if isinstance(stated, str) else ""
+        asking = self._asking(context, stated)
         try:
-            given = row.arguments.model_validate(params.arguments or {})
-            asking = self._asking(context, given.request_id if isinstance(given, Ask) else "")
-            if isinstance(given, Ask):
-                asked["request_id"] = given.request_id or str(asking.request_id)
+            given = row.arguments.model_validate(arguments)
             return await row.call(self._backend(context), given, asking)
         except (ResponsaError, ValidationError) as failed:
             # What pydantic refuses has the names of arguments already.
             names = row.fields if isinstance(failed, ResponsaError) else dict[str, str]()
-            data = told(_typed(failed), names) | asked
+            data = told(_typed(failed, [*row.arguments.model_fields]), names)
+            if row.arguments is Ask:
+                data["request_id"] = stated or str(asking.request_id)
             return result(f"{data['reason']}: {data['message']}", data, error=True)
 
     def _asking(self, context: Context, given: str) -> Asking:
@@ -158,6 +160,9 @@ class Serving:
         request = chat.GetAgentRequest(name=qualified("agents", params.name))
         agent = await self._backend(context).answer(CHAT + "GetAgent", request, Agent)
         arguments = dict(params.arguments or {})
+        known = [one.name for one in _prompt_of(agent).arguments or ()]
+        if unknown := [_unknown(name, known) for name in arguments if name not in known]:
+            raise invalid(unknown[: status.MAX_VIOLATIONS], len(unknown))
         question = arguments.pop("question", "")
         using = f" and the parameters {json.dumps(arguments, ensure_ascii=False)}" if arguments else ""
         text = (
@@ -268,11 +273,39 @@ def _prompt_of(agent: Agent) -> types.Prompt:
     )
 
 
-def _typed(error: ResponsaError | ValidationError) -> ResponsaError:
+_REMEDIES: Final[Mapping[str, str]] = {
+    "missing": "must be given",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "too_long": "must contain at most {max_length} entries; leave some out",
+}
+"""What to do about an argument that pydantic refuses, by pydantic's type of error."""
+
+
+def _typed(error: ResponsaError | ValidationError, known: Sequence[str] = ()) -> ResponsaError:
+    """An error of the contract. known: the arguments that there are."""
     if isinstance(error, ResponsaError):
         return error
-    found = error.errors(include_url=False, include_input=False)[: status.MAX_VIOLATIONS]
-    return invalid([FieldViolation(".".join(map(str, one["loc"])), one["type"], one["msg"]) for one in found])
+    violations: list[FieldViolation] = []
+    for one in error.errors(include_url=False, include_input=False)[: status.MAX_VIOLATIONS]:
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"])[1:]
+        if known and one["type"] == "extra_forbidden":
+            violations.append(_unknown(path, known))
+        else:
+            remedy = _REMEDIES.get(one["type"])
+            words = one["msg"] if remedy is None else remedy.format(**one.get("ctx", {}))
+            violations.append(FieldViolation(path, one["type"], words))
+    return invalid(violations, error.error_count())
+
+
+def _unknown(name: str, known: Sequence[str]) -> FieldViolation:
+    near = nearest(name, known)
+    remedy = f"did you mean {near}?" if near else f"the arguments are {', '.join(known)}"
+    return FieldViolation(name[:64], "extra_forbidden", f"there is no such argument; {remedy}")
 
 
 async def _reasoned(ctx: Context, call_next: CallNext) -> HandlerResult:
