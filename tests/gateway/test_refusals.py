@@ -182,6 +182,14 @@ def test_each_door_refuses_json_that_protobuf_cannot_hold(
         assert (reason, message[: len(words)]) == ("INVALID_FIELD", words)
 
 
+@pytest.mark.parametrize("path", ["/v1/turns:answer", "/v1/sessions", "/auth/login", "/v1/chat/completions", "/mcp"])  # fmt: skip
+def test_a_path_of_json_answers_in_its_body_also_to_grpc_web(http: httpx2.Client, path: str) -> None:
+    reply = http.post(path, content=b'{"a": 1, "a": 2}', headers={"content-type": "application/grpc-web"})
+    assert (reply.status_code, reply.headers["content-type"]) == (400, "application/json")
+    assert reply.json()
+    assert not [name for name in reply.headers if name.startswith("grpc-")]
+
+
 @pytest.mark.parametrize("content", [b'{"text": ', b'["a"]', b'{"text": "\\ud800"}', b"[" * 2000, b'{"options": {"parameters": {"a": 1e999}}}'])  # fmt: skip
 def test_event_streams_refuse_json_that_is_none(http: httpx2.Client, content: bytes) -> None:
     problem = http.post("/v1/turns:ask", content=content, headers=EVENTS)
