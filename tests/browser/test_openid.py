@@ -90,7 +90,8 @@ def site() -> Iterator[Site]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    context = await browser.new_context()
+    # The page's worker would fetch the page itself, and hide the cookies of the navigation.
+    context = await browser.new_context(service_workers="block")
     yield await context.new_page()
     await context.close()
 

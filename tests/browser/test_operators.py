@@ -45,6 +45,7 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
 
     await tab.ask(RYE_BREAD)
     await page.get_by_role("button", name="Not helpful").click()
+    await dialog.get_by_role("button", name="Cancel").click()
     await page.goto(f"{person.url}/#/administration/overview?time=day")
     await expect(page.get_by_text("0 of 1 rating")).to_be_visible()
     await expect(page.locator(".uplot")).to_have_count(3)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from tests.gateway.conftest import OTHER_ORIGIN, Place, start_place, start_server
-from tests.gateway.wire import Problem, WebAnswer, grpc_web, of_grpc, of_rest
+from tests.gateway.wire import Problem, WebAnswer, at, grpc_web, of_grpc, of_rest
 
 ANSWER = "/responsa.chat.v1.ChatService/Answer"
 ORIGIN = "ORIGIN_NOT_ALLOWED"
@@ -140,6 +140,55 @@ def test_event_streams_accept_what_rest_accepts(
     answer = http.post("/v1/turns:ask", content=content, headers=headers)
     assert answer.status_code == 200
     assert f"{text} 1" in answer.text
+
+
+HOSTILE = {
+    b'{"\\ud800": 1}': "?: its name contains half a character",
+    b'{"b": [{"\\udfff": 1}]}': "b[0].?: its name contains half a character",
+    b'{"a": "\\ud800"}': "a: contains half a character",
+    b'{"b": [1, "x\\udc00"]}': "b[1]: contains half a character",
+    b'{"a": 1, "a": 2}': "a: is given twice",
+    b'{"b": [{"\\ud800": 1, "\\ud800": 2}]}': "?: is given twice",
+    b'{"a": 1e999}': "a: must be a finite number",
+    b'{"b": [NaN]}': "b[0]: must be a finite number",
+    b'{"b": {"c": -Infinity}}': "b.c: must be a finite number",
+    b'{"a": ' + b"9" * 309 + b"}": "a: must be a finite number",
+    b'{"a": -' + b"1" * 4000 + b"}": "a: must be a finite number",
+}
+"""JSON that protobuf cannot hold, and what each door says of it first."""
+
+
+@pytest.mark.parametrize(
+    ("path", "places"),
+    [
+        ("/v1/auth:login", ("message", "details.0.reason")),
+        ("/v1/turns", ("message", "details.0.reason")),
+        ("/v1/sessions", ("message", "details.0.reason")),
+        ("/auth/login", ("detail", "code")),
+        ("/feedback", ("detail", "code")),
+        ("/v1/chat/completions", ("error.message", "error.code")),
+        ("/v1/responses", ("error.message", "error.code")),
+        ("/v1/embeddings", ("error.message", "error.code")),
+        ("/mcp", ("error.message", "error.data.reason")),
+        ("/a2a", ("error.message", "error.data.0.reason")),
+    ],
+)
+def test_each_door_refuses_json_that_protobuf_cannot_hold(
+    http: httpx2.Client, path: str, places: Sequence[str]
+) -> None:
+    for content, words in HOSTILE.items():
+        reply = http.post(path, content=content, headers={"content-type": "application/json"})
+        assert reply.status_code == 400, (content[:40], reply.text)
+        message, reason = (at(reply.json(), place) for place in places)
+        assert (reason, message[: len(words)]) == ("INVALID_FIELD", words)
+
+
+@pytest.mark.parametrize("path", ["/v1/turns:answer", "/v1/sessions", "/auth/login", "/v1/chat/completions", "/mcp"])  # fmt: skip
+def test_a_path_of_json_answers_in_its_body_also_to_grpc_web(http: httpx2.Client, path: str) -> None:
+    reply = http.post(path, content=b'{"a": 1, "a": 2}', headers={"content-type": "application/grpc-web"})
+    assert (reply.status_code, reply.headers["content-type"]) == (400, "application/json")
+    assert reply.json()
+    assert not [name for name in reply.headers if name.startswith("grpc-")]
 
 
 @pytest.mark.parametrize("content", [b'{"text": ', b'["a"]', b'{"text": "\\ud800"}', b"[" * 2000, b'{"options": {"parameters": {"a": 1e999}}}'])  # fmt: skip

@@ -1,29 +1,35 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import stat
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn, cast
 
 import grpc
 import grpc.aio
 import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from responsa_server.app.front import Silent
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.resources import Addresses
 from responsa_server.calls.health import ServerHealth
+from responsa_server.calls.status import UNEXPECTED
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.problems import Unexpected
+from responsa_server.transports.http.sessions import SessionExchange
 from tests.gateway.in_process import calls_of
+from tests.gateway.wire import at
 
 
 @pytest.fixture
@@ -189,3 +195,66 @@ async def test_a_process_without_calls_tells_its_health_where_it_is_asked_to(fol
             assert (await browser.get("/health/ready")).status_code == 503
     finally:
         await silent.close()
+
+
+async def test_an_error_that_leaves_a_door_is_typed_and_keeps_the_connection(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> NoReturn:
+        raise RuntimeError("a secret")
+
+    calls = calls_of()
+    monkeypatch.setattr(calls, "answer", broken)
+    app = build_app(
+        GatewaySettings(folder, Allowed(("gateway",), ()), secure_cookie=False),
+        calls,
+        cast("SessionExchange", None),
+        metrics=broken,
+    )
+    server = GatewayServer(app, UnixAddress(folder / "g.sock"))
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(str(folder / "g.sock"))
+    doors = {
+        "GET /metrics": ("message", "details.0.reason"),
+        "POST /auth/login": ("detail", "code"),
+        "GET /v1/models": ("error.message", "error.code"),
+        "POST /mcp": ("error.message", "error.data.reason"),
+        "POST /a2a": ("error.message", "error.data.0.reason"),
+    }
+    for number, (door, places) in enumerate(doors.items(), 1):
+        # All on one connection, as from Envoy.
+        head = f"{door} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\nx-request-id: call-{number}\r\n"
+        writer.write(f"{head}content-length: 2\r\n\r\n{{}}".encode())
+        told = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        assert told.startswith("http/1.1 500 "), door
+        assert f"x-request-id: call-{number}\r\n" in told, door
+        size = told.partition("content-length: ")[2].partition("\r")[0]
+        content = json.loads(await reader.readexactly(int(size)))
+        assert [at(content, place) for place in places] == [UNEXPECTED, "INTERNAL"], door
+    writer.close()
+    groups = calls._errors.read()
+    assert sum(group.count for group in groups) == len(doors)
+    await server.stop()
+
+
+async def test_an_error_behind_a_whole_response_keeps_the_connection() -> None:
+    sent: list[Message] = []
+
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": not whole})
+        raise RuntimeError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    scope: Scope = {"type": "http", "method": "GET", "headers": []}
+    whole = True
+    await Unexpected(app, calls_of())(scope, receive, send)
+    assert len(sent) == 2
+    whole = False
+    with pytest.raises(RuntimeError):
+        await Unexpected(app, calls_of())(scope, receive, send)

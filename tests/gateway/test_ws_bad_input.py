@@ -28,7 +28,6 @@ MALFORMED: dict[str, str | bytes] = {
     "deep": "[" * 100_000,
     "deep objects": '{"a":' * 50_000,
     "no JSON": "Why?",
-    "a long number": "1" * 10_000,
 }
 
 
@@ -51,8 +50,11 @@ WRONG: dict[str, tuple[Json, list[str]]] = {
         ["teacher_id"],
     ),
     "parameters of the wrong type": ({"content": "Why?", "parameters": ["level"]}, ["parameters"]),
-    "half a character in a parameter": ({"content": "Why?", "parameters": {"x": ["\ud83d"]}}, ["parameters"]),
-    "a number beyond all measure": ({"content": "Why?", "parameters": {"x": 10**400}}, ["parameters"]),
+    "half a character in a parameter": (
+        {"content": "Why?", "parameters": {"x": ["\ud83d"]}},
+        ["parameters.x[0]"],
+    ),
+    "a number beyond all measure": ({"content": "Why?", "parameters": {"x": 10**400}}, ["parameters.x"]),
     "parameters that are deep": ({"content": "Why?", "parameters": deep(150)}, ["parameters"]),
     "an unknown type": ({"type": "subscribe"}, ["type"]),
     "a type of the wrong type": ({"type": 7}, ["type"]),

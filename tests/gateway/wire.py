@@ -7,7 +7,7 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import grpc
@@ -132,3 +132,10 @@ def metadata_seen(display_name: str) -> dict[str, list[str]]:
     for key, value in cast("list[list[str]]", json.loads(display_name)):
         found.setdefault(key, []).append(value)
     return found
+
+
+def at(content: Any, place: str) -> Any:
+    """The value at a place of JSON, such as `details.0.reason`."""
+    for key in place.split("."):
+        content = content[int(key) if key.isdecimal() else key]
+    return content

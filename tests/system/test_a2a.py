@@ -192,8 +192,7 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
         listing = rpc("GetTask", {"id": "x"})
         assert reasons(told(listing, authorization="")) == (401, -32000, ["CREDENTIAL_MALFORMED"])
         assert reasons(told(listing, "GET")) == (405, -32600, ["ROUTE_NOT_FOUND"])
-        for unreadable in (b"{", json.dumps({**listing, "id": "\ud800"}).encode()):
-            assert reasons(told(unreadable)) == (400, -32700, ["MALFORMED_MESSAGE"])
+        assert reasons(told(b"{")) == (400, -32700, ["MALFORMED_MESSAGE"])
         assert reasons(told([listing])) == (400, -32600, ["MALFORMED_MESSAGE"])
         assert reasons(told(b'"' + b"x" * MAX_BODY + b'"')) == (400, -32600, ["MALFORMED_MESSAGE"])
         assert reasons(told(listing, **{"content-type": "text/plain"}))[2] == ["MALFORMED_MESSAGE"]

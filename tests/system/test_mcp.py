@@ -195,10 +195,9 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
             return reply.status_code, error["code"], error["data"]["reason"]
 
         listing = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
-        surrogate = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"cursor": "\\ud800"}}'
         assert told(listing, None) == (401, -32000, "CREDENTIAL_MISSING")
         assert told(listing, "rsp_wrong") == (401, -32000, "CREDENTIAL_MALFORMED")
-        assert told(b"{") == told(surrogate) == (400, -32700, "MALFORMED_MESSAGE")
+        assert told(b"{") == (400, -32700, "MALFORMED_MESSAGE")
         assert told(b"[" + listing + b"]") == (400, -32600, "MALFORMED_MESSAGE")
         assert told(b'"' + b"x" * 131_072 + b'"') == (400, -32600, "MALFORMED_MESSAGE")
         assert told(listing[:-1] + b', "params": 5}') == (400, -32600, "MALFORMED_MESSAGE")

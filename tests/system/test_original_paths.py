@@ -209,7 +209,9 @@ def test_a_record_a_question_and_its_feedback(
     broken = {**mine, "content-type": "application/json"}
     unread = http.post("/chat/question", content='{"question": ', headers=broken)
     assert wrong(unread) == (400, "MALFORMED_MESSAGE")
-    assert unread.json()["detail"] == "This server cannot read the request: its body is not JSON in UTF-8."
+    place = "Expecting value (line 1, column 14)"
+    detail = f"This server cannot read the request: it is not JSON in UTF-8: {place}."
+    assert unread.json()["detail"] == detail
 
 
 def test_a_document_of_ones_own_and_the_conversations_about_it(
@@ -357,12 +359,6 @@ def test_bad_fields_have_the_names_of_these_paths(
     http: httpx2.Client, path: str, body: dict[str, Any] | None, wrong_fields: list[str]
 ) -> None:
     assert fields(http.post(path, json=body)) == wrong_fields
-
-
-def test_half_of_a_surrogate_pair_is_refused(http: httpx2.Client) -> None:
-    content = b'{"email": "a@example.org", "password": "\\ud800"}'
-    reply = http.post("/auth/login", content=content, headers={"content-type": "application/json"})
-    assert fields(reply) == ["password"]
 
 
 def test_other_bad_input(http: httpx2.Client, tenant: Tenant) -> None:

@@ -39,7 +39,7 @@ from responsa_server.transports.http.original.serving import original_routes
 from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import NAME, StaticPage
-from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
+from responsa_server.transports.http.problems import EXCEPTION_HANDLERS, Unexpected
 from responsa_server.transports.http.protocol import BoundedHead
 from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
@@ -123,7 +123,11 @@ def build_app(
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(SecurityHeaders), Middleware(Guard, allowed=settings.allowed)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(Unexpected, calls=calls),
+            Middleware(Guard, allowed=settings.allowed),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=mcp.lifespan,
     )

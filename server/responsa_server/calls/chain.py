@@ -15,9 +15,10 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from responsa_server.calls.call import Call, Complete, Interceptor, Read, Received, Send, current
+from responsa_server.calls import status
+from responsa_server.calls.call import CALL_ID, Call, Complete, Interceptor, Read, Received, Send, current
 from responsa_server.calls.interceptors.limits import Admission
-from responsa_server.calls.interceptors.reporting import Logger, unforeseen
+from responsa_server.calls.interceptors.reporting import Logger, call_id, unforeseen
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason, ResponsaError
 from responsa_server.domain.unexpected import UnexpectedErrors
@@ -256,6 +257,12 @@ class Calls:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await asyncio.gather(self._admission.idle(), self.work.cancel())
+
+    def unforeseen(self, call: Call, error: Exception) -> ResponsaError:
+        """Log and count an error that a transport did not expect outside its calls. Returns what the caller gets, which is INTERNAL."""
+        call.id = call.id or call_id(next(iter(call.metadata.get(CALL_ID, ())), ""))
+        unforeseen(self._logger, call, error, self._errors)
+        return status.unexpected(call.id)
 
     def arriving(self, call: Call) -> AbstractContextManager[None]:
         """A block in which a transport waits for the body of a call that has not begun, so nobody has checked its credential. Raises Exhausted (OVERLOADED) if too many others wait."""

@@ -1,14 +1,26 @@
-"""What the transports over HTTP have in common: how they make a call of a request, and read a body of JSON."""
+"""What the transports over HTTP have in common: how they make a call of a request, and read JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, Mapping
-from typing import Any, cast
+import math
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from typing import Any, Final, cast
 
 from responsa_server.calls.call import Call, peer_of
 from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.json_types import TWICE
 from responsa_server.calls.violations import malformed
+from responsa_server.domain.errors import InvalidRequest
+
+JsonObject = dict[str, Any]
+
+_MAX_NAME: Final = 64
+_MAX_PATH: Final = 256
+# Each whole number with fewer digits fits a double.
+_MANY_DIGITS: Final = 309
+_UTF8: Final = "string.utf8"
+_SURROGATE: Final = "half a character (a surrogate)"
 
 
 def call_of(scope: Mapping[str, Any], method: str, transport: str = "http") -> Call:
@@ -41,12 +53,96 @@ async def json_body(
     return bytes(found)
 
 
-def json_object(body: bytes) -> Mapping[str, Any]:
-    """The JSON object that a body is. Raises InvalidRequest (MALFORMED_MESSAGE)."""
-    try:
-        content = cast("object", json.loads(body))
-    except (ValueError, RecursionError):
-        raise malformed("its body is not JSON in UTF-8") from None
+def json_object(
+    text: bytes | str,
+    wrong: Callable[[str], InvalidRequest] = malformed,
+    each: Callable[[JsonObject], None] | None = None,
+) -> JsonObject:
+    """The JSON object that a text is. See `json_value`."""
+    content = json_value(text, wrong, each)
     if not isinstance(content, dict):
-        raise malformed("its body must be a JSON object")
-    return cast("Mapping[str, Any]", content)
+        raise wrong("it is JSON, but not an object")
+    return cast("JsonObject", content)
+
+
+def json_value(
+    text: bytes | str,
+    wrong: Callable[[str], InvalidRequest] = malformed,
+    each: Callable[[JsonObject], None] | None = None,
+) -> object:
+    """The JSON value that a text is, as protobuf can hold it: each name once, texts that UTF-8 can encode, and numbers that a double can hold. wrong: makes the error for a text that is not JSON. each: gets each object.
+
+    Raises:
+        InvalidRequest: the text is not JSON (what `wrong` makes, MALFORMED_MESSAGE), or a field has a name or a value that protobuf cannot hold (INVALID_FIELD).
+    """
+
+    def once_each(pairs: Sequence[tuple[str, Any]]) -> JsonObject:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen = set[str]()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+            raise InvalidRequest.of_field(_shown(twice), TWICE, "is given twice; give it once")
+        if each is not None:
+            each(found)
+        return found
+
+    try:
+        content = cast(
+            "object",
+            json.loads(
+                text.decode() if isinstance(text, bytes) else text,
+                object_pairs_hook=once_each,
+                parse_int=_whole,
+            ),
+        )
+        problem = _problem(content)
+    except UnicodeDecodeError as error:
+        raise wrong("it is not JSON in UTF-8: it has other bytes") from error
+    except json.JSONDecodeError as error:
+        # The reason repeats nothing of the text.
+        place = f"line {error.lineno}, column {error.colno}"
+        raise wrong(f"it is not JSON in UTF-8: {error.msg} ({place})") from error
+    except RecursionError as error:
+        raise wrong("it is nested too deeply") from error
+    if problem is not None:
+        path, rule, remedy = problem
+        raise InvalidRequest.of_field(path.removeprefix(".")[:_MAX_PATH], rule, remedy)
+    return content
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number. One that may not fit a double is infinite if it does not; Python would keep it, and refuse one of more than 4300 digits in its own words."""
+    return int(digits) if len(digits) < _MANY_DIGITS else float(digits)
+
+
+def _problem(value: object) -> tuple[str, str, str] | None:
+    """The path, the rule and the remedy of the first name or value that protobuf cannot hold."""
+    if isinstance(value, str):
+        return None if _encodable(value) else ("", _UTF8, f"contains {_SURROGATE}")
+    if isinstance(value, float):
+        return None if math.isfinite(value) else ("", "number", "must be a finite number that fits a double")
+    if isinstance(value, dict):
+        for name, inner in cast("JsonObject", value).items():
+            if not _encodable(name):
+                return f".{_shown(name)}", _UTF8, f"its name contains {_SURROGATE}"
+            if (found := _problem(inner)) is not None:
+                return f".{_shown(name)}{found[0]}", *found[1:]
+    elif isinstance(value, list):
+        for place, inner in enumerate(cast("list[object]", value)):
+            if (found := _problem(inner)) is not None:
+                return f"[{place}]{found[0]}", *found[1:]
+    return None
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(name: str) -> str:
+    return name[:_MAX_NAME].encode(errors="replace").decode()

@@ -12,7 +12,7 @@ from responsa.auth.v1.user_pb2 import User
 from responsa_server.calls import status, violations
 from responsa_server.calls.call import Call
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.http import json_body
+from responsa_server.calls.http import json_body, json_value
 from responsa_server.domain.errors import DeadlinePassed, InvalidRequest, Reason, ResponsaError
 
 PARSE_ERROR: Final = -32700
@@ -63,6 +63,15 @@ async def body_of(
                 Reason.DEADLINE_EXCEEDED, f"The body did not arrive within {_BODY_SECONDS:g} s."
             )
             raise Refused(late) from error
+
+
+def json_of(body: bytes) -> object:
+    """The JSON value that a body is. Raises Refused."""
+    try:
+        return json_value(body)
+    except InvalidRequest as error:
+        code = PARSE_ERROR if error.reason is Reason.MALFORMED_MESSAGE else INVALID_REQUEST
+        raise Refused(error, code) from error
 
 
 def headers_of(error: ResponsaError, *, authorised: bool) -> dict[str, str]:

@@ -81,7 +81,7 @@ export class AgentsView implements Part {
     const number = numberOf(name);
     const acts = [
       button("Show", () => void this.#show(agent, name), { "aria-label": `Show version ${number} of ${agent}` }),
-      ...(number > 1 ? [button(`Compare with ${number - 1}`, () => void this.#show(agent, name, name.replace(/\d+$/, String(number - 1))), { "aria-label": `Compare version ${number} of ${agent} with version ${number - 1}` })] : []),
+      ...(number > 1 ? [button(`Compare with ${number - 1}`, () => void this.#show(agent, name, name.replace(/\d+$/, String(number - 1))), { "aria-label": `Compare with ${number - 1}: version ${number} of ${agent}` })] : []),
     ];
     return element(
       "li",

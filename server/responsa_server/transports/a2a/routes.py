@@ -20,12 +20,12 @@ from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected, pe
 from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.json_rpc import (
-    PARSE_ERROR,
     SERVER_ERROR,
     Refused,
     body_of,
     error_body,
     headers_of,
+    json_of,
     malformed,
 )
 from responsa_server.domain.errors import ResponsaError
@@ -132,6 +132,8 @@ class _Door:
             await reply.fail(error, SERVER_ERROR)
         except ClientDisconnect:
             pass
+        except Exception as error:  # the caller gets JSON-RPC's shape of INTERNAL
+            await reply.fail(self._calls.unforeseen(reply.call(scope["path"]), error), SERVER_ERROR)
 
     async def _serve(self, request: Request, reply: _Reply, method: str, params: object) -> None:
         dialects = await _dialects()
@@ -177,13 +179,7 @@ class _Reply:
 
     def read(self, body: bytes) -> tuple[str, object]:
         """The method and the params of a message. Raises Refused."""
-        try:
-            found: object = json.loads(body)
-            json.dumps(
-                found, ensure_ascii=False
-            ).encode()  # halves of surrogate pairs, which no text may have
-        except (ValueError, RecursionError):
-            raise malformed("its body is not JSON in UTF-8", PARSE_ERROR) from None
+        found = json_of(body)
         message = cast("Mapping[str, object]", found if isinstance(found, dict) else {})
         given, method = message.get("id"), message.get("method")
         if not isinstance(given, bool) and isinstance(given, (str, int)):

@@ -1,4 +1,4 @@
-"""Errors of the HTTP side as google.rpc.Status."""
+"""Errors of the HTTP side as google.rpc.Status, also those that nobody expected."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import ExceptionHandler
+from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from responsa_server.calls import status
+from responsa_server.calls.call import CALL_ID
+from responsa_server.calls.chain import Calls
+from responsa_server.calls.http import call_of
 from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 
 
@@ -54,13 +57,45 @@ def _methods(request: Request) -> Sequence[str]:
     return sorted({method for methods in fitting for method in methods})
 
 
-async def _unexpected(request: Request, _: Exception) -> Response:
-    """Starlette raises the error again after this response, so the error is logged in full."""
-    return problem(status.of(status.unexpected(request.headers.get("x-request-id", ""))))
-
-
 EXCEPTION_HANDLERS: Mapping[int | type[Exception], ExceptionHandler] = {
     ResponsaError: _of_domain,
     HTTPException: _of_http,
-    Exception: _unexpected,
 }
+
+
+class Unexpected:
+    """ASGI middleware that answers an error that nobody expected with INTERNAL, and logs and counts it.
+
+    Uvicorn closes the connection behind an error that leaves the application, also after a whole response. Envoy may
+    have sent the next request on it by then, which is another user's.
+    """
+
+    def __init__(self, app: ASGIApp, calls: Calls) -> None:
+        self._app = app
+        self._calls = calls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = ended = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun, ended
+            begun = True
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:  # the root: nothing above it could answer
+            call = call_of(scope, scope["method"])
+            told = self._calls.unforeseen(call, error)
+            if not begun:
+                response = problem(status.of(told))
+                response.headers[CALL_ID] = call.id
+                await response(scope, receive, send)
+            elif not ended:
+                # Only a closed connection says that the response is not whole.
+                raise

@@ -10,7 +10,7 @@ from typing import Final, cast
 from urllib.parse import parse_qsl
 
 from google.longrunning.operations_pb2 import Operation
-from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from starlette.requests import ClientDisconnect, Request
@@ -20,7 +20,7 @@ from responsa.knowledge.v1.document_pb2 import DocumentMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadFinish, UploadStart
 from responsa_server.calls.call import abandon
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.http import call_of
+from responsa_server.calls.http import call_of, json_object
 from responsa_server.calls.violations import not_utf8
 from responsa_server.domain.errors import (
     DocumentRejected,
@@ -194,8 +194,8 @@ def _declared(request: Request) -> str:
 def _object(name: str, text: str) -> Struct:
     """The JSON object of a parameter. Raises InvalidRequest, also for a value that a Struct cannot hold."""
     try:
-        return Parse(text or "{}", Struct())
-    except ParseError as error:
+        return ParseDict(json_object(text or "{}"), Struct())
+    except (InvalidRequest, ParseError) as error:
         raise InvalidRequest.of_field(
             name,
             f"{name}.object",

@@ -22,12 +22,12 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.json_rpc import (
     MAX_BODY,
-    PARSE_ERROR,
     SERVER_ERROR,
     Refused,
     body_of,
     error_body,
     headers_of,
+    json_of,
     malformed,
 )
 from responsa_server.domain.errors import ResponsaError
@@ -59,15 +59,27 @@ class Mcp:
         headers = (item for item in request.headers.items() if item[0] != "cookie")
         metadata = {CALL_ID: [uuid4().hex], **metadata_of_headers(headers)}
         backend = InProcess(self._calls, metadata, f"mcp {peer_of(scope.get('client'))}")
+        begun = False
+
+        async def watched(part: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(part)
+
         try:
             body = await body_of(self._calls, backend.call, request.method, request.headers, request.stream())
-            await self._serve(request, body, backend, send)
+            await self._serve(request, body, backend, watched)
         except Refused as refused:
             await _refuse(refused, metadata)(scope, receive, send)
         except ResponsaError as error:
             await _refuse(Refused(error, SERVER_ERROR), metadata)(scope, receive, send)
         except ClientDisconnect:
             pass
+        except Exception as error:  # the caller gets JSON-RPC's shape of INTERNAL
+            if begun:
+                raise
+            unexpected = self._calls.unforeseen(backend.call(PATH), error)
+            await _refuse(Refused(unexpected, SERVER_ERROR), metadata)(scope, receive, send)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncGenerator[None]:
@@ -135,13 +147,11 @@ class Mcp:
 def _message(body: bytes) -> JSONRPCMessage:
     from mcp_types import jsonrpc_message_adapter
 
+    content = json_of(body)
     try:
-        return jsonrpc_message_adapter.validate_json(body, by_name=False)
-    except ValidationError as error:
-        if error.errors()[0]["type"] == "json_invalid":
-            raise malformed("its body is not JSON in UTF-8", PARSE_ERROR) from None
-        found: object = from_json(body)
-        message = cast("Mapping[str, object]", found if isinstance(found, dict) else {})
+        return jsonrpc_message_adapter.validate_python(content, by_name=False)
+    except ValidationError:
+        message = cast("Mapping[str, object]", content if isinstance(content, dict) else {})
         if isinstance(message.get("params", {}), dict):
             raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
         refused = malformed("its params must be an object")

@@ -242,7 +242,5 @@ def _text(where: str, content: object) -> str:
             raise wrong(
                 here, "must be a text; agents read no images, sounds and files, so upload documents instead"
             )
-        if any("\ud800" <= char <= "\udfff" for char in text):
-            raise wrong(where, "must not contain halves of surrogate pairs")
         texts.append(text)
     return "\n".join(texts)

@@ -224,3 +224,5 @@ class _Path:
             await self._row.handler(exchange)
         except ResponsaError as error:
             await exchange.fail(error)
+        except Exception as error:  # the caller gets this API's shape of INTERNAL
+            await exchange.fail(self._calls.unforeseen(exchange.call(self._row.call), error))

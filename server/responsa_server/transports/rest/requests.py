@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 from google.protobuf import json_format
@@ -12,6 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from responsa_server.calls import violations
+from responsa_server.calls.http import json_object
 from responsa_server.calls.json_types import TWICE, fields_of, misfits, nearest
 from responsa_server.domain.errors import DocumentRejected, FieldViolation, InvalidRequest, Reason
 from responsa_server.transports.rest.routes import Binding
@@ -33,6 +33,7 @@ _LARGER: Final[Mapping[str, int]] = {
 }
 _PARAMETER: Final = "unknown_parameter"
 _MOST_NAMES: Final = 12
+_MOST_DIGITS: Final = 10  # of 32 bits
 
 
 def body_too_large(limit: int, remedy: str = "") -> InvalidRequest:
@@ -105,47 +106,20 @@ def _placed(binding: Binding, fields: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-class _Objects:
-    """Makes the objects of a body. Names that are given twice are refused. doubtful: whether an object has the same name in both spellings, as two fields of an object of a caller may have."""
-
-    def __init__(self) -> None:
-        self.doubtful = False
-
-    def object(self, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise InvalidRequest.of_field(twice[:64], TWICE, "is given twice; give it once")
-        if any("_" in name and _camel(name) in found for name in found):
-            self.doubtful = True
-        return found
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
-
-
 def _parsed(body: bytes) -> tuple[dict[str, Any], bool]:
-    """The JSON object in a body, and whether it is `doubtful`. Raises InvalidRequest."""
-    objects = _Objects()
-    decoder = json.JSONDecoder(object_pairs_hook=objects.object, parse_constant=_no_number)
-    try:
-        content = cast("object", decoder.decode(body.decode()))
-    except UnicodeDecodeError as error:
-        raise malformed("The body must be JSON in UTF-8, and has other bytes.") from error
-    except json.JSONDecodeError as error:
-        # The reason repeats nothing of the body.
-        raise malformed(
-            f"The body must be JSON in UTF-8: {error.msg} (line {error.lineno}, column {error.colno})."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise malformed(
-            "The body must be JSON in UTF-8, without NaN and Infinity, and not nested too deeply."
-        ) from error
-    if not isinstance(content, dict):
-        raise malformed("The body must be a JSON object.")
-    return cast("dict[str, Any]", content), objects.doubtful
+    """The JSON object in a body, and whether it is doubtful: whether an object in it has the same name in both spellings, as two fields of an object of a caller may have. Raises InvalidRequest."""
+    doubtful = False
+
+    def look(found: dict[str, Any]) -> None:
+        nonlocal doubtful
+        doubtful = doubtful or any("_" in name and _camel(name) in found for name in found)
+
+    content = json_object(body, _not_json, look)
+    return content, doubtful
+
+
+def _not_json(why: str) -> InvalidRequest:
+    return malformed(f"The body must be a JSON object: {why}.")
 
 
 def _add_parameters(
@@ -190,7 +164,7 @@ def _value(field: FieldDescriptor, text: str) -> object:
     inner = field.message_type
     if field.type == FieldDescriptor.TYPE_BOOL:
         return {"true": True, "false": False}.get(text.lower(), text)
-    if field.enum_type is not None and text.isascii() and text.isdecimal():
+    if field.enum_type is not None and text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS:
         return int(text)
     if inner is not None and inner.full_name == "google.protobuf.FieldMask":
         # The JSON of protobuf has only lowerCamelCase; the names of fields are accepted everywhere else.

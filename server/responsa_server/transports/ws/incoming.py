@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from typing import Annotated, Final, Literal, TypeAlias, cast
+from typing import Annotated, Final, Literal, TypeAlias
 
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from responsa.chat.v1.chat_service_pb2 import AskOptions, AskRequest
+from responsa_server.calls.http import json_object
 from responsa_server.calls.json_types import qualified
 from responsa_server.calls.status import MAX_VIOLATIONS
 from responsa_server.calls.violations import invalid
@@ -20,13 +20,6 @@ TUTOR: Final = "tutor"
 """The agent for questions that name a teacher but no agent."""
 _NEW: Final = "new"
 _MOST_NAME: Final = 64
-_SURROGATE: Final = "half a character (a surrogate)"
-
-
-def _encodable(text: str) -> str:
-    """Refuse a text with lone surrogates, which JSON can contain but UTF-8 cannot encode. Raises ValueError."""
-    text.encode()
-    return text
 
 
 def _conversation(value: str) -> str:
@@ -34,8 +27,7 @@ def _conversation(value: str) -> str:
     return "" if identity == _NEW else qualified("conversations", identity)
 
 
-Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
-TurnName: TypeAlias = Annotated[Text, AfterValidator(partial(qualified, "turns"))]
+TurnName: TypeAlias = Annotated[str, AfterValidator(partial(qualified, "turns"))]
 
 
 class _Message(BaseModel, strict=True, extra="forbid"):
@@ -52,18 +44,18 @@ class SignIn(_Message):
     """The first message of a client that cannot send a token with the handshake."""
 
     type: Literal["auth"]
-    token: Text = Field(repr=False)
+    token: str = Field(repr=False)
 
 
 class QuestionMessage(_Message):
     """A question. conversation_id: the conversation; "" for a new one. teacher_id: the same as the parameter of this name."""
 
     type: Literal["ask"]
-    content: Text
-    conversation_id: Annotated[Text, AfterValidator(_conversation)] = ""
-    agent: Annotated[Text, AfterValidator(partial(qualified, "agents"))] = ""
-    teacher_id: Text = ""
-    request_id: Text = ""
+    content: str
+    conversation_id: Annotated[str, AfterValidator(_conversation)] = ""
+    agent: Annotated[str, AfterValidator(partial(qualified, "agents"))] = ""
+    teacher_id: str = ""
+    request_id: str = ""
     deltas: bool = False
     tools: bool = False
     parameters: dict[str, object] = {}
@@ -96,11 +88,9 @@ class QuestionMessage(_Message):
             )
         try:
             return json_format.ParseDict(content, Struct()) if content else None
-        except (json_format.ParseError, UnicodeEncodeError, ArithmeticError) as error:
+        except json_format.ParseError as error:
             raise InvalidRequest.of_field(
-                "parameters",
-                "struct.value",
-                f"contains a value that cannot be encoded: a number that is infinite, NaN or too large, {_SURROGATE}, or too many levels",
+                "parameters", "struct.value", "is nested too deeply; flatten it"
             ) from error
 
 
@@ -133,7 +123,6 @@ _PROBLEMS: Final = {
     "bool_type": ("field.type", "must be true or false"),
     "int_type": ("field.type", "must be a whole number"),
     "dict_type": ("field.type", "must be an object"),
-    "value_error": ("string.utf8", f"contains {_SURROGATE}"),
     "greater_than_equal": ("int64", "has more than 64 bits"),
     "less_than": ("int64", "has more than 64 bits"),
 }
@@ -195,30 +184,7 @@ def _object(text: str | None, most: int) -> dict[str, object]:
         raise _malformed("it is binary; send text")
     if len(text) > most or len(text.encode(errors="replace")) > most:
         raise _malformed(f"it is larger than {most >> 10} KiB")
-    try:
-        content = cast("object", json.loads(text, object_pairs_hook=_once_each))
-    except (ValueError, RecursionError) as error:
-        raise _malformed("it is not JSON") from error
-    if not isinstance(content, dict):
-        raise _malformed("it is JSON, but not an object")
-    return cast("dict[str, object]", content)
-
-
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make one object of the message, at any depth. Refuses repeated keys, because Python's JSON parser would silently drop all values but the last."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        seen = set[str]()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise InvalidRequest.of_field(_shown(twice), "field.twice", "is given twice; give it once")
-    for key in content:
-        if not key.isascii() and _shown(key) != key[:_MOST_NAME]:
-            raise InvalidRequest.of_field(_shown(key), "string.utf8", f"its name contains {_SURROGATE}")  # fmt: skip
-    return content
-
-
-def _shown(key: str) -> str:
-    return key[:_MOST_NAME].encode(errors="replace").decode()
+    return json_object(text, _malformed)
 
 
 def _malformed(why: str) -> InvalidRequest:

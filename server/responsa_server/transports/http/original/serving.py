@@ -47,8 +47,14 @@ class _Path:
 
     async def serve(self, request: Request) -> Response:
         """Make the call, and shape its response or its error."""
+        call = call_of(request.scope, self._row.call)
+        try:
+            return await self._respond(request, call)
+        except Exception as error:  # the caller gets these paths' shape of INTERNAL
+            return self._problem(self._calls.unforeseen(call, error), call, ())
+
+    async def _respond(self, request: Request, call: Call) -> Response:
         row = self._row
-        call = call_of(request.scope, row.call)
         try:
             given = await self._given(request, call)
         except ResponsaError as error:
@@ -92,8 +98,6 @@ class _Path:
                 )
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise InvalidRequest.of_field(name, "type", f"must be {_KINDS[kind]}")
-            if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-                raise InvalidRequest.of_field(name, "string", "must not contain halves of surrogate pairs")
             found[name] = value
         return {**found, **cast("Mapping[str, object]", request.path_params)}
 
