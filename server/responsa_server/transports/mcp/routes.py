@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -132,14 +133,18 @@ class Mcp:
 
 
 def _message(body: bytes) -> JSONRPCMessage:
-    from mcp_types import jsonrpc_message_adapter
+    from mcp_types import JSONRPCNotification, jsonrpc_message_adapter
 
     try:
-        return jsonrpc_message_adapter.validate_json(body, by_name=False)
+        message = jsonrpc_message_adapter.validate_json(body, by_name=False)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise malformed("its body is not JSON in UTF-8", PARSE_ERROR) from None
         raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
+    # The SDK reads a request whose id has another type as a notification, which nobody answers.
+    if isinstance(message, JSONRPCNotification) and "id" in json.loads(body):
+        raise malformed("its id must be a text or a whole number")
+    return message
 
 
 def _refuse(refused: Refused, metadata: Mapping[str, Sequence[str]]) -> Response:
