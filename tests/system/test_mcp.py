@@ -151,7 +151,7 @@ def test_administrators_see_only_the_collections_that_they_may_read(second: Inst
     finally:
         registry.close()
     with Responsa(second.url, key) as dora:
-        dora.create_collection("private", display_name="Dora's own")
+        private = dora.create_collection("private", display_name="Dora's own")
         shared = dora.create_collection("shared", readers=[reader_pb2.Reader(everyone=True)])
 
     async def work(client: Client) -> None:
@@ -160,6 +160,9 @@ def test_administrators_see_only_the_collections_that_they_may_read(second: Inst
         assert "Dora's own" not in found.values()
 
     run(second, "modern", work)
+    with Responsa(second.url, key) as dora:
+        dora.delete_collection(private.name)
+        dora.delete_collection(shared.name)
 
 
 @pytest.mark.parametrize("way", WAYS[::2])
