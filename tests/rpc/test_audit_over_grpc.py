@@ -284,6 +284,8 @@ async def test_a_refused_act_names_the_user_to_whom_the_resource_belongs(
     await served.identity.exchange_code(code.code)
     sessions = await second.ListTenantSessions()
     (session,) = sessions.sessions
+    answered = await served.bob.Answer(text="How long is the river?")
+    share = await served.bob.ShareTurn(turn=answered.name)
     turn = await served.bob.StartTurn(text="wait")
     rivers = await served.house.library.create_collection(served.bob.who, "rivers", "", Chunking())
     await served.house.upload(served.bob.who, "The Elbe is long.", collection="rivers")
@@ -297,6 +299,8 @@ async def test_a_refused_act_names_the_user_to_whom_the_resource_belongs(
     shared = {"collection": {"name": collection, "etag": "old"}, "update_mask": {"paths": ["readers"]}}
     acts: list[tuple[str, dict[str, Any]]] = [
         ("RevokeTenantApiKey", {"name": key.api_key.name}),
+        # Neither the link nor the name of the user who has sent it comes into the log.
+        ("RevokeShare", {"name": share.name}),
         ("CancelTurn", {"name": turn.name}),
         ("DeleteCollection", {"name": collection}),
         ("UpdateCollection", shared),

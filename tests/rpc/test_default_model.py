@@ -7,7 +7,7 @@ import pytest
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.admin.v1 import model_settings_pb2 as pb
-from responsa_lab.testing.loopback import LoopbackServer
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
@@ -20,6 +20,11 @@ from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Handler, Scene, complaining, telling
 
 STRONG = pb.DefaultModel(provider="scripted", model="strong")
+
+
+async def babbling(exchange: Exchange) -> None:
+    await exchange.raw(b"SSH-2.0-OpenSSH_9.9\r\n")
+    exchange.cut()
 
 
 async def test_an_owner_stores_a_model_that_works_and_the_log_says_so(served: Served) -> None:
@@ -39,6 +44,10 @@ async def test_an_owner_stores_a_model_that_works_and_the_log_says_so(served: Se
     assert (await served.ann.GetModels()).default_model == STRONG
     forced = await served.ann.SetDefaultModel(default_model=broken, skip_test=True)
     assert forced.default_model == broken
+    # Only a message that is present and empty means that there is no model.
+    error = await failed(served.ann.SetDefaultModel())
+    assert list(error.violations) == ["default_model"]
+    assert (await served.ann.GetModels()).default_model == broken
     none = await served.ann.SetDefaultModel(default_model=pb.DefaultModel())
     assert none.default_model == pb.DefaultModel()
 
@@ -53,6 +62,7 @@ async def test_an_owner_stores_a_model_that_works_and_the_log_says_so(served: Se
     ("field", "wanted"),
     [
         ("provider", pb.DefaultModel(provider="unheard", model="m")),
+        ("provider", pb.DefaultModel(model="m")),
         ("model", pb.DefaultModel(provider="openai")),
         ("model", pb.DefaultModel(provider="scripted", model="unheard")),
         # No other secret of the server can be sent to an address that somebody enters.
@@ -100,6 +110,7 @@ async def test_a_test_says_what_is_wrong_and_never_the_key(
         (complaining(wire.complaint(429)), "BUSY", "in a minute"),
         (complaining(wire.complaint(400)), "FAILED", "invalid_request_error"),
         (None, "UNREACHABLE", "http://127.0.0.1:"),
+        (babbling, "UNREACHABLE", "or not in HTTP"),
     ):
         said = await tried(handler)
         assert said.startswith(f"{outcome} "), said
@@ -110,8 +121,23 @@ async def test_a_test_says_what_is_wrong_and_never_the_key(
     ):  # fmt: skip
         assert said.startswith(named)
     log = (await served.ann.ListAuditEvents(filter='action = "default_model.test"')).audit_events
-    assert len(log) == 8
+    assert len(log) == 9
     assert KEY not in str(log) + str(served.lines)
+
+
+async def test_the_page_says_that_the_server_may_not_connect(served: Served, database: Database) -> None:
+    settings = load(models={"scripted": True})
+    models = DefaultModels(settings, model_table(settings.models), PostgresDefaultModel(database))
+    for url, host in (
+        ("http://169.254.169.254/v1", "169.254.169.254"),
+        ("http://localhost:1/v1", "localhost"),
+    ):
+        stored = DefaultModel("compatible", "x", base_url=url)
+        await models.store(served.ann.who, stored, skip_test=True)
+        await models.refresh()
+        found = await models.read()
+        assert found.problem.startswith(f"The server may not connect to {host}, ")
+        assert list(found.models) == []
 
 
 async def test_what_the_operator_has_fixed_cannot_be_set(served: Served, database: Database) -> None:

@@ -19,7 +19,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult
 from uuid_utils.compat import uuid7
 
+from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
+from responsa_server.domain.people import Role
+from tests.callers import Registry
 from tests.instance import Instance, eventually
 
 FERRY: Final = "When does the ferry to Skye leave Mallaig?"
@@ -149,6 +152,28 @@ def test_a_host_searches_reads_asks_and_cancels(second: Instance, way: str) -> N
         run(second, way, work)
 
 
+def test_administrators_see_only_the_collections_that_they_may_read(second: Instance) -> None:
+    registry = Registry(second)
+    try:
+        with Responsa(second.url, second.key) as responsa:
+            _, key = registry.key_of(responsa.me().tenant.partition("/")[2], "Dora", Role.USER)
+    finally:
+        registry.close()
+    with Responsa(second.url, key) as dora:
+        private = dora.create_collection("private", display_name="Dora's own")
+        shared = dora.create_collection("shared", readers=[reader_pb2.Reader(everyone=True)])
+
+    async def work(client: Client) -> None:
+        found = {str(one.uri): one.title for one in (await client.list_resources()).resources}
+        assert f"responsa://{shared.shared_name}" in found
+        assert "Dora's own" not in found.values()
+
+    run(second, "modern", work)
+    with Responsa(second.url, key) as dora:
+        dora.delete_collection(private.name)
+        dora.delete_collection(shared.name)
+
+
 @pytest.mark.parametrize("way", WAYS[::2])
 def test_agents_are_prompts_and_collections_are_resources(second: Instance, way: str) -> None:
     async def work(client: Client) -> None:
@@ -202,6 +227,8 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
         assert told(b'"' + b"x" * 131_072 + b'"') == (400, -32600, "MALFORMED_MESSAGE")
         assert told(listing[:-1] + b', "params": 5}') == (400, -32600, "MALFORMED_MESSAGE")
         assert ids == [None] * 6 + [1]
+        for number in (b"1.5", b"null", b"true", b"{}"):
+            assert told(listing.replace(b"1,", number + b",")) == (400, -32600, "MALFORMED_MESSAGE")
         assert told(b"{}") == (400, -32600, "MALFORMED_MESSAGE")
         form = http.post("/mcp", content=listing, headers={"authorization": f"Bearer {second.key}"})
         assert form.json()["error"]["data"]["reason"] == "MALFORMED_MESSAGE"

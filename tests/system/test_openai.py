@@ -18,8 +18,10 @@ from uuid_utils.compat import uuid7
 
 from responsa_client import Responsa
 from responsa_server.calls.authorisation import RULES
+from responsa_server.domain.people import Role
 from responsa_server.transports.openai.exchange import MAX_BODY
 from responsa_server.transports.openai.routes import ROWS
+from tests.callers import Registry
 from tests.instance import ROOT, Instance
 
 FERRY: Final = "When does the ferry to Skye leave Mallaig?"
@@ -199,6 +201,24 @@ def test_a_response_is_followed_from_a_place_and_cancelled(client: OpenAI, http:
     for reply in (http.get("/v1/responses/resp_0"), http.post("/v1/responses/resp_0/cancel")):
         assert wrong(reply) == (400, "INVALID_FIELD", "response_id")
     assert wrong(http.delete(f"/v1/responses/{running.id}"))[:2] == (404, "ROUTE_NOT_FOUND")
+
+
+def test_an_administrator_cancels_a_response_and_reads_nothing_of_it(
+    second: Instance, http: httpx2.Client, responsa: Responsa
+) -> None:
+    registry = Registry(second)
+    try:
+        _, key = registry.key_of(responsa.me().tenant.partition("/")[2], "Cara", Role.USER)
+    finally:
+        registry.close()
+    with OpenAI(base_url=f"{second.url}/v1", api_key=key, max_retries=0) as cara:
+        ended = cara.responses.create(model="testing", input=QUICK)
+        running = cara.responses.create(model="testing", input=ENDLESS, background=True)
+    path = f"/v1/responses/{ended.id}"
+    hidden = (404, "RESOURCE_NOT_FOUND", None)
+    assert wrong(http.get(path)) == wrong(http.post(f"{path}/cancel")) == hidden
+    told = http.post(f"/v1/responses/{running.id}/cancel").json()
+    assert (told["status"], told["conversation"], told["model"]) == ("cancelled", None, "")
 
 
 def test_a_response_follows_another(client: OpenAI) -> None:

@@ -201,6 +201,8 @@ def test_a_record_a_question_and_its_feedback(
         found = http.get(path, params={"by": "day"}, headers=admin(tenant)).json()["usage"]
         assert [one for one in found if one["agent"]] == [own]
     assert fields(http.get("/analytics/system?by=year", headers=admin(tenant))) == ["by"]
+    both = {**given, "message_id": feedback["message_id"]}
+    assert fields(http.post("/feedback", json=both, headers=mine)) == ["turn_id", "message_id"]
     for rating in ("5", 0, 6, 10**20, 4.0, True):
         assert fields(http.post("/feedback", json={**given, "rating": rating}, headers=mine)) == ["rating"]
     nothing = http.post("/chat/question", json={}, headers=mine)
@@ -248,6 +250,11 @@ def test_a_document_of_ones_own_and_the_conversations_about_it(
     assert {**listed, "messages": whole["messages"], "next_page_token": None} == whole
     assert [one["role"] for one in whole["messages"]] == ["user", "assistant"] * 2
     first = whole["messages"][1]
+    asked = {"message_id": whole["messages"][0]["id"], "rating": "up"}
+    assert (
+        "of an answer and not of a question"
+        in http.post("/feedback", json=asked, headers=mine).json()["detail"]
+    )
     assert (first["content"], first["sources"], first["feedback"]["rating"]) == (answer["answer"], answer["sources"], "up")  # fmt: skip
     assert wrong(http.get(f"/agent/conversations/{talk}", headers=admin(tenant))) == (
         404,

@@ -462,7 +462,7 @@ impl QuestionOutcome {
 /// DefaultModel is the language model that `default` stands for in the chains of agents. Keys are named and never sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DefaultModel {
-    /// The name of a provider of ModelSettings, e.g. "openai". Empty: no model; answers show passages.
+    /// The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty.
     #[prost(string, tag = "1")]
     pub provider: ::prost::alloc::string::String,
     /// What the provider calls the model, e.g. "gpt-5.6-luna".
@@ -3164,7 +3164,7 @@ impl ::prost::Name for GetModelsRequest {
 /// SetDefaultModelRequest holds the model to store.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetDefaultModelRequest {
-    /// The model. Without a provider: none.
+    /// The model. A message that is present and has no fields sets no model; without the message, the call fails.
     #[prost(message, optional, tag = "1")]
     pub default_model: ::core::option::Option<DefaultModel>,
     /// Whether the model is stored without a test.

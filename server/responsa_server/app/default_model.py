@@ -30,6 +30,7 @@ from responsa_server.domain.models import ModelError, ModelFault, ModelPrompt, P
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
+from responsa_server.outbound.connector import look_up
 from responsa_server.providers.http_model import NOT_ALLOWED
 from responsa_server.providers.settings import COMPATIBLE, GuardedSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, providers
@@ -39,6 +40,7 @@ FIXED_BY: Final = "models.default"
 """The setting that fixes the default model."""
 TEST_SECONDS: Final = 20.0
 """How long a test waits for the model."""
+_LOOK_UP_SECONDS: Final = 3.0
 _RESOURCE: Final = "defaultModel/-"
 # Other secrets of the environment cannot be sent to an address that somebody enters on the page.
 _KEYS: Final = "MODEL_"
@@ -91,13 +93,15 @@ class DefaultModels:
     async def read(self) -> InstalledModels:
         stored, update_time = await self._store.get()
         offered = await asyncio.to_thread(self._offered)
-        spending = unlimited_spending(self._whole, self._in_use)
+        refused = "" if self._fixed or self._problem else await self._refused_address(stored)
+        in_use = () if refused else self._in_use
+        spending = unlimited_spending(self._whole, in_use)
         return InstalledModels(
-            self._in_use,
+            in_use,
             FIXED_BY if self._fixed else "",
             stored,
             update_time,
-            self._problem,
+            self._problem or refused,
             f"{spending[0]}: {spending[1]}." if spending else "",
             list(offered.values()),
         )
@@ -109,15 +113,12 @@ class DefaultModels:
                 "Remove the setting, and start the server again."
             )
             raise Precondition(Reason.MODEL_FIXED, message, {"setting": FIXED_BY})
-        if not wanted.provider:
-            wanted = DefaultModel()
-        elif not skip_test:
-            tested = await self._tested(wanted)
-            if tested.outcome is not ModelTestOutcome.ANSWERED:
+        if wanted != DefaultModel():
+            if skip_test:
+                await asyncio.to_thread(self._check, wanted)
+            elif (tested := await self._tested(wanted)).outcome is not ModelTestOutcome.ANSWERED:
                 outcome = {"outcome": tested.outcome.name}
                 raise Precondition(Reason.MODEL_TEST_FAILED, tested.message, outcome)
-        else:
-            await asyncio.to_thread(self._check, wanted)
         await self._store.put(wanted, AuditEvent.of(who, "default_model.set", _RESOURCE))
 
     async def test(self, who: Principal, wanted: DefaultModel) -> ModelTest:
@@ -240,6 +241,17 @@ class DefaultModels:
         allowed = read_allowed(self._settings.allow_private)
         return GuardedSettings(url=wanted.base_url, api_key=SecretStr(key), allowed=allowed)
 
+    async def _refused_address(self, stored: DefaultModel) -> str:
+        """Why the server may not connect to the address of the stored model; "" if it may, or if the address is not known now."""
+        if stored.provider == COMPATIBLE:
+            origin, allowed = origin_of(stored.base_url), read_allowed(self._settings.allow_private)
+            with contextlib.suppress(OSError, ValueError):
+                async with asyncio.timeout(_LOOK_UP_SECONDS):
+                    found = await look_up(origin.host, origin.port)
+                if not all(allowed.may_reach(origin.host, address) for address in found):
+                    return _not_allowed(stored.base_url)
+        return ""
+
     def _key(self, wanted: DefaultModel) -> str:
         """The key, or "" if it is not found."""
         name = wanted.key_name or _own_key(wanted.provider)
@@ -268,6 +280,13 @@ def _outcome(error: ModelError) -> ModelTestOutcome:
     return _OUTCOMES.get(error.fault, ModelTestOutcome.FAILED)
 
 
+def _not_allowed(url: str) -> str:
+    return (
+        f"The server may not connect to {urlsplit(url).hostname}, because it is not a public address. If it is your own server, the operator allows it "
+        "with the setting models.allow_private (RESPONSA_MODELS__ALLOW_PRIVATE)."
+    )
+
+
 def _message(outcome: ModelTestOutcome, wanted: DefaultModel, found: ModelProvider, kind: str) -> str:
     url = wanted.base_url or found.base_url
     where = url or found.display_name
@@ -282,13 +301,11 @@ def _message(outcome: ModelTestOutcome, wanted: DefaultModel, found: ModelProvid
         case ModelTestOutcome.KEY_REFUSED:
             return f"{where} wants a key. Enter the name of a secret file or an environment variable."
         case ModelTestOutcome.ADDRESS_NOT_ALLOWED:
-            host = urlsplit(url).hostname
-            return (
-                f"The server may not connect to {host}, because it is not a public address. If it is your own server, the operator allows it "
-                "with the setting models.allow_private (RESPONSA_MODELS__ALLOW_PRIVATE)."
-            )
+            return _not_allowed(url)
         case ModelTestOutcome.UNREACHABLE:
-            return f"Nothing answers at {where}. Check the address, and whether the server runs."
+            return (
+                f"Nothing answers at {where}, or not in HTTP. Check the address, and whether the server runs."
+            )
         case ModelTestOutcome.NOT_FOUND:
             return f"{where} has no model “{wanted.model}”, or the address does not end with the version, such as /v1."
         case ModelTestOutcome.TOO_SLOW:

@@ -5140,7 +5140,7 @@ func (*GetModelsRequest) Descriptor() ([]byte, []int) {
 // SetDefaultModelRequest holds the model to store.
 type SetDefaultModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The model. Without a provider: none.
+	// The model. A message that is present and has no fields sets no model; without the message, the call fails.
 	DefaultModel *DefaultModel `protobuf:"bytes,1,opt,name=default_model,json=defaultModel,proto3" json:"default_model,omitempty"`
 	// Whether the model is stored without a test.
 	SkipTest      bool `protobuf:"varint,2,opt,name=skip_test,json=skipTest,proto3" json:"skip_test,omitempty"`
@@ -5710,9 +5710,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x10insight_settings\x18\x01 \x01(\v2\".responsa.admin.v1.InsightSettingsB\x04\xe2A\x01\x02R\x0finsightSettings\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
 	"updateMask\"\x12\n" +
-	"\x10GetModelsRequest\"\x87\x01\n" +
-	"\x16SetDefaultModelRequest\x12J\n" +
-	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\x12!\n" +
+	"\x10GetModelsRequest\"\x8d\x01\n" +
+	"\x16SetDefaultModelRequest\x12P\n" +
+	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\n" +
+	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\fdefaultModel\x12!\n" +
 	"\tskip_test\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\bskipTest\"^\n" +
 	"\x10TestModelRequest\x12J\n" +
 	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\"\xa3\x01\n" +

@@ -307,7 +307,7 @@ type AdminServiceClient interface {
 	// GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
 	// Errors: ROLE_REQUIRED.
 	GetModels(ctx context.Context, in *GetModelsRequest, opts ...grpc.CallOption) (*ModelSettings, error)
-	// SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions within seconds; running turns keep
+	// SetDefaultModel stores the model that `default` stands for in the chains of agents, or with an empty `default_model`, that there is none. All servers use it for new questions within seconds; running turns keep
 	// their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
 	// while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
 	// must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
@@ -1184,7 +1184,7 @@ type AdminServiceServer interface {
 	// GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
 	// Errors: ROLE_REQUIRED.
 	GetModels(context.Context, *GetModelsRequest) (*ModelSettings, error)
-	// SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions within seconds; running turns keep
+	// SetDefaultModel stores the model that `default` stands for in the chains of agents, or with an empty `default_model`, that there is none. All servers use it for new questions within seconds; running turns keep
 	// their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
 	// while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
 	// must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.

@@ -107,7 +107,7 @@ func (ModelTestOutcome) EnumDescriptor() ([]byte, []int) {
 // DefaultModel is the language model that `default` stands for in the chains of agents. Keys are named and never sent.
 type DefaultModel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of a provider of ModelSettings, e.g. "openai". Empty: no model; answers show passages.
+	// The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty.
 	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
 	// What the provider calls the model, e.g. "gpt-5.6-luna".
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`

@@ -2722,7 +2722,7 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eON_BUSY_REJECT\x10\x01\x12\x11\n" +
 	"\rON_BUSY_QUEUE\x10\x02\x12\x15\n" +
-	"\x11ON_BUSY_INTERRUPT\x10\x032\xa2\x1a\n" +
+	"\x11ON_BUSY_INTERRUPT\x10\x032\xae\x1a\n" +
 	"\vChatService\x12b\n" +
 	"\x03Ask\x12\x1c.responsa.chat.v1.AskRequest\x1a\x1d.responsa.chat.v1.AskResponse\"\x1c\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/v1/turns:ask0\x01\x12a\n" +
 	"\tStartTurn\x12\".responsa.chat.v1.StartTurnRequest\x1a\x16.responsa.chat.v1.Turn\"\x18\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/turns\x12b\n" +
@@ -2749,8 +2749,8 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\bGetShare\x12!.responsa.chat.v1.GetShareRequest\x1a\x17.responsa.chat.v1.Share\"\x1f\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=shares/*}\x12o\n" +
 	"\n" +
 	"ListShares\x12#.responsa.chat.v1.ListSharesRequest\x1a$.responsa.chat.v1.ListSharesResponse\"\x16\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/shares\x12\x86\x01\n" +
-	"\vRevokeShare\x12$.responsa.chat.v1.RevokeShareRequest\x1a\x16.google.protobuf.Empty\"9\xc8\xf3\x18\x02\xd2\xf3\x18\fshare.revoke\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=shares/*}:revoke\x12o\n" +
+	"/v1/shares\x12\x92\x01\n" +
+	"\vRevokeShare\x12$.responsa.chat.v1.RevokeShareRequest\x1a\x16.google.protobuf.Empty\"E\xc8\xf3\x18\x02\xd2\xf3\x18\fshare.revoke\xda\xf3\x18\bshares/-\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=shares/*}:revoke\x12o\n" +
 	"\n" +
 	"ListAgents\x12#.responsa.chat.v1.ListAgentsRequest\x1a$.responsa.chat.v1.ListAgentsResponse\"\x16\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/agents\x12g\n" +

@@ -30,7 +30,7 @@ from responsa_server.stores.postgres.rows import (
 
 _MOST_PRUNED: Final = 10_000
 _OWNED: Final = frozenset(
-    {"apiKeys", "documents", "invitations", "operations", "serviceGrants", "sessions", "shares", "turns"}
+    {"apiKeys", "documents", "invitations", "operations", "serviceGrants", "sessions", "turns"}
 )
 """The kinds of resources with a UUID that belong to a user, as they are called in names."""
 _LIST: Final[SqlList[AuditRecord]] = SqlList(

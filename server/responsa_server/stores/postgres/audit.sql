@@ -19,7 +19,6 @@ UNION ALL SELECT maker_id FROM responsa.invitation WHERE %(kind)s = 'invitations
 UNION ALL SELECT user_id FROM responsa.operation WHERE %(kind)s = 'operations' AND tenant_id = %(tenant)s AND id = %(id)s
 UNION ALL SELECT coalesce(user_id, service_id) FROM responsa.service_grant WHERE %(kind)s = 'serviceGrants' AND tenant_id = %(tenant)s AND id = %(id)s
 UNION ALL SELECT user_id FROM responsa.session WHERE %(kind)s = 'sessions' AND tenant_id = %(tenant)s AND id = %(id)s
-UNION ALL SELECT user_id FROM responsa.share WHERE %(kind)s = 'shares' AND tenant_id = %(tenant)s AND id = %(id)s
 UNION ALL SELECT user_id FROM responsa.turn WHERE %(kind)s = 'turns' AND tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: list

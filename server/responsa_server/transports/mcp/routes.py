@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -145,19 +144,23 @@ class Mcp:
 
 
 def _message(body: bytes) -> JSONRPCMessage:
-    from mcp_types import jsonrpc_message_adapter
+    from mcp_types import JSONRPCNotification, jsonrpc_message_adapter
 
     content = json_of(body)
     try:
-        return jsonrpc_message_adapter.validate_python(content, by_name=False)
+        message = jsonrpc_message_adapter.validate_python(content, by_name=False)
     except ValidationError:
-        message = cast("Mapping[str, object]", content if isinstance(content, dict) else {})
-        if isinstance(message.get("params", {}), dict):
+        given = cast("Mapping[str, object]", content if isinstance(content, dict) else {})
+        if isinstance(given.get("params", {}), dict):
             raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
         refused = malformed("its params must be an object")
-        if type(given := message.get("id")) in (str, int):
-            refused.request_id = given
+        if type(request_id := given.get("id")) in (str, int):
+            refused.request_id = request_id
         raise refused from None
+    # The SDK reads a request whose id has another type as a notification, which nobody answers.
+    if isinstance(message, JSONRPCNotification) and isinstance(content, dict) and "id" in content:
+        raise malformed("its id must be a text or a whole number")
+    return message
 
 
 def _refuse(refused: Refused, metadata: Mapping[str, Sequence[str]]) -> Response:

@@ -16,6 +16,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from responsa.auth.v1.auth_service_pb2 import GetMeRequest
+from responsa.auth.v1.user_pb2 import User, UserRole
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.agent_pb2 import Agent
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
@@ -43,6 +45,7 @@ from responsa_server.transports.mcp.tools import (
 Context = ServerRequestContext[Any, Any]
 
 _SCHEME: Final = "responsa://"
+_GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 _PAGE: Final = 200
 _MOST_REMEMBERED: Final = 1024
 _IDS: Final = UUID("4b7a0a53-6f0e-5a55-8b0b-0d1f6a0c9d21")
@@ -177,9 +180,9 @@ class Serving:
         self, context: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         request = knowledge.ListCollectionsRequest(page_size=_PAGE, page_token=_token(params))
-        page = await self._backend(context).answer(
-            KNOWLEDGE + "ListCollections", request, knowledge.ListCollectionsResponse
-        )
+        backend = self._backend(context)
+        page = await backend.answer(KNOWLEDGE + "ListCollections", request, knowledge.ListCollectionsResponse)
+        me = await backend.answer(_GET_ME, GetMeRequest(), User)
         return types.ListResourcesResult(
             resources=[
                 types.Resource(
@@ -190,6 +193,7 @@ class Serving:
                     mime_type="application/json",
                 )
                 for one in page.collections
+                if _reads(me, one)
             ],
             next_cursor=page.next_page_token or None,
         )
@@ -242,6 +246,13 @@ def _schema(arguments: type[Arguments]) -> dict[str, Any]:
 
 
 _SCHEMAS: Final = {name: _schema(row.arguments) for name, row in TOOLS.items()}
+
+
+def _reads(me: User, listed: Collection) -> bool:
+    """Whether a caller reads a collection of the caller's list. Administrators also get those that they do not read."""
+    if me.role != UserRole.USER_ROLE_ADMIN or listed.owner == me.name:
+        return True
+    return any(one.everyone or one.role == me.role or one.user == me.name for one in listed.readers)
 
 
 def _question_of(session: str, request: types.RequestId) -> UUID:

@@ -135,7 +135,7 @@ def _response(reading: Reading, state: str, *, background: bool) -> dict[str, ob
         "created_at": reading.begun,
         "status": state,
         "background": background,
-        "conversation": {"id": reading.conversation},
+        "conversation": {"id": reading.conversation} if reading.conversation else None,
         "metadata": {},
         "model": reading.agent,
         "output": [],

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.agent_pb2 import Agent
-from responsa.chat.v1.turn_pb2 import Turn
+from responsa.chat.v1.turn_pb2 import Turn, TurnState
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls import status
 from responsa_server.calls.chain import Calls
@@ -93,6 +93,11 @@ async def _response(exchange: Exchange) -> None:
 async def _cancel(exchange: Exchange) -> None:
     name = turn_of(exchange.request.path_params["id"])
     found = await exchange.answer(CHAT + "CancelTurn", chat.CancelTurnRequest(name=name), Turn)
+    if not found.text:
+        # An administrator may end the turn of another user, and may not read it.
+        if found.state != TurnState.TURN_STATE_CANCELLED:
+            await exchange.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=name), Turn)
+        found = Turn(name=name, terminal_event=found.terminal_event)
     await exchange.json(of_turn(found, exchange))
 
 

@@ -2647,7 +2647,7 @@ class SetDefaultModelRequest(_message.Message):
     """Whether the model is stored without a test."""
     @_builtins.property
     def default_model(self) -> _model_settings_pb2.DefaultModel:
-        """The model. Without a provider: none."""
+        """The model. A message that is present and has no fields sets no model; without the message, the call fails."""
 
     def __init__(
         self,

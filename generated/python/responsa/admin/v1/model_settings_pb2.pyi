@@ -83,7 +83,7 @@ class DefaultModel(_message.Message):
     KEY_NAME_FIELD_NUMBER: _builtins.int
     BASE_URL_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """The name of a provider of ModelSettings, e.g. "openai". Empty: no model; answers show passages."""
+    """The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty."""
     model: _builtins.str
     """What the provider calls the model, e.g. "gpt-5.6-luna"."""
     key_name: _builtins.str

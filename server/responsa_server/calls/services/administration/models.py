@@ -7,7 +7,6 @@ from responsa.admin.v1 import model_settings_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import models
 from responsa_server.domain.agents import Catalogue
-from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.model_settings import ModelAdministration
 from responsa_server.identity.accounts import Accounts
 
@@ -33,7 +32,4 @@ class ModelService:
 
     async def TestModel(self, request: pb.TestModelRequest) -> pb.TestModelResponse:
         await self._accounts.require_recent_session(caller())
-        if not request.default_model.provider:
-            path = "default_model.provider"
-            raise InvalidRequest.of_field(path, "required", "must name a provider")
         return models.test(await self._models.test(caller(), models.wanted(request.default_model)))

@@ -238,8 +238,9 @@ ROWS: Final[Sequence[Row]] = (
         renamed={"message": ("turn_id", "message_id"), "score": ("rating",)},
         remedies={
             "turn_id": f"must be the id of a turn: {UUID}",
-            "message_id": f"must be the id of a message: {UUID}",
+            "message_id": f"must be {UUID}, of an answer and not of a question",
             "rating": "must be up, down, or a whole number from 1 to 5",
         },
+        alternatives=("turn_id", "message_id"),
     ),
 )

@@ -41,7 +41,7 @@ class Row:
     """One path. methods: the HTTP methods. call: the RPC. request: makes its request from the values of the path, the query and the body, of which `fields` lists those
     that may be given, with their types. shape: makes the reply's body from the response and the values. renamed: the fields of the contract's request that have other
     names here; of several names, the first that was given counts. remedies: what to send instead of a wrong value, by the names here, where the contract's words
-    would be wrong here. most: the maximum size of a body, in bytes. first: a call that comes before.
+    would be wrong here. most: the maximum size of a body, in bytes. first: a call that comes before. alternatives: fields of which at most one may be given.
     """
 
     methods: Sequence[str]
@@ -56,6 +56,7 @@ class Row:
     remedies: Mapping[str, str] = field(default_factory=dict[str, str])
     most: int = MAX_BODY
     first: First | None = None
+    alternatives: Sequence[str] = ()
 
 
 def name_of(kind: str, given: str) -> str:

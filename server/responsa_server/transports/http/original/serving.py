@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from responsa_server.calls import status
+from responsa_server.calls import status, violations
 from responsa_server.calls.call import CALL_ID, Call
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of
@@ -99,6 +99,9 @@ class _Path:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise InvalidRequest.of_field(name, "type", f"must be {_KINDS[kind]}")
             found[name] = value
+        if row.alternatives and found.keys() >= set(row.alternatives):
+            only = f"give only one of {' and '.join(row.alternatives)}"
+            raise violations.invalid([FieldViolation(name, "alternative", only) for name in row.alternatives])
         return {**found, **cast("Mapping[str, object]", request.path_params)}
 
     def _here(self, one: FieldViolation, given: Given) -> FieldViolation:

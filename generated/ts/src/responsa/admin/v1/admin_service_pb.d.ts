@@ -2617,7 +2617,7 @@ export declare const GetModelsRequestSchema: GenMessage<GetModelsRequest>;
  */
 export declare type SetDefaultModelRequest = Message<"responsa.admin.v1.SetDefaultModelRequest"> & {
   /**
-   * The model. Without a provider: none.
+   * The model. A message that is present and has no fields sets no model; without the message, the call fails.
    *
    * @generated from field: responsa.admin.v1.DefaultModel default_model = 1;
    */
@@ -3406,7 +3406,7 @@ export declare const AdminService: GenService<{
     output: typeof ModelSettingsSchema;
   },
   /**
-   * SetDefaultModel stores the model that `default` stands for in the chains of agents. All servers use it for new questions within seconds; running turns keep
+   * SetDefaultModel stores the model that `default` stands for in the chains of agents, or with an empty `default_model`, that there is none. All servers use it for new questions within seconds; running turns keep
    * their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
    * while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
    * must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.

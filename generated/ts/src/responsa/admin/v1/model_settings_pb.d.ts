@@ -18,7 +18,7 @@ export declare const file_responsa_admin_v1_model_settings: GenFile;
  */
 export declare type DefaultModel = Message<"responsa.admin.v1.DefaultModel"> & {
   /**
-   * The name of a provider of ModelSettings, e.g. "openai". Empty: no model; answers show passages.
+   * The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty.
    *
    * @generated from field: string provider = 1;
    */
