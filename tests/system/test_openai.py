@@ -192,8 +192,10 @@ def test_a_response_is_followed_from_a_place_and_cancelled(client: OpenAI, http:
         assert text == whole.output_text[max(0, after - 3) :]
         assert rest[-1].response.output_text == whole.output_text
 
-    running = client.responses.create(model="testing", input=ENDLESS, background=True)
-    assert running.status == "in_progress"
+    key = {"Idempotency-Key": str(uuid7())}
+    for _ in range(2):
+        running = client.responses.create(model="testing", input=ENDLESS, background=True, extra_headers=key)
+        assert running.status == "in_progress"
     for one in (whole, running):
         with pytest.raises(openai.BadRequestError) as caught:
             client.responses.retrieve(one.id, stream=True, starting_after=99_999)

@@ -102,13 +102,13 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": text.encode(), "more_body": not ends})
 
     def _explained(self, error: ResponsaError) -> ResponsaError:
-        """The same error; if it is about a field that the client sent under another name, with this field as a violation."""
+        """The same error; with the field as a violation if it is about what a field names."""
         metadata, field = error.metadata, ""
-        if error.reason is Reason.RESOURCE_NOT_FOUND and metadata["resource_type"] in self.fields:
+        if error.reason is Reason.RESOURCE_NOT_FOUND and metadata.get("resource_type") in self.fields:
             field = metadata["resource_type"]
             remedy = error.message
             if known := metadata.get("known"):
-                remedy += f"; send one of {known.replace(',', ', ')}, or an empty model for the default agent"
+                remedy += f"; send one of {known.replace(',', ', ')}"
         elif error.reason is Reason.REQUEST_ID_REUSED and "idempotency-key" in self.request.headers:
             field = "request_id"
             part = within(self.fields)(metadata["difference"])

@@ -160,7 +160,9 @@ class Followed:
             asked = parse(await self._exchange.body())
             self._exchange.fields["text"] = asked.place
             request.CopyFrom(await placed(self._exchange, asked))
-            self._begin(Written(asked.stop, asked.most_tokens), make(asked), bool(request.request_id))
+            # Without deltas, the frames may not reach the place up to which text is held back.
+            attaches = bool(request.request_id) and request.include_deltas
+            self._begin(Written(asked.stop, asked.most_tokens), make(asked), attaches)
             if asked.ignored:
                 self._exchange.headers["x-responsa-ignored"] = ", ".join(asked.ignored)
             return request.SerializeToString()
