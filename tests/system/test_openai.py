@@ -129,7 +129,8 @@ def test_a_key_belongs_to_one_question(client: OpenAI, responsa: Responsa) -> No
     assert responsa.get_turn(raw.headers["x-responsa-turn"]).request_id == key["Idempotency-Key"]
     with pytest.raises(openai.ConflictError) as caught:
         client.chat.completions.create(model="testing", messages=said(ENDLESS), extra_headers=key)
-    assert caught.value.code == "REQUEST_ID_REUSED"
+    assert (caught.value.code, caught.value.param) == ("REQUEST_ID_REUSED", "Idempotency-Key")
+    assert "messages[0].content" in caught.value.message
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
@@ -185,6 +186,7 @@ def test_a_response_is_followed_from_a_place_and_cancelled(client: OpenAI, http:
     )
     stored = client.responses.retrieve(whole.id)
     assert (stored.status, stored.output_text) == ("completed", whole.output_text)
+    assert stored.background is whole.background is True
     for after in (numbers[0], numbers[len(numbers) // 2], numbers[-2], numbers[4] + 5):
         rest = [*client.responses.retrieve(whole.id, stream=True, starting_after=after)]
         assert rest[0].sequence_number > after
@@ -192,15 +194,45 @@ def test_a_response_is_followed_from_a_place_and_cancelled(client: OpenAI, http:
         assert text == whole.output_text[max(0, after - 3) :]
         assert rest[-1].response.output_text == whole.output_text
 
-    running = client.responses.create(model="testing", input=ENDLESS, background=True)
-    assert running.status == "in_progress"
+    key = {"Idempotency-Key": str(uuid7())}
+    for _ in range(2):
+        running = client.responses.create(model="testing", input=ENDLESS, background=True, extra_headers=key)
+        assert running.status == "in_progress"
+    for one in (whole, running):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.responses.retrieve(one.id, stream=True, starting_after=99_999)
+        assert (caught.value.code, caught.value.param) == ("AFTER_SEQ_BEYOND_END", "starting_after")
     with client.responses.retrieve(running.id, stream=True) as stream:
         assert next(iter(stream)).type == "response.created"
     assert client.responses.cancel(running.id).status == "cancelled"
     assert client.responses.retrieve(running.id).status == "cancelled"
     for reply in (http.get("/v1/responses/resp_0"), http.post("/v1/responses/resp_0/cancel")):
         assert wrong(reply) == (400, "INVALID_FIELD", "response_id")
-    assert wrong(http.delete(f"/v1/responses/{running.id}"))[:2] == (404, "ROUTE_NOT_FOUND")
+    assert wrong(http.get(f"/v1/responses/{uuid7()}")) == (404, "RESOURCE_NOT_FOUND", "response_id")
+    for reply in (
+        http.delete(f"/v1/responses/{running.id}"),
+        http.get(f"/v1/responses/{running.id}/input_items"),
+        http.post("/v1/completions", json={}),
+        http.get("/v1/files"),
+    ):
+        assert wrong(reply) == (404, "ROUTE_NOT_FOUND", None)
+
+
+def test_the_end_of_a_cited_response_is_sent_once_under_the_same_numbers(client: OpenAI) -> None:
+    events: list[Any] = [*client.responses.create(model="default", input=FERRY, stream=True)]
+    end = [event for event in events if event.type != "response.output_text.delta"][3:]
+    kinds = [event.type for event in end]
+    assert kinds.count("response.output_text.annotation.added") == len(
+        events[-1].response.output[0].content[0].annotations
+    )
+    assert len(end) > 5
+    first = end[1].sequence_number - 1
+    for after in range(first, events[-1].sequence_number + 1):
+        rest = client.responses.retrieve(events[-1].response.id, stream=True, starting_after=after)
+        assert [*rest] == [event for event in end if event.sequence_number > after]
+    beyond = events[-1].sequence_number + 1
+    with pytest.raises(openai.BadRequestError, match=f"ends at {beyond - 1}"):
+        client.responses.retrieve(events[-1].response.id, stream=True, starting_after=beyond)
 
 
 def test_an_administrator_cancels_a_response_and_reads_nothing_of_it(
@@ -228,6 +260,9 @@ def test_a_response_follows_another(client: OpenAI) -> None:
     places = [one.conversation.id for one in (first, second, branch) if one.conversation]
     assert places[0] == places[1] != places[2]
     assert branch.output_text == second.output_text
+    with pytest.raises(openai.BadRequestError, match="the id of a response") as caught:
+        client.responses.create(model="default", input="And?", previous_response_id="zzz")
+    assert caught.value.param == "previous_response_id"
 
 
 def test_models_are_agents_and_embeddings_those_of_the_installation(
@@ -250,7 +285,9 @@ def test_models_are_agents_and_embeddings_those_of_the_installation(
         ({"input": "a", "dimensions": 12}, "INVALID_FIELD", "dimensions"),
         ({"input": "a", "model": "text-embedding-3-small"}, "EMBEDDING_UNKNOWN", "model"),
     ):
-        assert wrong(http.post("/v1/embeddings", json=body)) == (400, code, param)
+        reply = http.post("/v1/embeddings", json=body)
+        assert wrong(reply) == (400, code, param)
+    assert f"empty for {coded.model}" in reply.json()["error"]["message"]
 
 
 IMAGE: Final = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}]
@@ -275,7 +312,7 @@ WRONG: Final[Mapping[str, tuple[Mapping[str, Any], int, str, str | None]]] = {
         "messages[0].role",
     ),
     "half a character": ({"messages": said("\ud800")}, 400, "INVALID_FIELD", "messages[0].content"),
-    "a long question": ({"messages": said("a" * 16_385)}, 400, "INVALID_FIELD", "messages"),
+    "a long question": ({"messages": said("a" * 16_385)}, 400, "INVALID_FIELD", "messages[0].content"),
     "a megabyte": ({"messages": said("a" * MAX_BODY)}, 400, "MALFORMED_MESSAGE", None),
     "two choices": ({"n": 2}, 400, "INVALID_FIELD", "n"),
     "probabilities": ({"logprobs": True}, 400, "INVALID_FIELD", "logprobs"),
@@ -289,7 +326,7 @@ WRONG: Final[Mapping[str, tuple[Mapping[str, Any], int, str, str | None]]] = {
     "JSON": ({"response_format": {"type": "json_object"}}, 400, "INVALID_FIELD", "response_format"),
     "no tokens": ({"max_tokens": 0}, 400, "INVALID_FIELD", "max_tokens"),
     "a word for a flag": ({"stream": "yes"}, 400, "INVALID_FIELD", "stream"),
-    "an unknown agent": ({"model": "gpt-4"}, 404, "RESOURCE_NOT_FOUND", None),
+    "an unknown agent": ({"model": "gpt-4"}, 404, "RESOURCE_NOT_FOUND", "model"),
     "a bad name": ({"model": "GPT 4"}, 400, "INVALID_FIELD", "model"),
     "an unknown collection": (
         {"responsa": {"options": {"scope": {"collections": ["collections/none"]}}}},
@@ -297,7 +334,7 @@ WRONG: Final[Mapping[str, tuple[Mapping[str, Any], int, str, str | None]]] = {
         "RESOURCE_NOT_FOUND",
         None,
     ),
-    "an unknown option": ({"responsa": {"colour": 1}}, 400, "INVALID_FIELD", "responsa"),
+    "an unknown option": ({"responsa": {"colour": 1}}, 400, "INVALID_FIELD", "responsa.colour"),
 }
 
 
@@ -307,6 +344,8 @@ def test_a_wrong_request_gets_an_error_of_this_api(http: httpx2.Client, name: st
     body = json.dumps({"model": "default", "messages": said("a"), **change})
     reply = http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
     assert wrong(reply) == (code, reason, param)
+    if name == "an unknown agent":
+        assert "testing" in reply.json()["error"]["message"]
 
 
 def test_what_has_no_effect_is_accepted_and_named(http: httpx2.Client, second: Instance) -> None:

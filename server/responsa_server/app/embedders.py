@@ -67,7 +67,7 @@ class ConfiguredEmbedders:
         if called == EMBEDDED_MODEL:
             return self._embedded
         if (problem := self.problem(called)) is not None:
-            raise unknown_embedding(called, problem)
+            raise unknown_embedding(called, f"{problem} Leave it empty for {self.configured}.")
         async with self._asking.setdefault(called, asyncio.Lock()):
             if (called, None) not in self._made:
                 made = self._new(called, None)

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, EarlierMessage
 from responsa.chat.v1.message_pb2 import Role
-from responsa_server.calls.json_types import qualified
+from responsa_server.calls.json_types import misfits, qualified
+from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.transports.openai.exchange import Json
 
@@ -94,12 +95,13 @@ class _Body(Fields):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question. request: without the conversation that a continued chat belongs to. earlier: the chat's earlier messages, oldest first. stop, most_tokens: where its text ends. usage: whether the stream
-    ends with the usage. ignored: the names of what was given and has no effect. previous: the response that a response follows, "" for none.
+    """A question. request: without the conversation that a continued chat belongs to. earlier: the chat's earlier messages, oldest first. place: where the request has the question. stop, most_tokens: where its
+    text ends. usage: whether the stream ends with the usage. ignored: the names of what was given and has no effect. previous: the response that a response follows, "" for none.
     """
 
     request: AskRequest
     earlier: Sequence[EarlierMessage]
+    place: str
     stream: bool
     usage: bool = False
     stop: Sequence[str] = ()
@@ -111,9 +113,10 @@ class Asked:
 
 @dataclass(slots=True)
 class _Said:
-    """The messages of a request. ignored: the places of those that no agent reads."""
+    """The messages of a request. place: of the last one. ignored: the places of those that no agent reads."""
 
     messages: list[EarlierMessage] = field(default_factory=list[EarlierMessage])
+    place: str = ""
     ignored: list[str] = field(default_factory=list[str])
 
 
@@ -135,10 +138,15 @@ def of_response(body: Json, headers: Mapping[str, str]) -> Asked:
     """The question of a response. Raises InvalidRequest."""
     given = _body(body)
     text = given.input
+    if isinstance(text, str):
+        said = _messages("input", [{"role": "user", "content": text}])
+        said.place = "input"
+    else:
+        said = _messages("input", text)
     return _asked(
         given,
         headers,
-        _messages("input", [{"role": "user", "content": text}] if isinstance(text, str) else text),
+        said,
         most_tokens=given.max_output_tokens,
         background=given.background,
         previous=given.previous_response_id,
@@ -181,7 +189,9 @@ def _asked(given: _Body, headers: Mapping[str, str], said: _Said, **rest: Any) -
         request.options.parameters["raw"] = True
     unused = [name for name in given.model_extra or () if _NAME.fullmatch(name)]
     request.include_deltas = given.stream or bool(rest.get("stop")) or rest.get("most_tokens") is not None
-    return Asked(request, said.messages, given.stream, ignored=(*said.ignored, *unused)[:16], **rest)
+    return Asked(
+        request, said.messages, said.place, given.stream, ignored=(*said.ignored, *unused)[:16], **rest
+    )
 
 
 def _own(given: Json) -> AskRequest:
@@ -191,6 +201,8 @@ def _own(given: Json) -> AskRequest:
     try:
         return json_format.ParseDict(dict(given), AskRequest())
     except (json_format.ParseError, RecursionError) as error:
+        if found := [*misfits(AskRequest.DESCRIPTOR, given, "responsa.")]:
+            raise invalid(found) from error
         example = '{"options": {"scope": {"collections": ["collections/handbook"]}}}'
         raise wrong("responsa", f"must be an AskRequest in JSON, e.g. {example}") from error
 
@@ -224,6 +236,7 @@ def _messages(name: str, given: Sequence[object]) -> _Said:
             raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
         elif text:
             said.messages.append(EarlierMessage(role=_ROLES[role], text=text))
+            said.place = f"{where}.content"
     if not said.messages or said.messages[-1].role != Role.ROLE_USER:
         raise wrong(name, "must end with a message of the role user that has a text, which is the question")
     return said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import json_body, json_object
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.violations import renamed, within
-from responsa_server.domain.errors import Reason, ResponsaError
+from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError
 
 MAX_BODY: Final = 1_048_576
 """The largest body, in bytes: clients send a chat's earlier messages again with each question."""
@@ -52,7 +53,7 @@ class Exchange:
         self.calls = calls
         self.request = request
         self._send = send
-        self._fields = fields
+        self.fields = dict(fields)
         self._metadata = {CALL_ID: [uuid4().hex], **metadata_of_headers(request.headers.items())}
         self.headers = {"cache-control": "no-store", CALL_ID: self._metadata[CALL_ID][0]}
         self.begun = False
@@ -100,9 +101,26 @@ class Exchange:
         if text or ends:
             await self._send({"type": "http.response.body", "body": text.encode(), "more_body": not ends})
 
+    def _explained(self, error: ResponsaError) -> ResponsaError:
+        """The same error; with the field as a violation if it is about what a field names."""
+        metadata, field = error.metadata, ""
+        if error.reason is Reason.RESOURCE_NOT_FOUND and metadata.get("resource_type") in self.fields:
+            field = metadata["resource_type"]
+            remedy = error.message
+            if known := metadata.get("known"):
+                remedy += f"; send one of {known.replace(',', ', ')}"
+        elif error.reason is Reason.REQUEST_ID_REUSED and "idempotency-key" in self.request.headers:
+            field = "request_id"
+            part = within(self.fields)(metadata["difference"])
+            remedy = f"was already used for a request with another value of {part}; send a new key"
+        else:
+            return error
+        violation = FieldViolation(field, "openai", remedy)
+        return replace(error, message=f"{field}: {remedy}", violations=(violation,))
+
     async def fail(self, error: ResponsaError) -> None:
         """Send an error in the names of this API, as the response or as the last event of the stream."""
-        told = error_of(renamed(error, within(self._fields)))
+        told = error_of(renamed(self._explained(error), within(self.fields)))
         if self.begun:
             await self.write(self.last_event(told), ends=True)
             return

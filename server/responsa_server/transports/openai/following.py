@@ -108,18 +108,22 @@ class Reading:
                 # The log is gone, so the client's part of the text cannot be compared.
                 if self.written.sent and event.snapshot.terminal_event.attempt > 1:
                     raise restarted()
-                self._end(event.snapshot.terminal_event)
+                self._end(event.snapshot.terminal_event, whole=False)
             case "answer" | "refused" | "failed" | "cancelled":
                 self._end(event)
             case kind:
                 self.away = self.away or kind == "reconnect"
                 self.beats = kind == "heartbeat"
 
-    def _end(self, event: TurnEvent) -> None:
+    def _end(self, event: TurnEvent, *, whole: bool = True) -> None:
+        """whole: whether the log had the text."""
         self.terminal = event
         if event.HasField("answer"):
             self.written.text = event.answer.text
             self.citations = [(0, one) for one in event.answer.citations]
+        if whole or event.HasField("answer"):
+            # A client that has events after the text said that it has more characters than there are.
+            self.written.sent = min(self.written.sent, len(self.written.text))
 
     def cited(self) -> Sequence[Citation]:
         """The citations of what was sent."""
@@ -154,8 +158,11 @@ class Followed:
 
         async def read() -> bytes | None:
             asked = parse(await self._exchange.body())
+            self._exchange.fields["text"] = asked.place
             request.CopyFrom(await placed(self._exchange, asked))
-            self._begin(Written(asked.stop, asked.most_tokens), make(asked), bool(request.request_id))
+            # Without deltas, the frames may not reach the place up to which text is held back.
+            attaches = bool(request.request_id) and request.include_deltas
+            self._begin(Written(asked.stop, asked.most_tokens), make(asked), attaches)
             if asked.ignored:
                 self._exchange.headers["x-responsa-ignored"] = ", ".join(asked.ignored)
             return request.SerializeToString()
@@ -168,19 +175,21 @@ class Followed:
                 raise
             await self._resume(turn)
 
-    async def resume(self, turn: str, written: Written, output: Output) -> None:
+    async def resume(self, turn: Turn, written: Written, output: Output) -> None:
         """Follow a turn. written: knows how much of the text the client has. Raises ResponsaError."""
-        self._begin(written, output, attaches=True)
+        self._begin(written, output, attaches=False)
         await self._resume(turn)
 
-    async def _resume(self, turn: str) -> None:
-        await self._serve("ResumeTurn", Complete(chat.ResumeTurnRequest(turn=turn, include_deltas=True)))
+    async def _resume(self, turn: Turn) -> None:
+        self._reading.of(turn)
+        self._hold_until = turn.last_seq
+        await self._serve("ResumeTurn", Complete(chat.ResumeTurnRequest(turn=turn.name, include_deltas=True)))
 
     def _begin(self, written: Written, output: Output, attaches: bool) -> None:
         self._reading, self._output, self._attaches = Reading(written), output, attaches
         self._arrived.set()
 
-    async def _earlier(self, error: AlreadyExists, asked: chat.AskRequest) -> str | None:
+    async def _earlier(self, error: AlreadyExists, asked: chat.AskRequest) -> Turn | None:
         """The turn of an earlier request with the same key and the same question: since then, its conversation has gone on, so the question seems to continue another one."""
         name = error.metadata.get("resource_name", "")
         differs = error.metadata.get("difference")
@@ -192,7 +201,7 @@ class Followed:
             and f"{turn.agent_version}/".startswith(f"{asked.agent}/" if asked.agent else "")
             and turn.parameters == asked.options.parameters
         )
-        return name if same else None
+        return turn if same else None
 
     async def _serve(self, method: str, read: Read) -> None:
         exchange = self._exchange
@@ -227,8 +236,10 @@ class Followed:
         self._exchange.headers["x-responsa-turn"] = reading.turn
         self._exchange.headers["x-responsa-conversation"] = reading.conversation
         ended = reading.terminal is not None
-        # What an earlier attempt has written and withdrawn is not sent to a client that comes later.
-        text = "" if reading.seq < self._hold_until and not ended else reading.written.take(whole=ended)
+        if reading.seq < self._hold_until and not ended:
+            # What an earlier attempt has written and withdrawn is not sent to a client that comes later.
+            return
+        text = reading.written.take(whole=ended)
         if reading.written.cut and not ended:
             cancel = chat.CancelTurnRequest(name=reading.turn)
             cancelled = await self._exchange.answer(CHAT + "CancelTurn", cancel, Turn)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from typing import Final
+from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.message_pb2 import Message, Role
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls.listing import MAX_PAGE_SIZE
 from responsa_server.calls.methods import CHAT
-from responsa_server.transports.openai.asking import Asked
+from responsa_server.calls.violations import EXAMPLE
+from responsa_server.transports.openai.asking import Asked, wrong
 from responsa_server.transports.openai.exchange import Exchange
 from responsa_server.turns.worker import title_of
 
@@ -61,7 +63,8 @@ async def _continued(
 
 async def _after(exchange: Exchange, asked: Asked) -> tuple[str, Sequence[chat.EarlierMessage]]:
     """The conversation of the response before this one; a new one with the same messages if it has gone on since."""
-    turn = await exchange.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=turn_of(asked.previous)), Turn)
+    previous = turn_of("previous_response_id", asked.previous)
+    turn = await exchange.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=previous), Turn)
     messages, _ = await _messages(exchange, turn.conversation)
     places = [place for place, message in enumerate(messages) if message.turn == turn.name]
     if not places or places[-1] == len(messages) - 1:
@@ -93,6 +96,9 @@ def _same(message: Message, sent: chat.EarlierMessage) -> bool:
     return message.role == sent.role and message.text.strip() == sent.text.strip()
 
 
-def turn_of(response: str) -> str:
-    """The turn of a response's id."""
-    return f"turns/{response.removeprefix('resp_')}"
+def turn_of(field: str, response: str) -> str:
+    """The turn of a response's id. field: what the client calls the id. Raises InvalidRequest."""
+    try:
+        return f"turns/{UUID(response.removeprefix('resp_'))}"
+    except ValueError:
+        raise wrong(field, f"must be the id of a response, e.g. resp_{EXAMPLE}") from None

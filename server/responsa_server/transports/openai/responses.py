@@ -7,6 +7,7 @@ from typing import Final
 
 from responsa.chat.v1.chat_service_pb2 import AskResponse
 from responsa.chat.v1.turn_pb2 import Turn, TurnState
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.transports.openai.exchange import Exchange, Json, dumped, error_of
 from responsa_server.transports.openai.following import HEARTBEAT, Reading, annotation
 from responsa_server.transports.openai.written import Written
@@ -34,6 +35,9 @@ class ResponseOutput:
         self.over = ended or (self._background and not self._stream)
         if self._stream:
             events = [*self._events(reading, text)]
+            last = events[-1][0] if ended else FIRST + reading.written.longest
+            if self._after > last:
+                raise _beyond_end(reading, last)
             lines = (
                 _event(kind, number, content) for number, kind, content in events if number > self._after
             )
@@ -41,14 +45,14 @@ class ResponseOutput:
             self._after = max(self._after, *(number for number, _, _ in events), -1)
             await self._exchange.write(written, ends=self.over)
         elif self.over:
-            await self._exchange.json(of_reading(reading, self._exchange, background=self._background))
+            await self._exchange.json(of_reading(reading, self._exchange))
 
     def _events(self, reading: Reading, text: str) -> Iterator[tuple[int, str, Json]]:
         ended, sent = reading.terminal is not None, reading.written.sent
         place = {"item_id": f"msg_{reading.id}", "output_index": 0, "content_index": 0}
         if not self._begun:
             self._begun = True
-            response = _response(reading, "in_progress", background=self._background)
+            response = _response(reading, "in_progress")
             yield 0, "response.created", {"response": response}
             yield 1, "response.in_progress", {"response": response}
             item = _message(reading, "in_progress", ())
@@ -60,7 +64,7 @@ class ResponseOutput:
         if text:
             yield FIRST + sent, "response.output_text.delta", {**place, "delta": text, "logprobs": []}
         if ended:
-            whole = of_reading(reading, self._exchange, background=self._background)
+            whole = of_reading(reading, self._exchange)
             ending = _ending(whole, place, sent=bool(sent))
             yield from ((number, *event) for number, event in enumerate(ending, FIRST + sent + 1))
 
@@ -92,19 +96,19 @@ def of_turn(turn: Turn, exchange: Exchange) -> Json:
     reading.of(turn)
     if not turn.HasField("terminal_event"):
         state = "in_progress" if turn.state == TurnState.TURN_STATE_RUNNING else "queued"
-        return _response(reading, state, background=True)
+        return _response(reading, state)
     reading.take(AskResponse(events=[turn.terminal_event]))
     reading.written.take(whole=True)
-    return of_reading(reading, exchange, background=True)
+    return of_reading(reading, exchange)
 
 
-def of_reading(reading: Reading, exchange: Exchange, *, background: bool) -> Json:
+def of_reading(reading: Reading, exchange: Exchange) -> Json:
     """The response to a turn."""
     if reading.terminal is None:
-        return _response(reading, "in_progress", background=background)
+        return _response(reading, "in_progress")
     kind = reading.terminal.WhichOneof("event")
     if kind in ("failed", "cancelled"):
-        response = _response(reading, kind, background=background)
+        response = _response(reading, kind)
         if (failure := reading.failure) is not None and kind == "failed":
             told = error_of(failure)
             response |= {"error": {"code": told["code"], "message": told["message"]}}
@@ -115,7 +119,7 @@ def of_reading(reading: Reading, exchange: Exchange, *, background: bool) -> Jso
     state = "incomplete" if reading.cut else "completed"
     read, wrote = reading.tokens
     return {
-        **_response(reading, state, background=background),
+        **_response(reading, state),
         "incomplete_details": {"reason": "max_output_tokens"} if reading.cut else None,
         "output": [_message(reading, state, [content])],
         "usage": {
@@ -128,13 +132,13 @@ def of_reading(reading: Reading, exchange: Exchange, *, background: bool) -> Jso
     }
 
 
-def _response(reading: Reading, state: str, *, background: bool) -> dict[str, object]:
+def _response(reading: Reading, state: str) -> dict[str, object]:
     return {
         "id": f"resp_{reading.id}",
         "object": "response",
         "created_at": reading.begun,
         "status": state,
-        "background": background,
+        "background": True,
         "conversation": {"id": reading.conversation} if reading.conversation else None,
         "metadata": {},
         "model": reading.agent,
@@ -157,6 +161,15 @@ def _text(text: str, annotations: Sequence[object]) -> Json:
 
 def _refusal(text: str) -> Json:
     return {"type": "refusal", "refusal": text}
+
+
+def _beyond_end(reading: Reading, last: int) -> InvalidRequest:
+    remedy = (
+        f"the stream ends at {last}; send the sequence_number of the last event of this response that arrived"
+    )
+    metadata = {"turn": reading.turn, "last_seq": str(reading.seq)}
+    violation = FieldViolation("starting_after", "openai", remedy)
+    return InvalidRequest(Reason.AFTER_SEQ_BEYOND_END, f"starting_after: {remedy}", metadata, (violation,))
 
 
 def _event(kind: str, number: int, content: Json) -> str:

@@ -52,14 +52,34 @@ _OF_ALL: Final = {
 }
 _OF_CHAT: Final = {
     **_OF_ALL,
-    **dict.fromkeys(("text", "options.history"), "messages"),
+    "options.history": "messages",
     "conversation": "responsa-conversation",
 }
 _OF_RESPONSES: Final = {
     **_OF_CHAT,
-    **dict.fromkeys(("text", "options.history"), "input"),
-    **dict.fromkeys(("name", "turn"), "response_id"),
+    "options.history": "input",
+    "turn": "previous_response_id",
 }
+_OF_RESPONSE: Final = {"turn": "response_id"}
+_NOT_SERVED: Final = (
+    "assistants",
+    "audio",
+    "batches",
+    "chat",
+    "completions",
+    "containers",
+    "evals",
+    "files",
+    "fine_tuning",
+    "images",
+    "moderations",
+    "realtime",
+    "responses",
+    "threads",
+    "vector_stores",
+    "videos",
+)
+"""The first segments of paths that OpenAI's clients know and that are not served."""
 
 
 async def _complete(exchange: Exchange) -> None:
@@ -77,10 +97,9 @@ async def _respond(exchange: Exchange) -> None:
 
 async def _response(exchange: Exchange) -> None:
     query = exchange.request.query_params
-    turn = turn_of(exchange.request.path_params["id"])
+    turn = await _stored(exchange, "GetTurn", chat.GetTurnRequest)
     if query.get("stream", "false").lower() != "true":
-        found = await exchange.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=turn), Turn)
-        await exchange.json(of_turn(found, exchange))
+        await exchange.json(of_turn(turn, exchange))
         return
     text = query.get("starting_after", "-1")
     if not text.removeprefix("-").isdecimal() or len(text) > 9:
@@ -91,14 +110,25 @@ async def _response(exchange: Exchange) -> None:
 
 
 async def _cancel(exchange: Exchange) -> None:
-    name = turn_of(exchange.request.path_params["id"])
-    found = await exchange.answer(CHAT + "CancelTurn", chat.CancelTurnRequest(name=name), Turn)
+    found = await _stored(exchange, "CancelTurn", chat.CancelTurnRequest)
     if not found.text:
         # An administrator may end the turn of another user, and may not read it.
         if found.state != TurnState.TURN_STATE_CANCELLED:
-            await exchange.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=name), Turn)
-        found = Turn(name=name, terminal_event=found.terminal_event)
+            await _stored(exchange, "GetTurn", chat.GetTurnRequest)
+        found = Turn(name=found.name, terminal_event=found.terminal_event)
     await exchange.json(of_turn(found, exchange))
+
+
+async def _stored(
+    exchange: Exchange, method: str, kind: type[chat.GetTurnRequest | chat.CancelTurnRequest]
+) -> Turn:
+    """Make a call about the turn of the response in the path. The id counts only once the credential was checked."""
+
+    async def read() -> bytes | None:
+        name = turn_of("response_id", exchange.request.path_params["id"])
+        return kind(name=name).SerializeToString()
+
+    return await exchange.answer(CHAT + method, read, Turn)
 
 
 async def _models(exchange: Exchange) -> None:
@@ -200,8 +230,8 @@ ROWS: Final[Sequence[Row]] = (
     Row("POST", "/chat/completions", CHAT + "Ask", _complete, _OF_CHAT),
     Row("POST", "/v1/agents/{agent}/chat/completions", CHAT + "Ask", _complete, _OF_CHAT),
     Row("POST", "/v1/responses", CHAT + "Ask", _respond, _OF_RESPONSES),
-    Row("GET", "/v1/responses/{id}", CHAT + "GetTurn", _response, _OF_RESPONSES),
-    Row("POST", "/v1/responses/{id}/cancel", CHAT + "CancelTurn", _cancel, _OF_RESPONSES),
+    Row("GET", "/v1/responses/{id}", CHAT + "GetTurn", _response, _OF_RESPONSE),
+    Row("POST", "/v1/responses/{id}/cancel", CHAT + "CancelTurn", _cancel, _OF_RESPONSE),
     Row("GET", "/v1/models", CHAT + "ListAgents", _models, _OF_ALL),
     Row("GET", "/v1/models/{model:path}", CHAT + "GetAgent", _one_model, _OF_ALL),
     Row("POST", "/v1/embeddings", _EMBED, _embed, _OF_ALL),
@@ -209,25 +239,28 @@ ROWS: Final[Sequence[Row]] = (
 
 
 def openai_routes(calls: Calls) -> Iterator[BaseRoute]:
-    """The routes of all rows."""
-    return (Route(row.path, _Path(calls, row)) for row in ROWS)
+    """The routes of all rows, and of what is not served."""
+    yield from (Route(row.path, _Path(calls, row)) for row in ROWS)
+    yield from (Route(f"/v1/{name}{{rest:path}}", _Path(calls, None)) for name in _NOT_SERVED)
 
 
 class _Path:
     """Serves a path. As an object, it gets the requests of all methods from Starlette, and so answers each in this API's shape."""
 
-    def __init__(self, calls: Calls, row: Row) -> None:
+    def __init__(self, calls: Calls, row: Row | None) -> None:
+        """row: None for a path that is not served."""
         self._calls = calls
         self._row = row
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        exchange = Exchange(self._calls, Request(scope, receive), send, self._row.fields)
+        row = self._row
+        exchange = Exchange(self._calls, Request(scope, receive), send, {} if row is None else row.fields)
         try:
-            if scope["method"] != self._row.method:
+            if row is None or scope["method"] != row.method:
                 raise status.no_route()
-            await self._row.handler(exchange)
+            await row.handler(exchange)
         except ResponsaError as error:
             await exchange.fail(error)
         except Exception as error:  # the caller gets this API's shape of INTERNAL
-            await exchange.fail(self._calls.unforeseen(exchange.call(self._row.call), error))
+            await exchange.fail(self._calls.unforeseen(exchange.call("" if row is None else row.call), error))

@@ -15,7 +15,7 @@ class Written:
     A model that fails in the middle of an answer loses its unfinished sentence, which the next model writes anew, so only whole sentences are given out until the answer has ended. If more is
     withdrawn than that, as when a worker is lost, nothing is given out until the new text has reached the end of the old one; `take` raises if the new text differs from what was sent.
 
-    cut: "stop" if the text ended before a stop sequence, "length" if it reached the limit, "" otherwise.
+    sent: how many characters the client has. longest: the most characters that the text has had. cut: "stop" if the text ended before a stop sequence, "length" if it reached the limit, "" otherwise.
     """
 
     def __init__(self, stop: Sequence[str] = (), most_tokens: int | None = None, sent: int = 0) -> None:
@@ -25,11 +25,13 @@ class Written:
         self._owed = ""
         self.text = ""
         self.sent = sent
+        self.longest = 0
         self.cut = ""
 
     def add(self, piece: str) -> None:
         """Add the next piece of the text."""
         self.text += piece
+        self.longest = max(self.longest, len(self.text))
 
     def restart(self, keep_bytes: int) -> None:
         """Withdraw all but the first bytes of the text."""
