@@ -16,7 +16,9 @@ export interface Violation {
   readonly description: string;
 }
 
-const REMEDIES: Partial<Record<Code, string>> = {
+/** By reason, and otherwise by code. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  SIGN_IN_FAILED: "Correct the e-mail address or the password.",
   [Code.InvalidArgument]: "Correct the request; repeating it does not help.",
   [Code.OutOfRange]: "Correct the request; repeating it does not help.",
   [Code.Unauthenticated]: "Sign in again, or use a valid API key.",
@@ -27,10 +29,9 @@ const REMEDIES: Partial<Record<Code, string>> = {
   [Code.FailedPrecondition]: "Change what the message names, then repeat the call.",
   [Code.ResourceExhausted]: "Send less or make room, then repeat the call.",
   [Code.Unavailable]: "Repeat the call.",
-  [Code.DeadlineExceeded]: "Allow more time. An accepted turn continues: resume it.",
+  [Code.DeadlineExceeded]: "Allow more time. An accepted turn continues: resume it, or ask again with the same request_id.",
+  [Code.Canceled]: "Nothing failed. Call again if you still need the result.",
 };
-
-const NEVER_CONNECTED = /\b(ECONNREFUSED|ENOTFOUND|EAI_AGAIN)\b/;
 
 /** Every error of this client. */
 export class ResponsaError extends Error {
@@ -48,15 +49,16 @@ export class ResponsaError extends Error {
   /** For an error that ends a stream: the turn, `turns/{uuid}`, or "" if it is unknown, and the seq of the last event that was handed out. `resume` continues there. */
   turn = "";
   afterSeq = 0n;
-  /** The question's request_id. The same question with this request_id attaches to the same turn. */
+  /** The request_id of the call, which the client fills in; "" if it has none. The same question with this request_id attaches to the same turn. */
   requestId = "";
 
   constructor(
     message: string,
     readonly code: Code,
-    from?: ConnectError,
+    cause?: unknown,
   ) {
-    super(message, { cause: from });
+    super(message, { cause });
+    const from = cause instanceof ConnectError ? cause : undefined;
     const info = from?.findDetails(ErrorInfoSchema).find(({ domain }) => domain === "responsa");
     const retry = from?.findDetails(RetryInfoSchema)[0]?.retryDelay;
     this.reason = info?.reason ?? "";
@@ -68,16 +70,11 @@ export class ResponsaError extends Error {
     this.callId = this.metadata["call_id"] ?? from?.metadata.get("x-request-id") ?? "";
   }
 
-  /** Whether Node could not open a connection. Browsers do not say so. */
-  get unreached(): boolean {
-    return NEVER_CONNECTED.test(this.message);
-  }
-
   /** What to do, in a sentence. */
   get remedy(): string {
     if (this.violations.length > 0) return this.violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
     if (this.retryAfter !== undefined) return `Try again in ${Math.ceil(this.retryAfter / 1000)} s.`;
-    return REMEDIES[this.code] ?? `Report the error${this.callId && `, with the call id ${this.callId}`}.`;
+    return REMEDIES[this.reason] ?? REMEDIES[this.code] ?? `Report the error${this.callId && `, with the call id ${this.callId}`}.`;
   }
 }
 
@@ -85,8 +82,12 @@ export class ResponsaError extends Error {
 export class CannotConnect extends ResponsaError {
   override readonly name = "CannotConnect";
 
-  constructor(url: string, { message }: ResponsaError) {
-    super(`No server answers at ${url} (${message}).`, Code.Unavailable);
+  constructor(url: string, { message, cause }: ResponsaError) {
+    super(`No Responsa server answers at ${url} (${message.trim()}).`, Code.Unavailable, cause);
+  }
+
+  override get remedy(): string {
+    return "Check the address, and that the server is running.";
   }
 }
 
@@ -103,7 +104,7 @@ export class BrokenAnswer extends ResponsaError {
 export function errorOf(error: unknown): ResponsaError {
   if (error instanceof ResponsaError) return error;
   const found = ConnectError.from(error);
-  // An error of the function that returns the access token.
+  // An error that an interceptor of this client raised.
   if (found.cause instanceof ResponsaError) return found.cause;
   return new ResponsaError(found.rawMessage || Code[found.code], found.code, found);
 }
