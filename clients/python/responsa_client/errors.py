@@ -35,21 +35,19 @@ DOMAIN = "responsa"
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
-_REMEDIES: Final[Mapping[str, str]] = {
-    # By reason, and otherwise by code.
-    "SIGN_IN_FAILED": "Correct the e-mail address or the password.",
-    "INVALID_ARGUMENT": "Correct the request; repeating it does not help.",
-    "OUT_OF_RANGE": "Correct the request; repeating it does not help.",
-    "UNAUTHENTICATED": "Sign in again, or use a valid API key.",
-    "PERMISSION_DENIED": "Call with the credential of a user who has this right.",
-    "NOT_FOUND": "Check the name. What belongs to another user is not found either.",
-    "ALREADY_EXISTS": "Choose another name or request_id.",
-    "ABORTED": "Read the resource again or wait until it is free, then repeat the call.",
-    "FAILED_PRECONDITION": "Change what the message names, then repeat the call.",
-    "RESOURCE_EXHAUSTED": "Send less or make room, then repeat the call.",
-    "UNAVAILABLE": "Repeat the call.",
-    "DEADLINE_EXCEEDED": "Allow more time. An accepted turn continues: resume it, or ask again with the same request_id.",
-    "CANCELLED": "Nothing failed. Call again if you still need the result.",
+_REMEDIES: Final[Mapping[grpc.StatusCode, str]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: "Correct the request; repeating it does not help.",
+    grpc.StatusCode.OUT_OF_RANGE: "Correct the request; repeating it does not help.",
+    grpc.StatusCode.UNAUTHENTICATED: "Use a valid API key, or sign in with the right e-mail address and password.",
+    grpc.StatusCode.PERMISSION_DENIED: "Call with the credential of a user who has this right.",
+    grpc.StatusCode.NOT_FOUND: "Check the name. What belongs to another user is not found either.",
+    grpc.StatusCode.ALREADY_EXISTS: "Choose another name or request_id.",
+    grpc.StatusCode.ABORTED: "Read the resource again or wait until it is free, then repeat the call.",
+    grpc.StatusCode.FAILED_PRECONDITION: "Change what the message names, then repeat the call.",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "Send less or make room, then repeat the call.",
+    grpc.StatusCode.UNAVAILABLE: "Repeat the call.",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "Allow more time. An accepted turn continues: resume it, or ask again with the error's request_id.",
+    grpc.StatusCode.CANCELLED: "Repeat what was cancelled if you still want its result.",
 }
 
 
@@ -118,7 +116,7 @@ class ResponsaError(Exception):
             return f"Try again in {math.ceil(self.retry_after)} s."
         call = self.metadata.get("call_id")
         report = f"Report the error, with the call id {call}." if call else "Report the error."
-        return _REMEDIES.get(self.reason) or _REMEDIES.get(self.code.name, report)
+        return _REMEDIES.get(self.code, report)
 
     def __str__(self) -> str:
         return f"{self.reason or self.code.name}: {self.message}"
@@ -169,8 +167,8 @@ class CannotConnect(Unavailable):
 
     @property
     def remedy(self) -> str:
-        """As for every error."""
-        return "Check the address, and that the server is running."
+        """What to do, in a sentence."""
+        return "Check the address, and that a Responsa server runs there."
 
 
 class StreamCut(Unavailable):

@@ -16,12 +16,10 @@ export interface Violation {
   readonly description: string;
 }
 
-/** By reason, and otherwise by code. */
-const REMEDIES: Readonly<Record<string, string>> = {
-  SIGN_IN_FAILED: "Correct the e-mail address or the password.",
+const REMEDIES: Partial<Record<Code, string>> = {
   [Code.InvalidArgument]: "Correct the request; repeating it does not help.",
   [Code.OutOfRange]: "Correct the request; repeating it does not help.",
-  [Code.Unauthenticated]: "Sign in again, or use a valid API key.",
+  [Code.Unauthenticated]: "Use a valid API key, or sign in with the right e-mail address and password.",
   [Code.PermissionDenied]: "Call with the credential of a user who has this right.",
   [Code.NotFound]: "Check the name. What belongs to another user is not found either.",
   [Code.AlreadyExists]: "Choose another name or request_id.",
@@ -29,8 +27,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   [Code.FailedPrecondition]: "Change what the message names, then repeat the call.",
   [Code.ResourceExhausted]: "Send less or make room, then repeat the call.",
   [Code.Unavailable]: "Repeat the call.",
-  [Code.DeadlineExceeded]: "Allow more time. An accepted turn continues: resume it, or ask again with the same request_id.",
-  [Code.Canceled]: "Nothing failed. Call again if you still need the result.",
+  [Code.DeadlineExceeded]: "Allow more time. An accepted turn continues: resume it, or ask again with the error's request_id.",
+  [Code.Canceled]: "Repeat what was cancelled if you still want its result.",
 };
 
 /** Every error of this client. */
@@ -74,7 +72,7 @@ export class ResponsaError extends Error {
   get remedy(): string {
     if (this.violations.length > 0) return this.violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
     if (this.retryAfter !== undefined) return `Try again in ${Math.ceil(this.retryAfter / 1000)} s.`;
-    return REMEDIES[this.reason] ?? REMEDIES[this.code] ?? `Report the error${this.callId && `, with the call id ${this.callId}`}.`;
+    return REMEDIES[this.code] ?? `Report the error${this.callId && `, with the call id ${this.callId}`}.`;
   }
 }
 
@@ -87,7 +85,7 @@ export class CannotConnect extends ResponsaError {
   }
 
   override get remedy(): string {
-    return "Check the address, and that the server is running.";
+    return "Check the address, and that a Responsa server runs there.";
   }
 }
 
