@@ -30,7 +30,7 @@ def main() -> None:
             for citation in answer.citations:
                 print(citation.title, citation.quote)
     except ResponsaError as error:
-        sys.exit(str(error))
+        sys.exit(f"{error} {error.remedy}")
 
 
 if __name__ == "__main__":

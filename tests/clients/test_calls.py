@@ -101,6 +101,7 @@ async def test_each_code_has_its_class(
     assert type(error) is kind
     assert (error.code, error.reason, error.message, error.metadata) == (code, reason, "Because.", {"a": "b"})
     assert error.retry_after == pytest.approx(0.001)
+    assert error.remedy == "Try again in 1 s."
     assert error.from_server
     assert error.status.code == code.value[0]
     assert str(error) == f"{reason}: Because."
@@ -120,8 +121,10 @@ def test_details_that_cannot_be_read_are_passed_over() -> None:
         {},
         None,
     )
+    assert error.remedy == "Repeat the call."
     odd = error_of_status(status_pb2.Status(code=999))
     assert (type(odd), odd.code, odd.from_server) == (ServerFault, grpc.StatusCode.UNKNOWN, False)
+    assert odd.remedy == "Report the error."
 
 
 async def test_a_detail_for_another_code_is_not_believed(server: Scripted, driver: Driver) -> None:
@@ -178,18 +181,21 @@ async def test_a_key_carries_a_request_id_and_is_not_made_again_without_its_secr
 
 
 async def test_an_answer_that_is_not_from_responsa_is_reported(server: Scripted, driver: Driver) -> None:
-    with pytest.raises(CannotConnect, match="not a Responsa server"):
+    with pytest.raises(CannotConnect, match="not a Responsa server") as caught:
         await driver.call("me")
+    assert "address" in caught.value.remedy
 
 
 async def test_time_is_up(server: Scripted, driver: Driver) -> None:
-    async def silent(_: Any, __: Context) -> user_pb2.User:
+    async def silent(_: Any, __: Context) -> turn_pb2.Turn:
         await asyncio.Event().wait()
-        return user_pb2.User()
+        return turn_pb2.Turn()
 
-    server.on(f"{AUTH}/GetMe", silent)
-    with pytest.raises(DeadlineExceeded, match=r"did not answer within 0.2 seconds"):
-        await driver.call("me", limit=0.2)
+    server.on(f"{CHAT}/Answer", silent)
+    with pytest.raises(DeadlineExceeded, match=r"did not answer within 0.2 seconds") as caught:
+        await driver.call("answer", "Who?", limit=0.2)
+    (asked,) = server.requests[f"{CHAT}/Answer"]
+    assert caught.value.request_id == asked.request_id
 
 
 async def test_lists_go_through_all_pages(server: Scripted, driver: Driver) -> None:

@@ -21,8 +21,10 @@ ResponsaError
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -33,6 +35,20 @@ DOMAIN = "responsa"
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+_REMEDIES: Final[Mapping[grpc.StatusCode, str]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: "Correct the request; repeating it does not help.",
+    grpc.StatusCode.OUT_OF_RANGE: "Correct the request; repeating it does not help.",
+    grpc.StatusCode.UNAUTHENTICATED: "Use a valid API key, or sign in with the right e-mail address and password.",
+    grpc.StatusCode.PERMISSION_DENIED: "Call with the credential of a user who has this right.",
+    grpc.StatusCode.NOT_FOUND: "Check the name. What belongs to another user is not found either.",
+    grpc.StatusCode.ALREADY_EXISTS: "Choose another name or request_id.",
+    grpc.StatusCode.ABORTED: "Read the resource again or wait until it is free, then repeat the call.",
+    grpc.StatusCode.FAILED_PRECONDITION: "Change what the message names, then repeat the call.",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "Send less or make room, then repeat the call.",
+    grpc.StatusCode.UNAVAILABLE: "Repeat the call.",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "Allow more time. An accepted turn continues: resume it, or ask again with the error's request_id.",
+    grpc.StatusCode.CANCELLED: "Repeat what was cancelled if you still want its result.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +71,12 @@ class ResponsaError(Exception):
     violations: the fields of the request that break a rule.
     retry_after: the seconds after which a retry makes sense; None if the server does not say.
     status: the complete google.rpc.Status.
+    request_id: the call's request_id, also if the client generated it; "" if it has none. `ask` with a question's request_id attaches to the same turn from its start.
 
-    An error that ends a turn's stream also sets the following fields. `resume(turn, after_seq)` continues after the last event;
-    `ask` with the request_id attaches to the same turn from its start.
+    An error that ends a turn's stream also sets the following fields. `resume(turn, after_seq)` continues after the last event.
 
     turn: the turn's name; "" if it is unknown.
     after_seq: the seq of the last event that arrived.
-    request_id: the question's request_id.
     """
 
     def __init__(
@@ -91,6 +106,17 @@ class ResponsaError(Exception):
     def from_server(self) -> bool:
         """Whether Responsa itself sent the error, and not a proxy or this client."""
         return self.reason != ""
+
+    @property
+    def remedy(self) -> str:
+        """What to do, in a sentence."""
+        if self.violations:
+            return "; ".join(f"{violation.field}: {violation.description}" for violation in self.violations)
+        if self.retry_after is not None:
+            return f"Try again in {math.ceil(self.retry_after)} s."
+        call = self.metadata.get("call_id")
+        report = f"Report the error, with the call id {call}." if call else "Report the error."
+        return _REMEDIES.get(self.code, report)
 
     def __str__(self) -> str:
         return f"{self.reason or self.code.name}: {self.message}"
@@ -138,6 +164,11 @@ class Unavailable(ResponsaError):
 
 class CannotConnect(Unavailable):
     """No Responsa server answers at the address."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do, in a sentence."""
+        return "Check the address, and that a Responsa server runs there."
 
 
 class StreamCut(Unavailable):

@@ -2,19 +2,21 @@
 
 import { getOption, type DescService } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt";
-import { createClient, type CallOptions, type Client, type Interceptor, type Transport, type UnaryRequest } from "@connectrpc/connect";
+import { Code, ConnectError, createClient, type CallOptions, type Client, type Interceptor, type Transport, type UnaryRequest } from "@connectrpc/connect";
 import { http } from "@responsa/contract/google/api/annotations_pb.js";
 import { uuid } from "./bytes.js";
-import { CannotConnect, errorOf, type ResponsaError } from "./errors.js";
+import { CannotConnect, errorOf, ResponsaError } from "./errors.js";
 import { DEFAULT_URL, open } from "#transport";
 import type { Line } from "./line.js";
 import { persist, type Patience } from "./patience.js";
+
+const TIMEOUT = 60_000;
 
 /** An API key, or an access token, or a function that returns the newest access token and is called before each call. */
 export type Credential = string | (() => string | Promise<string>);
 
 export interface ConnectionOptions {
-  /** The server's address. By default `http://127.0.0.1:8080`, and in a browser the address that the page came from. */
+  /** The server's address; `host:port` means HTTP without TLS. By default `http://127.0.0.1:8080`, and in a browser the address that the page came from. */
   readonly url?: string;
   /** Without a credential, a browser's session cookie counts. */
   readonly credential?: Credential;
@@ -35,16 +37,14 @@ export class Connection {
   readonly #patience: Patience;
   readonly #line: Line;
   readonly #closed = new AbortController();
-  /** Whether the server has answered any call yet. Before that, a call that cannot connect is not repeated. */
-  #reached = false;
 
   constructor(options: ConnectionOptions, patience: Patience) {
-    this.url = (options.url ?? DEFAULT_URL).replace(/\/$/, "");
+    this.url = (options.url || DEFAULT_URL).replace(/\/$/, "").replace(/^(?=[^/]+$)/, "http://");
     this.#options = options;
     this.#patience = patience;
     const interceptors: Interceptor[] = [this.#repeating, ...(options.interceptors ?? []), this.#authorised];
     const transport = options.transport?.(interceptors);
-    this.#line = transport ? { transport, renew: () => undefined, close: () => undefined } : open(this.url, interceptors, options.timeoutMs ?? 60_000);
+    this.#line = transport ? { transport, reached: () => true, renew: () => undefined, close: () => undefined } : open(this.url, interceptors);
   }
 
   /** Aborts when the client is closed. */
@@ -67,10 +67,10 @@ export class Connection {
     this.#line.close();
   }
 
-  /** The headers that every call has, the credential among them. Raises what the function that returns the access token raises. */
+  /** The headers that every call has, the credential among them. Raises ResponsaError: the function that returns the access token has failed. */
   async headers(): Promise<Record<string, string>> {
     const { credential, headers } = this.#options;
-    const token = typeof credential === "function" ? await credential() : credential;
+    const token = typeof credential === "function" ? await tokenOf(credential) : credential;
     return { ...headers, ...(token && { authorization: `Bearer ${token}` }) };
   }
 
@@ -78,53 +78,40 @@ export class Connection {
   service<Service extends DescService>(service: Service): Client<Service> {
     const calls = Object.entries(createClient(service, this.#line.transport) as Record<string, (request: unknown, options: CallOptions) => unknown>);
     const typed = calls.map(([name, call]) => {
-      const limit = service.method[name]?.methodKind === "unary" ? {} : { timeoutMs: 0 };
-      const made = (request: unknown, options: CallOptions = {}) => {
-        const result = call(request, { ...limit, ...options }) as Promise<unknown> | AsyncIterable<unknown>;
-        return Symbol.asyncIterator in result ? this.#streamed(result) : result.catch((error: unknown) => this.#raise(error));
+      const { methodKind, input } = service.method[name]!;
+      const limit = methodKind === "unary" ? (this.#options.timeoutMs ?? TIMEOUT) : 0;
+      const made = (request: { requestId?: string }, { timeoutMs = limit, ...options }: CallOptions = {}) => {
+        const requestId = methodKind === "unary" && input.field["requestId"] ? request.requestId || uuid() : "";
+        const result = call(requestId ? { ...request, requestId } : request, { timeoutMs, ...options }) as Promise<unknown> | AsyncIterable<unknown>;
+        if (Symbol.asyncIterator in result) return streamed(result);
+        return result.catch((thrown: unknown) => {
+          const error = errorOf(thrown);
+          const isLate = error.code === Code.DeadlineExceeded && !error.reason;
+          throw Object.assign(isLate ? new ResponsaError(`${this.url} did not answer within ${timeoutMs} ms.`, error.code) : error, { requestId });
+        });
       };
       return [name, made];
     });
     return Object.fromEntries(typed) as Client<Service>;
   }
 
-  async *#streamed<Response>(messages: AsyncIterable<Response>): AsyncGenerator<Response> {
-    try {
-      for await (const message of messages) {
-        this.#reached = true;
-        yield message;
-      }
-    } catch (error) {
-      this.#raise(error);
-    }
-  }
-
-  #raise(thrown: unknown): never {
-    throw this.#errorOf(thrown);
-  }
-
-  #errorOf(thrown: unknown): ResponsaError {
-    const error = errorOf(thrown);
-    if (error.reason) this.#reached = true;
-    return this.#reached || !error.unreached ? error : new CannotConnect(this.url, error);
-  }
-
   readonly #authorised: Interceptor = (next) => async (request) => {
     for (const [name, value] of Object.entries(await this.headers())) request.header.set(name, value);
-    return next(request);
+    try {
+      return await next(request);
+    } catch (thrown) {
+      throw request.signal.aborted || this.closed.aborted || this.#line.reached() ? thrown : new CannotConnect(this.url, errorOf(thrown));
+    }
   };
 
   readonly #repeating: Interceptor = (next) => async (request) => {
     if (request.stream) return next(request);
-    if (request.method.input.field["requestId"]) (request.message as { requestId?: string }).requestId ||= uuid();
     let mayRenew = this.renewsToken;
     const call = async () => {
       try {
-        const response = await next(request);
-        this.#reached = true;
-        return response;
+        return await next(request);
       } catch (thrown) {
-        const error = this.#errorOf(thrown);
+        const error = errorOf(thrown);
         if (error.reason !== "TOKEN_INVALID" || !mayRenew) throw error;
         mayRenew = false;
         return next(request);
@@ -132,6 +119,23 @@ export class Connection {
     };
     return persist(call, request.signal, this.#patience, isRepeatable(request) ? (this.#options.retries ?? 12) : 0);
   };
+}
+
+async function* streamed<Response>(messages: AsyncIterable<Response>): AsyncGenerator<Response> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw errorOf(error);
+  }
+}
+
+async function tokenOf(credential: () => string | Promise<string>): Promise<string> {
+  try {
+    return await credential();
+  } catch (thrown) {
+    if (thrown instanceof ResponsaError) throw thrown;
+    throw new ResponsaError(`The function that returns the access token has failed: ${ConnectError.from(thrown).rawMessage}`, Code.FailedPrecondition, thrown);
+  }
 }
 
 /** Whether a second call has no second effect. tools/clients/plan.py has the same rule. */

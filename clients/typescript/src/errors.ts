@@ -19,7 +19,7 @@ export interface Violation {
 const REMEDIES: Partial<Record<Code, string>> = {
   [Code.InvalidArgument]: "Correct the request; repeating it does not help.",
   [Code.OutOfRange]: "Correct the request; repeating it does not help.",
-  [Code.Unauthenticated]: "Sign in again, or use a valid API key.",
+  [Code.Unauthenticated]: "Use a valid API key, or sign in with the right e-mail address and password.",
   [Code.PermissionDenied]: "Call with the credential of a user who has this right.",
   [Code.NotFound]: "Check the name. What belongs to another user is not found either.",
   [Code.AlreadyExists]: "Choose another name or request_id.",
@@ -27,10 +27,9 @@ const REMEDIES: Partial<Record<Code, string>> = {
   [Code.FailedPrecondition]: "Change what the message names, then repeat the call.",
   [Code.ResourceExhausted]: "Send less or make room, then repeat the call.",
   [Code.Unavailable]: "Repeat the call.",
-  [Code.DeadlineExceeded]: "Allow more time. An accepted turn continues: resume it.",
+  [Code.DeadlineExceeded]: "Allow more time. An accepted turn continues: resume it, or ask again with the error's request_id.",
+  [Code.Canceled]: "Repeat what was cancelled if you still want its result.",
 };
-
-const NEVER_CONNECTED = /\b(ECONNREFUSED|ENOTFOUND|EAI_AGAIN)\b/;
 
 /** Every error of this client. */
 export class ResponsaError extends Error {
@@ -48,15 +47,16 @@ export class ResponsaError extends Error {
   /** For an error that ends a stream: the turn, `turns/{uuid}`, or "" if it is unknown, and the seq of the last event that was handed out. `resume` continues there. */
   turn = "";
   afterSeq = 0n;
-  /** The question's request_id. The same question with this request_id attaches to the same turn. */
+  /** The request_id of the call, which the client fills in; "" if it has none. The same question with this request_id attaches to the same turn. */
   requestId = "";
 
   constructor(
     message: string,
     readonly code: Code,
-    from?: ConnectError,
+    cause?: unknown,
   ) {
-    super(message, { cause: from });
+    super(message, { cause });
+    const from = cause instanceof ConnectError ? cause : undefined;
     const info = from?.findDetails(ErrorInfoSchema).find(({ domain }) => domain === "responsa");
     const retry = from?.findDetails(RetryInfoSchema)[0]?.retryDelay;
     this.reason = info?.reason ?? "";
@@ -66,11 +66,6 @@ export class ResponsaError extends Error {
       fieldViolations.map(({ field, reason, description }) => ({ field, rule: reason, description })),
     );
     this.callId = this.metadata["call_id"] ?? from?.metadata.get("x-request-id") ?? "";
-  }
-
-  /** Whether Node could not open a connection. Browsers do not say so. */
-  get unreached(): boolean {
-    return NEVER_CONNECTED.test(this.message);
   }
 
   /** What to do, in a sentence. */
@@ -85,8 +80,12 @@ export class ResponsaError extends Error {
 export class CannotConnect extends ResponsaError {
   override readonly name = "CannotConnect";
 
-  constructor(url: string, { message }: ResponsaError) {
-    super(`No server answers at ${url} (${message}).`, Code.Unavailable);
+  constructor(url: string, { message, cause }: ResponsaError) {
+    super(`No Responsa server answers at ${url} (${message.trim()}).`, Code.Unavailable, cause);
+  }
+
+  override get remedy(): string {
+    return "Check the address, and that a Responsa server runs there.";
   }
 }
 
@@ -103,7 +102,7 @@ export class BrokenAnswer extends ResponsaError {
 export function errorOf(error: unknown): ResponsaError {
   if (error instanceof ResponsaError) return error;
   const found = ConnectError.from(error);
-  // An error of the function that returns the access token.
+  // An error that an interceptor of this client raised.
   if (found.cause instanceof ResponsaError) return found.cause;
   return new ResponsaError(found.rawMessage || Code[found.code], found.code, found);
 }

@@ -24,7 +24,7 @@ export interface Notices {
   readonly place?: (place: number) => void;
   /** No frames arrive at the moment; `failure` is the reason. Called before each wait for the next try. `tries` counts the tries without a new event, from 1. */
   readonly paused?: (failure: ResponsaError, tries: number) => void;
-  /** Frames arrive again. */
+  /** Frames arrive again after `paused`. */
   readonly resumed?: () => void;
 }
 
@@ -58,9 +58,14 @@ export async function* follow(
   let left = false; // whether the client has reconnected at the server's request since the last new event
   let renewed = false; // whether an access token was refused since the last new event
   let since: number | undefined; // when frames stopped
+  let isPaused = false;
+  const resumed = () => {
+    if (isPaused) notices.resumed?.();
+    isPaused = false;
+  };
   while (!signal.aborted && !reader.terminal) {
     const before = reader.lastSeq;
-    const end = yield* stream(reader, calls, signal, notices, patience);
+    const end = yield* stream(reader, calls, signal, { ...notices, resumed }, patience);
     if (signal.aborted || reader.terminal) return;
     if (reader.lastSeq > before) {
       tries = unexpected = 0;
@@ -84,6 +89,7 @@ export async function* follow(
       continue;
     }
     const offline = patience.offline();
+    isPaused = true;
     notices.paused?.(failure, tries + 1);
     if (!offline) tries += 1; // time offline does not count
     const wait = Math.max(offline ? OFFLINE_PAUSE : patience.pause(tries), failure.retryAfter ?? 0, reconnect ?? 0);

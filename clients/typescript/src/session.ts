@@ -17,8 +17,9 @@ export class Session {
   /** auth: the AuthService of a client without a credential. tokens: those of a `LoginResponse`. */
   constructor(
     private readonly auth: Pick<Client<typeof AuthService>, "refreshToken" | "logout">,
-    tokens: SessionTokens,
+    tokens: SessionTokens | undefined,
   ) {
+    if (!tokens) throw new TypeError("The response has no tokens.");
     this.#tokens = tokens;
   }
 

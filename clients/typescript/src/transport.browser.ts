@@ -6,6 +6,6 @@ import type { Line } from "./line.js";
 
 export const DEFAULT_URL: string = globalThis.location?.origin ?? "";
 
-export function open(baseUrl: string, interceptors: Interceptor[], defaultTimeoutMs: number): Line {
-  return { transport: createGrpcWebTransport({ baseUrl, interceptors, defaultTimeoutMs }), renew: () => undefined, close: () => undefined };
+export function open(baseUrl: string, interceptors: Interceptor[]): Line {
+  return { transport: createGrpcWebTransport({ baseUrl, interceptors }), reached: () => true, renew: () => undefined, close: () => undefined };
 }

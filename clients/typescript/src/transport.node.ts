@@ -9,17 +9,31 @@ export const DEFAULT_URL: string = "http://127.0.0.1:8080";
 /** Probes find a connection that was lost without notice. The server permits this interval. */
 const KEEPALIVE = { pingIntervalMs: 30_000, pingTimeoutMs: 10_000 };
 
-export function open(baseUrl: string, interceptors: Interceptor[], defaultTimeoutMs: number): Line {
+const ignore = () => undefined;
+
+export function open(baseUrl: string, interceptors: Interceptor[]): Line {
   let managers: Http2SessionManager[] = [];
   let current!: Transport;
+  let reached = false;
+  const hear = () => (reached = true);
+  class Manager extends Http2SessionManager {
+    override async request(...call: Parameters<Http2SessionManager["request"]>) {
+      const stream = await super.request(...call);
+      // Each listener once: requests share a session. Settings are the first frame of every server. The base class stops listening to a session that it replaces, and an
+      // error without a listener would end the program.
+      stream.session?.off("remoteSettings", hear).on("remoteSettings", hear).off("error", ignore).on("error", ignore);
+      return stream;
+    }
+  }
   const renew = () => {
-    const sessionManager = new Http2SessionManager(baseUrl, KEEPALIVE);
+    const sessionManager = new Manager(baseUrl, KEEPALIVE);
     managers = [...managers.filter((one) => one.state() === "open"), sessionManager];
-    current = createGrpcTransport({ baseUrl, interceptors, defaultTimeoutMs, sessionManager });
+    current = createGrpcTransport({ baseUrl, interceptors, sessionManager });
   };
   renew();
   return {
     transport: { unary: (...call) => current.unary(...call), stream: (...call) => current.stream(...call) },
+    reached: () => reached,
     renew,
     close: () => managers.forEach((one) => one.abort()),
   };

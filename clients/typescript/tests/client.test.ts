@@ -1,5 +1,6 @@
 /** The client over a server in memory: credentials, typed errors, repetitions, sessions. What a stream survives is in clients/conformance. */
 
+import { createServer, type AddressInfo } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, createRouterTransport, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
@@ -17,7 +18,7 @@ import { responsaError } from "./failures.js";
 import { answer, frame, started } from "./turns.js";
 
 function client(routes: (router: ConnectRouter) => void, options: ClientOptions = {}): Responsa {
-  return new Responsa({ ...options, patience: { pause: () => 0, farewell: 0 }, transport: (interceptors) => createRouterTransport(routes, { transport: { interceptors } }) });
+  return new Responsa({ patience: { pause: () => 0, farewell: 0 }, ...options, transport: (interceptors) => createRouterTransport(routes, { transport: { interceptors } }) });
 }
 
 const auth = (calls: Partial<ServiceImpl<typeof AuthService>>) => (router: ConnectRouter) => void router.service(AuthService, calls);
@@ -63,11 +64,37 @@ describe("calls", () => {
     expect(conversations).toBe(1);
   });
 
-  it("that find no server fail at once", async () => {
-    const nobody = new Responsa({ url: "http://127.0.0.1:9", patience: { pause: () => expect.unreachable() } });
-    for (const call of [nobody.auth.getMe({}), (async () => { for await (const _ of nobody.ask("?")) expect.unreachable(); })()]) { // prettier-ignore
-      expect(await failed(call)).toBeInstanceOf(CannotConnect);
+  it("fail at once where no server answers, or one that does not speak HTTP/2", async () => {
+    const http1 = createServer((socket) => socket.on("error", () => undefined).once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")));
+    const closing = createServer((socket) => socket.end());
+    for (const server of [http1, closing]) await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const ports = [http1, closing].map((server) => (server.address() as AddressInfo).port);
+    for (const url of [9, ...ports].map((port) => `127.0.0.1:${port}`)) {
+      const nobody = new Responsa({ url, patience: { pause: () => expect.unreachable() } });
+      const calls = [() => nobody.auth.getMe({}), () => nobody.search("?"), async () => { for await (const _ of nobody.ask("?")) expect.unreachable(); }]; // prettier-ignore
+      for (const call of calls) { // one after another: a further call replaces the connection of the one before
+        const error = await failed(call());
+        expect(error).toBeInstanceOf(CannotConnect);
+        expect(error.message.split(url)).toHaveLength(error.message.includes("ECONNREFUSED") ? 3 : 2);
+        expect(error.remedy).toContain("address");
+      }
+      nobody.close();
     }
+    for (const server of [http1, closing]) server.close();
+  });
+
+  it("fail at once with the error of a function that returns no token", async () => {
+    const vault = new Error("my vault is down");
+    const locked = client(chat({}), { credential: () => Promise.reject(vault), patience: { pause: () => expect.unreachable() } });
+    for (const call of [() => locked.auth.getMe({}), async () => { for await (const _ of locked.ask("?")) expect.unreachable(); }]) { // prettier-ignore
+      expect(await failed(call())).toMatchObject({ code: Code.FailedPrecondition, cause: vault, message: expect.stringContaining(vault.message) as string });
+    }
+  });
+
+  it("have their request_id in an error, and their time in that of a deadline", async () => {
+    const slow = client(chat({ answer: (_, { signal }) => new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("late")))) }));
+    const error = await failed(slow.chat.answer({ text: "Who?" }, { timeoutMs: 20 }));
+    expect(error).toMatchObject({ code: Code.DeadlineExceeded, requestId: expect.stringMatching(/^[0-9a-f-]{36}$/) as string, message: expect.stringContaining("within 20 ms") as string });
   });
 });
 

@@ -70,9 +70,12 @@ class AsyncCalls:
         async def attempt(left: float | None) -> Response:
             return await transport.send(method, request, left, self.connection)
 
-        return await self._repeat(
-            attempt, Deadline(self.connection.timeout if timeout is None else timeout), repeatable
-        )
+        deadline = Deadline(self.connection.timeout if timeout is None else timeout)
+        try:
+            return await self._repeat(attempt, deadline, repeatable)
+        except ResponsaError as error:
+            error.request_id = getattr(request, "request_id", "")
+            raise
 
     async def streamed(
         self, method: aio.UnaryStreamMultiCallable[Request, Response], request: Request
