@@ -17,6 +17,8 @@ from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.accounts import AccountParts
+from responsa_server.app.default_model import DefaultModels
+from responsa_server.app.models import model_table
 from responsa_server.app.process import freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.sources import source_administration
@@ -44,6 +46,7 @@ from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.generations import GenerationStore
@@ -138,7 +141,10 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             ),
             limits=limits,
             counters=Counters(),
-            installation=Installation(__version__, parts.embedder.name, "passages"),
+            installation=Installation(__version__, parts.embedder.name),
+            models=DefaultModels(
+                parts.settings, model_table(parts.settings.models), PostgresDefaultModel(database)
+            ),
         ),
         max_calls=parts.settings.max_calls,
         logger=structlog.get_logger("calls"),
