@@ -131,7 +131,7 @@ async def test_filters_and_orders_that_are_refused(served: Served) -> None:
         error = await failed(served.chat.ListConversations(request, metadata=served.bob.metadata))
         assert (error.reason, error.metadata["filterable"]) == (
             "FILTER_INVALID",
-            "title,create_time,update_time,labels.KEY",
+            "title,pinned,archived,origin,create_time,update_time,labels.KEY",
         ), text
     request = chat.ListConversationsRequest(order_by="title")
     error = await failed(served.chat.ListConversations(request, metadata=served.bob.metadata))

@@ -142,7 +142,7 @@ class House:
         reply = self._ways.http.post("/v1/chat/completions", json=body, headers=headers).json()
         if "error" in reply:
             error = reply["error"]
-            field = {"messages": "text", None: ""}[error["param"]]
+            field = {"messages[0].content": "text", "model": "", None: ""}[error["param"]]
             return _cancelled_or(Seen("error", reason=error["code"], field=field))
         message = reply["choices"][0]["message"]
         text = message["content"]

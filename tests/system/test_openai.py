@@ -247,7 +247,7 @@ def test_an_administrator_cancels_a_response_and_reads_nothing_of_it(
         ended = cara.responses.create(model="testing", input=QUICK)
         running = cara.responses.create(model="testing", input=ENDLESS, background=True)
     path = f"/v1/responses/{ended.id}"
-    hidden = (404, "RESOURCE_NOT_FOUND", None)
+    hidden = (404, "RESOURCE_NOT_FOUND", "response_id")
     assert wrong(http.get(path)) == wrong(http.post(f"{path}/cancel")) == hidden
     told = http.post(f"/v1/responses/{running.id}/cancel").json()
     assert (told["status"], told["conversation"], told["model"]) == ("cancelled", None, "")

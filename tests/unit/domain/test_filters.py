@@ -86,7 +86,9 @@ def test_filters_that_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parsed(text)
     assert caught.value.reason is Reason.FILTER_INVALID
-    assert caught.value.metadata == {"filterable": "title,create_time,update_time,labels.KEY"}
+    assert caught.value.metadata == {
+        "filterable": "title,pinned,archived,origin,create_time,update_time,labels.KEY"
+    }
     assert caught.value.violations[0].field == "filter"
 
 
