@@ -485,6 +485,6 @@ export class ChatView {
 
 /** Says that there is no language model; owners of the installation can set one. */
 function noModel(owner: boolean): HTMLElement {
-  const set = element("a", { href: viewFragment({ area: "administration", tab: "model", query: {} }) }, "Set a model");
-  return element("p", { class: "note" }, "No language model is set, so answers show passages of the documents.", ...(owner ? [" ", set] : []));
+  const set = element("a", { href: viewFragment({ area: "administration", tab: "model", query: {} }) }, t("setModel"));
+  return element("p", { class: "note" }, t("noModel"), ...(owner ? [" ", set] : []));
 }

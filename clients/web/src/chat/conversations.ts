@@ -21,9 +21,9 @@ const AT_A_TIME = 4; // calls
 
 /** Which conversations are shown: the label, the filter of the list, that of a search, and what is said if there are none. */
 const SHOWN = [
-  ["Asked on this page", "archived = false AND origin != PROGRAM", "origin != PROGRAM", "Your questions will be listed here."],
-  ["All, also of programs", "archived = false", "", "Your questions will be listed here."],
-  ["Archived", "archived = true", "archived = true", "Nothing is archived."],
+  ["askedHere", "archived = false AND origin != PROGRAM", "origin != PROGRAM", "listedHere"],
+  ["askedAnywhere", "archived = false", "", "listedHere"],
+  ["archived", "archived = true", "archived = true", "nothingArchived"],
 ] as const;
 const ARCHIVED = SHOWN[2];
 
@@ -38,8 +38,8 @@ export class ConversationsView {
   readonly #api: Pick<Api, "chat">;
   readonly #changed: (name: string, deleted: boolean) => void;
   readonly #query = element("input", { type: "search", placeholder: t("searchConversations"), "aria-label": t("searchConversations"), maxlength: "200", autocomplete: "off", input: () => this.#typed() });
-  readonly #which = element("select", { "aria-label": "Which conversations", change: () => void this.refresh() }, ...SHOWN.map(([label], index) => element("option", { value: String(index) }, label)));
-  readonly #begin = iconButton(ListChecks, "Select several", () => this.#select(new Set()));
+  readonly #which = element("select", { "aria-label": t("whichConversations"), change: () => void this.refresh() }, ...SHOWN.map(([label], index) => element("option", { value: String(index) }, t(label))));
+  readonly #begin = iconButton(ListChecks, t("selectSeveral"), () => this.#select(new Set()));
   readonly #bar = element("div", { class: "row" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #list = element("div", { class: "days" });
@@ -137,10 +137,10 @@ export class ConversationsView {
     const groups = new Map<string, HTMLElement[]>();
     for (const row of rows) {
       const { pinned, archived, updateTime } = row.conversation;
-      const group = pinned && !archived && !this.#searched ? "Pinned" : updateTime ? dayOf(timestampDate(updateTime), now) : "";
+      const group = pinned && !archived && !this.#searched ? t("pinned") : updateTime ? dayOf(timestampDate(updateTime), now) : "";
       groups.set(group, [...(groups.get(group) ?? []), this.#row(row)]);
     }
-    const said = this.#searched ? t("noConversation") : this.#kind[3];
+    const said = this.#searched ? t("noConversation") : t(this.#kind[3]);
     const sections = [...groups].map(([group, made]) => element("section", { "aria-label": group }, element("h2", {}, group), element("ul", {}, ...made)));
     replace(this.#list, ...(sections.length > 0 ? sections : [element("p", { class: "note" }, said)]));
     this.#paintBar();
@@ -187,11 +187,11 @@ export class ConversationsView {
     const all = () => this.#select(new Set(chosen.length < this.#rows.length ? this.#rows.map((one) => one.conversation.name) : []));
     replace(
       this.#bar,
-      button(chosen.length > 0 ? `${chosen.length} selected` : "Select all", all, { title: "Select all that are shown, or none" }),
-      act(pin ? Pin : PinOff, pin ? "Pin" : "Unpin", change("pinned", pin)),
-      act(archive ? Archive : ArchiveRestore, archive ? "Archive" : "Take out of the archive", change("archived", archive)),
+      button(chosen.length > 0 ? `${chosen.length} selected` : t("selectAll"), all, { title: "Select all that are shown, or none" }),
+      act(pin ? Pin : PinOff, t(pin ? "pin" : "unpin"), change("pinned", pin)),
+      act(archive ? Archive : ArchiveRestore, t(archive ? "archive" : "unarchive"), change("archived", archive)),
       act(Trash2, "Delete", () => void this.#delete(chosen), "danger"),
-      iconButton(X, "Stop selecting", () => this.#select(undefined)),
+      iconButton(X, t("stopSelecting"), () => this.#select(undefined)),
     );
   }
 
