@@ -93,6 +93,7 @@ async def test_further_passages_are_folded_below_the_others_and_name_their_colle
 
     # A long passage scrolls in its card, and the marked sentence is in sight.
     await tab.page.get_by_role("link", name="New conversation").click()
+    await expect(tab.answers).to_have_count(0)
     await tab.ask("How often does the ferry go to Isle 27?")
     text = tab.answers.locator(".excerpt > .prose").first
     assert await text.evaluate("(one) => one.scrollHeight > one.clientHeight")

@@ -319,6 +319,7 @@ async def test_a_failed_turn_says_what_is_known_and_can_be_asked_again(asker: Pe
     )
 
     await tab.page.get_by_role("link", name="New conversation").click()
+    await expect(tab.answers).to_have_count(0)
     await tab.ask("tokens=20 fail_after=3")
     await expect(tab.answers.locator(".problem")).to_be_visible()
     await expect(tab.answers.locator(".answer-text")).to_have_count(0)
