@@ -164,11 +164,10 @@ class DefaultModels:
         """The providers by name. Reads files."""
         found: dict[str, ModelProvider] = {}
         for name, section in self._settings.vendors.items():
-            key_name = f"{name.upper()}_API_KEY"
             found[name] = ModelProvider(
                 name,
                 (ModelSettings.model_fields[name].description or name).rstrip("."),
-                key_name,
+                _own_key(name),
                 key_found=bool(self._key(DefaultModel(name))),
                 takes_key_name=True,
                 base_url=section.url,

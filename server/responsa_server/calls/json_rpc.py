@@ -13,6 +13,7 @@ from responsa_server.calls import status, violations
 from responsa_server.calls.call import Call
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import json_body, json_value
+from responsa_server.calls.methods import GET_ME
 from responsa_server.domain.errors import DeadlinePassed, InvalidRequest, Reason, ResponsaError
 
 PARSE_ERROR: Final = -32700
@@ -21,7 +22,6 @@ SERVER_ERROR: Final = -32000
 MAX_BODY: Final = 131_072
 """The largest body, in bytes: a question has at most 16 KiB, which JSON may write six times as long."""
 _BODY_SECONDS: Final = 30.0
-_GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 
 
 class Refused(Exception):
@@ -51,8 +51,8 @@ async def body_of(
     """The body of a request, which arrives after the credential was checked and the request was counted. call: makes a call of the request's caller. Raises Refused, ResponsaError."""
     if verb != "POST":
         raise Refused(status.no_route(), allow="POST")
-    await calls.answer(call(_GET_ME), GetMeRequest(), User)
-    with calls.arriving(call(_GET_ME)):
+    await calls.answer(call(GET_ME), GetMeRequest(), User)
+    with calls.arriving(call(GET_ME)):
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 return await json_body(headers, pieces, MAX_BODY, "; send a shorter text")

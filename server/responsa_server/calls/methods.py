@@ -24,6 +24,7 @@ DESCRIPTORS: Final[Mapping[str, ServiceDescriptor]] = {
     )
 }
 """The services of the contract, by their full names."""
+GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 CHAT: Final = "/responsa.chat.v1.ChatService/"
 """What the paths of its methods begin with."""
 SERVICES: Final = tuple(DESCRIPTORS)

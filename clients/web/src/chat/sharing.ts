@@ -12,8 +12,7 @@ import { button, element, field, replace } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 
 const DAY = 86_400_000; // milliseconds
-const USUAL = 30;
-const DAYS = [[1, "1 day"], [7, "7 days"], [USUAL, "30 days"], [90, "90 days"], [365, "1 year"]] as const;
+const DAYS = [[1, "1 day"], [7, "7 days"], [30, "30 days"], [90, "90 days"], [365, "1 year"]] as const;
 
 /** The button that opens the dialog. `turn` returns `turns/{uuid}`. */
 export function shareButton(api: Pick<Api, "chat">, turn: () => string, say: (text: string) => void): HTMLElement {
@@ -24,7 +23,7 @@ async function dialog(api: Pick<Api, "chat">, turn: string, say: (text: string) 
   let share: Share | undefined;
   const problem = element("p", { class: "problem", role: "alert" });
   const state = element("div", { class: "sharing" });
-  const ends = element("select", { id: "share-ends", change: () => share && void attempt(set) }, ...DAYS.map(([days, label]) => element("option", { value: String(days), selected: days === USUAL }, label)));
+  const ends = element("select", { id: "share-ends", change: () => share && void attempt(set) }, element("option", { value: "", selected: true }, "The usual time"), ...DAYS.map(([days, label]) => element("option", { value: String(days) }, label)));
   const attempt = async (act: () => Promise<unknown>) => {
     problem.textContent = "";
     try {
@@ -36,7 +35,7 @@ async function dialog(api: Pick<Api, "chat">, turn: string, say: (text: string) 
   };
   const set = async () => {
     const before = share;
-    const { expireTime } = (share = await api.chat.shareTurn({ turn, expireTime: timestampFromDate(new Date(Date.now() + Number(ends.value) * DAY)) }));
+    const { expireTime } = (share = await api.chat.shareTurn({ turn, ...(ends.value && { expireTime: timestampFromDate(new Date(Date.now() + Number(ends.value) * DAY)) }) }));
     say(before ? `The link works until ${expireTime && dateOf(timestampDate(expireTime))}.` : "The link was made.");
   };
   const revoke = async () => {

@@ -25,7 +25,7 @@ from responsa.knowledge.v1.collection_pb2 import Collection
 from responsa_server import __version__
 from responsa_server.calls import status
 from responsa_server.calls.json_types import nearest, qualified
-from responsa_server.calls.methods import CHAT
+from responsa_server.calls.methods import CHAT, GET_ME
 from responsa_server.calls.status import Code
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, ResponsaError
@@ -45,7 +45,6 @@ from responsa_server.transports.mcp.tools import (
 Context = ServerRequestContext[Any, Any]
 
 _SCHEME: Final = "responsa://"
-_GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 _PAGE: Final = 200
 _MOST_REMEMBERED: Final = 1024
 _IDS: Final = UUID("4b7a0a53-6f0e-5a55-8b0b-0d1f6a0c9d21")
@@ -182,7 +181,7 @@ class Serving:
         request = knowledge.ListCollectionsRequest(page_size=_PAGE, page_token=_token(params))
         backend = self._backend(context)
         page = await backend.answer(KNOWLEDGE + "ListCollections", request, knowledge.ListCollectionsResponse)
-        me = await backend.answer(_GET_ME, GetMeRequest(), User)
+        me = await backend.answer(GET_ME, GetMeRequest(), User)
         return types.ListResourcesResult(
             resources=[
                 types.Resource(

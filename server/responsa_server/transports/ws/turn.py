@@ -16,7 +16,7 @@ from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import Call, Complete, Send, deadline_in
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.methods import CHAT
+from responsa_server.calls.methods import CHAT, GET_ME
 from responsa_server.calls.violations import renamed
 from responsa_server.domain.errors import Exhausted, Reason, ResponsaError, Unavailable
 from responsa_server.domain.people import Principal
@@ -28,7 +28,6 @@ from responsa_server.transports.ws.outbox import Lane, Outbox
 TRIES: Final = 3
 """How many times in a row a stream is resumed without progress after it has broken off."""
 FIRST_PAUSE_SECONDS: Final = 0.1
-_GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
 _ASK, _RESUME, _GET = CHAT + "Ask", CHAT + "ResumeTurn", CHAT + "GetTurn"
 _FIELDS: Final = {
     "text": "content",
@@ -60,7 +59,7 @@ class Caller:
 
     async def who(self) -> Principal:
         """The caller. Raises the same errors as `answer`."""
-        call = self._call(_GET_ME)
+        call = self._call(GET_ME)
         await self._answer(call, GetMeRequest(), User)
         assert call.principal is not None, "the method needs a credential"
         return call.principal

@@ -26,8 +26,9 @@ class AgentVersionService:
         page = await self._versions.list(agent, asked.query)
         if not page.items:  # an agent may be gone, and its versions still there
             self._catalogue.card(agent)
+        current = self._current()
         return pb.ListAgentVersionsResponse(
-            agent_versions=[agents.version(one, self._current) for one in page.items],
+            agent_versions=[agents.version(one, current) for one in page.items],
             next_page_token=asked.token(page),
         )
 
@@ -37,8 +38,7 @@ class AgentVersionService:
         if found is None:
             raise NotFound.of("agent_version", request.name)
         # Files of the installation may hold what administrators of other tenants must not see.
-        return agents.version(found, self._current, with_content=caller().owner)
+        return agents.version(found, self._current(), with_content=caller().owner)
 
-    @property
     def _current(self) -> frozenset[str]:
         return frozenset(card.version for card in self._catalogue.cards())
