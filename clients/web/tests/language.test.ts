@@ -1,13 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { around, t } from "../src/language/language.js";
-import { de } from "../src/language/de.js";
-import { en } from "../src/language/en.js";
+
+// Each part of the page has the files `en.ts` and `de.ts`.
+const files = import.meta.glob<Readonly<Record<string, Readonly<Record<string, unknown>>>>>("../src/language/**/{en,de}.ts", { eager: true });
+const english = Object.keys(files).filter((file) => file.endsWith("/en.ts"));
 
 const places = (text: unknown) => new Set([...JSON.stringify(text).matchAll(/\{\w+\}/g)].map(([place]) => place));
 
 describe("the texts of the page", () => {
-  it("have the same places for values in every language", () => {
-    for (const key of Object.keys(en) as (keyof typeof en)[]) expect([key, places(de[key])]).toEqual([key, places(en[key])]);
+  it.each(english)("have the same places for values in every language: %s", (file) => {
+    const en = files[file]!["en"]!;
+    const de = files[file.replace(/en\.ts$/, "de.ts")]!["de"]!;
+    for (const key of Object.keys(en)) expect([key, places(de[key])]).toEqual([key, places(en[key])]);
   });
 
   it("have the form that the number needs", () => {

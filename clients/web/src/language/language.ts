@@ -1,11 +1,12 @@
-/** The language of the page. To add one: a file like `de.ts`, and a row of `LANGUAGES`. */
+/** The language of the page. To add one: a row of `LANGUAGES`, and a file beside each `en.ts`. */
 
 import { element } from "../widgets/dom.js";
 import { en } from "./en.js";
 
 type Text = string | (Partial<Record<Intl.LDMLPluralRule, string>> & { readonly other: string });
-type Key = keyof typeof en;
-export type Messages = Readonly<Record<Key, Text>> & {
+type Values = Readonly<Record<string, string | number>>;
+type Translated<English> = Readonly<Record<keyof English, Text>>;
+export type Messages = Translated<typeof en> & {
   /** What replaces the server's messages, which are English, by the reasons of errors. */
   readonly reasons?: Readonly<Record<string, string>>;
 };
@@ -15,38 +16,61 @@ interface Language {
   /** For dates and numbers. */
   readonly locale: string;
   readonly dir?: "rtl";
-  readonly load: () => Promise<Messages>;
 }
 
-const LANGUAGES: Readonly<Record<string, Language>> = {
-  en: { label: "English", locale: "en-GB", load: async () => en },
-  de: { label: "Deutsch", locale: "de-DE", load: async () => (await import("./de.js")).de },
-};
+const LANGUAGES = {
+  en: { label: "English", locale: "en-GB" },
+  de: { label: "Deutsch", locale: "de-DE" },
+} as const satisfies Readonly<Record<string, Language>>;
+type Code = keyof typeof LANGUAGES;
 const KEY = "responsa.language";
 
-let language = LANGUAGES["en"]!;
 let messages: Messages = en;
-let plurals = new Intl.PluralRules("en");
+let code = chosen();
+let plurals = new Intl.PluralRules(code);
 
 /** Use the language that was chosen in this browser, otherwise the first of the browser's languages that the page has; otherwise English. */
 export async function loadLanguage(): Promise<void> {
-  const wanted = [localStorage.getItem(KEY) ?? "", ...navigator.languages].map((one) => one.split("-")[0]!);
-  const code = wanted.find((one) => Object.hasOwn(LANGUAGES, one)) ?? "en";
-  const found = LANGUAGES[code]!;
-  try {
-    messages = await found.load();
-  } catch {
-    return; // English, without the connection that the file needs
-  }
-  language = found;
+  code = chosen();
+  messages = await translated(en, { de: async () => (await import("./de.js")).de });
   plurals = new Intl.PluralRules(code);
   document.documentElement.lang = code;
-  document.documentElement.dir = found.dir ?? "ltr";
+  document.documentElement.dir = language().dir ?? "ltr";
 }
 
 /** The text in the language of the page. `count` among the values chooses its form. */
-export function t(key: Key, values: Readonly<Record<string, string | number>> = {}): string {
-  const text = messages[key];
+export function t(key: keyof typeof en, values: Values = {}): string {
+  return filled(messages[key], values);
+}
+
+/**
+ * The texts of a part of the page that is loaded when it is needed: the module `language/PART/texts.ts` awaits this function and exports what it returns as `t`.
+ */
+export async function texts<English extends Readonly<Record<string, Text>>>(
+  english: English,
+  others: Readonly<Record<Exclude<Code, "en">, () => Promise<Translated<English>>>>,
+): Promise<(key: keyof English, values?: Values) => string> {
+  const found = await translated(english, others);
+  return (key, values = {}) => filled(found[key], values);
+}
+
+/** The texts in the language of the page; English if they cannot be loaded. */
+async function translated<English extends Readonly<Record<string, Text>>, Other extends Translated<English>>(
+  english: English,
+  others: Readonly<Record<Exclude<Code, "en">, () => Promise<Other>>>,
+): Promise<English | Other> {
+  if (code === "en") {
+    return english;
+  }
+  try {
+    return await others[code]();
+  } catch {
+    code = "en"; // without the connection that the file needs
+    return english;
+  }
+}
+
+function filled(text: Text, values: Values): string {
   const form = typeof text === "string" ? text : (text[plurals.select(Number(values["count"]))] ?? text.other);
   return form.replace(/\{(\w+)\}/g, (_, name: string) => {
     const value = values[name] ?? "";
@@ -54,8 +78,17 @@ export function t(key: Key, values: Readonly<Record<string, string | number>> = 
   });
 }
 
+function chosen(): Code {
+  const wanted = [localStorage.getItem(KEY) ?? "", ...navigator.languages].map((tag) => tag.split("-")[0]!);
+  return wanted.find((tag): tag is Code => Object.hasOwn(LANGUAGES, tag)) ?? "en";
+}
+
+function language(): Language {
+  return LANGUAGES[code];
+}
+
 /** The text with an element in the place of one of its values. */
-export function around(key: Key, name: string, middle: Node): (Node | string)[] {
+export function around(key: keyof typeof en, name: string, middle: Node): (Node | string)[] {
   const [before = "", after = ""] = t(key, { [name]: "\0" }).split("\0");
   return [before, middle, after];
 }
@@ -67,12 +100,12 @@ export function reasoned(reason: string, message: string): string {
 
 /** For dates, numbers and lists. */
 export function locale(): string {
-  return language.locale;
+  return language().locale;
 }
 
 /** The control that chooses the language of this browser. The page is loaded again, because its texts are everywhere. */
 export function languageChoice(): HTMLElement {
-  const options = Object.entries(LANGUAGES).map(([code, { label }]) => element("option", { value: code, lang: code, selected: LANGUAGES[code] === language }, label));
+  const options = Object.entries(LANGUAGES).map(([tag, { label }]) => element("option", { value: tag, lang: tag, selected: tag === code }, label));
   const select = element("select", { id: "language" }, ...options);
   select.addEventListener("change", () => {
     localStorage.setItem(KEY, select.value);
