@@ -53,10 +53,9 @@ def test_the_first_program_of_the_go_client_prints_an_answer(second: Instance, t
     package = ROOT / "clients" / "go"
     block = re.search(r"```go\n(.*?)```", (package / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert block
-    imports, _, body = block[1].partition(")\n\n")
-    assert body.count("\n") <= 10
+    assert len(re.findall(r"^\t+[^\t}]", block[1].partition("func main")[2], re.MULTILINE)) <= 10
     program = tmp_path / "first.go"
-    program.write_text(f"package main\n\n{imports})\n\nfunc main() {{\n{body}}}\n", encoding="utf-8")
+    program.write_text(block[1], encoding="utf-8")
     done = subprocess.run(
         ["go", "run", program],
         cwd=package,
@@ -75,7 +74,7 @@ def test_the_first_program_of_the_rust_client_prints_an_answer(second: Instance)
     block = re.search(r"```rust\n(.*?)```", (package / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert block
     assert block[1] == (package / "examples" / "first.rs").read_text(encoding="utf-8")
-    assert block[1].partition("async fn main")[2].count("\n") <= 10
+    assert len(re.findall(r"^ +[^ }]", block[1].partition("async fn main")[2], re.MULTILINE)) <= 10
     done = subprocess.run(
         [ROOT / "build" / "clients" / "rust" / "debug" / "examples" / "first"],
         env={**os.environ, "RESPONSA_URL": second.url, "RESPONSA_API_KEY": second.key},
