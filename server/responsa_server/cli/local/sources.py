@@ -14,6 +14,7 @@ from responsa_server.agents.config.problems import Problem, closest, placed, quo
 from responsa_server.app.settings import load
 from responsa_server.app.tools import read_secret
 from responsa_server.cli.local.failures import USAGE, reporting
+from responsa_server.domain.sources import DatabaseConnection
 from responsa_server.domain.tools import ToolUnfit
 from responsa_server.sources.declarations import DeclaredConnection, read_connections
 from responsa_server.sources.mapping import FILE, read_mapping
@@ -49,7 +50,7 @@ def check(files: Sequence[Path], *, json: bool) -> None:
 
 
 def _secret(one: DeclaredConnection, folder: Path) -> Sequence[Problem]:
-    if one.connection is None or one.connection.password is None:
+    if not isinstance(one.connection, DatabaseConnection) or one.connection.password is None:
         return []
     try:
         read_secret(one.connection.password, folder)
