@@ -10,7 +10,7 @@ import json
 import sqlite3
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -675,10 +675,15 @@ async def test_the_next_run_takes_over_what_a_cancelled_one_began(
 
 @dataclass
 class Site:
-    """A website. pages: the status, the headers and the body of each path. asked: the requests since the last look, with their conditions."""
+    """A website. pages: the status, the headers and the body of each path. asked: the requests since the last look, with their conditions. reached: what happens when a path is asked for."""
 
-    pages: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    pages: dict[str, tuple[int, dict[str, str], bytes]] = field(
+        default_factory=dict[str, tuple[int, dict[str, str], bytes]]
+    )
+    asked: list[str] = field(default_factory=list[str])
+    reached: dict[str, Callable[[], Awaitable[object]]] = field(
+        default_factory=dict[str, Callable[[], Awaitable[object]]]
+    )
 
     def write(self, path: str, text: str, *, head: str = "") -> None:
         body = f"<html><head><title>On {path}</title>{head}</head><body><p>{text}</p></body></html>".encode()
@@ -703,6 +708,8 @@ class Site:
         request = exchange.request
         condition = request.headers.get("if-none-match", "")
         self.asked.append(f"{request.path}{' if changed' if condition else ''}")
+        if (happens := self.reached.pop(request.path, None)) is not None:
+            await happens()
         status, headers, body = self.pages.get(request.path, (404, {}, b""))
         if condition and condition == headers.get("etag"):
             await exchange.reply(304, b"")
@@ -797,5 +804,12 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         assert (last.error, last.counts) == (
             None, {"created": 0, "updated": 1, "deleted": 0, "unchanged": 2, "failed": 1},
         )  # fmt: skip
+
+        # A run that is cancelled stops reading.
+        site.looked()
+        operation = await office.runs.start(office.who, "book", "", confirmed=False)
+        site.reached["/a"] = lambda: office.house.library.cancel_operation(office.who, operation.id)
+        assert (await office.finish(operation)).error is not None
+        assert site.looked() == {"/moved", "/a if changed"}
     finally:
         await server.close()

@@ -199,7 +199,7 @@ class _Crawl:
         origins = frozenset(origin_of(site) for site in connection.sites)
         self._reach = Reach(origins, read_allowed(connection.allow_private))
         self._robots: dict[UrlOrigin, Protego] = {}
-        self._keys = set[str]()
+        self._pages = set[str]()
         self.down = False
 
     async def listed(self) -> AsyncGenerator[str]:
@@ -235,17 +235,23 @@ class _Crawl:
             # A retry finds what is gone by its address alone, because there is no document any more.
             key = address if problem.gone else key
             made = MadeRow(PAGE, row, None, str(problem), key, gone=problem.gone)
-        name = made.document.key if made.document else made.key
         if made.gone:
             return made
-        if name not in self._keys:
-            self._keys.add(name)
+        name = made.document.key if made.document else made.key
+        if self._first(name):
             return made
-        if made.problem or name == address or address in self._keys:
+        if made.problem or name == address or not self._first(address):
             return None
-        self._keys.add(address)
         message = f"The address leads to {name}, to which another address of this source has led already."
         return MadeRow(PAGE, row, None, message, address)
+
+    def _first(self, address: str) -> bool:
+        """Whether an address is the first of its page. The schemes http and https make no difference, as in source keys."""
+        bare = address.partition("://")[2]
+        if bare in self._pages:
+            return False
+        self._pages.add(bare)
+        return True
 
     async def _made(
         self, address: str, key: str, stored: StoredDocument | None, row: Mapping[str, object]
