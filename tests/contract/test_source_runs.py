@@ -31,6 +31,7 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import DeliveryState, NotifiedEvent
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import NewSource, RunClaim, SourceChange
+from responsa_server.ingest.formats.table import PDF
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
@@ -740,10 +741,23 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         "/moved": (301, {"location": "/there"}, b""),
         "/away": (302, {"location": "http://127.0.0.2/"}, b""),
         "/image": (200, {"content-type": "image/x-unknown"}, b"x"),
+        "/leaflet.pdf": (200, {"content-type": "application/pdf"}, PDF.sample),
         "/robots.txt": (200, {"content-type": "text/plain"}, b"User-agent: *\nDisallow: /sec*et$"),
     }
     site.write("/there", "The heron that moved fishes.")
-    listed = ["/a", "/b", "/c?print=1", "/c", "/large", "/away", "/image", "/secret", "/down", "/none"]
+    listed = [
+        "/a",
+        "/b",
+        "/leaflet.pdf",
+        "/c?print=1",
+        "/c",
+        "/large",
+        "/away",
+        "/image",
+        "/secret",
+        "/down",
+        "/none",
+    ]
     site.list(*listed, base=base)
     site.pages["/down"] = (500, {}, b"")
     try:
@@ -755,7 +769,7 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         ]
         await office.administration.create(office.who, NewSource("book", "", text))
         first = await office.run(source="book")
-        assert (first.error, first.counts["created"], first.counts["failed"]) == (None, 4, 6)
+        assert (first.error, first.counts["created"], first.counts["failed"]) == (None, 5, 6)
         failed = {key.removeprefix(base): problem for key, problem in await office.failed("book")}
         assert failed == {
             "/large": "The page has more than 2,000 bytes, which the connection does not allow.",
@@ -767,25 +781,33 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         }
         assert "/secret" not in site.looked()
         host = base.removeprefix("http://")
-        documents = "SELECT source_key, uri, title, newest_version FROM responsa.document ORDER BY source_key"
+        documents = "SELECT source_key, uri, title, media_type FROM responsa.document ORDER BY source_key"
+        made = (
+            ("/a", "On /a", "text/html"),
+            ("/b", "On /b", "text/html"),
+            ("/c", "On /c?print=1", "text/html"),
+            ("/leaflet.pdf", "Title: value", "application/pdf"),
+            ("/there", "On /there", "text/html"),
+        )
         assert office.house.ask(documents) == [
-            (f"book/{host}{path}", f"{base}{path}", f"On {made}", 1)
-            for path, made in (("/a", "/a"), ("/b", "/b"), ("/c", "/c?print=1"), ("/there", "/there"))
+            (f"book/{host}{path}", base + path, *shown) for path, *shown in made
         ]
 
         # Only what has changed is sent again. A page that cannot be read stays as it is; one that the site or its sitemap does not know any more goes.
         site.write("/a", "The heron of /a sleeps.")
         site.pages["/b"] = (503, {}, b"")
         site.pages["/there"] = (410, {}, b"")
-        site.list("/a", "/b", "/d", base=base)
+        site.list("/a", "/b", "/leaflet.pdf", "/d", base=base)
         site.write("/d", "The heron of /d fishes.")
         second = await office.run(source="book")
         assert (second.error, second.counts) == (
-            None, {"created": 1, "updated": 1, "deleted": 2, "unchanged": 0, "failed": 2},
+            None, {"created": 1, "updated": 1, "deleted": 2, "unchanged": 1, "failed": 2},
         )  # fmt: skip
-        assert site.looked() == {"/a if changed", "/b if changed", "/moved", "/there if changed", "/d"}
+        assert site.looked() == {
+            "/a if changed", "/b if changed", "/leaflet.pdf", "/moved", "/there if changed", "/d",
+        }  # fmt: skip
         ends = [key.removeprefix(f"book/{host}") for key, *_ in office.house.ask(documents)]
-        assert ends == ["/a", "/b", "/d"]
+        assert ends == ["/a", "/b", "/d", "/leaflet.pdf"]
 
         # A retry asks for the failed pages alone.
         site.write("/b", "The heron of /b sleeps.")
@@ -798,11 +820,11 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         site.pages["/pages.xml.gz"] = (503, {}, b"")
         operation = await office.runs.start(office.who, "book", "", confirmed=False)
         assert await office.sync().work("acme", operation.id, 0) is not None
-        site.list("/a", "/b", "/d", base=base)
+        site.list("/a", "/b", "/leaflet.pdf", "/d", base=base)
         del site.pages["/moved"]
         last = await office.finish(operation)
         assert (last.error, last.counts) == (
-            None, {"created": 0, "updated": 1, "deleted": 0, "unchanged": 2, "failed": 1},
+            None, {"created": 0, "updated": 1, "deleted": 0, "unchanged": 3, "failed": 1},
         )  # fmt: skip
 
         # A run that is cancelled stops reading.

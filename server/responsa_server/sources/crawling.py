@@ -122,11 +122,12 @@ class Crawler:
 
         known: the documents of the source. only: the keys of pages to which a retry limits itself. Raises Precondition (SOURCE_UNREADABLE).
         """
-        crawl = _Crawl(self, connection, mapping)
-        listed = [address async for address in crawl.listed()]
-        if len(listed) > connection.pages:
-            message = f"The source lists more than {connection.pages:,} pages, which the connection does not allow; list fewer, or raise `pages` in the declaration."
-            raise unreadable(connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
+        crawl, listed = _Crawl(self, connection, mapping), list[str]()
+        async for address in crawl.listed():
+            listed.append(address)
+            if len(listed) > connection.pages:
+                message = f"The source lists more than {connection.pages:,} pages, which the connection does not allow; list fewer, or raise `pages` in the declaration."
+                raise unreadable(connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
         before = {
             one.fetched.listed: (at.key, one)
             for at, one in known.items()
@@ -219,11 +220,11 @@ class _Crawl:
                 message = f"The index lists more than {_MOST_SITEMAPS} sitemaps; name those that the source needs in the mapping."
                 raise unreadable(self._connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
             sitemap = await self._sitemap(address)
-            waiting += [_normal(one) for one in sitemap.sitemaps]
-            for address in sitemap.pages:
-                if (found := _normal(address)) not in seen:
-                    seen.add(found)
-                    yield found
+            waiting += sitemap.sitemaps
+            for page in sitemap.pages:
+                if page not in seen:
+                    seen.add(page)
+                    yield page
 
     async def page(self, address: str, key: str, stored: StoredDocument | None) -> MadeRow | None:
         """What a page makes; None if it was made already. key: of its document, as far as it is known. stored: its document. Raises Precondition (SOURCE_UNREADABLE)."""
@@ -299,7 +300,7 @@ class _Crawl:
         try:
             answer = await self._get(address, SITEMAP_BYTES, robots=False)
             assert answer.reply is not None, "the request was not conditional"
-            return await asyncio.to_thread(read_sitemap, answer.reply.body)
+            return await asyncio.to_thread(_read_sitemap, answer.reply.body)
         except SitemapProblem as error:
             message, fault = f"The sitemap {address} {error}.", DatabaseFault.QUERY
         except _PageProblem as error:
@@ -411,6 +412,12 @@ def _conditional(stored: StoredDocument | None, collection: str) -> tuple[str, M
         return "", {}
     headers = {"if-none-match": fetched.etag, "if-modified-since": fetched.modified}
     return fetched.address, {name: value for name, value in headers.items() if value}
+
+
+def _read_sitemap(data: bytes) -> Sitemap:
+    """The addresses in a sitemap in their normal form. Raises SitemapProblem."""
+    found = read_sitemap(data)
+    return Sitemap([_normal(page) for page in found.pages], [_normal(one) for one in found.sitemaps])
 
 
 def _normal(address: str) -> str:

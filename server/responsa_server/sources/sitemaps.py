@@ -10,6 +10,8 @@ from xml.parsers import expat
 SITEMAP_BYTES: Final = 50 << 20
 """The protocol's limit of a sitemap, compressed or not."""
 _GZIP: Final = b"\x1f\x8b"
+_MOST_ADDRESSES: Final = 50_000
+"""The protocol's limit of the addresses in a sitemap."""
 _ROOTS: Final = frozenset({"urlset", "sitemapindex"})
 
 
@@ -47,6 +49,8 @@ def read_sitemap(data: bytes) -> Sitemap:
                 found.sitemaps.append(address)
             case _:
                 pass
+        if len(found.pages) + len(found.sitemaps) > _MOST_ADDRESSES:
+            raise SitemapProblem(f"lists more than {_MOST_ADDRESSES:,} addresses, which sitemaps must not")
         path.pop()
 
     def refuse(*_: object) -> None:

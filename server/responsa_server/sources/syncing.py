@@ -375,10 +375,12 @@ class Sync:
             found = read_rows(self._databases, connection, mapping, RowSelection(task.subject))
         async with aclosing(found) as rows:
             async for row in rows:
-                if mapping.pages is not None:
+                if mapping.pages is None:
+                    line = plan.note(row, known)
+                else:
                     # Reading a site takes long, so a cancelled run must end on the way.
                     await self._runs.check(task.claim)
-                line = plan.note(row, known)
+                    line = await asyncio.to_thread(plan.note, row, known)  # a page may have megabytes
                 if line:
                     waiting.append(line)
                     size += len(line)
