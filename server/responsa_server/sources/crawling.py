@@ -9,7 +9,6 @@ import asyncio
 import html
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Set
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from time import monotonic
@@ -171,20 +170,17 @@ class Crawler:
             if shown == most:
                 return
 
-    @asynccontextmanager
-    async def turn(self, host: str, delay: float) -> AsyncGenerator[None]:
-        """The time in which this caller may make a request to the host; afterwards nobody may for the delay."""
+    async def fetch(
+        self, host: str, delay: float, reach: Reach, outgoing: Outgoing, times: Times, most: int
+    ) -> Reply:
+        """Make a request when it is the caller's turn at the host. Afterwards nobody makes one there for the delay, in seconds. Otherwise as `Connector.fetch`."""
         pace = self._hosts.setdefault(host, _Host())
         async with pace.lock:
             await asyncio.sleep(max(0.0, pace.next_at - monotonic()))
             try:
-                yield
+                return await self._connector.fetch(reach, outgoing, times, most)
             finally:
                 pace.next_at = monotonic() + delay
-
-    async def fetch(self, reach: Reach, outgoing: Outgoing, times: Times, most: int) -> Reply:
-        """See `Connector.fetch`."""
-        return await self._connector.fetch(reach, outgoing, times, most)
 
 
 class _Crawl:
@@ -365,20 +361,20 @@ class _Crawl:
     async def _requested(self, origin: UrlOrigin, outgoing: Outgoing, delay: float, most: int) -> Reply:
         """Make one request when it is the host's turn. Raises _PageProblem."""
         seconds = self._connection.seconds
-        async with self._crawler.turn(origin.host, delay):
-            try:
-                return await self._crawler.fetch(self._reach, outgoing, Times(all=seconds), most)
-            except ForbiddenRequest as error:
-                problem = _PageProblem(f"Responsa may not read this address: {error}.")
-            except TooLarge:
-                message = f"The page has more than {most:,} bytes, which the connection does not allow."
-                problem = _PageProblem(message, fault=DatabaseFault.TOO_LARGE)
-            except Unreadable as error:
-                problem = _PageProblem(f"The page cannot be read: {error}.")
-            except TimeoutError:
-                problem = _down(f"The site did not answer within {seconds:g} s.")
-            except httpx2.RequestError:
-                problem = _down("The site cannot be reached, or the connection broke.")
+        try:
+            times = Times(all=seconds)
+            return await self._crawler.fetch(origin.host, delay, self._reach, outgoing, times, most)
+        except ForbiddenRequest as error:
+            problem = _PageProblem(f"Responsa may not read this address: {error}.")
+        except TooLarge:
+            message = f"The page has more than {most:,} bytes, which the connection does not allow."
+            problem = _PageProblem(message, fault=DatabaseFault.TOO_LARGE)
+        except Unreadable as error:
+            problem = _PageProblem(f"The page cannot be read: {error}.")
+        except TimeoutError:
+            problem = _down(f"The site did not answer within {seconds:g} s.")
+        except httpx2.RequestError:
+            problem = _down("The site cannot be reached, or the connection broke.")
         raise problem
 
 
