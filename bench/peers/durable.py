@@ -41,8 +41,10 @@ from responsa_server.ingest.watching import Watching
 from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
+from responsa_server.outbound.connector import Connector
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import KnowledgeSearch
+from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -131,7 +133,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
-            sources=source_administration(parts.settings, database, queue, library),
+            sources=source_administration(parts.settings, database, queue, library, Crawler(Connector())),
             insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
             reports=PartReports([]),
             erasing=Erasing(

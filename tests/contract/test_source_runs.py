@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import hmac
 import json
 import sqlite3
+import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
+from responsa_server.app.sources import website_crawler
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
 from responsa_server.domain.knowledge import Chunking, JobKind, Operation, OwnershipLost
@@ -28,7 +31,9 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import DeliveryState, NotifiedEvent
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import NewSource, RunClaim, SourceChange
+from responsa_server.ingest.formats.table import PDF
 from responsa_server.outbound.connector import Connector
+from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.notifying import Delivering, Notifier
@@ -66,6 +71,7 @@ class Office:
     who: Principal
     folder: Path
     runs: PostgresSourceRuns
+    administration: SourceAdministration = field(init=False)
 
     def sync(self) -> Sync:
         databases = SqlDatabases(lambda place: place.env)
@@ -73,6 +79,7 @@ class Office:
             self.runs,
             DeclaredConnections(self.folder),
             databases,
+            Crawler(Connector()),
             self.house.library,
             self.house.library.ended,
             self.notifier(),
@@ -92,8 +99,10 @@ class Office:
             for statement in statements:
                 connection.execute(statement)
 
-    async def run(self, subject: str = "", *, confirmed: bool = False, retry: bool = False) -> Operation:
-        operation = await self.runs.start(self.who, "notes", subject, confirmed=confirmed, retry=retry)
+    async def run(
+        self, subject: str = "", *, source: str = "notes", confirmed: bool = False, retry: bool = False
+    ) -> Operation:
+        operation = await self.runs.start(self.who, source, subject, confirmed=confirmed, retry=retry)
         return await self.finish(operation)
 
     async def finish(self, operation: Operation) -> Operation:
@@ -158,8 +167,8 @@ class Office:
         ]
         return sorted(keys), part.failed_rows, part.newest_run
 
-    async def failed(self) -> Sequence[tuple[str, str]]:
-        page = await self.runs.failed_rows(self.who, "notes", ListQuery(50, Order("create_time")))
+    async def failed(self, source: str = "notes") -> Sequence[tuple[str, str]]:
+        page = await self.runs.failed_rows(self.who, source, ListQuery(50, Order("create_time")))
         return [(item.key, item.problem) for item in page.items]
 
 
@@ -177,15 +186,16 @@ async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[
     (tmp_path / "staff.toml").write_text('kind = "sqlite"\nfile = "staff.db"\ntenants = ["acme"]\n')
     await house.library.create_collection(who, "people", "", Chunking())
     connections, databases = DeclaredConnections(tmp_path), SqlDatabases(lambda place: place.env)
-    administration = SourceAdministration(
+    one.administration = SourceAdministration(
         PostgresSources(house.database, house.queue, uuid7),
         runs,
         connections,
         databases,
+        website_crawler(Connector(), house.parser),
         house.collections,
         one.deliveries,
     )
-    await administration.create(who, NewSource("notes", "", MAPPING))
+    await one.administration.create(who, NewSource("notes", "", MAPPING))
     async with house.working():
         yield one
 
@@ -662,3 +672,166 @@ async def test_the_next_run_takes_over_what_a_cancelled_one_began(
     assert (retried.counts["updated"], retried.counts["failed"]) == (1, 0)
     assert await office.failed() == []
     assert (await office.run()).counts["unchanged"] == 8
+
+
+@dataclass
+class Site:
+    """A website. pages: the status, the headers and the body of each path. asked: the requests since the last look, with their conditions. reached: what happens when a path is asked for."""
+
+    pages: dict[str, tuple[int, dict[str, str], bytes]] = field(
+        default_factory=dict[str, tuple[int, dict[str, str], bytes]]
+    )
+    asked: list[str] = field(default_factory=list[str])
+    reached: dict[str, Callable[[], Awaitable[object]]] = field(
+        default_factory=dict[str, Callable[[], Awaitable[object]]]
+    )
+
+    def write(self, path: str, text: str, *, head: str = "") -> None:
+        body = f"<html><head><title>On {path}</title>{head}</head><body><p>{text}</p></body></html>".encode()
+        self.pages[path] = (
+            200,
+            {"content-type": "text/html; charset=utf-8", "etag": f'"{zlib.crc32(body)}"'},
+            body,
+        )
+
+    def list(self, *paths: str, base: str) -> None:
+        urls = "".join(f"<url><loc>{base}{path}</loc></url>" for path in paths)
+        sitemap = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{urls}</urlset>'
+        self.pages["/pages.xml.gz"] = (
+            200,
+            {"content-type": "application/gzip"},
+            gzip.compress(sitemap.encode()),
+        )
+        index = f"<sitemapindex><sitemap><loc>{base}/pages.xml.gz</loc></sitemap></sitemapindex>"
+        self.pages["/sitemap.xml"] = (200, {"content-type": "application/xml"}, index.encode())
+
+    async def serve(self, exchange: Exchange) -> None:
+        request = exchange.request
+        condition = request.headers.get("if-none-match", "")
+        self.asked.append(f"{request.path}{' if changed' if condition else ''}")
+        if (happens := self.reached.pop(request.path, None)) is not None:
+            await happens()
+        status, headers, body = self.pages.get(request.path, (404, {}, b""))
+        if condition and condition == headers.get("etag"):
+            await exchange.reply(304, b"")
+        else:
+            await exchange.reply(status, body, headers)
+
+    def looked(self) -> set[str]:
+        """The pages that were asked for since the last look."""
+        asked, self.asked = set(self.asked), []
+        return asked - {"/sitemap.xml", "/pages.xml.gz", "/robots.txt"}
+
+
+async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
+    site = Site()
+    server = LoopbackServer(site.serve)
+    await server.start()
+    base = server.url
+    (office.folder / "handbook.toml").write_text(
+        f'kind = "web"\ntenants = ["acme"]\nsites = ["{base}"]\nallow_private = ["127.0.0.1"]\ndelay = 0\npage_bytes = 2000\n'
+    )
+    text = f'connection = "handbook"\ncollection = "people"\ndeletions_percent = 50\npages = {{ sitemaps = ["{base}/sitemap.xml"], addresses = ["{base}/moved#top"] }}'
+    for path in ("/a", "/b", "/secret"):
+        site.write(path, f"The heron of {path} fishes.")
+    site.write("/c?print=1", "The heron of /c fishes.", head='<link href="/c" rel="canonical">')
+    site.write("/c", "The heron of /c fishes.")
+    site.write("/large", "x" * 2000)
+    site.pages |= {
+        "/moved": (301, {"location": "/there"}, b""),
+        "/away": (302, {"location": "http://127.0.0.2/"}, b""),
+        "/image": (200, {"content-type": "image/x-unknown"}, b"x"),
+        "/leaflet.pdf": (200, {"content-type": "application/pdf"}, PDF.sample),
+        "/robots.txt": (200, {"content-type": "text/plain"}, b"User-agent: *\nDisallow: /sec*et$"),
+    }
+    site.write("/there", "The heron that moved fishes.")
+    listed = [
+        "/a",
+        "/b",
+        "/leaflet.pdf",
+        "/c?print=1",
+        "/c",
+        "/large",
+        "/away",
+        "/image",
+        "/secret",
+        "/down",
+        "/none",
+    ]
+    site.list(*listed, base=base)
+    site.pages["/down"] = (500, {}, b"")
+    try:
+        shown = await office.administration.preview(office.who, text, 3, "")
+        assert [(row.document.title, row.document.text) for row in shown if row.document] == [
+            ("On /there", "The heron that moved fishes."),
+            ("On /a", "The heron of /a fishes."),
+            ("On /b", "The heron of /b fishes."),
+        ]
+        await office.administration.create(office.who, NewSource("book", "", text))
+        first = await office.run(source="book")
+        assert (first.error, first.counts["created"], first.counts["failed"]) == (None, 5, 6)
+        failed = {key.removeprefix(base): problem for key, problem in await office.failed("book")}
+        assert failed == {
+            "/large": "The page has more than 2,000 bytes, which the connection does not allow.",
+            "/away": "http://127.0.0.2 is not a site of the connection; its owner can add it to `sites`.",
+            "/image": "The page has the type image/x-unknown, which cannot be read.",
+            "/secret": "The site's robots.txt does not allow Responsa to read this page.",
+            "/down": "The site answered with the status 500.",
+            "/none": "The site has no such page (HTTP 404).",
+        }
+        assert "/secret" not in site.looked()
+        host = base.removeprefix("http://")
+        documents = "SELECT source_key, uri, title, media_type FROM responsa.document ORDER BY source_key"
+        made = (
+            ("/a", "On /a", "text/html"),
+            ("/b", "On /b", "text/html"),
+            ("/c", "On /c?print=1", "text/html"),
+            ("/leaflet.pdf", "Title: value", "application/pdf"),
+            ("/there", "On /there", "text/html"),
+        )
+        assert office.house.ask(documents) == [
+            (f"book/{host}{path}", base + path, *shown) for path, *shown in made
+        ]
+
+        # Only what has changed is sent again. A page that cannot be read stays as it is; one that the site or its sitemap does not know any more goes.
+        site.write("/a", "The heron of /a sleeps.")
+        site.pages["/b"] = (503, {}, b"")
+        site.pages["/there"] = (410, {}, b"")
+        site.list("/a", "/b", "/leaflet.pdf", "/d", base=base)
+        site.write("/d", "The heron of /d fishes.")
+        second = await office.run(source="book")
+        assert (second.error, second.counts) == (
+            None, {"created": 1, "updated": 1, "deleted": 2, "unchanged": 1, "failed": 2},
+        )  # fmt: skip
+        assert site.looked() == {
+            "/a if changed", "/b if changed", "/leaflet.pdf", "/moved", "/there if changed", "/d",
+        }  # fmt: skip
+        ends = [key.removeprefix(f"book/{host}") for key, *_ in office.house.ask(documents)]
+        assert ends == ["/a", "/b", "/d", "/leaflet.pdf"]
+
+        # A retry asks for the failed pages alone.
+        site.write("/b", "The heron of /b sleeps.")
+        site.write("/a", "The heron of /a dives.")
+        retried = await office.run(source="book", retry=True)
+        assert (retried.error, retried.counts["updated"], retried.counts["failed"]) == (None, 1, 1)
+        assert site.looked() == {"/b if changed", "/moved", "/there"}
+
+        # A site that is down changes nothing.
+        site.pages["/pages.xml.gz"] = (503, {}, b"")
+        operation = await office.runs.start(office.who, "book", "", confirmed=False)
+        assert await office.sync().work("acme", operation.id, 0) is not None
+        site.list("/a", "/b", "/leaflet.pdf", "/d", base=base)
+        del site.pages["/moved"]
+        last = await office.finish(operation)
+        assert (last.error, last.counts) == (
+            None, {"created": 0, "updated": 1, "deleted": 0, "unchanged": 3, "failed": 1},
+        )  # fmt: skip
+
+        # A run that is cancelled stops reading.
+        site.looked()
+        operation = await office.runs.start(office.who, "book", "", confirmed=False)
+        site.reached["/a"] = lambda: office.house.library.cancel_operation(office.who, operation.id)
+        assert (await office.finish(operation)).error is not None
+        assert site.looked() == {"/moved", "/a if changed"}
+    finally:
+        await server.close()

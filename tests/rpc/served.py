@@ -28,7 +28,7 @@ from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStu
 from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
-from responsa_server.app.sources import source_administration
+from responsa_server.app.sources import source_administration, website_crawler
 from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import Services, calls_of
@@ -80,6 +80,7 @@ from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.insight.reports import Insight
+from responsa_server.outbound.connector import Connector
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
@@ -460,7 +461,11 @@ async def serving(
             installation=Installation("0.1.0", "test-embedding"),
             models=DefaultModels(MODELS, model_table(MODELS.models), PostgresDefaultModel(database)),
             sources=source_administration(
-                load(sources={"folder": folder}), database, house.queue, house.library
+                load(sources={"folder": folder}),
+                database,
+                house.queue,
+                house.library,
+                website_crawler(Connector(), house.parser),
             ),
             insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
             profiles=SubjectProfiles(PostgresProfiles(database, house.documents)),

@@ -87,11 +87,11 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/DeleteSource", false, &request).await
     }
 
-    /// PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call
-    /// stores nothing.
+    /// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these
+    /// make. The call stores nothing.
     ///
     /// Errors: INVALID_FIELD (as for CreateSource), RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database
-    /// cannot be read).
+    /// or the website cannot be read).
     pub async fn preview_source(&self, request: admin::v1::PreviewSourceRequest) -> Result<admin::v1::PreviewSourceResponse, Error> {
         self.call("/responsa.admin.v1.AdminService/PreviewSource", true, &request).await
     }

@@ -660,7 +660,7 @@ impl ::prost::Name for ServiceGrant {
         "type.googleapis.com/responsa.admin.v1.ServiceGrant".into()
     }
 }
-/// Source turns the rows of a database into documents. Its mapping says which rows are read and what they become; docs/sources.md describes it.
+/// Source turns the rows of a database or the pages of websites into documents. Its mapping says what is read and what it becomes; docs/sources.md describes it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Source {
     /// `sources/{id}`. The id has 1 to 63 characters of a-z, 0-9 and hyphen, and does not begin with a hyphen.
@@ -704,19 +704,19 @@ impl ::prost::Name for Source {
         "type.googleapis.com/responsa.admin.v1.Source".into()
     }
 }
-/// PreviewedRow is a row of a query, together with the document of one kind that is made from the row.
+/// PreviewedRow is a row of a query or a page of a website, together with the document of one kind that is made from it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PreviewedRow {
-    /// The kind of documents, by its name in the mapping.
+    /// The kind of documents, by its name in the mapping; "page" for a page.
     #[prost(string, tag = "1")]
     pub kind: ::prost::alloc::string::String,
-    /// The values of the declared columns. Empty if the row's values do not fit the declared columns.
+    /// The values of the declared columns. Empty if the row's values do not fit the declared columns. For a page, `address` is its address in the mapping or the sitemap.
     #[prost(message, optional, tag = "2")]
     pub row: ::core::option::Option<::prost_types::Struct>,
     /// Why the row makes no document. If empty, the row makes a document, and the fields below describe it.
     #[prost(string, tag = "3")]
     pub problem: ::prost::alloc::string::String,
-    /// The key that distinguishes the document from all others of its kind.
+    /// The key that distinguishes the document from all others of its kind; for a page, its canonical address.
     #[prost(string, tag = "4")]
     pub key: ::prost::alloc::string::String,
     /// The title.
@@ -812,13 +812,13 @@ impl ::prost::Name for SyncResult {
         "type.googleapis.com/responsa.admin.v1.SyncResult".into()
     }
 }
-/// FailedRow is a row that made no document.
+/// FailedRow is a row or a page that made no document.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FailedRow {
-    /// The kind of documents, by its name in the mapping.
+    /// The kind of documents, by its name in the mapping; "page" for a page.
     #[prost(string, tag = "1")]
     pub kind: ::prost::alloc::string::String,
-    /// The key of the row; empty if it could not be read.
+    /// The key of the row, empty if it could not be read; or the address of the page.
     #[prost(string, tag = "2")]
     pub key: ::prost::alloc::string::String,
     /// Why the row made no document.
@@ -1568,7 +1568,7 @@ pub struct PreviewSourceRequest {
     /// The mapping, in TOML: 1 byte to 128 KiB of UTF-8.
     #[prost(string, tag = "1")]
     pub mapping: ::prost::alloc::string::String,
-    /// The maximum number of rows of each query, from 1 to 50; 5 if unset.
+    /// The maximum number of rows of each query, or of pages, from 1 to 50; 5 if unset.
     #[prost(int32, optional, tag = "2")]
     pub rows: ::core::option::Option<i32>,
     /// The subject whose rows are read; at most 255 bytes. If empty, the server reads the first rows of all subjects. If a query has no `one_subject`, the server

@@ -43,6 +43,7 @@ from responsa_server.identity.users import UserAdministration
 from responsa_server.insight.reports import Insight
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.search.reranking import RerankerPart
+from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
@@ -99,6 +100,7 @@ class Callers:
         database: Database,
         disks: Disks,
         knowledge: Knowledge,
+        crawler: Crawler,
         turns: Turns,
         agents: AgentParts,
         limiter: Limiter,
@@ -170,7 +172,9 @@ class Callers:
                 limits=limiter.book,
                 limiter=limiter,
                 reports=self._parts,
-                sources=source_administration(settings, database, knowledge.queue, knowledge.library),
+                sources=source_administration(
+                    settings, database, knowledge.queue, knowledge.library, crawler
+                ),
                 models=agents.default_model,
                 insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
                 profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),

@@ -124,7 +124,13 @@ async def running(
             from responsa_server.app.front import Callers, Silent
             from responsa_server.app.measured import Measured
             from responsa_server.app.metrics import metrics
-            from responsa_server.app.sources import delivery_job, notifier_on, schedule_job, source_job
+            from responsa_server.app.sources import (
+                delivery_job,
+                notifier_on,
+                schedule_job,
+                source_job,
+                website_crawler,
+            )
             from responsa_server.calls.frames import facts_of_terminal
             from responsa_server.insight.keeper import InsightKeeper
             from responsa_server.outbound.connector import Connector
@@ -174,6 +180,9 @@ async def running(
         )
         await turns.start()
         stack.push_async_callback(turns.close)
+        connector = Connector()
+        stack.push_async_callback(connector.close)
+        crawler = website_crawler(connector, knowledge.parser)
         if knowledge.jobs is not None:
             erasing, mailing = (
                 build_erasing(settings, database, knowledge, turns),
@@ -185,11 +194,10 @@ async def running(
                 database,
                 knowledge.queue,
                 knowledge.library,
+                crawler,
                 notifier,
                 external_vectors=knowledge.vectors is not None,
             )
-            connector = Connector()
-            stack.push_async_callback(connector.close)
             await knowledge.jobs.start(
                 {
                     JobKind.ERASE: erasing.work,
@@ -217,7 +225,7 @@ async def running(
             front = Silent(listens)
         else:
             front = Callers(
-                settings, layout, listens, database, disks, knowledge, turns, agents, limiter, traces
+                settings, layout, listens, database, disks, knowledge, crawler, turns, agents, limiter, traces
             )
         stack.push_async_callback(front.close)
         measured = Measured(database, cache, reach, models.breakers, turns, front, layout)

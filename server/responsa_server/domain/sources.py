@@ -1,4 +1,4 @@
-"""Sources, which turn the rows of a database into documents, the connections that they use, their runs, and the profiles of persons."""
+"""Sources, which turn the rows of a database or the pages of websites into documents, the connections that they use, their runs, and the profiles of persons."""
 
 from __future__ import annotations
 
@@ -62,8 +62,33 @@ class DatabaseConnection:
         return "*" in self.tenants or tenant_id in self.tenants
 
 
+@dataclass(frozen=True, slots=True)
+class WebConnection:
+    """Websites that the owner of the installation declared.
+
+    tenants: as of a database. sites: the only origins that are read, such as `https://docs.example.org`. allow_private: hosts and networks of the organisation that may be reached although
+    their addresses are not public. seconds: the time limit of each request. delay: the seconds of pause between two requests to a host. pages: the most pages of a source. page_bytes: the
+    size limit of a page.
+    """
+
+    name: str
+    tenants: Sequence[str]
+    sites: Sequence[str]
+    allow_private: Sequence[str] = ()
+    seconds: float = 30.0
+    delay: float = 1.0
+    pages: int = 10_000
+    page_bytes: int = 8 << 20
+
+    def granted(self, tenant_id: str) -> bool:
+        return "*" in self.tenants or tenant_id in self.tenants
+
+
+SourceConnection = DatabaseConnection | WebConnection
+
+
 class DatabaseFault(StrEnum):
-    """Why a database cannot be read."""
+    """Why a database or a website cannot be read."""
 
     UNREACHABLE = "UNREACHABLE"
     """It does not accept connections, or a connection broke."""
@@ -166,9 +191,33 @@ class Source:
         return self.id
 
 
+PAGE: Final = "page"
+"""The kind of the documents that are pages of websites. Their key is the address of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """How a page was fetched. listed: its address in the mapping or the sitemap. address: the one that answered, after redirects. etag, modified: the headers ETag and Last-Modified; "" without. collection: that of its document."""
+
+    listed: str
+    address: str
+    etag: str
+    modified: str
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePage:
+    """The bytes of a page. media_type: with its parameters; "" if the site names none."""
+
+    data: bytes
+    media_type: str
+    fetched: Fetched
+
+
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
-    """A document that a row makes. kind: the name of the table of the mapping. key: unique within the source and the kind."""
+    """A document that a row or a page makes. kind: the name of the table of the mapping, or PAGE. key: unique within the source and the kind. text: "" for a page, whose bytes are parsed after the run, as those of an upload; a preview has its text."""
 
     kind: str
     key: str
@@ -177,14 +226,19 @@ class SourceDocument:
     subject: str = ""
     uri: str = ""
     metadata: Mapping[str, object] = field(default_factory=dict[str, object])
+    page: SourcePage | None = None
 
     def source_key(self, source_id: str) -> str:
+        if self.page is not None:
+            return f"{source_id}/{self.key.partition('://')[2]}"
         return f"{source_id}/{self.kind}/{self.key}.md"
 
 
 @dataclass(frozen=True, slots=True)
 class MadeRow:
-    """A row and its document of one kind. row: the values of the declared columns as plain JSON values. document: None if the row makes no document. problem: why the document cannot be used, or "". key, subject: of a row without a document, if they could be read; otherwise ""."""
+    """A row and its document of one kind. row: the values of the declared columns as plain JSON values. document: None if the row makes no document. problem: why the document cannot be used, or "". key, subject: of a row without a document, if they could be read; otherwise "".
+    unchanged: whether the site says that the page is as an earlier run saw it; it then has no document here. gone: whether the site says that there is no such page any more.
+    """
 
     kind: str
     row: Mapping[str, object]
@@ -192,6 +246,8 @@ class MadeRow:
     problem: str = ""
     key: str = ""
     subject: str = ""
+    unchanged: bool = False
+    gone: bool = False
 
 
 class DocumentKey(NamedTuple):
@@ -216,7 +272,7 @@ class OfRun:
     """What is stored with the upload of a document that a run makes, in one transaction with it. The transaction fails with OwnershipLost if the run is not the worker's any more.
 
     digest: of all that the row made. together: whether the version waits until `PostgresSourceRuns.publish` publishes it with the other documents of its subject. metadata: the document's
-    from then on. urgent: whether somebody waits for the document, so that it is indexed before others of the tenant; otherwise it is indexed after those that no run made.
+    from then on. fetched: of a page. urgent: whether somebody waits for the document, so that it is indexed before others of the tenant; otherwise it is indexed after those that no run made.
     """
 
     claim: RunClaim
@@ -224,6 +280,7 @@ class OfRun:
     digest: bytes
     together: bool
     metadata: Mapping[str, object]
+    fetched: Fetched | None = None
     urgent: bool = False
 
 
@@ -306,12 +363,13 @@ class RunTask:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document that an earlier run, or an earlier attempt, made. subject: that of the document now. pending: whether its newest version was not searchable when a run last looked."""
+    """A document that an earlier run, or an earlier attempt, made. subject: that of the document now. pending: whether its newest version was not searchable when a run last looked. fetched: of a page."""
 
     digest: bytes
     document_id: UUID
     subject: str
     pending: bool = False
+    fetched: Fetched | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,30 +7,51 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import rtoml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from responsa_server.agents.config.declarations import SecretTable
 from responsa_server.agents.config.files import file_text
 from responsa_server.agents.config.problems import Problem, from_validation, placed, syntax_problem
 from responsa_server.agents.engine.config import Table, Texts
-from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, DatabaseTls
+from responsa_server.domain.sources import (
+    DatabaseConnection,
+    DatabaseKind,
+    DatabaseTls,
+    SourceConnection,
+    WebConnection,
+)
 from responsa_server.domain.tools import SecretPlace
+from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _SUFFIX: Final = ".toml"
 _HOST: Final = r"^([A-Za-z0-9]([A-Za-z0-9.:-]{0,252})|/[A-Za-z0-9_./-]{1,100})$"
 _OF_SERVERS: Final = ("host", "port", "database", "user", "password")
+WEB: Final = "web"
+_OF_WEBSITES: Final = ("sites", "allow_private", "delay", "pages", "page_bytes")
 _Keys = TypeVar("_Keys", bound=Table)
+
+
+def _private_hosts(value: Texts) -> Texts:
+    try:
+        read_allowed(value)
+    except OutboundError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+PrivateHosts = Annotated[Texts, AfterValidator(_private_hosts)]
+"""Hosts and networks that may be reached although their addresses are not public."""
 
 
 class ConnectionTable(Table):
     """The keys of a declaration."""
 
-    kind: Literal["postgresql", "mysql", "sqlite"] = Field(
-        description="The database; `mysql` is MariaDB too."
+    kind: Literal["postgresql", "mysql", "sqlite", "web"] = Field(
+        description="The database, where `mysql` is MariaDB too; or `web` for websites."
     )
     tenants: Texts = Field(
         min_length=1, description='The tenants that may use the connection; `["*"]` means all.'
@@ -60,14 +81,57 @@ class ConnectionTable(Table):
         description="For `sqlite`: the name of the file, which is in the connections' folder.",
     )
     seconds: float = Field(
-        30.0, gt=0, le=3600, description="The time limit of each query, including the transfer of its result."
+        30.0,
+        gt=0,
+        le=3600,
+        description="The time limit of each query, including the transfer of its result; for `web`, of each request.",
     )
     rows: int = Field(100_000, ge=1, le=5_000_000, description="The maximum number of rows of each query.")
     columns: int = Field(100, ge=1, le=1000, description="The maximum number of columns of each query.")
+    sites: Texts = Field(
+        (),
+        description="For `web`: the sites that may be read, such as `https://docs.example.org`, with a port if it is not the usual one. Redirects to other sites are not followed.",
+    )
+    allow_private: PrivateHosts = Field(
+        (),
+        description="For `web`: hosts and networks of the organisation that may be reached although their addresses are not public.",
+    )
+    delay: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="For `web`: the seconds of pause between two requests to a host. A longer `Crawl-delay` in its robots.txt, up to a minute, takes its place.",
+    )
+    pages: int = Field(
+        10_000, ge=1, le=100_000, description="For `web`: the maximum number of pages of a source."
+    )
+    page_bytes: int = Field(
+        8 << 20, ge=1, le=64 << 20, description="For `web`: the maximum number of bytes of a page."
+    )
+
+    @field_validator("sites")
+    @classmethod
+    def _origins(cls, value: Texts) -> Texts:
+        for site in value:
+            try:
+                if str(origin_of(site)) != site.rstrip("/").lower():
+                    raise OutboundError(
+                        f"“{site}” must be a scheme and a host, such as https://docs.example.org"
+                    )
+            except OutboundError as error:
+                raise ValueError(str(error)) from None
+        return value
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> ConnectionTable:
-        if self.kind == "sqlite":
+        if self.kind == WEB:
+            if not self.sites:
+                raise ValueError("“sites” is missing: name the sites that may be read")
+            if self.file or any(getattr(self, of_server) for of_server in _OF_SERVERS):
+                raise ValueError("websites have no file, host, port, database, user or password")
+        elif others := sorted(self.model_fields_set.intersection(_OF_WEBSITES)):
+            raise ValueError(f"“{others[0]}” is for the kind “{WEB}”")
+        elif self.kind == "sqlite":
             if not self.file:
                 raise ValueError("“file” is missing: name the database's file in this folder")
             if any(getattr(self, of_server) for of_server in _OF_SERVERS):
@@ -90,7 +154,7 @@ class DeclaredConnection:
     """A file of the connections' folder: its connection, or its problems."""
 
     name: str
-    connection: DatabaseConnection | None
+    connection: SourceConnection | None
     problems: Sequence[Problem] = ()
 
 
@@ -134,6 +198,20 @@ def _read(path: Path) -> DeclaredConnection:
     table, problems = read_table(path, ConnectionTable, "connection", unfit)
     if table is None:
         return DeclaredConnection(name, None, problems)
+    if table.kind == WEB:
+        return DeclaredConnection(
+            name,
+            WebConnection(
+                name,
+                table.tenants,
+                table.sites,
+                table.allow_private,
+                table.seconds,
+                table.delay,
+                table.pages,
+                table.page_bytes,
+            ),
+        )
     secret = None if table.password is None else SecretPlace(table.password.env, table.password.file)
     return DeclaredConnection(
         name,
@@ -169,14 +247,14 @@ class DeclaredConnections:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def named(self, tenant_id: str, name: str) -> DatabaseConnection | None:
+    async def named(self, tenant_id: str, name: str) -> SourceConnection | None:
         """The connection with this name; None if it is not declared, its declaration has mistakes, or it is not granted to the tenant."""
         return next((one for one in await self._usable(tenant_id) if one.name == name), None)
 
     async def granted(self, tenant_id: str) -> Sequence[str]:
         return [one.name for one in await self._usable(tenant_id)]
 
-    async def _usable(self, tenant_id: str) -> Sequence[DatabaseConnection]:
+    async def _usable(self, tenant_id: str) -> Sequence[SourceConnection]:
         try:
             found = await asyncio.to_thread(read_connections, self._folder)
         except OSError:

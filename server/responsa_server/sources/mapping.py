@@ -1,4 +1,4 @@
-"""Mappings: TOML that says which rows a source reads and which documents they become. Pure."""
+"""Mappings: TOML that says which rows or pages a source reads and which documents they become. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,16 @@ from responsa_server.agents.config.problems import (
     quoted,
     syntax_problem,
 )
-from responsa_server.agents.engine.config import Table
+from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.agents.engine.prompts import FrontMatter, PromptError, PromptSet, PromptSource
-from responsa_server.domain.sources import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
+from responsa_server.domain.sources import (
+    MAX_KEY_BYTES,
+    MAX_TEXT_BYTES,
+    SourceConnection,
+    SourceDocument,
+    WebConnection,
+)
+from responsa_server.outbound.addresses import OutboundError, origin_of
 
 _FIELDS: Final = 5
 # A path in place of a name would make zoneinfo read other files.
@@ -157,8 +164,19 @@ class DocumentTable(Table):
     )
 
 
+class PagesTable(Table):
+    """Pages of websites, each of which becomes a document."""
+
+    sitemaps: Texts = Field(
+        (),
+        max_length=20,
+        description="The addresses of sitemaps, or of indexes of sitemaps, that list the pages.",
+    )
+    addresses: Texts = Field((), max_length=1000, description="The addresses of pages.")
+
+
 class MappingTable(Table):
-    """A mapping."""
+    """A mapping: of rows, with `queries` and `documents`, or of `pages`."""
 
     connection: str = Field(min_length=1, max_length=63, description="The connection.")
     collection: Annotated[str, Field(pattern=_COLLECTION)] = Field(
@@ -177,10 +195,16 @@ class MappingTable(Table):
         description="The percentage of the source's documents that a run may delete without an administrator's confirmation.",
     )
     queries: dict[Annotated[str, Field(pattern=_NAME)], QueryTable] = Field(
-        min_length=1, max_length=20, description="The queries, by name."
+        default_factory=dict[str, QueryTable], max_length=20, description="The queries, by name."
     )
     documents: dict[Annotated[str, Field(pattern=_NAME)], DocumentTable] = Field(
-        min_length=1, max_length=20, description="The kinds of documents, by name."
+        default_factory=dict[str, DocumentTable],
+        max_length=20,
+        description="The kinds of documents, by name.",
+    )
+    pages: PagesTable | None = Field(
+        None,
+        description="The pages of websites, for a connection of the kind `web`, in place of queries and documents.",
     )
 
 
@@ -237,7 +261,7 @@ class MappedQuery:
 
 
 class SourceMapping:
-    """A mapping without mistakes. text: its TOML. queries: those that a document uses. schedule: None if no runs begin by themselves."""
+    """A mapping without mistakes. text: its TOML. queries: those that a document uses. pages: None for a mapping of rows. schedule: None if no runs begin by themselves."""
 
     def __init__(
         self, text: str, table: MappingTable, templates: PromptSet, schedule: Schedule | None
@@ -247,6 +271,7 @@ class SourceMapping:
         self.collection = table.collection
         self.deletions_percent = table.deletions_percent
         self.schedule = schedule
+        self.pages = table.pages
         self._documents = table.documents
         self._templates = templates
         self.queries = [
@@ -260,6 +285,25 @@ class SourceMapping:
             for name, one in table.queries.items()
             if any(document.query == name for document in table.documents.values())
         ]
+
+    def unfit(self, connection: SourceConnection) -> Problem | None:
+        """Why the mapping cannot be used with the connection that it names, with its line; None if it can."""
+        problem = None
+        if not isinstance(connection, WebConnection):
+            if self.pages is not None:
+                message = f"the connection “{self.connection}” is a database; “pages” needs a connection of the kind “web”"
+                problem = Problem(FILE, message, ("connection",))
+        elif self.pages is None:
+            message = f"the connection “{self.connection}” is for websites, so the mapping needs “pages” in place of queries and documents"
+            problem = Problem(FILE, message, ("connection",))
+        else:
+            sites = sites_of(connection)
+            for field, address in _addresses(self.pages):
+                if str(origin_of(address)) not in sites:
+                    message = f"“{address}” is not at a site of the connection “{self.connection}”; its sites are {quoted(connection.sites)}"
+                    problem = Problem(FILE, message, ("pages", field))
+                    break
+        return None if problem is None else placed([problem], {FILE: (self.text, 1)})[0]
 
     def place(self, query: str, field: str) -> str:
         """The line and the key of a statement, for messages. field: “sql” or “one_subject”."""
@@ -335,6 +379,7 @@ def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
         return None, placed(found, {FILE: (text, 1)})
     places = positions(text)
     problems = list[Problem]()
+    problems += _of_pages(table)
     for name, query in table.queries.items():
         problems += _of_query(("queries", name), query)
     lines, sources, on_one_line = text.split("\n"), dict[str, PromptSource](), set[Key]()
@@ -365,6 +410,37 @@ def _written(one: Problem, places: Mapping[Key, Place]) -> Problem:
     """A problem with the key as the mapping writes it: the short form of a column has no key `type`."""
     short = one.key[-1:] == ("type",) and one.key not in places and one.key[:-1] in places
     return replace(one, key=one.key[:-1]) if short else one
+
+
+def _of_pages(table: MappingTable) -> Sequence[Problem]:
+    """Whether the mapping has either pages or rows, and the mistakes in the addresses of its pages."""
+    if table.pages is None:
+        return [
+            Problem(FILE, f"“{field}” is missing; a mapping has queries and documents, or pages", (field,))
+            for field in ("queries", "documents")
+            if not getattr(table, field)
+        ]
+    if table.queries or table.documents:
+        return [Problem(FILE, "cannot be used together with queries and documents", ("pages",))]
+    if not table.pages.sitemaps and not table.pages.addresses:
+        return [Problem(FILE, "needs “sitemaps” or “addresses”", ("pages",))]
+    found = list[Problem]()
+    for field, address in _addresses(table.pages):
+        try:
+            origin_of(address)
+        except OutboundError as error:
+            found.append(Problem(FILE, f"“{address[:100]}”: {error}", ("pages", field)))
+    return found
+
+
+def _addresses(pages: PagesTable) -> Sequence[tuple[str, str]]:
+    """The addresses, each with its key: “sitemaps” or “addresses”."""
+    return [("sitemaps", one) for one in pages.sitemaps] + [("addresses", one) for one in pages.addresses]
+
+
+def sites_of(connection: WebConnection) -> frozenset[str]:
+    """The origins of the connection's sites, in the form of `str(UrlOrigin)`."""
+    return frozenset(str(origin_of(site)) for site in connection.sites)
 
 
 def _of_query(key: Key, query: QueryTable) -> Sequence[Problem]:

@@ -14,7 +14,6 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFou
 from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import (
-    DatabaseConnection,
     Databases,
     MadeRow,
     NewSource,
@@ -22,7 +21,10 @@ from responsa_server.domain.sources import (
     Profile,
     Source,
     SourceChange,
+    SourceConnection,
+    WebConnection,
 )
+from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import FILE, SourceMapping, read_mapping
 from responsa_server.sources.reading import RowSelection, read_rows
@@ -45,6 +47,7 @@ class SourceAdministration:
         runs: PostgresSourceRuns,
         connections: DeclaredConnections,
         databases: Databases,
+        crawler: Crawler,
         collections: CollectionStore,
         deliveries: PostgresDeliveries,
     ) -> None:
@@ -53,6 +56,7 @@ class SourceAdministration:
         self.deliveries = deliveries
         self._connections = connections
         self._databases = databases
+        self._crawler = crawler
         self._collections = collections
 
     async def create(self, who: Principal, source: NewSource, *, validate_only: bool = False) -> Source:
@@ -82,9 +86,12 @@ class SourceAdministration:
         return await self.runs.notify(who, subject, chosen, cause, request_id, named=bool(sources))
 
     async def preview(self, who: Principal, text: str, rows: int, subject: str) -> Sequence[MadeRow]:
-        """The first rows of each query of a mapping, and what they make. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, Precondition (SOURCE_UNREADABLE)."""
+        """The first rows of each query of a mapping, or its first pages, and what they make. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, Precondition (SOURCE_UNREADABLE)."""
         mapping, connection = await self._checked(who, text, "mapping")
-        found = read_rows(self._databases, connection, mapping, RowSelection(subject, rows))
+        if isinstance(connection, WebConnection):
+            found = self._crawler.preview(connection, mapping, rows)
+        else:
+            found = read_rows(self._databases, connection, mapping, RowSelection(subject, rows))
         async with aclosing(found) as made:
             return [one async for one in made]
 
@@ -92,9 +99,7 @@ class SourceAdministration:
         """The names of the connections that are granted to the tenant, in their order."""
         return sorted(await self._connections.granted(who.tenant_id))
 
-    async def _checked(
-        self, who: Principal, text: str, field: str
-    ) -> tuple[SourceMapping, DatabaseConnection]:
+    async def _checked(self, who: Principal, text: str, field: str) -> tuple[SourceMapping, SourceConnection]:
         """The mapping and its connection. Raises InvalidRequest, NotFound."""
         mapping, problems = read_mapping(text)
         if mapping is None:
@@ -106,6 +111,8 @@ class SourceAdministration:
             message = f"there is no connection “{mapping.connection}”; {known}. The owner of the installation declares connections"
             suggestion = closest(mapping.connection, granted)
             raise _missing(text, Problem(FILE, message, ("connection",), suggestion), mapping.connection)
+        if (unfit := mapping.unfit(connection)) is not None:
+            raise _mistakes(field, [unfit])
         try:
             await self._collections.get(who, mapping.collection)
         except NotFound as error:

@@ -12,7 +12,7 @@ class SourceSettings(BaseModel, extra="forbid"):
 
     folder: Path | None = Field(
         default=None,
-        description="The folder with the declarations of connections to databases, `NAME.toml`, and with SQLite files; if empty, `connections` in the data folder. A change applies at once.",
+        description="The folder with the declarations of connections to databases and websites, `NAME.toml`, and with SQLite files; if empty, `connections` in the data folder. A change applies at once.",
     )
     webhooks_folder: Path | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""The job that runs a source: it brings the documents of a source into step with the rows of the database.
+"""The job that runs a source: it brings the documents of a source into step with the rows of the database or the pages of the websites.
 
 A run reads all rows first and changes nothing meanwhile, so a database that goes away in the midst of it has no effect. The rows go to a temporary file, and only digests stay in
 memory. Then the run compares the keys and digests of the rows with those of its documents. What is new or different is made, and what has no row any more is deleted. Nothing
@@ -14,10 +14,11 @@ import asyncio
 import hashlib
 import json
 import tempfile
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import IO, Final
@@ -49,16 +50,20 @@ from responsa_server.domain.sources import (
     DatabaseFault,
     Databases,
     DocumentKey,
+    Fetched,
     MadeRow,
     NewFailure,
     OfRun,
     RunCounts,
     RunTask,
     SourceDocument,
+    SourcePage,
     StoredDocument,
+    WebConnection,
 )
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.library.library import Library
+from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.notifying import Notifier
@@ -88,7 +93,7 @@ class _Plan:
     """What a run will do.
 
     file: the documents to make, one a line. places: where the line of each begins. collection: that of the documents. deletions_percent: see `MappingTable`. seen: the keys of all rows. changed: the documents to make, with their subjects. blocked: the subjects with a row that makes no document:
-    either all documents of a subject follow the rows or none. blind: the kinds with a row whose key could not be read; nothing of these kinds is deleted, because any document may be
+    either all documents of a subject follow the rows or none. refetched: how pages were fetched whose documents stay as they are. blind: the kinds with a row whose key could not be read; nothing of these kinds is deleted, because any document may be
     that of the row.
     """
 
@@ -101,6 +106,7 @@ class _Plan:
     changed: dict[DocumentKey, str] = field(default_factory=dict[DocumentKey, str])
     failures: list[NewFailure] = field(default_factory=list[NewFailure])
     blocked: set[str] = field(default_factory=set[str])
+    refetched: dict[DocumentKey, Fetched] = field(default_factory=dict[DocumentKey, Fetched])
     blind: set[str] = field(default_factory=set[str])
 
     def note(self, row: MadeRow, known: Mapping[DocumentKey, StoredDocument]) -> bytes:
@@ -108,12 +114,16 @@ class _Plan:
         document = row.document
         at = DocumentKey(row.kind, document.key if document else row.key)
         before = known.get(at)
+        if row.unchanged:
+            self.seen.add(at)
+            return b""
         if row.problem or document is None:
             subject = document.subject if document else row.subject
             subjects = {subject, before.subject if before else ""} - {""}
             self.failures.append(NewFailure(at, row.problem, subject or next(iter(subjects), "")))
             if at.key:
-                self.seen.add(at)
+                if not row.gone:
+                    self.seen.add(at)
                 self.changed.pop(at, None)  # of two rows with one key, neither is used
             else:
                 self.blind.add(row.kind)
@@ -127,6 +137,8 @@ class _Plan:
             # A version that is still being indexed may have to wait for other documents of its subject now.
             and not (before.pending and before.subject)
         ):
+            if document.page is not None and document.page.fetched != before.fetched:
+                self.refetched[at] = document.page.fetched
             return b""
         self.changed[at] = document.subject
         line = _line(document)
@@ -151,7 +163,7 @@ class _Plan:
         made: list[SourceDocument] = []
         for at in some:
             self.file.seek(self.places[at])
-            made.append(SourceDocument(**json.loads(self.file.readline())))
+            made.append(_document(self.file.readline()))
         return made
 
 
@@ -163,6 +175,7 @@ class Sync:
         runs: PostgresSourceRuns,
         connections: DeclaredConnections,
         databases: Databases,
+        crawler: Crawler,
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
         notifier: Notifier,
@@ -171,6 +184,7 @@ class Sync:
         self._runs = runs
         self._connections = connections
         self._databases = databases
+        self._crawler = crawler
         self._library = library
         self._ended = ended
         self._notifier = notifier
@@ -276,7 +290,8 @@ class Sync:
         for earlier in await self._runs.earlier(task.claim):
             self._ended(await self._runs.release(task.claim.tenant_id, earlier))
         known = await self._runs.known(task.claim)
-        await self._read(task, plan, known)
+        failed = await self._runs.failed(task.claim) if task.retry else frozenset[DocumentKey]()
+        await self._read(task, plan, known, failed)
         gone = [
             (at, one)
             for at, one in known.items()
@@ -289,7 +304,6 @@ class Sync:
         changed = {at: subject for at, subject in plan.changed.items() if subject not in plan.blocked}
         failures: Sequence[NewFailure] = plan.failures
         if task.retry:
-            failed = await self._runs.failed(task.claim)
             # Earlier failures of rows whose key cannot be read are kept.
             failures = [failure for failure in failures if failure.at.key or failure.at not in failed]
             # The other documents of a subject have waited for the failed row.
@@ -314,6 +328,7 @@ class Sync:
             changes.total(),
             failures,
             [at for at, one in gone if one.subject in together],
+            plan.refetched,
         )
         who = Principal(task.claim.tenant_id, task.user_id, Role.ADMIN, "source")
         for _, one in gone:
@@ -332,8 +347,14 @@ class Sync:
                 if not await self._make(task, who, plan.collection, document, known.get(at), together=among):
                     refused |= {document.subject} & together
 
-    async def _read(self, task: RunTask, plan: _Plan, known: Mapping[DocumentKey, StoredDocument]) -> None:
-        """Read all rows, and note what is different. Raises Precondition (SOURCE_UNREADABLE)."""
+    async def _read(
+        self,
+        task: RunTask,
+        plan: _Plan,
+        known: Mapping[DocumentKey, StoredDocument],
+        failed: Set[DocumentKey],
+    ) -> None:
+        """Read all rows, and note what is different. failed: the rows that a retry tries again. Raises Precondition (SOURCE_UNREADABLE), OwnershipLost."""
         mapping, problems = read_mapping(task.source.mapping)
         if mapping is None:  # a release may be stricter than the one that stored the mapping
             raise InvalidRequest.of_field("source.mapping", "source.mapping", str(problems[0]))
@@ -341,12 +362,25 @@ class Sync:
         if connection is None:
             message = f"The connection “{mapping.connection}” is not declared any more, or not granted to this tenant; ask the owner of the installation."
             raise unreadable(mapping.connection, "", DatabaseFault.NOT_GRANTED, message)
+        if (unfit := mapping.unfit(connection)) is not None:
+            raise InvalidRequest.of_field("source.mapping", "source.mapping", str(unfit))
         plan.collection, plan.deletions_percent = mapping.collection, mapping.deletions_percent
         waiting, size = list[bytes](), 0
-        found = read_rows(self._databases, connection, mapping, RowSelection(task.subject))
+        if isinstance(connection, WebConnection):
+            if task.subject:  # no page is about a subject
+                return
+            only = {at.key for at in failed} if task.retry else None
+            found = self._crawler.pages(connection, mapping, known, only)
+        else:
+            found = read_rows(self._databases, connection, mapping, RowSelection(task.subject))
         async with aclosing(found) as rows:
             async for row in rows:
-                line = plan.note(row, known)
+                if mapping.pages is None:
+                    line = plan.note(row, known)
+                else:
+                    # Reading a site takes long, so a cancelled run must end on the way.
+                    await self._runs.check(task.claim)
+                    line = await asyncio.to_thread(plan.note, row, known)  # a page may have megabytes
                 if line:
                     waiting.append(line)
                     size += len(line)
@@ -372,19 +406,25 @@ class Sync:
             await self._runs.check(task.claim)
             await self._delete(who, before)
             before = None
-        data = document.text.encode()
+        page = document.page
+        data, media_type = (
+            (document.text.encode(), "text/markdown") if page is None else (page.data, page.media_type)
+        )
         described = DocumentMetadata(
             collection,
             document.source_key(task.source.id),
             document.title,
             document.uri,
-            "text/markdown",
+            media_type,
             # Metadata would apply at once.
             metadata={} if together and before is not None else document.metadata,
             subject=document.subject,
         )
         digest = _digest(document, collection)
-        of_run = OfRun(task.claim, at, digest, together, document.metadata, urgent=bool(task.subject))
+        fetched = None if page is None else page.fetched
+        of_run = OfRun(
+            task.claim, at, digest, together, document.metadata, fetched, urgent=bool(task.subject)
+        )
         try:
             operation = await self._library.upload(who, described, _pieces(data), len(data), run=of_run)
         except InvalidRequest as error:
@@ -414,11 +454,27 @@ class Sync:
 
 
 def _line(document: SourceDocument) -> bytes:
-    return json.dumps(asdict(document)).encode() + b"\n"
+    plain = asdict(document)
+    if document.page is not None:
+        plain["page"]["data"] = b64encode(document.page.data).decode()
+    return json.dumps(plain).encode() + b"\n"
+
+
+def _document(line: bytes) -> SourceDocument:
+    plain = json.loads(line)
+    if (page := plain.pop("page")) is not None:
+        fetched = Fetched(**page["fetched"])
+        plain["page"] = SourcePage(b64decode(page["data"]), page["media_type"], fetched)
+    return SourceDocument(**plain)
 
 
 def _digest(document: SourceDocument, collection: str) -> bytes:
-    return hashlib.sha256(json.dumps([collection, asdict(document)], sort_keys=True).encode()).digest()
+    plain = asdict(replace(document, page=None))
+    del plain["page"]
+    if document.page is not None:
+        plain["media_type"] = document.page.media_type
+        plain["data"] = hashlib.sha256(document.page.data).hexdigest()
+    return hashlib.sha256(json.dumps([collection, plain], sort_keys=True).encode()).digest()
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

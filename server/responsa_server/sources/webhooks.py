@@ -23,7 +23,7 @@ from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.notifications import NotifiedEvent, Webhook
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
-from responsa_server.sources.declarations import declarations_in, read_table
+from responsa_server.sources.declarations import PrivateHosts, declarations_in, read_table
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the beginning of secrets, not a secret
 LEAST_KEY_BYTES: Final = 24
@@ -48,20 +48,11 @@ class WebhookTable(Table):
         min_length=1,
         description="The events to send.",
     )
-    allow_private: Texts = Field(
+    allow_private: PrivateHosts = Field(
         (),
         description="Hosts and networks of the organisation that may be reached although their addresses are not public.",
     )
     seconds: float = Field(15.0, gt=0, le=60, description="The time limit of each attempt.")
-
-    @field_validator("allow_private")
-    @classmethod
-    def _private(cls, value: Texts) -> Texts:
-        try:
-            read_allowed(value)
-        except OutboundError as error:
-            raise ValueError(str(error)) from None
-        return value
 
     @field_validator("url")
     @classmethod

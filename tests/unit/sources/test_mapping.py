@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, WebConnection
 from responsa_server.sources.mapping import RowProblem, SchemaProblem, SourceMapping, read_mapping
 
 GOOD = '''connection = "staff"
@@ -121,6 +122,10 @@ def test_a_result_without_a_column_names_what_breaks() -> None:
         ("# {{ name }}", "{% if mail is not defind %}x{% endif %}", "mapping:22: documents.profile.text: templates have no test “defind”. Did you mean “defined”?"),
         ('key = "{{ id }}"', 'ky = "{{ id }}"', "documents.profile.ky: there is no key “ky” here. Did you mean “key”?"),
         ("[documents.profile]", "[documents.profile", "mapping:16"),
+        ("[queries.people]", "[pages]\nsitemaps = []\n[queries.people]", "mapping:4:2: pages: cannot be used together with queries"),
+        (GOOD[GOOD.index("[queries"):], "", "queries: “queries” is missing; a mapping has queries and documents, or pages"),
+        (GOOD[GOOD.index("[queries"):], "[pages]", "mapping:4:2: pages: needs “sitemaps” or “addresses”"),
+        (GOOD[GOOD.index("[queries"):], "[pages]\naddresses = ['ftp://a']", "mapping:5:1: pages.addresses: “ftp://a”: the address does not begin with"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_their_line(old: str, new: str, said: str) -> None:
@@ -143,3 +148,19 @@ def test_a_template_cannot_run_for_ever_or_see_more_than_the_row() -> None:
     row = [*ROW[:5], ["x"] * 10_000, None]
     with pytest.raises(RowProblem, match="more steps than a template may take"):
         looped.document("profile", query.reader(COLUMNS)(row))
+
+
+def test_a_mapping_that_does_not_fit_its_connection_says_why() -> None:
+    database = DatabaseConnection("staff", DatabaseKind.SQLITE, ["*"], "staff.db")
+    web = WebConnection("staff", ["*"], ["https://a.example"])
+    pages = mapping(
+        'connection = "staff"\ncollection = "people"\n[pages]\nsitemaps = ["https://a.example:443/s"]\naddresses = ["https://b.example/"]'
+    )
+    assert mapping().unfit(database) is None
+    assert "connection: the connection “staff” is for websites, so the mapping needs “pages”" in str(
+        mapping().unfit(web)
+    )
+    assert (
+        "mapping:5:1: pages.addresses: “https://b.example/” is not at a site of the connection “staff”; its sites are “https://a.example”"
+        in str(pages.unfit(web))
+    )

@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 async def declared(folder: Path) -> DatabaseConnection:
     found = await DeclaredConnections(folder).named("acme", "staff")
-    assert found is not None
+    assert isinstance(found, DatabaseConnection)
     return found
 
 
@@ -188,7 +188,12 @@ async def test_a_file_that_goes_away_is_unreachable(folder: Path) -> None:
         ('kind = "postgresql"\nhost = "db"\ntenants = ["*"]', "needs database and user"),
         ('kind = "postgresql"\nhost = "db"\ndatabase = "a"\nuser = "b"\npassword = { env = "A", file = "b" }\ntenants = ["*"]', "either env or file"),
         ('kind = "postgresql"\nhost = "db"\nservice = "x"\ndatabase = "a"\nuser = "b"\ntenants = ["*"]', "there is no key “service”"),
-        ('kind = "oracle"\ntenants = ["*"]', "must be “postgresql”, “mysql” or “sqlite”"),
+        ('kind = "oracle"\ntenants = ["*"]', "must be “postgresql”, “mysql”, “sqlite” or “web”"),
+        ('kind = "web"\ntenants = ["*"]', "“sites” is missing"),
+        ('kind = "web"\nsites = ["https://a.example/b"]\ntenants = ["*"]', "bad.toml:2:1: sites: “https://a.example/b” must be a scheme and a host"),
+        ('kind = "web"\nsites = ["https://a.example"]\nallow_private = ["169.254.0.0/16"]\ntenants = ["*"]', "cannot be allowed"),
+        ('kind = "web"\nsites = ["https://a.example"]\nuser = "b"\ntenants = ["*"]', "websites have no file, host"),
+        ('kind = "sqlite"\nfile = "staff.db"\npages = 1\ntenants = ["*"]', "“pages” is for the kind “web”"),
         ("kind = ", "not valid TOML"),
     ],
 )  # fmt: skip

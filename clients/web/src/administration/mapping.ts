@@ -54,8 +54,7 @@ export function resultText({ created, updated, deleted, unchanged, failed }: Pic
   return `${parts.filter(Boolean).join(", ")}.`;
 }
 
-/** The mapping that a new source begins with. */
-export const EXAMPLE = `connection = ""
+const PEOPLE = `connection = ""
 collection = ""
 
 [queries.people]
@@ -74,3 +73,33 @@ text = """
 {{ name }} works as {{ role }}.
 """
 `;
+
+const ROWS = `connection = ""
+collection = ""
+
+[queries.articles]
+sql = "SELECT id, title, body FROM article"
+columns = { id = "integer", title = "text", body = "text" }
+
+[documents.article]
+query = "articles"
+key = "{{ id }}"
+title = "{{ title }}"
+text = "{{ body }}"
+`;
+
+const PAGES = `connection = ""
+collection = ""
+schedule = "30 2 * * *"
+
+[pages]
+sitemaps = ["https://docs.example.org/sitemap.xml"]
+addresses = []
+`;
+
+/** The mappings that a new source can begin with, by their labels. */
+export const EXAMPLES: ReadonlyMap<string, string> = new Map([
+  ["Records of people", PEOPLE],
+  ["Rows for all readers of the collection", ROWS],
+  ["Pages of a website", PAGES],
+]);

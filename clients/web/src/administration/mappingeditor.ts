@@ -12,7 +12,7 @@ export class MappingEditor {
   #shown = 0;
 
   constructor() {
-    const note = element("p", { class: "note", id: "source-mapping-note" }, "TOML: the connection, the collection, the queries with their columns, and what each row becomes.");
+    const note = element("p", { class: "note", id: "source-mapping-note" }, "TOML: the connection, the collection, and either the queries with their columns and what each row becomes, or the pages.");
     this.root = element(
       "div",
       { class: "field mapping" },

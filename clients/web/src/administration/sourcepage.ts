@@ -6,9 +6,9 @@ import { confirmed } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
 import { momentOf } from "../text/facts.js";
-import { placed, textEntry } from "../widgets/fields.js";
+import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
 import { linesOf } from "../text/values.js";
-import { EXAMPLE, mistakesOf } from "./mapping.js";
+import { EXAMPLES, mistakesOf } from "./mapping.js";
 import { MappingEditor } from "./mappingeditor.js";
 import { SourceRuns } from "./sourceruns.js";
 import type { SourcesApi } from "./sources.js";
@@ -26,6 +26,7 @@ export class SourcePage {
   readonly #id = textEntry("Id", { maxlength: "63", required: true, autocapitalize: "none", spellcheck: "false" }, "1 to 63 characters of a-z, 0-9 and hyphen. It cannot be changed later.");
   readonly #name = textEntry("Name", { maxlength: "200" }, "To show to people. May be empty.");
   readonly #connections = element("p", { class: "note", ...WRITTEN });
+  readonly #example = choiceEntry("Begin with", [...EXAMPLES.keys()].map((label) => [label, label]));
   readonly #editor = new MappingEditor();
   readonly #save = element("button", { type: "submit" }, "Save");
   readonly #preview = button("Preview", () => void this.#look(), { class: "quiet" });
@@ -43,8 +44,9 @@ export class SourcePage {
     this.#say = say;
     this.#place = place;
     this.#runs = new SourceRuns(api, say);
-    this.#form = element("form", { class: "stack", "aria-label": "Source" }, this.#id.root, this.#name.root, this.#connections, this.#editor.root, element("div", { class: "row wrap" }, this.#save, this.#preview));
+    this.#form = element("form", { class: "stack", "aria-label": "Source" }, this.#id.root, this.#name.root, this.#connections, this.#example.root, this.#editor.root, element("div", { class: "row wrap" }, this.#save, this.#preview));
     this.#form.noValidate = true;
+    this.#example.control.addEventListener("change", () => void this.#begin());
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#store();
@@ -74,7 +76,8 @@ export class SourcePage {
     if (!name) {
       this.#id.control.value = "";
       this.#name.control.value = "";
-      this.#editor.value = EXAMPLE;
+      this.#example.control.selectedIndex = 0;
+      this.#editor.value = EXAMPLES.get(this.#example.control.value) ?? "";
       return;
     }
     this.#form.hidden = true;
@@ -100,7 +103,7 @@ export class SourcePage {
   #paint(source: Source | undefined): void {
     this.#source = source;
     this.#form.hidden = false;
-    this.#id.root.hidden = source !== undefined || this.#shown !== "";
+    this.#id.root.hidden = this.#example.root.hidden = source !== undefined || this.#shown !== "";
     this.#delete.hidden = source === undefined;
     this.#rows.hidden = true;
     if (!source) {
@@ -113,6 +116,13 @@ export class SourcePage {
     this.#about.textContent = [source.name, `connection ${source.connection}`, source.collection, changed, next].filter(Boolean).join(" · ");
     this.#name.control.value = source.displayName;
     this.#editor.value = source.mapping;
+  }
+
+  /** Put the chosen example into the editor. */
+  async #begin(): Promise<void> {
+    const untouched = [...EXAMPLES.values()].includes(this.#editor.value);
+    if (!untouched && !(await confirmed({ title: "Replace the mapping?", text: "The example takes the place of what you have written.", action: "Replace" }))) return;
+    this.#editor.value = EXAMPLES.get(this.#example.control.value) ?? "";
   }
 
   async #listConnections(): Promise<void> {
@@ -150,8 +160,8 @@ export class SourcePage {
     await this.#act(async () => {
       this.#rows.hidden = true;
       const { rows } = await this.#api.admin.previewSource({ mapping: this.#editor.value });
-      const note = element("p", { class: "note" }, "The first rows of each query, and the documents that a run would make from these rows. Nothing is stored.");
-      const list = element("ul", { class: "documents", "aria-label": "Documents of the preview" }, ...(rows.length > 0 ? rows.map(previewRow) : [element("li", { class: "note" }, "The queries return no rows.")]));
+      const note = element("p", { class: "note" }, "The first rows of each query or the first pages, and the documents that a run would make from them. Nothing is stored.");
+      const list = element("ul", { class: "documents", "aria-label": "Documents of the preview" }, ...(rows.length > 0 ? rows.map(previewRow) : [element("li", { class: "note" }, "There are no rows or pages.")]));
       replace(this.#rows, element("h4", { tabindex: "-1" }, "Preview"), note, list);
       this.#rows.hidden = false;
       this.#rows.querySelector("h4")?.focus();

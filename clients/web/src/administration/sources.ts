@@ -1,4 +1,4 @@
-/** Shows administrators the sources, which turn the rows of databases into documents, with the notifications about their runs, and leads to the page of each source. */
+/** Shows administrators the sources, which turn rows of databases and pages of websites into documents, with the notifications about their runs, and leads to the page of each source. */
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
@@ -35,7 +35,7 @@ export class SourcesView implements Part {
       empty: () => "No sources yet.",
     });
     this.#deliveries = new DeliveriesPart(api, say);
-    const about = element("p", { class: "note grow" }, "A source turns the rows of a database into documents.");
+    const about = element("p", { class: "note grow" }, "A source turns the rows of a database or the pages of websites into documents.");
     this.#all = element("div", { class: "stack" }, element("div", { class: "row wrap" }, about, element("a", { class: "button", href: placeOf(NEW) }, "New source")), this.#list.root, this.#deliveries.root);
     this.#page = new SourcePage(api, say, placeOf);
     this.root = element("div", {}, this.#all, this.#page.root);

@@ -773,7 +773,7 @@ type PreviewSourceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The mapping, in TOML: 1 byte to 128 KiB of UTF-8.
 	Mapping string `protobuf:"bytes,1,opt,name=mapping,proto3" json:"mapping,omitempty"`
-	// The maximum number of rows of each query, from 1 to 50; 5 if unset.
+	// The maximum number of rows of each query, or of pages, from 1 to 50; 5 if unset.
 	Rows *int32 `protobuf:"varint,2,opt,name=rows,proto3,oneof" json:"rows,omitempty"`
 	// The subject whose rows are read; at most 255 bytes. If empty, the server reads the first rows of all subjects. If a query has no `one_subject`, the server
 	// looks for the subject in the first 10,000 rows of the query.

@@ -122,8 +122,8 @@ type AdminServiceClient interface {
 	UpdateSource(ctx context.Context, in *UpdateSourceRequest, opts ...grpc.CallOption) (*Source, error)
 	// DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteSource(ctx context.Context, in *DeleteSourceRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
-	// INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+	// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+	// INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
 	PreviewSource(ctx context.Context, in *PreviewSourceRequest, opts ...grpc.CallOption) (*PreviewSourceResponse, error)
 	// SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes documents from rows that
 	// are new or have changed, and deletes the documents whose rows are gone. It changes nothing until it has read all rows. A row that makes no document is set
@@ -999,8 +999,8 @@ type AdminServiceServer interface {
 	UpdateSource(context.Context, *UpdateSourceRequest) (*Source, error)
 	// DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteSource(context.Context, *DeleteSourceRequest) (*emptypb.Empty, error)
-	// PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
-	// INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+	// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+	// INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
 	PreviewSource(context.Context, *PreviewSourceRequest) (*PreviewSourceResponse, error)
 	// SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes documents from rows that
 	// are new or have changed, and deletes the documents whose rows are gone. It changes nothing until it has read all rows. A row that makes no document is set

@@ -85,7 +85,7 @@ func (SyncStage) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_admin_v1_source_proto_rawDescGZIP(), []int{0}
 }
 
-// Source turns the rows of a database into documents. Its mapping says which rows are read and what they become; docs/sources.md describes it.
+// Source turns the rows of a database or the pages of websites into documents. Its mapping says what is read and what it becomes; docs/sources.md describes it.
 type Source struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `sources/{id}`. The id has 1 to 63 characters of a-z, 0-9 and hyphen, and does not begin with a hyphen.
@@ -212,16 +212,16 @@ func (x *Source) GetNewestRun() string {
 	return ""
 }
 
-// PreviewedRow is a row of a query, together with the document of one kind that is made from the row.
+// PreviewedRow is a row of a query or a page of a website, together with the document of one kind that is made from it.
 type PreviewedRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The kind of documents, by its name in the mapping.
+	// The kind of documents, by its name in the mapping; "page" for a page.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The values of the declared columns. Empty if the row's values do not fit the declared columns.
+	// The values of the declared columns. Empty if the row's values do not fit the declared columns. For a page, `address` is its address in the mapping or the sitemap.
 	Row *structpb.Struct `protobuf:"bytes,2,opt,name=row,proto3" json:"row,omitempty"`
 	// Why the row makes no document. If empty, the row makes a document, and the fields below describe it.
 	Problem string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
-	// The key that distinguishes the document from all others of its kind.
+	// The key that distinguishes the document from all others of its kind; for a page, its canonical address.
 	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	// The title.
 	Title string `protobuf:"bytes,5,opt,name=title,proto3" json:"title,omitempty"`
@@ -521,12 +521,12 @@ func (x *SyncResult) GetFailed() int32 {
 	return 0
 }
 
-// FailedRow is a row that made no document.
+// FailedRow is a row or a page that made no document.
 type FailedRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The kind of documents, by its name in the mapping.
+	// The kind of documents, by its name in the mapping; "page" for a page.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The key of the row; empty if it could not be read.
+	// The key of the row, empty if it could not be read; or the address of the page.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// Why the row made no document.
 	Problem string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`

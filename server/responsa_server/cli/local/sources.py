@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from json import dumps
 from pathlib import Path
@@ -14,6 +14,7 @@ from responsa_server.agents.config.problems import Problem, closest, placed, quo
 from responsa_server.app.settings import load
 from responsa_server.app.tools import read_secret
 from responsa_server.cli.local.failures import USAGE, reporting
+from responsa_server.domain.sources import DatabaseConnection, SourceConnection
 from responsa_server.domain.tools import ToolUnfit
 from responsa_server.sources.declarations import DeclaredConnection, read_connections
 from responsa_server.sources.mapping import FILE, read_mapping
@@ -35,7 +36,7 @@ def check(files: Sequence[Path], *, json: bool) -> None:
         webhooks = load().webhooks_folder
         for webhook in read_webhooks(webhooks):
             found[f"webhooks/{webhook.name}.toml"] = [*webhook.problems, *_key(webhook, webhooks)]
-        known = [one.name for one in declared]
+        known = {one.name: one.connection for one in declared}
         for file in files:
             found[str(file)] = _mapping(file, known)
         for name, problems in found.items():
@@ -49,7 +50,7 @@ def check(files: Sequence[Path], *, json: bool) -> None:
 
 
 def _secret(one: DeclaredConnection, folder: Path) -> Sequence[Problem]:
-    if one.connection is None or one.connection.password is None:
+    if not isinstance(one.connection, DatabaseConnection) or one.connection.password is None:
         return []
     try:
         read_secret(one.connection.password, folder)
@@ -68,7 +69,7 @@ def _key(one: DeclaredWebhook, folder: Path) -> Sequence[Problem]:
     return []
 
 
-def _mapping(file: Path, known: Sequence[str]) -> Sequence[Problem]:
+def _mapping(file: Path, known: Mapping[str, SourceConnection | None]) -> Sequence[Problem]:
     problems = list[Problem]()
     try:
         text = file_text(file, str(file), problems)
@@ -81,6 +82,8 @@ def _mapping(file: Path, known: Sequence[str]) -> Sequence[Problem]:
         message = f"there is no connection “{mapping.connection}” on this machine; there are {quoted(known)}"
         one = Problem(FILE, message, ("connection",), closest(mapping.connection, known))
         found = placed([one], {FILE: (text, 1)})
+    elif mapping is not None and (connection := known.get(mapping.connection)) is not None:
+        found = [unfit] if (unfit := mapping.unfit(connection)) is not None else []
     return [replace(one, file=str(file)) for one in found]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 from uuid import UUID
@@ -555,6 +555,7 @@ class DocumentStore:
             "digest": run.digest,
             "together": run.together,
             "metadata": Jsonb(dict(run.metadata)),
+            "fetched": None if run.fetched is None else Jsonb(asdict(run.fetched)),
             "document": operation.document_id,
             "operation": operation.id,
         }

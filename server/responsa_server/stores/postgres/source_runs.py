@@ -30,6 +30,7 @@ from responsa_server.domain.sources import (
     SCHEDULED,
     DocumentKey,
     FailedRow,
+    Fetched,
     NewFailure,
     NewRun,
     RunClaim,
@@ -286,8 +287,10 @@ class PostgresSourceRuns:
             rows = await database.execute(self._queries["known"], run_values(claim))
             # Without a list of all rows, of which there may be very many.
             return {
-                DocumentKey(kind, key): StoredDocument(bytes(digest), document_id, subject, pending)
-                async for kind, key, digest, document_id, subject, pending in rows
+                DocumentKey(kind, key): StoredDocument(
+                    bytes(digest), document_id, subject, pending, Fetched(**fetched) if fetched else None
+                )
+                async for kind, key, digest, document_id, subject, pending, fetched in rows
             }
 
     @shielded
@@ -298,9 +301,10 @@ class PostgresSourceRuns:
         changes: int,
         failures: Sequence[NewFailure],
         gone: Sequence[DocumentKey] = (),
+        refetched: Mapping[DocumentKey, Fetched] | None = None,
     ) -> None:
         """Store what the run will do, and forget what an earlier attempt wanted to publish together. changes: the number of documents to make or delete. gone: the documents that
-        `publish` deletes with the changes of their subjects. Raises OwnershipLost.
+        `publish` deletes with the changes of their subjects. refetched: how pages were fetched whose documents stay as they are. Raises OwnershipLost.
         """
         values = {
             **run_values(claim),
@@ -313,6 +317,17 @@ class PostgresSourceRuns:
         async with self._held(claim) as database:
             for name in ("planned", "forget_waiting", "gone"):
                 await database.execute(self._queries[name], values)
+            if refetched:
+                fetched = [Jsonb(asdict(one)) for one in refetched.values()]
+                await database.execute(
+                    self._queries["refetched"],
+                    {
+                        **run_values(claim),
+                        "kinds": [at.kind for at in refetched],
+                        "keys": [at.key for at in refetched],
+                        "fetched": fetched,
+                    },
+                )
             await self._insert(database, claim, failures)
 
     @shielded

@@ -73,7 +73,7 @@ JOIN responsa.app_user AS m ON m.tenant_id = o.tenant_id AND m.id = CASE u.role 
 WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND m.role = 'admin' AND m.disable_time IS NULL;
 
 -- name: known
-SELECT s.kind, s.key, s.digest, s.document_id, d.subject, s.operation_id IS NOT NULL AS pending
+SELECT s.kind, s.key, s.digest, s.document_id, d.subject, s.operation_id IS NOT NULL AS pending, s.fetched
 FROM responsa.source_document AS s JOIN responsa.document AS d ON d.tenant_id = s.tenant_id AND d.id = s.document_id
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s;
 
@@ -92,6 +92,11 @@ WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.next_digest I
 UPDATE responsa.source_document AS s SET gone = true
 FROM unnest(%(gone_kinds)s::text[], %(gone_keys)s::text[]) AS g (kind, key)
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = g.kind AND s.key = g.key;
+
+-- name: refetched
+UPDATE responsa.source_document AS s SET fetched = f.fetched
+FROM unnest(%(kinds)s::text[], %(keys)s::text[], %(fetched)s::jsonb[]) AS f (kind, key, fetched)
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = f.kind AND s.key = f.key;
 
 -- name: forget_failures
 -- Of failures without a key, only the subject says which ones they are.
@@ -121,13 +126,14 @@ WITH held AS (
     DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s
         AND NOT (SELECT retry FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s)
 )
-INSERT INTO responsa.source_document AS s (tenant_id, source_id, kind, key, digest, next_digest, next_metadata, document_id, operation_id)
+INSERT INTO responsa.source_document AS s (tenant_id, source_id, kind, key, digest, next_digest, next_metadata, document_id, operation_id, fetched)
 SELECT %(tenant)s, %(source)s, %(kind)s, %(key)s, CASE WHEN w.waits THEN ''::bytea ELSE %(digest)s::bytea END, CASE WHEN w.waits THEN %(digest)s::bytea END,
-    CASE WHEN w.waits THEN %(metadata)s::jsonb END, %(document)s, %(operation)s
+    CASE WHEN w.waits THEN %(metadata)s::jsonb END, %(document)s, %(operation)s, %(fetched)s
 FROM (SELECT %(together)s OR EXISTS (SELECT FROM held) AS waits) AS w
 ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
     SET digest = CASE WHEN excluded.next_digest IS NULL THEN excluded.digest WHEN s.document_id = excluded.document_id THEN s.digest ELSE '' END,
-        next_digest = excluded.next_digest, next_metadata = excluded.next_metadata, gone = false, document_id = excluded.document_id, operation_id = excluded.operation_id;
+        next_digest = excluded.next_digest, next_metadata = excluded.next_metadata, gone = false, document_id = excluded.document_id, operation_id = excluded.operation_id,
+        fetched = excluded.fetched;
 
 -- name: failed_keys
 SELECT DISTINCT kind, key FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s;

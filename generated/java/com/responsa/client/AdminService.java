@@ -425,11 +425,11 @@ public final class AdminService {
     }
 
     /**
-     * PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores
-     * nothing.
+     * PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The
+     * call stores nothing.
      *
-     * <p>Errors: INVALID_FIELD (as for CreateSource), RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot
-     * be read).
+     * <p>Errors: INVALID_FIELD (as for CreateSource), RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the
+     * website cannot be read).
      */
     public PreviewSourceResponse previewSource(PreviewSourceRequest request) {
         return calls.unary(PREVIEW_SOURCE, request, true, timeout);

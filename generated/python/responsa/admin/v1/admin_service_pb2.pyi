@@ -425,7 +425,7 @@ class PreviewSourceRequest(_message.Message):
     mapping: _builtins.str
     """The mapping, in TOML: 1 byte to 128 KiB of UTF-8."""
     rows: _builtins.int
-    """The maximum number of rows of each query, from 1 to 50; 5 if unset."""
+    """The maximum number of rows of each query, or of pages, from 1 to 50; 5 if unset."""
     subject: _builtins.str
     """The subject whose rows are read; at most 255 bytes. If empty, the server reads the first rows of all subjects. If a query has no `one_subject`, the server
     looks for the subject in the first 10,000 rows of the query.

@@ -461,8 +461,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PreviewSource(self, request, context):
-        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
-        INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+        """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+        INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -65,8 +65,8 @@ class AdminServiceStub:
     DeleteSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteSourceRequest, _empty_pb2.Empty]
     """DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     PreviewSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PreviewSourceRequest, _admin_service_pb2.PreviewSourceResponse]
-    """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
-    INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+    """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+    INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
     """
     SyncSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SyncSourceRequest, _operations_pb2.Operation]
     """SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes documents from rows that
@@ -405,8 +405,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.PreviewSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.PreviewSourceRequest, _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]:
-        """PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
-        INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+        """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+        INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
         """
 
     @_abc_1.abstractmethod

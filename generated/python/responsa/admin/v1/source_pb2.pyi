@@ -53,7 +53,7 @@ Global___SyncStage: _TypeAlias = SyncStage  # noqa: Y015
 
 @_typing.final
 class Source(_message.Message):
-    """Source turns the rows of a database into documents. Its mapping says which rows are read and what they become; docs/sources.md describes it."""
+    """Source turns the rows of a database or the pages of websites into documents. Its mapping says what is read and what it becomes; docs/sources.md describes it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -117,7 +117,7 @@ Global___Source: _TypeAlias = Source  # noqa: Y015
 
 @_typing.final
 class PreviewedRow(_message.Message):
-    """PreviewedRow is a row of a query, together with the document of one kind that is made from the row."""
+    """PreviewedRow is a row of a query or a page of a website, together with the document of one kind that is made from it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -131,11 +131,11 @@ class PreviewedRow(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """The kind of documents, by its name in the mapping."""
+    """The kind of documents, by its name in the mapping; "page" for a page."""
     problem: _builtins.str
     """Why the row makes no document. If empty, the row makes a document, and the fields below describe it."""
     key: _builtins.str
-    """The key that distinguishes the document from all others of its kind."""
+    """The key that distinguishes the document from all others of its kind; for a page, its canonical address."""
     title: _builtins.str
     """The title."""
     subject: _builtins.str
@@ -146,7 +146,7 @@ class PreviewedRow(_message.Message):
     """The text, in Markdown. A longer text is cut after 16 KiB."""
     @_builtins.property
     def row(self) -> _struct_pb2.Struct:
-        """The values of the declared columns. Empty if the row's values do not fit the declared columns."""
+        """The values of the declared columns. Empty if the row's values do not fit the declared columns. For a page, `address` is its address in the mapping or the sitemap."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
@@ -267,7 +267,7 @@ Global___SyncResult: _TypeAlias = SyncResult  # noqa: Y015
 
 @_typing.final
 class FailedRow(_message.Message):
-    """FailedRow is a row that made no document."""
+    """FailedRow is a row or a page that made no document."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -276,9 +276,9 @@ class FailedRow(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """The kind of documents, by its name in the mapping."""
+    """The kind of documents, by its name in the mapping; "page" for a page."""
     key: _builtins.str
-    """The key of the row; empty if it could not be read."""
+    """The key of the row, empty if it could not be read; or the address of the page."""
     problem: _builtins.str
     """Why the row made no document."""
     @_builtins.property

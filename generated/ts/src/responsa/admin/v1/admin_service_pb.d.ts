@@ -415,7 +415,7 @@ export declare type PreviewSourceRequest = Message<"responsa.admin.v1.PreviewSou
   mapping: string;
 
   /**
-   * The maximum number of rows of each query, from 1 to 50; 5 if unset.
+   * The maximum number of rows of each query, or of pages, from 1 to 50; 5 if unset.
    *
    * @generated from field: optional int32 rows = 2;
    */
@@ -2813,8 +2813,8 @@ export declare const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * PreviewSource reads the first rows of each query of a mapping, and returns the documents that these rows make. The call stores nothing. Errors:
-   * INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database cannot be read).
+   * PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+   * INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
    *
    * @generated from rpc responsa.admin.v1.AdminService.PreviewSource
    */

@@ -12,7 +12,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_responsa_admin_v1_source: GenFile;
 
 /**
- * Source turns the rows of a database into documents. Its mapping says which rows are read and what they become; docs/sources.md describes it.
+ * Source turns the rows of a database or the pages of websites into documents. Its mapping says what is read and what it becomes; docs/sources.md describes it.
  *
  * @generated from message responsa.admin.v1.Source
  */
@@ -95,20 +95,20 @@ export declare type Source = Message<"responsa.admin.v1.Source"> & {
 export declare const SourceSchema: GenMessage<Source>;
 
 /**
- * PreviewedRow is a row of a query, together with the document of one kind that is made from the row.
+ * PreviewedRow is a row of a query or a page of a website, together with the document of one kind that is made from it.
  *
  * @generated from message responsa.admin.v1.PreviewedRow
  */
 export declare type PreviewedRow = Message<"responsa.admin.v1.PreviewedRow"> & {
   /**
-   * The kind of documents, by its name in the mapping.
+   * The kind of documents, by its name in the mapping; "page" for a page.
    *
    * @generated from field: string kind = 1;
    */
   kind: string;
 
   /**
-   * The values of the declared columns. Empty if the row's values do not fit the declared columns.
+   * The values of the declared columns. Empty if the row's values do not fit the declared columns. For a page, `address` is its address in the mapping or the sitemap.
    *
    * @generated from field: google.protobuf.Struct row = 2;
    */
@@ -122,7 +122,7 @@ export declare type PreviewedRow = Message<"responsa.admin.v1.PreviewedRow"> & {
   problem: string;
 
   /**
-   * The key that distinguishes the document from all others of its kind.
+   * The key that distinguishes the document from all others of its kind; for a page, its canonical address.
    *
    * @generated from field: string key = 4;
    */
@@ -288,20 +288,20 @@ export declare type SyncResult = Message<"responsa.admin.v1.SyncResult"> & {
 export declare const SyncResultSchema: GenMessage<SyncResult>;
 
 /**
- * FailedRow is a row that made no document.
+ * FailedRow is a row or a page that made no document.
  *
  * @generated from message responsa.admin.v1.FailedRow
  */
 export declare type FailedRow = Message<"responsa.admin.v1.FailedRow"> & {
   /**
-   * The kind of documents, by its name in the mapping.
+   * The kind of documents, by its name in the mapping; "page" for a page.
    *
    * @generated from field: string kind = 1;
    */
   kind: string;
 
   /**
-   * The key of the row; empty if it could not be read.
+   * The key of the row, empty if it could not be read; or the address of the page.
    *
    * @generated from field: string key = 2;
    */

@@ -1,0 +1,130 @@
+"""Reading websites on a loopback server: sitemaps, robots.txt, and sites that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import pytest
+
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_server.domain.errors import Precondition
+from responsa_server.domain.sources import MadeRow, WebConnection
+from responsa_server.outbound.connector import Connector
+from responsa_server.sources.crawling import Crawler
+from responsa_server.sources.mapping import read_mapping
+
+HTML = {"content-type": "text/html"}
+
+
+def listing(*addresses: str, kind: str = "urlset", inner: str = "url") -> bytes:
+    return f"<{kind}>{''.join(f'<{inner}><loc>{one}</loc></{inner}>' for one in addresses)}</{kind}>".encode()
+
+
+@dataclass
+class Site:
+    """A website. pages: the status and the body of each path; `{base}` in a body stands for its address. most: the most requests that it answered at the same time."""
+
+    server: LoopbackServer = field(init=False)
+    pages: dict[str, tuple[int, bytes]] = field(default_factory=dict[str, tuple[int, bytes]])
+    headers: Mapping[str, str] = field(default_factory=lambda: HTML)
+    now: int = 0
+    most: int = 0
+
+    async def serve(self, exchange: Exchange) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        status, body = self.pages.get(exchange.request.path, (404, b""))
+        self.now -= 1
+        await exchange.reply(status, body.replace(b"{base}", self.server.url.encode()), self.headers)
+
+    def connection(self, pages: int = 100) -> WebConnection:
+        return WebConnection("web", ["acme"], [self.server.url], ["127.0.0.1"], delay=0, pages=pages)
+
+    async def crawl(
+        self, pages: str, connection: WebConnection | None = None, crawler: Crawler | None = None
+    ) -> list[MadeRow]:
+        text = f'connection = "web"\ncollection = "web"\npages = {{ {pages.replace("{base}", self.server.url)} }}'
+        mapping, problems = read_mapping(text)
+        assert mapping is not None, problems
+        found = (crawler or Crawler(Connector())).pages(connection or self.connection(), mapping, {})
+        async with aclosing(found) as rows:
+            return [row async for row in rows]
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    one = Site()
+    one.server = LoopbackServer(one.serve)
+    await one.server.start()
+    yield one
+    await one.server.close()
+
+
+@pytest.mark.parametrize(
+    ("pages", "fault", "said"),
+    [
+        ({}, "QUERY", "cannot be read: The site has no such page"),
+        ({"/s": (503, b"")}, "UNREACHABLE", "the status 503"),
+        ({"/s": (200, b"<urlset><url>")}, "QUERY", "is not valid XML"),
+        ({"/s": (200, b"<html/>")}, "QUERY", "its first element is neither urlset nor sitemapindex"),
+        ({"/s": (200, b'<!DOCTYPE a [<!ENTITY b "c">]><urlset/>')}, "QUERY", "document type declaration"),
+        ({"/s": (200, gzip.compress(bytes(51 << 20)))}, "QUERY", "has more than 50 MiB unpacked"),
+        ({"/s": (200, gzip.compress(b"<urlset/>")[:-4])}, "QUERY", "is cut off"),
+        ({"/s": (200, listing("{base}/a", "{base}/b", "{base}/c"))}, "TOO_LARGE", "lists more than 2 pages"),
+        ({"/s": (200, listing("{base}/a")), "/robots.txt": (500, b"")}, "UNREACHABLE", "/robots.txt, which says"),
+        ({"/s": (301, b"")}, "QUERY", "redirects more than 5 times"),
+    ],
+)  # fmt: skip
+async def test_a_run_that_cannot_know_the_pages_of_a_site_ends(
+    site: Site, pages: dict[str, tuple[int, bytes]], fault: str, said: str
+) -> None:
+    site.pages, site.headers = pages, {"content-type": "application/xml", "location": "/s"}
+    with pytest.raises(Precondition, match="SOURCE_UNREADABLE") as caught:
+        await site.crawl('sitemaps = ["{base}/s"]', site.connection(2))
+    assert caught.value.metadata == {"connection": "web", "query": "page", "fault": fault}
+    assert said in caught.value.message
+
+
+async def test_a_site_that_answers_no_page_is_taken_for_down(site: Site) -> None:
+    addresses = ", ".join(f'"{{base}}/{number}"' for number in range(11))
+    site.pages = {f"/{number}": (503, b"") for number in range(11)}
+    with pytest.raises(Precondition, match="10 pages in succession did not answer"):
+        await site.crawl(f"addresses = [{addresses}]")
+    site.pages["/5"] = (500, b"")  # it answers, though with an error
+    assert len(await site.crawl(f"addresses = [{addresses}]")) == 11
+
+
+async def test_a_host_gets_one_request_at_a_time_and_an_index_of_itself_ends(site: Site) -> None:
+    site.pages = {f"/{number}": (200, b"<p>A heron.</p>") for number in range(5)}
+    pages = listing(*(f"{{base}}/{number}" for number in range(5)))
+    index = listing("{base}/s", "{base}/pages", kind="sitemapindex", inner="sitemap")
+    site.pages |= {"/s": (200, index), "/pages": (200, pages)}
+    crawler = Crawler(Connector())
+    both = await asyncio.gather(*(site.crawl('sitemaps = ["{base}/s"]', crawler=crawler) for _ in range(2)))
+    assert [len(found) for found in both] == [5, 5]
+    assert site.most == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "named"),
+    [
+        ("<link rel='canonical' href='/b?a=1&amp;b=2#c'>", "/b?a=1&b=2"),
+        ("<LINK HREF=/b REL=canonical>", "/b"),
+        ('<link rel="canonical" href="https://elsewhere.example/b">', "/a"),
+        ('<link rel="canonical" href="http://[">', "/a"),
+        ('<link rel="stylesheet" href="/b">', "/a"),
+    ],
+)
+async def test_the_address_that_a_page_names_as_its_own_is_that_of_its_document(
+    site: Site, head: str, named: str
+) -> None:
+    site.pages = {"/a": (200, f"<head>{head}</head><p>A heron.</p>".encode())}
+    [row] = await site.crawl('addresses = ["{base}/a"]')
+    assert row.document is not None
+    assert (row.document.key, row.document.uri) == (site.server.url + named,) * 2
+    assert row.document.source_key("book") == f"book/{site.server.url.removeprefix('http://')}{named}"
