@@ -55,7 +55,7 @@ class Recorded:
             if path == "/"
             else {"result": self._result(method, path, body)}
         )
-        await exchange.reply(self.status or 200, json.dumps(whole).encode())
+        await exchange.reply(200 if path == "/" else self.status or 200, json.dumps(whole).encode())
 
     def _result(self, method: str, path: str, body: Any) -> Any:
         name = path.split("/")[1] if "/" in path else ""

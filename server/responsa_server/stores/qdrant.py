@@ -19,11 +19,9 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 import numpy as np
-import structlog
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
-from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import ByteRange
@@ -58,7 +56,6 @@ _INDEXES: Final[Mapping[str, models.PayloadSchemaType | models.KeywordIndexParam
     "published": models.PayloadSchemaType.BOOL,
 }
 """The fields of the payload by which points are filtered, and the indexes of these fields."""
-_LOG: Final[FilteringBoundLogger] = structlog.get_logger("qdrant")
 
 
 class Quantization(StrEnum):
@@ -111,6 +108,7 @@ class QdrantVectors:
     async def check(self) -> PartReport:
         try:
             async with self._asking("info", _CHECK_SECONDS):
+                await self._collections()  # which needs the key, unlike the version
                 return PartReport(Health.OK, version=(await self._client.info()).version)
         except Unavailable as error:
             refused = isinstance(error.__cause__, UnexpectedResponse) and error.__cause__.status_code in (
@@ -130,6 +128,7 @@ class QdrantVectors:
     async def prepare(self, model: str, dimensions: int) -> bool:
         name = self._name(model)
         graph = models.HnswConfigDiff(m=self._options.m, ef_construct=self._options.ef_construction)
+        quantization = _quantization(self._options.quantization)
         async with self._asking("prepare", _WRITE_SECONDS):
             new = name not in await self._collections()
             if new:
@@ -139,14 +138,14 @@ class QdrantVectors:
                         size=dimensions, distance=models.Distance.COSINE, datatype=models.Datatype.FLOAT16
                     ),
                     hnsw_config=graph,
-                    quantization_config=_quantization(self._options.quantization),
+                    quantization_config=quantization,
                 )
             found = await self._client.get_collection(name)
             config = found.config.hnsw_config
-            stored = found.config.quantization_config
-            if (config.m, config.ef_construct) != (graph.m, graph.ef_construct) or stored != _quantization(
-                self._options.quantization
-            ):
+            # The server completes the fields of a quantisation, so only its kind is compared.
+            if (config.m, config.ef_construct) != (graph.m, graph.ef_construct) or type(
+                found.config.quantization_config
+            ) is not type(quantization):
                 # Qdrant builds the graph again in the background.
                 await self._client.update_collection(
                     name,
@@ -345,7 +344,6 @@ class QdrantVectors:
                     yield
         except (TimeoutError, ApiException, QdrantException) as error:
             self._known = frozenset()  # a collection may be gone
-            _LOG.error("Qdrant fails: %s", type(error).__name__)
             raise _unavailable(TooSlow if isinstance(error, TimeoutError) else Unavailable) from error
 
 
