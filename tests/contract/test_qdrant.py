@@ -174,7 +174,7 @@ async def test_a_search_asks_within_its_scope_and_rescores(recorded: Recorded) -
         await store.prepare("m", 8)
         await store.nearest(scope, question, 100)
     body = recorded.asked[-1][2]
-    assert body["params"] == {"hnsw_ef": 120, "quantization": {"rescore": True}}
+    assert body["params"] == {"hnsw_ef": 120, "quantization": {"rescore": True, "oversampling": 2.0}}
     assert body["filter"]["must"] == [
         {"key": "tenant", "match": {"value": "acme"}},
         {"key": "published", "match": {"value": True}},

@@ -523,7 +523,7 @@ async def rebuild_vectors(settings: Settings, layout: Layout) -> int:
         store = open_store(settings)
         if store is None:
             raise SettingsError(
-                "retrieval.vector_store is postgres, which has the vectors in the database; there is nothing to rebuild"
+                "retrieval.vector_store is postgres: index a collection again with KnowledgeService.ReindexCollection instead"
             )
         stack.push_async_callback(store.close)
         urls = database_urls(settings, layout)

@@ -69,6 +69,14 @@ class Quantization(StrEnum):
     BINARY = "binary"
 
 
+_OVERSAMPLING: Final[Mapping[Quantization, float]] = {
+    Quantization.NONE: 1.0,
+    Quantization.INT8: 2.0,
+    Quantization.BINARY: 4.0,
+}
+"""How many times the wanted number of vectors is compared again. docs/vectors.md has the measurement."""
+
+
 @dataclass(frozen=True, slots=True)
 class QdrantOptions:
     """prefix: the names of the collections begin with it and a hyphen; a-z, 0-9 and underscore. search_seconds: the maximum time of one request of a search. m, ef_construction, ef_search: as in
@@ -176,7 +184,9 @@ class QdrantVectors:
                     limit=limit,
                     search_params=models.SearchParams(
                         hnsw_ef=max(self._options.ef_search, limit),
-                        quantization=models.QuantizationSearchParams(rescore=True),
+                        quantization=models.QuantizationSearchParams(
+                            rescore=True, oversampling=_OVERSAMPLING[self._options.quantization]
+                        ),
                     ),
                     with_payload=["passage"],
                 )
