@@ -23,6 +23,7 @@ LOCKS: Final = (
     "requirements-model.lock",
     "requirements-embedded.lock",
     "requirements-ocr.lock",
+    "requirements-qdrant.lock",
 )
 ALLOWED: Final = frozenset(
     {
@@ -65,7 +66,7 @@ HEAD: Final = """# Licences
 
 `make licences` makes this page. It fails if a package has a licence that is not in the list of `tools/licences.py`: no licence there asks for the source of a program that uses the package. Responsa itself is licensed under the [Apache License 2.0](LICENSE).
 
-The packages are those that are installed on Linux: Python's of the server, of the [embedded models](docs/providers.md) and of OCR, and the page's.
+The packages are those that are installed on Linux: Python's of the server, of the [embedded models](docs/providers.md), of OCR and of the client of Qdrant, and the page's.
 
 | package | licence |
 |---|---|

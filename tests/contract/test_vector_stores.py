@@ -1,18 +1,22 @@
-"""One contract for every vector index. The transactions that write the passages also write PostgreSQL's index. The ingestion job writes the
-other index, an exact index in memory.
+"""One contract for every vector index. The transactions that write the passages also write PostgreSQL's index. The ingestion job writes Qdrant's: in the client's local mode, which compares
+all vectors, and in the server at QDRANT_URL if there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Final
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from qdrant_client import AsyncQdrantClient
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.domain.errors import DocumentRejected, Reason, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import CanonicalText, Chunking, IngestClaim, Ingestions, OwnershipLost
 from responsa_server.domain.passages import (
@@ -28,20 +32,30 @@ from responsa_server.domain.passages import (
     VectorKind,
 )
 from responsa_server.domain.people import Principal, Server
+from responsa_server.ingest.analysing import Analysing
+from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import KnowledgeJobs, VectorPublishing
+from responsa_server.ingest.rebuilding import Rebuild
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.generations import GenerationBuildStore
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
-from responsa_server.stores.postgres.passages import PostgresLexicalIndex
+from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
+from responsa_server.stores.qdrant import QdrantOptions, QdrantVectors, Quantization, connect
 from tests.contract.conftest import People
 from tests.contract.library_house import House
-from tests.contract.memory_vectors import MemoryVectors
 from tests.contract.shelf import lexical_of, vectors_of
 from tests.unit.ingest.in_memory import InMemory
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
+]
+QDRANT_URL: Final = os.environ.get("QDRANT_URL", "")
+QDRANTS: Final = ["local", "server"] if QDRANT_URL else ["local"]
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 FIRST = "The harbour master keeps the tide table."
@@ -57,7 +71,7 @@ class Store:
     ingestions: Ingestions
     documents: DocumentStore
     collections: CollectionStore
-    memory: MemoryVectors | None
+    qdrant: QdrantVectors | None
 
     @property
     def lexical(self) -> PostgresLexicalIndex:
@@ -70,7 +84,7 @@ class Store:
     def jobs(self) -> KnowledgeJobs:
         house = self.house
         ingest = house.ingest(ingestions=house.ingestions)
-        return KnowledgeJobs(house.queue, ingest, self.documents, house.operations, vectors=self.memory)
+        return KnowledgeJobs(house.queue, ingest, self.documents, house.operations, vectors=self.qdrant)
 
     def question(self, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> QuestionVector:
         return QuestionVector(self.house.embedder.name, vector.astype("<f4").tobytes())
@@ -144,13 +158,32 @@ def vectors(seed: int, count: int) -> Vectors:
     return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
-@pytest.fixture(params=["postgres", "memory"])
-async def store(request: pytest.FixtureRequest, house: House, people: People) -> Store:
+@asynccontextmanager
+async def qdrant_at(place: str, made: type[QdrantVectors] = QdrantVectors) -> AsyncGenerator[QdrantVectors]:
+    server = place == "server"
+    client = (
+        connect(QDRANT_URL, os.environ.get("QDRANT_API_KEY", "")) if server else AsyncQdrantClient(":memory:")
+    )
+    store = made(client, QdrantOptions(f"test_{uuid4().hex}", 4.0, 16, 64, 100, Quantization.INT8))
+    yield store
+    for name in await store._collections():
+        await client.delete_collection(name)
+    await store.close()
+
+
+async def size(store: QdrantVectors) -> int:
+    """The number of vectors, published or not."""
+    counts = [await store._client.count(name, exact=True) for name in await store._collections()]
+    return sum(one.count for one in counts)
+
+
+@pytest.fixture(params=["postgres", *QDRANTS])
+async def store(request: pytest.FixtureRequest, house: House, people: People) -> AsyncGenerator[Store]:
     for who in (people.ann, people.eve):
         await house.library.create_collection(who, "default", "", Chunking(64, 0))
         await house.library.create_collection(who, "other", "", Chunking(64, 0))
     if request.param == "postgres":
-        return Store(
+        yield Store(
             house,
             vectors_of(house.database),
             house.ingestions,
@@ -158,18 +191,20 @@ async def store(request: pytest.FixtureRequest, house: House, people: People) ->
             house.collections,
             None,
         )
-    return in_memory(house, MemoryVectors())
+        return
+    async with qdrant_at(request.param) as qdrant:
+        yield in_qdrant(house, qdrant)
 
 
-def in_memory(house: House, memory: MemoryVectors) -> Store:
+def in_qdrant(house: House, qdrant: QdrantVectors) -> Store:
     stored = IngestionStore(house.database, house.queue, prune_after=0.0, vectors=False)
     return Store(
         house,
-        memory,
-        VectorPublishing(stored, memory),
+        qdrant,
+        VectorPublishing(stored, qdrant),
         DocumentStore(house.database, house.queue, uuid7, external_vectors=True),
         CollectionStore(house.database, house.queue),
-        memory,
+        qdrant,
     )
 
 
@@ -324,30 +359,29 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
 
 
 async def test_a_cancelled_first_version_leaves_no_vectors(house: House, people: People) -> None:
-    memory = MemoryVectors()
-    store = in_memory(house, memory)
-    claim = await store.begin(people.ann, "a.md", "one")
-    await store.write(claim, vectors(1, 3))
-    await OperationStore(house.database, house.queue, external_vectors=True).cancel(
-        "acme", claim.operation_id
-    )
-    [(document,)] = house.ask(
-        "SELECT args ->> 'id' FROM procrastinate_jobs WHERE task_name = 'responsa.prune'"
-    )
-    assert await store.jobs().prune("acme", UUID(document), 0) is None
-    assert len(memory) == 0
+    async with qdrant_at("local") as qdrant:
+        store = in_qdrant(house, qdrant)
+        claim = await store.begin(people.ann, "a.md", "one")
+        await store.write(claim, vectors(1, 3))
+        assert await size(qdrant) == 9
+        await OperationStore(house.database, house.queue, external_vectors=True).cancel(
+            "acme", claim.operation_id
+        )
+        [(document,)] = house.ask(
+            "SELECT args ->> 'id' FROM procrastinate_jobs WHERE task_name = 'responsa.prune'"
+        )
+        assert await store.jobs().prune("acme", UUID(document), 0) is None
+        assert await size(qdrant) == 0
 
 
 class Killed(BaseException):
     """Simulates the death of the process: no code of the process runs after it."""
 
 
-class CutVectors(MemoryVectors):
+class CutVectors(QdrantVectors):
     """A vector store that simulates the death of the process before or after a call."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.cut: Callable[[str], bool] = lambda _: False
+    cut: Callable[[str], bool] = staticmethod(lambda _: False)
 
     def _at(self, place: str) -> None:
         if self.cut(place):
@@ -386,50 +420,79 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
     """Until the new version is committed, searches use the whole former version; after that they use the new version.
     The retry publishes the missing vectors.
     """
-    vectors_ = CutVectors()
-    store = in_memory(house, vectors_)
     await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))
+    async with qdrant_at("local", CutVectors) as cut:
+        assert isinstance(cut, CutVectors)
+        store = in_qdrant(house, cut)
 
-    async def attempt(operation: UUID) -> None:
-        indexed = house.ingest(ingestions=house.ingestions)
-        indexed._ingestions = store.ingestions
-        await indexed.run("acme", operation)
+        async def attempt(operation: UUID) -> None:
+            indexed = house.ingest(ingestions=house.ingestions)
+            indexed._ingestions = store.ingestions
+            await indexed.run("acme", operation)
 
-    first = await house.upload(people.ann, FIRST, "a.md")
-    await attempt(first.id)
-    assert await searched(store, "Who keeps the tide table?") == [FIRST]
-    size = len(vectors_)
-    second = await house.upload(people.ann, SECOND, "a.md")
-    vectors_.cut = lambda at: at == place
-    with pytest.raises(Killed):
+        first = await house.upload(people.ann, FIRST, "a.md")
+        await attempt(first.id)
+        assert await searched(store, "Who keeps the tide table?") == [FIRST]
+        before = await size(cut)
+        second = await house.upload(people.ann, SECOND, "a.md")
+        cut.cut = lambda at: at == place
+        with pytest.raises(Killed):
+            await attempt(second.id)
+        committed = place.endswith("drop")
+        assert await searched(store, "Who keeps the tide table and when does the bakery open?") == (
+            [SECOND] if committed else [FIRST]
+        )
         await attempt(second.id)
-    committed = place.endswith("drop")
-    assert await searched(store, "Who keeps the tide table and when does the bakery open?") == (
-        [SECOND] if committed else [FIRST]
-    )
-    await attempt(second.id)
-    assert await searched(store, "When does the bakery open?") == [SECOND]
-    await store.jobs().prune("acme", first.document_id, 0)
-    assert await searched(store, "When does the bakery open?") == [SECOND]
-    once = MemoryVectors()
-    alone = in_memory(house, once)
-    assert alone.memory is once
-    assert 0 < len(vectors_) <= size + 2
+        assert await searched(store, "When does the bakery open?") == [SECOND]
+        await store.jobs().prune("acme", first.document_id, 0)
+        assert await searched(store, "When does the bakery open?") == [SECOND]
+        assert 0 < await size(cut) <= before + 2
     document = await house.documents.get(Server("acme"), first.document_id)
     assert (document.version, document.passage_count) == (2, 1)
 
 
-async def test_a_stale_attempt_does_not_replace_the_vectors_of_a_later_one() -> None:
-    index = MemoryVectors()
+@pytest.mark.parametrize("place", QDRANTS)
+async def test_lost_vectors_are_computed_again_from_the_database(
+    house: House, people: People, place: str
+) -> None:
+    await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))
+    async with qdrant_at(place) as qdrant:
+        store = in_qdrant(house, qdrant)
+        indexed = house.ingest(ingestions=house.ingestions)
+        indexed._ingestions = store.ingestions
+        for key, text in (("a.md", FIRST), ("b.md", SECOND)):
+            await indexed.run("acme", (await house.upload(people.ann, text, key)).id)
+        before = await size(qdrant)
+        for lost in (True, False):
+            if lost:
+                [name] = await qdrant._collections()
+                await qdrant._client.delete_collection(name)
+                qdrant._known = frozenset()  # the server's error says so; that of the local mode is another
+                with pytest.raises(Unavailable):
+                    await searched(store, "When does the bakery open?")
+            builds = GenerationBuildStore(house.database, house.queue)
+            words = PassageWordsStore(house.database)
+            indexers = Indexers(OneEmbedder(house.embedder), house.ingestions, uuid7)
+            assert await Rebuild(qdrant, builds, words, indexers, 2_000_000_000 - lost).run() == 2
+            assert (await searched(store, "When does the bakery open?"))[0] == SECOND
+            assert await size(qdrant) == before
+            # The stored words belonged to the lost pieces.
+            assert len(await words.without("acme", 10)) == (2 if lost else 0)
+            await Analysing(words, store.lexical, qdrant).all()
+
+
+@pytest.mark.parametrize("place", QDRANTS)
+async def test_a_stale_attempt_does_not_replace_the_vectors_of_a_later_one(place: str) -> None:
     document, passages = uuid7(), [uuid7(), uuid7()]
     old, new = (IndexingAttempt("acme", "default", document, 1, epoch, "m") for epoch in (1, 2))
     data = vectors(1, 1)[0].astype("<f4").tobytes()
-    for one, id_ in zip((new, old), passages, strict=True):
-        stored = PassageVectors(id_, [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), data)])
-        await index.put(one, [stored])
-        await index.publish(one)
-        await index.publish(one)
-    assert list(await index.nearest(SearchScope(Server("acme")), QuestionVector("m", data), 10)) == [
-        passages[0]
-    ]
-    assert len(index) == 1
+    async with qdrant_at(place) as index:
+        for one, id_ in zip((new, old), passages, strict=True):
+            stored = PassageVectors(id_, [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), data)])
+            await index.put(one, [stored])
+            await index.put(one, [stored])
+            await index.publish(one)
+            await index.publish(one)
+        found = await index.nearest(SearchScope(Server("acme")), QuestionVector("m", data), 10)
+        assert list(found) == [passages[0]]
+        assert await size(index) == 1

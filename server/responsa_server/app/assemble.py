@@ -8,6 +8,7 @@ closed.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -35,7 +36,7 @@ from responsa_server.app.models import by_name, doubles, known_models, model_tab
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
-from responsa_server.app.vector_stores import open_vectors
+from responsa_server.app.vector_stores import open_store, open_vectors
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.breakers import Breakers
@@ -56,6 +57,7 @@ from responsa_server.ingest.describing import Describer, Topics
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
+from responsa_server.ingest.rebuilding import Rebuild
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
@@ -145,7 +147,9 @@ async def build_knowledge(
     )
     stack.push_async_callback(embedders.close)
     seconds = settings.retrieval.search_seconds
-    vectors = open_vectors(database, settings.retrieval)
+    vectors = open_vectors(database, settings)
+    if vectors.store is not None:
+        stack.push_async_callback(vectors.store.close)
     lexical = PostgresLexicalIndex(database, search_seconds=seconds, cached=caches.passages)
     retriever = Retriever(
         lexical,
@@ -511,6 +515,38 @@ async def build_turns(
         database.presence.worker,
     )
     return turns, agents
+
+
+async def rebuild_vectors(settings: Settings, layout: Layout) -> int:
+    """Compute the vectors of all passages again, for the vector store outside the database. Returns the number of passages. Raises SettingsError, EmbeddedError, Unavailable, Precondition."""
+    async with AsyncExitStack() as stack:
+        store = open_store(settings)
+        if store is None:
+            raise SettingsError(
+                "retrieval.vector_store is postgres: index a collection again with KnowledgeService.ReindexCollection instead"
+            )
+        stack.push_async_callback(store.close)
+        urls = database_urls(settings, layout)
+        database = Database(urls.app, urls.log, size=2)
+        await database.open()
+        stack.push_async_callback(database.close)
+        threads = settings.retrieval.embedding_threads or visible().cpus
+        embedder = load_minilm(layout.data / "models", threads=threads)
+        stack.callback(embedder.close)
+        models = open_models(settings, layout, stack)
+        embedders = ConfiguredEmbedders(
+            embedder, settings.retrieval.embedding, settings.language_models, models.providers
+        )
+        stack.push_async_callback(embedders.close)
+        queue = JobQueue(urls.log, concurrency=1)
+        indexers = Indexers(embedders, ShippedVectors(IngestionStore(database, queue)), new_id)
+        return await Rebuild(
+            store,
+            GenerationBuildStore(database, queue),
+            PassageWordsStore(database),
+            indexers,
+            int(time.time()),
+        ).run()
 
 
 def keeper(database: Database, turns: Turns, knowledge: Knowledge, cache: RedisCache) -> TenantKeeper:

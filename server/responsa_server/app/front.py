@@ -118,6 +118,7 @@ class Callers:
             [
                 PostgresPart(database),
                 RedisPart(redis_url(settings, layout)),
+                *([] if knowledge.vectors is None else [knowledge.vectors]),
                 EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),
                 *(
                     []

@@ -23,9 +23,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from responsa_server.app.processes import Processes, processes
 from responsa_server.app.settings import Settings
+from responsa_server.app.vector_stores import open_store
 from responsa_server.domain.addresses import Address, AddressError, UnixAddress, parse
-from responsa_server.domain.errors import AlreadyExists, Unauthenticated
+from responsa_server.domain.errors import AlreadyExists, Unauthenticated, Unavailable
+from responsa_server.domain.knowledge import FIRST_DIMENSIONS
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.people import Principal, Role
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, Layout
 from responsa_server.embedded.files import free_space
@@ -36,6 +39,8 @@ from responsa_server.identity.service import Credential, Identity, TokenCheck
 from responsa_server.identity.settings import MIN_SECRET_BYTES
 from responsa_server.instance import model_folder
 from responsa_server.private_files import write_private
+from responsa_server.providers.minilm import name_of as embedding_name
+from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.migrate import migrate
@@ -103,15 +108,33 @@ def _as_role(url: str, role: str) -> str:
 
 
 async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
-    """Apply missing migrations, and build the indexes that are missing or whose settings have changed. Returns one line for each
-    change. Raises MigrationError.
+    """Apply missing migrations, and build the indexes that are missing or whose settings have changed, also those of a vector store outside the database. Returns one line for each
+    change, and one if the vector store cannot be reached. Raises MigrationError, SettingsError.
     """
     done = [f"applied {name}" for name in await migrate(database_urls(settings, layout).owner)]
     if await build_postings(database_urls(settings, layout).owner):
         done.append("built the index of the words")
     if await build_index(settings, layout):
         done.append("rebuilt the vector index")
+    if (store := open_store(settings)) is not None:
+        done += await _prepared(store, settings)
     return done
+
+
+async def _prepared(store: VectorStore, settings: Settings) -> Sequence[str]:
+    # The length of other models' vectors is known when their first vectors are stored.
+    if settings.retrieval.embedding != EMBEDDED_MODEL:
+        return ()
+    try:
+        if await store.prepare(embedding_name(), FIRST_DIMENSIONS):
+            return (
+                f"prepared {store.name}; for documents from before, run `responsa migrate --rebuild-vectors`",
+            )
+    except Unavailable:
+        return ((await store.check()).detail,)
+    finally:
+        await store.close()
+    return ()
 
 
 async def build_index(settings: Settings, layout: Layout) -> bool:

@@ -398,6 +398,12 @@ class Settings(BaseSettings):
         description="The key for the reranking models `voyage:…` if `models.voyage.api_key` is empty.",
     )
 
+    qdrant_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("QDRANT_API_KEY", "qdrant_api_key"),
+        description="The API key of the Qdrant server that `retrieval.vector_store` names.",
+    )
+
     turns: TurnSettings = TurnSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     cache: CacheSettings = CacheSettings()

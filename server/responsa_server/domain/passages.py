@@ -18,6 +18,7 @@ from uuid import UUID
 from responsa_server.domain.events import ByteRange, ToolOrigin, VersionRead
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter
+from responsa_server.domain.parts import ReportedPart
 from responsa_server.domain.people import Reader
 
 TEXT_PART: Final = "text index"
@@ -392,12 +393,20 @@ class VectorIndex(Protocol):
         ...
 
 
-class VectorStore(VectorIndex, Protocol):
+class VectorStore(VectorIndex, ReportedPart, Protocol):
     """A vector index with its own commits, outside the database's transactions.
 
     The job that ingests a version writes to the store (`VectorPublishing` in ingest/jobs.py). Every method is
-    idempotent: a repeated call has the same result as one call.
+    idempotent: a repeated call has the same result as one call. All methods but `close` raise Unavailable like those of `VectorIndex`.
     """
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+    async def prepare(self, model: str, dimensions: int) -> bool:
+        """Make what vectors of this model need, where it is missing or its settings have changed. `put` does so too. dimensions: the length of the model's vectors. Returns whether it was made."""
+        ...
 
     async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:
         """Store vectors of an attempt. Searches find these vectors only after `publish`."""

@@ -139,6 +139,11 @@ class MiniLmEmbedder:
         return self._session.run([output], {"ids": ids, "mask": mask})[0]
 
 
+def name_of(precision: Precision = "int8") -> str:
+    """The name of the embedder that `load` returns."""
+    return f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
+
+
 def load(
     cache: Path, *, threads: int, precision: Precision = "int8", unpacked: bool | None = None
 ) -> MiniLmEmbedder:
@@ -154,7 +159,7 @@ def load(
         raise EmbeddingModelUnavailable(
             "The embedding model's weights are not installed; run `responsa setup`."
         )
-    name = f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
+    name = name_of(precision)
     unpacked = not multiplies_bytes_fast(platform.machine(), _CPU_INFO) if unpacked is None else unpacked
     path = cache / f"{name.replace('/', '-')}{'-unpacked' if unpacked else ''}.{_FILE_VERSION}.onnx"
     runtime = silent_onnxruntime()

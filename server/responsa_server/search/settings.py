@@ -19,7 +19,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     vector_store: str = Field(
         default="postgres",
-        description="The store of the passages' vectors. `postgres` keeps them in the database and writes them in the same transactions as the passages.",
+        description="The store of the passages' vectors. `postgres` keeps them in the database and writes them in the same transactions as the passages. `qdrant:` followed by an address keeps them in Qdrant; see docs/vectors.md.",
     )
     hnsw_m: int = Field(
         default=16,

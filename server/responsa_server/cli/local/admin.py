@@ -52,7 +52,16 @@ def register(app: typer.Typer, name: str) -> None:
     app.add_typer(group, name=name)
 
 
-def migrate() -> None:
+def migrate(
+    *,
+    rebuild_vectors: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild-vectors",
+            help="Then compute the vectors of all documents for the vector store that retrieval.vector_store names.",
+        ),
+    ] = False,
+) -> None:
     """Apply missing migrations to the database, and rebuild the vector index if its settings have changed.
 
     While servers of an earlier release run, `_post_` migrations wait, because those servers do not work after them.
@@ -73,6 +82,12 @@ def migrate() -> None:
         typer.echo("\n".join(done) or "The database is up to date.")
         if waits:
             typer.echo(waits)
+        if rebuild_vectors:
+            # Imported late, because it loads the embedding model and the clients of models.
+            from responsa_server.app.assemble import rebuild_vectors as rebuild
+
+            passages = asyncio.run(rebuild(settings, Layout.of(settings.home)))
+            typer.echo(f"Stored the vectors of {passages} passages.")
 
 
 def create_tenant(

@@ -298,6 +298,13 @@ class GenerationBuildStore:
             return False
 
     @shielded
+    async def collections(self, tenant_id: str) -> Sequence[tuple[str, str]]:
+        """Return the tenant's collections, each with the name of its embedding model."""
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await connection.execute(self._queries["embeddings"], {"tenant": tenant_id})
+            return [(id_, model) async for id_, model in rows]
+
+    @shielded
     async def missing(
         self, task: GenerationTask, after: UUID | None, limit: int
     ) -> Sequence[UnembeddedPassage]:

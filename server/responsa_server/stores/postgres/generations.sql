@@ -130,6 +130,9 @@ LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.docu
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[])
 ORDER BY p.id;
 
+-- name: embeddings
+SELECT id, embedding FROM responsa.collection WHERE tenant_id = %(tenant)s ORDER BY id;
+
 -- name: stored_pieces
 -- The pieces of passages, from the collection's active generation.
 SELECT v.passage_id, v.kind, v.byte_start, v.byte_end

@@ -328,8 +328,8 @@ class PassageWordsStore:
             return {id_: counts or {} async for id_, counts in rows}
 
     @shielded
-    async def write(self, tenant_id: str, words: Mapping[UUID, bytes]) -> int:
-        """Store words. Returns for how many passages; those that another transaction has locked are left out."""
+    async def write(self, tenant_id: str, words: Mapping[UUID, bytes | None]) -> int:
+        """Store words; None removes those that are stored. Returns for how many passages; those that another transaction has locked are left out."""
         values = {"tenant": tenant_id, "ids": uuid_array(words), "words": list(words.values())}
         async with self._database.tenant(tenant_id) as connection:
             return (await connection.execute(self._queries["write_words"], values)).rowcount

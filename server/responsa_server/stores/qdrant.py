@@ -1,0 +1,421 @@
+"""Vectors of passages in Qdrant.
+
+Each embedding model has a collection of Qdrant, in which each vector is a point. The payload of a point has the tenant, the collection and the document version, the epoch of the attempt that stored
+the point, whether it is published, and what `PassageVector` says of the vector.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from itertools import chain
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import numpy as np
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+
+from responsa_server.domain.errors import Reason, TooSlow, Unavailable
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.passages import (
+    VECTORS_PART,
+    IndexingAttempt,
+    PassageCosines,
+    PassagePiece,
+    PassageVectors,
+    QuestionVector,
+    SearchScope,
+    VectorKind,
+)
+from responsa_server.domain.people import Reader
+from responsa_server.telemetry.stages import exchange
+
+_WRITE_SECONDS: Final = 60
+_CHECK_SECONDS: Final = 2.0
+_POINTS_A_REQUEST: Final = 256
+# More vectors than any passage has, so that a query that compares all vectors of some passages returns all of them.
+_MOST_OF_PASSAGE: Final = 256
+_PIECES: Final = [kind.value for kind in VectorKind if kind not in (VectorKind.WINDOW, VectorKind.TITLE)]
+_INDEXES: Final[Mapping[str, models.PayloadSchemaType | models.KeywordIndexParams]] = {
+    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    "collection": models.PayloadSchemaType.KEYWORD,
+    "document": models.PayloadSchemaType.KEYWORD,
+    "passage": models.PayloadSchemaType.KEYWORD,
+    "kind": models.PayloadSchemaType.KEYWORD,
+    "version": models.PayloadSchemaType.INTEGER,
+    "epoch": models.PayloadSchemaType.INTEGER,
+    "published": models.PayloadSchemaType.BOOL,
+}
+"""The fields of the payload by which points are filtered, and the indexes of these fields."""
+
+
+class Quantization(StrEnum):
+    """How Qdrant shortens the vectors that its graph compares. Whatever it finds is compared again with the vectors of 16-bit floats.
+
+    NONE: it does not. INT8: one byte for each dimension. BINARY: one bit for each dimension.
+    """
+
+    NONE = "none"
+    INT8 = "int8"
+    BINARY = "binary"
+
+
+_OVERSAMPLING: Final[Mapping[Quantization, float]] = {
+    Quantization.NONE: 1.0,
+    Quantization.INT8: 2.0,
+    Quantization.BINARY: 4.0,
+}
+"""How many times the wanted number of vectors is compared again. docs/vectors.md has the measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class QdrantOptions:
+    """prefix: the names of the collections begin with it and a hyphen; a-z, 0-9 and underscore. search_seconds: the maximum time of one request of a search. m, ef_construction, ef_search: as in
+    the section `retrieval` of the settings.
+    """
+
+    prefix: str
+    search_seconds: float
+    m: int
+    ef_construction: int
+    ef_search: int
+    quantization: Quantization
+
+
+def connect(url: str, key: str) -> AsyncQdrantClient:
+    """A client of the server at this address, which is asked nothing yet. key: the API key; '' for none. Proxies do not come from the environment."""
+    headers = {"api-key": key} if key else {}
+    return AsyncQdrantClient(
+        url=url, headers=headers, timeout=_WRITE_SECONDS, check_compatibility=False, trust_env=False
+    )
+
+
+class QdrantVectors:
+    """Implements `VectorStore`."""
+
+    name = "qdrant"
+
+    def __init__(self, client: AsyncQdrantClient, options: QdrantOptions) -> None:
+        self._client = client
+        self._options = options
+        # The collections that were there when this process last looked.
+        self._known: frozenset[str] = frozenset()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def check(self) -> PartReport:
+        try:
+            async with self._asking("info", _CHECK_SECONDS):
+                await self._collections()  # which needs the key, unlike the version
+                return PartReport(Health.OK, version=(await self._client.info()).version)
+        except Unavailable as error:
+            refused = isinstance(error.__cause__, UnexpectedResponse) and error.__cause__.status_code in (
+                HTTPStatus.UNAUTHORIZED,
+                HTTPStatus.FORBIDDEN,
+            )
+            problem = "Qdrant refuses this server" if refused else "Qdrant cannot be reached"
+            remedy = (
+                "Correct QDRANT_API_KEY."
+                if refused
+                else "Check that Qdrant runs, and the address in retrieval.vector_store."
+            )
+            return PartReport(
+                Health.DEGRADED, detail=f"{problem}; searches use words alone, and uploads wait. {remedy}"
+            )
+
+    async def prepare(self, model: str, dimensions: int) -> bool:
+        name = self._name(model)
+        graph = models.HnswConfigDiff(m=self._options.m, ef_construct=self._options.ef_construction)
+        quantization = _quantization(self._options.quantization)
+        async with self._asking("prepare", _WRITE_SECONDS):
+            new = name not in await self._collections()
+            if new:
+                await self._client.create_collection(
+                    name,
+                    vectors_config=models.VectorParams(
+                        size=dimensions, distance=models.Distance.COSINE, datatype=models.Datatype.FLOAT16
+                    ),
+                    hnsw_config=graph,
+                    quantization_config=quantization,
+                )
+            found = await self._client.get_collection(name)
+            config = found.config.hnsw_config
+            # The server completes the fields of a quantisation, so only its kind is compared.
+            if (config.m, config.ef_construct) != (graph.m, graph.ef_construct) or type(
+                found.config.quantization_config
+            ) is not type(quantization):
+                # Qdrant builds the graph again in the background.
+                await self._client.update_collection(
+                    name,
+                    hnsw_config=graph,
+                    quantization_config=_quantization(self._options.quantization) or models.Disabled.DISABLED,
+                )
+            for field, index in _INDEXES.items():
+                if field not in found.payload_schema:
+                    await self._client.create_payload_index(name, field, index, wait=True)
+            self._known |= {name}
+        return new
+
+    async def nearest(
+        self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
+    ) -> Mapping[UUID, PassageCosines]:
+        name, tenant_id = self._name(question.model), scope.reader.tenant_id
+        vector = _floats(question.data)
+        wanted = {str(one) for one in named}
+        async with self._asking("nearest", self._options.search_seconds):
+            if not await self._searchable(name):
+                return {}
+            within = _scope(scope)
+            if within is not None:
+                near = await self._client.query_points(
+                    name,
+                    query=vector,
+                    query_filter=_all(_published(tenant_id), within),
+                    limit=limit,
+                    search_params=models.SearchParams(
+                        hnsw_ef=max(self._options.ef_search, limit),
+                        quantization=models.QuantizationSearchParams(
+                            rescore=True, oversampling=_OVERSAMPLING[self._options.quantization]
+                        ),
+                    ),
+                    with_payload=["passage"],
+                )
+                wanted |= {_payload(point)["passage"] for point in near.points}
+            # The best cosines of a passage are among all of its vectors, not only the nearest ones.
+            points = await self._compared(name, vector, tenant_id, wanted, ["passage", "kind"])
+        best: dict[str, list[float | None]] = {}
+        for point in points:  # the best one first
+            payload = _payload(point)
+            cosines = best.setdefault(payload["passage"], [None, None])
+            place = payload["kind"] != VectorKind.WINDOW
+            if cosines[place] is None:
+                cosines[place] = point.score
+        return {UUID(id_): PassageCosines(*cosines) for id_, cosines in best.items()}
+
+    async def pieces(
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
+    ) -> Mapping[UUID, Sequence[PassagePiece]]:
+        missing = {str(one) for one in ids}
+        fields = ["passage", "ordinal", "kind", "start", "end"]
+        found: dict[str, dict[int, PassagePiece]] = {}
+
+        def add(points: Iterable[models.ScoredPoint | models.Record]) -> None:
+            for point in points:
+                payload = _payload(point)
+                cosine = point.score if isinstance(point, models.ScoredPoint) else None
+                piece = PassagePiece(
+                    VectorKind(payload["kind"]), ByteRange(payload["start"], payload["end"]), cosine
+                )
+                found.setdefault(payload["passage"], {})[payload["ordinal"]] = piece
+            missing.difference_update(found)
+
+        async with self._asking("pieces", self._options.search_seconds):
+            compared = self._name(question.model) if question else ""
+            if question and missing and await self._searchable(compared):
+                vector = _floats(question.data)
+                add(
+                    await self._compared(
+                        compared, vector, reader.tenant_id, missing, fields, _among("kind", _PIECES)
+                    )
+                )
+            for name in sorted(await self._collections() - {compared}) if missing else ():
+                where = _all(
+                    _published(reader.tenant_id), [_among("passage", missing), _among("kind", _PIECES)]
+                )
+                points, _ = await self._client.scroll(
+                    name, where, limit=len(missing) * _MOST_OF_PASSAGE, with_payload=fields
+                )
+                add(points)
+        return {UUID(id_): [piece for _, piece in sorted(pieces.items())] for id_, pieces in found.items()}
+
+    async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:
+        points = [
+            models.PointStruct(
+                # A repeated call stores the same points.
+                id=str(uuid5(passage.passage_id, f"{attempt.epoch}/{ordinal}")),
+                vector=_floats(one.vector),
+                payload={
+                    "tenant": attempt.tenant_id,
+                    "collection": attempt.collection_id,
+                    "document": str(attempt.document_id),
+                    "version": attempt.version,
+                    "epoch": attempt.epoch,
+                    "published": False,
+                    "passage": str(passage.passage_id),
+                    "ordinal": ordinal,
+                    "kind": one.kind.value,
+                    "start": one.source.start,
+                    "end": one.source.end,
+                },
+            )
+            for passage in passages
+            for ordinal, one in enumerate(passage.vectors)
+        ]
+        if not points:
+            return
+        name = self._name(attempt.model)
+        if name not in self._known:
+            await self.prepare(attempt.model, len(passages[0].vectors[0].vector) // 4)
+        async with self._asking("put", _WRITE_SECONDS):
+            for first in range(0, len(points), _POINTS_A_REQUEST):
+                await self._client.upsert(name, points[first : first + _POINTS_A_REQUEST], wait=True)
+
+    async def publish(self, attempt: IndexingAttempt) -> None:
+        name, of_version = (
+            self._name(attempt.model),
+            _version(attempt.tenant_id, attempt.document_id, attempt.version),
+        )
+        this = _all(of_version, [_is("epoch", attempt.epoch)])
+        later = _all(of_version, [_is("published", True), _between("epoch", gt=attempt.epoch)])
+        async with self._asking("publish", _WRITE_SECONDS):
+            if not await self._has(name):
+                return  # the version has no vectors
+            overtaken = (await self._client.count(name, later, exact=True)).count > 0
+            if overtaken:
+                await self._client.delete(name, models.FilterSelector(filter=this), wait=True)
+                return
+            await self._client.set_payload(
+                name, {"published": True}, models.FilterSelector(filter=this), wait=True
+            )
+        await self.drop_attempts(attempt.tenant_id, attempt.document_id, attempt.version, attempt.epoch)
+
+    async def drop_attempts(
+        self, tenant_id: str, document_id: UUID, version: int, before_epoch: int | None
+    ) -> None:
+        earlier = [] if before_epoch is None else [_between("epoch", lt=before_epoch)]
+        await self._drop(_all(_version(tenant_id, document_id, version), earlier))
+
+    async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None:
+        earlier = [] if before_version is None else [_between("version", lt=before_version)]
+        await self._drop(_all(_document(tenant_id, document_id), earlier))
+
+    async def _drop(self, where: models.Filter) -> None:
+        async with self._asking("drop", _WRITE_SECONDS):
+            for name in await self._collections():
+                await self._client.delete(name, models.FilterSelector(filter=where), wait=True)
+
+    async def _compared(
+        self,
+        name: str,
+        vector: list[float],
+        tenant_id: str,
+        passages: Collection[str],
+        fields: list[str],
+        *more: models.FieldCondition,
+    ) -> Sequence[models.ScoredPoint]:
+        """The vectors of these passages with their exact cosines, the best one first."""
+        if not passages:
+            return ()
+        found = await self._client.query_points(
+            name,
+            query=vector,
+            query_filter=_all(_published(tenant_id), [_among("passage", passages), *more]),
+            limit=len(passages) * _MOST_OF_PASSAGE,
+            search_params=models.SearchParams(exact=True),
+            with_payload=fields,
+        )
+        return found.points
+
+    def _name(self, model: str) -> str:
+        """The name of a model's collection."""
+        readable = re.sub(r"[^a-z0-9.]+", "-", model.lower())[:80]
+        return f"{self._options.prefix}-{readable}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+
+    async def _collections(self) -> frozenset[str]:
+        found = (await self._client.get_collections()).collections
+        self._known = frozenset(one.name for one in found if one.name.startswith(f"{self._options.prefix}-"))
+        return self._known
+
+    async def _has(self, name: str) -> bool:
+        return name in self._known or name in await self._collections()
+
+    async def _searchable(self, name: str) -> bool:
+        """Whether vectors of this model were ever stored. Raises Unavailable if Qdrant has none of any model, so has lost them."""
+        if not await self._has(name) and not self._known:
+            raise _unavailable(Unavailable)
+        return name in self._known
+
+    @asynccontextmanager
+    async def _asking(self, what: str, seconds: float) -> AsyncGenerator[None]:
+        """Raises Unavailable if a request in the block fails, and TooSlow if the block takes longer."""
+        try:
+            with exchange(what, **{"db.system.name": "qdrant"}):
+                async with asyncio.timeout(seconds):
+                    yield
+        except (TimeoutError, ApiException, QdrantException) as error:
+            self._known = frozenset()  # a collection may be gone
+            raise _unavailable(TooSlow if isinstance(error, TimeoutError) else Unavailable) from error
+
+
+def _unavailable(kind: type[Unavailable]) -> Unavailable:
+    told = "The documents cannot be searched at the moment; try again."
+    return kind(Reason.PART_UNAVAILABLE, told, {"part": VECTORS_PART}, retry_after=1.0)
+
+
+def _quantization(chosen: Quantization) -> models.QuantizationConfig | None:
+    match chosen:
+        case Quantization.NONE:
+            return None
+        case Quantization.INT8:
+            scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+            return models.ScalarQuantization(scalar=scalar)
+        case Quantization.BINARY:
+            return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+
+
+def _scope(scope: SearchScope) -> Sequence[models.FieldCondition] | None:
+    """The conditions of a scope; None if nothing is in it."""
+    conditions: list[models.FieldCondition] = []
+    for field, allowed in (("collection", scope.collections), ("document", scope.documents)):
+        if allowed is not None:
+            if not len(allowed):
+                return None
+            conditions.append(_among(field, [str(one) for one in allowed]))
+    return conditions
+
+
+def _published(tenant_id: str) -> Sequence[models.FieldCondition]:
+    return [_is("tenant", tenant_id), _is("published", True)]
+
+
+def _document(tenant_id: str, document_id: UUID) -> Sequence[models.FieldCondition]:
+    return [_is("tenant", tenant_id), _is("document", str(document_id))]
+
+
+def _version(tenant_id: str, document_id: UUID, version: int) -> Sequence[models.FieldCondition]:
+    return [*_document(tenant_id, document_id), _is("version", version)]
+
+
+def _all(*conditions: Iterable[models.FieldCondition]) -> models.Filter:
+    return models.Filter(must=list(chain.from_iterable(conditions)))
+
+
+def _is(field: str, value: str | int | bool) -> models.FieldCondition:
+    return models.FieldCondition(key=field, match=models.MatchValue(value=value))
+
+
+def _among(field: str, values: Collection[str]) -> models.FieldCondition:
+    return models.FieldCondition(key=field, match=models.MatchAny(any=list(values)))
+
+
+def _between(field: str, *, gt: int | None = None, lt: int | None = None) -> models.FieldCondition:
+    return models.FieldCondition(key=field, range=models.Range(gt=gt, lt=lt))
+
+
+def _payload(point: models.ScoredPoint | models.Record) -> Mapping[str, Any]:
+    assert point.payload is not None, "every request asks for payload"
+    return point.payload
+
+
+def _floats(vector: bytes) -> list[float]:
+    return np.frombuffer(vector, "<f4").tolist()
