@@ -100,7 +100,8 @@ class Insight:
         self, who: Principal, question_texts: bool | None, budget_micros: int | None
     ) -> InsightSettings:
         """Change the tenant's settings that are not None. Returns all of them."""
-        audit = AuditEvent.of(who, "insight_settings.update", "insightSettings")
+        act = "update_budget" if question_texts is None else "update"
+        audit = AuditEvent.of(who, f"insight_settings.{act}", "insightSettings")
         await self.store.set_settings(who.tenant_id, question_texts, budget_micros, audit)
         return await self.store.settings(who.tenant_id)
 
