@@ -142,7 +142,7 @@ export class Matters {
       "li",
       { class: "wrapping matter" },
       element("div", { class: "about" }, ...(question ? [title(question)] : []), element("p", { class: "whole" }, element("span", { class: `dot ${colour}` }), ` ${word}${why}`), element("p", { class: "note whole", ...WRITTEN }, facts.filter(Boolean).join(" · "))),
-      ...(question ? [this.#acts(question)] : []),
+      ...(question ? [state === TurnState.ANSWERED ? element("div", { class: "row wrap acts" }, ...this.#again(question)) : this.#acts(question)] : []),
     );
   }
 
@@ -181,8 +181,11 @@ export class Matters {
   }
 
   #acts(question: string, ...more: readonly HTMLElement[]): HTMLElement {
-    const again = question ? [button(t("askAgain"), () => this.#hooks.ask(question), { "aria-label": t("askAgainLabel", { question }) })] : [];
-    return element("div", { class: "row wrap acts" }, element("a", { href: "#/documents" }, t("addDocument")), ...again, ...more);
+    return element("div", { class: "row wrap acts" }, element("a", { href: "#/documents" }, t("addDocument")), ...this.#again(question), ...more);
+  }
+
+  #again(question: string): HTMLElement[] {
+    return question ? [button(t("askAgain"), () => this.#hooks.ask(question), { "aria-label": t("askAgainLabel", { question }) })] : [];
   }
 
   async #finish(one: GivenFeedback, changed: () => void): Promise<void> {

@@ -44,7 +44,7 @@ export class Plot {
 
   /** Draw again, because the width or the colours have changed. */
   redraw(): void {
-    if (this.#drawn?.width === this.#width) this.#drawn.redraw(false);
+    if (this.#drawn?.width === this.#width) this.#drawn.redraw(); // the paths of bars keep their colours
     else this.#drawn?.setSize({ width: this.#width, height: HEIGHT });
   }
 
