@@ -236,7 +236,7 @@ class FeedbackCount:
     scored: int
     scores: int
     neutral: int
-    start_time: datetime | None = None
+    start_time: datetime | None = field(default=None, kw_only=True)
 
     @property
     def mean_score(self) -> float:
