@@ -36,6 +36,7 @@ var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/ListTeachers":                    always,
 	"/responsa.admin.v1.AdminService/ListTenantApiKeys":               always,
 	"/responsa.admin.v1.AdminService/ListTenantSessions":              always,
+	"/responsa.admin.v1.AdminService/ListTenantTurns":                 always,
 	"/responsa.admin.v1.AdminService/ListTenants":                     always,
 	"/responsa.admin.v1.AdminService/ListUsers":                       always,
 	"/responsa.admin.v1.AdminService/LookupUser":                      always,

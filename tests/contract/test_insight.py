@@ -45,7 +45,7 @@ from responsa_server.domain.insight import (
     Span,
     percentile,
 )
-from responsa_server.domain.listing import ListQuery
+from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import NewTurn
 from responsa_server.insight.keeper import InsightKeeper
@@ -112,6 +112,9 @@ async def turn(
         tools = [ToolCalled("c1", "clock", {}), ToolReturned("c1", ToolOutcome.OK, "12:00")]
         await append(store, claim, row(2, 3), tools=tools)
         seq = 4
+    if dice.random() < 0.5:
+        await append(store, claim, row(seq, deltas=True))
+        seq += 1
     terminal = endings(dice)
     if isinstance(terminal, Cancelled):
         await store.cancel(who, new.id, True, cancelled)
@@ -173,7 +176,21 @@ async def test_the_sums_equal_the_log_while_turns_end_and_are_added_up(
     assert [whole.turns.get(end, 0) for end in ("answered", "refused", "failed", "cancelled")] == counts[:4]
     assert whole.citations == citations
     assert sum(whole.latencies.values()) == counts[0] + counts[1]
+    assert sum(whole.first_words.values()) == counts[0] + counts[1]
     assert whole.refusals == {"no_support": counts[1]}
+    # The periods add up to the whole, whether they are read from the sums of days or of hours; and the list has each turn.
+    for granularity in Granularity:
+        _, periods, _ = await insight.quality("acme", WHOLE, granularity)
+        assert sum(sum(one.turns.values()) for one in periods) == TURNS
+        assert sum(one.citations for one in periods) == citations
+        assert all(one.start_time and not one.agent for one in periods)
+    listed = (await insight.turns("acme", WHOLE, ListQuery(200, Order("latency_ms", True)))).items
+    assert len(listed) == TURNS
+    assert [one.latency_ms for one in listed] == sorted((one.latency_ms for one in listed), reverse=True)
+    early = [one for one in listed if one.first_words_ms < one.latency_ms]
+    assert early
+    assert all(one.first_words_ms <= one.latency_ms for one in listed)
+    assert not (await insight.turns("rival", WHOLE, ListQuery(200, Order("create_time")))).items
     # A conversation that is deleted takes nothing from the sums.
     change(database_urls, "DELETE FROM responsa.turn")
     assert await found(insight, EVERYBODY) == tuple(counts)
@@ -197,7 +214,7 @@ async def test_the_turns_of_an_earlier_release_are_counted_as_if_they_ended_now(
     # The terminal events of cancelled turns that turn_steps writes are no events.
     change(
         database_urls,
-        "DELETE FROM responsa.usage_hour; DELETE FROM responsa.quality_hour; DELETE FROM responsa.usage_day; DELETE FROM responsa.quality_day; UPDATE responsa.turn_spent SET counted = false; UPDATE responsa.turn SET counted = false, terminal = CASE state WHEN 'cancelled' THEN '' ELSE terminal END",
+        "DELETE FROM responsa.usage_hour; DELETE FROM responsa.quality_hour; DELETE FROM responsa.usage_day; DELETE FROM responsa.quality_day; UPDATE responsa.turn_spent SET counted = false; UPDATE responsa.turn SET counted = false, first_words_time = coalesce(first_words_time, end_time), terminal = CASE state WHEN 'cancelled' THEN '' ELSE terminal END",
     )
     assert (await insight.usage("acme", EVERYBODY, WHOLE, None, ())).recounting
     await InsightKeeper(insight, facts_of_terminal).count()

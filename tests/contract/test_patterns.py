@@ -136,7 +136,7 @@ class House:
 
     async def allow(self, who: Principal, *, texts: bool) -> None:
         audit = AuditEvent.of(who, "insight_settings.update", "insightSettings")
-        await self.insight.set_question_texts("acme", texts, audit)
+        await self.insight.set_settings("acme", texts, None, audit)
 
     async def rows(self, table: str) -> int:
         return await asyncio.to_thread(value, self.urls, f"SELECT count(*) FROM responsa.{table}")

@@ -146,14 +146,14 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     ),
     "service_grant": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "tenant": Table(
-        app="SELECT INSERT UPDATE(display_name,end_time,erase_time,erased,question_texts,suspend_time)",
+        app="SELECT INSERT UPDATE(budget_micros,display_name,end_time,erase_time,erased,question_texts,suspend_time)",
         log="SELECT(erase_time,id,question_texts,suspend_time)",
         search="SELECT",
         policies=(READS, READS_LOG, ("responsa_owner", "SELECT", "(id = responsa.current_tenant())", None)),
     ),
     "turn": Table(
         app="SELECT INSERT DELETE UPDATE(cost_micros,counted,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,read_documents,read_versions,reserved_micros,reserved_tokens,short_of_micros,short_of_tokens,state,terminal,unpriced_tokens)",
-        log="SELECT UPDATE(alone,attempt,begin_time,counted,epoch,last_seq,lease_until,losses,owner,read_documents,read_versions,state)",
+        log="SELECT UPDATE(alone,attempt,begin_time,counted,epoch,first_words_time,last_seq,lease_until,losses,owner,read_documents,read_versions,state)",
         policies=(LOG, OPEN),
     ),
     "turn_checkpoint": Table(

@@ -506,11 +506,20 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/GetFeedbackStats", true, &request).await
     }
 
-    /// GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent.
+    /// GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a
+    /// granularity, in each period.
     ///
-    /// Errors: INVALID_FIELD (the time is empty).
+    /// Errors: INVALID_FIELD (the time is empty, or has more than 1,000 periods).
     pub async fn get_quality_stats(&self, request: admin::v1::GetQualityStatsRequest) -> Result<admin::v1::GetQualityStatsResponse, Error> {
         self.call("/responsa.admin.v1.AdminService/GetQualityStats", true, &request).await
+    }
+
+    /// ListTenantTurns lists the turns of the tenant's users that were asked in a time and have ended, newest first by default.
+    /// Turns are deleted with their conversation.
+    ///
+    /// Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
+    pub async fn list_tenant_turns(&self, request: admin::v1::ListTenantTurnsRequest) -> Result<admin::v1::ListTenantTurnsResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/ListTenantTurns", true, &request).await
     }
 
     /// ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became
@@ -527,7 +536,7 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/GetInsightSettings", true, &request).await
     }
 
-    /// UpdateInsightSettings changes the settings that update_mask names (question_texts).
+    /// UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month).
     ///
     /// Errors: UPDATE_MASK_INVALID.
     pub async fn update_insight_settings(&self, request: admin::v1::UpdateInsightSettingsRequest) -> Result<admin::v1::InsightSettings, Error> {

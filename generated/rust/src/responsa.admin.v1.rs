@@ -288,6 +288,19 @@ pub struct Quality {
     /// The same for 99 percent.
     #[prost(double, tag = "15")]
     pub latency_p99_ms: f64,
+    /// When the period begins; unset for the whole time of the report.
+    #[prost(message, optional, tag = "16")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// As latency_p50_ms for 95 percent.
+    #[prost(double, tag = "17")]
+    pub latency_p95_ms: f64,
+    /// The time in milliseconds within which the user could read the first words of half of the answers and refusals, from the question on; 0 without turns. The first words of what came as a
+    /// whole are its end. Turns that a release before this field answered are left out. This value and p95 differ from the exact ones by at most 9 percent.
+    #[prost(double, tag = "18")]
+    pub first_words_p50_ms: f64,
+    /// The same for 95 percent.
+    #[prost(double, tag = "19")]
+    pub first_words_p95_ms: f64,
 }
 impl ::prost::Name for Quality {
     const NAME: &'static str = "Quality";
@@ -297,6 +310,53 @@ impl ::prost::Name for Quality {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.Quality".into()
+    }
+}
+/// TenantTurn is a turn of one of the tenant's users that has ended, as administrators see it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TenantTurn {
+    /// The turn, `turns/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub turn: ::prost::alloc::string::String,
+    /// When it was asked.
+    #[prost(message, optional, tag = "2")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The user who asked, `users/{uuid}`; empty unless the user has given feedback on the answer.
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+    /// The version of the agent that was asked, `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "4")]
+    pub agent_version: ::prost::alloc::string::String,
+    /// How it ended.
+    #[prost(enumeration = "super::super::chat::v1::TurnState", tag = "5")]
+    pub state: i32,
+    /// The reason of a refusal.
+    #[prost(enumeration = "super::super::chat::v1::RefusalReason", tag = "6")]
+    pub refusal: i32,
+    /// The time in milliseconds from the question to the first words that the user could read; to the end if the answer came as a whole.
+    #[prost(int64, tag = "7")]
+    pub first_words_ms: i64,
+    /// The time in milliseconds from the question to the end.
+    #[prost(int64, tag = "8")]
+    pub latency_ms: i64,
+    /// The cost in millionths of a US dollar. See Usage.cost_usd_micros.
+    #[prost(int64, tag = "9")]
+    pub cost_usd_micros: i64,
+    /// The rating; unset without one.
+    #[prost(enumeration = "super::super::chat::v1::Rating", tag = "10")]
+    pub rating: i32,
+    /// The question; empty unless InsightSettings.question_texts is set.
+    #[prost(string, tag = "11")]
+    pub question: ::prost::alloc::string::String,
+}
+impl ::prost::Name for TenantTurn {
+    const NAME: &'static str = "TenantTurn";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.TenantTurn".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.TenantTurn".into()
     }
 }
 /// QuestionPattern stands for questions that mean about the same.
@@ -364,12 +424,15 @@ impl ::prost::Name for QuestionPattern {
         "type.googleapis.com/responsa.admin.v1.QuestionPattern".into()
     }
 }
-/// InsightSettings says what a tenant's administrators may read of questions.
+/// InsightSettings says what a tenant's administrators may read of questions, and what the tenant means to spend.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InsightSettings {
     /// Whether administrators may read the texts of questions. Off by default.
     #[prost(bool, tag = "1")]
     pub question_texts: bool,
+    /// The tenant's budget for language models in a month (UTC), in millionths of a US dollar; 0 if there is none. Reports are compared with it; it refuses no question, as quotas do.
+    #[prost(int64, tag = "2")]
+    pub cost_usd_micros_per_month: i64,
 }
 impl ::prost::Name for InsightSettings {
     const NAME: &'static str = "InsightSettings";
@@ -3022,6 +3085,9 @@ pub struct GetQualityStatsRequest {
     /// When the report ends; by default, now. The hour in which it ends counts as a whole.
     #[prost(message, optional, tag = "2")]
     pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The length of the periods of `periods`; by default, there are none. At most 1,000 periods.
+    #[prost(enumeration = "super::super::auth::v1::UsageGranularity", tag = "3")]
+    pub granularity: i32,
 }
 impl ::prost::Name for GetQualityStatsRequest {
     const NAME: &'static str = "GetQualityStatsRequest";
@@ -3045,6 +3111,9 @@ pub struct GetQualityStatsResponse {
     /// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
     #[prost(bool, tag = "3")]
     pub recounting: bool,
+    /// With a granularity, all agents together in each period, ordered by time. Periods in which nothing happened are left out. The ratings are those that were given in the period.
+    #[prost(message, repeated, tag = "4")]
+    pub periods: ::prost::alloc::vec::Vec<Quality>,
 }
 impl ::prost::Name for GetQualityStatsResponse {
     const NAME: &'static str = "GetQualityStatsResponse";
@@ -3054,6 +3123,60 @@ impl ::prost::Name for GetQualityStatsResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.GetQualityStatsResponse".into()
+    }
+}
+/// ListTenantTurnsRequest asks for one page of the turns of a time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTenantTurnsRequest {
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "1")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// A filter (AIP-160, see Scope.filter) on these fields: state, agent, first_words_ms, latency_ms, cost_usd_micros. The call refuses any other filter with FILTER_INVALID.
+    #[prost(string, tag = "3")]
+    pub filter: ::prost::alloc::string::String,
+    /// One of these sort orders (AIP-132): create_time desc, create_time, first_words_ms desc, latency_ms desc, cost_usd_micros desc. The first order is the default. The call refuses any other
+    /// value with ORDER_BY_INVALID.
+    #[prost(string, tag = "4")]
+    pub order_by: ::prost::alloc::string::String,
+    /// When the time begins; by default, 30 days before its end. The hour in which it begins counts as a whole.
+    #[prost(message, optional, tag = "5")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the time ends; by default, now. The hour in which it ends counts as a whole.
+    #[prost(message, optional, tag = "6")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for ListTenantTurnsRequest {
+    const NAME: &'static str = "ListTenantTurnsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListTenantTurnsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListTenantTurnsRequest".into()
+    }
+}
+/// ListTenantTurnsResponse is one page of the turns.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTenantTurnsResponse {
+    /// The turns.
+    #[prost(message, repeated, tag = "1")]
+    pub turns: ::prost::alloc::vec::Vec<TenantTurn>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListTenantTurnsResponse {
+    const NAME: &'static str = "ListTenantTurnsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListTenantTurnsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListTenantTurnsResponse".into()
     }
 }
 /// ListQuestionPatternsRequest asks for one page of a report.

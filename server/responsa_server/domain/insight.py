@@ -18,6 +18,8 @@ EVERYBODY: Final = UUID(int=0)
 """In place of a user: all users of the tenant, the erased ones included."""
 MOST_ROWS: Final = 10_000
 """The most rows of a usage report."""
+MOST_PERIODS: Final = 1000
+"""The most periods of a report about quality."""
 
 
 class Granularity(StrEnum):
@@ -27,6 +29,11 @@ class Granularity(StrEnum):
     DAY = "day"
     WEEK = "week"
     MONTH = "month"
+
+    @property
+    def longest(self) -> timedelta:
+        """The length of the longest such period."""
+        return timedelta(days={"hour": 1 / 24, "day": 1, "week": 7, "month": 31}[self])
 
 
 class Dimension(StrEnum):
@@ -151,9 +158,10 @@ class Report:
 
 @dataclass(slots=True)
 class Quality:
-    """How well an agent's turns went; agent "" stands for all agents. turns: by how they ended. latencies: by bucket, see `percentile`."""
+    """How well an agent's turns went; agent "" stands for all agents. start_time: of the period; None: the whole time. turns: by how they ended. latencies and first_words: by bucket, see `percentile`."""
 
     agent: str
+    start_time: datetime | None = None
     turns: dict[str, int] = field(default_factory=dict[str, int])
     refusals: dict[str, int] = field(default_factory=dict[str, int])
     fallbacks: dict[str, int] = field(default_factory=dict[str, int])
@@ -161,12 +169,14 @@ class Quality:
     cited_answers: int = 0
     unsupported_sentences: int = 0
     latencies: dict[int, int] = field(default_factory=dict[int, int])
+    first_words: dict[int, int] = field(default_factory=dict[int, int])
 
     def add(self, measure: str, label: str, total: int) -> None:
         """Add a sum of the store."""
         match measure:
-            case "latency":
-                self.latencies[int(label)] = self.latencies.get(int(label), 0) + total
+            case "latency" | "first_words":
+                buckets = self.latencies if measure == "latency" else self.first_words
+                buckets[int(label)] = buckets.get(int(label), 0) + total
             case "turns" | "refusals" | "fallbacks":
                 found: dict[str, int] = getattr(self, measure)
                 found[label] = found.get(label, 0) + total
@@ -184,6 +194,14 @@ def percentile(latencies: Mapping[int, int], share: float) -> float:
         if wanted <= 0:
             return float(2 ** ((bucket + 0.5) / 4))
     return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class InsightSettings:
+    """What administrators may read of questions, and the tenant's budget in a month (UTC), in millionths of a US dollar; 0 for none."""
+
+    question_texts: bool = False
+    budget_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +226,7 @@ class GivenFeedback:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackCount:
-    """The numbers of feedback on the answers of one agent. commented: with a comment. open: not dealt with. scored: with a score. scores: the sum of the scores. neutral: with a score of 3."""
+    """The numbers of feedback on the answers of one agent; with a start_time, on those of all agents in a period. commented: with a comment. open: not dealt with. scored: with a score. scores: the sum of the scores. neutral: with a score of 3."""
 
     agent: str
     up: int
@@ -218,6 +236,7 @@ class FeedbackCount:
     scored: int
     scores: int
     neutral: int
+    start_time: datetime | None = field(default=None, kw_only=True)
 
     @property
     def mean_score(self) -> float:
@@ -227,8 +246,8 @@ class FeedbackCount:
     @classmethod
     def sum(cls, counts: Sequence[FeedbackCount]) -> FeedbackCount:
         """The counts of all agents together."""
-        numbers = [field.name for field in fields(cls) if field.name != "agent"]
-        return cls("", **{name: sum(getattr(count, name) for count in counts) for name in numbers})
+        numbers = [field.name for field in fields(cls) if field.name not in ("agent", "start_time")]
+        return cls("", *(sum(getattr(count, name) for count in counts) for name in numbers))
 
 
 NO_PATTERN: Final = UUID(int=0)

@@ -40,6 +40,7 @@ CREATED: Final = Field("create_time", FieldKind.TIME)
 UPDATED: Final = Field("update_time", FieldKind.TIME)
 OLDEST: Final = Order("create_time")
 NEWEST: Final = Order("create_time", descending=True)
+_TURN_NUMBERS: Final = ("first_words_ms", "latency_ms", "cost_usd_micros")
 
 TURNS: Final = ListRules(
     "turns",
@@ -117,6 +118,16 @@ USERS: Final = ListRules(
         Field("last_sign_in_time", FieldKind.TIME),
     ),
     _both(("create_time", "display_name", "email")),
+)
+TENANT_TURNS: Final = ListRules(
+    "tenant_turns",
+    (
+        _enum("state", TurnState, "TURN_STATE"),
+        Field("agent", FieldKind.SLUG, prefix="agents"),
+        *(Field(name, FieldKind.NUMBER) for name in _TURN_NUMBERS),
+        Field("create_time", FieldKind.TIME, filterable=False),
+    ),
+    (NEWEST, OLDEST, *(Order(name, descending=True) for name in _TURN_NUMBERS)),
 )
 QUESTION_PATTERNS: Final = ListRules(
     "question_patterns",

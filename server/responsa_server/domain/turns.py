@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.conversations import Rating, Speaker
 from responsa_server.domain.errors import Overtaken, Unavailable
 from responsa_server.domain.events import (
     AnyCitation,
@@ -404,6 +404,25 @@ class Conclusion:
     title: str = ""
     read: Sequence[VersionRead] = ()
     facts: TurnFacts = NO_FACTS
+
+
+@dataclass(frozen=True, slots=True)
+class TenantTurn:
+    """A turn that has ended, as administrators see it. user_id: None unless the user has given feedback. refusal: None without one. request: the question as the frame codec writes it; None unless
+    the tenant allows texts of questions. cost_usd_micros: in millionths of a US dollar.
+    """
+
+    id: UUID
+    create_time: datetime
+    user_id: UUID | None
+    agent_version: str
+    state: TurnState
+    refusal: RefusalReason | None
+    first_words_ms: int
+    latency_ms: int
+    cost_usd_micros: int
+    rating: Rating | None
+    request: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

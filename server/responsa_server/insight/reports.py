@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -11,11 +11,15 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.insight import (
     EVERYBODY,
+    MOST_PERIODS,
     MOST_ROWS,
     Dimension,
+    FeedbackCount,
     FeedbackState,
     GivenFeedback,
     Granularity,
+    InsightSettings,
+    Quality,
     Report,
     Span,
 )
@@ -25,6 +29,8 @@ from responsa_server.stores.postgres.patterns import PostgresPatterns
 
 DEFAULT_DAYS: Final = 30
 """The days that a report covers if it names no beginning."""
+Rated = tuple[Quality, FeedbackCount]
+"""The quality of turns, and the ratings that were given in the same time."""
 _HOUR: Final = timedelta(hours=1)
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
@@ -55,6 +61,34 @@ class Insight:
             )
         return report
 
+    async def quality(
+        self, who: Principal, span: Span, granularity: Granularity | None
+    ) -> tuple[Sequence[Rated], Sequence[Rated], Report]:
+        """Return the quality and the ratings of all agents together and of each agent; those of each period in which something happened, if there is a granularity; and a report
+        without rows. Raises InvalidRequest for too many periods.
+        """
+        if granularity and (span.end - span.start) / granularity.longest > MOST_PERIODS:
+            raise InvalidRequest.of_field(
+                "granularity",
+                "report.max_periods",
+                f"makes more than {MOST_PERIODS:,} periods; choose longer ones, or a shorter time",
+            )
+        agents, periods, report = await self.store.quality(who.tenant_id, span, granularity)
+        counts, _ = await self.store.feedback_counts(who.tenant_id, span, granularity)
+        of_agents = {one.agent: one for one in counts if one.start_time is None}
+        of_agents[""] = FeedbackCount.sum(list(of_agents.values()))
+        of_periods = {one.start_time: one for one in counts if one.start_time is not None}
+        asked = {one.start_time: one for one in periods if one.start_time is not None}
+        none = FeedbackCount.sum(())
+        return (
+            [(one, of_agents.get(one.agent, none)) for one in agents],
+            [
+                (asked.get(time, Quality("", time)), of_periods.get(time, none))
+                for time in sorted(asked.keys() | of_periods.keys())
+            ],
+            report,
+        )
+
     async def resolve(
         self, who: Principal, message_id: UUID, state: FeedbackState, note: str
     ) -> GivenFeedback:
@@ -62,10 +96,14 @@ class Insight:
         audit = AuditEvent.of(who, "feedback.update", names.feedback(message_id))
         return await self.store.resolve(who, message_id, state, note, audit)
 
-    async def allow_texts(self, who: Principal, allowed: bool) -> None:
-        """Let the tenant's administrators read the texts of questions, or not."""
-        audit = AuditEvent.of(who, "insight_settings.update", "insightSettings")
-        await self.store.set_question_texts(who.tenant_id, allowed, audit)
+    async def update_settings(
+        self, who: Principal, question_texts: bool | None, budget_micros: int | None
+    ) -> InsightSettings:
+        """Change the tenant's settings that are not None. Returns all of them."""
+        act = "update_budget" if question_texts is None else "update"
+        audit = AuditEvent.of(who, f"insight_settings.{act}", "insightSettings")
+        await self.store.set_settings(who.tenant_id, question_texts, budget_micros, audit)
+        return await self.store.settings(who.tenant_id)
 
 
 def span(start: datetime | None, end: datetime | None) -> Span:

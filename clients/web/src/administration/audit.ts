@@ -2,6 +2,8 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { AuditEvent } from "@responsa/contract/responsa/admin/v1/audit_event_pb.js";
+import { locale } from "../language/language.js";
+import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { element, WRITTEN } from "../widgets/dom.js";
 import { momentOf } from "../text/facts.js";
@@ -25,12 +27,12 @@ export class AuditView implements Part {
   readonly #collections: CollectionNames;
   readonly #who: PersonSearch;
   readonly #whom: PersonSearch;
-  readonly #action = new Entry("Action", acts());
-  readonly #from = day("From");
-  readonly #to = day("To");
-  readonly #outcome = choiceEntry("Outcome", [
-    ["", "All"],
-    ["refused", "Refused"],
+  readonly #action = new Entry(t("action"), acts());
+  readonly #from = day(t("from"));
+  readonly #to = day(t("to"));
+  readonly #outcome = choiceEntry(t("outcome"), [
+    ["", t("all")],
+    ["refused", t("refused")],
   ]);
   readonly #list: Listing<readonly [AuditEvent, ...AuditEvent[]]>;
   #names: ReadonlyMap<string, string> = new Map();
@@ -39,26 +41,26 @@ export class AuditView implements Part {
     this.#api = api;
     this.#collections = new CollectionNames(api);
     this.#people = people;
-    this.#who = new PersonSearch("Who", people);
-    this.#whom = new PersonSearch("Done to", people);
+    this.#who = new PersonSearch(t("who"), people);
+    this.#whom = new PersonSearch(t("doneTo"), people);
     this.#list = new Listing<readonly [AuditEvent, ...AuditEvent[]]>({
-      label: "Audit log",
+      label: t("auditLog"),
       read: (pageToken) => this.#read(pageToken),
       row: (events) => (events.length > 1 ? foldedRow(events, this.#names) : eventRow(events[0], this.#names)),
-      empty: () => (this.#to.control.value && this.#from.control.value > this.#to.control.value ? "No event matches: the day in “From” is later than the day in “To”." : "No event matches."),
+      empty: () => (this.#to.control.value && this.#from.control.value > this.#to.control.value ? t("noEventDays") : t("noEvent")),
     });
     const form = element(
       "form",
-      { class: "search-form", role: "search", "aria-label": "Audit log" },
+      { class: "search-form", role: "search", "aria-label": t("auditLog") },
       ...this.#entries.map(([, one]) => one.root),
-      element("button", { type: "submit" }, "Find"),
+      element("button", { type: "submit" }, t("find")),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#find();
     });
     for (const one of [this.#action, this.#outcome]) one.control.addEventListener("change", () => this.#find());
-    const about = element("p", { class: "note" }, "The log records what administrators do, and what happens to accounts, keys and sessions. Nobody can change it.");
+    const about = element("p", { class: "note" }, t("auditAbout"));
     this.root = element("div", { class: "stack" }, about, form, this.#list.root);
   }
 
@@ -103,16 +105,16 @@ export class AuditView implements Part {
 /** A list of the acts by what they are about. */
 function acts(): HTMLSelectElement {
   const choice = ([value, label]: readonly [string, string]) => element("option", { value }, label);
-  return element("select", {}, choice(["", "All"]), ...SUBJECTS.map(([label, found]) => element("optgroup", { label }, ...found.map(choice))));
+  return element("select", {}, choice(["", t("all")]), ...SUBJECTS.map(([label, found]) => element("optgroup", { label }, ...found.map(choice))));
 }
 
 /** Several sign-ins and sign-outs in one row. */
 function foldedRow(events: readonly [AuditEvent, ...AuditEvent[]], names: ReadonlyMap<string, string>): HTMLElement {
   const people = [...new Set(events.map(({ actor }) => names.get(actor) ?? actor))];
-  const who = new Intl.ListFormat("en-GB").format(people.length > 3 ? [...people.slice(0, 2), `${people.length - 2} others`] : people);
+  const who = new Intl.ListFormat(locale()).format(people.length > 3 ? [...people.slice(0, 2), t("otherPeople", { count: people.length - 2 })] : people);
   const times = [events.at(-1)!, events[0]].map(({ createTime }) => (createTime ? momentOf(timestampDate(createTime)) : ""));
-  const details = element("details", { class: "raw" }, element("summary", {}, `${events.length} sign-ins and sign-outs`), element("ul", { class: "documents" }, ...events.map((one) => eventRow(one, names))));
-  return element("li", { class: "wrapping event" }, element("div", { class: "about" }, element("span", WRITTEN, `${who} signed in or out.`), element("p", { class: "note whole" }, [...new Set(times)].join(" to "))), details);
+  const details = element("details", { class: "raw" }, element("summary", {}, t("signIns", { count: events.length })), element("ul", { class: "documents" }, ...events.map((one) => eventRow(one, names))));
+  return element("li", { class: "wrapping event" }, element("div", { class: "about" }, element("span", WRITTEN, t("signedInOrOut", { who })), element("p", { class: "note whole" }, times[0] === times[1] ? times[0]! : t("fromTo", { from: times[0]!, to: times[1]! }))), details);
 }
 
 function day(label: string): Entry<HTMLInputElement> {
@@ -123,24 +125,24 @@ function eventRow(event: AuditEvent, names: ReadonlyMap<string, string>): HTMLEl
   const { name, createTime, actor, action, resource, outcome, address, callId, onBehalfOf, affectedUser } = event;
   const time = createTime ? timestampDate(createTime) : undefined;
   const raw: readonly (readonly [string, string])[] = [
-    ["Action", action],
-    ["Actor", actor],
-    ["For", onBehalfOf],
-    ["Resource", resource],
-    ["Done to", affectedUser],
-    ["Outcome", outcome],
-    ["Address", address],
-    ["Call", callId],
-    ["Time", time?.toISOString() ?? ""],
-    ["Event", name],
+    [t("action"), action],
+    [t("actor"), actor],
+    [t("onBehalfOf"), onBehalfOf],
+    [t("resource"), resource],
+    [t("doneTo"), affectedUser],
+    [t("outcome"), outcome],
+    [t("address"), address],
+    [t("call"), callId],
+    [t("time"), time?.toISOString() ?? ""],
+    [t("event"), name],
   ];
   const details = element(
     "details",
     { class: "raw" },
-    element("summary", {}, "Details"),
+    element("summary", {}, t("details")),
     element("dl", { class: "facts-list" }, ...raw.filter(([, value]) => value).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", {}, element("code", {}, value))))),
   );
-  const refused = outcome === "OK" ? [] : [element("span", { class: "badge warn" }, "refused")];
+  const refused = outcome === "OK" ? [] : [element("span", { class: "badge warn" }, t("isRefused"))];
   const when = time ? momentOf(time) : "";
   return element(
     "li",

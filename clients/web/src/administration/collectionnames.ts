@@ -1,5 +1,6 @@
 /** The texts that stand for collections in the audit log. */
 
+import { t } from "../language/acts/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { collectionId } from "../documents/library.js";
@@ -24,11 +25,11 @@ export class CollectionNames {
   #label(name: string): Promise<string> {
     const known = this.#names.get(name);
     if (known) return known;
-    const text = `the collection ${collectionId(name)}`;
-    const found = this.#api.knowledge.getCollection({ name }).then(({ displayName, chosenId }) => `the collection “${nameWithin(displayName) || chosenId}”`, (error: unknown) => {
-      if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return `${text} (deleted)`;
+    const id = collectionId(name);
+    const found = this.#api.knowledge.getCollection({ name }).then(({ displayName, chosenId }) => t("collection", { name: nameWithin(displayName) || chosenId }), (error: unknown) => {
+      if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return t("collectionDeleted", { id });
       this.#names.delete(name); // a later try may succeed
-      return text;
+      return t("collectionId", { id });
     });
     this.#names.set(name, found);
     return found;

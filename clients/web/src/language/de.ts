@@ -152,6 +152,8 @@ export const de: Messages = {
     SESSION_ENDED: "Ihre Sitzung ist beendet.",
     USER_DISABLED: "Ihr Konto ist gesperrt. Wenden Sie sich an einen Administrator.",
     OVERLOADED: "Der Server ist ausgelastet. Versuchen Sie es gleich noch einmal.",
+    ROLE_REQUIRED: "Das dürfen nur Administratoren oder, bei manchem, nur Eigentümer der Installation.",
+    PART_UNAVAILABLE: "Ein Teil des Servers ist gerade nicht erreichbar. Versuchen Sie es gleich noch einmal.",
     RESOURCE_NOT_FOUND: "Das gibt es nicht, oder es gehört Ihnen nicht.",
     INTERNAL: "Etwas ist schiefgegangen. Versuchen Sie es erneut.",
   },

@@ -5,7 +5,7 @@ import { en } from "./en.js";
 
 type Text = string | (Partial<Record<Intl.LDMLPluralRule, string>> & { readonly other: string });
 type Values = Readonly<Record<string, string | number>>;
-type Translated<English> = Readonly<Record<keyof English, Text>>;
+export type Translated<English> = Readonly<Record<keyof English, Text>>;
 export type Messages = Translated<typeof en> & {
   /** What replaces the server's messages, which are English, by the reasons of errors. */
   readonly reasons?: Readonly<Record<string, string>>;

@@ -5,6 +5,8 @@ import type { Agent, AgentVersion } from "@responsa/contract/responsa/chat/v1/ag
 import { ToolEffect, type Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { structuredPatch } from "diff";
 import { allAgents, allTools, labelOf, toolsOf } from "../chat/agents.js";
+import { locale } from "../language/language.js";
+import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { momentOf } from "../text/facts.js";
@@ -16,7 +18,7 @@ import { AgentsPart } from "./agentspart.js";
 import { contentText, numberOf } from "./content.js";
 
 const PAGE = 20;
-const EFFECTS: Partial<Record<ToolEffect, string>> = { [ToolEffect.NONE]: "changes nothing", [ToolEffect.IDEMPOTENT]: "may be repeated", [ToolEffect.ONCE]: "has an effect each time" };
+const EFFECTS: Partial<Record<ToolEffect, string>> = { [ToolEffect.NONE]: t("effectNone"), [ToolEffect.IDEMPOTENT]: t("effectIdempotent"), [ToolEffect.ONCE]: t("effectOnce") };
 
 export class AgentsView implements Part {
   readonly root: HTMLElement;
@@ -25,14 +27,14 @@ export class AgentsView implements Part {
   readonly #owns: boolean;
   readonly #files: AgentsPart;
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #agents = element("ul", { class: "documents", "aria-label": "Agents" }, element("li", { class: "note" }, "Loading…"));
-  readonly #tools = element("ul", { class: "documents", "aria-label": "Tools" });
+  readonly #agents = element("ul", { class: "documents", "aria-label": t("agents") }, element("li", { class: "note" }, t("loading")));
+  readonly #tools = element("ul", { class: "documents", "aria-label": t("tools") });
 
   constructor(api: Pick<Api, "admin" | "chat">, owns: boolean, say: (text: string) => void) {
     this.#api = api;
     this.#owns = owns;
     this.#files = new AgentsPart(api, say, owns);
-    this.root = element("div", { class: "stack" }, this.#files.root, this.#problem, this.#agents, element("h3", {}, "Tools"), this.#tools);
+    this.root = element("div", { class: "stack" }, this.#files.root, this.#problem, this.#agents, element("h3", {}, t("tools")), this.#tools);
   }
 
   async show(): Promise<void> {
@@ -40,7 +42,7 @@ export class AgentsView implements Part {
     try {
       const [agents, tools] = await Promise.all([allAgents(this.#api), allTools(this.#api)]);
       replace(this.#agents, ...agents.map((one) => this.#agentRow(one, tools)));
-      replace(this.#tools, ...(tools.length > 0 ? tools.map((one) => toolRow(one, agents)) : [element("li", { class: "note" }, "No tools are declared.")]));
+      replace(this.#tools, ...(tools.length > 0 ? tools.map((one) => toolRow(one, agents)) : [element("li", { class: "note" }, t("noTools"))]));
       this.#problem.textContent = "";
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
@@ -49,17 +51,17 @@ export class AgentsView implements Part {
 
   #agentRow({ name, displayName, description, version, models, isDefault, missingTools }: Agent, tools: readonly Tool[]): HTMLElement {
     const used = toolsOf(tools, name);
-    const facts = [`Version ${numberOf(version)}`, models.length > 0 ? models.join(", ") : "no language model", used && `uses ${used}`];
+    const facts = [t("versionNumber", { number: numberOf(version) }), models.length > 0 ? models.join(", ") : t("noModel"), used && t("uses", { tools: used })];
     const versions = new Listing<AgentVersion>({
-      label: `Versions of ${displayName}`,
+      label: t("versionsOf", { agent: displayName }),
       read: async (pageToken) => {
         const { agentVersions, nextPageToken } = await this.#api.admin.listAgentVersions({ parent: name, pageSize: PAGE, pageToken });
         return { items: agentVersions, next: nextPageToken };
       },
       row: (one) => this.#versionRow(displayName, one),
-      empty: () => "No versions.",
+      empty: () => t("noVersions"),
     });
-    const details = element("details", { class: "raw" }, element("summary", { "aria-label": `Versions of ${displayName}` }, "Versions"), versions.root);
+    const details = element("details", { class: "raw" }, element("summary", { "aria-label": t("versionsOf", { agent: displayName }) }, t("versions")), versions.root);
     details.addEventListener("toggle", () => details.open && void versions.refresh());
     return element(
       "li",
@@ -68,10 +70,10 @@ export class AgentsView implements Part {
         "div",
         { class: "about" },
         element("strong", { class: "name", ...WRITTEN }, displayName),
-        ...(isDefault ? [element("span", { class: "badge good" }, "default")] : []),
+        ...(isDefault ? [element("span", { class: "badge good" }, t("isDefault"))] : []),
         element("p", { class: "whole", ...WRITTEN }, description),
         element("p", { class: "note whole" }, facts.filter(Boolean).join(" · ")),
-        ...(missingTools.length > 0 ? [element("p", { class: "warning whole" }, `This server lacks ${missingTools.length === 1 ? "a tool" : "tools"} of this agent: ${missingTools.join(", ")}.`)] : []),
+        ...(missingTools.length > 0 ? [element("p", { class: "warning whole" }, t("lacksTools", { count: missingTools.length, tools: missingTools.join(", ") }))] : []),
       ),
       details,
     );
@@ -79,14 +81,15 @@ export class AgentsView implements Part {
 
   #versionRow(agent: string, { name, createTime, sha256, isCurrent }: AgentVersion): HTMLElement {
     const number = numberOf(name);
+    const earlier = number - 1;
     const acts = [
-      button("Show", () => void this.#show(agent, name), { "aria-label": `Show version ${number} of ${agent}` }),
-      ...(number > 1 ? [button(`Compare with ${number - 1}`, () => void this.#show(agent, name, name.replace(/\d+$/, String(number - 1))), { "aria-label": `Compare with ${number - 1}: version ${number} of ${agent}` })] : []),
+      button(t("show"), () => void this.#show(agent, name), { "aria-label": t("showVersion", { number, agent }) }),
+      ...(number > 1 ? [button(t("compareWith", { earlier }), () => void this.#show(agent, name, name.replace(/\d+$/, String(earlier))), { "aria-label": t("compareLabel", { earlier, number, agent }) })] : []),
     ];
     return element(
       "li",
       { class: "wrapping" },
-      element("div", { class: "about" }, element("strong", {}, `Version ${number}`), ...(isCurrent ? [element("span", { class: "badge good" }, "in use")] : []), element("span", { class: "note" }, createTime ? `since ${momentOf(timestampDate(createTime))}` : ""), element("code", { class: "note", title: sha256 }, sha256.slice(0, 8))),
+      element("div", { class: "about" }, element("strong", {}, t("versionNumber", { number })), ...(isCurrent ? [element("span", { class: "badge good" }, t("inUse"))] : []), element("span", { class: "note" }, createTime ? t("since", { time: momentOf(timestampDate(createTime)) }) : ""), element("code", { class: "note", title: sha256 }, sha256.slice(0, 8))),
       ...(this.#owns ? [element("div", { class: "row wrap acts" }, ...acts)] : []),
     );
   }
@@ -95,11 +98,11 @@ export class AgentsView implements Part {
   async #show(agent: string, name: string, earlier?: string): Promise<void> {
     try {
       const [now, before] = await Promise.all([name, earlier].map(async (one) => (one ? contentText((await this.#api.admin.getAgentVersion({ name: one })).content) : undefined)));
-      const title = `${agent}, version ${numberOf(name)}${earlier ? ` compared with ${numberOf(earlier)}` : ""}`;
+      const title = t(earlier ? "comparedTitle" : "versionTitle", { agent, number: numberOf(name), earlier: earlier ? numberOf(earlier) : "" });
       const lines = before === undefined ? (now ?? "").split("\n").map((line) => ` ${line}`) : structuredPatch("", "", before, now ?? "", "", "", { context: 2 }).hunks.flatMap((one, index) => [...(index > 0 ? [" ⋯"] : []), ...one.lines]);
-      const about = before === undefined ? [] : [element("p", { class: "note" }, lines.length > 0 ? "Lines marked + are new, lines marked − are gone." : "Both versions have the same content; another release of Responsa runs them.")];
+      const about = before === undefined ? [] : [element("p", { class: "note" }, t(lines.length > 0 ? "newAndGone" : "sameContent"))];
       const hunks = element("div", { class: "hunks content", tabindex: "0", role: "region", "aria-label": title }, ...lines.filter((line) => !line.startsWith("\\")).map(lineRow));
-      await shown(title, "Close", [...about, ...(lines.length > 0 ? [hunks] : [])], hunks);
+      await shown(title, t("close"), [...about, ...(lines.length > 0 ? [hunks] : [])], hunks);
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
     }
@@ -114,7 +117,7 @@ function lineRow(line: string): HTMLElement {
 }
 
 function toolRow({ name, title, description, kind, effect, agents, problems }: Tool, all: readonly Agent[]): HTMLElement {
-  const used = agents.length > 0 ? `used by ${new Intl.ListFormat("en-GB").format(agents.map((one) => labelOf(all, one)))}` : "no agent uses it";
+  const used = agents.length > 0 ? t("usedBy", { agents: new Intl.ListFormat(locale()).format(agents.map((one) => labelOf(all, one))) }) : t("unused");
   const wrong = problems.map(({ file, line, key, message }) => element("li", WRITTEN, element("code", {}, [[file, line > 0 && line].filter(Boolean).join(":"), key].filter(Boolean).join(": ")), ` ${message}`));
   return element(
     "li",
@@ -123,7 +126,7 @@ function toolRow({ name, title, description, kind, effect, agents, problems }: T
       "div",
       { class: "about" },
       element("strong", { class: "name", ...WRITTEN }, title || name.replace("tools/", "")),
-      ...(wrong.length > 0 ? [element("span", { class: "badge warn" }, "not available")] : []),
+      ...(wrong.length > 0 ? [element("span", { class: "badge warn" }, t("notAvailable"))] : []),
       element("p", { class: "whole clamped", title: description, ...WRITTEN }, description),
       element("p", { class: "note whole" }, [kind, EFFECTS[effect], used].filter(Boolean).join(" · ")),
       ...(wrong.length > 0 ? [element("ul", { class: "problems whole" }, ...wrong)] : []),

@@ -3,19 +3,19 @@
 import { Health, type PartStatus } from "@responsa/contract/responsa/admin/v1/system_status_pb.js";
 import type { AgentReload } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import { labelOf } from "../chat/agents.js";
+import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
-import { count } from "../text/facts.js";
 
 const PART = "agents";
 
 export class AgentsPart {
-  readonly root = element("section", { class: "row wrap between", "aria-label": "Agents’ files" });
+  readonly root = element("section", { class: "row wrap between", "aria-label": t("partAgents") });
   readonly #api: Pick<Api, "admin">;
   readonly #say: (text: string) => void;
   readonly #state = element("div", {});
-  readonly #read = button("Read the files again", () => void this.#reload(), { class: "quiet" });
+  readonly #read = button(t("readAgain"), () => void this.#reload(), { class: "quiet" });
   #asked = 0;
   #reading = false;
 
@@ -23,7 +23,7 @@ export class AgentsPart {
   constructor(api: Pick<Api, "admin">, say: (text: string) => void, reloads: boolean) {
     this.#api = api;
     this.#say = say;
-    this.root.append(this.#state, reloads ? this.#read : element("p", { class: "note" }, "Only owners of the installation can make the server read the files again after a change."));
+    this.root.append(this.#state, reloads ? this.#read : element("p", { class: "note" }, t("ownersReload")));
   }
 
   async refresh(): Promise<void> {
@@ -55,16 +55,16 @@ export class AgentsPart {
 }
 
 function stateOf(part: PartStatus | undefined): HTMLElement {
-  if (!part || part.health === Health.OK) return element("p", { class: "note" }, part?.detail || "All files are valid.");
-  return element("p", { class: "warning lines", ...WRITTEN }, `Some files are not valid: ${part.detail}`);
+  if (!part || part.health === Health.OK) return element("p", { class: "note" }, part?.detail || t("filesValid"));
+  return element("p", { class: "warning lines", ...WRITTEN }, t("filesInvalid", { detail: part.detail }));
 }
 
 /** The result of a reload, in a sentence. */
 export function reloaded(agents: readonly AgentReload[]): string {
   const changed = agents.filter((one) => one.changed);
   const wrong = agents.filter((one) => one.problems.length > 0);
-  const news = changed.length === 0 ? "Nothing changed" : `Changed: ${ids(changed)}`;
-  return wrong.length === 0 ? `${news}.` : `${news}; the files of ${count(wrong.length, "agent")} are not valid: ${ids(wrong)}.`;
+  const values = { agents: ids(changed), wrong: ids(wrong), count: wrong.length };
+  return wrong.length > 0 ? t(changed.length > 0 ? "changedInvalid" : "nothingChangedInvalid", values) : t(changed.length > 0 ? "changed" : "nothingChanged", values);
 }
 
 function ids(agents: readonly AgentReload[]): string {
@@ -72,11 +72,10 @@ function ids(agents: readonly AgentReload[]): string {
 }
 
 function problemsOf({ agent, version, problems }: AgentReload): HTMLElement {
-  const serving = version ? `version ${version.split("/").at(-1)} stays in service` : "no version is in service";
   const rows = problems.map(({ file, line, key, message, suggestion }) => {
     const where = [file, line > 0 ? String(line) : ""].filter(Boolean).join(":");
-    const meant = suggestion && ` (did you mean ${suggestion}?)`;
+    const meant = suggestion && ` (${t("didYouMean", { suggestion })})`;
     return element("li", WRITTEN, element("code", {}, [where, key].filter(Boolean).join(": ")), ` ${message}${meant}`);
   });
-  return element("div", {}, element("p", WRITTEN, `${labelOf([], agent)} (${serving}):`), element("ul", { class: "problems" }, ...rows));
+  return element("div", {}, element("p", WRITTEN, t(version ? "stays" : "noneInService", { agent: labelOf([], agent), number: version.split("/").at(-1) ?? "" })), element("ul", { class: "problems" }, ...rows));
 }

@@ -1,6 +1,7 @@
 /** Shows administrators what needs them: answers that did not help, and questions without an answer. */
 
 import { QuestionOutcome, type GivenFeedback, type QuestionPattern } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
+import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { confirmed } from "../widgets/dialog.js";
@@ -11,14 +12,14 @@ import { noted, type Part } from "../widgets/tabbed.js";
 import type { Matters } from "./matters.js";
 import { periodsOf } from "./periods.js";
 
-const STATES = [["OPEN", "Open"], ["DONE", "Done"]] as const;
+const STATES = [["OPEN", t("open")], ["DONE", t("isDone")]] as const;
 
 export class InboxView implements Part {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "admin">;
   readonly #say: (text: string) => void;
   readonly #texts = element("div", { class: "row wrap texts" });
-  readonly #state = choiceEntry("Show", STATES);
+  readonly #state = choiceEntry(t("show"), STATES);
   readonly #feedback: Listing<GivenFeedback>;
   readonly #missing: Listing<QuestionPattern>;
 
@@ -26,16 +27,16 @@ export class InboxView implements Part {
     this.#api = api;
     this.#say = say;
     this.#feedback = matters.feedback({
-      label: "Not helpful",
+      label: t("notHelpful"),
       filter: () => `rating = DOWN AND state = ${this.#state.control.value}`,
-      empty: "Nothing here. When somebody marks an answer as “Not helpful”, it appears here.",
+      empty: t("inboxEmpty"),
       changed: () => void this.#feedback.refresh(),
     });
     this.#missing = matters.patterns({
-      label: "Without an answer",
+      label: t("withoutAnswer"),
       span: () => ({ start: periodsOf("month", new Date())[0]!.start, end: new Date() }),
       outcome: () => QuestionOutcome.NO_SUPPORT,
-      empty: "Nothing here. Every question of the last 30 days found an answer in the documents.",
+      empty: t("withoutAnswerEmpty"),
       changed: () => undefined,
     });
     this.#state.control.addEventListener("change", () => {
@@ -46,10 +47,10 @@ export class InboxView implements Part {
       "div",
       { class: "stack" },
       this.#texts,
-      element("div", { class: "row wrap between" }, element("h3", {}, "Not helpful"), this.#state.root),
+      element("div", { class: "row wrap between" }, element("h3", {}, t("notHelpful")), this.#state.root),
       this.#feedback.root,
-      element("h3", {}, "Without an answer in the last 30 days"),
-      element("p", { class: "note" }, "Questions that no document answers, grouped by meaning. A document that answers them helps everybody who asks."),
+      element("h3", {}, t("withoutAnswerHeading")),
+      element("p", { class: "note" }, t("withoutAnswerNote")),
       this.#missing.root,
     );
     this.#state.root.classList.add("inline");
@@ -64,22 +65,20 @@ export class InboxView implements Part {
   async #look(): Promise<void> {
     try {
       const { questionTexts } = await this.#api.admin.getInsightSettings({});
-      const about = questionTexts ? "Administrators may read the questions." : "The questions are hidden, because they may be personal.";
-      replace(this.#texts, element("p", { class: "note" }, about), button(questionTexts ? "Hide the questions" : "Show the questions…", () => void this.#allow(!questionTexts), { class: "quiet" }));
+      replace(this.#texts, element("p", { class: "note" }, t(questionTexts ? "mayRead" : "mayNotRead")), button(t(questionTexts ? "hideQuestions" : "showQuestionsDots"), () => void this.#allow(!questionTexts), { class: "quiet" }));
     } catch (error) {
       replace(this.#texts, element("p", { class: "problem" }, failureOf(error).message));
     }
   }
 
   async #allow(allowed: boolean): Promise<void> {
-    const text = "All administrators will be able to read what people ask, without their names except where they gave feedback. The audit log records this, and you can hide the questions again.";
-    if (allowed && !(await confirmed({ title: "Show the questions?", text, action: "Show the questions" }))) return;
+    if (allowed && !(await confirmed({ title: t("showQuestionsTitle"), text: t("showQuestionsText"), action: t("showQuestions") }))) return;
     try {
       await this.#api.admin.updateInsightSettings({ insightSettings: { questionTexts: allowed }, updateMask: { paths: ["question_texts"] } });
     } catch (error) {
       return replace(this.#texts, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
     }
-    this.#say(allowed ? "Administrators may read the questions." : "The questions are hidden.");
+    this.#say(t(allowed ? "mayRead" : "areHidden"));
     await this.show({ state: this.#state.control.value });
     this.#texts.querySelector("button")?.focus();
   }

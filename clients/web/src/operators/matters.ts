@@ -1,21 +1,66 @@
 /** What operators deal with: feedback, and questions grouped by meaning. */
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { FeedbackState, type GivenFeedback, type QuestionOutcome, type QuestionPattern } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
+import { FeedbackState, type GivenFeedback, type QuestionOutcome, type QuestionPattern, type TenantTurn } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
 import { Rating } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
+import { RefusalReason, TurnState } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { t, type Key } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { labelOf } from "../chat/agents.js";
 import { failureOf } from "../server/errors.js";
 import type { People } from "../server/people.js";
-import { count, dateOf, momentOf } from "../text/facts.js";
+import { dateOf, momentOf, money } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, field, WRITTEN } from "../widgets/dom.js";
+import { choiceEntry } from "../widgets/fields.js";
 import { Listing } from "../widgets/listing.js";
-import { spanOf, type Period } from "./periods.js";
+import { numberOf } from "./content.js";
+import { lapse, spanOf, type Period } from "./periods.js";
 
 const PAGE = 50;
 const NOTE_BYTES = 2048;
-const HIDDEN = "The question is hidden";
+const ORDERS = [
+  ["create_time desc", t("newestFirst")],
+  ["first_words_ms desc", t("firstWordsFirst")],
+  ["latency_ms desc", t("slowestFirst")],
+  ["cost_usd_micros desc", t("dearestFirst")],
+] as const;
+export type TurnOrder = (typeof ORDERS)[number][0];
+const OUTCOMES = [
+  ["", t("all")],
+  ["ANSWERED", t("answered")],
+  ["REFUSED", t("refused")],
+  ["FAILED", t("failed")],
+  ["CANCELLED", t("stopped")],
+] as const;
+/** How a turn ended, with the colour of its dot. */
+const ENDS: Partial<Record<TurnState, readonly [word: string, colour: string]>> = {
+  [TurnState.ANSWERED]: [t("answered"), "lake"],
+  [TurnState.REFUSED]: [t("refused"), "amber"],
+  [TurnState.FAILED]: [t("failed"), "coral"],
+  [TurnState.CANCELLED]: [t("stopped"), ""],
+};
+const OPINIONS: Readonly<Record<Rating, readonly [word: string, colour: string]>> = {
+  [Rating.UP]: [t("helpful"), "good"],
+  [Rating.DOWN]: [t("notHelpful"), "bad"],
+  [Rating.UNSPECIFIED]: [t("neither"), "warn"],
+};
+const REASONS: Readonly<Record<string, Key>> = {
+  NO_SUPPORT: "reasonNoSupport",
+  NEEDS_MODEL: "reasonNeedsModel",
+  OUT_OF_SCOPE: "reasonOutOfScope",
+  UNSAFE: "reasonUnsafe",
+  BUDGET: "reasonBudget",
+  QUOTA: "reasonQuota",
+  SOURCE_ERASED: "reasonSourceErased",
+  NOT_PERMITTED: "reasonNotPermitted",
+};
+
+/** The reason of refusals in words, by its name in the contract, such as "NO_SUPPORT". */
+export function reasonOf(name: string): string {
+  const key = REASONS[name];
+  return key ? t(key) : name.toLowerCase();
+}
 
 interface Wanted {
   readonly label: string;
@@ -61,16 +106,53 @@ export class Matters {
       others = otherQuestions;
       return { items: questionPatterns, next: nextPageToken };
     };
-    return new Listing<QuestionPattern>({ label, read, row: (one) => this.#patternRow(one), empty: () => (others > 0n ? `${count(others, "question")}, not grouped yet or no longer.` : empty) });
+    return new Listing<QuestionPattern>({ label, read, row: (one) => this.#patternRow(one), empty: () => (others > 0n ? t("ungrouped", { count: Number(others) }) : empty) });
+  }
+
+  /** The turns of a time that have ended, with choices of their order and their outcome. */
+  turns(label: string, span: Pick<Period, "start" | "end">, first: TurnOrder): { readonly root: HTMLElement; readonly refresh: () => Promise<void> } {
+    const [order, outcome] = [choiceEntry(t("order"), ORDERS), choiceEntry(t("outcome"), OUTCOMES)];
+    let names: ReadonlyMap<string, string> = new Map();
+    const list = new Listing<TenantTurn>({
+      label,
+      read: async (pageToken) => {
+        const filter = outcome.control.value && `state = ${outcome.control.value}`;
+        const { turns, nextPageToken } = await this.#api.admin.listTenantTurns({ pageSize: PAGE, pageToken, filter, orderBy: order.control.value, ...spanOf(span) });
+        names = new Map([...names, ...(await this.#people.labels(turns.map(({ user }) => user)))]);
+        return { items: turns, next: nextPageToken };
+      },
+      row: (one) => this.#turnRow(one, names),
+      empty: () => t("noTurns"),
+    });
+    order.control.value = first;
+    for (const { root, control } of [order, outcome]) {
+      root.classList.add("inline");
+      control.addEventListener("change", () => void list.refresh());
+    }
+    return { root: element("div", { class: "stack" }, element("div", { class: "row wrap" }, order.root, outcome.root), list.root), refresh: () => list.refresh() };
+  }
+
+  #turnRow({ question, state, refusal, createTime, agentVersion, firstWordsMs, latencyMs, costUsdMicros, rating, user }: TenantTurn, names: ReadonlyMap<string, string>): HTMLElement {
+    const [word = "", colour = ""] = ENDS[state] ?? [];
+    const why = refusal === RefusalReason.UNSPECIFIED ? "" : `: ${reasonOf(RefusalReason[refusal])}`;
+    const [first, whole] = [lapse(Number(firstWordsMs)), lapse(Number(latencyMs))];
+    const agent = t("version", { agent: labelOf([], agentVersion.split("/versions/")[0]!), number: numberOf(agentVersion) });
+    const facts = [createTime && momentOf(timestampDate(createTime)), first !== whole && t("firstWordsAfter", { time: first }), t("wholeAfter", { time: whole }), costUsdMicros > 0n && money(costUsdMicros), agent, rating !== Rating.UNSPECIFIED && OPINIONS[rating][0], names.get(user)];
+    return element(
+      "li",
+      { class: "wrapping matter" },
+      element("div", { class: "about" }, ...(question ? [title(question)] : []), element("p", { class: "whole" }, element("span", { class: `dot ${colour}` }), ` ${word}${why}`), element("p", { class: "note whole", ...WRITTEN }, facts.filter(Boolean).join(" · "))),
+      ...(question ? [state === TurnState.ANSWERED ? element("div", { class: "row wrap acts" }, ...this.#again(question)) : this.#acts(question)] : []),
+    );
   }
 
   #feedbackRow(one: GivenFeedback, names: ReadonlyMap<string, string>, changed: () => void): HTMLElement {
     const { question, comment, rating, score, user, agent, updateTime, state, note, resolver, resolveTime } = one;
-    const opinion = rating === Rating.DOWN ? ["Not helpful", "bad"] : rating === Rating.UP ? ["Helpful", "good"] : ["Neither", "warn"];
-    const facts = [score > 0 && `${score} of 5`, names.get(user) ?? "", labelOf([], agent), updateTime && momentOf(timestampDate(updateTime))];
+    const [opinion, colour] = OPINIONS[rating];
+    const facts = [score > 0 && t("scoreOf", { score }), names.get(user) ?? "", labelOf([], agent), updateTime && momentOf(timestampDate(updateTime))];
     const done = state === FeedbackState.DONE;
-    const dealt = done ? `Done${resolveTime ? ` on ${dateOf(timestampDate(resolveTime))}` : ""} by ${names.get(resolver) ?? "a deleted user"}${note && `: ${note}`}` : "";
-    const act = done ? button("Open again", () => void this.#resolve(one, FeedbackState.OPEN, note, changed).catch((error: unknown) => this.#hooks.say(failureOf(error).message))) : button("Done…", () => void this.#finish(one, changed), { "aria-label": `Done: ${question || HIDDEN}` });
+    const dealt = done ? t(note ? "dealtWithNote" : "dealtWith", { date: resolveTime ? dateOf(timestampDate(resolveTime)) : "–", who: names.get(resolver) ?? t("deletedUser"), note }) : "";
+    const act = done ? button(t("openAgain"), () => void this.#resolve(one, FeedbackState.OPEN, note, changed).catch((error: unknown) => this.#hooks.say(failureOf(error).message))) : button(t("done"), () => void this.#finish(one, changed), { "aria-label": t("doneLabel", { question: question || t("hidden") }) });
     return element(
       "li",
       { class: "wrapping matter" },
@@ -79,7 +161,7 @@ export class Matters {
         { class: "about" },
         title(question),
         ...(comment ? [element("blockquote", { class: "whole", ...WRITTEN }, comment)] : []),
-        element("p", { class: "note whole" }, element("span", { class: `dot ${opinion[1]}` }), ` ${opinion[0]} · ${facts.filter(Boolean).join(" · ")}`),
+        element("p", { class: "note whole" }, element("span", { class: `dot ${colour}` }), ` ${opinion} · ${facts.filter(Boolean).join(" · ")}`),
         ...(dealt ? [element("p", { class: "note whole", ...WRITTEN }, dealt)] : []),
       ),
       this.#acts(question, act),
@@ -87,35 +169,38 @@ export class Matters {
   }
 
   #patternRow({ title: called, question, questions, answeredTurns, noSupportTurns, failedTurns, downRatings, firstTime, lastTime }: QuestionPattern): HTMLElement {
-    const times = [firstTime, lastTime].map((one) => (one ? dateOf(timestampDate(one)) : ""));
-    const when = times[0] === times[1] ? times[0] : `${times[0]} to ${times[1]}`;
-    const facts = [answeredTurns > 0n && `${answeredTurns} answered`, noSupportTurns > 0n && `${noSupportTurns} without an answer`, failedTurns > 0n && `${failedTurns} failed`, downRatings > 0n && `${downRatings} not helpful`, when];
+    const [from = "", to = ""] = [firstTime, lastTime].map((one) => (one ? dateOf(timestampDate(one)) : ""));
+    const counts = ([["countQuestions", questions], ["countAnswered", answeredTurns], ["countUnsupported", noSupportTurns], ["countFailing", failedTurns], ["countNotHelpful", downRatings]] as const).filter(([, number]) => number > 0n);
+    const facts = [...counts.map(([key, number]) => t(key, { count: Number(number) })), from === to ? from : t("fromTo", { from, to })];
     return element(
       "li",
       { class: "wrapping matter" },
-      element("div", { class: "about" }, title(called || question), ...(called ? [element("p", { class: "whole", ...WRITTEN }, `“${question}”`)] : []), element("p", { class: "note whole" }, [count(questions, "question"), ...facts].filter(Boolean).join(" · "))),
+      element("div", { class: "about" }, title(called || question), ...(called ? [element("p", { class: "whole", ...WRITTEN }, `“${question}”`)] : []), element("p", { class: "note whole" }, facts.filter(Boolean).join(" · "))),
       this.#acts(question),
     );
   }
 
   #acts(question: string, ...more: readonly HTMLElement[]): HTMLElement {
-    const again = question ? [button("Ask again", () => this.#hooks.ask(question), { "aria-label": `Ask again: ${question}` })] : [];
-    return element("div", { class: "row wrap acts" }, element("a", { href: "#/documents" }, "Add a document"), ...again, ...more);
+    return element("div", { class: "row wrap acts" }, element("a", { href: "#/documents" }, t("addDocument")), ...this.#again(question), ...more);
+  }
+
+  #again(question: string): HTMLElement[] {
+    return question ? [button(t("askAgain"), () => this.#hooks.ask(question), { "aria-label": t("askAgainLabel", { question }) })] : [];
   }
 
   async #finish(one: GivenFeedback, changed: () => void): Promise<void> {
     const note = element("textarea", { id: "done-note", rows: "3", maxlength: String(NOTE_BYTES), ...WRITTEN });
-    const fields = [...(one.question ? [element("p", WRITTEN, one.question)] : []), field("What was done", note, "Other administrators see it, the user does not. You may leave it empty.")];
-    await filled({ title: "Mark as done", action: "Done", fields, first: note, act: () => this.#resolve(one, FeedbackState.DONE, note.value.trim(), changed) });
+    const fields = [...(one.question ? [element("p", WRITTEN, one.question)] : []), field(t("whatWasDone"), note, t("whatWasDoneNote"))];
+    await filled({ title: t("markDone"), action: t("doneAction"), fields, first: note, act: () => this.#resolve(one, FeedbackState.DONE, note.value.trim(), changed) });
   }
 
   async #resolve({ feedback }: GivenFeedback, state: FeedbackState, note: string, changed: () => void): Promise<void> {
     await this.#api.admin.resolveFeedback({ name: feedback, state, note });
-    this.#hooks.say(state === FeedbackState.DONE ? "Marked as done." : "Opened again.");
+    this.#hooks.say(t(state === FeedbackState.DONE ? "markedDone" : "openedAgain"));
     changed();
   }
 }
 
 function title(question: string): HTMLElement {
-  return question ? element("strong", { class: "name", ...WRITTEN }, question) : element("span", { class: "note" }, HIDDEN);
+  return question ? element("strong", { class: "name", ...WRITTEN }, question) : element("span", { class: "note" }, t("hidden"));
 }

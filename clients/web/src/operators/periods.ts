@@ -1,12 +1,12 @@
 /** The periods of the reports for operators, and what happened in each. Nothing here touches the page. */
 
-import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampDate, timestampFromDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Quality } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
-import { UsageGranularity, type UsageRow } from "@responsa/contract/responsa/auth/v1/usage_report_pb.js";
+import { UsageGranularity } from "@responsa/contract/responsa/auth/v1/usage_report_pb.js";
+import { locale } from "../language/language.js";
 import { dateOf } from "../text/facts.js";
 
 interface Range {
-  readonly label: string;
   readonly granularity: UsageGranularity;
   /** How many periods the range has. The last one is the present one. */
   readonly periods: number;
@@ -14,11 +14,11 @@ interface Range {
 
 /** The server counts whole hours, so an hour has the present one and the one before. */
 export const RANGES = {
-  hour: { label: "Hour", granularity: UsageGranularity.HOUR, periods: 2 },
-  day: { label: "Day", granularity: UsageGranularity.HOUR, periods: 24 },
-  week: { label: "Week", granularity: UsageGranularity.DAY, periods: 7 },
-  month: { label: "Month", granularity: UsageGranularity.DAY, periods: 30 },
-  year: { label: "Year", granularity: UsageGranularity.MONTH, periods: 12 },
+  hour: { granularity: UsageGranularity.HOUR, periods: 2 },
+  day: { granularity: UsageGranularity.HOUR, periods: 24 },
+  week: { granularity: UsageGranularity.DAY, periods: 7 },
+  month: { granularity: UsageGranularity.DAY, periods: 30 },
+  year: { granularity: UsageGranularity.MONTH, periods: 12 },
 } satisfies Record<string, Range>;
 export type RangeName = keyof typeof RANGES;
 
@@ -51,10 +51,10 @@ function startOf(granularity: UsageGranularity, now: Date, back: number): Date {
 }
 
 function written(granularity: UsageGranularity, start: Date): Pick<Period, "tick" | "name"> {
-  const utc = (options: Intl.DateTimeFormatOptions) => start.toLocaleDateString("en-GB", { ...options, timeZone: "UTC" });
+  const utc = (options: Intl.DateTimeFormatOptions) => start.toLocaleDateString(locale(), { ...options, timeZone: "UTC" });
   if (granularity === UsageGranularity.MONTH) return { tick: utc({ month: "short" }), name: utc({ month: "long", year: "numeric" }) };
   if (granularity === UsageGranularity.DAY) return { tick: utc({ day: "numeric", month: "short" }), name: utc({ day: "numeric", month: "short", year: "numeric" }) };
-  const tick = start.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const tick = start.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
   return { tick, name: `${dateOf(start)}, ${tick}` };
 }
 
@@ -63,10 +63,16 @@ export function spanOf({ start, end }: Pick<Period, "start" | "end">) {
   return { startTime: timestampFromDate(start), endTime: timestampFromDate(end) };
 }
 
-/** The rows of a usage report, one for each period; undefined for a period in which nothing happened. */
-export function rowsOf(periods: readonly Period[], rows: readonly UsageRow[]): readonly (UsageRow | undefined)[] {
+/** The rows of a report, one for each period; undefined for a period in which nothing happened. */
+export function rowsOf<Row extends { readonly startTime?: Timestamp | undefined }>(periods: readonly Period[], rows: readonly Row[]): readonly (Row | undefined)[] {
   const found = new Map(rows.map((row) => [row.startTime ? timestampDate(row.startTime).getTime() : 0, row]));
   return periods.map(({ start }) => found.get(start.getTime()));
+}
+
+/** The part of a month's budget that falls on a period. */
+export function budgetOf(monthly: bigint, { start, end }: Period): number {
+  const [year, month] = [start.getUTCFullYear(), start.getUTCMonth()];
+  return (Number(monthly) * (end.getTime() - start.getTime())) / (Date.UTC(year, month + 1) - Date.UTC(year, month));
 }
 
 /** The turns of a row, however they ended. */
@@ -77,7 +83,8 @@ export function turnsOf(one: Pick<Quality, "answeredTurns" | "refusedTurns" | "f
 /** A time in milliseconds, e.g. "140 ms", "2.4 s" or "1 min 5 s". */
 export function lapse(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 9950 ? 1 : 0)} s`;
+  const digits = ms < 9950 ? 1 : 0;
+  if (ms < 60_000) return `${(ms / 1000).toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits })} s`;
   const seconds = Math.round(ms / 1000);
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }

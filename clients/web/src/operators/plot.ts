@@ -2,6 +2,7 @@
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { t } from "../language/operators/texts.js";
 import { button, element, replace } from "../widgets/dom.js";
 import type { Period } from "./periods.js";
 
@@ -11,6 +12,8 @@ export interface Series {
   readonly colour: string;
   /** A value for each period; undefined where there is none. */
   readonly values: readonly (number | undefined)[];
+  /** A line to compare bars with. */
+  readonly limit?: boolean;
 }
 
 export interface Plotted {
@@ -21,6 +24,8 @@ export interface Plotted {
   readonly summary: string;
   /** Bars stand on each other; lines do not. */
   readonly bars: boolean;
+  /** What the reader can do about the figure. */
+  readonly act?: HTMLElement;
   readonly series: readonly Series[];
   readonly write: (value: number) => string;
 }
@@ -35,31 +40,36 @@ export class Plot {
   /** `pick`: the reader wants to see what lies behind a period. */
   constructor(pick: (period: Period) => void) {
     this.#pick = pick;
-    new ResizeObserver(() => this.#drawn && this.#resize()).observe(this.root);
   }
 
-  /** Draw again, because the colours have changed. */
+  /** Draw again, because the width or the colours have changed. */
   redraw(): void {
-    this.#drawn?.redraw(false);
+    if (this.#drawn?.width === this.#width) this.#drawn.redraw(); // the paths of bars keep their colours
+    else this.#drawn?.setSize({ width: this.#width, height: HEIGHT });
   }
 
-  show(periods: readonly Period[], { title, figure, summary, bars, series, write }: Plotted): void {
+  get #width(): number {
+    return Math.max(this.root.clientWidth - 32, 200);
+  }
+
+  show(periods: readonly Period[], { title, figure, summary, bars, series, act, write }: Plotted): void {
     this.#drawn?.destroy();
     this.#drawn = undefined;
-    const empty = series.every(({ values }) => values.every((value) => !value));
+    const empty = series.every(({ limit, values }) => limit || values.every((value) => !value));
+    const acts = act ? [act] : [];
     const about = element("p", { class: "note" }, summary);
     const key = element("ul", { class: "key" }, ...series.map((one) => element("li", {}, element("span", { class: `dot ${one.colour.slice(2)}` }), one.label)));
     const host = element("div", { class: "canvas", "aria-hidden": "true" });
     const head = element("div", { class: "plot-head" }, element("h3", {}, title), element("strong", { class: "figure" }, figure), about);
-    replace(this.root, head, ...(empty ? [] : [host, element("div", { class: "row plot-foot" }, key, this.#table(title, periods, series, write))]));
+    replace(this.root, head, ...(empty ? acts : [host, element("div", { class: "row plot-foot" }, key, ...acts, this.#table(title, periods, series, write))]));
     if (empty) return;
     const text = (index: number | null | undefined) =>
-      index === null || index === undefined ? summary : `${periods[index]!.name}: ${series.map(({ label, values }) => `${label.toLowerCase()} ${written(values[index], write)}`).join(", ")}`;
+      index === null || index === undefined ? summary : `${periods[index]!.name}: ${series.map(({ label, values }) => `${label} ${written(values[index], write)}`).join(", ")}`;
     this.#drawn = new uPlot(
       {
-        width: Math.max(this.root.clientWidth - 32, 200),
+        width: this.#width,
         height: HEIGHT,
-        padding: [8, 6, 0, 0],
+        padding: [8, 14, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { show: !bars } },
         scales: { x: { time: false, range: [-0.6, periods.length - 0.4] }, y: { range: (_, _low, high) => [0, (high || 1) * 1.1] } },
@@ -85,26 +95,23 @@ export class Plot {
       const values = series.map((one) => element("td", {}, written(one.values[index], write)));
       return element("tr", {}, element("th", { scope: "row" }, button(period.name, () => this.#pick(period))), ...values);
     });
-    const heads = ["Time", ...series.map((one) => one.label)].map((label) => element("th", { scope: "col" }, label));
+    const heads = [t("time"), ...series.map((one) => one.label)].map((label) => element("th", { scope: "col" }, label));
     const table = element("table", { class: "amounts", "aria-label": title }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows.reverse()));
-    return element("details", { class: "raw" }, element("summary", { "aria-label": `${title} as a table` }, "Table"), element("div", { class: "table", tabindex: "0", role: "region", "aria-label": title }, table));
-  }
-
-  #resize(): void {
-    const width = Math.max(this.root.clientWidth - 32, 200);
-    if (this.#drawn && this.#drawn.width !== width) this.#drawn.setSize({ width, height: HEIGHT });
+    return element("details", { class: "raw" }, element("summary", { "aria-label": t("asTable", { title }) }, t("table")), element("div", { class: "table", tabindex: "0", role: "region", "aria-label": title }, table));
   }
 }
 
 /** The series in the order of drawing. Bars hide parts of the bars behind them, so the first to be drawn has the sum of all. */
 function layers(series: readonly Series[], bars: boolean): readonly Series[] {
   if (!bars) return series;
-  const sums = series.map((one, place) => ({ ...one, values: one.values.map((_, index) => series.slice(0, place + 1).reduce((sum, { values }) => sum + (values[index] ?? 0), 0)) }));
-  return sums.reverse();
+  const stacked = series.filter(({ limit }) => !limit);
+  const sums = stacked.map((one, place) => ({ ...one, values: one.values.map((_, index) => stacked.slice(0, place + 1).reduce((sum, { values }) => sum + (values[index] ?? 0), 0)) }));
+  return [...sums.reverse(), ...series.filter(({ limit }) => limit)];
 }
 
 function drawing(root: Element, one: Series, bars: boolean): uPlot.Series {
   const stroke = () => colour(root, one.colour);
+  if (one.limit) return { stroke, width: 2, dash: [6, 4], points: { show: false } };
   return bars ? { fill: stroke, width: 0, points: { show: false }, paths: uPlot.paths.bars!({ size: [0.7, 36], radius: 0.15 }) } : { stroke, width: 2, spanGaps: true, points: { show: true, size: 5, fill: stroke } };
 }
 

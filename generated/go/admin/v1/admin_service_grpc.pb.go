@@ -81,6 +81,7 @@ const (
 	AdminService_ResolveFeedback_FullMethodName           = "/responsa.admin.v1.AdminService/ResolveFeedback"
 	AdminService_GetFeedbackStats_FullMethodName          = "/responsa.admin.v1.AdminService/GetFeedbackStats"
 	AdminService_GetQualityStats_FullMethodName           = "/responsa.admin.v1.AdminService/GetQualityStats"
+	AdminService_ListTenantTurns_FullMethodName           = "/responsa.admin.v1.AdminService/ListTenantTurns"
 	AdminService_ListQuestionPatterns_FullMethodName      = "/responsa.admin.v1.AdminService/ListQuestionPatterns"
 	AdminService_GetInsightSettings_FullMethodName        = "/responsa.admin.v1.AdminService/GetInsightSettings"
 	AdminService_UpdateInsightSettings_FullMethodName     = "/responsa.admin.v1.AdminService/UpdateInsightSettings"
@@ -295,14 +296,18 @@ type AdminServiceClient interface {
 	ResolveFeedback(ctx context.Context, in *ResolveFeedbackRequest, opts ...grpc.CallOption) (*GivenFeedback, error)
 	// GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty).
 	GetFeedbackStats(ctx context.Context, in *GetFeedbackStatsRequest, opts ...grpc.CallOption) (*GetFeedbackStatsResponse, error)
-	// GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty).
+	// GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a granularity, in each period. Errors: INVALID_FIELD (the time is
+	// empty, or has more than 1,000 periods).
 	GetQualityStats(ctx context.Context, in *GetQualityStatsRequest, opts ...grpc.CallOption) (*GetQualityStatsResponse, error)
+	// ListTenantTurns lists the turns of the tenant's users that were asked in a time and have ended, newest first by default. Turns are deleted with their conversation. Errors:
+	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
+	ListTenantTurns(ctx context.Context, in *ListTenantTurnsRequest, opts ...grpc.CallOption) (*ListTenantTurnsResponse, error)
 	// ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
 	// the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
 	ListQuestionPatterns(ctx context.Context, in *ListQuestionPatternsRequest, opts ...grpc.CallOption) (*ListQuestionPatternsResponse, error)
 	// GetInsightSettings returns the tenant's settings.
 	GetInsightSettings(ctx context.Context, in *GetInsightSettingsRequest, opts ...grpc.CallOption) (*InsightSettings, error)
-	// UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID.
+	// UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month). Errors: UPDATE_MASK_INVALID.
 	UpdateInsightSettings(ctx context.Context, in *UpdateInsightSettingsRequest, opts ...grpc.CallOption) (*InsightSettings, error)
 	// GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
 	// Errors: ROLE_REQUIRED.
@@ -906,6 +911,16 @@ func (c *adminServiceClient) GetQualityStats(ctx context.Context, in *GetQuality
 	return out, nil
 }
 
+func (c *adminServiceClient) ListTenantTurns(ctx context.Context, in *ListTenantTurnsRequest, opts ...grpc.CallOption) (*ListTenantTurnsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTenantTurnsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListTenantTurns_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListQuestionPatterns(ctx context.Context, in *ListQuestionPatternsRequest, opts ...grpc.CallOption) (*ListQuestionPatternsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListQuestionPatternsResponse)
@@ -1172,14 +1187,18 @@ type AdminServiceServer interface {
 	ResolveFeedback(context.Context, *ResolveFeedbackRequest) (*GivenFeedback, error)
 	// GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty).
 	GetFeedbackStats(context.Context, *GetFeedbackStatsRequest) (*GetFeedbackStatsResponse, error)
-	// GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty).
+	// GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a granularity, in each period. Errors: INVALID_FIELD (the time is
+	// empty, or has more than 1,000 periods).
 	GetQualityStats(context.Context, *GetQualityStatsRequest) (*GetQualityStatsResponse, error)
+	// ListTenantTurns lists the turns of the tenant's users that were asked in a time and have ended, newest first by default. Turns are deleted with their conversation. Errors:
+	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
+	ListTenantTurns(context.Context, *ListTenantTurnsRequest) (*ListTenantTurnsResponse, error)
 	// ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
 	// the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
 	ListQuestionPatterns(context.Context, *ListQuestionPatternsRequest) (*ListQuestionPatternsResponse, error)
 	// GetInsightSettings returns the tenant's settings.
 	GetInsightSettings(context.Context, *GetInsightSettingsRequest) (*InsightSettings, error)
-	// UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID.
+	// UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month). Errors: UPDATE_MASK_INVALID.
 	UpdateInsightSettings(context.Context, *UpdateInsightSettingsRequest) (*InsightSettings, error)
 	// GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
 	// Errors: ROLE_REQUIRED.
@@ -1376,6 +1395,9 @@ func (UnimplementedAdminServiceServer) GetFeedbackStats(context.Context, *GetFee
 }
 func (UnimplementedAdminServiceServer) GetQualityStats(context.Context, *GetQualityStatsRequest) (*GetQualityStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetQualityStats not implemented")
+}
+func (UnimplementedAdminServiceServer) ListTenantTurns(context.Context, *ListTenantTurnsRequest) (*ListTenantTurnsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTenantTurns not implemented")
 }
 func (UnimplementedAdminServiceServer) ListQuestionPatterns(context.Context, *ListQuestionPatternsRequest) (*ListQuestionPatternsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQuestionPatterns not implemented")
@@ -2460,6 +2482,24 @@ func _AdminService_GetQualityStats_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListTenantTurns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTenantTurnsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListTenantTurns(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListTenantTurns_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListTenantTurns(ctx, req.(*ListTenantTurnsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListQuestionPatterns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListQuestionPatternsRequest)
 	if err := dec(in); err != nil {
@@ -2806,6 +2846,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetQualityStats",
 			Handler:    _AdminService_GetQualityStats_Handler,
+		},
+		{
+			MethodName: "ListTenantTurns",
+			Handler:    _AdminService_ListTenantTurns_Handler,
 		},
 		{
 			MethodName: "ListQuestionPatterns",

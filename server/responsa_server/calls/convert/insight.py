@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Final
 
 from responsa.admin.v1 import admin_service_pb2, insight_pb2
 from responsa.auth.v1 import auth_service_pb2, usage_report_pb2
@@ -12,24 +13,29 @@ from responsa_server.calls.convert.values import (
     USAGE_GRANULARITY,
     to_datetime,
 )
+from responsa_server.calls.frames import AskFrames
 from responsa_server.domain import names
 from responsa_server.domain.insight import (
     Dimension,
     FeedbackCount,
     GivenFeedback,
     Granularity,
+    InsightSettings,
     Quality,
     QuestionPattern,
     Span,
     UsageRow,
     percentile,
 )
+from responsa_server.domain.turns import TenantTurn
 from responsa_server.insight import reports
 
+_CODEC: Final = AskFrames()
 _Spanned = (
     admin_service_pb2.QueryUsageRequest
     | admin_service_pb2.GetFeedbackStatsRequest
     | admin_service_pb2.GetQualityStatsRequest
+    | admin_service_pb2.ListTenantTurnsRequest
     | admin_service_pb2.ListQuestionPatternsRequest
     | auth_service_pb2.QueryMyUsageRequest
 )
@@ -64,9 +70,7 @@ def usage_row(value: UsageRow) -> usage_report_pb2.UsageRow:
     )
 
 
-def quality(value: Quality, ratings: Mapping[str, FeedbackCount]) -> insight_pb2.Quality:
-    """ratings: by agent; "" for all agents together."""
-    rated = ratings.get(value.agent)
+def quality(value: Quality, rated: FeedbackCount) -> insight_pb2.Quality:
     return messages.message(
         insight_pb2.Quality,
         value,
@@ -74,10 +78,25 @@ def quality(value: Quality, ratings: Mapping[str, FeedbackCount]) -> insight_pb2
         **{f"{end}_turns": value.turns.get(end, 0) for end in ("answered", "refused", "failed", "cancelled")},
         refusals={reason.upper(): number for reason, number in value.refusals.items()},
         fallbacks={kind.upper(): number for kind, number in value.fallbacks.items()},
-        up_ratings=rated.up if rated else 0,
-        down_ratings=rated.down if rated else 0,
-        **{f"latency_p{share}_ms": percentile(value.latencies, share / 100) for share in (50, 90, 99)},
+        up_ratings=rated.up,
+        down_ratings=rated.down,
+        **{f"latency_p{share}_ms": percentile(value.latencies, share / 100) for share in (50, 90, 95, 99)},
+        **{f"first_words_p{share}_ms": percentile(value.first_words, share / 100) for share in (50, 95)},
     )
+
+
+def tenant_turn(value: TenantTurn) -> insight_pb2.TenantTurn:
+    return messages.message(
+        insight_pb2.TenantTurn,
+        value,
+        turn=names.turn(value.id),
+        user="" if value.user_id is None else names.user(value.user_id),
+        question="" if value.request is None else _CODEC.decode_question(value.request).text,
+    )
+
+
+def settings(value: InsightSettings) -> insight_pb2.InsightSettings:
+    return messages.message(insight_pb2.InsightSettings, value, cost_usd_micros_per_month=value.budget_micros)
 
 
 def given_feedback(value: GivenFeedback) -> insight_pb2.GivenFeedback:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, LiteralString
 from uuid import UUID
@@ -17,6 +17,7 @@ from responsa_server.domain.insight import (
     FeedbackState,
     GivenFeedback,
     Granularity,
+    InsightSettings,
     Quality,
     Report,
     Span,
@@ -24,8 +25,9 @@ from responsa_server.domain.insight import (
     UsageRow,
 )
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.lists import FEEDBACK
+from responsa_server.domain.lists import FEEDBACK, TENANT_TURNS
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.turns import TenantTurn
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
@@ -46,6 +48,9 @@ _LIST: Final[SqlList[GivenFeedback]] = SqlList(
     },
     identity="f.message_id",
 )
+_TURNS: Final[SqlList[TenantTurn]] = SqlList(TENANT_TURNS)
+_CLOCKS: Final = timedelta(hours=1)
+"""How far the clock of a server, which makes the id of a turn, may be from the database's."""
 
 
 class PostgresInsight:
@@ -94,7 +99,7 @@ class PostgresInsight:
         by: Collection[Dimension],
     ) -> Report:
         """Return the usage of a user, or of EVERYBODY, in the order of time and group; at most MOST_ROWS + 1 rows."""
-        first_day, last_day = (span.end, span.end) if granularity is Granularity.HOUR else span.whole_days()
+        first_day, last_day = _days(span, granularity)
         values = {
             "tenant": tenant_id,
             "user": user_id,
@@ -112,19 +117,41 @@ class PostgresInsight:
         return Report([build(UsageRow, row) for row in rows], state["complete_through"], state["recounting"])
 
     @shielded
-    async def quality(self, tenant_id: str, span: Span) -> tuple[Sequence[Quality], Report]:
-        """Return the quality of all agents together, then that of each agent; and a report without rows."""
-        first_day, last_day = span.whole_days()
-        values = {"tenant": tenant_id, "start": span.start, "end": span.end}
+    async def quality(
+        self, tenant_id: str, span: Span, granularity: Granularity | None = None
+    ) -> tuple[Sequence[Quality], Sequence[Quality], Report]:
+        """Return the quality of all agents together, then that of each agent; that of all agents in each period in which turns were asked, if there is a granularity; and a report without rows."""
+        first_day, last_day = _days(span, granularity)
+        values = {"tenant": tenant_id, "start": span.start, "end": span.end, "granularity": granularity or ""}
         values |= {"first_day": first_day, "last_day": last_day}
         rows, [state] = await self._database.together(
             tenant_id, [(self._counting("quality"), values), (self._queries["state"], values)]
         )
-        found = {"": Quality("")}
+        found, periods = {"": Quality("")}, dict[datetime, Quality]()
         for row in rows:
+            counted = row["measure"], row["label"], row["total"]
+            if (time := row["start_time"]) is not None:
+                periods.setdefault(time, Quality("", time)).add(*counted)
+                continue
             for agent in ("", row["agent"]):
-                found.setdefault(agent, Quality(agent)).add(row["measure"], row["label"], row["total"])
-        return list(found.values()), Report((), state["complete_through"], state["recounting"])
+                found.setdefault(agent, Quality(agent)).add(*counted)
+        report = Report((), state["complete_through"], state["recounting"])
+        return list(found.values()), list(periods.values()), report
+
+    @shielded
+    async def turns(self, tenant_id: str, span: Span, query: ListQuery) -> Page[TenantTurn]:
+        """Return a page of the tenant's turns that were asked in this time and have ended."""
+        values = {
+            "tenant": tenant_id,
+            "start": span.start,
+            "end": span.end,
+            "first": _first_id(span.start, -_CLOCKS),
+            "last": _first_id(span.end, _CLOCKS),
+        }
+        async with self._database.tenant(tenant_id) as connection:
+            return await _TURNS.read(
+                connection, self._queries["turns"], query, values, partial(build, TenantTurn)
+            )
 
     @shielded
     async def feedback(self, tenant_id: str, query: ListQuery) -> Page[GivenFeedback]:
@@ -160,27 +187,31 @@ class PostgresInsight:
         return build(GivenFeedback, row)
 
     @shielded
-    async def feedback_counts(self, tenant_id: str, span: Span) -> tuple[Sequence[FeedbackCount], datetime]:
-        """Return the numbers of feedback that was given or changed in this time, by agent; and when they were counted."""
-        values = {"tenant": tenant_id, "start": span.start, "end": span.end}
+    async def feedback_counts(
+        self, tenant_id: str, span: Span, granularity: Granularity | None = None
+    ) -> tuple[Sequence[FeedbackCount], datetime]:
+        """Return the numbers of feedback that was given or changed in this time, by agent, and if there is a granularity, by period; and when they were counted."""
+        values = {"tenant": tenant_id, "start": span.start, "end": span.end, "granularity": granularity or ""}
         rows, [state] = await self._database.together(
             tenant_id, [(self._queries["feedback_stats"], values), (self._queries["state"], values)]
         )
         return [build(FeedbackCount, row) for row in rows], state["complete_through"]
 
     @shielded
-    async def question_texts(self, tenant_id: str) -> bool:
-        """Whether administrators may read the texts of questions."""
+    async def settings(self, tenant_id: str) -> InsightSettings:
+        """Return the tenant's settings."""
         async with self._database.tenant(tenant_id) as connection:
             row = await one_row(connection, self._queries["settings"], {"tenant": tenant_id})
-        return bool(row and row["question_texts"])
+        return build(InsightSettings, row or {})
 
     @shielded
-    async def set_question_texts(self, tenant_id: str, allowed: bool, audit: AuditEvent) -> None:
-        """Let administrators read the texts of questions, or not. Then the titles of patterns are removed, too. A call that changes nothing is not audited."""
-        values = {"tenant": tenant_id, "question_texts": allowed}
+    async def set_settings(
+        self, tenant_id: str, question_texts: bool | None, budget_micros: int | None, audit: AuditEvent
+    ) -> None:
+        """Change the settings that are not None. If administrators may no longer read questions, the titles of patterns are removed, too. A call that changes nothing is not audited."""
+        values = {"tenant": tenant_id, "question_texts": question_texts, "budget_micros": budget_micros}
         async with self._database.tenant(tenant_id) as connection:
-            if await one_row(connection, self._queries["set_question_texts"], values) is not None:
+            if await one_row(connection, self._queries["set_settings"], values) is not None:
                 await self._audit.write(connection, audit)
 
     def _counting(self, name: str) -> LiteralString:
@@ -189,6 +220,17 @@ class PostgresInsight:
         for part in ("counts", "qualities", "sums", "added"):
             text = text.replace("{" + part + "}", self._queries[part])
         return text
+
+
+def _days(span: Span, granularity: Granularity | None) -> tuple[datetime, datetime]:
+    """The days that are read from their own sums: none if the report is by hours."""
+    return (span.end, span.end) if granularity is Granularity.HOUR else span.whole_days()
+
+
+def _first_id(time: datetime, off: timedelta) -> UUID:
+    """The smallest UUIDv7 (RFC 9562) of the time that is off from this one, or the closest that there is."""
+    milliseconds = round((time.timestamp() + off.total_seconds()) * 1000)
+    return UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 
 
 async def _held(connection: Connection, query: LiteralString) -> bool:

@@ -24,7 +24,9 @@ qualities AS (
         UNION ALL SELECT 'citations', '', e.citations WHERE e.citations > 0
         UNION ALL SELECT 'cited_answers', '', 1 WHERE e.citations > 0
         UNION ALL SELECT 'unsupported_sentences', '', e.unsupported WHERE e.unsupported > 0
-        UNION ALL SELECT 'latency', floor(4 * ln(greatest(e.milliseconds, 1)::float8) / ln(2::float8) + 1e-9)::int::text, 1 WHERE e.kind IN ('answered', 'refused')
+        UNION ALL SELECT t.measure, floor(4 * ln(greatest(t.milliseconds, 1)::float8) / ln(2::float8) + 1e-9)::int::text, 1
+            FROM (VALUES ('latency', e.milliseconds), ('first_words', e.first_words_milliseconds)) AS t (measure, milliseconds)
+            WHERE t.milliseconds IS NOT NULL AND e.kind IN ('answered', 'refused')
         UNION ALL SELECT 'fallbacks', f.kind, 1 FROM unnest(e.fallbacks) AS f (kind)
     ) AS q
     WHERE e.kind IN ('answered', 'refused', 'failed', 'cancelled')
@@ -85,10 +87,10 @@ WITH facts AS (
     UPDATE responsa.turn AS t SET counted = true FROM facts AS f WHERE t.id = f.id RETURNING t.*, f.model, f.collection, f.refusal, f.citations, f.unsupported, f.fallbacks
 )
 INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, turn_id, tools, embedding_tokens, input_tokens, output_tokens, cost_micros,
-    unpriced_tokens, milliseconds, refusal, citations, unsupported, fallbacks)
+    unpriced_tokens, milliseconds, first_words_milliseconds, refusal, citations, unsupported, fallbacks)
 SELECT tenant_id, user_id, create_time, state, split_part(agent_version, '/', 2), model, collection, id,
     ARRAY(SELECT tool FROM responsa.turn_tool WHERE turn_id = ended.id), embedding_tokens + s.embedding, input_tokens + s.input, output_tokens + s.output,
-    cost_micros + s.micros, unpriced_tokens + s.unpriced, extract(epoch FROM end_time - create_time) * 1000, refusal, citations, unsupported, fallbacks::text[]
+    cost_micros + s.micros, unpriced_tokens + s.unpriced, extract(epoch FROM end_time - create_time) * 1000, extract(epoch FROM first_words_time - create_time) * 1000, refusal, citations, unsupported, fallbacks::text[]
 FROM ended CROSS JOIN LATERAL (
     SELECT coalesce(sum(embedding_tokens), 0) AS embedding, coalesce(sum(input_tokens), 0) AS input, coalesce(sum(output_tokens), 0) AS output,
         coalesce(sum(cost_micros), 0) AS micros, coalesce(sum(unpriced_tokens), 0) AS unpriced
@@ -132,19 +134,42 @@ FROM found GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT %(most)s;
 SELECT now() AS complete_through, EXISTS (SELECT FROM responsa.turn WHERE tenant_id = %(tenant)s AND end_time IS NOT NULL AND NOT counted) AS recounting;
 
 -- name: quality
+-- The sums of each agent over the whole time, whose start_time is NULL; and with a granularity other than '', those of all agents in each period.
 WITH events AS (
     SELECT * FROM responsa.usage_event WHERE tenant_id = %(tenant)s
-), {qualities}
-SELECT agent, measure, label, sum(total)::bigint AS total FROM (
-    SELECT agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(start)s AND hour < %(first_day)s
+), {qualities}, found AS (
+    SELECT hour, agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(start)s AND hour < %(first_day)s
     UNION ALL
-    SELECT agent, measure, label, total FROM responsa.quality_day WHERE tenant_id = %(tenant)s AND day >= %(first_day)s AND day < %(last_day)s
+    SELECT day, agent, measure, label, total FROM responsa.quality_day WHERE tenant_id = %(tenant)s AND day >= %(first_day)s AND day < %(last_day)s
     UNION ALL
-    SELECT agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(last_day)s AND hour < %(end)s
+    SELECT hour, agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(last_day)s AND hour < %(end)s
     UNION ALL
-    SELECT agent, measure, label, total FROM qualities WHERE hour >= %(start)s AND hour < %(end)s
-) AS found
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+    SELECT hour, agent, measure, label, total FROM qualities WHERE hour >= %(start)s AND hour < %(end)s
+)
+SELECT start_time, agent, measure, label, sum(total)::bigint AS total FROM (
+    SELECT CASE %(granularity)s::text WHEN '' THEN NULL ELSE date_trunc(%(granularity)s::text, hour, 'UTC') END AS start_time, agent, measure, label, total FROM found
+) AS f
+GROUP BY GROUPING SETS ((agent, measure, label), (start_time, measure, label)) HAVING grouping(agent) = 0 OR %(granularity)s::text <> ''
+ORDER BY 1, 2, 3, 4;
+
+-- name: turns
+-- The ids of turns are UUIDv7, so the primary key finds those of a time. The text is NULL unless administrators may read it, and the user unless the user has given feedback.
+SELECT t.id, t.create_time, t.agent_version, t.state, t.latency_ms, t.first_words_ms, t.cost_usd_micros, CASE WHEN n.question_texts THEN t.request END AS request,
+    r.refusal, f.rating, CASE WHEN f.message_id IS NOT NULL THEN t.user_id END AS user_id
+FROM (
+    SELECT * FROM (
+        SELECT id, tenant_id, user_id, create_time, agent_version, split_part(agent_version, '/', 2) AS agent, state, request,
+            (extract(epoch FROM end_time - create_time) * 1000)::bigint AS latency_ms,
+            (extract(epoch FROM coalesce(first_words_time, end_time) - create_time) * 1000)::bigint AS first_words_ms,
+            cost_micros + (SELECT coalesce(sum(s.cost_micros), 0)::bigint FROM responsa.turn_spent AS s WHERE s.tenant_id = %(tenant)s AND s.turn_id = turn.id) AS cost_usd_micros
+        FROM responsa.turn
+        WHERE tenant_id = %(tenant)s AND id >= %(first)s AND id < %(last)s AND create_time >= %(start)s AND create_time < %(end)s AND end_time IS NOT NULL
+    ) AS ended WHERE {where} ORDER BY {order} LIMIT %(limit)s
+) AS t
+JOIN responsa.tenant AS n ON n.id = t.tenant_id
+LEFT JOIN responsa.message AS r ON r.turn_id = t.id AND r.speaker = 'assistant'
+LEFT JOIN responsa.message_feedback AS f ON f.tenant_id = t.tenant_id AND f.message_id = r.id
+ORDER BY {order};
 
 -- name: feedback
 SELECT f.message_id AS id, f.rating, f.score, f.comment, f.create_time, f.update_time, f.state, f.note, f.resolver_id, f.resolve_time, m.turn_id, c.user_id,
@@ -173,29 +198,36 @@ UPDATE responsa.message_feedback SET state = %(state)s, note = %(note)s, resolve
 WHERE tenant_id = %(tenant)s AND message_id = %(message)s RETURNING message_id;
 
 -- name: feedback_stats
+-- The counts of each agent over the whole time, whose start_time is NULL; and with a granularity other than '', those of all agents in each period.
 -- The agent of feedback that an earlier release has stored follows from the turn. Feedback with an agent is added up first, because PostgreSQL cannot tell how many agents the lookups give.
-SELECT agent, sum(up)::bigint AS up, sum(down)::bigint AS down, sum(commented)::bigint AS commented, sum(open)::bigint AS open,
+WITH given AS (
+    SELECT f.*, CASE %(granularity)s::text WHEN '' THEN NULL ELSE date_trunc(%(granularity)s::text, update_time, 'UTC') END AS start_time FROM responsa.message_feedback AS f
+    WHERE tenant_id = %(tenant)s AND update_time >= %(start)s AND update_time < %(end)s
+)
+SELECT start_time, coalesce(agent, '') AS agent, sum(up)::bigint AS up, sum(down)::bigint AS down, sum(commented)::bigint AS commented, sum(open)::bigint AS open,
     sum(scored)::bigint AS scored, sum(scores)::bigint AS scores, sum(neutral)::bigint AS neutral FROM (
-    SELECT agent, count(*) FILTER (WHERE rating = 'up') AS up, count(*) FILTER (WHERE rating = 'down') AS down, count(*) FILTER (WHERE comment <> '') AS commented,
+    SELECT agent, start_time, count(*) FILTER (WHERE rating = 'up') AS up, count(*) FILTER (WHERE rating = 'down') AS down, count(*) FILTER (WHERE comment <> '') AS commented,
         count(*) FILTER (WHERE state = 'open') AS open, count(score) AS scored, coalesce(sum(score), 0) AS scores, count(*) FILTER (WHERE score = 3) AS neutral
-    FROM responsa.message_feedback WHERE tenant_id = %(tenant)s AND update_time >= %(start)s AND update_time < %(end)s AND agent IS NOT NULL GROUP BY 1
+    FROM given WHERE agent IS NOT NULL GROUP BY 1, 2
     UNION ALL
-    SELECT split_part(t.agent_version, '/', 2), coalesce(f.rating = 'up', false)::int, coalesce(f.rating = 'down', false)::int, (f.comment <> '')::int, (f.state = 'open')::int,
+    SELECT split_part(t.agent_version, '/', 2), start_time, coalesce(f.rating = 'up', false)::int, coalesce(f.rating = 'down', false)::int, (f.comment <> '')::int, (f.state = 'open')::int,
         (f.score IS NOT NULL)::int, coalesce(f.score, 0), coalesce(f.score = 3, false)::int
-    FROM responsa.message_feedback AS f
+    FROM given AS f
     JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
     JOIN responsa.turn AS t ON t.id = m.turn_id
-    WHERE f.tenant_id = %(tenant)s AND f.update_time >= %(start)s AND f.update_time < %(end)s AND f.agent IS NULL
+    WHERE f.agent IS NULL
 ) AS found
-GROUP BY 1 ORDER BY 1;
+GROUP BY GROUPING SETS ((agent), (start_time)) HAVING grouping(agent) = 0 OR %(granularity)s::text <> ''
+ORDER BY 1, 2;
 
 -- name: settings
-SELECT question_texts FROM responsa.tenant WHERE id = %(tenant)s;
+SELECT question_texts, budget_micros FROM responsa.tenant WHERE id = %(tenant)s;
 
--- name: set_question_texts
--- Titles of patterns are made from questions, so they go when texts may no longer be read.
+-- name: set_settings
+-- NULL leaves a setting. Titles of patterns are made from questions, so they go when texts may no longer be read.
 WITH changed AS (
-    UPDATE responsa.tenant SET question_texts = %(question_texts)s WHERE id = %(tenant)s AND question_texts <> %(question_texts)s RETURNING id, question_texts
+    UPDATE responsa.tenant SET question_texts = coalesce(%(question_texts)s::boolean, question_texts), budget_micros = coalesce(%(budget_micros)s::bigint, budget_micros)
+    WHERE id = %(tenant)s AND (question_texts <> %(question_texts)s::boolean OR budget_micros <> %(budget_micros)s::bigint) RETURNING id, question_texts
 ), untitled AS (
     UPDATE responsa.question_pattern AS p SET title = '', title_time = NULL FROM changed AS c WHERE p.tenant_id = c.id AND NOT c.question_texts
 )

@@ -623,6 +623,7 @@ def _fence(batch: Sequence[Append]) -> dict[str, object]:
         ],
         "read_versions": [_numbers(read.version for read in one.read) if one.read else "" for one in batch],
         "attempts": [one.attempt for one in batch],
+        "words": [any(row.deltas for row in one.rows) for one in batch],
     }
 
 

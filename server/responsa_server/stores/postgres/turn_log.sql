@@ -118,12 +118,12 @@ ON CONFLICT (turn_id, process) DO UPDATE SET until = excluded.until;
 -- The parts of an append become one statement; this part is the first. An append is accepted on three conditions. It has the turn's current
 -- epoch. Its rows follow directly on last_seq, the last committed event, so that a repeated append writes nothing twice. The turn was not released
 -- (lease_until), because a late write must not undo a release. first is 0 if there are no rows. row_from to row_to are the indexes of the turn's
--- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. A checkpoint sets the count of lost workers to 0: an attempt repeats the events after the checkpoint, so only a checkpoint shows that the turn got further. read_documents and read_versions are arrays as text, or '' to add nothing (NULL || an array is that array). attempt is the attempt of the last row if it began after the claim, otherwise 0. With these indexes no part of the statement needs to
+-- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. A checkpoint sets the count of lost workers to 0: an attempt repeats the events after the checkpoint, so only a checkpoint shows that the turn got further. read_documents and read_versions are arrays as text, or '' to add nothing (NULL || an array is that array). attempt is the attempt of the last row if it began after the claim, otherwise 0. words: whether the rows have text of the answer. With these indexes no part of the statement needs to
 -- join two long lists.
 fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(leases)b::float8[], %(froms)b::int[],
-        %(tos)b::int[], %(saves)b::int[], %(read_documents)b::text[], %(read_versions)b::text[], %(attempts)b::int[])
-        AS f (id, epoch, first, last, lease, row_from, row_to, saved, read_documents, read_versions, attempt)
+        %(tos)b::int[], %(saves)b::int[], %(read_documents)b::text[], %(read_versions)b::text[], %(attempts)b::int[], %(words)b::bool[])
+        AS f (id, epoch, first, last, lease, row_from, row_to, saved, read_documents, read_versions, attempt, words)
 ), held AS MATERIALIZED (
     SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id
     WHERE t.epoch = f.epoch AND t.state || '' = 'running' AND t.lease_until IS DISTINCT FROM '-infinity' AND (f.first = 0 OR t.last_seq = f.first - 1) AND t.id = ANY (%(turns)b::uuid[])
@@ -131,6 +131,7 @@ fence AS MATERIALIZED (
 ), fenced AS (
     UPDATE responsa.turn AS t SET last_seq = greatest(t.last_seq, held.last), attempt = greatest(t.attempt, held.attempt),
         losses = CASE WHEN held.saved > 0 THEN 0 ELSE t.losses END, lease_until = now() + held.lease * interval '1 s',
+        first_words_time = CASE WHEN held.words THEN coalesce(t.first_words_time, now()) ELSE t.first_words_time END,
         read_documents = CASE WHEN held.read_documents = '' THEN t.read_documents ELSE t.read_documents || held.read_documents::uuid[] END,
         read_versions = CASE WHEN held.read_documents = '' THEN t.read_versions ELSE t.read_versions || held.read_versions::int[] END
     FROM held WHERE t.id = held.id AND t.id = ANY (%(turns)b::uuid[])
@@ -219,14 +220,15 @@ WITH fence AS MATERIALIZED (
         read_versions = coalesce(t.read_versions, '{}') || h.versions::int[]
     FROM held AS h WHERE t.tenant_id = %(tenant)s AND t.id = h.id AND t.id = ANY (%(turns)b::uuid[])
     RETURNING t.id, t.tenant_id, t.conversation_id, h.title, h.speaks, h.start, h.stop, h.finish, octet_length(t.request) + octet_length(t.terminal) AS bytes,
-        t.user_id, t.create_time, t.agent_version, t.state, t.embedding_tokens, t.input_tokens, t.output_tokens, t.cost_micros, t.unpriced_tokens,
+        t.user_id, t.create_time, t.first_words_time, t.agent_version, t.state, t.embedding_tokens, t.input_tokens, t.output_tokens, t.cost_micros, t.unpriced_tokens,
         h.model, h.collection, h.refusal AS reason, h.citations, h.unsupported, h.fallbacks
 ), noted AS (
     INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, turn_id, tools, embedding_tokens, input_tokens, output_tokens,
-        cost_micros, unpriced_tokens, milliseconds, refusal, citations, unsupported, fallbacks)
+        cost_micros, unpriced_tokens, milliseconds, first_words_milliseconds, refusal, citations, unsupported, fallbacks)
     SELECT tenant_id, user_id, create_time, state, split_part(agent_version, '/', 2), model, collection, id,
         ARRAY(SELECT tool FROM responsa.turn_tool AS c WHERE c.tenant_id = %(tenant)s AND c.turn_id = fenced.id), embedding_tokens, input_tokens, output_tokens,
-        cost_micros, unpriced_tokens, extract(epoch FROM now() - create_time) * 1000, reason, citations, unsupported, fallbacks::text[]
+        cost_micros, unpriced_tokens, extract(epoch FROM now() - create_time) * 1000,
+        extract(epoch FROM coalesce(first_words_time, now()) - create_time) * 1000, reason, citations, unsupported, fallbacks::text[]
     FROM fenced
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)

@@ -62,6 +62,8 @@ import com.responsa.admin.v1.ListTenantApiKeysRequest;
 import com.responsa.admin.v1.ListTenantApiKeysResponse;
 import com.responsa.admin.v1.ListTenantSessionsRequest;
 import com.responsa.admin.v1.ListTenantSessionsResponse;
+import com.responsa.admin.v1.ListTenantTurnsRequest;
+import com.responsa.admin.v1.ListTenantTurnsResponse;
 import com.responsa.admin.v1.ListTenantsRequest;
 import com.responsa.admin.v1.ListTenantsResponse;
 import com.responsa.admin.v1.ListUsersRequest;
@@ -291,6 +293,9 @@ public final class AdminService {
     static final MethodDescriptor<GetQualityStatsRequest, GetQualityStatsResponse> GET_QUALITY_STATS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/GetQualityStats",
             GetQualityStatsRequest.getDefaultInstance(), GetQualityStatsResponse.getDefaultInstance());
+    static final MethodDescriptor<ListTenantTurnsRequest, ListTenantTurnsResponse> LIST_TENANT_TURNS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListTenantTurns",
+            ListTenantTurnsRequest.getDefaultInstance(), ListTenantTurnsResponse.getDefaultInstance());
     static final MethodDescriptor<ListQuestionPatternsRequest, ListQuestionPatternsResponse> LIST_QUESTION_PATTERNS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ListQuestionPatterns",
             ListQuestionPatternsRequest.getDefaultInstance(), ListQuestionPatternsResponse.getDefaultInstance());
@@ -923,12 +928,23 @@ public final class AdminService {
     }
 
     /**
-     * GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent.
+     * GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a
+     * granularity, in each period.
      *
-     * <p>Errors: INVALID_FIELD (the time is empty).
+     * <p>Errors: INVALID_FIELD (the time is empty, or has more than 1,000 periods).
      */
     public GetQualityStatsResponse getQualityStats(GetQualityStatsRequest request) {
         return calls.unary(GET_QUALITY_STATS, request, true, timeout);
+    }
+
+    /**
+     * ListTenantTurns lists the turns of the tenant's users that were asked in a time and have ended, newest first by default. Turns are
+     * deleted with their conversation.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
+     */
+    public ListTenantTurnsResponse listTenantTurns(ListTenantTurnsRequest request) {
+        return calls.unary(LIST_TENANT_TURNS, request, true, timeout);
     }
 
     /**
@@ -950,7 +966,7 @@ public final class AdminService {
     }
 
     /**
-     * UpdateInsightSettings changes the settings that update_mask names (question_texts).
+     * UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month).
      *
      * <p>Errors: UPDATE_MASK_INVALID.
      */

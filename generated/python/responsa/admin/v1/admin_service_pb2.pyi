@@ -2427,6 +2427,9 @@ class GetQualityStatsRequest(_message.Message):
 
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    GRANULARITY_FIELD_NUMBER: _builtins.int
+    granularity: _usage_report_pb2.UsageGranularity.ValueType
+    """The length of the periods of `periods`; by default, there are none. At most 1,000 periods."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the report begins; by default, 30 days before its end. The hour in which it begins counts as a whole."""
@@ -2440,10 +2443,11 @@ class GetQualityStatsRequest(_message.Message):
         *,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        granularity: _usage_report_pb2.UsageGranularity.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "granularity", b"granularity", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2458,6 +2462,7 @@ class GetQualityStatsResponse(_message.Message):
     QUALITIES_FIELD_NUMBER: _builtins.int
     COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
     RECOUNTING_FIELD_NUMBER: _builtins.int
+    PERIODS_FIELD_NUMBER: _builtins.int
     recounting: _builtins.bool
     """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
     @_builtins.property
@@ -2468,20 +2473,105 @@ class GetQualityStatsResponse(_message.Message):
     def complete_through(self) -> _timestamp_pb2.Timestamp:
         """Everything that was committed up to this time is counted."""
 
+    @_builtins.property
+    def periods(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.Quality]:
+        """With a granularity, all agents together in each period, ordered by time. Periods in which nothing happened are left out. The ratings are those that were given in the period."""
+
     def __init__(
         self,
         *,
         qualities: _abc.Iterable[_insight_pb2.Quality] | None = ...,
         complete_through: _timestamp_pb2.Timestamp | None = ...,
         recounting: _builtins.bool = ...,
+        periods: _abc.Iterable[_insight_pb2.Quality] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "qualities", b"qualities", "recounting", b"recounting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "periods", b"periods", "qualities", b"qualities", "recounting", b"recounting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetQualityStatsResponse: _TypeAlias = GetQualityStatsResponse  # noqa: Y015
+
+@_typing.final
+class ListTenantTurnsRequest(_message.Message):
+    """ListTenantTurnsRequest asks for one page of the turns of a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
+    filter: _builtins.str
+    """A filter (AIP-160, see Scope.filter) on these fields: state, agent, first_words_ms, latency_ms, cost_usd_micros. The call refuses any other filter with FILTER_INVALID."""
+    order_by: _builtins.str
+    """One of these sort orders (AIP-132): create_time desc, create_time, first_words_ms desc, latency_ms desc, cost_usd_micros desc. The first order is the default. The call refuses any other
+    value with ORDER_BY_INVALID.
+    """
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the time begins; by default, 30 days before its end. The hour in which it begins counts as a whole."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the time ends; by default, now. The hour in which it ends counts as a whole."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "end_time", b"end_time", "page_size", b"page_size", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "end_time", b"end_time", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListTenantTurnsRequest: _TypeAlias = ListTenantTurnsRequest  # noqa: Y015
+
+@_typing.final
+class ListTenantTurnsResponse(_message.Message):
+    """ListTenantTurnsResponse is one page of the turns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TURNS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last page."""
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.TenantTurn]:
+        """The turns."""
+
+    def __init__(
+        self,
+        *,
+        turns: _abc.Iterable[_insight_pb2.TenantTurn] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTenantTurnsResponse: _TypeAlias = ListTenantTurnsResponse  # noqa: Y015
 
 @_typing.final
 class ListQuestionPatternsRequest(_message.Message):

@@ -342,6 +342,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsResponse.FromString,
                 _registered_method=True)
+        self.ListTenantTurns = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListTenantTurns',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantTurnsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantTurnsResponse.FromString,
+                _registered_method=True)
         self.ListQuestionPatterns = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ListQuestionPatterns',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsRequest.SerializeToString,
@@ -864,7 +869,16 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetQualityStats(self, request, context):
-        """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty).
+        """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a granularity, in each period. Errors: INVALID_FIELD (the time is
+        empty, or has more than 1,000 periods).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTenantTurns(self, request, context):
+        """ListTenantTurns lists the turns of the tenant's users that were asked in a time and have ended, newest first by default. Turns are deleted with their conversation. Errors:
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -886,7 +900,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateInsightSettings(self, request, context):
-        """UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID.
+        """UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month). Errors: UPDATE_MASK_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1211,6 +1225,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetQualityStats,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsResponse.SerializeToString,
+            ),
+            'ListTenantTurns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTenantTurns,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantTurnsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantTurnsResponse.SerializeToString,
             ),
             'ListQuestionPatterns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListQuestionPatterns,
@@ -2811,6 +2830,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/GetQualityStats',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetQualityStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTenantTurns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListTenantTurns',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantTurnsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantTurnsResponse.FromString,
             options,
             channel_credentials,
             insecure,

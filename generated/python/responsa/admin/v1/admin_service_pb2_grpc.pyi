@@ -273,7 +273,13 @@ class AdminServiceStub:
     GetFeedbackStats: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetFeedbackStatsRequest, _admin_service_pb2.GetFeedbackStatsResponse]
     """GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty)."""
     GetQualityStats: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetQualityStatsRequest, _admin_service_pb2.GetQualityStatsResponse]
-    """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty)."""
+    """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a granularity, in each period. Errors: INVALID_FIELD (the time is
+    empty, or has more than 1,000 periods).
+    """
+    ListTenantTurns: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantTurnsRequest, _admin_service_pb2.ListTenantTurnsResponse]
+    """ListTenantTurns lists the turns of the tenant's users that were asked in a time and have ended, newest first by default. Turns are deleted with their conversation. Errors:
+    PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
+    """
     ListQuestionPatterns: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListQuestionPatternsRequest, _admin_service_pb2.ListQuestionPatternsResponse]
     """ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
     the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
@@ -281,7 +287,7 @@ class AdminServiceStub:
     GetInsightSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetInsightSettingsRequest, _insight_pb2.InsightSettings]
     """GetInsightSettings returns the tenant's settings."""
     UpdateInsightSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateInsightSettingsRequest, _insight_pb2.InsightSettings]
-    """UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID."""
+    """UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month). Errors: UPDATE_MASK_INVALID."""
     GetModels: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetModelsRequest, _model_settings_pb2.ModelSettings]
     """GetModels returns the language models that agents use by default, and the providers that can be chosen. Only owners of the installation may make this call.
     Errors: ROLE_REQUIRED.
@@ -889,7 +895,19 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GetQualityStatsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.GetQualityStatsRequest, _abc.Awaitable[_admin_service_pb2.GetQualityStatsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.GetQualityStatsResponse]:
-        """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty)."""
+        """GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a granularity, in each period. Errors: INVALID_FIELD (the time is
+        empty, or has more than 1,000 periods).
+        """
+
+    @_abc_1.abstractmethod
+    def ListTenantTurns(
+        self,
+        request: _admin_service_pb2.ListTenantTurnsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListTenantTurnsRequest, _abc.Awaitable[_admin_service_pb2.ListTenantTurnsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListTenantTurnsResponse]:
+        """ListTenantTurns lists the turns of the tenant's users that were asked in a time and have ended, newest first by default. Turns are deleted with their conversation. Errors:
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
+        """
 
     @_abc_1.abstractmethod
     def ListQuestionPatterns(
@@ -915,7 +933,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateInsightSettingsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateInsightSettingsRequest, _abc.Awaitable[_insight_pb2.InsightSettings]],
     ) -> _abc.Awaitable[_insight_pb2.InsightSettings]:
-        """UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID."""
+        """UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month). Errors: UPDATE_MASK_INVALID."""
 
     @_abc_1.abstractmethod
     def GetModels(

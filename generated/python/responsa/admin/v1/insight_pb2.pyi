@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from responsa.chat.v1 import feedback_pb2 as _feedback_pb2
+from responsa.chat.v1 import turn_pb2 as _turn_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -272,6 +273,10 @@ class Quality(_message.Message):
     LATENCY_P50_MS_FIELD_NUMBER: _builtins.int
     LATENCY_P90_MS_FIELD_NUMBER: _builtins.int
     LATENCY_P99_MS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    LATENCY_P95_MS_FIELD_NUMBER: _builtins.int
+    FIRST_WORDS_P50_MS_FIELD_NUMBER: _builtins.int
+    FIRST_WORDS_P95_MS_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent, `agents/{id}`; empty for all agents together."""
     answered_turns: _builtins.int
@@ -300,6 +305,14 @@ class Quality(_message.Message):
     """The same for 90 percent."""
     latency_p99_ms: _builtins.float
     """The same for 99 percent."""
+    latency_p95_ms: _builtins.float
+    """As latency_p50_ms for 95 percent."""
+    first_words_p50_ms: _builtins.float
+    """The time in milliseconds within which the user could read the first words of half of the answers and refusals, from the question on; 0 without turns. The first words of what came as a
+    whole are its end. Turns that a release before this field answered are left out. This value and p95 differ from the exact ones by at most 9 percent.
+    """
+    first_words_p95_ms: _builtins.float
+    """The same for 95 percent."""
     @_builtins.property
     def refusals(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """The number of refusals for each reason, such as `NO_SUPPORT`. See RefusalReason."""
@@ -307,6 +320,10 @@ class Quality(_message.Message):
     @_builtins.property
     def fallbacks(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """The number of fallbacks of each kind, such as `PROVIDER` for a model that another model replaced. See FallbackKind."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the period begins; unset for the whole time of the report."""
 
     def __init__(
         self,
@@ -326,14 +343,82 @@ class Quality(_message.Message):
         latency_p50_ms: _builtins.float = ...,
         latency_p90_ms: _builtins.float = ...,
         latency_p99_ms: _builtins.float = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        latency_p95_ms: _builtins.float = ...,
+        first_words_p50_ms: _builtins.float = ...,
+        first_words_p95_ms: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answered_turns", b"answered_turns", "cancelled_turns", b"cancelled_turns", "citations", b"citations", "cited_answers", b"cited_answers", "down_ratings", b"down_ratings", "failed_turns", b"failed_turns", "fallbacks", b"fallbacks", "latency_p50_ms", b"latency_p50_ms", "latency_p90_ms", b"latency_p90_ms", "latency_p99_ms", b"latency_p99_ms", "refusals", b"refusals", "refused_turns", b"refused_turns", "unsupported_sentences", b"unsupported_sentences", "up_ratings", b"up_ratings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answered_turns", b"answered_turns", "cancelled_turns", b"cancelled_turns", "citations", b"citations", "cited_answers", b"cited_answers", "down_ratings", b"down_ratings", "failed_turns", b"failed_turns", "fallbacks", b"fallbacks", "first_words_p50_ms", b"first_words_p50_ms", "first_words_p95_ms", b"first_words_p95_ms", "latency_p50_ms", b"latency_p50_ms", "latency_p90_ms", b"latency_p90_ms", "latency_p95_ms", b"latency_p95_ms", "latency_p99_ms", b"latency_p99_ms", "refusals", b"refusals", "refused_turns", b"refused_turns", "start_time", b"start_time", "unsupported_sentences", b"unsupported_sentences", "up_ratings", b"up_ratings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Quality: _TypeAlias = Quality  # noqa: Y015
+
+@_typing.final
+class TenantTurn(_message.Message):
+    """TenantTurn is a turn of one of the tenant's users that has ended, as administrators see it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TURN_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    FIRST_WORDS_MS_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    COST_USD_MICROS_FIELD_NUMBER: _builtins.int
+    RATING_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    turn: _builtins.str
+    """The turn, `turns/{uuid}`."""
+    user: _builtins.str
+    """The user who asked, `users/{uuid}`; empty unless the user has given feedback on the answer."""
+    agent_version: _builtins.str
+    """The version of the agent that was asked, `agents/{id}/versions/{n}`."""
+    state: _turn_pb2.TurnState.ValueType
+    """How it ended."""
+    refusal: _turn_pb2.RefusalReason.ValueType
+    """The reason of a refusal."""
+    first_words_ms: _builtins.int
+    """The time in milliseconds from the question to the first words that the user could read; to the end if the answer came as a whole."""
+    latency_ms: _builtins.int
+    """The time in milliseconds from the question to the end."""
+    cost_usd_micros: _builtins.int
+    """The cost in millionths of a US dollar. See Usage.cost_usd_micros."""
+    rating: _feedback_pb2.Rating.ValueType
+    """The rating; unset without one."""
+    question: _builtins.str
+    """The question; empty unless InsightSettings.question_texts is set."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked."""
+
+    def __init__(
+        self,
+        *,
+        turn: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        user: _builtins.str = ...,
+        agent_version: _builtins.str = ...,
+        state: _turn_pb2.TurnState.ValueType = ...,
+        refusal: _turn_pb2.RefusalReason.ValueType = ...,
+        first_words_ms: _builtins.int = ...,
+        latency_ms: _builtins.int = ...,
+        cost_usd_micros: _builtins.int = ...,
+        rating: _feedback_pb2.Rating.ValueType = ...,
+        question: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cost_usd_micros", b"cost_usd_micros", "create_time", b"create_time", "first_words_ms", b"first_words_ms", "latency_ms", b"latency_ms", "question", b"question", "rating", b"rating", "refusal", b"refusal", "state", b"state", "turn", b"turn", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantTurn: _TypeAlias = TenantTurn  # noqa: Y015
 
 @_typing.final
 class QuestionPattern(_message.Message):
@@ -429,21 +514,25 @@ Global___QuestionPattern: _TypeAlias = QuestionPattern  # noqa: Y015
 
 @_typing.final
 class InsightSettings(_message.Message):
-    """InsightSettings says what a tenant's administrators may read of questions."""
+    """InsightSettings says what a tenant's administrators may read of questions, and what the tenant means to spend."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     QUESTION_TEXTS_FIELD_NUMBER: _builtins.int
+    COST_USD_MICROS_PER_MONTH_FIELD_NUMBER: _builtins.int
     question_texts: _builtins.bool
     """Whether administrators may read the texts of questions. Off by default."""
+    cost_usd_micros_per_month: _builtins.int
+    """The tenant's budget for language models in a month (UTC), in millionths of a US dollar; 0 if there is none. Reports are compared with it; it refuses no question, as quotas do."""
     def __init__(
         self,
         *,
         question_texts: _builtins.bool = ...,
+        cost_usd_micros_per_month: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["question_texts", b"question_texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_usd_micros_per_month", b"cost_usd_micros_per_month", "question_texts", b"question_texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,13 +9,14 @@ from responsa_server.calls.convert import insight
 from responsa_server.calls.convert.values import (
     FEEDBACK_STATE,
     QUESTION_OUTCOME,
+    USAGE_GRANULARITY,
     named_uuid,
     timestamp,
     updated,
 )
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists
-from responsa_server.domain.insight import FeedbackCount, FeedbackState
+from responsa_server.domain.insight import FeedbackState
 from responsa_server.insight.reports import Insight
 
 
@@ -58,15 +59,21 @@ class InsightService:
         )
 
     async def GetQualityStats(self, request: pb.GetQualityStatsRequest) -> pb.GetQualityStatsResponse:
-        span = insight.span(request)
-        qualities, report = await self._reports.store.quality(caller().tenant_id, span)
-        counts, _ = await self._reports.store.feedback_counts(caller().tenant_id, span)
-        ratings = {one.agent: one for one in counts}
-        ratings[""] = FeedbackCount.sum(counts)
+        granularity = USAGE_GRANULARITY.value(request.granularity)
+        agents, periods, report = await self._reports.quality(caller(), insight.span(request), granularity)
         return pb.GetQualityStatsResponse(
-            qualities=[insight.quality(one, ratings) for one in qualities],
+            qualities=[insight.quality(*one) for one in agents],
             complete_through=timestamp(report.complete_through),
             recounting=report.recounting,
+            periods=[insight.quality(*one) for one in periods],
+        )
+
+    async def ListTenantTurns(self, request: pb.ListTenantTurnsRequest) -> pb.ListTenantTurnsResponse:
+        time = f"{request.start_time} {request.end_time}"
+        asked = Listing(lists.TENANT_TURNS, caller(), request, parent=time)
+        page = await self._reports.store.turns(caller().tenant_id, insight.span(request), asked.query)
+        return pb.ListTenantTurnsResponse(
+            turns=[insight.tenant_turn(one) for one in page.items], next_page_token=asked.token(page)
         )
 
     async def ListQuestionPatterns(
@@ -90,12 +97,13 @@ class InsightService:
         )
 
     async def GetInsightSettings(self, request: pb.GetInsightSettingsRequest) -> insight_pb2.InsightSettings:
-        texts = await self._reports.store.question_texts(caller().tenant_id)
-        return insight_pb2.InsightSettings(question_texts=texts)
+        return insight.settings(await self._reports.store.settings(caller().tenant_id))
 
     async def UpdateInsightSettings(
         self, request: pb.UpdateInsightSettingsRequest
     ) -> insight_pb2.InsightSettings:
-        updated(request.update_mask, ("question_texts",), request.insight_settings)
-        await self._reports.allow_texts(caller(), request.insight_settings.question_texts)
-        return request.insight_settings
+        given = request.insight_settings
+        paths = updated(request.update_mask, ("question_texts", "cost_usd_micros_per_month"), given)
+        texts = given.question_texts if "question_texts" in paths else None
+        budget = given.cost_usd_micros_per_month if "cost_usd_micros_per_month" in paths else None
+        return insight.settings(await self._reports.update_settings(caller(), texts, budget))

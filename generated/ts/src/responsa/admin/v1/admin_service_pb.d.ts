@@ -20,7 +20,7 @@ import type { ApiKey, ApiKeySchema } from "../../auth/v1/api_key_pb.js";
 import type { Session } from "../../auth/v1/session_pb.js";
 import type { AuditEvent } from "./audit_event_pb.js";
 import type { UsageDimension, UsageGranularity, UsageRow } from "../../auth/v1/usage_report_pb.js";
-import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern } from "./insight_pb.js";
+import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern, TenantTurn } from "./insight_pb.js";
 import type { DefaultModel, ModelSettingsSchema, ModelTestOutcome } from "./model_settings_pb.js";
 import type { SystemStatusSchema } from "./system_status_pb.js";
 import type { DeletionReceiptSchema } from "../../auth/v1/deletion_receipt_pb.js";
@@ -2416,6 +2416,13 @@ export declare type GetQualityStatsRequest = Message<"responsa.admin.v1.GetQuali
    * @generated from field: google.protobuf.Timestamp end_time = 2;
    */
   endTime?: Timestamp | undefined;
+
+  /**
+   * The length of the periods of `periods`; by default, there are none. At most 1,000 periods.
+   *
+   * @generated from field: responsa.auth.v1.UsageGranularity granularity = 3;
+   */
+  granularity: UsageGranularity;
 };
 
 /**
@@ -2450,6 +2457,13 @@ export declare type GetQualityStatsResponse = Message<"responsa.admin.v1.GetQual
    * @generated from field: bool recounting = 3;
    */
   recounting: boolean;
+
+  /**
+   * With a granularity, all agents together in each period, ordered by time. Periods in which nothing happened are left out. The ratings are those that were given in the period.
+   *
+   * @generated from field: repeated responsa.admin.v1.Quality periods = 4;
+   */
+  periods: Quality[];
 };
 
 /**
@@ -2457,6 +2471,90 @@ export declare type GetQualityStatsResponse = Message<"responsa.admin.v1.GetQual
  * Use `create(GetQualityStatsResponseSchema)` to create a new message.
  */
 export declare const GetQualityStatsResponseSchema: GenMessage<GetQualityStatsResponse>;
+
+/**
+ * ListTenantTurnsRequest asks for one page of the turns of a time.
+ *
+ * @generated from message responsa.admin.v1.ListTenantTurnsRequest
+ */
+export declare type ListTenantTurnsRequest = Message<"responsa.admin.v1.ListTenantTurnsRequest"> & {
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: state, agent, first_words_ms, latency_ms, cost_usd_micros. The call refuses any other filter with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time desc, create_time, first_words_ms desc, latency_ms desc, cost_usd_micros desc. The first order is the default. The call refuses any other
+   * value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+
+  /**
+   * When the time begins; by default, 30 days before its end. The hour in which it begins counts as a whole.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 5;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When the time ends; by default, now. The hour in which it ends counts as a whole.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 6;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListTenantTurnsRequest.
+ * Use `create(ListTenantTurnsRequestSchema)` to create a new message.
+ */
+export declare const ListTenantTurnsRequestSchema: GenMessage<ListTenantTurnsRequest>;
+
+/**
+ * ListTenantTurnsResponse is one page of the turns.
+ *
+ * @generated from message responsa.admin.v1.ListTenantTurnsResponse
+ */
+export declare type ListTenantTurnsResponse = Message<"responsa.admin.v1.ListTenantTurnsResponse"> & {
+  /**
+   * The turns.
+   *
+   * @generated from field: repeated responsa.admin.v1.TenantTurn turns = 1;
+   */
+  turns: TenantTurn[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListTenantTurnsResponse.
+ * Use `create(ListTenantTurnsResponseSchema)` to create a new message.
+ */
+export declare const ListTenantTurnsResponseSchema: GenMessage<ListTenantTurnsResponse>;
 
 /**
  * ListQuestionPatternsRequest asks for one page of a report.
@@ -3354,7 +3452,8 @@ export declare const AdminService: GenService<{
     output: typeof GetFeedbackStatsResponseSchema;
   },
   /**
-   * GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent. Errors: INVALID_FIELD (the time is empty).
+   * GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a granularity, in each period. Errors: INVALID_FIELD (the time is
+   * empty, or has more than 1,000 periods).
    *
    * @generated from rpc responsa.admin.v1.AdminService.GetQualityStats
    */
@@ -3362,6 +3461,17 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetQualityStatsRequestSchema;
     output: typeof GetQualityStatsResponseSchema;
+  },
+  /**
+   * ListTenantTurns lists the turns of the tenant's users that were asked in a time and have ended, newest first by default. Turns are deleted with their conversation. Errors:
+   * PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListTenantTurns
+   */
+  listTenantTurns: {
+    methodKind: "unary";
+    input: typeof ListTenantTurnsRequestSchema;
+    output: typeof ListTenantTurnsResponseSchema;
   },
   /**
    * ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
@@ -3385,7 +3495,7 @@ export declare const AdminService: GenService<{
     output: typeof InsightSettingsSchema;
   },
   /**
-   * UpdateInsightSettings changes the settings that update_mask names (question_texts). Errors: UPDATE_MASK_INVALID.
+   * UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month). Errors: UPDATE_MASK_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateInsightSettings
    */
