@@ -19,7 +19,7 @@ export function copyButton(name: string, text: () => string, say: (text: string)
   const run = async () => {
     const done = await copied(text());
     replace(made, icon(done ? Check : X), t(done ? "copied" : "notCopied"));
-    say(t(done ? "copied" : "copyForbidden"));
+    say(done ? `${t("copied")}.` : t("copyForbidden"));
     window.clearTimeout(back);
     back = window.setTimeout(() => replace(made, icon(drawing)), SAID);
   };

@@ -10,7 +10,7 @@ import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { icon, iconButton } from "../widgets/icons.js";
-import { isLimit, type Failure } from "../server/errors.js";
+import { failureOfStatus, isLimit, type Failure } from "../server/errors.js";
 import type { FrameReader } from "@responsa/client/parts.js";
 import { called, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
 import { passagesView, type CardHooks } from "./passages.js";
@@ -179,7 +179,7 @@ export class TurnView {
         // The text so far does not belong to an answer.
         this.#replace();
         this.#end(t("failed"), at);
-        this.#problem(event.value.status?.message || t("notAnswered"));
+        this.#problem((event.value.status && failureOfStatus(event.value.status).message) || t("notAnswered"));
         this.#tell(outcome);
         if (event.value.retriable) this.#offerAgain();
         break;

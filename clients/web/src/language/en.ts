@@ -331,9 +331,10 @@ export const en = {
   deleteSeveral: { one: "Delete {count} conversation?", other: "Delete {count} conversations?" },
   deleteSeveralText: { one: "{count} conversation with all messages will be deleted, and links to its answers will stop working. You cannot undo this.", other: "{count} conversations with all messages will be deleted, and links to their answers will stop working. You cannot undo this." },
   notChanged: { one: "{count} conversation could not be changed. {why}", other: "{count} conversations could not be changed. {why}" },
-  table: "Table",
+  lineForm: "Line {line} must read “name: value”.",
+  lineTwice: "Line {line} names “{name}” again.",
+  linesTooLong: { one: "These are too long by {count} byte.", other: "These are too long by {count} bytes." },
   byteCount: { one: "{count} byte", other: "{count} bytes" },
-  image: "image",
   connectionLost: "The connection was lost.",
   language: "Language",
 };

@@ -9,7 +9,6 @@ import { Autolink, parser as commonMark, Strikethrough, Table, TaskList, InlineC
 import { characterEntities } from "character-entities";
 import { CONTROLS, frontMatter, OVERRIDES, pieces, type Block, type Content, type Marked, type Options, type Place, type Tag, type Words } from "./markdown.js";
 import { RIGHT_TO_LEFT } from "./names.js";
-import { t } from "../language/language.js";
 
 /** The number of blocks, and the number of marks such as emphasis, that may lie within each other. */
 const DEEPEST = 24;
@@ -472,7 +471,7 @@ class Renderer {
     const { href, relative } = linked(address ?? "");
     // The reader sees where a link would lead that the page does not make: an address of another kind, or a label without an address.
     if (address === undefined || (!href && !relative)) return [...this.#words(from, open.to), ...content, ...this.#words(close.from, to)];
-    const shown = content.length > 0 ? content : name === "Image" ? [this.#stands(t("image"), { from: open.to, to: close.from })] : [];
+    const shown = content.length > 0 ? content : name === "Image" ? [this.#stands("image", { from: open.to, to: close.from })] : [];
     if (within.link) return shown;
     if (href) return [this.#anchor(href, node, shown)];
     const inside = name === "Link" && address ? this.#inside(address) : undefined;

@@ -1,7 +1,6 @@
 /** Trees of the page: elements, texts, and widgets that the page makes itself. The functions here put marks and widgets at places of the source; they do not touch the page. */
 
 import type { Place, Words } from "./markdown.js";
-import { t } from "../language/language.js";
 
 export interface ViewElement {
   readonly type: "element";
@@ -113,7 +112,7 @@ export function framed(nodes: readonly View[], copy: () => HTMLElement): readonl
       const head = element("div", node.data, [element("span", node.data, text(String(dataLanguage), node.data), { className: "note" }), { type: "widget", key: "copy", make: copy }], { className: "code-head" });
       return [element("div", node.data, [head, { ...node, properties: { ...properties, tabIndex: 0 } }], { className: "code" })];
     }
-    if (node.tagName === "table") return [element("div", node.data, [node], { className: "table", role: "group", ariaLabel: t("table"), tabIndex: 0 })];
+    if (node.tagName === "table") return [element("div", node.data, [node], { className: "table", role: "group", ariaLabel: "Table", tabIndex: 0 })];
     const children = framed(node.children, copy);
     return children === node.children ? undefined : [{ ...node, children }];
   });
