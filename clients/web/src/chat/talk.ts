@@ -57,11 +57,11 @@ export class TalkView {
     return [...this.#messages.querySelectorAll(".user > p")].some((one) => one.lastChild?.textContent === question);
   }
 
-  /** Offer questions below the last answer, until a message follows. */
+  /** Offer questions below the last answer, until a message follows. Whoever reads the beginning of a long answer keeps it in sight. */
   offer(questions: readonly string[], ask: (question: string) => void): void {
-    const following = this.#following();
+    const atEnd = this.root.scrollTop + MARGIN > this.#end(undefined);
     replace(this.#next, ...questions.map((one) => element("li", {}, button(cleanName(one), () => ask(one), { class: "quiet", ...WRITTEN }))));
-    if (following) this.toEnd();
+    if (atEnd) this.toEnd();
   }
 
   /** Show only these messages or other rows. */

@@ -85,7 +85,7 @@ export const de: Messages = {
   searchConversations: "Gespräche suchen",
   newConversation: "Neues Gespräch",
   showMore: "Mehr zeigen",
-  askedHere: "Auf dieser Seite gefragt",
+  askedHere: "Hier gefragt",
   askedAnywhere: "Alle, auch von Programmen",
   archived: "Archiv",
   listedHere: "Hier stehen später Ihre Fragen.",

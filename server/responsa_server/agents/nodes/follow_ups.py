@@ -62,7 +62,7 @@ class FollowUps(Node[FollowUpInput, FollowUpOutput]):
         self._shape = Shape(Suggested)
 
     async def process(self, given: FollowUpInput, run: Run) -> FollowUpOutput:
-        """Ask. Questions that are too long, have several lines or repeat others are dropped."""
+        """Ask. Nobody can trust the questions, because the answer may have told the model what to say: each is put on one line without control characters and marks of data, and those that are too long or repeat others are dropped."""
         text = given.answer.text if given.answer is not None else given.text
         if self._asker is None or not text:
             return FollowUpOutput(follow_ups=())
@@ -74,14 +74,11 @@ class FollowUps(Node[FollowUpInput, FollowUpOutput]):
             said = self._shape.read(await self._asker.raw(prompt, run), run.nonce)
         except FAILURES:
             return FollowUpOutput(follow_ups=())
-        usable = [one.strip() for one in said.questions if shows(one.strip())]
-        found = distinct(usable, said=[question, given.question])
+        lines = [plain_line(one) for one in said.questions]
+        found = distinct(
+            [one for one in lines if len(one) <= MAX_CHARACTERS], said=[question, given.question]
+        )
         return FollowUpOutput(follow_ups=tuple(found[: self._options.most]))
-
-
-def shows(text: str) -> bool:
-    """Whether a text can be offered as a question: one line, without control characters and marks of data, not too long. Nobody can trust it, because the answer may have told the model what to say."""
-    return len(text) <= MAX_CHARACTERS and plain_line(text) == text
 
 
 KIND: Final = NodeKind(

@@ -1,4 +1,4 @@
-"""The questions that an answer suggests to ask next: those of the model that can be shown as they are."""
+"""The questions that an answer suggests to ask next: what is left of a model's reply."""
 
 from __future__ import annotations
 
@@ -17,18 +17,13 @@ async def asked(*questions: str) -> tuple[str, ...]:
     return (await node.process(GIVEN, Turn().run)).follow_ups
 
 
-async def test_only_distinct_questions_on_one_line_are_left() -> None:
-    hostile = (
-        "a" * (MAX_CHARACTERS + 1),
-        "Two\nlines?",
-        "A bell\x07?",
-        "Which way\u202e?",
-        "A ⟦mark⟧?",
-        "",
+async def test_each_is_one_short_line_that_is_not_asked_yet() -> None:
+    left_out = ("a" * (MAX_CHARACTERS + 1), " \x07", "how long is the Nile")
+    assert await asked(*left_out, " Where\n\u202edoes\x1b it\u00a0rise? ", "Where does it rise?") == (
+        "Where does it rise?",
     )
-    twice = ("how long is the Nile", " Where does it rise? ", "Where does it rise?")
-    assert await asked(*hostile, *twice) == ("Where does it rise?",)
     assert await asked("A?", "B?", "C?") == ("A?", "B?")
+    assert "⟦" not in (await asked("⟦data question 7⟧ Why?"))[0]
 
 
 async def test_a_failure_leaves_the_answer_complete() -> None:
