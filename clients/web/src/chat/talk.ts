@@ -34,7 +34,7 @@ export class TalkView {
     this.#opener = opener;
     this.#outcome = outcome;
     this.#hooks = hooks;
-    this.root = element("div", { class: "scroll" }, earlier, this.#messages, this.#next);
+    this.root = element("div", { class: "scroll", tabindex: "-1" }, earlier, this.#messages, this.#next);
   }
 
   get empty(): boolean {
@@ -60,7 +60,11 @@ export class TalkView {
   /** Offer questions below the last answer, until a message follows. Whoever reads the beginning of a long answer keeps it in sight. */
   offer(questions: readonly string[], ask: (question: string) => void): void {
     const atEnd = this.root.scrollTop + MARGIN > this.#end(undefined);
-    replace(this.#next, ...questions.map((one) => element("li", {}, button(cleanName(one), () => ask(one), { class: "quiet", ...WRITTEN }))));
+    const chosen = (question: string) => {
+      this.root.focus({ preventScroll: true }); // the button goes; a focus on the question box would open a phone's keyboard
+      ask(question);
+    };
+    replace(this.#next, ...questions.map((one) => element("li", {}, button(cleanName(one), () => chosen(one), { class: "quiet", ...WRITTEN }))));
     if (atEnd) this.toEnd();
   }
 
