@@ -57,7 +57,7 @@ export class TalkView {
     return [...this.#messages.querySelectorAll(".user > p")].some((one) => one.lastChild?.textContent === question);
   }
 
-  /** Offer questions below the last answer, until a message follows. Whoever reads the beginning of a long answer keeps it in sight. */
+  /** Offer questions below the last answer, until a message follows. Whoever sees the last question still sees it afterwards. */
   offer(questions: readonly string[], ask: (question: string) => void): void {
     const atEnd = this.root.scrollTop + MARGIN > this.#end(undefined);
     const chosen = (question: string) => {
@@ -65,7 +65,8 @@ export class TalkView {
       ask(question);
     };
     replace(this.#next, ...questions.map((one) => element("li", {}, button(cleanName(one), () => chosen(one), { class: "quiet", ...WRITTEN }))));
-    if (atEnd) this.toEnd();
+    const last = [...this.#messages.querySelectorAll<HTMLElement>(".user")].at(-1);
+    if (atEnd) this.toEnd(last && last.offsetTop >= this.root.scrollTop ? last : undefined);
   }
 
   /** Show only these messages or other rows. */
