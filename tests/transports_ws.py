@@ -168,8 +168,8 @@ def _origin(answer: Json) -> Json:
 
 
 def _written(answer: Json) -> Json:
-    """What wrote an answer, and how many of its sentences lack a source."""
-    names = {"model": "model", "unsupportedSentences": "unsupported_sentences"}
+    """What wrote an answer, how many of its sentences lack a source, and what to ask next."""
+    names = {"model": "model", "unsupportedSentences": "unsupported_sentences", "followUps": "follow_ups"}
     return {to: answer[name] for name, to in names.items() if name in answer}
 
 

@@ -78,6 +78,7 @@ def answer(text: str, **fields: Any) -> TurnEvent:
     event.answer.intent = fields.get("intent", "")
     event.answer.model = fields.get("model", "")
     event.answer.unsupported_sentences = fields.get("unsupported", 0)
+    event.answer.follow_ups.extend(fields.get("follow_ups", ()))
     event.answer.suggestions.extend(fields.get("suggestions", ()))
     event.answer.excerpts.extend(fields.get("excerpts", ()))
     event.answer.more_excerpts.extend(fields.get("more_excerpts", ()))
@@ -106,7 +107,7 @@ GENERATING = stepped(4, "Generating response...")
 BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "answer": [RETRIEVING, GENERATING, delta("A **lease** "), delta("<script>alert(1)</script> "), delta("ends."),
                other(citation=CITATION), answer(MARKDOWN)],
-    "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2)],
+    "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2, follow_ups=["Why?"])],
     "fetched": [other(tool_call={"call_id": "tool-1", "tool": "tools/web_search"}), other(tool_result={"call_id": "tool-1", "outcome": 1, "content": "A page."}),
                 answer("A page.", cited=FETCHED)],
     "newer": [stepped(99, "Something new..."), answer("Much.", outcome=2)],

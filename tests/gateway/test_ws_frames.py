@@ -116,7 +116,13 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
                 2,
                 message(
                     "<p>Much.</p>\n",
-                    METADATA | {"outcome": "output_limit", "model": "openai:m", "unsupported_sentences": 2},
+                    METADATA
+                    | {
+                        "outcome": "output_limit",
+                        "model": "openai:m",
+                        "unsupported_sentences": 2,
+                        "follow_ups": ["Why?"],
+                    },
                 ),
             )
         ],

@@ -1,4 +1,4 @@
-"""Each of the six shared prompts is sent to a model server in a turn of a shipped agent.
+"""Each of the shared prompts is sent to a model server in a turn of a shipped agent.
 
 The server is a scripted strong model. The test checks that the requests to the server contain the fixed text of each prompt's file, word for word.
 """
@@ -21,14 +21,18 @@ from tests.wire.lab import Plug, purpose
 TUTOR, CHAT = "tutor-lab", "chat-lab"
 # The summary covers messages that are older than the history. The history is short here, so that three questions are enough.
 CHANGES = {'chain = ["default"]': 'chain = ["alpha:strong"]', "messages = 10": "messages = 2"}
+FOLLOW_UPS = {
+    "[nodes]": '[nodes]\nnext = { kind = "follow_ups", most = 2 }',
+    '{ from = "write", to = "finish" },': '{ from = "write", to = "next" },\n{ from = "cite", to = "next" },',
+}
 
 
 @pytest.fixture(scope="module")
 def strong(bench: Bench) -> Iterator[Bench]:
     """The bench with the shipped agents, whose model server is a scripted strong model."""
     bench.lab.plug(Plug.STRONG)
-    for name in (TUTOR, CHAT):
-        bench.copied(name.removesuffix("-lab"), name, CHANGES)
+    bench.copied("tutor", TUTOR, CHANGES)
+    bench.copied("chat", CHAT, CHANGES | FOLLOW_UPS)
     eventually(lambda: all(map(bench.version, (TUTOR, CHAT))), lambda: bench.instance.log("server")[-2000:])
     yield bench
     bench.lab.plug()
@@ -37,7 +41,7 @@ def strong(bench: Bench) -> Iterator[Bench]:
 
 
 def purposes(bench: Bench, question: str, agent: str, conversation: str = "") -> tuple[Counter[str], str]:
-    """The prompts that were sent to the model in an answered turn, and the turn's conversation."""
+    """The prompts that were sent to the model in an answered turn, and the turn's conversation. Only an answer with the prompt for follow-ups offers any."""
     asked = bench.lab.stations[0].asked
     asked.clear()
     given = golden(agent)["parameters"]
@@ -45,7 +49,9 @@ def purposes(bench: Bench, question: str, agent: str, conversation: str = "") ->
     assert end.WhichOneof("event") == "answer", end
     assert end.answer.model == "alpha:strong", end
     assert not end.answer.fallbacks, end
-    return Counter(map(purpose, asked)), started.conversation
+    used = Counter(map(purpose, asked))
+    assert bool(used["follow_ups"]) == (0 < len(end.answer.follow_ups) <= 2), end
+    return used, started.conversation
 
 
 def golden(agent: str) -> Any:
@@ -56,11 +62,13 @@ def test_a_talk_with_chat(strong: Bench) -> None:
     """The test asks a question, a follow-up, and a third question, for which there are earlier messages to summarise."""
     first, second = (one["question"] for one in golden(CHAT)["dialogues"][0]["turns"])
     used, talk = purposes(strong, first, CHAT)
-    assert used == Counter(["intent_classification", "response_synthesis"])
+    assert used == Counter(["intent_classification", "response_synthesis", "follow_ups"])
     used, _ = purposes(strong, second, CHAT, talk)
-    assert used == Counter(["intent_classification", "kb_search_query", "response_synthesis"])
+    assert used == Counter(["intent_classification", "kb_search_query", "response_synthesis", "follow_ups"])
     used, _ = purposes(strong, golden(CHAT)["answered"][0]["question"], CHAT, talk)
-    assert used == Counter(["intent_classification", "conversation_summary", "response_synthesis"])
+    assert used == Counter(
+        ["intent_classification", "conversation_summary", "response_synthesis", "follow_ups"]
+    )
 
 
 def test_a_question_to_the_tutor(strong: Bench) -> None:

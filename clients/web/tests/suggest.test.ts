@@ -1,9 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { ExcerptGrade, ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import { CollectionSchema } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import { describe, expect, it } from "vitest";
 import type { Api } from "../src/server/api.js";
-import { questionsOf, suggested } from "../src/chat/suggest.js";
+import { askedBy, questionsOf, suggested } from "../src/chat/suggest.js";
 
 describe("the questions that the first screen suggests", () => {
   it("are headings that ask, of each document in turn", () => {
@@ -23,6 +24,20 @@ describe("the questions that the first screen suggests", () => {
   it("are in any script", () => {
     expect(questionsOf(["d"], [{ document: "d", headings: ["من صممها؟", "電池は何年もちますか？"] }], 9)).toEqual(["من صممها؟", "電池は何年もちますか？"]);
   });
+});
+
+it("what to ask next are the headings of the documents that answer best", async () => {
+  const passages = ["How long does the battery last?", "How do I charge it?", "Install"].map((heading) => ({ passage: { document: "documents/1", headings: ["Sensor", heading], text: "" } }));
+  const asked: unknown[] = [];
+  const api = { knowledge: { search: (request: { readonly terms: readonly string[] }) => (asked.push(request.terms), Promise.resolve({ hits: passages })) } } as unknown as Pick<Api, "knowledge">;
+  const excerpts = [
+    create(ExcerptSchema, { documentVersion: "documents/1/versions/2", title: "Sensor", grade: ExcerptGrade.ANSWERS }),
+    create(ExcerptSchema, { documentVersion: "documents/2/versions/1", title: "Lamp", grade: ExcerptGrade.CLOSEST }),
+  ];
+  const { signal } = new AbortController();
+  expect(await askedBy(api, excerpts, signal)).toEqual(["How long does the battery last?", "How do I charge it?"]);
+  expect(await askedBy(api, [], signal)).toEqual([]);
+  expect(asked).toEqual([["Sensor"]]);
 });
 
 describe("whether there are documents to ask about", () => {

@@ -19,6 +19,8 @@ MAX_EXCERPTS = 3
 """The maximum number of excerpts that an answer or a refusal shows."""
 MAX_MORE_EXCERPTS = 5
 """The maximum number of further excerpts of an answer."""
+MAX_FOLLOW_UPS = 3
+"""The maximum number of questions that an answer suggests to ask next."""
 MAX_EXCERPT_BYTES = 2000
 """The maximum size of an excerpt's text."""
 
@@ -442,7 +444,7 @@ class Answered:
     `provider:model`, `passages` or `template`. collection_id: the collection of all passages for the answer, or "".
     collection_kind: the kind of the collections of these passages. None if there are several kinds or no passages, or
     if the question or its agent named the collections. excerpts: the passages that the text shows, best first, if the author is `passages`; more_excerpts: further ones.
-    unsupported: the number of sentences that name a passage or a result that does not support them.
+    unsupported: the number of sentences that name a passage or a result that does not support them. follow_ups: questions that the user may ask next, written by a model.
     """
 
     text: str
@@ -462,6 +464,7 @@ class Answered:
     excerpts: Sequence[Excerpt] = ()
     more_excerpts: Sequence[Excerpt] = ()
     unsupported: int = 0
+    follow_ups: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

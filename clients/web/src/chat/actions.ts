@@ -8,6 +8,7 @@ import { beside } from "../widgets/tip.js";
 import { idFrom } from "../documents/library.js";
 import { labelOf } from "./agents.js";
 import { titled } from "./copy.js";
+import { t } from "../language/language.js";
 
 export interface AskingHooks {
   /** Ask a question again: the agent `agents/{id}`, or else the chosen one. */
@@ -22,9 +23,9 @@ export interface AskingHooks {
 export function actionsOf(question: string, { ask, others }: AskingHooks, markdown?: () => string): readonly HTMLElement[] {
   const rows = () => others().map(({ name, displayName }) => [displayName || labelOf([], name), () => ask(question, name)] as const);
   return [
-    ...(markdown ? [iconButton(Download, "Export as Markdown", () => download(`${idFrom(question) || "answer"}.md`, titled(question, markdown())))] : []),
-    iconButton(RotateCcw, "Ask again", () => ask(question)),
-    ...menu(Bot, "Ask another agent", rows),
+    ...(markdown ? [iconButton(Download, t("exportMarkdown"), () => download(`${idFrom(question) || "answer"}.md`, titled(question, markdown())))] : []),
+    iconButton(RotateCcw, t("askAgain"), () => ask(question)),
+    ...menu(Bot, t("askAnother"), rows),
   ];
 }
 
@@ -35,7 +36,7 @@ function menu(drawing: IconNode, label: string, rows: () => readonly (readonly [
   made.popoverTargetElement = list;
   const filled = () => {
     const found = rows().map(([text, act]) => element("li", {}, button(text, () => (list.hidePopover(), act()), WRITTEN)));
-    replace(list, ...(found.length > 0 ? found : [element("li", { class: "note" }, "There is no other agent.")]));
+    replace(list, ...(found.length > 0 ? found : [element("li", { class: "note" }, t("noOther"))]));
     beside(list, made);
   };
   list.addEventListener("toggle", ({ newState }) => newState === "open" && filled());

@@ -11,6 +11,7 @@ import { plainText, Prose } from "../text/prose.js";
 import { closestView, type CardHooks } from "./passages.js";
 import { tipped } from "../widgets/tip.js";
 import { cleanName } from "../text/names.js";
+import { t } from "../language/language.js";
 
 /** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */
 export type OpenSource = (citations: readonly Citation[], index: number, by: HTMLElement) => void;
@@ -55,9 +56,9 @@ export class AnswerView {
   finish(...more: readonly HTMLElement[]): void {
     this.#showSources();
     if (!this.#text) return;
-    const copy = copyButton("Copy the answer", () => this.#text, this.#say);
+    const copy = copyButton(t("copyAnswer"), () => this.#text, this.#say);
     const actions = element("div", { class: "actions" }, copy);
-    if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", () => this.sourced, this.#say, { sources: true }));
+    if (this.#citations.length > 0) actions.append(copyButton(t("copySources"), () => this.sourced, this.#say, { sources: true }));
     actions.append(...more);
     this.root.querySelector(".actions")?.remove();
     this.root.append(actions);
@@ -67,9 +68,9 @@ export class AnswerView {
     this.root.querySelector(".sources")?.remove();
     const found = sources(this.#citations);
     if (found.length === 0) return;
-    const list = element("ul", { class: "sources", "aria-label": "Sources" });
+    const list = element("ul", { class: "sources", "aria-label": t("sources") });
     for (const source of found) {
-      const title = button(cleanName(source.title || source.uri || "Document"), () => this.#open(this.#citations, source.citations[0]!, title), {
+      const title = button(cleanName(source.title || source.uri || t("document")), () => this.#open(this.#citations, source.citations[0]!, title), {
         class: "plain source",
         ...WRITTEN,
       });
@@ -88,7 +89,7 @@ export class AnswerView {
     const citation = this.#citations[index]!;
     const { quote } = citation;
     const title = cleanName([citation.title || citation.uri, placeOf(citation), datedOf(citation), fetchedBy(citation)].filter(Boolean).join(", "));
-    const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": `Source ${index + 1}: ${title}` });
+    const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": t("sourceIs", { number: index + 1, title }) });
     tipped(chip, () => {
       const text = plainText(quote);
       return [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text), element("span", { class: "note", ...WRITTEN }, title)];
@@ -115,7 +116,7 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
 
 /** The button that copies the block of code in which it stands. */
 export function codeButton(say: (text: string) => void): HTMLElement {
-  const made = copyButton("Copy the code", () => made.closest(".code")?.querySelector("pre")?.textContent ?? "", say);
+  const made = copyButton(t("copyCode"), () => made.closest(".code")?.querySelector("pre")?.textContent ?? "", say);
   return made;
 }
 
@@ -131,7 +132,7 @@ export function outcomeNote({ who, fallbacks, origin, closest = [] }: Outcome, h
   if (origin) note.append(element("p", { class: "origin", ...WRITTEN }, origin));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));
-    note.append(element("ul", { class: "fell-back", "aria-label": "Fallbacks" }, ...rows));
+    note.append(element("ul", { class: "fell-back", "aria-label": t("fallbacks") }, ...rows));
   }
   if (who) note.append(element("p", WRITTEN, who));
   return note.childElementCount > 0 ? note : undefined;

@@ -5,7 +5,7 @@ import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
-import { TurnState, type Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { TurnState, type Turn, type TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { AskingHooks } from "./actions.js";
 import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
@@ -30,7 +30,7 @@ import { AgentPicker } from "./picker.js";
 import { ScopeView } from "./scope.js";
 import type { SharedStreams } from "./streams.js";
 import { stoppedTurn } from "./stopped.js";
-import { suggested, type Suggested } from "./suggest.js";
+import { askedBy, suggested, type Suggested } from "./suggest.js";
 import { TalkView } from "./talk.js";
 import { turnsOf } from "./turns.js";
 import { welcome } from "./turnview.js";
@@ -40,6 +40,7 @@ const PAGE = 50;
 const NEWEST = 4; // the number of messages that the page reads to find new messages
 const MOST_BYTES = 16_384;
 const SUGGESTED = 4; // questions
+const FOLLOW_UPS = 3;
 /** Milliseconds between checks for changes that other tabs and programs made in the shown conversation. */
 const LOOK_AGAIN = 1_200;
 const UNSEEN = 60_000;
@@ -211,6 +212,7 @@ export class ChatView {
       void this.#showStopped([...turns.values()], signal);
       void this.#watch(signal);
       if (found.activeTurn) await this.#adopt(found, signal);
+      else if (last) void this.#offer(last.name, last.terminalEvent);
     } catch (error) {
       if (!signal.aborted) this.#lost(failureOf(error));
     }
@@ -274,8 +276,21 @@ export class ChatView {
     if (signal.aborted) return;
     const fresh = page.messages.filter((one) => !this.#talk.knows(one)).reverse();
     if (fresh.length === page.messages.length && page.nextPageToken) return this.show(name); // earlier messages are missing too
-    if (fresh.length > 0) await this.#know(turnsOf(this.#api, name, NEWEST, signal));
-    if (!signal.aborted) this.#talk.add(fresh.filter((one) => !this.#talk.knows(one)));
+    const [last] = fresh.length > 0 ? (await this.#know(turnsOf(this.#api, name, NEWEST, signal))).values() : [];
+    const unknown = fresh.filter((one) => !this.#talk.knows(one));
+    if (signal.aborted || unknown.length === 0) return;
+    this.#talk.add(unknown);
+    if (last) void this.#offer(last.name, last.terminalEvent);
+  }
+
+  /** Offer what to ask after the last answer: the questions of its model, or else headings of its documents that ask. */
+  async #offer(turn: string, end: TurnEvent | undefined): Promise<void> {
+    if (end?.event.case !== "answer") return;
+    const { signal } = this.#showing;
+    const { followUps, excerpts } = end.event.value;
+    const found = followUps.length > 0 ? followUps : await askedBy(this.#api, excerpts, signal).catch(() => []); // without the documents, there is nothing to offer
+    if (signal.aborted || this.#live.length > 0 || this.#talk.last !== turn) return;
+    this.#talk.offer(found.filter((one) => !this.#talk.asked(one)).slice(0, FOLLOW_UPS), (question) => void this.#askAgain(question));
   }
 
   /** Show the stopped turns among these, which are the newest first. They have no messages, so their text is read from their logs. */
@@ -334,6 +349,7 @@ export class ChatView {
     grow: (live, change) => this.#talk.grow(live.view, change),
     ended: (live) => {
       this.#drop(live);
+      void this.#offer(live.turn, live.end);
       if (!live.conversation) return;
       this.#hooks.changed(live.conversation);
       void this.look();

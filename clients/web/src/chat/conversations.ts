@@ -10,7 +10,6 @@ import { icon, iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { mayPass } from "@responsa/client/parts.js";
 import { cleanName } from "../text/names.js";
-import { count } from "../text/facts.js";
 import { dayOf } from "../text/days.js";
 import { t } from "../language/language.js";
 
@@ -187,18 +186,17 @@ export class ConversationsView {
     const all = () => this.#select(new Set(chosen.length < this.#rows.length ? this.#rows.map((one) => one.conversation.name) : []));
     replace(
       this.#bar,
-      button(chosen.length > 0 ? `${chosen.length} selected` : t("selectAll"), all, { title: "Select all that are shown, or none" }),
+      button(chosen.length > 0 ? t("selected", { count: chosen.length }) : t("selectAll"), all, { title: t("selectAllNote") }),
       act(pin ? Pin : PinOff, t(pin ? "pin" : "unpin"), change("pinned", pin)),
       act(archive ? Archive : ArchiveRestore, t(archive ? "archive" : "unarchive"), change("archived", archive)),
-      act(Trash2, "Delete", () => void this.#delete(chosen), "danger"),
+      act(Trash2, t("delete"), () => void this.#delete(chosen), "danger"),
       iconButton(X, t("stopSelecting"), () => this.#select(undefined)),
     );
   }
 
   async #delete(chosen: readonly Conversation[]): Promise<void> {
-    const what = count(chosen.length, "conversation");
-    const text = `${what} with all messages will be deleted, and links to their answers will stop working. You cannot undo this.`;
-    if (await confirmed({ title: `Delete ${what}?`, text, action: "Delete" })) await this.#each(chosen, (name) => this.#api.chat.deleteConversation({ name }), true);
+    const { length } = chosen;
+    if (await confirmed({ title: t("deleteSeveral", { count: length }), text: t("deleteSeveralText", { count: length }), action: t("delete") })) await this.#each(chosen, (name) => this.#api.chat.deleteConversation({ name }), true);
   }
 
   /** Do something to each conversation, a few at a time, and read the list again. Those where it failed stay selected. */
@@ -220,7 +218,7 @@ export class ConversationsView {
     await Promise.all(Array.from({ length: AT_A_TIME }, work));
     this.#selected = failed.size > 0 ? failed : undefined;
     await this.refresh();
-    this.#problem.textContent = why && `${count(failed.size, "conversation")} could not be changed. ${why}`;
+    this.#problem.textContent = why && t("notChanged", { count: failed.size, why });
     this.#bar.querySelector<HTMLElement>("button")?.focus();
   }
 }

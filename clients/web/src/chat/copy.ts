@@ -6,6 +6,7 @@ import { element, replace } from "../widgets/dom.js";
 import { icon, iconButton } from "../widgets/icons.js";
 import { cleanName } from "../text/names.js";
 import type { Part } from "./parts.js";
+import { t } from "../language/language.js";
 
 /** Milliseconds for which a button says that the text was copied. */
 const SAID = 2_000;
@@ -17,8 +18,8 @@ export function copyButton(name: string, text: () => string, say: (text: string)
   const made = iconButton(drawing, name, () => void run(), { class: "plain icon copy" });
   const run = async () => {
     const done = await copied(text());
-    replace(made, icon(done ? Check : X), done ? "Copied" : "Not copied");
-    say(done ? "Copied." : "The browser does not allow the page to copy text.");
+    replace(made, icon(done ? Check : X), t(done ? "copied" : "notCopied"));
+    say(done ? `${t("copied")}.` : t("copyForbidden"));
     window.clearTimeout(back);
     back = window.setTimeout(() => replace(made, icon(drawing)), SAID);
   };
@@ -79,7 +80,7 @@ export function withSources(text: string, citations: readonly Citation[], found:
   marked += text.slice(place);
   const notes = citations.map(({ title, uri, quote }, index) => {
     const where = [...new Set([title, uri])].filter(Boolean).map((one) => (WEB.test(one) ? `<${one}>` : literal(one)));
-    return `[^${index + 1}]: ${where.join(", ") || "Document"}: “${literal(quote)}”`;
+    return `[^${index + 1}]: ${where.join(", ") || t("document")}: “${literal(quote)}”`;
   });
   return notes.length > 0 ? `${marked.trimEnd()}\n\n${notes.join("\n")}\n` : text;
 }

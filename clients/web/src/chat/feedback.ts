@@ -1,6 +1,6 @@
 /** The buttons below an answer with which the user says whether it helped, and comments on it. */
 
-import { MessageSquareText, ThumbsDown, ThumbsUp } from "lucide";
+import { MessageSquareText, Share2, ThumbsDown, ThumbsUp } from "lucide";
 import { Rating, type Feedback } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import type { Api } from "../server/api.js";
 import { filled } from "../widgets/dialog.js";
@@ -8,32 +8,32 @@ import { button, element, field, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { byteLength, wellFormed } from "@responsa/client/parts.js";
-import { shareButton } from "./sharing.js";
+import { t, type Key } from "../language/language.js";
 
 const COMMENT_BYTES = 2_048;
 
 /** Begin the comment of an answer that did not help. */
-const REASONS = ["Wrong", "Incomplete", "Out of date", "Not what I asked"];
+const REASONS = ["reasonWrong", "reasonIncomplete", "reasonOutdated", "reasonOther"] as const satisfies readonly Key[];
 
 const CHOICES = [
-  [Rating.UP, "Helpful", ThumbsUp],
-  [Rating.DOWN, "Not helpful", ThumbsDown],
+  [Rating.UP, "helpful", ThumbsUp],
+  [Rating.DOWN, "notHelpful", ThumbsDown],
 ] as const;
 
 export type Given = Pick<Feedback, "rating" | "score" | "comment">;
 
 /** The controls below an answer that it shares with no other text: those that share it, and those for feedback. `turn` returns `turns/{uuid}`; the others are those of `FeedbackView`. */
 export function actions(api: Pick<Api, "chat">, turn: () => string, message: () => string, given: Given | undefined, say: (text: string) => void): HTMLElement {
-  return element("span", { class: "feedback" }, shareButton(api, turn, say), new FeedbackView(api, message, given, say).root);
+  return element("span", { class: "feedback" }, iconButton(Share2, t("share"), () => void import("./sharing.js").then(({ shareDialog }) => shareDialog(api, turn(), say), () => say(t("unloaded")))), new FeedbackView(api, message, given, say).root);
 }
 
 class FeedbackView {
-  readonly root = element("span", { class: "feedback", role: "group", "aria-label": "Feedback on the answer" });
+  readonly root = element("span", { class: "feedback", role: "group", "aria-label": t("feedback") });
   readonly #api: Pick<Api, "chat">;
   readonly #message: () => string;
   readonly #say: (text: string) => void;
   readonly #rates: readonly (readonly [Rating, HTMLButtonElement])[];
-  readonly #comment = iconButton(MessageSquareText, "Comment", () => void this.#write(), { hidden: true });
+  readonly #comment = iconButton(MessageSquareText, t("comment"), () => void this.#write(), { hidden: true });
   readonly #problem = element("span", { class: "problem", role: "alert" });
   #given: Given | undefined;
   #sending = false;
@@ -44,7 +44,7 @@ class FeedbackView {
     this.#message = message;
     this.#say = say;
     this.#given = given;
-    this.#rates = CHOICES.map(([rating, label, drawing]) => [rating, iconButton(drawing, label, () => void this.#rate(rating))]);
+    this.#rates = CHOICES.map(([rating, label, drawing]) => [rating, iconButton(drawing, t(label), () => void this.#rate(rating))]);
     this.root.append(...this.#rates.map(([, one]) => one), this.#comment, this.#problem);
     this.#paint();
   }
@@ -52,7 +52,7 @@ class FeedbackView {
   #paint(): void {
     for (const [rating, one] of this.#rates) one.setAttribute("aria-pressed", String(rating === this.#given?.rating));
     this.#comment.hidden = !this.#given;
-    this.#comment.title = this.#given?.comment ? "Edit the comment" : "Comment";
+    this.#comment.title = t(this.#given?.comment ? "editComment" : "comment");
     this.#comment.setAttribute("aria-label", this.#comment.title);
   }
 
@@ -77,17 +77,17 @@ class FeedbackView {
     text.value = given.comment;
     const check = () => {
       const over = byteLength(text.value) - COMMENT_BYTES;
-      text.setCustomValidity(over > 0 ? `The comment is too long by ${over} bytes.` : "");
+      text.setCustomValidity(over > 0 ? t("commentTooLong", { count: over }) : "");
     };
     text.addEventListener("input", check);
-    const row = field("Comment", text, "What was right, wrong or missing? At most 2 KiB.");
+    const row = field(t("comment"), text, t("commentNote"));
     const chosen = (reason: string) => {
       text.value = `${reason}. ${text.value}`;
       check();
       text.focus();
     };
-    const reasons = given.rating === Rating.DOWN ? [element("div", { class: "row wrap", role: "group", "aria-label": "Reasons" }, ...REASONS.map((one) => button(one, () => chosen(one), { class: "quiet" })))] : [];
-    await filled({ title: "Comment on the answer", action: "Send", fields: [...reasons, row], first: text, act: () => this.#send({ ...given, comment: wellFormed(text.value.trim()) }) });
+    const reasons = given.rating === Rating.DOWN ? [element("div", { class: "row wrap", role: "group", "aria-label": t("commentReasons") }, ...REASONS.map((one) => t(one)).map((one) => button(one, () => chosen(one), { class: "quiet" })))] : [];
+    await filled({ title: t("commentTitle"), action: t("send"), fields: [...reasons, row], first: text, act: () => this.#send({ ...given, comment: wellFormed(text.value.trim()) }) });
   }
 
   async #send({ rating, score, comment }: Given): Promise<void> {
@@ -95,6 +95,6 @@ class FeedbackView {
     const opinion = score ? { score } : { rating };
     this.#given = await this.#api.chat.submitFeedback({ message: this.#message(), ...opinion, comment });
     this.#paint();
-    this.#say("Feedback saved.");
+    this.#say(t("feedbackSaved"));
   }
 }

@@ -3,8 +3,9 @@
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { ToolOutcome, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { count, momentOf } from "../text/facts.js";
+import { momentOf } from "../text/facts.js";
 import { duration } from "./steps.js";
+import { t } from "../language/language.js";
 
 /** The id of a tool, `tools/{id}`. */
 export function toolOf(name: string): string {
@@ -48,12 +49,12 @@ export function fetchedBy({ origin }: Citation): string {
 
 /** For example "fetched by the web search, 3 Feb 2026, 14:05". */
 export function fetched(tool: string, time: Timestamp | undefined): string {
-  return [`fetched by ${tool}`, ...(time ? [momentOf(timestampDate(time))] : [])].join(", ");
+  return [t("fetchedBy", { tool }), ...(time ? [momentOf(timestampDate(time))] : [])].join(", ");
 }
 
 /** How a call ended: "done in 0.8 s, 3 sources". `took` is in milliseconds. */
 export function endOf({ outcome, sources }: TurnToolResult, took: number): string {
-  const found = sources.length > 0 ? `, ${count(sources.length, "source")}` : "";
-  if (outcome === ToolOutcome.OK) return `done in ${duration(took)}${found}`;
-  return outcome === ToolOutcome.ERROR ? `failed after ${duration(took)}${found}` : "it is not known whether the call took effect";
+  const found = sources.length > 0 ? `, ${t("sourceCount", { count: sources.length })}` : "";
+  if (outcome === ToolOutcome.OK) return `${t("doneIn", { time: duration(took) })}${found}`;
+  return outcome === ToolOutcome.ERROR ? `${t("failedAfter", { time: duration(took) })}${found}` : t("effectUnknown");
 }

@@ -2,6 +2,7 @@
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import { element, WRITTEN } from "../widgets/dom.js";
+import { t } from "../language/language.js";
 import { problemOf, rawOf, valueOf, type Field, type Raw } from "./schema.js";
 
 type Control = HTMLInputElement | HTMLSelectElement;
@@ -75,12 +76,12 @@ export class ParametersForm {
 
 function controlOf(field: Field, id: string): Control {
   const about = [field.note && `${id}-note`, `${id}-problem`].filter(Boolean).join(" ");
-  const placeholder = field.required ? undefined : "optional";
+  const placeholder = field.required ? undefined : t("optional");
   const common = { id, name: field.name, "aria-describedby": about };
   switch (field.kind) {
     case "choice": {
       const options = field.choices.map((one, place) => element("option", { value: String(place), ...WRITTEN }, one.label));
-      const none = element("option", { value: "" }, field.choices.length === 0 ? `No ${field.resource || "choice"} yet` : field.required ? "Choose…" : "— (optional)");
+      const none = element("option", { value: "" }, t(field.choices.length === 0 ? (field.resource === "teachers" ? "noTeachers" : "noChoice") : field.required ? "choose" : "noneChosen"));
       // An empty choice would mean the default, which is in the list anyway.
       return element("select", { ...common, required: field.required }, ...(field.initial === undefined ? [none] : []), ...options);
     }

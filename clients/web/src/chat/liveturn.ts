@@ -12,6 +12,7 @@ import { Pace } from "../text/pace.js";
 import type { Pending, PendingQuestions } from "./pending.js";
 import type { SharedStreams } from "./streams.js";
 import { TurnView } from "./turnview.js";
+import { t } from "../language/language.js";
 
 /** The question that this tab asked, or a turn that this tab found. */
 export type Origin = { readonly pending: Pending } | { readonly turn: string; readonly conversation: string; readonly text: string };
@@ -80,12 +81,17 @@ export class LiveTurn {
       focus: hooks.focus,
     });
     if (turn) this.#mark();
-    if (!this.#pending) this.view.busy("Another tab or program asked this; the answer is on its way…");
+    if (!this.#pending) this.view.busy(t("askedElsewhere"));
   }
 
   /** `turns/{uuid}`, "" until it is known. */
   get turn(): string {
     return this.#reader.turn;
+  }
+
+  /** The terminal event, once the turn has ended. */
+  get end(): TurnEvent | undefined {
+    return this.#reader.terminal;
   }
 
   /** `conversations/{uuid}`, "" until it is known. */
@@ -224,7 +230,7 @@ export class LiveTurn {
     if (this.#over) return;
     if (error instanceof BrokenAnswer) {
       this.#end();
-      this.view.broken("This answer arrived damaged. Reload the page.");
+      this.view.broken(t("damaged"));
       return this.#hooks.ended(this);
     }
     const failure = failureOf(error);

@@ -15,10 +15,11 @@ import {
   type Usage,
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
-import { count, money } from "../text/facts.js";
+import { money } from "../text/facts.js";
 import { collectionId } from "../documents/library.js";
 import { whyPassages } from "./excerpts.js";
 import { titleOf } from "./fetched.js";
+import { isEnglish, t, type Key } from "../language/language.js";
 
 /** The texts below an answer or another outcome. */
 export interface Outcome {
@@ -38,42 +39,42 @@ export interface Outcome {
 export function cost(usage: Usage | undefined): string {
   if (!usage) return "";
   const { costUsdMicros, unpricedTokens, inputTokens, outputTokens } = usage;
-  const unpriced = unpricedTokens > 0n ? `${count(unpricedTokens, "token")} of unknown price` : "";
-  if (costUsdMicros > 0n) return unpriced ? `${money(costUsdMicros)}, and ${unpriced}` : money(costUsdMicros);
+  const unpriced = unpricedTokens > 0n ? t("unpriced", { count: Number(unpricedTokens) }) : "";
+  if (costUsdMicros > 0n) return unpriced ? t("priceAnd", { price: money(costUsdMicros), unpriced }) : money(costUsdMicros);
   return unpriced || (inputTokens + outputTokens > 0n ? money(0n) : "");
 }
 
 /** Describes who answered, and the cost. `agent` is the agent's display name, and `model` is the model as in TurnAnswer; both are "" if unknown. */
 export function answeredBy(agent: string, model: string, usage: Usage | undefined): string {
-  const how = { "": "", extractive: " with sentences of the documents", template: " with a template" }[model] ?? ` with ${model}`;
+  const how = model && ({ extractive: t("withSentences"), template: t("withTemplate") }[model] ?? t("withModel", { model }));
   const price = cost(usage);
   if (!agent && !how && !price) return "";
-  return `Answered${agent && ` by ${agent}`}${how}${price && `; ${price}`}.`;
+  return `${agent ? t("answeredBy", { agent }) : t("answered")}${how}${price && `; ${price}`}.`;
 }
 
-const CAUSES: Readonly<Record<string, string>> = {
-  unreachable: "it could not be reached",
-  timeout: "it did not answer in time",
-  refused: "it refused",
-  malformed: "its reply could not be read",
-  cut: "its reply was incomplete",
-  credential: "its key was not accepted",
-  rate_limited: "it has reached its rate limit",
-  overloaded: "it is overloaded",
-  empty: "its reply was empty",
-  not_configured: "it is not configured",
-  no_model: "the agent has no model",
-  structured_invalid: "its reply had the wrong form",
-  "budget:steps": "too few steps are left",
-  "budget:tokens": "too few tokens are left",
-  "budget:cost_micros": "too little money is left",
+const CAUSES: Readonly<Record<string, Key>> = {
+  unreachable: "causeUnreachable",
+  timeout: "causeTimeout",
+  refused: "causeRefused",
+  malformed: "causeMalformed",
+  cut: "causeCut",
+  credential: "causeCredential",
+  rate_limited: "causeRateLimited",
+  overloaded: "causeOverloaded",
+  empty: "causeEmpty",
+  not_configured: "causeNotConfigured",
+  no_model: "causeNoModel",
+  structured_invalid: "causeInvalid",
+  "budget:steps": "causeSteps",
+  "budget:tokens": "causeTokens",
+  "budget:cost_micros": "causeCost",
 };
 
 /** Describes a cause; "" if there is nothing to add. */
 export function because(cause: string): string {
   if (!cause) return "";
   const known = CAUSES[cause];
-  if (known) return known;
+  if (known) return t(known);
   // The user does not need the name of the part; the sentence says what the server could not do.
   if (cause.startsWith("part_unavailable")) return "";
   return cause.replace(/[_:]+/g, " ");
@@ -86,35 +87,23 @@ export function fellBack({ kind, source, target, cause }: Fallback): string {
 }
 
 function meant(kind: FallbackKind, source: string, target: string): string {
-  switch (kind) {
-    case FallbackKind.WITHOUT_RETRIEVAL:
-      return "The documents could not be searched, so the answer does not use them";
-    case FallbackKind.TEXT_ONLY:
-      return "The documents were searched by words only, not by meaning";
-    case FallbackKind.PROVIDER:
-      return `${source || "The first model"} was not available; ${target || "another model"} was used instead`;
-    case FallbackKind.EXTRACTIVE:
-      return "No model was available, so the answer quotes sentences of the documents";
-    case FallbackKind.TEMPLATE:
-      return "No model wrote this: it is a filled-in template";
-    case FallbackKind.CLASSIFIER:
-      return "A trained classifier, not a model, chose the intent";
-    case FallbackKind.RULE:
-      return "A rule decided, not a model";
-    case FallbackKind.WITHOUT_SUMMARY:
-      return "The agent did not read the older messages of this conversation";
-    case FallbackKind.PASSAGES:
-      return "No language model was available";
-    case FallbackKind.UNCITED:
-      return "No sentence of this answer could be checked against the documents";
-    case FallbackKind.WITHOUT_TOOL:
-      return `The tool ${titleOf(`tools/${source}`)} was not used, because only a language model can choose it`;
-    case FallbackKind.WITHOUT_RERANKER:
-      return "The reranking model was not available, so the passages are in the order of the search";
-    default:
-      return "The agent used another fallback";
-  }
+  if (kind === FallbackKind.PROVIDER) return t("otherModel", { source: source || t("firstModel"), target: target || t("anotherModel") });
+  if (kind === FallbackKind.WITHOUT_TOOL) return t("toolNotUsed", { tool: titleOf(`tools/${source}`) });
+  return t(FALLBACKS[kind] ?? "anotherFallback");
 }
+
+const FALLBACKS: Partial<Record<FallbackKind, Key>> = {
+  [FallbackKind.WITHOUT_RETRIEVAL]: "withoutRetrieval",
+  [FallbackKind.TEXT_ONLY]: "textOnly",
+  [FallbackKind.EXTRACTIVE]: "quotesSentences",
+  [FallbackKind.TEMPLATE]: "isTemplate",
+  [FallbackKind.CLASSIFIER]: "byClassifier",
+  [FallbackKind.RULE]: "byRule",
+  [FallbackKind.WITHOUT_SUMMARY]: "withoutSummary",
+  [FallbackKind.PASSAGES]: "noModelAvailable",
+  [FallbackKind.UNCITED]: "uncited",
+  [FallbackKind.WITHOUT_RERANKER]: "withoutReranker",
+};
 
 /** The outcome in an event `answer`, `refused` or `failed`; undefined for other events. `agent` is the agent's display name. */
 export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefined {
@@ -148,19 +137,15 @@ function answered(answer: TurnAnswer, agent: string): Outcome {
 
 /** Says that sentences of an answer lack a source, because readers may take the next source for theirs. */
 function unsupported({ unsupportedSentences: number }: TurnAnswer): readonly string[] {
-  if (number === 0) return [];
-  return [`${count(number, "sentence")} of this answer ${number === 1 ? "has" : "have"} no source: the passage that the model named does not support ${number === 1 ? "it" : "them"}.`];
+  return number === 0 ? [] : [t("unsupported", { count: number })];
 }
 
-const KINDS: Partial<Record<CollectionKind, string>> = {
-  [CollectionKind.SAMPLE]: "This answer comes from sample documents, not from your own",
-  [CollectionKind.DOCS]: "This answer comes from the documentation of Responsa, not from your own documents",
-};
+const KINDS: Partial<Record<CollectionKind, Key>> = { [CollectionKind.SAMPLE]: "fromSamples", [CollectionKind.DOCS]: "fromDocs" };
 
 /** Where an answer comes from, if not from people's own documents; "" otherwise. */
 export function originOf({ collection, collectionKind }: TurnAnswer): string {
   const kind = KINDS[collectionKind];
-  return kind ? `${kind}${collection && ` (collection ${collectionId(collection)})`}.` : "";
+  return kind ? `${t(kind)}${collection && t("ofCollection", { id: collectionId(collection) })}.` : "";
 }
 
 /** The outcome of a turn that ended earlier. */
@@ -171,13 +156,13 @@ export function outcomeOfTurn(turn: Turn, agent: string): Outcome {
 
 function spent(usage: Usage | undefined): string {
   const price = cost(usage);
-  return price && `The question cost ${price}.`;
+  return price && t("questionCost", { price });
 }
 
 function sentences(fallbacks: readonly Fallback[], outcome = AnswerOutcome.UNSPECIFIED): readonly string[] {
   // Several steps may have had the same fallback; each fallback is reported once.
   const said = [...new Set(fallbacks.map(fellBack))];
-  if (outcome === AnswerOutcome.OUTPUT_LIMIT) said.push("The answer was cut off at a limit on its length or cost.");
+  if (outcome === AnswerOutcome.OUTPUT_LIMIT) said.push(t("cutOff"));
   return said;
 }
 
@@ -189,43 +174,45 @@ export interface RefusalWords {
   readonly end: string;
 }
 
-const REFUSALS: Partial<Record<RefusalReason, RefusalWords>> = {
-  [RefusalReason.NEEDS_MODEL]: { heading: "This needs a language model", did: "Read the question", end: "and found no language model to write an answer" },
-  [RefusalReason.OUT_OF_SCOPE]: { heading: "Not a question for this agent", did: "Read the question", end: "and decided that the question is outside the agent’s task" },
-  [RefusalReason.UNSAFE]: { heading: "The model will not answer this", did: "Asked the model", end: "and the model declined" },
-  [RefusalReason.SOURCE_ERASED]: { heading: "This answer was withdrawn", did: "Answered", end: "but a document that the answer quoted was erased later" },
-  [RefusalReason.NOT_PERMITTED]: { heading: "You may no longer read this answer", did: "Answered", end: "but you are no longer allowed to read the documents that the answer uses" },
-  [RefusalReason.BUDGET]: { heading: "Over the limit", did: "Stopped", end: "because the answer would exceed the limit" },
-  [RefusalReason.QUOTA]: { heading: "Over your quota", did: "Stopped", end: "because your quota has too little left" },
+const REFUSALS: Partial<Record<RefusalReason, readonly [heading: Key, did: Key, end: Key]>> = {
+  [RefusalReason.NEEDS_MODEL]: ["refusedNeedsModel", "didRead", "endNeedsModel"],
+  [RefusalReason.OUT_OF_SCOPE]: ["refusedScope", "didRead", "endScope"],
+  [RefusalReason.UNSAFE]: ["refusedUnsafe", "didAsk", "endUnsafe"],
+  [RefusalReason.SOURCE_ERASED]: ["refusedErased", "answered", "endErased"],
+  [RefusalReason.NOT_PERMITTED]: ["refusedNotPermitted", "answered", "endNotPermitted"],
+  [RefusalReason.BUDGET]: ["refusedBudget", "didStop", "endBudget"],
+  [RefusalReason.QUOTA]: ["refusedQuota", "didStop", "endQuota"],
 };
-const NO_SUPPORT: RefusalWords = { heading: "Nothing in these documents", did: "Finished the search", end: "and found no support" };
 
 export function refusalWords(reason: RefusalReason): RefusalWords {
-  return REFUSALS[reason] ?? NO_SUPPORT;
+  const [heading, did, end] = REFUSALS[reason] ?? ["refusedNoSupport", "didSearch", "endNoSupport"];
+  return { heading: t(heading), did: t(did), end: t(end) };
 }
 
-const STEPS: Partial<Record<Step, string>> = {
-  [Step.REWRITING]: "Rephrasing your question…",
-  [Step.RETRIEVING]: "Searching the documents…",
-  [Step.GRADING]: "Grading the passages…",
-  [Step.GENERATING]: "Writing the answer…",
-  [Step.CALLING_TOOL]: "Calling a tool…",
-  [Step.ROUTING]: "Choosing the intent…",
-  [Step.VERIFYING]: "Checking the sources…",
+const STEPS: Partial<Record<Step, Key>> = {
+  [Step.REWRITING]: "rephrasing",
+  [Step.RETRIEVING]: "searching",
+  [Step.GRADING]: "grading",
+  [Step.GENERATING]: "writing",
+  [Step.CALLING_TOOL]: "callingATool",
+  [Step.ROUTING]: "routing",
+  [Step.VERIFYING]: "verifying",
 };
 
-/** The sentence for a step: the message of its status, or a fixed sentence if the status has no message. */
+/** The sentence for a step: the message of its status, which is usually English, or a fixed sentence. */
 export function stepWords(step: Step, message: string): string {
-  return message || STEPS[step] || "Working…";
+  const known = STEPS[step];
+  if (message && (isEnglish() || !known)) return message;
+  return t(known ?? "working");
 }
 
 export function switched({ source, target, cause }: TurnProviderSwitched): string {
   const why = because(cause);
-  return `${source} was not available${why && ` (${why})`}; calling ${target}`;
+  return t("modelSwitched", { source, target, why: why && ` (${why})` });
 }
 
 /** The cost of one model call, for the list of steps. */
 export function called({ model, usage }: TurnUsage): string {
   const price = cost(usage);
-  return `${model} read ${count(usage?.inputTokens ?? 0n, "token")} and wrote ${usage?.outputTokens ?? 0n}${price && `: ${price}`}`;
+  return `${t("modelUsed", { model, count: Number(usage?.inputTokens ?? 0n), written: Number(usage?.outputTokens ?? 0n) })}${price && `: ${price}`}`;
 }

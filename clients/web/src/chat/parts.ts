@@ -4,6 +4,7 @@ import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.j
 import { fetchedBy } from "./fetched.js";
 import { unitsAt } from "@responsa/client/parts.js";
 import type { Place } from "../text/markdown.js";
+import { t } from "../language/language.js";
 
 /** Behind the mark of a source, these would stand alone. */
 const CLOSING = /[.,;:!?…。，！？]/;
@@ -46,12 +47,12 @@ export interface Source {
 
 /** The date that a document states for its content, such as "dated 2025-02-01"; "" if it states none. */
 export function datedOf({ date }: { readonly date: string }): string {
-  return date && `dated ${date}`;
+  return date && t("dated", { date });
 }
 
 /** Where a citation is in the original file; "" if this is not known. */
 export function placeOf({ page, path }: Pick<Citation, "page" | "path">): string {
-  return path || (page > 0 ? `page ${page}` : "");
+  return path || (page > 0 ? t("pageNumber", { number: String(page) }) : "");
 }
 
 /** The documents and the tools' sources that an answer cites, in the order of their first citation. */

@@ -12,7 +12,7 @@ import { about, bestGrade, gradeWords, pathOf } from "./excerpts.js";
 import { datedOf, placeOf } from "./parts.js";
 import { element, WRITTEN } from "../widgets/dom.js";
 import { icon } from "../widgets/icons.js";
-import { count } from "../text/facts.js";
+import { t } from "../language/language.js";
 import { collectionId } from "../documents/library.js";
 import { unitsAt } from "@responsa/client/parts.js";
 import { clean } from "../text/clean.js";
@@ -38,18 +38,18 @@ export interface CardHooks extends ShownHooks {
 export function passagesView(question: string, line: string, { text, citations, excerpts, moreExcerpts }: TurnAnswer, hooks: ShownHooks & Partial<CardHooks>, ...more: readonly HTMLElement[]): HTMLElement {
   const grade = bestGrade(excerpts);
   const verdict = element("strong", { class: "grade", "data-grade": String(grade) }, icon(grade === ExcerptGrade.ANSWERS ? CircleCheck : CircleHelp), gradeWords(grade));
-  const root = element("div", { class: "passages" }, element("div", {}, verdict, element("p", { class: "note" }, line)), cards(excerpts, "Passages", hooks, grade, citations));
+  const root = element("div", { class: "passages" }, element("div", {}, verdict, element("p", { class: "note" }, line)), cards(excerpts, t("passages"), hooks, grade, citations));
   if (moreExcerpts.length > 0) {
-    const summary = element("summary", {}, `${count(moreExcerpts.length, "more passage")}`);
-    root.append(element("details", { class: "further" }, summary, cards(moreExcerpts, "More passages", hooks, grade)));
+    const summary = element("summary", {}, t("passagesMore", { count: moreExcerpts.length }));
+    root.append(element("details", { class: "further" }, summary, cards(moreExcerpts, t("morePassages"), hooks, grade)));
   }
-  root.append(element("div", { class: "actions" }, copyButton("Copy the passages", () => text, hooks.say), ...(hooks.asking ? actionsOf(question, hooks.asking, () => text) : []), ...more));
+  root.append(element("div", { class: "actions" }, copyButton(t("copyPassages"), () => text, hooks.say), ...(hooks.asking ? actionsOf(question, hooks.asking, () => text) : []), ...more));
   return root;
 }
 
 /** The passages that come closest to an answer, below a refusal. */
 export function closestView(excerpts: readonly Excerpt[], hooks: ShownHooks): HTMLElement {
-  return element("div", { class: "passages" }, element("p", { class: "note" }, "Closest in the documents:"), cards(excerpts, "Closest in the documents", hooks, bestGrade(excerpts)));
+  return element("div", { class: "passages" }, element("p", { class: "note" }, `${t("closest")}:`), cards(excerpts, t("closest"), hooks, bestGrade(excerpts)));
 }
 
 /** One card for each excerpt. `said`: the grade that the line above says. `cited`: the citations of the answer. */
@@ -86,7 +86,7 @@ export function markedProse(markdown: string, place: Place, say: (text: string) 
     if (root.clientHeight === 0) return;
     seen.disconnect();
     if (root.scrollHeight <= root.clientHeight) return;
-    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", "Passage"]] as const) root.setAttribute(name, value);
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", t("passage")]] as const) root.setAttribute(name, value);
     const mark = root.querySelector("mark");
     if (mark) root.scrollTop = mark.getBoundingClientRect().bottom - root.getBoundingClientRect().top - root.clientHeight / 2;
   });

@@ -1,6 +1,7 @@
 /** Makes fields from the JSON Schema of an agent's parameters. The parameters are one flat object. Nothing here touches the page. */
 
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import { t } from "../language/language.js";
 
 export type Scalar = string | number | boolean;
 
@@ -155,15 +156,15 @@ export function problemOf(field: Field, raw: Raw): string {
   if (value === undefined) return "";
   if (field.kind === "number") {
     const { above, below } = field.limits;
-    if (above !== undefined && Number(value) <= above) return `It must be more than ${above}.`;
-    if (below !== undefined && Number(value) >= below) return `It must be less than ${below}.`;
+    if (above !== undefined && Number(value) <= above) return t("parameterAbove", { limit: String(above) });
+    if (below !== undefined && Number(value) >= below) return t("parameterBelow", { limit: String(below) });
   }
   if (field.kind === "text") {
     const length = [...String(value)].length; // JSON Schema counts code points
-    if (length < field.least) return `Enter at least ${field.least} characters; this has ${length}.`;
-    if (field.most !== undefined && length > field.most) return `Enter at most ${field.most} characters; this has ${length}.`;
-    if (field.format === "uuid" && !UUID.test(String(value))) return "It must be a UUID, such as 0192f3c8-0000-7000-8000-000000000000.";
-    if (field.pattern && !field.pattern.test(String(value))) return `It must match ${field.pattern.source}.`;
+    if (length < field.least) return t("parameterShort", { limit: field.least, length });
+    if (field.most !== undefined && length > field.most) return t("parameterLong", { limit: field.most, length });
+    if (field.format === "uuid" && !UUID.test(String(value))) return t("parameterUuid", { example: "0192f3c8-0000-7000-8000-000000000000" });
+    if (field.pattern && !field.pattern.test(String(value))) return t("parameterPattern", { pattern: field.pattern.source });
   }
   return "";
 }

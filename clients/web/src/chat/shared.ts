@@ -13,18 +13,17 @@ import { shareAt } from "../documents/place.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { cleanName, nameWithin } from "../text/names.js";
-import { count, dateOf } from "../text/facts.js";
+import { dateOf } from "../text/facts.js";
 import { element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
-
-const HIDDEN = "A document that you may not read";
+import { t } from "../language/chat/texts.js";
 
 export class SharedView {
-  readonly root = element("section", { class: "chat shared", "aria-label": "Shared answer" });
+  readonly root = element("section", { class: "chat shared", "aria-label": t("sharedAnswer") });
   readonly #api: Pick<Api, "chat">;
   readonly #panel: Pick<DocumentPanel, "openCitation">;
   readonly #labels: Labels;
   readonly #say: (text: string) => void;
-  readonly #heading = element("h2", { tabindex: "-1" }, "Shared answer");
+  readonly #heading = element("h2", { tabindex: "-1" }, t("sharedAnswer"));
   readonly #about = element("p", { class: "note", ...WRITTEN });
   readonly #messages = element("ol", { class: "messages" });
 
@@ -43,8 +42,8 @@ export class SharedView {
   /** Show the share that the page's address names. */
   async refresh(): Promise<void> {
     const name = shareAt(location.hash) ?? "";
-    this.#heading.textContent = "Shared answer";
-    this.#about.textContent = "Opening…";
+    this.#heading.textContent = t("sharedAnswer");
+    this.#about.textContent = t("opening");
     replace(this.#messages);
     try {
       const share = await this.#api.chat.getShare({ name });
@@ -53,22 +52,22 @@ export class SharedView {
       const failure = failureOf(error);
       if (name !== shareAt(location.hash)) return;
       const gone = failure.reason === "RESOURCE_NOT_FOUND";
-      this.#heading.textContent = gone ? "This link does not work" : "The answer could not be opened";
-      this.#about.textContent = gone ? "It may have ended, or its sender has revoked it or deleted the answer. Ask the sender for another link." : failure.message;
+      this.#heading.textContent = t(gone ? "linkGone" : "notOpened");
+      this.#about.textContent = gone ? t("linkGoneNote") : failure.message;
     }
   }
 
   #show({ question, answer, sharer, askTime, turn }: Share): void {
-    this.#about.textContent = [turn ? "Shared by you" : `Shared by ${cleanName(sharer) || "a user"}`, askTime && `asked on ${dateOf(timestampDate(askTime))}`].filter(Boolean).join(" · ");
+    this.#about.textContent = [turn ? t("sharedByYou") : t("sharedBy", { name: cleanName(sharer) || t("aUser") }), askTime && t("askedOn", { date: dateOf(timestampDate(askTime)) })].filter(Boolean).join(" · ");
     document.title = `${nameWithin(question)} · ${INSTALLATION}`;
     if (!answer) return;
     const open: OpenSource = (citations, index, by) => {
       const citation = citations[index];
-      if (!citation || citation.notPermitted) this.#say(`${HIDDEN}.`);
+      if (!citation || citation.notPermitted) this.#say(`${t("hiddenDocument")}.`);
       else void this.#panel.openCitation({ citation, answer: "", index }, by);
     };
     // Without a hash, the panel does not ask the server to check the citation, which only the asker may do.
-    const citations = answer.citations.map((one): Citation => ({ ...one, sha256: new Uint8Array(), ...(one.notPermitted && { title: HIDDEN }) }));
+    const citations = answer.citations.map((one): Citation => ({ ...one, sha256: new Uint8Array(), ...(one.notPermitted && { title: t("hiddenDocument") }) }));
     const hidden = citations.filter((one) => one.notPermitted).length;
     const body = element("div", { class: "answer" });
     const why = whyPassages(answer);
@@ -79,10 +78,7 @@ export class SharedView {
       view.finish();
       body.append(view.root);
     }
-    if (hidden > 0) {
-      const without = why !== undefined || answer.text ? `${count(hidden, "source")} of this answer ${hidden === 1 ? "is" : "are"} hidden, because you may not read ${hidden === 1 ? "its document" : "their documents"}.` : "This answer consists of passages of documents that you may not read.";
-      body.append(element("p", { class: "note withheld" }, `${without} Their owners can share them with you.`));
-    }
+    if (hidden > 0) body.append(element("p", { class: "note withheld" }, why !== undefined || answer.text ? t("hiddenSources", { count: hidden }) : t("hiddenAnswer")));
     replace(this.#messages, questionRow(question), element("li", { class: "message assistant" }, body));
   }
 }

@@ -1,6 +1,5 @@
-/** Shares an answer by a link: the button below an answer, and its dialog. */
+/** The dialog that shares an answer by a link. */
 
-import { Share2 } from "lucide";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Share } from "@responsa/contract/responsa/chat/v1/share_pb.js";
 import { copyButton } from "./copy.js";
@@ -9,21 +8,17 @@ import { failureOf } from "../server/errors.js";
 import { dateOf } from "../text/facts.js";
 import { shown } from "../widgets/dialog.js";
 import { button, element, field, replace } from "../widgets/dom.js";
-import { iconButton } from "../widgets/icons.js";
+import { t } from "../language/chat/texts.js";
 
 const DAY = 86_400_000; // milliseconds
-const DAYS = [[1, "1 day"], [7, "7 days"], [30, "30 days"], [90, "90 days"], [365, "1 year"]] as const;
+const DAYS = [1, 7, 30, 90, 365];
 
-/** The button that opens the dialog. `turn` returns `turns/{uuid}`. */
-export function shareButton(api: Pick<Api, "chat">, turn: () => string, say: (text: string) => void): HTMLElement {
-  return iconButton(Share2, "Share the answer", () => void dialog(api, turn(), say));
-}
-
-async function dialog(api: Pick<Api, "chat">, turn: string, say: (text: string) => void): Promise<void> {
+/** `turn`: `turns/{uuid}`. */
+export async function shareDialog(api: Pick<Api, "chat">, turn: string, say: (text: string) => void): Promise<void> {
   let share: Share | undefined;
   const problem = element("p", { class: "problem", role: "alert" });
   const state = element("div", { class: "sharing" });
-  const ends = element("select", { id: "share-ends", change: () => share && void attempt(set) }, element("option", { value: "", selected: true }, "The usual time"), ...DAYS.map(([days, label]) => element("option", { value: String(days) }, label)));
+  const ends = element("select", { id: "share-ends", change: () => share && void attempt(set) }, element("option", { value: "", selected: true }, t("shareUsual")), ...DAYS.map((days) => element("option", { value: String(days) }, days === 365 ? t("shareYear") : t("shareDays", { count: days }))));
   const attempt = async (act: () => Promise<unknown>) => {
     problem.textContent = "";
     try {
@@ -36,25 +31,24 @@ async function dialog(api: Pick<Api, "chat">, turn: string, say: (text: string) 
   const set = async () => {
     const before = share;
     const { expireTime } = (share = await api.chat.shareTurn({ turn, ...(ends.value && { expireTime: timestampFromDate(new Date(Date.now() + Number(ends.value) * DAY)) }) }));
-    say(before ? `The link works until ${expireTime && dateOf(timestampDate(expireTime))}.` : "The link was made.");
+    say(before ? t("shareUntil", { date: dateOf(timestampDate(expireTime!)) }) : t("shareMade"));
   };
   const revoke = async () => {
     if (share) await api.chat.revokeShare({ name: share.name });
     share = undefined;
-    say("The link does not work any more.");
+    say(t("shareRevoked"));
   };
   const paint = () => {
-    if (!share) return replace(state, button("Create link", () => void attempt(set), { class: "filled" }));
+    if (!share) return replace(state, button(t("shareCreate"), () => void attempt(set), { class: "filled" }));
     const address = `${location.origin}${location.pathname}#/${share.name.replace("shares/", "shared/")}`;
-    const link = element("input", { type: "text", readonly: true, "aria-label": "Link", focus: () => link.select() });
+    const link = element("input", { type: "text", readonly: true, "aria-label": t("link"), focus: () => link.select() });
     link.value = address;
-    const until = share.expireTime ? `Works until ${dateOf(timestampDate(share.expireTime))}.` : "";
-    replace(state, element("div", { class: "row" }, link, copyButton("Copy the link", () => address, say)), element("div", { class: "row" }, element("p", { class: "note" }, until), button("Revoke the link", () => void attempt(revoke), { class: "plain danger" })));
+    const until = share.expireTime ? t("shareUntil", { date: dateOf(timestampDate(share.expireTime)) }) : "";
+    replace(state, element("div", { class: "row" }, link, copyButton(t("shareCopy"), () => address, say)), element("div", { class: "row" }, element("p", { class: "note" }, until), button(t("shareRevoke"), () => void attempt(revoke), { class: "plain danger" })));
   };
   await attempt(async () => {
     [share] = (await api.chat.listShares({ filter: `turn = "${turn}"` })).shares;
-    if (share) ends.prepend(element("option", { value: "", selected: true, hidden: true }, "As long as it does now"));
+    if (share) ends.prepend(element("option", { value: "", selected: true, hidden: true }, t("shareAsNow")));
   });
-  const note = "Everyone in your organisation who has the link can read this question and its answer, and nothing else of the conversation. They see sources and quotes only of documents that they may read. Text that a language model wrote is shown to all of them.";
-  await shown("Share this answer", "Done", [element("p", {}, note), field("The link works for", ends), state, problem], ends);
+  await shown(t("shareTitle"), t("shareDone"), [element("p", {}, t("shareNote")), field(t("shareTime"), ends), state, problem], ends);
 }

@@ -1,6 +1,7 @@
 /** The steps of an answer, listed below a line that sums them up. */
 
 import { element } from "../widgets/dom.js";
+import { locale, t } from "../language/language.js";
 
 const SECOND = 1_000; // milliseconds
 
@@ -15,7 +16,7 @@ export class StepsView {
 
   constructor() {
     this.root.append(this.#summary, this.#list);
-    this.busy("Sending your question…");
+    this.busy(t("sendingQuestion"));
   }
 
   /** Show an activity that is not a step of the turn. */
@@ -31,7 +32,7 @@ export class StepsView {
     const end = performance.now() + wait;
     const tell = () => {
       const left = Math.ceil((end - performance.now()) / 1000);
-      this.#summary.textContent = wait > 0 ? `${text}${left > 0 ? ` in ${left} s` : ""}…` : text;
+      this.#summary.textContent = left > 0 ? t("countdown", { text, seconds: left }) : wait > 0 ? `${text}…` : text;
       if (left <= 0 || !this.root.isConnected) window.clearInterval(this.#counting);
     };
     this.#counting = window.setInterval(tell, SECOND);
@@ -79,5 +80,5 @@ export class StepsView {
 /** Milliseconds as readable text. */
 export function duration(milliseconds: number): string {
   const most = Math.max(milliseconds, 0);
-  return most < 950 ? `${Math.round(most)} ms` : `${(most / 1000).toFixed(1)} s`;
+  return most < 950 ? `${Math.round(most)} ms` : `${(most / 1000).toLocaleString(locale(), { minimumFractionDigits: 1, maximumFractionDigits: 1 })} s`;
 }

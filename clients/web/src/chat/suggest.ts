@@ -1,11 +1,13 @@
-/** Finds what the first screen shows of the documents: the collections, and the questions that headings ask. */
+/** Finds what the first screen shows of the documents: the collections, and the questions that headings ask. Headings also ask what to ask next. */
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "../server/api.js";
 import { reads, type Me } from "../documents/access.js";
 import { labelOf } from "../documents/library.js";
+import { bestGrade } from "./excerpts.js";
 
 const PAGE = 200; // collections
 const MOST_COLLECTIONS = 4;
@@ -50,14 +52,26 @@ export async function suggested(api: Pick<Api, "knowledge">, me: Me, collections
     others,
   };
   const documents = turnwise(pages.map((page) => page.documents.filter((one) => one.state === DocumentState.READY && one.title)));
-  const terms = documents.map((one) => one.title).slice(0, MOST_DOCUMENTS);
-  if (terms.length === 0) return { ...shown, questions: [], empty: false };
-  // A search by words alone: it needs no vectors, and finds the passages of the documents with these titles.
-  const { hits } = await api.knowledge.search({ terms, topK: MOST_PASSAGES, mode: SearchMode.TEXT, scope: { collections: parents } }, { signal });
+  return { ...shown, questions: await questionsIn(api, documents.slice(0, MOST_DOCUMENTS), parents, most, signal), empty: false };
+}
+
+/** The questions that headings ask in the documents of those excerpts that have the best grade. Raises ConnectError. */
+export async function askedBy(api: Pick<Api, "knowledge">, excerpts: readonly Excerpt[], signal: AbortSignal): Promise<readonly string[]> {
+  const best = excerpts.filter((one) => one.grade === bestGrade(excerpts));
+  const documents = new Map(best.map(({ documentVersion, title }) => [documentVersion.replace(/\/versions\/.*/, ""), title]));
+  const titled = [...documents].flatMap(([name, title]) => (title ? [{ name, title }] : []));
+  return questionsIn(api, titled, [...new Set(best.map((one) => one.collection))], MOST_PASSAGES, signal);
+}
+
+/** The search is by words alone: it needs no vectors, and finds the passages of the documents with these titles. */
+async function questionsIn(api: Pick<Api, "knowledge">, documents: readonly { readonly name: string; readonly title: string }[], collections: readonly string[], most: number, signal: AbortSignal): Promise<string[]> {
+  if (documents.length === 0) return [];
+  const terms = documents.map((one) => one.title);
+  const { hits } = await api.knowledge.search({ terms, topK: MOST_PASSAGES, mode: SearchMode.TEXT, scope: { collections: [...collections] } }, { signal });
   const passages = hits.flatMap(({ passage }) =>
     passage ? [{ document: passage.document, headings: [...passage.headings.slice(-1), ...headingsIn(passage.text)] }] : [],
   );
-  return { ...shown, questions: questionsOf(documents.map((one) => one.name), passages, most), empty: false };
+  return questionsOf(documents.map((one) => one.name), passages, most);
 }
 
 export interface Headed {

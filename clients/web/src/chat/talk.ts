@@ -4,16 +4,19 @@ import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_
 import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
 import { passagesView, type CardHooks } from "./passages.js";
-import { element, replace } from "../widgets/dom.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import type { Outcome } from "./outcome.js";
 import { questionRow, type TurnView } from "./turnview.js";
+import { cleanName } from "../text/names.js";
+import { t } from "../language/language.js";
 
 const NEAR_END = 120; // pixels; a reader who is closer to the end than this reads the newest text
 const MARGIN = 6; // pixels that stay free above a question
 
 export class TalkView {
   readonly root: HTMLElement;
-  readonly #messages = element("ol", { class: "messages", "aria-label": "Messages" });
+  readonly #messages = element("ol", { class: "messages", "aria-label": t("messages") });
+  readonly #next = element("ul", { class: "next", "aria-label": t("askNext") });
   /** Returns a function that opens the sources of the answer with that name. With "", the function opens the sources of the turn that the row names. */
   readonly #opener: (answer: string) => OpenSource;
 
@@ -31,7 +34,7 @@ export class TalkView {
     this.#opener = opener;
     this.#outcome = outcome;
     this.#hooks = hooks;
-    this.root = element("div", { class: "scroll" }, earlier, this.#messages);
+    this.root = element("div", { class: "scroll", tabindex: "-1" }, earlier, this.#messages, this.#next);
   }
 
   get empty(): boolean {
@@ -43,8 +46,32 @@ export class TalkView {
     return this.#messages.querySelector(".empty") !== null;
   }
 
+  /** The turn `turns/{uuid}` of the last answer, or "". */
+  get last(): string {
+    const row = this.#messages.lastElementChild;
+    return (row instanceof HTMLElement && row.dataset["turn"]) || "";
+  }
+
+  /** Whether a question of this text is shown. */
+  asked(question: string): boolean {
+    return [...this.#messages.querySelectorAll(".user > p")].some((one) => one.lastChild?.textContent === question);
+  }
+
+  /** Offer questions below the last answer, until a message follows. Whoever sees the last question still sees it afterwards. */
+  offer(questions: readonly string[], ask: (question: string) => void): void {
+    const atEnd = this.root.scrollTop + MARGIN > this.#end(undefined);
+    const chosen = (question: string) => {
+      this.root.focus({ preventScroll: true }); // the button goes; a focus on the question box would open a phone's keyboard
+      ask(question);
+    };
+    replace(this.#next, ...questions.map((one) => element("li", {}, button(cleanName(one), () => chosen(one), { class: "quiet", ...WRITTEN }))));
+    const last = [...this.#messages.querySelectorAll<HTMLElement>(".user")].at(-1);
+    if (atEnd) this.toEnd(last && last.offsetTop >= this.root.scrollTop ? last : undefined);
+  }
+
   /** Show only these messages or other rows. */
   show(rows: readonly (Message | HTMLElement)[]): void {
+    replace(this.#next);
     replace(this.#messages, ...rows.map((one) => (one instanceof HTMLElement ? one : this.#row(one))));
     this.toEnd();
   }
@@ -69,6 +96,7 @@ export class TalkView {
   /** Add messages that were written elsewhere, above the open turns. */
   add(messages: readonly Message[]): void {
     if (messages.length === 0) return;
+    replace(this.#next);
     const following = this.#following();
     const live = this.#messages.querySelector("[aria-busy]")?.previousElementSibling ?? null;
     for (const one of messages) this.#messages.insertBefore(this.#row(one), live);
@@ -77,6 +105,7 @@ export class TalkView {
 
   /** Add a question and its reply, above `before` if that is given. */
   append(view: TurnView, before?: TurnView): void {
+    replace(this.#next);
     this.#messages.querySelector(".empty")?.remove();
     for (const row of [view.question, view.reply]) this.#messages.insertBefore(row, before?.question ?? null);
     this.toEnd();

@@ -2,6 +2,7 @@
 
 import type { TurnToolCall, TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { element, WRITTEN } from "../widgets/dom.js";
+import { t } from "../language/language.js";
 import { endOf, fetched, hostOf, linkOf, rememberTool, titleOf } from "./fetched.js";
 
 /** The number of characters after which a result is cut. */
@@ -20,23 +21,23 @@ export class ToolCallView {
     rememberTool({ name: tool, title });
     this.tool = titleOf(tool);
     this.#at = at;
-    this.#details = element("details", {}, element("summary", {}, `Tool ${this.tool} `, this.#end));
-    if (given && Object.keys(given).length > 0) this.#details.append(part("Arguments", JSON.stringify(given, null, 2)));
+    this.#details = element("details", {}, element("summary", {}, t("tool", { tool: this.tool }), this.#end));
+    if (given && Object.keys(given).length > 0) this.#details.append(part(t("toolArguments"), JSON.stringify(given, null, 2)));
     this.root.append(this.#details);
   }
 
   returned(result: TurnToolResult, at: number): void {
     this.#end.textContent = endOf(result, at - this.#at);
-    if (result.content) this.#details.append(part("Result", result.content));
+    if (result.content) this.#details.append(part(t("toolResult"), result.content));
     if (result.sources.length === 0) return;
     const cards = result.sources.map(({ title, uri, fetchTime }) => {
       const href = linkOf(uri);
-      const name = title || uri || "Source";
+      const name = title || uri || t("source");
       const head = href ? element("a", { href, title: href, target: "_blank", rel: "noopener noreferrer", ...WRITTEN }, name) : element("strong", WRITTEN, name);
       const notes = [...(uri ? [element("span", { class: "note", ...WRITTEN }, hostOf(uri))] : []), element("span", { class: "note" }, fetched(this.tool, fetchTime))];
       return element("li", {}, head, ...notes);
     });
-    this.root.append(element("ul", { class: "tool-sources", "aria-label": `Sources of ${this.tool}` }, ...cards));
+    this.root.append(element("ul", { class: "tool-sources", "aria-label": t("sourcesOf", { tool: this.tool }) }, ...cards));
   }
 }
 

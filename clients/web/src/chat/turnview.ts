@@ -6,12 +6,11 @@ import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { count } from "../text/facts.js";
 import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { icon, iconButton } from "../widgets/icons.js";
-import { isLimit, type Failure } from "../server/errors.js";
+import { failureOfStatus, isLimit, type Failure } from "../server/errors.js";
 import type { FrameReader } from "@responsa/client/parts.js";
 import { called, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
 import { passagesView, type CardHooks } from "./passages.js";
@@ -19,7 +18,7 @@ import { plainText } from "../text/prose.js";
 import { duration, StepsView } from "./steps.js";
 import type { Loaded, Suggested } from "./suggest.js";
 import { ToolCallView } from "./toolview.js";
-import { locale, t } from "../language/language.js";
+import { locale, t, type Key } from "../language/language.js";
 
 export interface TurnHooks extends CardHooks {
   /** The display name of the agent with this version, `agents/{id}/versions/{n}`. */
@@ -37,12 +36,11 @@ const SPOKEN = 700; // the number of characters after which an answer is cut for
 const FAILURE = 120; // the number of characters after which a tool's failure is cut
 const EXAMPLES = 4; // the maximum number of questions to try
 
-const STOPPED: Record<CancelCause, string> = {
-  [CancelCause.UNSPECIFIED]: "This answer was stopped.",
-  [CancelCause.OWNER]: "You stopped this answer.",
-  [CancelCause.ADMINISTRATOR]: "An administrator stopped this answer.",
-  [CancelCause.INTERRUPT]: "A newer question replaced this one.",
-  [CancelCause.DISCONNECT]: "This answer was stopped because nobody waited for it.",
+const STOPPED: Partial<Record<CancelCause, Key>> = {
+  [CancelCause.OWNER]: "stoppedByYou",
+  [CancelCause.ADMINISTRATOR]: "stoppedByAdministrator",
+  [CancelCause.INTERRUPT]: "replacedByNewer",
+  [CancelCause.DISCONNECT]: "stoppedUnwatched",
 };
 
 export class TurnView {
@@ -64,7 +62,7 @@ export class TurnView {
     this.#hooks = hooks;
     this.question = questionRow(question, hooks.asking.edit);
     this.#answer = new AnswerView(hooks.open, hooks.say);
-    this.#stop = button("Stop", hooks.stop, { class: "quiet stop", title: "Stop this answer" });
+    this.#stop = button(t("stop"), hooks.stop, { class: "quiet stop", title: t("stopAnswer") });
     this.reply.append(element("div", { class: "answer" }, element("div", { class: "progress" }, this.#steps.root, this.#stop), this.#body));
   }
 
@@ -82,7 +80,7 @@ export class TurnView {
   paused(failure: Failure, tries: number, offline: boolean): void {
     if (tries < 2 && !offline && failure.reason === "") return;
     const limit = isLimit(failure) ? failure.retryAfter : undefined;
-    const why = limit === undefined ? waitingFor(failure, offline) : "Too many questions; this one will be asked again";
+    const why = limit === undefined ? waitingFor(failure, offline) : t("tooMany");
     this.#steps.pause(why, limit);
     this.#hooks.say(why);
   }
@@ -95,23 +93,23 @@ export class TurnView {
   place(place: number): void {
     if (place === this.#place) return;
     this.#place = place;
-    const text = place > 0 ? `Waiting for ${count(place, "earlier question")}…` : "The answer to this question begins…";
+    const text = place > 0 ? t("waitingBehind", { count: place }) : t("answerBegins");
     this.#steps.busy(text);
     this.#hooks.say(text);
   }
 
   stopping(): void {
     this.#stop.setAttribute("aria-disabled", "true"); // a disabled button would lose the focus
-    this.#stop.textContent = "Stopping…";
-    this.#hooks.say("Stopping…");
+    this.#stop.textContent = t("stopping");
+    this.#hooks.say(t("stopping"));
   }
 
   /** Show that the turn could not be stopped. */
   notStopped(why: string): void {
     this.#stop.removeAttribute("aria-disabled");
-    this.#stop.textContent = "Stop";
-    this.#steps.pause(`The answer could not be stopped: ${why}`);
-    this.#hooks.say(`The answer could not be stopped: ${why}`);
+    this.#stop.textContent = t("stop");
+    this.#steps.pause(t("notStopped", { why }));
+    this.#hooks.say(t("notStopped", { why }));
   }
 
   /** Show the next event, which `reader` has already taken. `grow` shows the text of deltas, and citations. */
@@ -123,7 +121,7 @@ export class TurnView {
       case "started":
         this.#accepted = at;
         this.#version = event.value.agentVersion;
-        if (this.#place === 0) this.#steps.busy("Your question was accepted…");
+        if (this.#place === 0) this.#steps.busy(t("accepted"));
         break;
       case "status": {
         const text = stepWords(event.value.step, event.value.message);
@@ -133,21 +131,21 @@ export class TurnView {
         break;
       }
       case "toolCall":
-        this.#steps.busy(`Calling the tool ${this.#called(event.value, at).tool}…`);
+        this.#steps.busy(t("callingTool", { tool: this.#called(event.value, at).tool }));
         break;
       case "toolResult":
         this.#returned(event.value, at);
         break;
       case "providerSwitched":
         this.#steps.note(switched(event.value));
-        this.#steps.busy(`Asking ${event.value.target}…`);
+        this.#steps.busy(t("askingModel", { model: event.value.target }));
         break;
       case "usage":
         this.#steps.note(called(event.value));
         break;
       case "attemptRestarted":
-        this.#steps.note("The answer was interrupted, and another worker or model continues it");
-        this.#steps.busy("Continuing…");
+        this.#steps.note(t("attemptRestarted"));
+        this.#steps.busy(t("continuing"));
         this.grow(reader);
         break;
       case "answer": {
@@ -157,14 +155,14 @@ export class TurnView {
           const { why, answer } = outcome.passages;
           this.#replace(passagesView(this.#asked, why, answer, this.#hooks, ...feedback));
           this.#tell(outcome);
-          this.#end(`Searched${this.#took(at)}`.trimEnd(), at);
+          this.#end(this.#in(t("searched"), at), at);
           this.#hooks.say([why, ...answer.excerpts.map((one) => plainText(one.markdown)), ...outcome.fallbacks].join(" "));
           break;
         }
         this.#show(text, citations);
         this.#answer.finish(...actionsOf(this.#asked, this.#hooks.asking, () => this.#answer.sourced), ...feedback);
         this.#tell(outcome);
-        this.#end(`Answered${this.#took(at)}${passagesUsed > 0 ? `from ${count(passagesUsed, "passage")}` : ""}`.trimEnd(), at);
+        this.#end(`${this.#in(t("answered"), at)}${passagesUsed > 0 ? ` ${t("fromPassages", { count: passagesUsed })}` : ""}`, at);
         this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
         break;
       }
@@ -173,20 +171,20 @@ export class TurnView {
         this.#replace(refusal(event.value.message, event.value.reason));
         this.#tell(outcome);
         this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking)));
-        this.#end(`${did}${this.#took(at)}${end}`, at);
+        this.#end(`${this.#in(did, at)} ${end}`, at);
         this.#hooks.say(`${heading}. ${event.value.message}`);
         break;
       }
       case "failed":
         // The text so far does not belong to an answer.
         this.#replace();
-        this.#end("Failed", at);
-        this.#problem(event.value.status?.message || "The question could not be answered.");
+        this.#end(t("failed"), at);
+        this.#problem((event.value.status && failureOfStatus(event.value.status).message) || t("notAnswered"));
         this.#tell(outcome);
         if (event.value.retriable) this.#offerAgain();
         break;
       case "cancelled":
-        this.#cancelled(STOPPED[event.value.by] ?? STOPPED[CancelCause.UNSPECIFIED], reader, at);
+        this.#cancelled(t(STOPPED[event.value.by] ?? "stopped"), reader, at);
         break;
       case "delta": // `grow` shows the text.
       case "citation":
@@ -206,7 +204,7 @@ export class TurnView {
   /** Show that the turn cannot be followed to its end. */
   broken(message: string): void {
     this.#replace();
-    this.#end("Interrupted", Date.now());
+    this.#end(t("interrupted"), Date.now());
     this.#problem(message);
   }
 
@@ -218,14 +216,14 @@ export class TurnView {
       this.grow(reader);
       this.#answer.finish();
     } else this.#answer.root.remove();
-    this.#end(`Stopped${this.#took(at, "after")}`.trimEnd(), at);
-    this.#body.append(element("p", { class: "note stopped-note" }, text ? `${why} The text above is incomplete, and later answers do not use it.` : why));
+    this.#end(this.#accepted === undefined ? t("didStop") : t("stoppedAfter", { time: duration(at - this.#accepted) }), at);
+    this.#body.append(element("p", { class: "note stopped-note" }, text ? t("incomplete", { why }) : why));
     this.#offerAgain();
     this.#hooks.say(why);
   }
 
   #offerAgain(): void {
-    if (this.#hooks.askAgain) this.#body.append(button("Ask again", this.#hooks.askAgain, { class: "quiet" }));
+    if (this.#hooks.askAgain) this.#body.append(button(t("askAgain"), this.#hooks.askAgain, { class: "quiet" }));
   }
 
   #called(call: TurnToolCall, at: number): ToolCallView {
@@ -240,13 +238,12 @@ export class TurnView {
     const view = this.#tools.get(callId) ?? this.#called(create(TurnToolCallSchema, { callId, tool: callId }), at);
     view.returned(result, at);
     if (outcome === ToolOutcome.OK) {
-      this.#steps.busy(`The tool ${view.tool} has finished…`);
+      this.#steps.busy(t("toolFinished", { tool: view.tool }));
       return;
     }
     const unknown = outcome !== ToolOutcome.ERROR;
-    const what = unknown ? "Responsa does not know whether the call took effect, and does not call the tool again." : `It failed: ${shortened(content)}`;
     // The page shows openly what the tool may have done in the user's name.
-    const text = `Tool ${view.tool}: ${what}`;
+    const text = unknown ? t("toolUnknown", { tool: view.tool }) : t("toolFailed", { tool: view.tool, why: shortened(content) });
     this.reply.querySelector(".progress")?.after(element("p", { class: unknown ? "note tool-report warning" : "note tool-report", ...WRITTEN }, text));
     this.#hooks.say(text);
   }
@@ -277,15 +274,16 @@ export class TurnView {
     this.#stop.remove();
   }
 
-  #took(at: number, word = "in"): string {
-    return this.#accepted === undefined ? " " : ` ${word} ${duration(at - this.#accepted)} `;
+  /** What was done, and how long it took. */
+  #in(what: string, at: number): string {
+    return this.#accepted === undefined ? what : t("took", { what, time: duration(at - this.#accepted) });
   }
 }
 
 /** `edit` puts the question into the question box, if it can be asked again. */
 export function questionRow(text: string, edit?: (question: string) => void): HTMLElement {
-  const row = element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
-  if (edit) row.append(iconButton(Pencil, "Edit the question", () => edit(text)));
+  const row = element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, t("youAsked")), text));
+  if (edit) row.append(iconButton(Pencil, t("editQuestion"), () => edit(text)));
   return row;
 }
 
@@ -321,9 +319,9 @@ function loaded({ label, documents, changed }: Loaded): HTMLElement {
 }
 
 function waitingFor(failure: Failure, offline: boolean): string {
-  if (offline) return "You are offline; the answer continues when you are online again…";
-  if (failure.reason === "OVERLOADED") return "The server is busy; trying again in a moment…";
-  return "The connection was lost; reconnecting…";
+  if (offline) return t("offlineWaits");
+  if (failure.reason === "OVERLOADED") return t("serverBusy");
+  return t("reconnecting");
 }
 
 function milliseconds(time: Timestamp | undefined): number {
@@ -337,5 +335,5 @@ function shortened(text: string): string {
 function spoken(text: string, citations: number): string {
   const plain = plainText(text);
   const start = plain.length > SPOKEN ? `${plain.slice(0, SPOKEN)}…` : plain;
-  return `Answer with ${count(citations, "citation")}: ${start}`;
+  return t("spoken", { count: citations, text: start });
 }

@@ -38,8 +38,10 @@ export async function loadLanguage(): Promise<void> {
   document.documentElement.dir = language().dir ?? "ltr";
 }
 
+export type Key = keyof typeof en;
+
 /** The text in the language of the page. `count` among the values chooses its form. */
-export function t(key: keyof typeof en, values: Values = {}): string {
+export function t(key: Key, values: Values = {}): string {
   return filled(messages[key], values);
 }
 
@@ -88,7 +90,7 @@ function language(): Language {
 }
 
 /** The text with an element in the place of one of its values. */
-export function around(key: keyof typeof en, name: string, middle: Node): (Node | string)[] {
+export function around(key: Key, name: string, middle: Node): (Node | string)[] {
   const [before = "", after = ""] = t(key, { [name]: "\0" }).split("\0");
   return [before, middle, after];
 }
@@ -96,6 +98,11 @@ export function around(key: keyof typeof en, name: string, middle: Node): (Node 
 /** The message of an error with this reason, if the language has one of its own. */
 export function reasoned(reason: string, message: string): string {
   return messages.reasons?.[reason] ?? message;
+}
+
+/** Whether the page is in the language of the server's messages. */
+export function isEnglish(): boolean {
+  return code === "en";
 }
 
 /** For dates, numbers and lists. */

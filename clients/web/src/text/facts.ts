@@ -1,8 +1,8 @@
 /** Writes sizes, dates, numbers, amounts of money, and addresses of documents. Nothing here touches the page. */
 
-import { locale } from "../language/language.js";
+import { locale, t } from "../language/language.js";
 
-const UNITS = ["bytes", "KiB", "MiB", "GiB"];
+const UNITS = ["", "KiB", "MiB", "GiB"];
 
 /** For example "512 bytes" or "1.4 MiB". */
 export function sizeOf(bytes: bigint): string {
@@ -12,7 +12,9 @@ export function sizeOf(bytes: bigint): string {
     size /= 1024;
     unit += 1;
   }
-  return `${unit > 0 && size < 10 ? size.toFixed(1) : Math.round(size)} ${size === 1 && unit === 0 ? "byte" : UNITS[unit]}`;
+  if (unit === 0) return t("byteCount", { count: size });
+  const digits = size < 10 ? 1 : 0;
+  return `${size.toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${UNITS[unit]}`;
 }
 
 /** For example "3 Feb 2026". */
@@ -43,6 +45,5 @@ const MICROS = 1_000_000;
  */
 export function money(micros: bigint, exact = false): string {
   const dollars = Number(micros) / MICROS;
-  const [whole, decimals = ""] = dollars.toFixed(micros >= 100n && !exact ? 4 : 6).split(".");
-  return `${Number(whole).toLocaleString("en")}.${decimals.replace(/0+$/, "").padEnd(2, "0")} USD`;
+  return `${dollars.toLocaleString(locale(), { minimumFractionDigits: 2, maximumFractionDigits: micros >= 100n && !exact ? 4 : 6 })} USD`;
 }

@@ -1408,8 +1408,10 @@ type TurnAnswer struct {
 	MoreExcerpts []*Excerpt `protobuf:"bytes,19,rep,name=more_excerpts,json=moreExcerpts,proto3" json:"more_excerpts,omitempty"`
 	// How many sentences of the text name a passage or a result that does not support them. They stay in the text without a citation.
 	UnsupportedSentences int32 `protobuf:"varint,20,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to.
+	FollowUps     []string `protobuf:"bytes,21,rep,name=follow_ups,json=followUps,proto3" json:"follow_ups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TurnAnswer) Reset() {
@@ -1573,6 +1575,13 @@ func (x *TurnAnswer) GetUnsupportedSentences() int32 {
 		return x.UnsupportedSentences
 	}
 	return 0
+}
+
+func (x *TurnAnswer) GetFollowUps() []string {
+	if x != nil {
+		return x.FollowUps
+	}
+	return nil
 }
 
 // TurnRefused ends a turn without an answer.
@@ -2379,7 +2388,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\tTurnDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1f\n" +
 	"\vbyte_offset\x18\x02 \x01(\x03R\n" +
-	"byteOffset\"\x83\a\n" +
+	"byteOffset\"\xa2\a\n" +
 	"\n" +
 	"TurnAnswer\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
@@ -2405,7 +2414,9 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\vsuggestions\x18\x11 \x03(\v2\x1c.responsa.chat.v1.SuggestionR\vsuggestions\x125\n" +
 	"\bexcerpts\x18\x12 \x03(\v2\x19.responsa.chat.v1.ExcerptR\bexcerpts\x12>\n" +
 	"\rmore_excerpts\x18\x13 \x03(\v2\x19.responsa.chat.v1.ExcerptR\fmoreExcerpts\x123\n" +
-	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentencesJ\x04\b\t\x10\n" +
+	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentences\x12\x1d\n" +
+	"\n" +
+	"follow_ups\x18\x15 \x03(\tR\tfollowUpsJ\x04\b\t\x10\n" +
 	"\"\xf8\x02\n" +
 	"\vTurnRefused\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.responsa.chat.v1.RefusalReasonR\x06reason\x12\x18\n" +

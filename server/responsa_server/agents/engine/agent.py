@@ -264,6 +264,7 @@ def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: U
         intent=str(state.get("intent", "")),
         category=str(state.get("category", "")),
         model=str(state.get("model", "")),
+        follow_ups=cast("Sequence[str]", state.get("follow_ups", ())),
     )
 
 

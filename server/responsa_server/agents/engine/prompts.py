@@ -199,6 +199,7 @@ SCHEMAS: Final = (
     "need",
     "query",
     "queries",
+    "questions",
     "verdict",
     "metadata",
     "begins",

@@ -11,6 +11,7 @@ from responsa_server.agents.nodes import (
     checking,
     choosing,
     deciding,
+    follow_ups,
     output,
     passages,
     prompt,
@@ -46,5 +47,6 @@ KINDS: Final[Mapping[str, NodeKind]] = {
     "tool_caller": calling.TOOL_CALLER,
     "source_gatherer": searching.SOURCE_GATHERER,
     "failure_reporter": calling.FAILURE_REPORTER,
+    "follow_ups": follow_ups.KIND,
     "refuse": refuse.KIND,
 }

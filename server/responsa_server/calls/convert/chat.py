@@ -382,6 +382,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     excerpts=[excerpt(one) for one in what.excerpts],
                     more_excerpts=[excerpt(one) for one in what.more_excerpts],
                     unsupported_sentences=what.unsupported,
+                    follow_ups=what.follow_ups,
                 )
             )
         case Refused():

@@ -141,6 +141,8 @@ async def of_event(
                 metadata["model"] = answer.model
             if answer.unsupported_sentences:
                 metadata["unsupported_sentences"] = answer.unsupported_sentences
+            if answer.follow_ups:
+                metadata["follow_ups"] = [*answer.follow_ups]
             metadata |= _named(answer.collection, answer.collection_kind, answer.also_found)
             metadata |= _shown(answer.excerpts, answer.more_excerpts) | _suggested(answer.suggestions)
             html = await rendering.of_markdown(answer.text)

@@ -75,7 +75,7 @@ IN_FILES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "22 unknown schema": (
         [("prompts/write.md", "variables = { question", 'schema = "intnt"\nvariables = { question')],
         [
-            "prompts/write.md:2:1: schema: there is no schema “intnt”; use one of “intent”, “category”, “need”, “query”, “queries”, “verdict”, “metadata”, “begins”, “tools”, “arguments”. Did you mean “intent”?"
+            "prompts/write.md:2:1: schema: there is no schema “intnt”; use one of “intent”, “category”, “need”, “query”, “queries”, “questions”, “verdict”, “metadata”, “begins”, “tools”, “arguments”. Did you mean “intent”?"
         ],
     ),
     "22 two user parts": (

@@ -717,6 +717,7 @@ class TurnAnswer(_message.Message):
     EXCERPTS_FIELD_NUMBER: _builtins.int
     MORE_EXCERPTS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
+    FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; at most 24 KiB."""
     sha256: _builtins.bytes
@@ -779,6 +780,10 @@ class TurnAnswer(_message.Message):
     def more_excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
         """Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages"."""
 
+    @_builtins.property
+    def follow_ups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to."""
+
     def __init__(
         self,
         *,
@@ -801,10 +806,11 @@ class TurnAnswer(_message.Message):
         excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         more_excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         unsupported_sentences: _builtins.int = ...,
+        follow_ups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "follow_ups", b"follow_ups", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -618,6 +618,13 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
    * @generated from field: int32 unsupported_sentences = 20;
    */
   unsupportedSentences: number;
+
+  /**
+   * Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to.
+   *
+   * @generated from field: repeated string follow_ups = 21;
+   */
+  followUps: string[];
 };
 
 /**
