@@ -34,7 +34,7 @@ describe("names that people wrote", () => {
     const other = create(UserSchema, { name: "users/m", displayName: ` ${MUHAMMAD} ` });
     expect([callName(other), plainName(other)]).toEqual([`\u2068${MUHAMMAD}\u2069`, MUHAMMAD]);
     const me = { name: "users/root", role: UserRole.ADMIN };
-    expect(accessText(me, { owner: "users/eve", ownerDisplayName: HOSTILE, readers: [] }, new Map())).toContain(`belongs to ${CLEAN}.`);
+    expect(accessText(me, { owner: "users/eve", ownerDisplayName: HOSTILE, readers: [], readable: true, manageable: true }, new Map())).toContain(`belongs to ${CLEAN}.`);
     const shared = { name: "collections/default-546c9a19", displayName: "", chosenId: "default", ownerDisplayName: MUHAMMAD };
     expect(labelOf(shared)).toBe(`default (of \u2068${MUHAMMAD}\u2069)`);
     expect(labelOf({ ...shared, displayName: HOSTILE })).toBe(CLEAN);

@@ -1,5 +1,4 @@
 import { create } from "@bufbuild/protobuf";
-import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { CollectionSchema } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import { describe, expect, it } from "vitest";
 import type { Api } from "../src/server/api.js";
@@ -26,13 +25,12 @@ describe("the questions that the first screen suggests", () => {
 });
 
 describe("whether there are documents to ask about", () => {
-  const root = { name: "users/root", role: UserRole.ADMIN };
   const collections = [
-    create(CollectionSchema, { name: "collections/own", owner: "users/root" }),
-    create(CollectionSchema, { name: "collections/of-ben", owner: "users/ben" }),
+    create(CollectionSchema, { name: "collections/own", readable: true }),
+    create(CollectionSchema, { name: "collections/of-ben" }),
   ];
   const api = { knowledge: { listCollections: () => Promise.resolve({ collections }) } } as unknown as Pick<Api, "knowledge">;
-  const empty = async (...chosen: string[]) => (await suggested(api, root, chosen, 4, new AbortController().signal)).empty;
+  const empty = async (...chosen: string[]) => (await suggested(api, chosen, 4, new AbortController().signal)).empty;
 
   it("is known only of collections that the user reads", async () => {
     expect(await empty()).toBe(true);

@@ -97,6 +97,12 @@ pub struct Collection {
     /// may end in random characters.
     #[prost(string, tag = "15")]
     pub chosen_id: ::prost::alloc::string::String,
+    /// Whether the caller may read what is in the collection. Administrators also see collections that they may not read.
+    #[prost(bool, tag = "16")]
+    pub readable: bool,
+    /// Whether the caller may add documents, and change, share and delete the collection and what is in it: the owner and administrators may.
+    #[prost(bool, tag = "17")]
+    pub manageable: bool,
 }
 impl ::prost::Name for Collection {
     const NAME: &'static str = "Collection";

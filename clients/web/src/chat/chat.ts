@@ -11,7 +11,6 @@ import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
 import type { Api } from "../server/api.js";
 import { byteLength, PATIENCE, rest, uuid, wellFormed } from "@responsa/client/parts.js";
-import type { Me } from "../documents/access.js";
 import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
 import { button, element, focused } from "../widgets/dom.js";
@@ -57,7 +56,7 @@ export interface ChatHooks {
 
 export interface ChatParts {
   readonly api: Api;
-  readonly me: Me & Pick<User, "ownsInstallation">;
+  readonly me: Pick<User, "ownsInstallation">;
   readonly panel: Pick<DocumentPanel, "openCitation">;
   readonly waiting: PendingQuestions;
   readonly streams: SharedStreams;
@@ -115,7 +114,7 @@ export class ChatView {
       },
       problem: (why) => (this.#problem.textContent = why),
     });
-    this.scope = new ScopeView(parts.api, parts.me, sessionStorage);
+    this.scope = new ScopeView(parts.api, sessionStorage);
     this.#question.value = takeDraft(sessionStorage);
     this.picker = new AgentPicker(parts.api, parts.choice, (agent) => {
       this.scope.usually(agent?.collections ?? []);
@@ -439,7 +438,7 @@ export class ChatView {
     const about = collections.join();
     // The greeting is shown again whenever the page knows more about the agent.
     if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
-      this.#suggested = { signal, about, found: suggested(this.#api, this.#parts.me, collections, SUGGESTED, signal) };
+      this.#suggested = { signal, about, found: suggested(this.#api, collections, SUGGESTED, signal) };
     }
     const found = await this.#suggested.found;
     return { ...found, questions: found.questions.slice(0, most) };

@@ -4,7 +4,6 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "../server/api.js";
-import { reads, type Me } from "../documents/access.js";
 import { labelOf } from "../documents/library.js";
 
 const PAGE = 200; // collections
@@ -32,9 +31,9 @@ export interface Loaded {
 }
 
 /** Questions about the newest documents of these collections, `collections/{id}`, or of the newest collections if the list is empty. Raises ConnectError. */
-export async function suggested(api: Pick<Api, "knowledge">, me: Me, collections: readonly string[], most: number, signal: AbortSignal): Promise<Suggested> {
+export async function suggested(api: Pick<Api, "knowledge">, collections: readonly string[], most: number, signal: AbortSignal): Promise<Suggested> {
   const newest = await api.knowledge.listCollections({ pageSize: PAGE, orderBy: "create_time desc" }, { signal });
-  const readable = newest.collections.filter((one) => reads(me, one));
+  const readable = newest.collections.filter((one) => one.readable);
   const filled = readable.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
   const first = filled.slice(0, MOST_COLLECTIONS);
   const parents = first.map((one) => one.name);

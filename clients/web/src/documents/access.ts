@@ -2,19 +2,14 @@
 
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { nameWithin } from "../text/names.js";
+import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 
 /** The signed-in user. */
 export type Me = Pick<User, "name" | "role">;
 
-export interface Access {
-  /** The owner, `users/{uuid}`; "" if the collection does not exist yet. */
-  readonly owner: string;
-  /** "" if the owner has no display name. */
-  readonly ownerDisplayName: string;
-  /** With whom the owner shares the collection; empty if the user may not see it. */
-  readonly readers: readonly Reader[];
-}
+/** What the texts need of a collection. `owner` is "" if the collection does not exist yet. */
+export type Access = Pick<Collection, "owner" | "ownerDisplayName" | "readers" | "readable" | "manageable">;
 
 /** The roles with which a collection can be shared, with their texts in a sentence. */
 export const SHARED_ROLES: readonly (readonly [role: UserRole, text: string])[] = [
@@ -26,19 +21,8 @@ export const SHARED_ROLES: readonly (readonly [role: UserRole, text: string])[] 
 /** The number of people that a sentence names; of more, it gives the number. */
 const NAMED = 3;
 
-export function isOwner(me: Me, { owner }: Access): boolean {
+export function isOwner(me: Me, { owner }: Pick<Access, "owner">): boolean {
   return owner === "" || owner === me.name;
-}
-
-/** Whether the user uploads, changes, shares and deletes: the owner and administrators do. */
-export function manages(me: Me, access: Access): boolean {
-  return isOwner(me, access) || me.role === UserRole.ADMIN;
-}
-
-/** Whether the user reads the documents. Administrators see collections that they do not read. */
-export function reads(me: Me, access: Access): boolean {
-  if (isOwner(me, access) || me.role !== UserRole.ADMIN) return true;
-  return access.readers.some(({ who }) => who.case === "everyone" || (who.case === "role" ? who.value === me.role : who.value === me.name));
 }
 
 /** The readers in words, such as "all administrators and Bob"; "" for a private collection. `labels` maps `users/{uuid}` to the texts for people. `first`: words for the owner. */
@@ -61,20 +45,20 @@ export function labelsOf({ owner, ownerDisplayName, readers }: Access, known: Re
 export function accessText(me: Me, access: Access, known: ReadonlyMap<string, string>): string {
   const labels = labelsOf(access, known);
   const owner = labels.get(access.owner) ?? "another person";
-  if (!manages(me, access)) return `Shared with you by ${owner}. You can search and read it; only its owner and administrators add, change and delete documents.`;
+  if (!access.manageable) return `Shared with you by ${owner}. You can search and read it; only its owner and administrators add, change and delete documents.`;
   if (isOwner(me, access)) {
     if (access.readers.length === 0) return "Only you can read these documents.";
     return `${sentenceCase(readersText(access.readers, labels, ["You"]))} can read these documents.`;
   }
   const text = readersText(access.readers, labels);
   const whose = `This collection belongs to ${owner}.`;
-  if (!reads(me, access)) return `${whose} ${text ? `${sentenceCase(text)} can read it` : "Only its owner can read it"}; you manage it as an administrator. To read it, add yourself to its readers; the audit log records that.`;
+  if (!access.readable) return `${whose} ${text ? `${sentenceCase(text)} can read it` : "Only its owner can read it"}; you manage it as an administrator. To read it, add yourself to its readers; the audit log records that.`;
   return `${whose} ${sentenceCase(text)} can read these documents.`;
 }
 
 /** A word about sharing for a list of collections: "shared with you", "shared" or "". */
 export function sharingMark(me: Me, access: Access): string {
-  if (!isOwner(me, access)) return manages(me, access) && !reads(me, access) ? "another person’s" : "shared with you";
+  if (!isOwner(me, access)) return !access.readable ? "another person’s" : "shared with you";
   return access.readers.length > 0 ? "shared" : "";
 }
 

@@ -3,7 +3,7 @@
 import { Library, MessageCircle, Pencil, Trash2, UserPlus } from "lucide";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { recently } from "../account/recent.js";
-import { accessText, isOwner, manages, reads, sharingMark } from "./access.js";
+import { accessText, isOwner, sharingMark } from "./access.js";
 import type { Api } from "../server/api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
 import { PATIENCE, uuid, wellFormed } from "@responsa/client/parts.js";
@@ -117,7 +117,7 @@ export class CollectionsView {
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       // Nobody wants to begin with an empty collection.
-      const own = found.filter((one) => isOwner(this.#hooks.me, one) && one.documents > 0n);
+      const own = found.filter((one) => isOwner(this.#hooks.me, one) && one.documentCount > 0n);
       if (!this.#wanted) this.#wanted = (own.find((one) => one.name === DEFAULT.name) ?? own[0] ?? DEFAULT).name;
       this.#problem.textContent = "";
       this.#offer();
@@ -134,7 +134,7 @@ export class CollectionsView {
     const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? row.dataset["is"] : "", row]));
     const rows = this.#collections.map((one) => {
       // The server counts the documents that the user may read.
-      const size = reads(this.#hooks.me, one) ? count(one.documents, "document") : "";
+      const size = one.readable ? count(one.documentCount, "document") : "";
       const note = [size, sharingMark(this.#hooks.me, one)].filter(Boolean).join(" · ");
       const is = [one.name, one.label, note].join("\n");
       const known = before.get(is);
@@ -205,22 +205,21 @@ export class CollectionsView {
   async take(entries: readonly FileSystemEntry[]): Promise<string> {
     if (this.#suffixes.length === 0) await this.refresh();
     if (this.#suffixes.length === 0) return this.#problem.textContent;
-    if (!manages(this.#hooks.me, this.#chosen)) return `You may not add documents to “${this.#chosen.label}”. Choose another collection first.`;
+    if (!this.#chosen.manageable) return `You may not add documents to “${this.#chosen.label}”. Choose another collection first.`;
     void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen, this.#zone.isConnected ? this.#subjectGiven : "");
     return "";
   }
 
   async #show(): Promise<void> {
     const chosen = this.#chosen;
-    const managed = manages(this.#hooks.me, chosen);
     this.#title.textContent = chosen.label;
-    this.#remove.hidden = chosen.name === DEFAULT.name || !managed;
+    this.#remove.hidden = chosen.name === DEFAULT.name || !chosen.manageable;
     // The collection `default` may not exist yet.
-    this.#ask.hidden = chosen === DEFAULT || !reads(this.#hooks.me, chosen);
-    for (const one of [this.#share, this.#rename, this.#generations.root]) one.hidden = chosen === DEFAULT || !managed;
-    this.#zone.hidden = !managed;
+    this.#ask.hidden = chosen === DEFAULT || !chosen.readable;
+    for (const one of [this.#share, this.#rename, this.#generations.root]) one.hidden = chosen === DEFAULT || !chosen.manageable;
+    this.#zone.hidden = !chosen.manageable;
     this.#generations.show(chosen);
-    await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen, managed, reads(this.#hooks.me, chosen))]);
+    await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen)]);
   }
 
   /** Say who reads the collection. */
@@ -324,9 +323,9 @@ export class CollectionsView {
 
   /** What is lost with the chosen collection, in words. The server counts only the documents that the user may read. */
   async #lost(): Promise<string> {
-    const { name, label } = this.#chosen;
+    const { name, label, readable } = this.#chosen;
     const later = "New answers cannot use them; earlier answers keep their quotes.";
-    if (!reads(this.#hooks.me, this.#chosen)) return `“${label}” may hold documents that you cannot see. All of them will be deleted with the collection. ${later}`;
+    if (!readable) return `“${label}” may hold documents that you cannot see. All of them will be deleted with the collection. ${later}`;
     const { documentCount } = await this.#api.knowledge.getCollection({ name });
     return documentCount === 0n ? `“${label}” has no documents.` : `“${label}” has ${count(documentCount, "document")}, which will be deleted with the collection. ${later}`;
   }

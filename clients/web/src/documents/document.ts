@@ -9,7 +9,7 @@ import type { CitationCheck } from "@responsa/contract/responsa/chat/v1/chat_ser
 import { CitationVerdict, type Citation, type PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { DocumentState, type Document, type Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
-import { manages, type Me } from "./access.js";
+import type { Me } from "./access.js";
 import type { Api } from "../server/api.js";
 import { DetailsView } from "./docdetails.js";
 import { PagesView } from "./docpages.js";
@@ -396,7 +396,7 @@ export class DocumentPanel {
   async #mayChange({ owner, collection }: Document, signal: AbortSignal): Promise<boolean> {
     const { me } = this.#hooks;
     if (owner === me.name || me.role === UserRole.ADMIN) return true;
-    return this.#api.knowledge.getCollection({ name: collection }, { signal }).then((found) => manages(me, found), () => true);
+    return this.#api.knowledge.getCollection({ name: collection }, { signal }).then((found) => found.manageable, () => true);
   }
 
   async #fillText(signal: AbortSignal): Promise<void> {

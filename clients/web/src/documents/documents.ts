@@ -117,12 +117,12 @@ export class DocumentsView {
     replace(this.#type, ...[["", "Any"] as const, ...types].map(([value, label]) => element("option", { value, selected: value === chosen }, label)));
   }
 
-  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. `managed`: whether the user may delete all documents. `isReader`: whether the user reads all documents. */
-  async show({ name, documents, owner }: Listed, managed: boolean, isReader: boolean): Promise<void> {
-    this.#isEmpty = documents === 0n;
-    this.#none = isReader ? "No documents yet." : "You cannot see the documents of this collection.";
-    if (managed !== this.#managed) replace(this.#list); // its rows offer other acts
-    this.#managed = managed;
+  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. */
+  async show({ name, documentCount, owner, readable, manageable }: Listed): Promise<void> {
+    this.#isEmpty = documentCount === 0n;
+    this.#none = readable ? "No documents yet." : "You cannot see the documents of this collection.";
+    if (manageable !== this.#managed) replace(this.#list); // its rows offer other acts
+    this.#managed = manageable;
     if (name !== this.#collection) {
       this.#collection = name;
       this.#tokens = [""];

@@ -5,7 +5,6 @@ import type { Passage } from "@responsa/contract/responsa/knowledge/v1/document_
 import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import type { Api } from "../server/api.js";
-import type { Me } from "./access.js";
 import { markedProse } from "../chat/passages.js";
 import { datedOf, placeOf } from "../chat/parts.js";
 import { count } from "../text/facts.js";
@@ -39,7 +38,6 @@ export interface SearchHooks {
 export class SearchView {
   readonly root = element("section", { class: "collections search", "aria-labelledby": "search-title" });
   readonly #api: Pick<Api, "knowledge">;
-  readonly #me: Me;
   readonly #panel: DocumentPanel;
   readonly #hooks: SearchHooks;
   readonly #heading = element("h2", { id: "search-title", tabindex: "-1" }, "Search");
@@ -56,9 +54,8 @@ export class SearchView {
   #shown = "";
   #searching = new AbortController();
 
-  constructor(api: Pick<Api, "knowledge">, me: Me, panel: DocumentPanel, hooks: SearchHooks) {
+  constructor(api: Pick<Api, "knowledge">, panel: DocumentPanel, hooks: SearchHooks) {
     this.#api = api;
-    this.#me = me;
     this.#panel = panel;
     this.#hooks = hooks;
     const form = element(
@@ -98,7 +95,7 @@ export class SearchView {
     if (term) [this.#term.value, this.#mode.value, this.#filter.value] = [term, query.get("by") ?? "", query.get("filter") ?? ""];
     if (this.#mode.selectedIndex < 0) this.#mode.value = "";
     try {
-      this.#collections = await readableCollections(this.#api, this.#me);
+      this.#collections = await readableCollections(this.#api);
       const options = this.#collections.map((one) => element("option", { value: one.name, selected: one.name === chosen, ...WRITTEN }, one.label));
       replace(this.#scope, element("option", { value: "" }, "All collections"), ...options);
       const lost = chosen !== "" && this.#scope.value !== chosen;
