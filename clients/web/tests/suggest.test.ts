@@ -39,3 +39,14 @@ describe("whether there are documents to ask about", () => {
     expect(await empty("collections/gone")).toBe(false);
   });
 });
+
+describe("the questions that owners suggest", () => {
+  const collection = (name: string, ...suggestedQuestions: string[]) => create(CollectionSchema, { name, readable: true, documentCount: 1n, suggestedQuestions });
+  const collections = [collection("collections/a", "A1?", "A2?", "A3?"), collection("collections/b", "B1?", "A1?"), { ...collection("collections/c", "C?"), readable: false }];
+  const api = { knowledge: { listCollections: () => Promise.resolve({ collections }), listDocuments: () => Promise.resolve({ documents: [] }) } } as unknown as Pick<Api, "knowledge">;
+
+  it("are of each collection in turn that the user reads and asks", async () => {
+    expect((await suggested(api, [], 4, new AbortController().signal)).chosen).toEqual(["A1?", "B1?", "A2?", "A3?"]);
+    expect((await suggested(api, ["collections/b"], 4, new AbortController().signal)).chosen).toEqual(["B1?", "A1?"]);
+  });
+});

@@ -62,6 +62,7 @@ class CollectionChanges:
     synonyms: str | None = None
     readers: Sequence[CollectionReader] | None = None
     without: Sequence[str] = ()
+    suggested_questions: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Collection:
     readers: tuple[CollectionReader, ...] = ()
     readable: bool = False
     manageable: bool = False
+    suggested_questions: Sequence[str] = ()
 
 
 class DocumentState(StrEnum):

@@ -409,7 +409,7 @@ export class ChatView {
 
   /** Show a greeting while there is no message. */
   #greet(): void {
-    const row = welcome(this.picker.agent, (question) => this.write(question), (most) => this.#suggest(most), () => this.#tools());
+    const row = welcome(this.picker.agent, (question) => this.write(question), () => this.#suggest(), () => this.#tools());
     if (this.picker.modelless) row.append(noModel(this.#parts.me.ownsInstallation));
     this.#talk.show([row]);
   }
@@ -432,7 +432,7 @@ export class ChatView {
   }
 
   /** Questions about the documents that a question would search now. */
-  async #suggest(most: number): Promise<Suggested> {
+  #suggest(): Promise<Suggested> {
     const { signal } = this.#showing;
     const collections = this.scope.searched;
     const about = collections.join();
@@ -440,8 +440,7 @@ export class ChatView {
     if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
       this.#suggested = { signal, about, found: suggested(this.#api, collections, SUGGESTED, signal) };
     }
-    const found = await this.#suggested.found;
-    return { ...found, questions: found.questions.slice(0, most) };
+    return this.#suggested.found;
   }
 
   #outcome(turn: string): Outcome | undefined {

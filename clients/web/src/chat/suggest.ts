@@ -1,4 +1,4 @@
-/** Finds what the first screen shows of the documents: the collections, and the questions that headings ask. */
+/** Finds what the first screen shows of the documents: the collections, the questions that their owners suggest, and those that headings ask. */
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
@@ -13,7 +13,11 @@ const MOST_DOCUMENTS = 8;
 const MOST_PASSAGES = 48;
 const LONGEST = 100; // characters of a heading
 const ASKS = /[?？؟]\s*$/;
+
 export interface Suggested {
+  /** Questions that the owners of the collections suggest, one of each collection before the second of any. */
+  readonly chosen: readonly string[];
+  /** Headings of documents that are questions; none if there are enough others. */
   readonly questions: readonly string[];
   /** The newest of the collections, and the number of the others. */
   readonly collections: readonly Loaded[];
@@ -30,7 +34,7 @@ export interface Loaded {
   readonly changed: Date | undefined;
 }
 
-/** Questions about the newest documents of these collections, `collections/{id}`, or of the newest collections if the list is empty. Raises ConnectError. */
+/** At most `most` questions of either kind about these collections, `collections/{id}`, or about the newest collections if the list is empty. Raises ConnectError. */
 export async function suggested(api: Pick<Api, "knowledge">, collections: readonly string[], most: number, signal: AbortSignal): Promise<Suggested> {
   const newest = await api.knowledge.listCollections({ pageSize: PAGE, orderBy: "create_time desc" }, { signal });
   const readable = newest.collections.filter((one) => one.readable);
@@ -38,10 +42,12 @@ export async function suggested(api: Pick<Api, "knowledge">, collections: readon
   const first = filled.slice(0, MOST_COLLECTIONS);
   const parents = first.map((one) => one.name);
   const others = filled.length - first.length;
-  if (parents.length === 0) return { collections: [], others, questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
+  if (parents.length === 0) return { chosen: [], collections: [], others, questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
   const pageSize = Math.ceil(MOST_DOCUMENTS / parents.length);
   const pages = await Promise.all(parents.map((parent) => api.knowledge.listDocuments({ parent, pageSize, orderBy: "update_time desc" }, { signal })));
+  const chosen = [...new Set(turnwise(filled.map((one) => one.suggestedQuestions)))].slice(0, most);
   const shown = {
+    chosen,
     collections: first.map((one, index) => {
       const { updateTime } = pages[index]?.documents[0] ?? {};
       return { label: labelOf(one), documents: Number(one.documentCount), changed: updateTime && timestampDate(updateTime) };
@@ -50,7 +56,7 @@ export async function suggested(api: Pick<Api, "knowledge">, collections: readon
   };
   const documents = turnwise(pages.map((page) => page.documents.filter((one) => one.state === DocumentState.READY && one.title)));
   const terms = documents.map((one) => one.title).slice(0, MOST_DOCUMENTS);
-  if (terms.length === 0) return { ...shown, questions: [], empty: false };
+  if (terms.length === 0 || chosen.length === most) return { ...shown, questions: [], empty: false };
   // A search by words alone: it needs no vectors, and finds the passages of the documents with these titles.
   const { hits } = await api.knowledge.search({ terms, topK: MOST_PASSAGES, mode: SearchMode.TEXT, scope: { collections: parents } }, { signal });
   const passages = hits.flatMap(({ passage }) =>

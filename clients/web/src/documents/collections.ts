@@ -1,4 +1,4 @@
-/** Shows collections: makes, shares, renames and deletes them, and takes files and folders for them. */
+/** Shows collections: makes, shares, edits and deletes them, and takes files and folders for them. */
 
 import { Library, MessageCircle, Pencil, Trash2, UserPlus } from "lucide";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
@@ -8,7 +8,7 @@ import type { Api } from "../server/api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
 import { PATIENCE, uuid, wellFormed } from "@responsa/client/parts.js";
 import type { Contacts } from "./contacts.js";
-import { confirmed, prompted } from "../widgets/dialog.js";
+import { confirmed, filled, prompted } from "../widgets/dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
 import { SUBJECT_NOTE } from "./docdetails.js";
@@ -25,6 +25,9 @@ import { shareCollection } from "./share.js";
 import { UploadsView, type UploadHooks } from "./uploads.js";
 
 const KEY = "responsa.collection";
+/** The most questions that a collection suggests, and the characters of each. */
+const QUESTIONS = 8;
+const QUESTION = 200;
 /** Milliseconds between two refreshes while files arrive. */
 const BETWEEN = 1_000;
 
@@ -47,7 +50,7 @@ export class CollectionsView {
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #ask = iconButton(MessageCircle, "Ask this collection", () => this.#hooks.ask(this.#chosen));
   readonly #share = iconButton(UserPlus, "Share", () => void this.#shareCollection(), { "aria-describedby": "access" });
-  readonly #rename = iconButton(Pencil, "Rename collection", () => void this.#renameCollection());
+  readonly #edit = iconButton(Pencil, "Edit collection", () => void this.#editCollection());
   readonly #remove = iconButton(Trash2, "Delete collection", () => void this.#deleteCollection(), { class: "plain icon danger" });
   /** The uploads, which the page shows above every view. */
   readonly tray: HTMLElement;
@@ -95,7 +98,7 @@ export class CollectionsView {
     this.root.append(
       element("div", { class: "row shelves-head" }, this.#heading, button("New collection", () => void this.#create(), { class: "quiet" })),
       this.#list,
-      element("div", { class: "row shelf" }, this.#title, this.#ask, this.#share, this.#rename, this.#remove),
+      element("div", { class: "row shelf" }, this.#title, this.#ask, this.#share, this.#edit, this.#remove),
       this.#access,
       this.#zone,
       this.#problem,
@@ -216,7 +219,7 @@ export class CollectionsView {
     this.#remove.hidden = chosen.name === DEFAULT.name || !chosen.manageable;
     // The collection `default` may not exist yet.
     this.#ask.hidden = chosen === DEFAULT || !chosen.readable;
-    for (const one of [this.#share, this.#rename, this.#generations.root]) one.hidden = chosen === DEFAULT || !chosen.manageable;
+    for (const one of [this.#share, this.#edit, this.#generations.root]) one.hidden = chosen === DEFAULT || !chosen.manageable;
     this.#zone.hidden = !chosen.manageable;
     this.#generations.show(chosen);
     await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen)]);
@@ -294,14 +297,23 @@ export class CollectionsView {
     await this.refresh();
   }
 
-  async #renameCollection(): Promise<void> {
-    const { name, displayName: before } = this.#chosen;
-    const rename = async (displayName: string) => {
-      await this.#api.knowledge.updateCollection({ collection: { name, displayName }, updateMask: { paths: ["display_name"] } });
+  async #editCollection(): Promise<void> {
+    const { name, displayName, suggestedQuestions } = this.#chosen;
+    const title = element("input", { id: "collection-name", type: "text", required: true, maxlength: "100", autocomplete: "off", "aria-describedby": "collection-name-note", ...WRITTEN });
+    const questions = element("textarea", { id: "collection-questions", rows: "4", "aria-describedby": "collection-questions-note", ...WRITTEN });
+    [title.value, questions.value] = [displayName || collectionId(name), suggestedQuestions.join("\n")];
+    const asked = () => questions.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    questions.addEventListener("input", () => questions.setCustomValidity(asked().length > QUESTIONS || asked().some((one) => [...one].length > QUESTION) ? "At most 8 questions of at most 200 characters." : ""));
+    const fields = [
+      field("Name", title, `The collection’s id stays ${collectionId(name)}.`),
+      field("Suggested questions", questions, "One per line, at most 8. A new conversation offers them to everyone who reads the collection."),
+    ];
+    const act = async () => {
+      const collection = { name, displayName: title.value.trim(), suggestedQuestions: asked() };
+      await this.#api.knowledge.updateCollection({ collection, updateMask: { paths: ["display_name", "suggested_questions"] } });
     };
-    const note = () => `The collection’s id stays ${collectionId(name)}.`;
-    if (!(await prompted({ title: "Rename the collection", label: "Name", value: before || collectionId(name), maxLength: 100, action: "Rename", note, act: rename }))) return;
-    this.#hooks.say("Collection renamed.");
+    if (!(await filled({ title: "Edit the collection", action: "Save", fields, first: title, act }))) return;
+    this.#hooks.say("Collection saved.");
     this.#hooks.changed();
     await this.refresh();
   }

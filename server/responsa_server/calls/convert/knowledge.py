@@ -110,6 +110,7 @@ def collection(value: Collection) -> collection_pb2.Collection:
         chosen_id=value.chosen_id,
         readable=value.readable,
         manageable=value.manageable,
+        suggested_questions=value.suggested_questions,
     )
 
 

@@ -2,9 +2,11 @@
 
 -- name: insert
 -- The conflict may be with the id or with another collection of the owner's.
-INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind, dimensions, generation_id)
+INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind, dimensions, generation_id,
+    suggested_questions)
 VALUES (
-    %(tenant)s, %(id)s, %(slug)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s, %(dimensions)s, %(generation)s)
+    %(tenant)s, %(id)s, %(slug)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s, %(dimensions)s, %(generation)s,
+    %(suggested_questions)s)
 ON CONFLICT DO NOTHING
 RETURNING true;
 
@@ -41,7 +43,7 @@ RETURNING coalesce('users/' || user_id, role, '');
 
 -- name: get
 SELECT responsa.collection_name(c.id) AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind, suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable,
     CASE WHEN m.manageable THEN ARRAY(
@@ -64,7 +66,7 @@ SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant
 
 -- name: list
 SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind, suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable,
     CASE WHEN m.manageable THEN ARRAY(
@@ -78,7 +80,8 @@ WHERE c.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: update
 UPDATE responsa.collection SET display_name = coalesce(%(display_name)s::text, display_name), synonyms = coalesce(%(synonyms)s::text, synonyms),
-    synonyms_sha256 = coalesce(%(synonyms_sha256)s::bytea, synonyms_sha256), revision = revision + 1, update_time = clock_timestamp()
+    synonyms_sha256 = coalesce(%(synonyms_sha256)s::bytea, synonyms_sha256), suggested_questions = coalesce(%(suggested_questions)s::text[], suggested_questions),
+    revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: lock_documents

@@ -147,6 +147,13 @@ export declare type Collection = Message<"responsa.knowledge.v1.Collection"> & {
    * @generated from field: bool manageable = 17;
    */
   manageable: boolean;
+
+  /**
+   * Questions that the collection answers, the best first, to suggest to its readers: at most 8, each of 1 to 200 characters.
+   *
+   * @generated from field: repeated string suggested_questions = 18;
+   */
+  suggestedQuestions: string[];
 };
 
 /**
