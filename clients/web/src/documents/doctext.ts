@@ -13,10 +13,11 @@ import { fragmentOfKeys, keysOf } from "./place.js";
 import { Markdown, unrendered, type Place } from "../text/markdown.js";
 import { made } from "../text/paint.js";
 import { framed, wrapped, type View } from "../text/view.js";
+import { t } from "../language/documents/texts.js";
 
 /** The number of bytes that are shown at first on each side of the passage. */
 const AROUND = 8_192;
-/** The number of bytes that "Show the text before" and "Show the text after" each add. */
+/** The number of bytes that the buttons for the text before and after each add. */
 const STEP = 65_536;
 /** The number of bytes in which the page looks for the border of a block. */
 const SLACK = 16_384;
@@ -27,7 +28,7 @@ const CONTEXT = 1_048_576;
 type From = Pick<Document, "sourceKey" | "collection">;
 
 export class TextView {
-  readonly root = element("div", { class: "document-text", tabindex: "0", role: "region", "aria-label": "Text of the document", ...WRITTEN });
+  readonly root = element("div", { class: "document-text", tabindex: "0", role: "region", "aria-label": t("textOf"), ...WRITTEN });
   readonly #api: Pick<Api, "knowledge">;
   readonly #say: (text: string) => void;
   readonly #problem: (text: string) => void;
@@ -88,7 +89,7 @@ export class TextView {
   /** A button that shows more text before `from`; an empty text if `from` is the beginning. */
   #before(parts: Parts, from: number, signal: AbortSignal): Node {
     if (from === 0) return document.createTextNode("");
-    return this.#more("Show the text before", parts.text, from - STEP - parts.context, from, signal, (more) => {
+    return this.#more(t("textBefore"), parts.text, from - STEP - parts.context, from, signal, (more) => {
       const start = parts.startBefore(from - STEP);
       const height = this.root.scrollHeight;
       const next = this.#before(parts, start, signal);
@@ -100,7 +101,7 @@ export class TextView {
 
   #behind(parts: Parts, to: number, signal: AbortSignal): Node {
     if (parts.text.endsBy(to)) return document.createTextNode("");
-    return this.#more("Show the text after", parts.text, to, to + STEP + SLACK, signal, (more) => {
+    return this.#more(t("textAfter"), parts.text, to, to + STEP + SLACK, signal, (more) => {
       const end = parts.endAfter(to, to + STEP);
       const next = this.#behind(parts, end, signal);
       more.replaceWith(parts.show(to, end), next);

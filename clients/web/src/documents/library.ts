@@ -5,6 +5,7 @@ import { CollectionSchema, type Collection } from "@responsa/contract/responsa/k
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
 import type { Api } from "../server/api.js";
 import { allItems } from "../server/pages.js";
+import { t } from "../language/language.js";
 import { cleanName, nameWithin } from "../text/names.js";
 
 export interface Named {
@@ -34,14 +35,14 @@ export async function readableCollections(api: Pick<Api, "knowledge">): Promise<
 
 /** What has become of a collection that the user had chosen: that the user may not read it looks the same as that it does not exist. */
 export function unavailable(label: string): string {
-  return `The collection “${label}” no longer exists, or you may no longer read it.`;
+  return t("unavailable", { label });
 }
 
 /** The text for a collection. A collection without a display name is called by the id that its owner chose: for others, its id may have a random end. */
 export function labelOf({ name, displayName, chosenId, ownerDisplayName }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName">): string {
   const id = collectionId(name);
   if (displayName || id === chosenId || !ownerDisplayName) return cleanName(displayName) || id;
-  return `${chosenId} (of ${nameWithin(ownerDisplayName)})`;
+  return t("ofOwner", { id: chosenId, owner: nameWithin(ownerDisplayName) });
 }
 
 /** Finds the texts of collections by name, each once. */

@@ -144,4 +144,6 @@ export const en = {
   deleteConversation: "Delete the conversation?",
   connectionLost: "The connection was lost.",
   language: "Language",
+  unavailable: "The collection “{label}” no longer exists, or you may no longer read it.",
+  ofOwner: "{id} (of {owner})",
 };

@@ -36,7 +36,7 @@ const TIMED = new Set(["RATE_LIMIT", "QUOTA_EXHAUSTED"]);
 /** Reads the error of an operation or a document. */
 export function failureOfStatus(status: Status): Failure {
   const { reason, message, metadata } = errorOfStatus(status);
-  return { ...CUT, reason: reason || "UNKNOWN", message, metadata };
+  return { ...CUT, reason: reason || "UNKNOWN", message: reasoned(reason, message), metadata };
 }
 
 /** Whether the user has called too often, or too much at once. */

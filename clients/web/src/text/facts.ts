@@ -2,7 +2,7 @@
 
 import { locale } from "../language/language.js";
 
-const UNITS = ["bytes", "KiB", "MiB", "GiB"];
+const UNITS = ["", "KiB", "MiB", "GiB"];
 
 /** For example "512 bytes" or "1.4 MiB". */
 export function sizeOf(bytes: bigint): string {
@@ -12,7 +12,9 @@ export function sizeOf(bytes: bigint): string {
     size /= 1024;
     unit += 1;
   }
-  return `${unit > 0 && size < 10 ? size.toFixed(1) : Math.round(size)} ${size === 1 && unit === 0 ? "byte" : UNITS[unit]}`;
+  if (unit === 0) return size.toLocaleString(locale(), { style: "unit", unit: "byte", unitDisplay: "long", useGrouping: false });
+  const digits = size < 10 ? 1 : 0;
+  return `${size.toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false })} ${UNITS[unit]}`;
 }
 
 /** For example "3 Feb 2026". */

@@ -2,6 +2,7 @@
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import { byteLength } from "@responsa/client/parts.js";
+import { t } from "../language/documents/texts.js";
 
 /** The maximum size of values as JSON. */
 const VALUES_BYTES = 4_096;
@@ -18,8 +19,8 @@ export function pairsOf(lines: string): Map<string, string> | string {
     const quoted = stringOf(quotes);
     const colon = quoted === undefined ? line.indexOf(":") : start.length - 1;
     const name = quoted ?? line.slice(0, colon).trim();
-    if (colon < 0 || (!name && quoted === undefined)) return `Line ${place + 1} must read “name: value”.`;
-    if (found.has(name)) return `Line ${place + 1} names “${name}” again.`;
+    if (colon < 0 || (!name && quoted === undefined)) return t("lineForm", { line: place + 1 });
+    if (found.has(name)) return t("lineAgain", { line: place + 1, name });
     found.set(name, line.slice(colon + 1).trim());
   }
   return found;
@@ -36,7 +37,7 @@ export function valuesProblem(lines: string): string {
   const read = valuesOf(lines);
   if (typeof read === "string") return read;
   const over = byteLength(JSON.stringify(read)) - VALUES_BYTES;
-  return over > 0 ? `These are too long by ${over} bytes.` : "";
+  return over > 0 ? t("valuesLong", { count: over }) : "";
 }
 
 function valueOf(text: string): JsonObject[string] {
