@@ -148,56 +148,65 @@ export class DetailsView {
 class Fields {
   readonly rows: readonly HTMLElement[];
   readonly first = element("input", { id: "document-title-field", type: "text", required: true, autocomplete: "off", ...WRITTEN });
-  readonly #labels = element("textarea", { id: "document-labels", rows: "4", "aria-describedby": "document-labels-note", ...WRITTEN });
-  readonly #metadata = element("textarea", { id: "document-metadata", rows: "4", "aria-describedby": "document-metadata-note", ...WRITTEN });
-  readonly #subject = element("input", { id: "document-subject", type: "text", autocomplete: "off", "aria-describedby": "document-subject-note", ...WRITTEN });
+  readonly #controls = {
+    title: this.first,
+    labels: element("textarea", { id: "document-labels", rows: "4", "aria-describedby": "document-labels-note", ...WRITTEN }),
+    metadata: element("textarea", { id: "document-metadata", rows: "4", "aria-describedby": "document-metadata-note", ...WRITTEN }),
+    subject: element("input", { id: "document-subject", type: "text", autocomplete: "off", "aria-describedby": "document-subject-note", ...WRITTEN }),
+  };
   readonly #theirs = element("div", { class: "theirs", hidden: true });
 
   /** `administrator`: whether to offer a change of the subject. */
   constructor(draft: Draft, administrator: boolean) {
-    this.first.value = draft.title;
-    this.#labels.value = draft.labels;
-    this.#metadata.value = draft.metadata;
-    this.#subject.value = draft.subject;
-    this.#subject.addEventListener("input", () => this.#subject.setCustomValidity(this.#subject.value.trim() && textProblem(this.#subject.value, SUBJECT_BYTES)));
-    this.first.addEventListener("input", () => this.first.setCustomValidity(textProblem(this.first.value, TITLE_BYTES)));
-    this.#labels.addEventListener("input", () => {
-      const read = labelsOf(this.#labels.value);
-      this.#labels.setCustomValidity(typeof read === "string" ? read : "");
-    });
-    this.#metadata.addEventListener("input", () => this.#metadata.setCustomValidity(valuesProblem(this.#metadata.value)));
+    for (const part of PARTS) {
+      const control = this.#controls[part];
+      control.value = draft[part];
+      control.addEventListener("input", () => control.setCustomValidity(problemOf(part, control.value)));
+    }
+    const { labels, metadata, subject } = this.#controls;
     this.rows = [
       field(t("title"), this.first),
-      field(t("labels"), this.#labels, t("labelsNote")),
-      field(t("metadata"), this.#metadata, t("metadataNote")),
-      ...(administrator ? [field(t("subject"), this.#subject, t("subjectNote"))] : []),
+      field(t("labels"), labels, t("labelsNote")),
+      field(t("metadata"), metadata, t("metadataNote")),
+      ...(administrator ? [field(t("subject"), subject, t("subjectNote"))] : []),
       this.#theirs,
     ];
   }
 
   /** The content of the form as it was typed. A part that nobody changed is not sent, even if its lines could be read in another way. */
   get draft(): Draft {
-    return { title: this.first.value, labels: this.#labels.value, metadata: this.#metadata.value, subject: this.#subject.value };
+    const { title, labels, metadata, subject } = this.#controls;
+    return { title: title.value, labels: labels.value, metadata: metadata.value, subject: subject.value };
   }
 
   get values() {
-    const labels = labelsOf(this.#labels.value);
-    const metadata = valuesOf(this.#metadata.value);
+    const { title, labels, metadata, subject } = this.draft;
+    const read = [labelsOf(labels), valuesOf(metadata)] as const;
     return {
-      title: wellFormed(this.first.value.trim()),
-      labels: typeof labels === "string" ? {} : labels,
-      metadata: typeof metadata === "string" ? ({} as JsonObject) : metadata,
-      subject: wellFormed(this.#subject.value.trim()),
+      title: wellFormed(title.trim()),
+      labels: typeof read[0] === "string" ? {} : read[0],
+      metadata: typeof read[1] === "string" ? ({} as JsonObject) : read[1],
+      subject: wellFormed(subject.trim()),
     };
   }
 
   /** Show the present values of the document that differ from the form. */
   compare(theirs: Draft): void {
-    const differing = PARTS.filter((part) => theirs[part] !== this.draft[part]);
+    const { draft } = this;
+    const differing = PARTS.filter((part) => theirs[part] !== draft[part]);
     const values = differing.flatMap((part) => [element("dt", {}, t(part)), element("dd", WRITTEN, theirs[part] || t("none"))]);
     replace(this.#theirs, element("h3", {}, t("asNow")), element("dl", {}, ...values));
     this.#theirs.hidden = differing.length === 0;
   }
+}
+
+/** Why the text of a part is not valid; "" if it is valid. */
+function problemOf(part: keyof Draft, text: string): string {
+  if (part === "metadata") return valuesProblem(text);
+  if (part === "title") return textProblem(text, TITLE_BYTES);
+  if (part === "subject") return text.trim() && textProblem(text, SUBJECT_BYTES);
+  const read = labelsOf(text);
+  return typeof read === "string" ? read : "";
 }
 
 function draftOf({ title, labels, metadata, subject }: Document): Draft {

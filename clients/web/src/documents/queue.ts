@@ -13,8 +13,8 @@ const AT_ONCE = 2;
 /** What a file costs besides its bytes, as a number of bytes. */
 const PER_FILE = 32_768;
 
-export type State = "waiting" | "running" | "added" | "unchanged" | "refused" | "cancelled" | "skipped";
-const STATES: readonly State[] = ["waiting", "running", "added", "unchanged", "refused", "cancelled", "skipped"];
+export const STATES = ["waiting", "running", "added", "unchanged", "refused", "cancelled", "skipped"] as const;
+export type State = (typeof STATES)[number];
 
 /** A file of the queue. The queue alone changes it. */
 export interface Item {

@@ -8,7 +8,7 @@ import { signedOut, type Failure } from "../server/errors.js";
 import { sentenceCase } from "./access.js";
 import { Estimate, timeLeft } from "./estimate.js";
 import type { Found, Looking } from "./folders.js";
-import { isOpen, UploadQueue, type Item, type State } from "./queue.js";
+import { isOpen, STATES, UploadQueue, type Item, type State } from "./queue.js";
 import type { Named } from "./library.js";
 import { PATIENCE } from "@responsa/client/parts.js";
 import { UploadRefused } from "./upload.js";
@@ -23,7 +23,7 @@ const ANNOUNCED = 5;
 const TICK = 200; // milliseconds between two paintings
 
 const VIEWS: readonly (readonly [label: string, states: readonly State[]])[] = [
-  [t("allFiles"), ["waiting", "running", "added", "unchanged", "refused", "cancelled", "skipped"]],
+  [t("allFiles"), STATES],
   [t("openOrRefused"), ["waiting", "running", "refused", "cancelled"]],
   [t("areAdded"), ["added"]],
   [t("areUnchanged"), ["unchanged"]],
