@@ -66,7 +66,7 @@ async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Perso
     await expect(access(reader)).to_contain_text(READ_ONLY)
     document = reader.page.get_by_role("button", name="Brunmåla bakery", exact=True)
     await expect(document).to_be_visible()
-    for absent in ("Share", "Rename collection", "Delete collection", "Delete Brunmåla bakery"):
+    for absent in ("Share", "Edit collection", "Delete collection", "Delete Brunmåla bakery"):
         await expect(button(reader, absent)).to_be_hidden()
     await expect(reader.page.locator(".drop")).to_be_hidden()
     await document.click()

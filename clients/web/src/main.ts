@@ -209,7 +209,7 @@ class App {
       const area = viewAt(location.hash)?.area;
       return area === "profile" ? profile : area === "administration" ? administration : undefined;
     };
-    const search = new Lazy(async () => new (await import("./documents/search.js")).SearchView(api, user, await panel.get(), { say: live.say, ask }));
+    const search = new Lazy(async () => new (await import("./documents/search.js")).SearchView(api, await panel.get(), { say: live.say, ask }));
     const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined || keysAt(location.hash) !== undefined;
     const onSearch = () => isSearch(location.hash);
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;

@@ -1,5 +1,4 @@
 import { create } from "@bufbuild/protobuf";
-import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { ExcerptGrade, ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import { CollectionSchema } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import { describe, expect, it } from "vitest";
@@ -41,18 +40,28 @@ it("what to ask next are the headings of the documents that answer best", async 
 });
 
 describe("whether there are documents to ask about", () => {
-  const root = { name: "users/root", role: UserRole.ADMIN };
   const collections = [
-    create(CollectionSchema, { name: "collections/own", owner: "users/root" }),
-    create(CollectionSchema, { name: "collections/of-ben", owner: "users/ben" }),
+    create(CollectionSchema, { name: "collections/own", readable: true }),
+    create(CollectionSchema, { name: "collections/of-ben" }),
   ];
   const api = { knowledge: { listCollections: () => Promise.resolve({ collections }) } } as unknown as Pick<Api, "knowledge">;
-  const empty = async (...chosen: string[]) => (await suggested(api, root, chosen, 4, new AbortController().signal)).empty;
+  const empty = async (...chosen: string[]) => (await suggested(api, chosen, 4, new AbortController().signal)).empty;
 
   it("is known only of collections that the user reads", async () => {
     expect(await empty()).toBe(true);
     expect(await empty("collections/own")).toBe(true);
     expect(await empty("collections/own", "collections/of-ben")).toBe(false);
     expect(await empty("collections/gone")).toBe(false);
+  });
+});
+
+describe("the questions that owners suggest", () => {
+  const collection = (name: string, ...suggestedQuestions: string[]) => create(CollectionSchema, { name, readable: true, documentCount: 1n, suggestedQuestions });
+  const collections = [collection("collections/a", "A1?", "A2?", "A3?"), collection("collections/b", "B1?", "A1?"), { ...collection("collections/c", "C?"), readable: false }];
+  const api = { knowledge: { listCollections: () => Promise.resolve({ collections }), listDocuments: () => Promise.resolve({ documents: [] }) } } as unknown as Pick<Api, "knowledge">;
+
+  it("are of each collection in turn that the user reads and asks", async () => {
+    expect((await suggested(api, [], 4, new AbortController().signal)).chosen).toEqual(["A1?", "B1?", "A2?", "A3?"]);
+    expect((await suggested(api, ["collections/b"], 4, new AbortController().signal)).chosen).toEqual(["B1?", "A1?"]);
   });
 });

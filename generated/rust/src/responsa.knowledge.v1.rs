@@ -97,6 +97,15 @@ pub struct Collection {
     /// may end in random characters.
     #[prost(string, tag = "15")]
     pub chosen_id: ::prost::alloc::string::String,
+    /// Whether the caller may read what is in the collection. Administrators also see collections that they may not read.
+    #[prost(bool, tag = "16")]
+    pub readable: bool,
+    /// Whether the caller may add documents, and change, share and delete the collection and what is in it: the owner and administrators may.
+    #[prost(bool, tag = "17")]
+    pub manageable: bool,
+    /// Questions that the collection answers, the best first, to suggest to its readers: at most 8, each of 1 to 200 characters.
+    #[prost(string, repeated, tag = "18")]
+    pub suggested_questions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for Collection {
     const NAME: &'static str = "Collection";
@@ -1003,7 +1012,7 @@ pub struct UpdateCollectionRequest {
     /// The collection with its `name` and the new values. If `etag` is set, the collection must still have this etag.
     #[prost(message, optional, tag = "1")]
     pub collection: ::core::option::Option<Collection>,
-    /// The fields to change: `display_name`, `synonyms`, `readers`.
+    /// The fields to change: `display_name`, `synonyms`, `readers`, `suggested_questions`.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
     /// The e-mail addresses of users to remove: the server leaves these users out of the new `readers`. The field exists because replies do not contain the e-mail

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
-from functools import cache
 from typing import Annotated
 
 import typer
@@ -64,12 +62,11 @@ def list_collections(
     """List the collections that you may read, in the order of their ids. If the id of a collection ends in random characters, the list names the collection's owner.
     Administrators see all collections; the list says which of them they may not read."""
     with reporting(json=json), open_client() as client:
-        me = cache(client.me)
         for collection in client.collections(filter_by=matching):
             if json:
                 print_json(collection)
             else:
-                size = _count(collection) if _may_read(collection, me) else "not readable"
+                size = _count(collection) if collection.readable else "not readable"
                 print_text(f"{_id(collection):<24}  {size:<16}  {one_line(_label(collection), 120)}".rstrip())
 
 
@@ -224,8 +221,7 @@ def delete(
     """Delete a collection. Without --force, a collection that has documents is not deleted. Existing answers keep their quotes."""
     with reporting(json=json), open_client() as client:
         found = client.get_collection(valid_text(collection, "The collection"))
-        readable = _may_read(found, client.me)
-        size = _count(found) if readable else "all its documents"
+        size = _count(found) if found.readable else "all its documents"
         try:
             client.delete_collection(found.name, force=force)
         except FailedPrecondition as error:
@@ -233,7 +229,9 @@ def delete(
                 error.add_note(f"`responsa collections delete {_id(found)} --force` deletes {size} too.")
             raise
         if json:
-            print_json({"deleted": found.name, "documents": int(found.document_count) if readable else None})
+            print_json(
+                {"deleted": found.name, "documents": int(found.document_count) if found.readable else None}
+            )
         else:
             print_text(f"deleted {found.name} with {size}")
 
@@ -244,16 +242,3 @@ def _id(collection: collection_pb2.Collection) -> str:
 
 def _count(collection: collection_pb2.Collection) -> str:
     return counted(collection.document_count, "document")
-
-
-def _may_read(collection: collection_pb2.Collection, me: Callable[[], user_pb2.User]) -> bool:
-    """Whether the caller may read the documents. The server counts only documents that the caller may read, and administrators also see collections of which they read none."""
-    if collection.document_count > 0:
-        return True
-    caller = me()
-    if caller.role != user_pb2.USER_ROLE_ADMIN or collection.owner == caller.name:
-        return True
-    return any(
-        reader.everyone or reader.user == caller.name or reader.role == caller.role
-        for reader in collection.readers
-    )

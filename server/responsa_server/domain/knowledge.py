@@ -62,6 +62,7 @@ class CollectionChanges:
     synonyms: str | None = None
     readers: Sequence[CollectionReader] | None = None
     without: Sequence[str] = ()
+    suggested_questions: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Collection:
     chosen_id: as the owner calls it. owner_display_name: "" if the owner has no display name.
 
     embedding: the name of the model that computed the collection's vectors. document_count: the number of documents that the reader may read. synonyms: the file of
-    synonyms; "" if the collection has no synonyms, and in lists. readers: with whom the owner shares it; empty for a reader that may not change it.
+    synonyms; "" if the collection has no synonyms, and in lists. readers: with whom the owner shares it; empty for a reader that may not change it. readable,
+    manageable: whether the reader of this record may read the documents, and change the collection.
     """
 
     id: str
@@ -89,6 +91,9 @@ class Collection:
     chosen_id: str = ""
     owner_display_name: str = ""
     readers: tuple[CollectionReader, ...] = ()
+    readable: bool = False
+    manageable: bool = False
+    suggested_questions: Sequence[str] = ()
 
 
 class DocumentState(StrEnum):

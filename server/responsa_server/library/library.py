@@ -161,6 +161,7 @@ class Library:
         request_id: UUID | None = None,
         readers: Sequence[CollectionReader] = (),
         most: int = NO_LIMIT,
+        suggested_questions: Sequence[str] = (),
     ) -> Collection:
         """Create a collection, which only its owner and these readers may read. most: the maximum number of the caller's collections. Raises AlreadyExists, InvalidRequest,
         Exhausted (LIMIT_REACHED); Unavailable, Precondition (the embedding model).
@@ -181,6 +182,7 @@ class Library:
             request_id,
             dimensions=embedder.dimensions,
             readers=readers,
+            suggested_questions=suggested_questions,
             most=most,
         )
 
@@ -193,6 +195,7 @@ class Library:
         synonyms: str | None = None,
         readers: Sequence[CollectionReader] | None = None,
         without: Sequence[str] = (),
+        suggested_questions: Sequence[str] | None = None,
         etag: str = "",
         validate_only: bool = False,
     ) -> Collection:
@@ -206,7 +209,7 @@ class Library:
         audit = _audited(who, "collection.update", name, collection.owner_id)
         if readers is not None:
             audit = AuditEvent.of(who, "collection.share", name, about=collection.owner_id)
-        changes = CollectionChanges(display_name, synonyms, readers, without)
+        changes = CollectionChanges(display_name, synonyms, readers, without, suggested_questions)
         return await self.collections.update(
             who, collection_id, changes, etag=etag, audit=audit, validate_only=validate_only
         )

@@ -11,7 +11,6 @@ import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
 import type { Api } from "../server/api.js";
 import { byteLength, PATIENCE, rest, uuid, wellFormed } from "@responsa/client/parts.js";
-import type { Me } from "../documents/access.js";
 import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
 import { button, element, focused } from "../widgets/dom.js";
@@ -58,7 +57,7 @@ export interface ChatHooks {
 
 export interface ChatParts {
   readonly api: Api;
-  readonly me: Me & Pick<User, "ownsInstallation">;
+  readonly me: Pick<User, "ownsInstallation">;
   readonly panel: Pick<DocumentPanel, "openCitation">;
   readonly waiting: PendingQuestions;
   readonly streams: SharedStreams;
@@ -116,7 +115,7 @@ export class ChatView {
       },
       problem: (why) => (this.#problem.textContent = why),
     });
-    this.scope = new ScopeView(parts.api, parts.me, sessionStorage);
+    this.scope = new ScopeView(parts.api, sessionStorage);
     this.#question.value = takeDraft(sessionStorage);
     this.picker = new AgentPicker(parts.api, parts.choice, (agent) => {
       this.scope.usually(agent?.collections ?? []);
@@ -426,7 +425,7 @@ export class ChatView {
 
   /** Show a greeting while there is no message. */
   #greet(): void {
-    const row = welcome(this.picker.agent, (question) => this.write(question), (most) => this.#suggest(most), () => this.#tools());
+    const row = welcome(this.picker.agent, (question) => this.write(question), () => this.#suggest(), () => this.#tools());
     if (this.picker.modelless) row.append(noModel(this.#parts.me.ownsInstallation));
     this.#talk.show([row]);
   }
@@ -449,16 +448,15 @@ export class ChatView {
   }
 
   /** Questions about the documents that a question would search now. */
-  async #suggest(most: number): Promise<Suggested> {
+  #suggest(): Promise<Suggested> {
     const { signal } = this.#showing;
     const collections = this.scope.searched;
     const about = collections.join();
     // The greeting is shown again whenever the page knows more about the agent.
     if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
-      this.#suggested = { signal, about, found: suggested(this.#api, this.#parts.me, collections, SUGGESTED, signal) };
+      this.#suggested = { signal, about, found: suggested(this.#api, collections, SUGGESTED, signal) };
     }
-    const found = await this.#suggested.found;
-    return { ...found, questions: found.questions.slice(0, most) };
+    return this.#suggested.found;
   }
 
   #outcome(turn: string): Outcome | undefined {

@@ -5,7 +5,6 @@ import type { Api } from "../server/api.js";
 import { element, replace, WRITTEN } from "../widgets/dom.js";
 import { icon } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
-import type { Me } from "../documents/access.js";
 import { collectionId, readableCollections, unavailable, type Named } from "../documents/library.js";
 import { locale, t } from "../language/language.js";
 
@@ -16,7 +15,6 @@ const MOST = 64;
 export class ScopeView {
   readonly root = element("details", { class: "scope pill" });
   readonly #api: Api;
-  readonly #me: Me;
   readonly #storage: Storage;
   readonly #summary = element("summary", {});
   readonly #list = element("fieldset", {}, element("legend", {}, t("toSearch")));
@@ -28,9 +26,8 @@ export class ScopeView {
   /** The collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
   #usual: readonly string[] = [];
 
-  constructor(api: Api, me: Me, storage: Storage) {
+  constructor(api: Api, storage: Storage) {
     this.#api = api;
-    this.#me = me;
     this.#storage = storage;
     this.#chosen = read(storage);
     this.#list.append(this.#lost, this.#rows, this.#none);
@@ -92,7 +89,7 @@ export class ScopeView {
 
   async #load(): Promise<void> {
     try {
-      const found = await readableCollections(this.#api, this.#me);
+      const found = await readableCollections(this.#api);
       const known = new Set(found.map((one) => one.name));
       const lost = this.collections.filter((one) => !known.has(one));
       this.#lost.textContent = lost.length > 0 ? this.forget(lost) : "";
@@ -102,7 +99,7 @@ export class ScopeView {
           const others = this.#chosen.filter((other) => other.name !== one.name);
           this.choose(box.checked ? [...others, one] : others);
         });
-        const size = element("span", { class: "note" }, t("documentCount", { count: Number(one.documents) }));
+        const size = element("span", { class: "note" }, t("documentCount", { count: Number(one.documentCount) }));
         return element("label", { class: "row" }, box, element("span", WRITTEN, one.label), size);
       });
       replace(this.#rows, ...(rows.length > 0 ? rows : [element("p", {}, t("noCollections"))]));

@@ -1,11 +1,10 @@
-/** Finds what the first screen shows of the documents: the collections, and the questions that headings ask. Headings also ask what to ask next. */
+/** Finds what the first screen shows of the documents: the collections, the questions that their owners suggest, and those that headings ask. Headings also ask what to ask next. */
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "../server/api.js";
-import { reads, type Me } from "../documents/access.js";
 import { labelOf } from "../documents/library.js";
 import { bestGrade } from "./excerpts.js";
 
@@ -16,7 +15,11 @@ const MOST_DOCUMENTS = 8;
 const MOST_PASSAGES = 48;
 const LONGEST = 100; // characters of a heading
 const ASKS = /[?？؟]\s*$/;
+
 export interface Suggested {
+  /** Questions that the owners of the collections suggest, one of each collection before the second of any. */
+  readonly chosen: readonly string[];
+  /** Headings of documents that are questions; none if there are enough others. */
   readonly questions: readonly string[];
   /** The newest of the collections, and the number of the others. */
   readonly collections: readonly Loaded[];
@@ -33,18 +36,20 @@ export interface Loaded {
   readonly changed: Date | undefined;
 }
 
-/** Questions about the newest documents of these collections, `collections/{id}`, or of the newest collections if the list is empty. Raises ConnectError. */
-export async function suggested(api: Pick<Api, "knowledge">, me: Me, collections: readonly string[], most: number, signal: AbortSignal): Promise<Suggested> {
+/** At most `most` questions of either kind about these collections, `collections/{id}`, or about the newest collections if the list is empty. Raises ConnectError. */
+export async function suggested(api: Pick<Api, "knowledge">, collections: readonly string[], most: number, signal: AbortSignal): Promise<Suggested> {
   const newest = await api.knowledge.listCollections({ pageSize: PAGE, orderBy: "create_time desc" }, { signal });
-  const readable = newest.collections.filter((one) => reads(me, one));
+  const readable = newest.collections.filter((one) => one.readable);
   const filled = readable.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
   const first = filled.slice(0, MOST_COLLECTIONS);
   const parents = first.map((one) => one.name);
   const others = filled.length - first.length;
-  if (parents.length === 0) return { collections: [], others, questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
+  if (parents.length === 0) return { chosen: [], collections: [], others, questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
   const pageSize = Math.ceil(MOST_DOCUMENTS / parents.length);
   const pages = await Promise.all(parents.map((parent) => api.knowledge.listDocuments({ parent, pageSize, orderBy: "update_time desc" }, { signal })));
+  const chosen = [...new Set(turnwise(filled.map((one) => one.suggestedQuestions)))].slice(0, most);
   const shown = {
+    chosen,
     collections: first.map((one, index) => {
       const { updateTime } = pages[index]?.documents[0] ?? {};
       return { label: labelOf(one), documents: Number(one.documentCount), changed: updateTime && timestampDate(updateTime) };
@@ -52,7 +57,8 @@ export async function suggested(api: Pick<Api, "knowledge">, me: Me, collections
     others,
   };
   const documents = turnwise(pages.map((page) => page.documents.filter((one) => one.state === DocumentState.READY && one.title)));
-  return { ...shown, questions: await questionsIn(api, documents.slice(0, MOST_DOCUMENTS), parents, most, signal), empty: false };
+  const questions = chosen.length < most ? await questionsIn(api, documents.slice(0, MOST_DOCUMENTS), parents, most, signal) : [];
+  return { ...shown, questions, empty: false };
 }
 
 /** The questions that headings ask in the documents of those excerpts that have the best grade. Raises ConnectError. */

@@ -291,7 +291,7 @@ export function questionRow(text: string, edit?: (question: string) => void): HT
  * The greeting before the first message: the agent's purpose, what it knows, and questions to try. `use` puts a question into the question box. `more` finds the collections, and
  * questions in the documents; they are shown when they are known. `tools` reads what people call the agent's tools.
  */
-export function welcome(agent: Agent | undefined, use: (question: string) => void, more: (most: number) => Promise<Suggested>, tools: () => Promise<string>): HTMLElement {
+export function welcome(agent: Agent | undefined, use: (question: string) => void, more: () => Promise<Suggested>, tools: () => Promise<string>): HTMLElement {
   const row = element("li", { class: "empty" }, element("p", { class: "greeting" }, t("greeting")));
   if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, agent.description));
   const known = element("ul", { class: "known", "aria-label": t("askedAbout") });
@@ -301,14 +301,15 @@ export function welcome(agent: Agent | undefined, use: (question: string) => voi
   const missing = agent?.missingTools ?? [];
   if (missing.length > 0) note.append(" ", element("span", WRITTEN, t("worksWithout", { names: new Intl.ListFormat(locale()).format(missing) })));
   const rows = (questions: readonly string[]) => questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
-  const own = (agent?.examples ?? []).slice(0, EXAMPLES);
-  const list = element("ul", { class: "examples", "aria-label": t("toTry") }, ...rows(own));
+  const list = element("ul", { class: "examples", "aria-label": t("toTry") });
+  const offer = (...questions: readonly string[]) => list.append(...rows([...new Set(questions)].slice(0, EXAMPLES)));
+  const own = agent?.examples ?? [];
   row.append(list, known, note);
-  void more(EXAMPLES - own.length).then(({ questions, collections, others, empty }) => {
-    list.append(...rows(questions));
+  void more().then(({ chosen, questions, collections, others, empty }) => {
+    offer(...chosen, ...own, ...questions);
     known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, t("more", { count: others })))] : []));
     if (empty) known.append(element("li", {}, t("noDocuments"), " ", element("a", { href: "#/documents" }, t("addDocuments"))));
-  }, () => undefined); // without the documents, there is nothing to suggest
+  }, () => offer(...own)); // nothing is known of the documents
   return row;
 }
 

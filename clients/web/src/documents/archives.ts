@@ -3,6 +3,8 @@
  * an archive states.
  */
 
+import { t } from "../language/documents/texts.js";
+
 export const SUFFIXES: readonly string[] = [".zip", ".tar", ".tar.gz", ".tgz"];
 const MOST_FILES = 10_000;
 /** The maximum size of an archive's files together, in bytes. */
@@ -50,34 +52,33 @@ export async function members(archive: File, wanted: (name: string, size: number
   try {
     const found = archive.name.toLowerCase().endsWith(".zip") ? await ofZip(archive, signal) : await ofTar(archive, wanted, signal);
     return found.map((one) => {
-      const why = seen.has(one.name) ? "the archive contains this path twice" : one.why;
+      const why = seen.has(one.name) ? t("pathTwice") : one.why;
       seen.add(one.name);
       return { ...one, why };
     });
   } catch (error) {
     signal.throwIfAborted();
-    throw error instanceof ArchiveRefused ? error : new ArchiveRefused("the file is not a readable archive, or the browser cannot read it");
+    throw error instanceof ArchiveRefused ? error : new ArchiveRefused(t("notArchive"));
   }
 }
 
 /** Raise ArchiveRefused if an archive's files are too many or too large. */
 function bound(files: number, bytes: number, archive: File): void {
-  if (files > MOST_FILES) throw new ArchiveRefused(`the archive contains more than ${MOST_FILES.toLocaleString("en")} files; split it`);
-  if (bytes > MOST_UNPACKED) throw new ArchiveRefused("the archive contains more than 1 GiB of files; split it");
-  if (bytes > Math.max(RATIO_FROM, archive.size * MOST_RATIO)) throw new ArchiveRefused(`the archive would expand to more than ${MOST_RATIO} times its size; unpack it yourself`);
+  if (files > MOST_FILES) throw new ArchiveRefused(t("archiveFiles", { count: MOST_FILES }));
+  if (bytes > MOST_UNPACKED) throw new ArchiveRefused(t("archiveBytes"));
+  if (bytes > Math.max(RATIO_FROM, archive.size * MOST_RATIO)) throw new ArchiveRefused(t("archiveRatio", { count: MOST_RATIO }));
 }
 
 function member(path: string, isLink: boolean, problem: string, content: Packed): Member {
   const slashes = path.replaceAll("\\", "/");
   const parts = slashes.split("/").filter((part) => part && part !== ".");
   const leaves = slashes.startsWith("/") || /^[A-Za-z]:/.test(slashes) || parts.includes("..");
-  return { name: leaves ? slashes : parts.join("/"), isLink, why: leaves ? "its path leads out of the archive" : problem, content };
+  return { name: leaves ? slashes : parts.join("/"), isLink, why: leaves ? t("pathLeaves") : problem, content };
 }
 
 const KIND = 0o170000; // the bits of a Unix mode that say what an entry is
 const FILE = 0o100000;
 const LINK = 0o120000;
-const OTHER_KIND = "it is not a file";
 
 async function ofZip(archive: File, signal: AbortSignal): Promise<Member[]> {
   const { BlobReader, BlobWriter, ZipReader } = await import("@zip.js/zip.js/lib/zip-core.js");
@@ -97,7 +98,7 @@ async function ofZip(archive: File, signal: AbortSignal): Promise<Member[]> {
     bytes += entry.uncompressedSize;
     bound(found.length + 1, bytes, archive);
     const kind = (entry.externalFileAttributes >>> 16) & KIND;
-    const problem = entry.encrypted ? "it is encrypted; remove the password" : kind && kind !== FILE && kind !== LINK ? OTHER_KIND : "";
+    const problem = entry.encrypted ? t("encrypted") : kind && kind !== FILE && kind !== LINK ? t("notFile") : "";
     const unpack = () => entry.getData(new BlobWriter());
     found.push(member(entry.filename, kind === LINK, problem, { size: entry.uncompressedSize, unpack }));
   }
@@ -110,7 +111,7 @@ async function ofTar(archive: File, wanted: (name: string, size: number) => bool
   let next = MOST_HEADER; // the place at which the next file must have begun
   const bounded = new TransformStream<Uint8Array, Uint8Array>({
     transform: (piece, controller) => {
-      if (bytes > next) throw new ArchiveRefused(`the archive has more than ${MOST_HEADER / 2 ** 20} MiB between two files; unpack it yourself`);
+      if (bytes > next) throw new ArchiveRefused(t("archiveHeader", { count: MOST_HEADER / 2 ** 20 }));
       bytes += piece.length;
       bound(0, bytes - MOST_FILES * TAR_BLOCK, archive);
       controller.enqueue(piece);
@@ -125,7 +126,7 @@ async function ofTar(archive: File, wanted: (name: string, size: number) => bool
       next = bytes + header.size + MOST_HEADER;
       const { type = "file" } = header;
       const isLink = type === "symlink" || type === "link";
-      const one = member(header.name, isLink, isLink || type === "file" ? "" : OTHER_KIND, { size: header.size, unpack: () => Promise.reject(new Error("not unpacked")) });
+      const one = member(header.name, isLink, isLink || type === "file" ? "" : t("notFile"), { size: header.size, unpack: () => Promise.reject(new Error("not unpacked")) });
       // A tar archive has no table of contents, so what is wanted of it is unpacked at once. Browsers put large blobs on the disk.
       const data = type === "file" && !one.why && wanted(one.name, header.size) ? await new Response(body).blob() : await body.cancel();
       if (type === "directory") continue;

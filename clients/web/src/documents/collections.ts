@@ -1,30 +1,35 @@
-/** Shows collections: makes, shares, renames and deletes them, and takes files and folders for them. */
+/** Shows collections: makes, shares, edits and deletes them, and takes files and folders for them. */
 
 import { Library, MessageCircle, Pencil, Trash2, UserPlus } from "lucide";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { recently } from "../account/recent.js";
-import { accessText, isOwner, manages, reads, sharingMark } from "./access.js";
+import { accessText, isOwner, labelsOf, sharingMark } from "./access.js";
 import type { Api } from "../server/api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
 import { PATIENCE, uuid, wellFormed } from "@responsa/client/parts.js";
 import type { Contacts } from "./contacts.js";
-import { confirmed, prompted } from "../widgets/dialog.js";
+import { confirmed, filled, prompted } from "../widgets/dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
-import { SUBJECT_NOTE } from "./docdetails.js";
 import { arrange, button, element, field, WRITTEN } from "../widgets/dom.js";
 import { icon, iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
-import { count, sizeOf } from "../text/facts.js";
+import { sizeOf } from "../text/facts.js";
 import { dropped, picked } from "./folders.js";
 import { GenerationsView } from "./generations.js";
 import { allCollections, allFormats, collectionId, DEFAULT, idFrom, type Listed, type Named } from "./library.js";
 import { documentOf } from "./place.js";
 import { MOST_BYTES } from "./upload.js";
+import { nameWithin } from "../text/names.js";
 import { shareCollection } from "./share.js";
 import { UploadsView, type UploadHooks } from "./uploads.js";
+import { locale } from "../language/language.js";
+import { t } from "../language/documents/texts.js";
 
 const KEY = "responsa.collection";
+/** The most questions that a collection suggests, and the characters of each. */
+const QUESTIONS = 8;
+const QUESTION = 200;
 /** Milliseconds between two refreshes while files arrive. */
 const BETWEEN = 1_000;
 
@@ -41,14 +46,14 @@ export class CollectionsView {
   readonly root = element("section", { class: "collections", "aria-labelledby": "collections-title" });
   readonly #api: Api;
   readonly #hooks: CollectionsHooks;
-  readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, "Documents");
-  readonly #list = element("ul", { class: "shelves", "aria-label": "Collections" });
+  readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, t("documents"));
+  readonly #list = element("ul", { class: "shelves", "aria-label": t("collections") });
   readonly #title = element("h3", WRITTEN);
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #ask = iconButton(MessageCircle, "Ask this collection", () => this.#hooks.ask(this.#chosen));
-  readonly #share = iconButton(UserPlus, "Share", () => void this.#shareCollection(), { "aria-describedby": "access" });
-  readonly #rename = iconButton(Pencil, "Rename collection", () => void this.#renameCollection());
-  readonly #remove = iconButton(Trash2, "Delete collection", () => void this.#deleteCollection(), { class: "plain icon danger" });
+  readonly #ask = iconButton(MessageCircle, t("askCollection"), () => this.#hooks.ask(this.#chosen));
+  readonly #share = iconButton(UserPlus, t("share"), () => void this.#shareCollection(), { "aria-describedby": "access" });
+  readonly #edit = iconButton(Pencil, t("editCollection"), () => void this.#editCollection());
+  readonly #remove = iconButton(Trash2, t("deleteCollection"), () => void this.#deleteCollection(), { class: "plain icon danger" });
   /** The uploads, which the page shows above every view. */
   readonly tray: HTMLElement;
   readonly #uploads: UploadsView;
@@ -85,17 +90,16 @@ export class CollectionsView {
       say: hooks.say,
       me: hooks.me,
       deleted: async () => {
-        this.#hooks.changed();
-        await this.refresh();
+        await this.#changed();
         this.focus();
       },
     });
     this.#generations = new GenerationsView(api, hooks.say);
     this.#zone = this.#dropZone();
     this.root.append(
-      element("div", { class: "row shelves-head" }, this.#heading, button("New collection", () => void this.#create(), { class: "quiet" })),
+      element("div", { class: "row shelves-head" }, this.#heading, button(t("newCollection"), () => void this.#create(), { class: "quiet" })),
       this.#list,
-      element("div", { class: "row shelf" }, this.#title, this.#ask, this.#share, this.#rename, this.#remove),
+      element("div", { class: "row shelf" }, this.#title, this.#ask, this.#share, this.#edit, this.#remove),
       this.#access,
       this.#zone,
       this.#problem,
@@ -117,7 +121,7 @@ export class CollectionsView {
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       // Nobody wants to begin with an empty collection.
-      const own = found.filter((one) => isOwner(this.#hooks.me, one) && one.documents > 0n);
+      const own = found.filter((one) => isOwner(this.#hooks.me, one) && one.documentCount > 0n);
       if (!this.#wanted) this.#wanted = (own.find((one) => one.name === DEFAULT.name) ?? own[0] ?? DEFAULT).name;
       this.#problem.textContent = "";
       this.#offer();
@@ -134,7 +138,7 @@ export class CollectionsView {
     const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? row.dataset["is"] : "", row]));
     const rows = this.#collections.map((one) => {
       // The server counts the documents that the user may read.
-      const size = reads(this.#hooks.me, one) ? count(one.documents, "document") : "";
+      const size = one.readable ? t("documentCount", { count: Number(one.documentCount) }) : "";
       const note = [size, sharingMark(this.#hooks.me, one)].filter(Boolean).join(" · ");
       const is = [one.name, one.label, note].join("\n");
       const known = before.get(is);
@@ -164,8 +168,8 @@ export class CollectionsView {
     const formats = await allFormats(this.#api);
     this.#suffixes = formats.flatMap((one) => one.suffixes);
     this.#files.accept = [...this.#suffixes, ...ARCHIVES].join(",");
-    const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
-    this.#accepted.textContent = `${names}, at most ${sizeOf(BigInt(MOST_BYTES))} each, or ZIP and tar archives of them. You can drop files and folders anywhere on the page.`;
+    const names = new Intl.ListFormat(locale(), { type: "disjunction" }).format(formats.map((one) => one.displayName));
+    this.#accepted.textContent = t("acceptedFiles", { formats: names, size: sizeOf(BigInt(MOST_BYTES)) });
     this.#documents.formats = formats;
   }
 
@@ -205,29 +209,27 @@ export class CollectionsView {
   async take(entries: readonly FileSystemEntry[]): Promise<string> {
     if (this.#suffixes.length === 0) await this.refresh();
     if (this.#suffixes.length === 0) return this.#problem.textContent;
-    if (!manages(this.#hooks.me, this.#chosen)) return `You may not add documents to “${this.#chosen.label}”. Choose another collection first.`;
+    if (!this.#chosen.manageable) return t("mayNotAdd", { label: this.#chosen.label });
     void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen, this.#zone.isConnected ? this.#subjectGiven : "");
     return "";
   }
 
   async #show(): Promise<void> {
     const chosen = this.#chosen;
-    const managed = manages(this.#hooks.me, chosen);
     this.#title.textContent = chosen.label;
-    this.#remove.hidden = chosen.name === DEFAULT.name || !managed;
+    this.#remove.hidden = chosen.name === DEFAULT.name || !chosen.manageable;
     // The collection `default` may not exist yet.
-    this.#ask.hidden = chosen === DEFAULT || !reads(this.#hooks.me, chosen);
-    for (const one of [this.#share, this.#rename, this.#generations.root]) one.hidden = chosen === DEFAULT || !managed;
-    this.#zone.hidden = !managed;
+    this.#ask.hidden = chosen === DEFAULT || !chosen.readable;
+    for (const one of [this.#share, this.#edit, this.#generations.root]) one.hidden = chosen === DEFAULT || !chosen.manageable;
+    this.#zone.hidden = !chosen.manageable;
     this.#generations.show(chosen);
-    await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen, managed, reads(this.#hooks.me, chosen))]);
+    await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen)]);
   }
 
   /** Say who reads the collection. */
   async #showAccess(chosen: Listed): Promise<void> {
     const { me, contacts } = this.#hooks;
-    const users = chosen.readers.flatMap(({ who }) => (who.case === "user" ? [who.value] : []));
-    const labels = await contacts.labels([chosen.owner, ...users]);
+    const labels = await labelsOf(chosen, contacts);
     if (chosen.name === this.#chosen.name) this.#access.textContent = accessText(me, chosen, labels);
   }
 
@@ -237,10 +239,10 @@ export class CollectionsView {
       "div",
       { class: "drop" },
       this.#files,
-      element("label", { for: "files", class: "button" }, "Add documents"),
-      ...(canPickFolders ? [this.#folder, element("label", { for: "folder", class: "button" }, "Add a folder")] : []),
-      element("details", { class: "explanation" }, element("summary", {}, "Which files?"), this.#accepted),
-      ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field("Subject of added documents", this.#subject, `${SUBJECT_NOTE} While this field has a subject, all documents that you add get this subject.`))] : []),
+      element("label", { for: "files", class: "button" }, t("addDocuments")),
+      ...(canPickFolders ? [this.#folder, element("label", { for: "folder", class: "button" }, t("addFolder"))] : []),
+      element("details", { class: "explanation" }, element("summary", {}, t("whichFiles")), this.#accepted),
+      ...(this.#hooks.me.role === UserRole.ADMIN ? [element("details", { class: "explanation" }, this.#subjectShown, field(t("subjectAdded"), this.#subject, `${t("subjectNote")} ${t("subjectKept")}`))] : []),
     );
     this.#subjectChanged();
     return zone;
@@ -252,7 +254,7 @@ export class CollectionsView {
 
   /** The subject stays visible when its field is closed, because it decides who reads the documents. */
   #subjectChanged(): void {
-    this.#subjectShown.textContent = this.#subjectGiven ? `Added documents are about ${this.#subjectGiven}` : "Documents about one person";
+    this.#subjectShown.textContent = this.#subjectGiven ? t("addedAbout", { subject: nameWithin(this.#subjectGiven) }) : t("aboutPerson");
   }
 
   #picked(input: HTMLInputElement): void {
@@ -265,69 +267,62 @@ export class CollectionsView {
     const requestId = uuid();
     const idOf = (name: string) => idFrom(name) || `collection-${requestId.slice(0, 8)}`;
     let made = "";
-    const create = async (displayName: string) => {
+    const act = async (displayName: string) => {
       made = (await this.#api.knowledge.createCollection({ collectionId: idOf(displayName), collection: { displayName } })).name;
     };
-    const done = await prompted({
-      title: "New collection",
-      label: "Name",
-      value: "",
-      maxLength: 100,
-      action: "Create",
-      note: (name) => (name.trim() ? `The collection’s id will be ${idOf(name)}` : "You can share a collection with other people, and ask questions about it alone."),
-      act: create,
-    });
-    if (!done) return;
-    this.#hooks.say("Collection created.");
-    this.#hooks.changed();
-    await this.refresh(made);
+    const note = (name: string) => (name.trim() ? t("idWillBe", { id: idOf(name) }) : t("collectionUse"));
+    if (await prompted({ title: t("newCollection"), label: t("name"), value: "", maxLength: 100, action: t("create"), note, act })) await this.#changed(t("collectionCreated"), made);
   }
 
   async #shareCollection(): Promise<void> {
-    try {
-      const { me, contacts } = this.#hooks;
-      if (!(await shareCollection(this.#api, me, contacts, this.#chosen))) return;
-    } catch (error) {
-      this.#problem.textContent = failureOf(error).message;
-      return;
-    }
-    this.#hooks.changed();
-    await this.refresh();
+    const { me, contacts } = this.#hooks;
+    await this.#attempt(async () => {
+      if (await shareCollection(this.#api, me, contacts, this.#chosen)) await this.#changed();
+    });
   }
 
-  async #renameCollection(): Promise<void> {
-    const { name, displayName: before } = this.#chosen;
-    const rename = async (displayName: string) => {
-      await this.#api.knowledge.updateCollection({ collection: { name, displayName }, updateMask: { paths: ["display_name"] } });
+  async #editCollection(): Promise<void> {
+    const { name, displayName, suggestedQuestions } = this.#chosen;
+    const title = element("input", { id: "collection-name", type: "text", required: true, maxlength: "100", autocomplete: "off", "aria-describedby": "collection-name-note", ...WRITTEN });
+    const questions = element("textarea", { id: "collection-questions", rows: "4", "aria-describedby": "collection-questions-note", ...WRITTEN });
+    [title.value, questions.value] = [displayName || collectionId(name), suggestedQuestions.join("\n")];
+    const asked = () => questions.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    const tooMuch = () => asked().length > QUESTIONS || asked().some((one) => [...one].length > QUESTION);
+    questions.addEventListener("input", () => questions.setCustomValidity(tooMuch() ? t("questionsLimit", { count: QUESTIONS, limit: QUESTION }) : ""));
+    const fields = [field(t("name"), title, t("idStays", { id: collectionId(name) })), field(t("suggestedQuestions"), questions, t("suggestedNote", { count: QUESTIONS }))];
+    const act = async () => {
+      const collection = { name, displayName: title.value.trim(), suggestedQuestions: asked() };
+      await this.#api.knowledge.updateCollection({ collection, updateMask: { paths: ["display_name", "suggested_questions"] } });
     };
-    const note = () => `The collection’s id stays ${collectionId(name)}.`;
-    if (!(await prompted({ title: "Rename the collection", label: "Name", value: before || collectionId(name), maxLength: 100, action: "Rename", note, act: rename }))) return;
-    this.#hooks.say("Collection renamed.");
-    this.#hooks.changed();
-    await this.refresh();
+    if (await filled({ title: t("editTitle"), action: t("save"), fields, first: title, act })) await this.#changed(t("collectionSaved"));
   }
 
   async #deleteCollection(): Promise<void> {
     const { name } = this.#chosen;
-    try {
-      if (!(await confirmed({ title: "Delete the collection?", text: await this.#lost(), action: "Delete" }))) return;
+    await this.#attempt(async () => {
+      if (!(await confirmed({ title: t("deleteCollectionTitle"), text: await this.#lost(), action: t("delete") }))) return;
       await recently(this.#api, this.#hooks.me, () => this.#api.knowledge.deleteCollection({ name, force: true }));
-    } catch (error) {
-      this.#problem.textContent = failureOf(error).message;
-      return;
-    }
-    this.#hooks.say("Collection deleted.");
+      await this.#changed(t("collectionDeleted"));
+      this.focus();
+    });
+  }
+
+  async #attempt(act: () => Promise<void>): Promise<void> {
+    await act().catch((error: unknown) => (this.#problem.textContent = failureOf(error).message));
+  }
+
+  /** Show the collections again after a change, and the one with this name. */
+  async #changed(said = "", wanted = this.#wanted): Promise<void> {
+    if (said) this.#hooks.say(said);
     this.#hooks.changed();
-    await this.refresh();
-    this.focus();
+    await this.refresh(wanted);
   }
 
   /** What is lost with the chosen collection, in words. The server counts only the documents that the user may read. */
   async #lost(): Promise<string> {
-    const { name, label } = this.#chosen;
-    const later = "New answers cannot use them; earlier answers keep their quotes.";
-    if (!reads(this.#hooks.me, this.#chosen)) return `“${label}” may hold documents that you cannot see. All of them will be deleted with the collection. ${later}`;
-    const { documentCount } = await this.#api.knowledge.getCollection({ name });
-    return documentCount === 0n ? `“${label}” has no documents.` : `“${label}” has ${count(documentCount, "document")}, which will be deleted with the collection. ${later}`;
+    const { name, label, readable } = this.#chosen;
+    if (!readable) return t("unseenLost", { label, later: t("later") });
+    const count = Number((await this.#api.knowledge.getCollection({ name })).documentCount);
+    return count === 0 ? t("nothingLost", { label }) : t("documentsLost", { label, count, later: t("later") });
   }
 }

@@ -16,15 +16,16 @@ import { collectionId } from "./library.js";
 import { callName } from "../server/people.js";
 import { textProblem } from "../administration/persona.js";
 import { byName, linesOf, valuesOf, valuesProblem } from "../text/values.js";
+import { locale } from "../language/language.js";
+import { t } from "../language/documents/texts.js";
 
 const TITLE_BYTES = 512;
 const SUBJECT_BYTES = 200;
-export const SUBJECT_NOTE = "The person whom the document is about. Enter the subject of a user, or users/ and the user’s id. Of the readers of the collection, only this person and administrators can then read the document.";
 
 const STATES: Partial<Record<DocumentState, string>> = {
-  [DocumentState.READY]: "searchable",
-  [DocumentState.INDEXING]: "being read",
-  [DocumentState.FAILED]: "the newest version could not be read",
+  [DocumentState.READY]: t("searchable"),
+  [DocumentState.INDEXING]: t("stateRead"),
+  [DocumentState.FAILED]: t("newestUnread"),
 };
 
 /** The parts of a document that users change, as the form shows them. */
@@ -34,9 +35,6 @@ interface Draft {
   readonly metadata: string;
   readonly subject: string;
 }
-
-/** The reason why a document's tabs offer no changes. */
-export const READ_ONLY = "Only the document’s owner, the owner of its collection and administrators can change it.";
 
 const PARTS: readonly (keyof Draft)[] = ["title", "labels", "metadata", "subject"];
 
@@ -69,43 +67,43 @@ export class DetailsView {
     this.#name = one.name;
     const [version, owner] = await Promise.all([this.#searchable(one, signal), this.#ownerOf(one)]);
     if (signal.aborted) return;
-    const edit = button("Edit", () => void this.#edit(one), { class: "quiet", "aria-label": "Edit the details" });
-    const copy = copyButton("Copy the link to this document", this.#hooks.address, this.#hooks.say);
-    const download = element("a", { href: originalOf(one.name), download: true }, "Download the original file");
+    const edit = button(t("edit"), () => void this.#edit(one), { class: "quiet", "aria-label": t("editDetails") });
+    const copy = copyButton(t("copyLink"), this.#hooks.address, this.#hooks.say);
+    const download = element("a", { href: originalOf(one.name), download: true }, t("downloadOriginal"));
     const tags = element("ul", { class: "tags" }, ...byName(one.labels).map(([key, value]) => element("li", WRITTEN, value ? `${key}: ${value}` : key)));
     const metadata = linesOf(one.metadata);
     const facts: readonly (readonly [string, string | Node])[] = [
-      ["Summary", one.summary],
-      ["Keywords", one.keywords.join(", ")],
-      ["Labels", tags.childElementCount > 0 ? tags : ""],
-      ["Metadata", metadata && element("pre", WRITTEN, metadata)],
-      ["Author", one.author],
-      ["Date", one.date ? dateOf(timestampDate(one.date)) : ""],
-      ["Language", languageOf(one.language)],
-      ["Path", one.sourceKey],
-      ["Address", one.uri],
-      ["Subject", one.subject],
-      ["Collection", collectionId(one.collection)],
-      ["Owner", owner],
-      ["Type", one.mediaType],
-      ["Parser", version?.parser ?? ""],
-      ["Size", sizeOf(one.sizeBytes)],
-      ["State", STATES[one.state] ?? ""],
-      ["Error", one.error?.message ?? ""],
-      ["Version", one.version > 0 ? String(one.version) : ""],
-      ["Passages", one.passageCount.toLocaleString("en")],
-      ["Added", moment(one.createTime)],
-      ["Changed", moment(one.updateTime)],
+      [t("summary"), one.summary],
+      [t("keywords"), one.keywords.join(", ")],
+      [t("labels"), tags.childElementCount > 0 ? tags : ""],
+      [t("metadata"), metadata && element("pre", WRITTEN, metadata)],
+      [t("author"), one.author],
+      [t("date"), one.date ? dateOf(timestampDate(one.date)) : ""],
+      [t("language"), languageOf(one.language)],
+      [t("path"), one.sourceKey],
+      [t("address"), one.uri],
+      [t("subject"), one.subject],
+      [t("collection"), collectionId(one.collection)],
+      [t("owner"), owner],
+      [t("type"), one.mediaType],
+      [t("parser"), version?.parser ?? ""],
+      [t("size"), sizeOf(one.sizeBytes)],
+      [t("state"), STATES[one.state] ?? ""],
+      [t("error"), one.error?.message ?? ""],
+      [t("version"), one.version > 0 ? String(one.version) : ""],
+      [t("passages"), one.passageCount.toLocaleString(locale())],
+      [t("added"), moment(one.createTime)],
+      [t("changed"), moment(one.updateTime)],
     ];
     const rows = facts.filter(([, value]) => value !== "").map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", WRITTEN, value)));
     const held = this.root.contains(document.activeElement);
-    replace(this.root, element("div", { class: "row wrap" }, ...(mayChange ? [edit] : []), copy, download), ...(mayChange ? [] : [element("p", { class: "note" }, READ_ONLY)]), element("dl", { class: "facts-list" }, ...rows));
+    replace(this.root, element("div", { class: "row wrap" }, ...(mayChange ? [edit] : []), copy, download), ...(mayChange ? [] : [element("p", { class: "note" }, t("readOnly"))]), element("dl", { class: "facts-list" }, ...rows));
     if (held) (mayChange ? edit : copy).focus();
   }
 
   /** The text for the owner of a document. Every reader may know the name of a collection's owner, and administrators the names of all users; otherwise the id stands for the owner. */
   async #ownerOf({ owner, collection }: Document): Promise<string> {
-    if (owner === this.#hooks.user) return "you";
+    if (owner === this.#hooks.user) return t("you");
     const other = owner.replace("users/", "");
     const found = await this.#api.knowledge.getCollection({ name: collection }).catch(() => undefined);
     if (found?.owner === owner && found.ownerDisplayName) return found.ownerDisplayName;
@@ -138,10 +136,10 @@ export class DetailsView {
         return failureOf(error).message;
       }
       fields.compare(before);
-      return "The document has changed meanwhile, and your changes are not saved yet. Save again to replace the document’s current values with yours, or cancel to keep the current values.";
+      return t("changedMeanwhile");
     };
-    if (!(await filled({ title: "Edit the document", action: "Save", fields: fields.rows, first: fields.first, act, explain }))) return;
-    this.#hooks.say("Document saved.");
+    if (!(await filled({ title: t("editDocument"), action: t("save"), fields: fields.rows, first: fields.first, act, explain }))) return;
+    this.#hooks.say(t("documentSaved"));
     this.#hooks.changed();
   }
 }
@@ -150,58 +148,65 @@ export class DetailsView {
 class Fields {
   readonly rows: readonly HTMLElement[];
   readonly first = element("input", { id: "document-title-field", type: "text", required: true, autocomplete: "off", ...WRITTEN });
-  readonly #labels = element("textarea", { id: "document-labels", rows: "4", "aria-describedby": "document-labels-note", ...WRITTEN });
-  readonly #metadata = element("textarea", { id: "document-metadata", rows: "4", "aria-describedby": "document-metadata-note", ...WRITTEN });
-  readonly #subject = element("input", { id: "document-subject", type: "text", autocomplete: "off", "aria-describedby": "document-subject-note", ...WRITTEN });
+  readonly #controls = {
+    title: this.first,
+    labels: element("textarea", { id: "document-labels", rows: "4", "aria-describedby": "document-labels-note", ...WRITTEN }),
+    metadata: element("textarea", { id: "document-metadata", rows: "4", "aria-describedby": "document-metadata-note", ...WRITTEN }),
+    subject: element("input", { id: "document-subject", type: "text", autocomplete: "off", "aria-describedby": "document-subject-note", ...WRITTEN }),
+  };
   readonly #theirs = element("div", { class: "theirs", hidden: true });
 
   /** `administrator`: whether to offer a change of the subject. */
   constructor(draft: Draft, administrator: boolean) {
-    this.first.value = draft.title;
-    this.#labels.value = draft.labels;
-    this.#metadata.value = draft.metadata;
-    this.#subject.value = draft.subject;
-    this.#subject.addEventListener("input", () => this.#subject.setCustomValidity(this.#subject.value.trim() && textProblem(this.#subject.value, SUBJECT_BYTES)));
-    this.first.addEventListener("input", () => this.first.setCustomValidity(textProblem(this.first.value, TITLE_BYTES)));
-    this.#labels.addEventListener("input", () => {
-      const read = labelsOf(this.#labels.value);
-      this.#labels.setCustomValidity(typeof read === "string" ? read : "");
-    });
-    this.#metadata.addEventListener("input", () => this.#metadata.setCustomValidity(valuesProblem(this.#metadata.value)));
-    const labels = 'One per line: “team: legal”. A name with a colon needs quotes: “"team:b": legal”. Searches can be limited to the documents with a label.';
-    const metadata = "Your own values, one per line: “reviewed: true”, “pages: 12” or any other JSON.";
+    for (const part of PARTS) {
+      const control = this.#controls[part];
+      control.value = draft[part];
+      control.addEventListener("input", () => control.setCustomValidity(problemOf(part, control.value)));
+    }
+    const { labels, metadata, subject } = this.#controls;
     this.rows = [
-      field("Title", this.first),
-      field("Labels", this.#labels, labels),
-      field("Metadata", this.#metadata, metadata),
-      ...(administrator ? [field("Subject", this.#subject, SUBJECT_NOTE)] : []),
+      field(t("title"), this.first),
+      field(t("labels"), labels, t("labelsNote")),
+      field(t("metadata"), metadata, t("metadataNote")),
+      ...(administrator ? [field(t("subject"), subject, t("subjectNote"))] : []),
       this.#theirs,
     ];
   }
 
   /** The content of the form as it was typed. A part that nobody changed is not sent, even if its lines could be read in another way. */
   get draft(): Draft {
-    return { title: this.first.value, labels: this.#labels.value, metadata: this.#metadata.value, subject: this.#subject.value };
+    const { title, labels, metadata, subject } = this.#controls;
+    return { title: title.value, labels: labels.value, metadata: metadata.value, subject: subject.value };
   }
 
   get values() {
-    const labels = labelsOf(this.#labels.value);
-    const metadata = valuesOf(this.#metadata.value);
+    const { title, labels, metadata, subject } = this.draft;
+    const read = [labelsOf(labels), valuesOf(metadata)] as const;
     return {
-      title: wellFormed(this.first.value.trim()),
-      labels: typeof labels === "string" ? {} : labels,
-      metadata: typeof metadata === "string" ? ({} as JsonObject) : metadata,
-      subject: wellFormed(this.#subject.value.trim()),
+      title: wellFormed(title.trim()),
+      labels: typeof read[0] === "string" ? {} : read[0],
+      metadata: typeof read[1] === "string" ? ({} as JsonObject) : read[1],
+      subject: wellFormed(subject.trim()),
     };
   }
 
   /** Show the present values of the document that differ from the form. */
   compare(theirs: Draft): void {
-    const differing = PARTS.filter((part) => theirs[part] !== this.draft[part]);
-    const values = differing.flatMap((part) => [element("dt", {}, part), element("dd", WRITTEN, theirs[part] || "none")]);
-    replace(this.#theirs, element("h3", {}, "As it is now"), element("dl", {}, ...values));
+    const { draft } = this;
+    const differing = PARTS.filter((part) => theirs[part] !== draft[part]);
+    const values = differing.flatMap((part) => [element("dt", {}, t(part)), element("dd", WRITTEN, theirs[part] || t("none"))]);
+    replace(this.#theirs, element("h3", {}, t("asNow")), element("dl", {}, ...values));
     this.#theirs.hidden = differing.length === 0;
   }
+}
+
+/** Why the text of a part is not valid; "" if it is valid. */
+function problemOf(part: keyof Draft, text: string): string {
+  if (part === "metadata") return valuesProblem(text);
+  if (part === "title") return textProblem(text, TITLE_BYTES);
+  if (part === "subject") return text.trim() && textProblem(text, SUBJECT_BYTES);
+  const read = labelsOf(text);
+  return typeof read === "string" ? read : "";
 }
 
 function draftOf({ title, labels, metadata, subject }: Document): Draft {
@@ -212,11 +217,11 @@ function moment(time: Timestamp | undefined): string {
   return time ? momentOf(timestampDate(time)) : "";
 }
 
-/** The English name of a language, e.g. "German" for "de". */
+/** The name of a language, e.g. "German" for "de". */
 function languageOf(code: string): string {
   if (!code) return "";
   try {
-    return new Intl.DisplayNames("en", { type: "language" }).of(code) ?? code;
+    return new Intl.DisplayNames(locale(), { type: "language" }).of(code) ?? code;
   } catch {
     return code; // not a valid code
   }

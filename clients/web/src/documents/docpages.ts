@@ -7,6 +7,7 @@ import { button, element, focused } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { cleanName } from "../text/names.js";
+import { t } from "../language/documents/texts.js";
 
 /** The widest image that the server draws, in pixels. */
 const WIDEST = 2_000;
@@ -17,16 +18,16 @@ export class PagesView {
   readonly #api: Pick<Api, "knowledge">;
   readonly #say: (text: string) => void;
   readonly #turned: () => void;
-  readonly #back = iconButton(ChevronLeft, "Previous page", () => this.#turn(-1));
-  readonly #next = iconButton(ChevronRight, "Next page", () => this.#turn(1));
+  readonly #back = iconButton(ChevronLeft, t("previousPage"), () => this.#turn(-1));
+  readonly #next = iconButton(ChevronRight, t("nextPage"), () => this.#turn(1));
   readonly #number = element("input", { id: "page-number", type: "number", min: "1", step: "1", inputmode: "numeric", change: () => this.#go(Math.round(this.#number.valueAsNumber)) });
   readonly #of = element("span", { class: "note of" });
-  readonly #zoom = button("Larger", () => this.#zoomed(), { class: "quiet", "aria-pressed": "false" });
+  readonly #zoom = button(t("larger"), () => this.#zoomed(), { class: "quiet", "aria-pressed": "false" });
   // A canvas needs no address, so the page's security policy does not have to allow images from elsewhere.
   readonly #canvas = element("canvas", { role: "img" });
   readonly #mark = element("div", { class: "cited-box", hidden: true, "aria-hidden": "true" });
   readonly #sheet = element("div", { class: "sheet-of-paper" }, this.#canvas, this.#mark);
-  readonly #scroller = element("div", { class: "paper", tabindex: "0", role: "region", "aria-label": "Page of the document" }, this.#sheet);
+  readonly #scroller = element("div", { class: "paper", tabindex: "0", role: "region", "aria-label": t("pageOfDocument") }, this.#sheet);
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #name = "";
   #title = "";
@@ -44,7 +45,7 @@ export class PagesView {
     this.root = element(
       "div",
       { class: "pages" },
-      element("div", { class: "row" }, this.#back, element("label", { for: "page-number" }, "Page"), this.#number, this.#of, this.#next, this.#zoom),
+      element("div", { class: "row" }, this.#back, element("label", { for: "page-number" }, t("page")), this.#number, this.#of, this.#next, this.#zoom),
       this.#problem,
       this.#scroller,
     );
@@ -111,9 +112,9 @@ export class PagesView {
       return;
     }
     const marked = this.#cited.page === page && this.#cited.box !== undefined;
-    const label = `Page ${page} of ${this.#count}`;
-    this.#canvas.setAttribute("aria-label", `${label} of ${cleanName(this.#title)}${marked ? ". The cited part is marked; the tab “Text” has its words." : ""}`);
-    this.#of.textContent = `of ${this.#count}`;
+    const count = this.#count;
+    this.#canvas.setAttribute("aria-label", `${t("pageOfTitle", { page, count, title: cleanName(this.#title) })}${marked ? t("pageMarked") : ""}`);
+    this.#of.textContent = t("ofCount", { count });
     this.#number.max = String(this.#count);
     const held = focused();
     this.#back.disabled = page <= 1;
@@ -121,7 +122,7 @@ export class PagesView {
     if (held === this.#back && this.#back.disabled) this.#next.focus();
     if (held === this.#next && this.#next.disabled) this.#back.focus();
     this.#place(marked ? this.#cited.box : undefined);
-    if (isAnnounced) this.#say(label);
+    if (isAnnounced) this.#say(t("pageOf", { page, count }));
   }
 
   /** The number of the shown page, counted from 1. */

@@ -6,10 +6,10 @@ import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_p
 import type { Api } from "../server/api.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
-import { count } from "../text/facts.js";
 import { quoted } from "../server/filters.js";
 import { placeOf } from "../chat/parts.js";
 import { piece } from "./search.js";
+import { t } from "../language/documents/texts.js";
 
 const MOST = 20;
 
@@ -21,7 +21,7 @@ export class PassagesView {
   readonly #term = element("input", { type: "search", id: "passage-term", autocomplete: "off", dir: "auto", required: true, maxlength: "1000" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #sum = element("p", { class: "note", role: "status" });
-  readonly #found = element("ol", { class: "excerpts", "aria-label": "Passages of the document" });
+  readonly #found = element("ol", { class: "excerpts", "aria-label": t("passagesOf") });
   #document: Document | undefined;
   #signal = AbortSignal.abort();
   #finding = new AbortController();
@@ -33,9 +33,9 @@ export class PassagesView {
     this.#show = show;
     const form = element(
       "form",
-      { class: "search-form", role: "search", "aria-label": "Passages of the document" },
-      element("div", { class: "field grow" }, element("label", { for: "passage-term" }, "Find in this document"), this.#term),
-      element("button", { type: "submit" }, "Find"),
+      { class: "search-form", role: "search", "aria-label": t("passagesOf") },
+      element("div", { class: "field grow" }, element("label", { for: "passage-term" }, t("findIn")), this.#term),
+      element("button", { type: "submit" }, t("find")),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -49,7 +49,7 @@ export class PassagesView {
       this.#term.value = "";
       replace(this.#found);
       this.#problem.textContent = "";
-      this.#sum.textContent = document.passageCount > 0 ? `Searches use ${count(document.passageCount, "passage")} of this document.` : "";
+      this.#sum.textContent = document.passageCount > 0 ? t("passagesUsed", { count: document.passageCount }) : "";
     }
     this.#document = document;
     this.#signal = signal;
@@ -66,7 +66,7 @@ export class PassagesView {
       const filter = `source_key = ${quoted(document.sourceKey)}`;
       const { hits } = await this.#api.knowledge.search({ terms: [term], topK: MOST, filter, scope: { collections: [document.collection] } }, { signal });
       if (signal.aborted) return;
-      this.#sum.textContent = hits.length === 0 ? "No passage fits." : `${count(hits.length, "passage")}, the best first.`;
+      this.#sum.textContent = hits.length === 0 ? t("noPassage") : t("bestFirst", { count: hits.length });
       replace(this.#found, ...hits.map((one) => this.#row(one)));
     } catch (error) {
       if (signal.aborted) return;
@@ -80,7 +80,7 @@ export class PassagesView {
     if (!passage) return element("li", { class: "excerpt" });
     const place = [passage.headings.join(" › "), placeOf(passage)].filter(Boolean).join(" · ");
     const prose = piece(passage, pieceRange, this.#say);
-    const open = button("Show", () => this.#show(passage, pieceRange), { "aria-label": `Show the passage: ${(prose.textContent ?? "").slice(0, 60)}` });
+    const open = button(t("show"), () => this.#show(passage, pieceRange), { "aria-label": t("showPassage", { text: (prose.textContent ?? "").slice(0, 60) }) });
     return element("li", { class: "excerpt" }, element("div", { class: "hit-head" }, element("span", { class: "note", ...WRITTEN }, place), open), prose);
   }
 }

@@ -13,10 +13,11 @@ import { fragmentOfKeys, keysOf } from "./place.js";
 import { Markdown, unrendered, type Place } from "../text/markdown.js";
 import { made } from "../text/paint.js";
 import { framed, wrapped, type View } from "../text/view.js";
+import { t } from "../language/documents/texts.js";
 
 /** The number of bytes that are shown at first on each side of the passage. */
 const AROUND = 8_192;
-/** The number of bytes that "Show the text before" and "Show the text after" each add. */
+/** The number of bytes that the buttons for the text before and after each add. */
 const STEP = 65_536;
 /** The number of bytes in which the page looks for the border of a block. */
 const SLACK = 16_384;
@@ -27,7 +28,7 @@ const CONTEXT = 1_048_576;
 type From = Pick<Document, "sourceKey" | "collection">;
 
 export class TextView {
-  readonly root = element("div", { class: "document-text", tabindex: "0", role: "region", "aria-label": "Text of the document", ...WRITTEN });
+  readonly root = element("div", { class: "document-text", tabindex: "0", role: "region", "aria-label": t("textOf"), ...WRITTEN });
   readonly #api: Pick<Api, "knowledge">;
   readonly #say: (text: string) => void;
   readonly #problem: (text: string) => void;
@@ -64,7 +65,7 @@ export class TextView {
 
   /** Show a text with the range marked. Returns the first marked element. `markdown`: the document if it is in Markdown, so that its text is rendered and its links lead to other documents. */
   show(text: CanonicalText, range: Range, markdown: From | undefined, signal: AbortSignal): HTMLElement | undefined {
-    const parts = markdown === undefined ? new Plain(text, range) : new Rendered(text, range, markdown, this.#say);
+    const parts = markdown === undefined ? plain(text, range) : rendered(text, range, markdown, this.#say);
     const from = parts.startBefore(range.start - AROUND);
     const to = parts.endAfter(from, range.end + AROUND);
     replace(this.root, this.#before(parts, from, signal), parts.show(from, to), this.#behind(parts, to, signal));
@@ -88,7 +89,7 @@ export class TextView {
   /** A button that shows more text before `from`; an empty text if `from` is the beginning. */
   #before(parts: Parts, from: number, signal: AbortSignal): Node {
     if (from === 0) return document.createTextNode("");
-    return this.#more("Show the text before", parts.text, from - STEP - parts.context, from, signal, (more) => {
+    return this.#more(t("textBefore"), parts.text, from - STEP - parts.context, from, signal, (more) => {
       const start = parts.startBefore(from - STEP);
       const height = this.root.scrollHeight;
       const next = this.#before(parts, start, signal);
@@ -100,7 +101,7 @@ export class TextView {
 
   #behind(parts: Parts, to: number, signal: AbortSignal): Node {
     if (parts.text.endsBy(to)) return document.createTextNode("");
-    return this.#more("Show the text after", parts.text, to, to + STEP + SLACK, signal, (more) => {
+    return this.#more(t("textAfter"), parts.text, to, to + STEP + SLACK, signal, (more) => {
       const end = parts.endAfter(to, to + STEP);
       const next = this.#behind(parts, end, signal);
       more.replaceWith(parts.show(to, end), next);
@@ -141,73 +142,50 @@ interface Parts {
   show(from: number, to: number): Node;
 }
 
-class Plain implements Parts {
-  readonly text: CanonicalText;
-  readonly context = 0;
-  readonly #range: Range;
-
-  constructor(text: CanonicalText, range: Range) {
-    this.text = text;
-    this.#range = range;
-  }
-
-  startBefore(place: number): number {
-    return this.text.borderBefore(place);
-  }
-
-  endAfter(_: number, place: number): number {
-    return this.text.borderBefore(place);
-  }
-
-  show(from: number, to: number): Node {
-    const source = this.text.slice(from, to);
-    const views = wrapped(clean(unrendered(source)), unitsOf(source, from, this.#range), "mark");
-    return element("span", {}, ...views.map(made));
-  }
+function plain(text: CanonicalText, range: Range): Parts {
+  return {
+    text,
+    context: 0,
+    startBefore: (place) => text.borderBefore(place),
+    endAfter: (_, place) => text.borderBefore(place),
+    show: (from, to) => {
+      const source = text.slice(from, to);
+      return element("span", {}, ...wrapped(clean(unrendered(source)), unitsOf(source, from, range), "mark").map(made));
+    },
+  };
 }
 
-class Rendered implements Parts {
-  readonly text: CanonicalText;
-  readonly context = CONTEXT;
-  readonly #range: Range;
-  readonly #from: From;
-  readonly #say: (text: string) => void;
-
-  constructor(text: CanonicalText, range: Range, from: From, say: (text: string) => void) {
-    this.text = text;
-    this.#range = range;
-    this.#from = from;
-    this.#say = say;
-  }
-
-  startBefore(place: number): number {
-    const first = this.text.borderBefore(place - CONTEXT);
-    const before = this.text.slice(first, this.text.borderBefore(place));
-    const block = byteLength(before.slice(0, lastStart(before)));
-    const line = byteLength(before.slice(0, before.lastIndexOf("\n") + 1));
-    return first + (line - block > SLACK ? line : block);
-  }
-
-  endAfter(from: number, place: number): number {
-    const text = this.text.slice(from, this.text.borderBefore(place + SLACK));
-    const [least = 0] = unitsAt(text, [place - from]);
-    const block = firstEnd(text, least);
-    const rest = block === text.length && !this.text.endsBy(place + SLACK);
-    const line = text.lastIndexOf("\n") + 1;
-    return from + byteLength(text.slice(0, rest && line > least ? line : block));
-  }
-
-  show(from: number, to: number): Node {
-    const source = this.text.slice(from, to);
-    const marked = unitsOf(source, from, this.#range);
-    const inside = (link: string) => {
-      const keys = keysOf(link, this.#from.sourceKey);
-      return keys.length > 0 ? fragmentOfKeys({ keys, near: this.#from.collection }) : undefined;
-    };
-    const blocks = new Markdown({ whole: true, front: from === 0, inside }).blocks(source);
-    const views = blocks.flatMap((block): readonly View[] => framed(wrapped(clean(block.content), marked, "mark"), () => codeButton(this.#say)));
-    return element("div", { class: "prose" }, ...views.map(made));
-  }
+function rendered(text: CanonicalText, range: Range, { sourceKey, collection: near }: From, say: (text: string) => void): Parts {
+  const inside = (link: string) => {
+    const keys = keysOf(link, sourceKey);
+    return keys.length > 0 ? fragmentOfKeys({ keys, near }) : undefined;
+  };
+  return {
+    text,
+    context: CONTEXT,
+    startBefore: (place) => {
+      const first = text.borderBefore(place - CONTEXT);
+      const before = text.slice(first, text.borderBefore(place));
+      const block = byteLength(before.slice(0, lastStart(before)));
+      const line = byteLength(before.slice(0, before.lastIndexOf("\n") + 1));
+      return first + (line - block > SLACK ? line : block);
+    },
+    endAfter: (from, place) => {
+      const after = text.slice(from, text.borderBefore(place + SLACK));
+      const [least = 0] = unitsAt(after, [place - from]);
+      const block = firstEnd(after, least);
+      const rest = block === after.length && !text.endsBy(place + SLACK);
+      const line = after.lastIndexOf("\n") + 1;
+      return from + byteLength(after.slice(0, rest && line > least ? line : block));
+    },
+    show: (from, to) => {
+      const source = text.slice(from, to);
+      const marked = unitsOf(source, from, range);
+      const blocks = new Markdown({ whole: true, front: from === 0, inside }).blocks(source);
+      const views = blocks.flatMap((block): readonly View[] => framed(wrapped(clean(block.content), marked, "mark"), () => codeButton(say)));
+      return element("div", { class: "prose" }, ...views.map(made));
+    },
+  };
 }
 
 /** The place of a range in a part of the document that begins at the byte `from`. */

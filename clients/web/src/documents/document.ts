@@ -9,7 +9,7 @@ import type { CitationCheck } from "@responsa/contract/responsa/chat/v1/chat_ser
 import { CitationVerdict, type Citation, type PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { DocumentState, type Document, type Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
-import { manages, type Me } from "./access.js";
+import type { Me } from "./access.js";
 import type { Api } from "../server/api.js";
 import { DetailsView } from "./docdetails.js";
 import { PagesView } from "./docpages.js";
@@ -26,6 +26,7 @@ import { documentOf, fragmentOf, type DocumentPlace, type KeyPlace, type TabId }
 import { keepInSight } from "../text/sight.js";
 import { TabList } from "../widgets/tablist.js";
 import { cleanName } from "../text/names.js";
+import { t } from "../language/documents/texts.js";
 
 const MARKDOWN = "text/markdown";
 const PDF = "application/pdf";
@@ -43,21 +44,21 @@ export interface Cited {
 }
 
 const VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: string]>> = {
-  [CitationVerdict.VALID]: ["good", "Verified: the document’s current version contains the quote."],
-  [CitationVerdict.SOURCE_CHANGED]: ["warn", "The document has changed since this answer. You see the quoted version."],
-  [CitationVerdict.SOURCE_DELETED]: ["warn", "This document was deleted after this answer."],
-  [CitationVerdict.NOT_PERMITTED]: ["warn", "You are no longer allowed to read this document."],
+  [CitationVerdict.VALID]: ["good", t("valid")],
+  [CitationVerdict.SOURCE_CHANGED]: ["warn", t("sourceChanged")],
+  [CitationVerdict.SOURCE_DELETED]: ["warn", t("sourceDeleted")],
+  [CitationVerdict.NOT_PERMITTED]: ["warn", t("notPermitted")],
 };
 
 /** The verdicts on a quote of what a tool returned. */
 const FETCHED_VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: string]>> = {
-  [CitationVerdict.VALID]: ["good", "Verified: the tool returned this text. The source may have changed since then."],
-  [CitationVerdict.SOURCE_CHANGED]: ["warn", "The text that the tool returned does not contain this quote."],
-  [CitationVerdict.SOURCE_DELETED]: ["warn", "The text that the tool returned is no longer stored. You see the quote."],
+  [CitationVerdict.VALID]: ["good", t("fetchedValid")],
+  [CitationVerdict.SOURCE_CHANGED]: ["warn", t("fetchedChanged")],
+  [CitationVerdict.SOURCE_DELETED]: ["warn", t("fetchedDeleted")],
 };
 
-const UNCHECKED = ["", "The source could not be checked. Try again later."] as const;
-const INCOMPLETE = ["", "Not checked: the server checks the sources of complete answers only."] as const;
+const UNCHECKED = ["", t("unchecked")] as const;
+const INCOMPLETE = ["", t("incomplete")] as const;
 
 export interface PanelHooks {
   /** The panel opened or closed. */
@@ -132,20 +133,20 @@ export class DocumentPanel {
     this.#details = new DetailsView(api, { say: hooks.say, changed: () => void changed(), address, user: hooks.me.name, administrator: hooks.me.role === UserRole.ADMIN });
     this.#tabs = new TabList(
       "document",
-      "Parts of the document",
+      t("partsOf"),
       [
-        ["pages", "Pages", this.#pages.root],
-        ["text", "Text", this.#text.root],
-        ["passages", "Passages", this.#passages.root],
-        ["versions", "Versions", this.#versions.root],
-        ["details", "Details", this.#details.root],
+        ["pages", t("pages"), this.#pages.root],
+        ["text", t("text"), this.#text.root],
+        ["passages", t("passages"), this.#passages.root],
+        ["versions", t("versions"), this.#versions.root],
+        ["details", t("details"), this.#details.root],
       ],
       () => {
         void this.#fill();
         this.#moved(); // the tab “Pages” now knows its page
       },
     );
-    const close = iconButton(X, "Close the document", () => this.close(), { title: "Close (Escape)" });
+    const close = iconButton(X, t("closeDocument"), () => this.close(), { title: t("closeEscape") });
     this.root = element(
       "section",
       { class: "document", role: "complementary", "aria-labelledby": "document-title", hidden: true },
@@ -184,14 +185,14 @@ export class DocumentPanel {
   async openCitation(cited: Cited, by: HTMLElement): Promise<void> {
     const { citation } = cited;
     this.#badge.className = "badge";
-    this.#badge.textContent = "Checking the source…"; // the badge takes its space from the beginning, so the text below does not move
+    this.#badge.textContent = t("checking"); // the badge takes its space from the beginning, so the text below does not move
     const title = citation.title || citation.uri;
     const signal = this.#begin(title, by, true);
     const range = { start: Number(citation.sourceRange?.start ?? 0n), end: Number(citation.sourceRange?.end ?? 0n) };
     this.#badge.hidden = false;
     if (citation.origin.case === "toolResult") return this.#openFetched(cited, signal);
     const { documentVersion: name, quote, page, box } = citation;
-    await Promise.all([this.#verify(cited, signal), this.#open({ name, title, range, quote, marked: "The cited passage is marked.", page, box }, signal)]);
+    await Promise.all([this.#verify(cited, signal), this.#open({ name, title, range, quote, marked: t("citedMarked"), page, box }, signal)]);
   }
 
   /** Show the quote of what a tool returned, and then the text around it. Nothing is fetched again. */
@@ -214,7 +215,7 @@ export class DocumentPanel {
 
   /** Open a passage of a document's version. `piece`: the part of it to mark, if that is not the whole passage. */
   async openPassage(passage: Passage, by: HTMLElement, piece?: ByteRange): Promise<void> {
-    const title = passage.title || "Document";
+    const title = passage.title || t("document");
     await this.#open(shownPassage(passage, title, piece), this.#begin(title, by));
   }
 
@@ -245,7 +246,7 @@ export class DocumentPanel {
         await this.#open({ name: one.name, title: "", ...NOTHING }, signal);
         return one.name;
       }
-      if (!signal.aborted) this.#note.textContent = "There is no document at this address, or it is not shared with you.";
+      if (!signal.aborted) this.#note.textContent = t("noneAt");
     } catch (error) {
       if (!signal.aborted) this.#note.textContent = failureOf(error).message;
     }
@@ -259,8 +260,8 @@ export class DocumentPanel {
     this.#by?.removeAttribute("aria-current");
     this.#by = by;
     by?.setAttribute("aria-current", "true");
-    this.#title.textContent = cleanName(title || "Document");
-    this.#note.textContent = "Opening…";
+    this.#title.textContent = cleanName(title || t("document"));
+    this.#note.textContent = t("opening");
     this.#badge.hidden = true;
     this.#document = undefined;
     this.#tabs.offer([]);
@@ -356,7 +357,7 @@ export class DocumentPanel {
     const { name, marked } = this.#shown;
     const version = Number(/\/versions\/(\d+)$/.exec(name)?.[1] ?? 0);
     if (marked || !version || !this.#document) return marked;
-    return version === this.#document.version ? `This is version ${version}, which searches use.` : `This is version ${version}. Searches use version ${this.#document.version}.`;
+    return t(version === this.#document.version ? "versionUsed" : "versionOther", { version, used: this.#document.version });
   }
 
   #moved(): void {
@@ -396,7 +397,7 @@ export class DocumentPanel {
   async #mayChange({ owner, collection }: Document, signal: AbortSignal): Promise<boolean> {
     const { me } = this.#hooks;
     if (owner === me.name || me.role === UserRole.ADMIN) return true;
-    return this.#api.knowledge.getCollection({ name: collection }, { signal }).then((found) => manages(me, found), () => true);
+    return this.#api.knowledge.getCollection({ name: collection }, { signal }).then((found) => found.manageable, () => true);
   }
 
   async #fillText(signal: AbortSignal): Promise<void> {
@@ -412,8 +413,8 @@ export class DocumentPanel {
       const failure = failureOf(error);
       const gone = failure.reason === "RESOURCE_NOT_FOUND";
       const unread = gone && this.#document?.state === DocumentState.INDEXING && this.#document.version === 0;
-      const why = unread ? "The server is still reading this document." : gone ? `This document${quote ? ", or this version of it," : ""} is no longer stored, or is not shared with you.` : failure.message;
-      this.#note.textContent = quote ? `${why} The answer quoted:` : why;
+      const why = unread ? t("stillRead") : gone ? t(quote ? "versionNotStored" : "notStored") : failure.message;
+      this.#note.textContent = quote ? t("answerQuoted", { why }) : why;
       if (quote) this.#text.quote(quote);
       return;
     }
@@ -460,7 +461,7 @@ export class DocumentPanel {
 
 function shownPassage({ documentVersion: name, sourceRange, page, box }: Passage, title: string, piece = sourceRange): Shown {
   const range = { start: Number(piece?.start ?? 0n), end: Number(piece?.end ?? 0n) };
-  return { name, title, range, quote: "", marked: piece === sourceRange ? "The passage is marked." : "The sentence that fits best is marked.", page, box };
+  return { name, title, range, quote: "", marked: t(piece === sourceRange ? "passageMarked" : "sentenceMarked"), page, box };
 }
 
 /** Whether two citations are of the same passage, or of the same source of a tool's call. */

@@ -1,5 +1,6 @@
 /** The list of a collection's documents: finds, sorts, selects and deletes them. */
 
+import { Trash2 } from "lucide";
 import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
@@ -9,12 +10,14 @@ import type { Api } from "../server/api.js";
 import { confirmed } from "../widgets/dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { arrange, button, element, field, focused, replace, WRITTEN } from "../widgets/dom.js";
+import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
-import { count, dateOf, sizeOf } from "../text/facts.js";
-import { FILTER_EXAMPLE, FILTER_HELP, filterOf, filterProblem, type Wanted } from "../server/filters.js";
+import { dateOf, sizeOf } from "../text/facts.js";
+import { FILTER_EXAMPLE, filterOf, filterProblem, type Wanted } from "../server/filters.js";
 import type { Listed } from "./library.js";
 import { mayPass, PATIENCE } from "@responsa/client/parts.js";
 import { cleanName, nameWithin } from "../text/names.js";
+import { t } from "../language/documents/texts.js";
 
 const PAGE = 50;
 const LOOK_AGAIN = 2_000; // milliseconds between checks while the server reads a document
@@ -23,23 +26,23 @@ const TYPING = 300; // milliseconds without a key before the list is read again
 const NAMED = 5;
 
 const ORDERS: readonly (readonly [order: string, label: string])[] = [
-  ["source_key", "Path, A to Z"],
-  ["source_key desc", "Path, Z to A"],
-  ["title", "Title, A to Z"],
-  ["title desc", "Title, Z to A"],
-  ["create_time desc", "Newest first"],
-  ["create_time", "Oldest first"],
-  ["update_time desc", "Last changed first"],
-  ["update_time", "Last changed last"],
-  ["size_bytes desc", "Largest first"],
-  ["size_bytes", "Smallest first"],
+  ["source_key", t("pathAsc")],
+  ["source_key desc", t("pathDesc")],
+  ["title", t("titleAsc")],
+  ["title desc", t("titleDesc")],
+  ["create_time desc", t("newest")],
+  ["create_time", t("oldest")],
+  ["update_time desc", t("changedFirst")],
+  ["update_time", t("changedLast")],
+  ["size_bytes desc", t("largest")],
+  ["size_bytes", t("smallest")],
 ];
 
 const STATES: readonly (readonly [state: string, label: string])[] = [
-  ["", "Any"],
-  ["READY", "Searchable"],
-  ["INDEXING", "Being read"],
-  ["FAILED", "Failed"],
+  ["", t("any")],
+  ["READY", t("isSearchable")],
+  ["INDEXING", t("isRead")],
+  ["FAILED", t("hasFailed")],
 ];
 
 export interface DocumentsHooks {
@@ -57,33 +60,33 @@ export class DocumentsView {
   readonly #text = element("input", { type: "search", id: "find", autocomplete: "off", dir: "auto", maxlength: "200", input: () => void this.#typed() });
   readonly #expression = element("input", { type: "text", id: "find-expression", autocomplete: "off", spellcheck: "false", placeholder: FILTER_EXAMPLE, "aria-describedby": "find-expression-note", change: () => this.#wantedAgain() });
   readonly #state = choice("find-state", STATES, () => this.#wantedAgain());
-  readonly #type = choice("find-type", [["", "Any"]], () => this.#wantedAgain());
+  readonly #type = choice("find-type", [["", t("any")]], () => this.#wantedAgain());
   readonly #order = choice("order", ORDERS, () => this.#wantedAgain());
   readonly #controls = element(
     "form",
-    { class: "finding", role: "search", "aria-label": "Documents of the collection" },
-    field("Find a title or path", this.#text),
-    field("State", this.#state),
-    field("Type", this.#type),
-    field("Sort by", this.#order),
+    { class: "finding", role: "search", "aria-label": t("ofCollection") },
+    field(t("findTitle"), this.#text),
+    field(t("state"), this.#state),
+    field(t("type"), this.#type),
+    field(t("sortBy"), this.#order),
     element(
       "details",
       { class: "explanation" },
-      element("summary", {}, "More filters"),
-      field("Filter", this.#expression, `${FILTER_HELP} You can also compare state and size_bytes.`),
+      element("summary", {}, t("moreFilters")),
+      field(t("filter"), this.#expression, `${t("filterHelp")} ${t("filterAlso")}`),
     ),
   );
   readonly #all = element("input", { type: "checkbox", id: "select-all", change: () => this.#selectAll(this.#all.checked) });
   readonly #selection = element("span", { class: "note", role: "status" });
-  readonly #remove = button("Delete selected", () => void this.#deleteSelected(), { class: "plain danger", hidden: true });
-  readonly #bulk = element("div", { class: "row wrap bulk" }, element("label", { class: "row" }, this.#all, "Select all shown"), this.#selection, this.#remove);
+  readonly #remove = button(t("deleteSelected"), () => void this.#deleteSelected(), { class: "plain danger", hidden: true });
+  readonly #bulk = element("div", { class: "row wrap bulk" }, element("label", { class: "row" }, this.#all, t("selectShown")), this.#selection, this.#remove);
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #results = element("section", { class: "results", "aria-labelledby": "results-title", hidden: true });
-  readonly #list = element("ul", { class: "documents", "aria-label": "Documents of the collection" });
-  readonly #back = button("Previous page", () => void this.#turn(-1), { class: "quiet" });
-  readonly #next = button("Next page", () => void this.#turn(1), { class: "quiet" });
+  readonly #list = element("ul", { class: "documents", "aria-label": t("ofCollection") });
+  readonly #back = button(t("previousPage"), () => void this.#turn(-1), { class: "quiet" });
+  readonly #next = button(t("nextPage"), () => void this.#turn(1), { class: "quiet" });
   readonly #place = element("span", { class: "note" });
-  readonly #pages = element("nav", { class: "row", "aria-label": "Pages of the list", hidden: true }, this.#back, this.#place, this.#next);
+  readonly #pages = element("nav", { class: "row", "aria-label": t("pagesOfList"), hidden: true }, this.#back, this.#place, this.#next);
   #collection = "";
   /** Whether the user may delete all documents; otherwise, only their own. */
   #managed = true;
@@ -114,15 +117,15 @@ export class DocumentsView {
   set formats(formats: readonly Format[]) {
     const chosen = this.#type.value;
     const types = formats.map((one) => [one.mediaTypes[0] ?? "", one.displayName] as const);
-    replace(this.#type, ...[["", "Any"] as const, ...types].map(([value, label]) => element("option", { value, selected: value === chosen }, label)));
+    replace(this.#type, ...[["", t("any")] as const, ...types].map(([value, label]) => element("option", { value, selected: value === chosen }, label)));
   }
 
-  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. `managed`: whether the user may delete all documents. `isReader`: whether the user reads all documents. */
-  async show({ name, documents, owner }: Listed, managed: boolean, isReader: boolean): Promise<void> {
-    this.#isEmpty = documents === 0n;
-    this.#none = isReader ? "No documents yet." : "You cannot see the documents of this collection.";
-    if (managed !== this.#managed) replace(this.#list); // its rows offer other acts
-    this.#managed = managed;
+  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. */
+  async show({ name, documentCount, owner, readable, manageable }: Listed): Promise<void> {
+    this.#isEmpty = documentCount === 0n;
+    this.#none = t(readable ? "noDocuments" : "unseen");
+    if (manageable !== this.#managed) replace(this.#list); // its rows offer other acts
+    this.#managed = manageable;
     if (name !== this.#collection) {
       this.#collection = name;
       this.#tokens = [""];
@@ -216,12 +219,12 @@ export class DocumentsView {
   #paint(documents: readonly Document[], isFiltered: boolean): void {
     const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? (row.dataset["etag"] ?? "") : "", row]));
     const rows = documents.map((one) => before.get(stamp(one)) ?? this.#row(one));
-    arrange(this.#list, rows.length > 0 ? rows : [element("li", { class: "note" }, isFiltered ? "No document fits." : this.#none)]);
+    arrange(this.#list, rows.length > 0 ? rows : [element("li", { class: "note" }, isFiltered ? t("noneFits") : this.#none)]);
     this.#shown = documents;
     const number = this.#tokens.length;
     const pages = number > 1 || this.#following !== "";
     this.#pages.hidden = !pages;
-    this.#place.textContent = pages ? `Page ${number}` : "";
+    this.#place.textContent = pages ? t("pageNumber", { number }) : "";
     this.#back.disabled = number === 1;
     this.#next.disabled = !this.#following;
     // One document needs neither an order nor a selection.
@@ -234,7 +237,7 @@ export class DocumentsView {
     this.#bulk.hidden = own.length < 2 && this.#selected.size === 0;
     this.#all.checked = own.length > 0 && own.every((one) => this.#selected.has(one.name));
     this.#all.indeterminate = !this.#all.checked && own.some((one) => this.#selected.has(one.name));
-    this.#selection.textContent = this.#selected.size > 0 ? `${count(this.#selected.size, "document")} selected` : "";
+    this.#selection.textContent = this.#selected.size > 0 ? t("selected", { count: this.#selected.size }) : "";
     if (this.#selected.size === 0 && focused() === this.#remove) this.#all.focus();
     this.#remove.hidden = this.#selected.size === 0;
     for (const box of this.#list.querySelectorAll<HTMLInputElement>("input[type=checkbox]")) box.checked = this.#selected.has(box.value);
@@ -256,7 +259,7 @@ export class DocumentsView {
 
   #row(one: Document): HTMLElement {
     const title = cleanName(titleOf(one));
-    const box = element("input", { type: "checkbox", value: one.name, "aria-label": `Select ${title}` });
+    const box = element("input", { type: "checkbox", value: one.name, "aria-label": t("select", { title }) });
     box.addEventListener("change", () => {
       this.#select(one, box.checked);
       this.#paintSelection();
@@ -264,11 +267,11 @@ export class DocumentsView {
     const open = button(title, () => void this.#panel.openDocument(one.name, title, open), { class: "plain name", ...WRITTEN, disabled: one.version === 0 });
     const about = element("div", { class: "about" }, open);
     if (one.sourceKey !== titleOf(one)) about.append(element("span", { class: "note path", ...WRITTEN }, cleanName(one.sourceKey)));
-    if (one.state === DocumentState.INDEXING) about.append(element("span", { class: "note" }, "being read…"));
-    if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, `Failed: ${one.error?.message ?? "unknown error"}`));
+    if (one.state === DocumentState.INDEXING) about.append(element("span", { class: "note" }, t("beingRead")));
+    if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, t("failed", { reason: one.error?.message ?? t("unknownError") })));
     const facts = element("span", { class: "note facts" }, [sizeOf(one.sizeBytes), one.createTime ? dateOf(timestampDate(one.createTime)) : ""].filter(Boolean).join(" · "));
     if (!this.#mayDelete(one)) return element("li", { "data-etag": stamp(one) }, about, facts);
-    const remove = button("Delete", () => void this.#delete([[one.name, title]]), { class: "plain danger", "aria-label": `Delete ${title}` });
+    const remove = iconButton(Trash2, t("deleteOne", { title }), () => void this.#delete([[one.name, title]]), { class: "plain icon danger" });
     return element("li", { "data-etag": stamp(one) }, box, about, facts, remove);
   }
 
@@ -278,16 +281,13 @@ export class DocumentsView {
 
   /** Delete documents, given as pairs of name and title, after a confirmation. If there are several, show what became of each. */
   async #delete(documents: readonly (readonly [name: string, title: string])[]): Promise<void> {
-    const [first] = documents;
-    if (!first) return;
-    const single = documents.length === 1;
-    const titles = documents.slice(0, NAMED).map(([, title]) => `“${nameWithin(title)}”`);
-    const others = documents.length - titles.length;
-    const what = [...titles, ...(others > 0 ? [`${others} more`] : [])].join(", ");
-    const quotes = `New answers cannot use ${single ? "it" : "them"}; earlier answers keep their quotes.`;
-    const title = single ? "Delete the document?" : `Delete ${documents.length} documents?`;
-    if (!(await confirmed({ title, text: `${what} will be deleted. ${quotes}`, action: single ? "Delete" : `Delete ${documents.length} documents` }))) return;
-    const lines = documents.map(([, title]) => new Result(title));
+    const count = documents.length;
+    const single = count === 1;
+    const named = documents.slice(0, NAMED).map(([, title]) => `“${nameWithin(title)}”`);
+    const titles = [...named, ...(count > NAMED ? [t("others", { count: count - NAMED })] : [])].join(", ");
+    if (!(await confirmed({ title: t("deleteTitle", { count }), text: t("deleteText", { count, titles }), action: t("deleteAction", { count }) }))) return;
+    const states = documents.map(() => element("span", { class: "note state" }, t("waits")));
+    const lines = documents.map(([, title], index) => element("li", {}, element("span", { class: "name", ...WRITTEN }, title), states[index]!));
     if (!single) {
       this.#showResults(lines);
       if (focused() === this.#remove) this.#all.focus();
@@ -298,57 +298,40 @@ export class DocumentsView {
     let mayAsk = true; // a user who cancels the sign-in is not asked again for each document
     for (const [index, [name]] of documents.entries()) {
       const act = () => this.#api.knowledge.deleteDocument({ name });
+      let state = t("deleted");
+      let gone = true;
       try {
         await (mayAsk ? recently(this.#api, this.#hooks.me, act) : act());
-        lines[index]!.end("deleted", true);
-        this.#selected.delete(name);
         deleted += 1;
       } catch (error) {
         const failure = failureOf(error);
-        const gone = failure.reason === "RESOURCE_NOT_FOUND";
+        gone = failure.reason === "RESOURCE_NOT_FOUND";
         if (failure.reason === "SIGN_IN_REQUIRED") mayAsk = false;
-        if (gone) this.#selected.delete(name);
-        problem = gone ? "somebody else has deleted it already" : failure.message;
-        lines[index]!.end(gone ? problem : `not deleted: ${problem}`, gone);
+        problem = gone ? t("alreadyDeleted") : failure.message;
+        state = gone ? problem : t("notDeleted", { reason: problem });
       }
+      if (gone) this.#selected.delete(name);
+      states[index]!.textContent = state;
+      lines[index]!.className = gone ? "added" : "refused";
     }
-    if (single) {
-      if (deleted === 0) this.#problem.textContent = problem;
-      else this.#hooks.say("Document deleted.");
-    } else {
-      const sum = `${deleted} of ${count(documents.length, "document")} deleted.`;
+    const sum = single ? t("documentDeleted") : t("deletedOf", { count, deleted });
+    if (!single) {
       this.#results.querySelector("p")!.textContent = sum;
       this.#remove.disabled = false;
-      this.#hooks.say(sum);
     }
+    if (!single || deleted > 0) this.#hooks.say(sum);
     await this.#hooks.deleted();
-    // The list is read again, which would remove the message.
-    if (single && deleted === 0) this.#problem.textContent = problem;
+    if (single && deleted === 0) this.#problem.textContent = problem; // reading the list again has removed it
   }
 
-  #showResults(lines: readonly Result[]): void {
-    const close = button("Close", () => {
+  #showResults(lines: readonly HTMLElement[]): void {
+    const close = button(t("close"), () => {
       this.#results.hidden = true;
       (this.#bulk.hidden ? document.getElementById("collections-title") : this.#all)?.focus();
     });
-    const heading = element("h3", { id: "results-title" }, "Deletion");
-    replace(this.#results, element("div", { class: "row" }, heading, close), element("p", { class: "note" }, `Deleting ${count(lines.length, "document")}…`), element("ul", {}, ...lines.map((one) => one.root)));
+    const heading = element("h3", { id: "results-title" }, t("deletion"));
+    replace(this.#results, element("div", { class: "row" }, heading, close), element("p", { class: "note" }, t("deleting", { count: lines.length })), element("ul", {}, ...lines));
     this.#results.hidden = false;
-  }
-}
-
-/** What became of one document. */
-class Result {
-  readonly root: HTMLElement;
-  readonly #state = element("span", { class: "note state" }, "waiting");
-
-  constructor(title: string) {
-    this.root = element("li", {}, element("span", { class: "name", ...WRITTEN }, title), this.#state);
-  }
-
-  end(state: string, fine: boolean): void {
-    this.#state.textContent = state;
-    this.root.className = fine ? "added" : "refused";
   }
 }
 

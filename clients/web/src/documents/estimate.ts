@@ -1,5 +1,7 @@
 /** Estimates how long work will take from the speed of the last minute. */
 
+import { t } from "../language/documents/texts.js";
+
 const WINDOW = 60_000; // milliseconds
 /** Milliseconds after which the speed is known well enough. */
 const LEAST = 3_000;
@@ -32,10 +34,6 @@ export class Estimate {
 
 /** The text for a time in milliseconds, e.g. "about 3 minutes left". */
 export function timeLeft(milliseconds: number): string {
-  if (milliseconds < MINUTE) return "less than a minute left";
-  if (milliseconds < 1.5 * HOUR) {
-    const minutes = Math.round(milliseconds / MINUTE);
-    return minutes === 1 ? "about a minute left" : `about ${minutes} minutes left`;
-  }
-  return `about ${Math.round(milliseconds / HOUR)} hours left`;
+  if (milliseconds < MINUTE) return t("underMinute");
+  return milliseconds < 1.5 * HOUR ? t("minutesLeft", { count: Math.round(milliseconds / MINUTE) }) : t("hoursLeft", { count: Math.round(milliseconds / HOUR) });
 }

@@ -3,6 +3,7 @@
 import { ArchiveRefused, isArchive, members, type Member, type Packed } from "./archives.js";
 import { sizeOf } from "../text/facts.js";
 import { MOST_BYTES } from "./upload.js";
+import { t } from "../language/documents/texts.js";
 
 /** A file to send. */
 export interface Sent {
@@ -24,13 +25,13 @@ export type Found = Sent | Left;
 
 /** The rules for files of folders and archives, which are those of `responsa ingest`. The server decides about files that the user chose themselves. */
 export const RULES = {
-  HIDDEN: "hidden: the name begins with a dot",
-  UNSUPPORTED_SUFFIX: "Responsa does not read files with this ending",
-  TOO_LARGE: `larger than ${sizeOf(BigInt(MOST_BYTES))}: split it into smaller files`,
-  EMPTY: "the file is empty",
-  NESTED_ARCHIVE: "an archive in an archive: unpack the outer archive",
-  LINK: "a link in an archive",
-  LEFT_BEHIND: "a program keeps it for itself",
+  HIDDEN: t("hidden"),
+  UNSUPPORTED_SUFFIX: t("unsupported"),
+  TOO_LARGE: t("tooLarge", { size: sizeOf(BigInt(MOST_BYTES)) }),
+  EMPTY: t("emptyFile"),
+  NESTED_ARCHIVE: t("nestedArchive"),
+  LINK: t("link"),
+  LEFT_BEHIND: t("leftBehind"),
 } as const;
 export type Rule = keyof typeof RULES;
 
@@ -41,9 +42,6 @@ export interface Looking {
   /** Resolves when another archive may be unpacked. Raises an error when the signal aborts. */
   readonly room: () => Promise<void>;
 }
-
-const TWICE = "another file of this selection has the same path; rename one of them";
-const UNREADABLE = "the browser cannot read it; check the permissions and choose it again";
 
 /** The files that the user picked in the browser's own dialog, in batches. `suffixes`: the endings of files that the server reads, in lower case and with the dot. Raises an error when the signal aborts. */
 export async function* picked(files: Iterable<File>, suffixes: readonly string[], looking: Looking): AsyncGenerator<Found[]> {
@@ -141,14 +139,14 @@ class Selection {
 
   /** A file or folder that cannot be read. */
   lost(path: string): void {
-    this.#refuse(path, UNREADABLE);
+    this.#refuse(path, t("unreadable"));
   }
 
   async #unpack(path: string, archive: File, signal: AbortSignal): Promise<void> {
     const wanted = (name: string, size: number) => !ruleInArchive(name, this.#suffixes) && !ruleForSize(size);
     try {
       const found = await members(archive, wanted, signal);
-      if (found.length === 0) this.#refuse(path, "the archive contains no files");
+      if (found.length === 0) this.#refuse(path, t("emptyArchive"));
       for (const one of found) this.#member(`${path}/${one.name}`, one);
     } catch (error) {
       if (!(error instanceof ArchiveRefused)) throw error;
@@ -168,7 +166,7 @@ class Selection {
   }
 
   #send(path: string, file: File | Packed): void {
-    if (this.#seen.has(path)) this.#refuse(path, TWICE);
+    if (this.#seen.has(path)) this.#refuse(path, t("twice"));
     else this.#found.push({ path, file });
     this.#seen.add(path);
   }

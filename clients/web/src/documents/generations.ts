@@ -10,26 +10,27 @@ import { failureOf, failureOfStatus } from "../server/errors.js";
 import { momentOf } from "../text/facts.js";
 import type { Named } from "./library.js";
 import { ended, PATIENCE, persist } from "@responsa/client/parts.js";
+import { t } from "../language/documents/texts.js";
 
 const LOOK_AGAIN = 2_000; // milliseconds between checks while the server builds a generation
 
 const STATES: Partial<Record<GenerationState, string>> = {
-  [GenerationState.BUILDING]: "being built",
-  [GenerationState.READY]: "ready",
-  [GenerationState.ACTIVE]: "searches use it",
-  [GenerationState.RETIRED]: "used before",
-  [GenerationState.FAILED]: "failed",
+  [GenerationState.BUILDING]: t("building"),
+  [GenerationState.READY]: t("ready"),
+  [GenerationState.ACTIVE]: t("active"),
+  [GenerationState.RETIRED]: t("retired"),
+  [GenerationState.FAILED]: t("buildFailed"),
 };
 
 export class GenerationsView {
-  readonly #summary = element("summary", {}, "Embedding models");
+  readonly #summary = element("summary", {}, t("embeddingModels"));
   readonly root = element("details", { class: "explanation" }, this.#summary);
   readonly #api: Pick<Api, "knowledge" | "operations">;
   readonly #say: (text: string) => void;
   readonly #model = element("input", { type: "text", id: "embedding", maxlength: "256", autocomplete: "off", spellcheck: "false", "aria-describedby": "embedding-note" });
   readonly #keep = element("input", { type: "checkbox", id: "keep-active" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #list = element("ul", { class: "versions", "aria-label": "Generations of the collection" });
+  readonly #list = element("ul", { class: "versions", "aria-label": t("generationsOf") });
   readonly #rows = new Map<string, Row>();
   #collection = "";
   /** Aborts when another collection is shown. */
@@ -44,16 +45,16 @@ export class GenerationsView {
     this.#say = say;
     const form = element(
       "form",
-      { "aria-label": "Rebuild with an embedding model" },
-      field("Embedding model", this.#model, "For example “openai:text-embedding-3-small”. If empty, the server uses its model for new collections."),
-      element("label", { class: "row" }, this.#keep, "Build it, but do not use it yet"),
-      element("button", { type: "submit" }, "Rebuild"),
+      { "aria-label": t("rebuildWith") },
+      field(t("embeddingModel"), this.#model, t("embeddingNote")),
+      element("label", { class: "row" }, this.#keep, t("keepActive")),
+      element("button", { type: "submit" }, t("rebuild")),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#follow(() => this.#api.knowledge.reindexCollection({ name: this.#collection, embedding: this.#model.value.trim(), keepActive: this.#keep.checked }));
     });
-    this.root.append(element("p", { class: "note" }, "Each generation has the vectors of one embedding model. Searches use the active generation while another one is built."), this.#list, this.#problem, form);
+    this.root.append(element("p", { class: "note" }, t("generationsNote")), this.#list, this.#problem, form);
     this.root.addEventListener("toggle", () => {
       if (this.root.open) void this.#read();
       else this.#reading.abort();
@@ -107,14 +108,14 @@ export class GenerationsView {
   }
 
   async #act(name: string, action: Action): Promise<void> {
-    if (action === "Use") return this.#follow(() => this.#api.knowledge.activateGeneration({ name }));
+    if (action === "use") return this.#follow(() => this.#api.knowledge.activateGeneration({ name }));
     this.#problem.textContent = "";
     const { signal } = this.#showing;
     try {
-      if (action === "Cancel") await this.#api.operations.cancelOperation({ name: this.#running?.operation ?? "" });
-      else if (await confirmed({ title: "Delete the generation?", text: "Its vectors will be deleted. To use its embedding model again, you must rebuild the collection.", action: "Delete" })) {
+      if (action === "cancel") await this.#api.operations.cancelOperation({ name: this.#running?.operation ?? "" });
+      else if (await confirmed({ title: t("deleteGeneration"), text: t("generationLost"), action: t("delete") })) {
         await this.#api.knowledge.deleteGeneration({ name });
-        this.#say("Generation deleted.");
+        this.#say(t("generationDeleted"));
       }
       if (!signal.aborted) await this.#read();
     } catch (error) {
@@ -135,7 +136,7 @@ export class GenerationsView {
       const { result } = await ended(this.#api, begun, () => undefined, signal);
       this.#running = undefined;
       if (result.case === "error") this.#problem.textContent = failureOfStatus(result.value).message;
-      else this.#say(`${labelOf(generation)} is ready.`);
+      else this.#say(t("generationReady", { generation: labelOf(generation) }));
       await this.#read();
     } catch (error) {
       if (!signal.aborted) this.#problem.textContent = failureOf(error).message;
@@ -143,7 +144,7 @@ export class GenerationsView {
   }
 }
 
-const ACTIONS = ["Use", "Delete", "Cancel"] as const;
+const ACTIONS = ["use", "delete", "cancel"] as const;
 type Action = (typeof ACTIONS)[number];
 
 /** The row of one generation. */
@@ -154,19 +155,19 @@ class Row {
 
   constructor(name: string, act: (action: Action) => void) {
     const label = labelOf(name);
-    this.#buttons = new Map(ACTIONS.map((action) => [action, button(action, () => act(action), { "aria-label": `${action} ${label.toLowerCase()}` })]));
+    this.#buttons = new Map(ACTIONS.map((action) => [action, button(t(action), () => act(action), { "aria-label": t("actOn", { action: t(action), what: label }) })]));
     this.root = element("li", {}, element("div", { class: "about" }, element("strong", {}, label), this.#about), element("div", { class: "row wrap" }, ...this.#buttons.values()));
   }
 
   /** `isOurs`: this page has begun the operation that builds the generation. */
   paint({ embedding, state, passagesDone, passagesTotal, createTime }: Generation, isOurs: boolean): void {
-    const passages = `${passagesDone.toLocaleString("en")} of ${passagesTotal.toLocaleString("en")} passages`;
+    const passages = t("passagesDone", { done: Number(passagesDone), total: Number(passagesTotal) });
     const text = [embedding, STATES[state] ?? "", passages, createTime ? momentOf(timestampDate(createTime)) : ""].filter(Boolean).join(" · ");
     if (this.#about.textContent !== text) this.#about.textContent = text;
     const isBuilt = state === GenerationState.READY || state === GenerationState.RETIRED;
-    this.#show("Use", isBuilt);
-    this.#show("Delete", isBuilt || state === GenerationState.FAILED);
-    this.#show("Cancel", isOurs && state === GenerationState.BUILDING);
+    this.#show("use", isBuilt);
+    this.#show("delete", isBuilt || state === GenerationState.FAILED);
+    this.#show("cancel", isOurs && state === GenerationState.BUILDING);
   }
 
   #show(action: Action, isShown: boolean): void {
@@ -176,5 +177,5 @@ class Row {
 
 /** For example "Generation 2". */
 function labelOf(name: string): string {
-  return `Generation ${name.replace(/.*\//, "")}`;
+  return t("generation", { number: name.replace(/.*\//, "") });
 }

@@ -2,6 +2,7 @@
 
 import { byteLength } from "@responsa/client/parts.js";
 import { byName, fits, nameLine, pairsOf, stringOf } from "../text/values.js";
+import { t } from "../language/documents/texts.js";
 
 const MOST = 32;
 const KEY_BYTES = 63;
@@ -15,10 +16,10 @@ export function labelsOf(lines: string): Labels | string {
   if (typeof read === "string") return read;
   const found = new Map([...read].map(([key, text]) => [key, stringOf(text) ?? text]));
   for (const [key, value] of found) {
-    if (byteLength(key) > KEY_BYTES) return `The label “${key}” is longer than ${KEY_BYTES} bytes.`;
-    if (byteLength(value) > VALUE_BYTES) return `The value of “${key}” is longer than ${VALUE_BYTES} bytes.`;
+    if (byteLength(key) > KEY_BYTES) return t("labelLong", { key, count: KEY_BYTES });
+    if (byteLength(value) > VALUE_BYTES) return t("labelValueLong", { key, count: VALUE_BYTES });
   }
-  return found.size > MOST ? `These are ${found.size} labels; the limit is ${MOST}.` : Object.fromEntries(found);
+  return found.size > MOST ? t("labelsMany", { count: found.size, limit: MOST }) : Object.fromEntries(found);
 }
 
 /** Writes labels as lines. A value that could be read as something else is written as a JSON string. `labelsOf` reads the same labels from these lines. */

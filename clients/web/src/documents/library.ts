@@ -1,11 +1,11 @@
 /** Lists collections and formats, and makes ids for collections. */
 
-import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
+import { create } from "@bufbuild/protobuf";
+import { CollectionSchema, type Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
-import type { Reader } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import type { Api } from "../server/api.js";
 import { allItems } from "../server/pages.js";
-import { reads, type Me } from "./access.js";
+import { t } from "../language/language.js";
 import { cleanName, nameWithin } from "../text/names.js";
 
 export interface Named {
@@ -14,47 +14,35 @@ export interface Named {
   readonly label: string;
 }
 
-export interface Listed extends Named {
-  /** The name as its owner wrote it; "" if the owner gave the collection no name. */
-  readonly displayName: string;
-  readonly documents: bigint;
-  /** The user who made the collection, `users/{uuid}`; "" if the collection does not exist yet, so that it will be the user's. */
-  readonly owner: string;
-  readonly ownerDisplayName: string;
-  /** With whom the owner shares the collection; empty if the user may not see it. */
-  readonly readers: readonly Reader[];
-}
+/** A collection with its text. */
+export type Listed = Collection & Named;
 
-/** The collection for documents that are uploaded without the name of a collection. The server creates this collection when it stores the first document there. */
-export const DEFAULT: Listed = { name: "collections/default", label: "default", displayName: "", documents: 0n, owner: "", ownerDisplayName: "", readers: [] };
+/** The collection for documents that are uploaded without the name of a collection. The server creates this collection, for the user, when it stores the first document there. */
+export const DEFAULT: Listed = { ...create(CollectionSchema, { name: "collections/default", readable: true, manageable: true }), label: "default" };
 
 /** All collections that the user sees, in the server's order. Administrators also see those that they may not read. Raises ConnectError. */
 export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
   return allItems(async (pageToken) => {
     const { collections, nextPageToken } = await api.knowledge.listCollections({ pageSize: 200, pageToken });
-    const items = collections.map((one) => {
-      const { name, displayName, documentCount, owner, ownerDisplayName, readers } = one;
-      return { name, label: labelOf(one), displayName, documents: documentCount, owner, ownerDisplayName, readers };
-    });
-    return { items, next: nextPageToken };
+    return { items: collections.map((one) => ({ ...one, label: labelOf(one) })), next: nextPageToken };
   });
 }
 
 /** All collections that the user may search and ask, in the server's order. Raises ConnectError. */
-export async function readableCollections(api: Pick<Api, "knowledge">, me: Me): Promise<Listed[]> {
-  return (await allCollections(api)).filter((one) => reads(me, one));
+export async function readableCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
+  return (await allCollections(api)).filter((one) => one.readable);
 }
 
 /** What has become of a collection that the user had chosen: that the user may not read it looks the same as that it does not exist. */
 export function unavailable(label: string): string {
-  return `The collection “${label}” no longer exists, or you may no longer read it.`;
+  return t("unavailable", { label });
 }
 
 /** The text for a collection. A collection without a display name is called by the id that its owner chose: for others, its id may have a random end. */
 export function labelOf({ name, displayName, chosenId, ownerDisplayName }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName">): string {
   const id = collectionId(name);
   if (displayName || id === chosenId || !ownerDisplayName) return cleanName(displayName) || id;
-  return `${chosenId} (of ${nameWithin(ownerDisplayName)})`;
+  return t("ofOwner", { id: chosenId, owner: nameWithin(ownerDisplayName) });
 }
 
 /** Finds the texts of collections by name, each once. */

@@ -6,14 +6,15 @@ import type { Found, Looking } from "./folders.js";
 import type { Named } from "./library.js";
 import { UploadRefused, type Upload } from "./upload.js";
 import type { Tell, Uploaded } from "./uploading.js";
+import { t } from "../language/documents/texts.js";
 
 /** The number of concurrent uploads. It is low because a browser opens only six connections to a server, for all its tabs together. */
 const AT_ONCE = 2;
 /** What a file costs besides its bytes, as a number of bytes. */
 const PER_FILE = 32_768;
 
-export type State = "waiting" | "running" | "added" | "unchanged" | "refused" | "cancelled" | "skipped";
-const STATES: readonly State[] = ["waiting", "running", "added", "unchanged", "refused", "cancelled", "skipped"];
+export const STATES = ["waiting", "running", "added", "unchanged", "refused", "cancelled", "skipped"] as const;
+export type State = (typeof STATES)[number];
 
 /** A file of the queue. The queue alone changes it. */
 export interface Item {
@@ -106,7 +107,7 @@ export class UploadQueue {
     for (const one of found) {
       const upload = "file" in one ? { file: one.file, path: one.path, collection: collection.name, subject, requestId: uuid() } : undefined;
       const state = "file" in one ? "waiting" : one.rule ? "skipped" : "refused";
-      const note = "file" in one ? "waiting" : one.why;
+      const note = "file" in one ? t("waits") : one.why;
       const work = upload ? upload.file.size + PER_FILE : 0;
       const item: Mutable = { path: one.path, collection, state, share: 0, note, again: false, upload, work, stop: new AbortController() };
       this.#items.add(item);
@@ -168,7 +169,7 @@ export class UploadQueue {
     if (!one || (one.state !== "waiting" && one.state !== "running")) return;
     one.stop.abort();
     this.#waiting.delete(one);
-    this.#set(one, "cancelled", "Cancelled.", true);
+    this.#set(one, "cancelled", t("cancelled"), true);
     this.#fewer();
     this.#hooks.changed();
   }
@@ -215,7 +216,7 @@ export class UploadQueue {
       if (one.stop.signal.aborted) one.upload = { ...one.upload, requestId: uuid() };
       one.stop = new AbortController();
       one.share = 0;
-      this.#set(one, "waiting", "waiting");
+      this.#set(one, "waiting", t("waits"));
       this.#waiting.add(one);
     }
     this.goOn();
@@ -235,7 +236,7 @@ export class UploadQueue {
       this.#waiting.delete(item);
       this.#roomier();
       this.#sending.add(item);
-      this.#set(item, "running", "sending");
+      this.#set(item, "running", t("sending"));
       void this.#run(item, item.upload).finally(() => {
         this.#sending.delete(item);
         this.#next();
@@ -256,7 +257,7 @@ export class UploadQueue {
     try {
       const { unchanged, remark } = await this.#hooks.perform(upload, tell, signal);
       if (signal.aborted) return; // cancelled too late
-      const note = unchanged ? "unchanged: this version is already stored" : "searchable";
+      const note = t(unchanged ? "unchanged" : "searchable");
       this.#set(item, unchanged ? "unchanged" : "added", [note, remark].filter(Boolean).join("; "));
     } catch (error) {
       if (signal.aborted) return;

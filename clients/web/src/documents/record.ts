@@ -6,13 +6,14 @@ import type { ProfileDocument, ProfilePart, SubjectProfile } from "@responsa/con
 import type { Api } from "../server/api.js";
 import { element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
-import { count, momentOf } from "../text/facts.js";
+import { momentOf } from "../text/facts.js";
 import { linesOf } from "../text/values.js";
 import { fragmentOf } from "./place.js";
+import { t } from "../language/documents/texts.js";
 
 const STATES: Partial<Record<DocumentState, string>> = {
-  [DocumentState.INDEXING]: "being read",
-  [DocumentState.FAILED]: "the newest version could not be read",
+  [DocumentState.INDEXING]: t("stateRead"),
+  [DocumentState.FAILED]: t("newestUnread"),
 };
 
 export class RecordPart {
@@ -47,17 +48,17 @@ export class RecordPart {
     }
     if (show !== this.#shown) return; // a later call will show the newer result
     const shown = found.parts.reduce((sum, one) => sum + one.documents.length, 0);
-    const more = found.documentCount > shown ? [element("p", { class: "note" }, `The first ${shown} of ${count(found.documentCount, "document")}.`)] : [];
+    const more = found.documentCount > shown ? [element("p", { class: "note" }, t("firstOf", { shown, count: found.documentCount }))] : [];
     replace(this.root, element("h4", {}, this.#title), ...more, ...found.parts.flatMap(partOf));
     this.root.hidden = found.parts.length === 0;
   }
 }
 
 function partOf(part: ProfilePart): HTMLElement[] {
-  const label = part.source ? part.sourceDisplayName.trim() || part.source.replace(/^sources\//, "") : "Other documents";
+  const label = part.source ? part.sourceDisplayName.trim() || part.source.replace(/^sources\//, "") : t("otherDocuments");
   const state = [
-    part.syncTime && `up to date with the database since ${moment(part.syncTime)}`,
-    part.failedRows > 0 && `${count(part.failedRows, "row")} failed, so these documents may be out of date`,
+    part.syncTime && t("upToDate", { time: moment(part.syncTime) }),
+    part.failedRows > 0 && t("failedRows", { count: part.failedRows }),
   ];
   const note = state.filter(Boolean).join("; ");
   return [
@@ -69,7 +70,7 @@ function partOf(part: ProfilePart): HTMLElement[] {
 function documentRow({ kind, document }: ProfileDocument): HTMLElement {
   if (!document) return element("li", {}); // never sent
   const { name, title, state, updateTime, metadata } = document;
-  const facts = [kind, STATES[state] ?? "", updateTime ? `changed ${moment(updateTime)}` : ""].filter(Boolean).join(" · ");
+  const facts = [kind, STATES[state] ?? "", updateTime ? t("changedAt", { time: moment(updateTime) }) : ""].filter(Boolean).join(" · ");
   const values = linesOf(metadata);
   return element(
     "li",

@@ -5,29 +5,28 @@ import type { Passage } from "@responsa/contract/responsa/knowledge/v1/document_
 import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import type { Api } from "../server/api.js";
-import type { Me } from "./access.js";
 import { markedProse } from "../chat/passages.js";
 import { datedOf, placeOf } from "../chat/parts.js";
-import { count } from "../text/facts.js";
 import { byteLength, unitsAt } from "@responsa/client/parts.js";
 import type { DocumentPanel } from "./document.js";
 import { element, field, replace, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
-import { FILTER_EXAMPLE, FILTER_HELP, filterProblem } from "../server/filters.js";
+import { FILTER_EXAMPLE, filterProblem } from "../server/filters.js";
 import { collectionId, readableCollections, unavailable, type Named } from "./library.js";
 import { searchAt } from "./place.js";
 import { blocksRound } from "../text/prose.js";
+import { locale } from "../language/language.js";
+import { t } from "../language/documents/texts.js";
 
 const MOST = 10;
 const MOST_BYTES = 16_384;
 const LEAST = 280; // characters of a passage that are shown, if it has them
-const IDLE = "Finds passages by their words and their meaning, in all documents that you may read.";
 
 const MODES: readonly (readonly [mode: SearchMode, id: string, label: string])[] = [
-  [SearchMode.HYBRID, "", "Words and meaning"],
-  [SearchMode.TEXT, "words", "Words only"],
-  [SearchMode.VECTOR, "meaning", "Meaning only"],
+  [SearchMode.HYBRID, "", t("byBoth")],
+  [SearchMode.TEXT, "words", t("byWords")],
+  [SearchMode.VECTOR, "meaning", t("byMeaning")],
 ];
 
 export interface SearchHooks {
@@ -39,40 +38,38 @@ export interface SearchHooks {
 export class SearchView {
   readonly root = element("section", { class: "collections search", "aria-labelledby": "search-title" });
   readonly #api: Pick<Api, "knowledge">;
-  readonly #me: Me;
   readonly #panel: DocumentPanel;
   readonly #hooks: SearchHooks;
-  readonly #heading = element("h2", { id: "search-title", tabindex: "-1" }, "Search");
+  readonly #heading = element("h2", { id: "search-title", tabindex: "-1" }, t("search"));
   readonly #term = element("input", { type: "search", id: "term", autocomplete: "off", dir: "auto", required: true });
   readonly #scope = element("select", { id: "search-scope" });
   readonly #mode = element("select", { id: "search-mode" }, ...MODES.map(([, id, label]) => element("option", { value: id }, label)));
   readonly #filter = element("input", { type: "text", id: "search-filter", autocomplete: "off", spellcheck: "false", placeholder: FILTER_EXAMPLE, maxlength: "2048", "aria-describedby": "search-filter-note" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #sum = element("p", { class: "note" }, IDLE);
+  readonly #sum = element("p", { class: "note" }, t("searchIdle"));
   readonly #scores = explanation();
-  readonly #hits = element("ol", { class: "excerpts", "aria-label": "Passages" });
+  readonly #hits = element("ol", { class: "excerpts", "aria-label": t("passages") });
   #collections: readonly Named[] = [];
   /** The address of the search whose passages are shown. */
   #shown = "";
   #searching = new AbortController();
 
-  constructor(api: Pick<Api, "knowledge">, me: Me, panel: DocumentPanel, hooks: SearchHooks) {
+  constructor(api: Pick<Api, "knowledge">, panel: DocumentPanel, hooks: SearchHooks) {
     this.#api = api;
-    this.#me = me;
     this.#panel = panel;
     this.#hooks = hooks;
     const form = element(
       "form",
       { class: "search-form", role: "search" },
-      element("div", { class: "field grow" }, element("label", { for: "term" }, "Search for"), this.#term),
-      field("In", this.#scope),
-      field("By", this.#mode),
-      element("button", { type: "submit" }, "Search"),
+      element("div", { class: "field grow" }, element("label", { for: "term" }, t("searchFor")), this.#term),
+      field(t("searchIn"), this.#scope),
+      field(t("searchBy"), this.#mode),
+      element("button", { type: "submit" }, t("search")),
       element(
         "details",
         { class: "explanation whole" },
-        element("summary", {}, "Search only some documents"),
-        field("Filter", this.#filter, FILTER_HELP),
+        element("summary", {}, t("searchSome")),
+        field(t("filter"), this.#filter, t("filterHelp")),
       ),
     );
     form.addEventListener("submit", (event) => {
@@ -98,11 +95,11 @@ export class SearchView {
     if (term) [this.#term.value, this.#mode.value, this.#filter.value] = [term, query.get("by") ?? "", query.get("filter") ?? ""];
     if (this.#mode.selectedIndex < 0) this.#mode.value = "";
     try {
-      this.#collections = await readableCollections(this.#api, this.#me);
+      this.#collections = await readableCollections(this.#api);
       const options = this.#collections.map((one) => element("option", { value: one.name, selected: one.name === chosen, ...WRITTEN }, one.label));
-      replace(this.#scope, element("option", { value: "" }, "All collections"), ...options);
+      replace(this.#scope, element("option", { value: "" }, t("allCollections")), ...options);
       const lost = chosen !== "" && this.#scope.value !== chosen;
-      this.#problem.textContent = lost ? `${unavailable(label || collectionId(chosen))} Now “All collections” is chosen.` : "";
+      this.#problem.textContent = lost ? `${unavailable(label || collectionId(chosen))} ${t("nowAll")}` : "";
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
       return;
@@ -123,7 +120,7 @@ export class SearchView {
     return this.#collections.find((one) => one.name === name)?.label ?? collectionId(name);
   }
 
-  #blank(said = IDLE): void {
+  #blank(said = t("searchIdle")): void {
     this.#sum.textContent = said;
     this.#scores.hidden = true;
     this.#shown = "";
@@ -134,7 +131,7 @@ export class SearchView {
     const { q: term = "", in: collection = "", filter = "", by } = this.#query;
     if (!term) return;
     if (byteLength(term) > MOST_BYTES) {
-      this.#problem.textContent = `The search is too long; the limit is ${MOST_BYTES} bytes.`;
+      this.#problem.textContent = t("searchLong", { count: MOST_BYTES });
       return;
     }
     this.#searching.abort();
@@ -143,7 +140,7 @@ export class SearchView {
     const mode = MODES.find(([, id]) => id === by)?.[0] ?? SearchMode.HYBRID;
     this.#problem.textContent = "";
     this.#filter.removeAttribute("aria-invalid");
-    this.#sum.textContent = "Searching…";
+    this.#sum.textContent = t("searching");
     try {
       const { hits } = await this.#api.knowledge.search({ terms: [term], topK: MOST, mode, filter, scope: { collections: collection ? [collection] : [] } }, { signal });
       if (!signal.aborted) this.#show(hits, mode, term);
@@ -162,7 +159,7 @@ export class SearchView {
   }
 
   #show(hits: readonly SearchHit[], mode: SearchMode, term: string): void {
-    const said = hits.length === 0 ? "No passage fits this search." : `${count(hits.length, "passage")}, the best first.`;
+    const said = hits.length === 0 ? t("nothingFound") : t("bestFirst", { count: hits.length });
     const strongest = Math.max(...hits.map((one) => one.parts?.text ?? 0));
     this.#blank(said);
     this.#shown = this.#address;
@@ -173,11 +170,12 @@ export class SearchView {
 
   #row({ passage, score, parts, pieceRange }: SearchHit, index: number, mode: SearchMode, strongest: number, term: string): HTMLElement {
     if (!passage) return element("li", { class: "excerpt" });
-    const title = passage.title || "Document";
+    const title = passage.title || t("document");
     const headings = passage.headings.filter((one) => one !== title).map((one) => element("span", WRITTEN, ` › ${one}`));
     const open: HTMLElement = element("button", { type: "button", class: "plain open", click: () => void this.#panel.openPassage(passage, open, pieceRange) }, element("strong", WRITTEN, title), ...headings);
     const collection = { name: passage.collection, label: this.#label(passage.collection) };
-    const ask = iconButton(MessageCircle, "Ask about this", () => this.#hooks.ask(collection, term));
+    const ask = iconButton(MessageCircle, t("askAbout"), () => this.#hooks.ask(collection, term));
+    const words = parts?.text ?? 0;
     const notes = [placeOf(passage), datedOf(passage)].filter(Boolean).map((one) => ` · ${one}`);
     return element(
       "li",
@@ -188,9 +186,9 @@ export class SearchView {
       element(
         "dl",
         { class: "scores" },
-        ...measure("Score", score.toFixed(2), score, `Score of passage ${index + 1}`),
-        ...(mode === SearchMode.VECTOR ? [] : measure("Words", (parts?.text ?? 0).toFixed(1), strongest > 0 ? (parts?.text ?? 0) / strongest : 0, `Words of passage ${index + 1}`)),
-        ...(mode === SearchMode.TEXT ? [] : measure("Meaning", (parts?.vector ?? 0).toFixed(2), Math.max(parts?.vector ?? 0, 0), `Meaning of passage ${index + 1}`)),
+        ...measure("score", score, 2, score, index),
+        ...(mode === SearchMode.VECTOR ? [] : measure("words", words, 1, strongest > 0 ? words / strongest : 0, index)),
+        ...(mode === SearchMode.TEXT ? [] : measure("meaning", parts?.vector ?? 0, 2, parts?.vector ?? 0, index)),
       ),
     );
   }
@@ -204,22 +202,15 @@ export function piece({ text, sourceRange }: Passage, range: ByteRange | undefin
   return markedProse(markdown, place, say);
 }
 
-/** A part of a score: its name, its value, and a bar for a share from 0 to 1. */
-function measure(name: string, value: string, share: number, label: string): HTMLElement[] {
+/** A part of a score: its name, its value with so many decimals, and a bar for a share from 0 to 1. */
+function measure(key: "score" | "words" | "meaning", value: number, decimals: number, share: number, index: number): HTMLElement[] {
+  const label = t("scoreOf", { measure: t(key), place: index + 1 });
   const bar = element("meter", { min: "0", max: "1", value: String(Math.min(Math.max(share, 0), 1)), "aria-label": label });
-  return [element("div", {}, element("dt", {}, name), element("dd", {}, bar, value))];
+  const text = value.toLocaleString(locale(), { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return [element("div", {}, element("dt", {}, t(key)), element("dd", {}, bar, text))];
 }
 
 function explanation(): HTMLElement {
-  const rows = [
-    ["Score", "says how well the passage fits the search, from 0 to 1. The server computes it from the words and the meaning, and ranks the passages by it. Compare scores only within one search."],
-    ["Words", "is the BM25 score: how often the words of the search occur in the passage and its headings. Rare words count more, and long passages less. It has no upper limit; the longest bar is the highest score of this search. 0 means that no word occurs."],
-    ["Meaning", "is the cosine between the search and the nearest text of the passage: about 1 if both say the same, even in other words, and near 0 if they have nothing to do with each other."],
-  ] as const;
-  return element(
-    "details",
-    { class: "explanation scoring" },
-    element("summary", {}, "Scores"),
-    element("dl", {}, ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)])),
-  );
+  const rows = (["score", "aboutScore", "words", "aboutWords", "meaning", "aboutMeaning"] as const).map((key, index) => element(index % 2 === 0 ? "dt" : "dd", {}, t(key)));
+  return element("details", { class: "explanation scoring" }, element("summary", {}, t("scores")), element("dl", {}, ...rows));
 }

@@ -3,7 +3,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import type { ReaderSchema } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
-import { accessText, labelsOf, SHARED_ROLES, type Me } from "./access.js";
+import { accessText, labelsOf, sentenceCase, SHARED_ROLES, usersOf, type Me } from "./access.js";
 import type { Api } from "../server/api.js";
 import type { Contacts } from "./contacts.js";
 import { shown } from "../widgets/dialog.js";
@@ -11,7 +11,8 @@ import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf, withWait, type Failure } from "../server/errors.js";
 import { sentence } from "../widgets/fields.js";
 import { collectionId, type Named } from "./library.js";
-import { named, NEITHER, PERSON_NOTE, PersonField } from "../widgets/person.js";
+import { named, PersonField } from "../widgets/person.js";
+import { t } from "../language/documents/texts.js";
 
 type Wish = MessageInitShape<typeof ReaderSchema>;
 const EVERYONE: Wish = { who: { case: "everyone", value: true } };
@@ -20,7 +21,7 @@ const EVERYONE: Wish = { who: { case: "everyone", value: true } };
 export async function shareCollection(api: Pick<Api, "knowledge">, me: Me, contacts: Contacts, { name, label }: Named): Promise<boolean> {
   const dialog = new Sharing(api, me, contacts, await api.knowledge.getCollection({ name }));
   await dialog.paint();
-  await shown(`Share “${label}”`, "Done", dialog.rows, dialog.first);
+  await shown(t("shareTitle", { label }), t("done"), dialog.rows, dialog.first);
   return dialog.changed;
 }
 
@@ -33,13 +34,13 @@ class Sharing {
   readonly #contacts: Contacts;
   readonly #state = element("p", { role: "status", class: "access" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #everyone = switchOf("Everyone in your organisation", () => void this.#turn(EVERYONE, this.#everyone.box.checked));
+  readonly #everyone = switchOf(sentenceCase(t("everyone")), () => void this.#turn(EVERYONE, this.#everyone.box.checked));
   readonly #roles = SHARED_ROLES.map(([role, text]) => {
-    const made = switchOf(text.charAt(0).toLocaleUpperCase("en") + text.slice(1), () => void this.#turn({ who: { case: "role", value: role } }, made.box.checked));
+    const made = switchOf(sentenceCase(text), () => void this.#turn({ who: { case: "role", value: role } }, made.box.checked));
     return { ...made, role };
   });
   readonly #person: PersonField;
-  readonly #people = element("ul", { class: "documents people", "aria-label": "People who read the collection" });
+  readonly #people = element("ul", { class: "documents people", "aria-label": t("peopleWho") });
   #collection: Collection;
   #busy = false;
 
@@ -48,30 +49,29 @@ class Sharing {
     this.#me = me;
     this.#contacts = contacts;
     this.#collection = collection;
-    this.#person = new PersonField("Add a person", (text) => contacts.offered(text), PERSON_NOTE);
-    const add = element("button", { type: "submit" }, "Add");
+    this.#person = new PersonField(t("addPerson"), (text) => contacts.offered(text), t("personNote"));
+    const add = element("button", { type: "submit" }, t("add"));
     const form = element("form", { class: "adding", novalidate: true }, this.#person.root, add);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#add();
     });
-    const groups = element("fieldset", { class: "plain-set" }, element("legend", {}, "Groups"), this.#everyone.root, ...this.#roles.map((one) => one.root));
-    const shared = this.#collection.sharedName === this.#collection.name ? "" : ` Others find the collection under the id ${collectionId(this.#collection.sharedName)}.`;
-    const note = element("p", { class: "note" }, `Readers search and read the documents. Only the owner and administrators can add, change and delete documents. Changes apply at once.${shared}`);
+    const groups = element("fieldset", { class: "plain-set" }, element("legend", {}, t("groups")), this.#everyone.root, ...this.#roles.map((one) => one.root));
+    const shared = this.#collection.sharedName === this.#collection.name ? "" : t("foundUnder", { id: collectionId(this.#collection.sharedName) });
+    const note = element("p", { class: "note" }, `${t("sharingNote")}${shared}`);
     this.first = this.#person.control;
     this.rows = [this.#state, this.#people, form, groups, this.#problem, note];
   }
 
   async paint(): Promise<void> {
-    const { owner, readers } = this.#collection;
-    const users = this.#users;
-    const labels = labelsOf(this.#collection, await this.#contacts.labels([owner, ...users]));
+    const { readers } = this.#collection;
+    const labels = await labelsOf(this.#collection, this.#contacts);
     this.#state.textContent = accessText(this.#me, this.#collection, labels);
     this.#everyone.box.checked = readers.some(({ who }) => who.case === "everyone");
     for (const { box, role } of this.#roles) box.checked = readers.some(({ who }) => who.case === "role" && who.value === role);
-    const rows = users.map((one) => {
+    const rows = usersOf(readers).map((one) => {
       const label = labels.get(one) ?? one;
-      const remove = button("Remove", () => void this.#remove(one), { class: "plain danger", "aria-label": `Remove ${label}` });
+      const remove = button(t("remove"), () => void this.#remove(one), { class: "plain danger", "aria-label": t("removeOne", { name: label }) });
       return element("li", {}, element("span", { class: "about", ...WRITTEN }, label), remove);
     });
     replace(this.#people, ...rows);
@@ -81,21 +81,21 @@ class Sharing {
   async #add(): Promise<void> {
     const entry = this.#person;
     const { text } = entry;
-    const before = new Set(this.#users);
+    const before = new Set(usersOf(this.#collection.readers));
     try {
       const user = await this.#contacts.resolve(text);
       if (!named(user)) {
-        entry.refuse(NEITHER);
+        entry.refuse(t("noPerson"));
         return entry.control.focus();
       }
-      if (before.has(user)) return entry.refuse("This person is in the list already.");
-      if (user === this.#collection.owner) return entry.refuse("The owner can always read the collection.");
+      if (before.has(user)) return entry.refuse(t("inListAlready"));
+      if (user === this.#collection.owner) return entry.refuse(t("ownerReads"));
       await this.#save([...this.#collection.readers, { who: { case: user.includes("@") ? "email" : "user", value: user } }]);
     } catch (error) {
       return this.#refuseAt(failureOf(error));
     }
     // The server's answer has no address. The page goes on to call somebody without a display name as the user did.
-    for (const one of this.#users) if (!before.has(one) && one !== text) this.#contacts.learn(one, text);
+    for (const one of usersOf(this.#collection.readers)) if (!before.has(one) && one !== text) this.#contacts.learn(one, text);
     entry.control.value = "";
     entry.refuse("");
     await this.paint();
@@ -117,7 +117,7 @@ class Sharing {
       await this.#save(readers);
     } catch (error) {
       const failure = failureOf(error);
-      this.#problem.textContent = failure.reason === "ETAG_MISMATCH" ? MEANWHILE : withWait(failure);
+      this.#problem.textContent = failure.reason === "ETAG_MISMATCH" ? t("sharedMeanwhile") : withWait(failure);
     }
     await this.paint(); // after a refusal, the switches show what is in effect
   }
@@ -145,7 +145,7 @@ class Sharing {
   #refuseAt(failure: Failure): void {
     const entry = this.#person;
     if (failure.reason === "ETAG_MISMATCH") {
-      this.#problem.textContent = MEANWHILE;
+      this.#problem.textContent = t("sharedMeanwhile");
       void this.paint();
       return;
     }
@@ -154,17 +154,10 @@ class Sharing {
       this.#problem.textContent = withWait(failure);
       return;
     }
-    entry.refuse(sentence("The person", found.description));
+    entry.refuse(sentence(t("thePerson"), found.description));
     entry.control.focus();
   }
-
-  /** The people among the readers, `users/{uuid}`. */
-  get #users(): readonly string[] {
-    return this.#collection.readers.flatMap(({ who }) => (who.case === "user" ? [who.value] : []));
-  }
 }
-
-const MEANWHILE = "Somebody else changed this collection in the meantime, so your change was not made. The list shows the present state; try again.";
 
 function switchOf(label: string, change: () => void) {
   const box = element("input", { type: "checkbox", change });

@@ -5,15 +5,26 @@ import type { Operation } from "@responsa/contract/google/longrunning/operations
 import { IngestMetadataSchema, IngestResultSchema, IngestStage, LeftOutKind, type IngestResult } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "../server/api.js";
 import { CUT, failureOf, failureOfStatus, type Failure } from "../server/errors.js";
-import { count } from "../text/facts.js";
 import { timeLeft } from "./estimate.js";
 import { ended } from "@responsa/client/parts.js";
 import { UploadRefused, type Upload } from "./upload.js";
+import { t } from "../language/documents/texts.js";
 
 const SENT = 1 / 3; // the share of the progress for sending; the rest is for reading and indexing
 const CANCEL_TIMEOUT = 10_000; // milliseconds
-const LOST: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file was changed, moved or deleted after you chose it. Choose it again." };
-const DAMAGED: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file cannot be unpacked. The archive is damaged, or was changed or deleted after you chose it." };
+const LOST: Failure = { ...CUT, reason: "FILE_CHANGED", message: t("fileLost") };
+const DAMAGED: Failure = { ...CUT, reason: "FILE_CHANGED", message: t("fileDamaged") };
+
+const KINDS = {
+  [LeftOutKind.UNSPECIFIED]: "parts",
+  [LeftOutKind.COMMENT]: "comments",
+  [LeftOutKind.HIDDEN_SHEET]: "hiddenSheets",
+  [LeftOutKind.HIDDEN_SLIDE]: "hiddenSlides",
+  [LeftOutKind.PICTURE]: "pictures",
+  [LeftOutKind.CHART]: "charts",
+  [LeftOutKind.EMBEDDED_FILE]: "embeddedFiles",
+  [LeftOutKind.SCANNED_PAGE]: "scannedPages",
+} as const satisfies Record<LeftOutKind, string>;
 
 /** Receives the share of the work that is done, from 0 to 1, and a word about the current step. */
 export type Tell = (share: number, state: string) => void;
@@ -28,10 +39,10 @@ export interface Uploaded {
 
 /** What the text of the document lacks or may have wrong, such as "left out: 2 comments, 1 picture"; "" if there is nothing to say. */
 export function remarkOf({ leftOut, guessedCharset }: IngestResult): string {
-  const parts = leftOut.map((one) => count(one.count, (LeftOutKind[one.kind] ?? "part").toLowerCase().replaceAll("_", " ")));
+  const parts = leftOut.map(({ kind, count }) => t(KINDS[kind] ?? "parts", { count }));
   return [
-    ...(parts.length > 0 ? [`left out: ${parts.join(", ")}`] : []),
-    ...(guessedCharset ? [`read as ${guessedCharset}, which is a guess; if letters are wrong, save the file as UTF-8`] : []),
+    ...(parts.length > 0 ? [t("leftOut", { parts: parts.join(", ") })] : []),
+    ...(guessedCharset ? [t("guessed", { charset: guessedCharset })] : []),
   ].join("; ");
 }
 
@@ -55,7 +66,7 @@ export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: Abo
 async function sentWhole(api: Api, upload: Upload, tell: Tell, signal: AbortSignal): Promise<Operation> {
   const file = await contentOf(upload);
   const { collection, path: sourceKey, subject, requestId } = upload;
-  const onProgress = (share: number, tries: number) => tell(share * SENT, share === 1 ? "sent" : share === 0 && tries > 1 ? "the connection was lost; sending again…" : "sending");
+  const onProgress = (share: number, tries: number) => tell(share * SENT, t(share === 1 ? "sent" : share === 0 && tries > 1 ? "sendingAgain" : "sending"));
   try {
     return await api.upload(file, { collection, sourceKey, subject }, { requestId, onProgress, signal });
   } catch (error) {
@@ -81,8 +92,8 @@ function report(operation: Operation, tell: Tell): void {
   if (progress?.stage === IngestStage.EMBEDDING && progress.passagesTotal > 0) {
     const share = progress.passagesDone / progress.passagesTotal;
     const left = progress.timeLeft ? `, ${timeLeft(Number(progress.timeLeft.seconds) * 1_000)}` : "";
-    tell(SENT + (1 - SENT) * share, `${progress.passagesDone} of ${progress.passagesTotal} passages${left}`);
+    tell(SENT + (1 - SENT) * share, t("passagesDone", { done: progress.passagesDone, total: progress.passagesTotal }) + left);
   } else {
-    tell(SENT, progress?.stage === IngestStage.PARSING ? "being read" : "waiting for its turn");
+    tell(SENT, t(progress?.stage === IngestStage.PARSING ? "stateRead" : "waitsTurn"));
   }
 }

@@ -5,31 +5,39 @@ import type { Api } from "../server/api.js";
 import { arrange, button, element, focused, replace, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { signedOut, type Failure } from "../server/errors.js";
-import { count } from "../text/facts.js";
+import { sentenceCase } from "./access.js";
 import { Estimate, timeLeft } from "./estimate.js";
 import type { Found, Looking } from "./folders.js";
-import { isOpen, UploadQueue, type Item, type State } from "./queue.js";
+import { isOpen, STATES, UploadQueue, type Item, type State } from "./queue.js";
 import type { Named } from "./library.js";
 import { PATIENCE } from "@responsa/client/parts.js";
 import { UploadRefused } from "./upload.js";
 import { uploaded } from "./uploading.js";
 import { cleanName, nameWithin } from "../text/names.js";
+import { t } from "../language/documents/texts.js";
 
 /** The number of files that are shown at first, and that "Show more" adds. */
 const SHOWN = 100;
 /** Up to this number of files, each result is announced; of more, only the sum. */
 const ANNOUNCED = 5;
 const TICK = 200; // milliseconds between two paintings
-const STOPPED = "You stopped the uploads.";
 
 const VIEWS: readonly (readonly [label: string, states: readonly State[]])[] = [
-  ["All files", ["waiting", "running", "added", "unchanged", "refused", "cancelled", "skipped"]],
-  ["Open or refused", ["waiting", "running", "refused", "cancelled"]],
-  ["Added", ["added"]],
-  ["Unchanged", ["unchanged"]],
-  ["Refused", ["refused", "cancelled"]],
-  ["Skipped", ["skipped"]],
+  [t("allFiles"), STATES],
+  [t("openOrRefused"), ["waiting", "running", "refused", "cancelled"]],
+  [t("areAdded"), ["added"]],
+  [t("areUnchanged"), ["unchanged"]],
+  [t("areRefused"), ["refused", "cancelled"]],
+  [t("areSkipped"), ["skipped"]],
 ];
+
+const SUMS = [
+  ["added", "sumAdded"],
+  ["unchanged", "sumUnchanged"],
+  ["refused", "sumRefused"],
+  ["cancelled", "sumCancelled"],
+  ["skipped", "sumSkipped"],
+] as const;
 
 export interface UploadHooks {
   readonly say: (text: string) => void;
@@ -48,18 +56,18 @@ export class UploadsView {
   readonly #queue: UploadQueue;
   readonly #rows = new WeakMap<Item, Row>();
   readonly #estimate = new Estimate();
-  readonly #bar = element("progress", { class: "whole", "aria-label": "Progress of all uploads" });
+  readonly #bar = element("progress", { class: "whole", "aria-label": t("uploadsProgress") });
   readonly #sum = element("p", { id: "uploads-sum" });
   readonly #why = element("p", { class: "warning" });
-  readonly #list = element("ul", { "aria-label": "Files" });
-  readonly #more = button("Show more files", () => this.#further(), { hidden: true });
+  readonly #list = element("ul", { "aria-label": t("files") });
+  readonly #more = button(t("moreFiles"), () => this.#further(), { hidden: true });
   readonly #views = element("select", { id: "uploads-view", change: () => this.#viewed() });
-  readonly #show = element("div", { class: "row" }, element("label", { for: "uploads-view", class: "note" }, "Show"), this.#views);
-  readonly #stop = button("Stop", () => this.#toggle(), { class: "quiet" });
-  readonly #cancel = button("Cancel all", () => this.#queue.cancelAll(), { class: "quiet" });
-  readonly #again = button("Try all again", () => this.#queue.allAgain(), { class: "quiet" });
-  readonly #fold = iconButton(ChevronDown, "Show only the sum", () => this.#folded(!this.root.classList.contains("folded")), { "aria-pressed": "false" });
-  readonly #clear = iconButton(X, "Clear the list", () => this.#cleared());
+  readonly #show = element("div", { class: "row" }, element("label", { for: "uploads-view", class: "note" }, t("show")), this.#views);
+  readonly #stop = button(t("stop"), () => this.#toggle(), { class: "quiet" });
+  readonly #cancel = button(t("cancelAll"), () => this.#queue.cancelAll(), { class: "quiet" });
+  readonly #again = button(t("tryAllAgain"), () => this.#queue.allAgain(), { class: "quiet" });
+  readonly #fold = iconButton(ChevronDown, t("onlySum"), () => this.#folded(!this.root.classList.contains("folded")), { "aria-pressed": "false" });
+  readonly #clear = iconButton(X, t("clearList"), () => this.#cleared());
   #view = 0;
   #hasChosen = false;
   #limit = SHOWN;
@@ -79,7 +87,7 @@ export class UploadsView {
       idle: () => this.#idle(),
     });
     this.root.append(
-      element("div", { class: "row" }, element("h3", { id: "uploads-title" }, "Uploads"), this.#fold, this.#clear),
+      element("div", { class: "row" }, element("h3", { id: "uploads-title" }, t("uploads")), this.#fold, this.#clear),
       this.#sum,
       this.#bar,
       this.#why,
@@ -106,8 +114,8 @@ export class UploadsView {
 
   #toggle(): void {
     if (this.#queue.stopped) this.#queue.goOn();
-    else this.#queue.stop(STOPPED);
-    this.#hooks.say(this.#queue.stopped ? "Uploads stopped." : "Uploads go on.");
+    else this.#queue.stop(t("stopped"));
+    this.#hooks.say(t(this.#queue.stopped ? "uploadsStopped" : "uploadsGoOn"));
   }
 
   #viewed(): void {
@@ -132,7 +140,7 @@ export class UploadsView {
 
   #ended(item: Item): void {
     const fine = item.state === "added" || item.state === "unchanged";
-    if (this.#queue.size <= ANNOUNCED) this.#hooks.say(fine ? `${nameWithin(item.path)} is ${item.note}.` : `${nameWithin(item.path)} could not be added: ${item.note}`);
+    if (this.#queue.size <= ANNOUNCED) this.#hooks.say(t(fine ? "fileIs" : "fileNot", { file: nameWithin(item.path), note: item.note }));
     if (fine) this.#hooks.taken(item.collection.name);
   }
 
@@ -140,7 +148,7 @@ export class UploadsView {
     this.#hooks.settled();
     if (this.#queue.size <= ANNOUNCED) return;
     this.#folded(this.#queue.count("refused", "cancelled", "skipped") === 0);
-    this.#hooks.say(`All uploads have ended. ${this.#summary()}`);
+    this.#hooks.say(t("uploadsEnded", { sum: this.#summary() }));
   }
 
   /** Paint at once, but not again within the next moment. Many changes then make one painting. */
@@ -169,10 +177,10 @@ export class UploadsView {
     else this.#estimate.add(performance.now(), done);
     const left = open > 0 && !queue.isLooking ? this.#estimate.left(total - done) : undefined;
     const files = queue.size > 0 || !queue.isLooking ? [this.#summary()] : [];
-    this.#sum.textContent = [...files, ...(queue.isLooking ? ["Looking for more files…"] : []), ...(left === undefined ? [] : [`${capital(timeLeft(left))}.`])].join(" ");
-    this.#why.textContent = queue.stopped ? `${queue.stopped} No further file is sent until you press “Go on”.` : "";
+    this.#sum.textContent = [...files, ...(queue.isLooking ? [t("looking")] : []), ...(left === undefined ? [] : [`${sentenceCase(timeLeft(left))}.`])].join(" ");
+    this.#why.textContent = queue.stopped ? t("stoppedUntil", { why: queue.stopped }) : "";
     this.#why.hidden = !this.#why.textContent;
-    this.#stop.textContent = queue.stopped ? "Go on" : "Stop";
+    this.#stop.textContent = t(queue.stopped ? "goOn" : "stop");
     hide(this.#stop, queue.count("waiting") === 0 && !queue.isLooking, this.#clear);
     hide(this.#cancel, open < 2 && !queue.isLooking, this.#clear);
     hide(this.#again, [...queue.items].filter((one) => one.again).length < 2, this.#clear);
@@ -207,9 +215,8 @@ export class UploadsView {
   #summary(): string {
     const queue = this.#queue;
     const open = queue.count("waiting", "running");
-    const states = (["added", "unchanged", "refused", "cancelled", "skipped"] as const).filter((state) => queue.count(state) > 0);
-    const sums = states.map((state) => `${queue.count(state)} ${state}`).join(", ");
-    const files = open > 0 ? `${queue.size - open} of ${count(queue.size, "file")}` : count(queue.size, "file");
+    const sums = SUMS.flatMap(([state, key]) => (queue.count(state) > 0 ? [t(key, { count: queue.count(state) })] : [])).join(", ");
+    const files = t(open > 0 ? "filesOf" : "fileCount", { ended: queue.size - open, count: queue.size });
     return `${files}${sums ? `: ${sums}` : ""}.`;
   }
 }
@@ -218,10 +225,6 @@ export class UploadsView {
 function hide(one: HTMLElement, hidden: boolean, other: HTMLElement): void {
   if (hidden && focused() === one) other.focus();
   one.hidden = hidden;
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** The row of one file. */
@@ -234,9 +237,9 @@ class Row {
 
   constructor(item: Item, act: () => void) {
     this.#item = item;
-    this.#bar = element("progress", { max: "1", "aria-label": `Progress of ${item.path}` });
-    this.#action = button("Cancel", act);
-    const title = element("span", { class: "name", ...WRITTEN, title: `to ${item.collection.label}` }, cleanName(item.path));
+    this.#bar = element("progress", { max: "1", "aria-label": t("progressOf", { path: item.path }) });
+    this.#action = button(t("cancel"), act);
+    const title = element("span", { class: "name", ...WRITTEN, title: t("toCollection", { collection: item.collection.label }) }, cleanName(item.path));
     this.root = element("li", {}, title, this.#bar, this.#state, this.#action);
   }
 
@@ -246,9 +249,9 @@ class Row {
     this.root.className = open ? "" : `ended ${state}`;
     this.#bar.hidden = !open;
     this.#bar.value = share;
-    const text = state === "skipped" ? `skipped: ${note}` : note;
+    const text = state === "skipped" ? t("skipped", { why: note }) : note;
     if (this.#state.textContent !== text) this.#state.textContent = text;
-    const action = open ? "Cancel" : "Try again";
+    const action = t(open ? "cancel" : "tryAgain");
     this.#action.hidden = !open && !again;
     this.#action.textContent = action;
     this.#action.setAttribute("aria-label", `${action}: ${cleanName(path)}`);

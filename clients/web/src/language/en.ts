@@ -334,7 +334,8 @@ export const en = {
   lineForm: "Line {line} must read “name: value”.",
   lineTwice: "Line {line} names “{name}” again.",
   linesTooLong: { one: "These are too long by {count} byte.", other: "These are too long by {count} bytes." },
-  byteCount: { one: "{count} byte", other: "{count} bytes" },
   connectionLost: "The connection was lost.",
   language: "Language",
+  unavailable: "The collection “{label}” no longer exists, or you may no longer read it.",
+  ofOwner: "{id} (of {owner})",
 };

@@ -26,9 +26,7 @@ export function filterOf({ text, state, mediaType, expression }: Wanted): string
     .join(" AND ");
 }
 
-/** The explanation of filters that users write. */
-export const FILTER_HELP =
-  "Compare title, source_key, uri, media_type, language, author, owner, collection, labels.NAME, metadata.NAME, date, create_time or update_time, and join comparisons with AND, OR, NOT and parentheses. A colon finds a part of a text, and * stands for any characters.";
+/** A filter that shows what users can write. */
 export const FILTER_EXAMPLE = 'labels.team = "legal" AND date >= 2025';
 
 /** The mistake in a filter; undefined if the failure has another reason. The server also lists the fields, which the explanation above the message names already. */

@@ -1,6 +1,6 @@
 /** Writes sizes, dates, numbers, amounts of money, and addresses of documents. Nothing here touches the page. */
 
-import { locale, t } from "../language/language.js";
+import { locale } from "../language/language.js";
 
 const UNITS = ["", "KiB", "MiB", "GiB"];
 
@@ -12,7 +12,7 @@ export function sizeOf(bytes: bigint): string {
     size /= 1024;
     unit += 1;
   }
-  if (unit === 0) return t("byteCount", { count: size });
+  if (unit === 0) return size.toLocaleString(locale(), { style: "unit", unit: "byte", unitDisplay: "long" });
   const digits = size < 10 ? 1 : 0;
   return `${size.toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${UNITS[unit]}`;
 }

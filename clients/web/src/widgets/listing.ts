@@ -12,6 +12,8 @@ export interface Batch<T> {
 export interface Source<T> {
   /** The list's name for screen readers. */
   readonly label: string;
+  /** The class of the list; "documents" if it is not given. */
+  readonly style?: string;
   /** Read the page that the token names; "" names the first one. */
   readonly read: (pageToken: string) => Promise<Batch<T>>;
   readonly row: (item: T) => HTMLElement;
@@ -30,7 +32,7 @@ export class Listing<T> {
 
   constructor(source: Source<T>) {
     this.#source = source;
-    this.#list = element("ul", { class: "documents", "aria-label": source.label, "aria-busy": "true" }, element("li", { class: "note" }, "Loading…"));
+    this.#list = element("ul", { class: source.style ?? "documents", "aria-label": source.label, "aria-busy": "true" }, element("li", { class: "note" }, "Loading…"));
     this.root = element("div", { class: "listing" }, this.#problem, this.#list, this.#more);
   }
 

@@ -66,9 +66,15 @@ type Collection struct {
 	OwnerDisplayName string `protobuf:"bytes,14,opt,name=owner_display_name,json=ownerDisplayName,proto3" json:"owner_display_name,omitempty"`
 	// The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, such as `default (of Ada)`. The id in `name`
 	// may end in random characters.
-	ChosenId      string `protobuf:"bytes,15,opt,name=chosen_id,json=chosenId,proto3" json:"chosen_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ChosenId string `protobuf:"bytes,15,opt,name=chosen_id,json=chosenId,proto3" json:"chosen_id,omitempty"`
+	// Whether the caller may read what is in the collection. Administrators also see collections that they may not read.
+	Readable bool `protobuf:"varint,16,opt,name=readable,proto3" json:"readable,omitempty"`
+	// Whether the caller may add documents, and change, share and delete the collection and what is in it: the owner and administrators may.
+	Manageable bool `protobuf:"varint,17,opt,name=manageable,proto3" json:"manageable,omitempty"`
+	// Questions that the collection answers, the best first, to suggest to its readers: at most 8, each of 1 to 200 characters.
+	SuggestedQuestions []string `protobuf:"bytes,18,rep,name=suggested_questions,json=suggestedQuestions,proto3" json:"suggested_questions,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Collection) Reset() {
@@ -206,6 +212,27 @@ func (x *Collection) GetChosenId() string {
 	return ""
 }
 
+func (x *Collection) GetReadable() bool {
+	if x != nil {
+		return x.Readable
+	}
+	return false
+}
+
+func (x *Collection) GetManageable() bool {
+	if x != nil {
+		return x.Manageable
+	}
+	return false
+}
+
+func (x *Collection) GetSuggestedQuestions() []string {
+	if x != nil {
+		return x.SuggestedQuestions
+	}
+	return nil
+}
+
 // Chunking describes how documents are cut into passages.
 type Chunking struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -266,7 +293,7 @@ var File_responsa_knowledge_v1_collection_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_collection_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\x1a&responsa/type/v1/collection_kind.proto\"\xd2\x06\n" +
+	"&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\x1a&responsa/type/v1/collection_kind.proto\"\xe7\a\n" +
 	"\n" +
 	"Collection\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
@@ -289,7 +316,13 @@ const file_responsa_knowledge_v1_collection_proto_rawDesc = "" +
 	"\x13responsa/CollectionR\n" +
 	"sharedName\x122\n" +
 	"\x12owner_display_name\x18\x0e \x01(\tB\x04\xe2A\x01\x03R\x10ownerDisplayName\x12!\n" +
-	"\tchosen_id\x18\x0f \x01(\tB\x04\xe2A\x01\x03R\bchosenId:K\xeaAH\n" +
+	"\tchosen_id\x18\x0f \x01(\tB\x04\xe2A\x01\x03R\bchosenId\x12 \n" +
+	"\breadable\x18\x10 \x01(\bB\x04\xe2A\x01\x03R\breadable\x12$\n" +
+	"\n" +
+	"manageable\x18\x11 \x01(\bB\x04\xe2A\x01\x03R\n" +
+	"manageable\x12K\n" +
+	"\x13suggested_questions\x18\x12 \x03(\tB\x1a\xe2A\x01\x01\xbaH\x13\x92\x01\x10\x10\b\"\fr\n" +
+	"\x18\xc8\x012\x05[^\\s]R\x12suggestedQuestions:K\xeaAH\n" +
 	"\x13responsa/Collection\x12\x18collections/{collection}*\vcollections2\n" +
 	"collection\"\x9c\x01\n" +
 	"\bChunking\x122\n" +

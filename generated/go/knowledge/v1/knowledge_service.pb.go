@@ -330,7 +330,7 @@ type UpdateCollectionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The collection with its `name` and the new values. If `etag` is set, the collection must still have this etag.
 	Collection *Collection `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
-	// The fields to change: `display_name`, `synonyms`, `readers`.
+	// The fields to change: `display_name`, `synonyms`, `readers`, `suggested_questions`.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// The e-mail addresses of users to remove: the server leaves these users out of the new `readers`. The field exists because replies do not contain the e-mail
 	// addresses of readers. The update_mask must name `readers`. An address without a user is refused.

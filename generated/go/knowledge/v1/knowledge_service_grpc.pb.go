@@ -66,7 +66,7 @@ type KnowledgeServiceClient interface {
 	GetCollection(ctx context.Context, in *GetCollectionRequest, opts ...grpc.CallOption) (*Collection, error)
 	// ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get the collections that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListCollections(ctx context.Context, in *ListCollectionsRequest, opts ...grpc.CallOption) (*ListCollectionsResponse, error)
-	// UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+	// UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers, suggested_questions). The collection's owner and administrators may call this method. Errors:
 	// RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
 	// is not a user of the tenant).
 	UpdateCollection(ctx context.Context, in *UpdateCollectionRequest, opts ...grpc.CallOption) (*Collection, error)
@@ -522,7 +522,7 @@ type KnowledgeServiceServer interface {
 	GetCollection(context.Context, *GetCollectionRequest) (*Collection, error)
 	// ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get the collections that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListCollections(context.Context, *ListCollectionsRequest) (*ListCollectionsResponse, error)
-	// UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+	// UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers, suggested_questions). The collection's owner and administrators may call this method. Errors:
 	// RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
 	// is not a user of the tenant).
 	UpdateCollection(context.Context, *UpdateCollectionRequest) (*Collection, error)

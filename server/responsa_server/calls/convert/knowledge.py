@@ -108,6 +108,9 @@ def collection(value: Collection) -> collection_pb2.Collection:
         shared_name=names.collection(value.shared_id),
         owner_display_name=value.owner_display_name,
         chosen_id=value.chosen_id,
+        readable=value.readable,
+        manageable=value.manageable,
+        suggested_questions=value.suggested_questions,
     )
 
 

@@ -64,6 +64,7 @@ class KnowledgeService:
             request_id(request.request_id),
             knowledge.readers("collection.readers", given.readers),
             most,
+            given.suggested_questions,
         )
         return knowledge.collection(made)
 
@@ -81,7 +82,8 @@ class KnowledgeService:
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
         given = request.collection
-        changes = updated(request.update_mask, ("display_name", "synonyms", "readers"), request.collection)
+        updatable = ("display_name", "synonyms", "readers", "suggested_questions")
+        changes = updated(request.update_mask, updatable, given)
         without = knowledge.removed_emails(request.removed_emails, shares="readers" in changes)
         changed = await self._library.update_collection(
             caller(),
@@ -90,6 +92,7 @@ class KnowledgeService:
             synonyms=given.synonyms if "synonyms" in changes else None,
             readers=knowledge.readers("collection.readers", given.readers) if "readers" in changes else None,
             without=without,
+            suggested_questions=given.suggested_questions if "suggested_questions" in changes else None,
             etag=given.etag,
             validate_only=request.validate_only,
         )

@@ -83,6 +83,7 @@ class CollectionStore:
         *,
         dimensions: int = FIRST_DIMENSIONS,
         readers: Sequence[CollectionReader] = (),
+        suggested_questions: Sequence[str] = (),
         most: int = NO_LIMIT,
     ) -> Collection:
         """Create a collection of the caller's. embedding, dimensions: the name of the embedding model and the length of its vectors. most: the maximum number of the caller's
@@ -94,8 +95,9 @@ class CollectionStore:
             "display_name": display_name,
             "max_tokens": str(chunking.max_tokens),
             "overlap_tokens": str(chunking.overlap_tokens),
-            # Bodies of earlier releases have no readers, so a body without them must stay the same.
+            # Bodies of earlier releases lack these, so a body without them must stay the same.
             **({"readers": " ".join(sorted(map(_written, readers)))} if readers else {}),
+            **({"suggested_questions": "\n".join(suggested_questions)} if suggested_questions else {}),
         }
         async with self._database.tenant(who.tenant_id) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "collection", body)
@@ -119,6 +121,7 @@ class CollectionStore:
                 "kind": kind.value,
                 "dimensions": dimensions,
                 "generation": first_generation(dimensions),
+                "suggested_questions": list(suggested_questions),
             }
             if most:
                 await connection.execute(self._queries["lock_owner"], values)
@@ -249,7 +252,7 @@ class CollectionStore:
         """Update a collection, and write the audit event, in one transaction, which validate_only undoes at its end. Raises NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH
         if the given etag is not "" and differs from the collection's etag, and InvalidRequest (a reader that is not a user of the tenant).
         """
-        synonyms = changes.synonyms
+        synonyms, questions = changes.synonyms, changes.suggested_questions
         async with (
             self._database.reading(who) as connection,
             connection.transaction(force_rollback=validate_only),
@@ -265,6 +268,7 @@ class CollectionStore:
                     "display_name": changes.display_name,
                     "synonyms": synonyms,
                     "synonyms_sha256": None if synonyms is None else digest,
+                    "suggested_questions": None if questions is None else list(questions),
                 }
                 await connection.execute(self._queries["update"], values)
                 if changes.readers is not None:

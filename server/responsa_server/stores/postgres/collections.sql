@@ -2,9 +2,11 @@
 
 -- name: insert
 -- The conflict may be with the id or with another collection of the owner's.
-INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind, dimensions, generation_id)
+INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind, dimensions, generation_id,
+    suggested_questions)
 VALUES (
-    %(tenant)s, %(id)s, %(slug)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s, %(dimensions)s, %(generation)s)
+    %(tenant)s, %(id)s, %(slug)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s, %(dimensions)s, %(generation)s,
+    %(suggested_questions)s)
 ON CONFLICT DO NOTHING
 RETURNING true;
 
@@ -41,14 +43,16 @@ RETURNING coalesce('users/' || user_id, role, '');
 
 -- name: get
 SELECT responsa.collection_name(c.id) AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind, suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
-    CASE WHEN c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() THEN ARRAY(
+    m.manageable, (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable,
+    CASE WHEN m.manageable THEN ARRAY(
         SELECT ARRAY[coalesce('users/' || r.user_id, r.role, ''), coalesce(p.display_name, '')]
         FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
         ORDER BY r.create_time, r.user_id, r.role) END AS readers
 FROM responsa.collection AS c JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
+CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable) AS m
 WHERE c.tenant_id = %(tenant)s AND c.id = %(id)s;
 
 -- name: unreadable
@@ -62,19 +66,22 @@ SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant
 
 -- name: list
 SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind, suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
-    CASE WHEN c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() THEN ARRAY(
+    m.manageable, (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable,
+    CASE WHEN m.manageable THEN ARRAY(
         SELECT ARRAY[coalesce('users/' || r.user_id, r.role, ''), coalesce(p.display_name, '')]
         FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
         ORDER BY r.create_time, r.user_id, r.role) END AS readers
 FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.id JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
+CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable) AS m
 WHERE c.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: update
 UPDATE responsa.collection SET display_name = coalesce(%(display_name)s::text, display_name), synonyms = coalesce(%(synonyms)s::text, synonyms),
-    synonyms_sha256 = coalesce(%(synonyms_sha256)s::bytea, synonyms_sha256), revision = revision + 1, update_time = clock_timestamp()
+    synonyms_sha256 = coalesce(%(synonyms_sha256)s::bytea, synonyms_sha256), suggested_questions = coalesce(%(suggested_questions)s::text[], suggested_questions),
+    revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: lock_documents

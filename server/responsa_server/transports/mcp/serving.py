@@ -16,8 +16,6 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from responsa.auth.v1.auth_service_pb2 import GetMeRequest
-from responsa.auth.v1.user_pb2 import User, UserRole
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.agent_pb2 import Agent
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
@@ -25,7 +23,7 @@ from responsa.knowledge.v1.collection_pb2 import Collection
 from responsa_server import __version__
 from responsa_server.calls import status
 from responsa_server.calls.json_types import nearest, qualified
-from responsa_server.calls.methods import CHAT, GET_ME
+from responsa_server.calls.methods import CHAT
 from responsa_server.calls.status import Code
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, ResponsaError
@@ -181,7 +179,6 @@ class Serving:
         request = knowledge.ListCollectionsRequest(page_size=_PAGE, page_token=_token(params))
         backend = self._backend(context)
         page = await backend.answer(KNOWLEDGE + "ListCollections", request, knowledge.ListCollectionsResponse)
-        me = await backend.answer(GET_ME, GetMeRequest(), User)
         return types.ListResourcesResult(
             resources=[
                 types.Resource(
@@ -192,7 +189,7 @@ class Serving:
                     mime_type="application/json",
                 )
                 for one in page.collections
-                if _reads(me, one)
+                if one.readable
             ],
             next_cursor=page.next_page_token or None,
         )
@@ -245,13 +242,6 @@ def _schema(arguments: type[Arguments]) -> dict[str, Any]:
 
 
 _SCHEMAS: Final = {name: _schema(row.arguments) for name, row in TOOLS.items()}
-
-
-def _reads(me: User, listed: Collection) -> bool:
-    """Whether a caller reads a collection of the caller's list. Administrators also get those that they do not read."""
-    if me.role != UserRole.USER_ROLE_ADMIN or listed.owner == me.name:
-        return True
-    return any(one.everyone or one.role == me.role or one.user == me.name for one in listed.readers)
 
 
 def _question_of(session: str, request: types.RequestId) -> UUID:

@@ -190,8 +190,8 @@ public final class KnowledgeService {
     }
 
     /**
-     * UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and
-     * administrators may call this method.
+     * UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers, suggested_questions). The
+     * collection's owner and administrators may call this method.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one
      * violation for each of the first 16 lines; a reader that is not a user of the tenant).

@@ -42,6 +42,9 @@ class Collection(_message.Message):
     SHARED_NAME_FIELD_NUMBER: _builtins.int
     OWNER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     CHOSEN_ID_FIELD_NUMBER: _builtins.int
+    READABLE_FIELD_NUMBER: _builtins.int
+    MANAGEABLE_FIELD_NUMBER: _builtins.int
+    SUGGESTED_QUESTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`collections/{id}`. If the caller owns the collection, the id is the one that the caller chose. Two owners may choose the same id. Therefore, other callers
     see another id, which is unique in the tenant and never changes. A request may also name somebody else's collection by the id that the owner chose. If
@@ -75,6 +78,10 @@ class Collection(_message.Message):
     """The id that the owner chose. If somebody else's collection has no display name, show this id and the owner, such as `default (of Ada)`. The id in `name`
     may end in random characters.
     """
+    readable: _builtins.bool
+    """Whether the caller may read what is in the collection. Administrators also see collections that they may not read."""
+    manageable: _builtins.bool
+    """Whether the caller may add documents, and change, share and delete the collection and what is in it: the owner and administrators may."""
     @_builtins.property
     def chunking(self) -> Global___Chunking:
         """The way in which documents are cut into passages. It is set when the collection is created and never changes."""
@@ -95,6 +102,10 @@ class Collection(_message.Message):
         this field. The server removes the owner from this list.
         """
 
+    @_builtins.property
+    def suggested_questions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Questions that the collection answers, the best first, to suggest to its readers: at most 8, each of 1 to 200 characters."""
+
     def __init__(
         self,
         *,
@@ -113,10 +124,13 @@ class Collection(_message.Message):
         shared_name: _builtins.str = ...,
         owner_display_name: _builtins.str = ...,
         chosen_id: _builtins.str = ...,
+        readable: _builtins.bool = ...,
+        manageable: _builtins.bool = ...,
+        suggested_questions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen_id", b"chosen_id", "chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "kind", b"kind", "name", b"name", "owner", b"owner", "owner_display_name", b"owner_display_name", "readers", b"readers", "shared_name", b"shared_name", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen_id", b"chosen_id", "chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "kind", b"kind", "manageable", b"manageable", "name", b"name", "owner", b"owner", "owner_display_name", b"owner_display_name", "readable", b"readable", "readers", b"readers", "shared_name", b"shared_name", "suggested_questions", b"suggested_questions", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

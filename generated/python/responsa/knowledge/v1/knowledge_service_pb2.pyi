@@ -200,7 +200,7 @@ class UpdateCollectionRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `display_name`, `synonyms`, `readers`."""
+        """The fields to change: `display_name`, `synonyms`, `readers`, `suggested_questions`."""
 
     @_builtins.property
     def removed_emails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -216,7 +216,7 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCollection(self, request, context):
-        """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+        """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers, suggested_questions). The collection's owner and administrators may call this method. Errors:
         RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
         is not a user of the tenant).
         """

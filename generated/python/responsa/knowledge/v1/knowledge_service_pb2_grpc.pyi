@@ -32,7 +32,7 @@ class KnowledgeServiceStub:
     ListCollections: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListCollectionsRequest, _knowledge_service_pb2.ListCollectionsResponse]
     """ListCollections lists the collections that the caller may read, ordered by name by default. Administrators also get the collections that they may not read. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.UpdateCollectionRequest, _collection_pb2.Collection]
-    """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+    """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers, suggested_questions). The collection's owner and administrators may call this method. Errors:
     RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
     is not a user of the tenant).
     """
@@ -202,7 +202,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.UpdateCollectionRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.UpdateCollectionRequest, _abc.Awaitable[_collection_pb2.Collection]],
     ) -> _abc.Awaitable[_collection_pb2.Collection]:
-        """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+        """UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers, suggested_questions). The collection's owner and administrators may call this method. Errors:
         RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
         is not a user of the tenant).
         """

@@ -133,6 +133,27 @@ export declare type Collection = Message<"responsa.knowledge.v1.Collection"> & {
    * @generated from field: string chosen_id = 15;
    */
   chosenId: string;
+
+  /**
+   * Whether the caller may read what is in the collection. Administrators also see collections that they may not read.
+   *
+   * @generated from field: bool readable = 16;
+   */
+  readable: boolean;
+
+  /**
+   * Whether the caller may add documents, and change, share and delete the collection and what is in it: the owner and administrators may.
+   *
+   * @generated from field: bool manageable = 17;
+   */
+  manageable: boolean;
+
+  /**
+   * Questions that the collection answers, the best first, to suggest to its readers: at most 8, each of 1 to 200 characters.
+   *
+   * @generated from field: repeated string suggested_questions = 18;
+   */
+  suggestedQuestions: string[];
 };
 
 /**

@@ -160,7 +160,7 @@ export declare type UpdateCollectionRequest = Message<"responsa.knowledge.v1.Upd
   collection?: Collection | undefined;
 
   /**
-   * The fields to change: `display_name`, `synonyms`, `readers`.
+   * The fields to change: `display_name`, `synonyms`, `readers`, `suggested_questions`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -1571,7 +1571,7 @@ export declare const KnowledgeService: GenService<{
     output: typeof ListCollectionsResponseSchema;
   },
   /**
-   * UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers). The collection's owner and administrators may call this method. Errors:
+   * UpdateCollection changes the fields that update_mask names (display_name, synonyms, readers, suggested_questions). The collection's owner and administrators may call this method. Errors:
    * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines; a reader that
    * is not a user of the tenant).
    *
