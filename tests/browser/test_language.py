@@ -17,6 +17,9 @@ async def test_german_by_the_browser_and_english_by_choice(person: Person) -> No
     await expect(page.locator("html")).to_have_attribute("lang", "de")
     page = (await person.open(context, person.link())).page
     await expect(page.get_by_label("Ihre Frage")).to_be_visible()
+    await page.goto(f"{person.url}/#/administration/users")
+    await expect(page.get_by_role("button", name="Neuer Benutzer")).to_be_visible()
+    await page.goto(f"{person.url}/#/")
     await page.get_by_role("navigation", name="Konto").get_by_role("button").first.click()
     await page.get_by_label("Sprache").select_option("English")
     await expect(page.get_by_label("Your question")).to_be_visible()

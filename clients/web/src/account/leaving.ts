@@ -11,6 +11,7 @@ import { lacking, placed } from "../widgets/fields.js";
 import { allCollections, type Listed } from "../documents/library.js";
 import { named, NEITHER, PERSON_NOTE, PersonField } from "../widgets/person.js";
 import { receiptList } from "../widgets/receipt.js";
+import { t } from "../language/account/texts.js";
 import { recently } from "./recent.js";
 
 /** The server may need this time, in milliseconds, to erase a large account. */
@@ -26,15 +27,15 @@ export interface LeavingHooks {
 
 /** The section of the profile that deletes the account. */
 export function leaving(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: LeavingHooks): HTMLElement {
-  const begin = button("Delete the account", () => void leave(api, user, hooks), { class: "danger quiet" });
-  const about = element("p", { class: "note" }, "This deletes the account with your conversations, documents and keys. It cannot be undone.");
-  return element("section", { class: "part", "aria-labelledby": "leaving-title" }, element("h3", { id: "leaving-title" }, "Delete the account"), about, begin);
+  const begin = button(t("deleteAccount"), () => void leave(api, user, hooks), { class: "danger quiet" });
+  const about = element("p", { class: "note" }, t("deleteAccountAbout"));
+  return element("section", { class: "part", "aria-labelledby": "leaving-title" }, element("h3", { id: "leaving-title" }, t("deleteAccount")), about, begin);
 }
 
 async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contacts, deleted }: LeavingHooks): Promise<void> {
   const heirs = new Heirs(contacts);
   const sure = element("input", { type: "checkbox", id: "leaving-sure", required: true });
-  const loading = element("p", { class: "note", role: "status" }, "Looking for collections that you share…");
+  const loading = element("p", { class: "note", role: "status" }, t("lookingForShared"));
   // Without the list, the choice is offered all the same, because there may be such collections.
   const loaded = allCollections(api)
     .then((found) => found.filter((one) => one.owner === user.name && one.readers.length > 0), () => undefined)
@@ -58,22 +59,17 @@ async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contact
   const explain = ({ reason, ...others }: Failure) => {
     const missing = heirs.missing();
     if (missing !== undefined) return Promise.resolve(missing);
-    if (reason === "") return Promise.resolve("The connection was lost. If the deletion had begun, the server completes it, and you are signed out. Otherwise, try again.");
+    if (reason === "") return Promise.resolve(t("deletionCut"));
     return Promise.resolve(placed({ hand_over_to: heirs.person }, { reason, ...others }));
   };
   const goes = element(
     "ul",
     { class: "bullets" },
-    ...[
-      "Your conversations, with all questions and answers.",
-      "Your documents and your collections, with everything in them.",
-      "Your API keys and your sessions, on all devices. Programs that use your keys stop working.",
-      "Other people’s answers that quote your documents. The answers are withdrawn, and these people see the reason.",
-    ].map((one) => element("li", {}, one)),
+    ...[t("goesConversations"), t("goesDocuments"), t("goesKeys"), t("goesAnswers")].map((one) => element("li", {}, one)),
   );
-  const stays = element("p", { class: "note" }, "The audit log keeps your user’s id, without your name and address. The deletion cannot be undone.");
-  const confirm = element("label", { class: "row", for: "leaving-sure" }, sure, "I want to delete all of this for good");
-  await filled({ title: "Delete your account?", action: "Delete the account", danger: true, fields: [element("p", {}, "These things are deleted for good:"), goes, stays, loading, heirs.root, confirm], first: sure, act, explain });
+  const stays = element("p", { class: "note" }, t("auditKeepsId"));
+  const confirm = element("label", { class: "row", for: "leaving-sure" }, sure, t("deleteForGood"));
+  await filled({ title: t("deleteAccountTitle"), action: t("deleteAccount"), danger: true, fields: [element("p", {}, t("goesForGood")), goes, stays, loading, heirs.root, confirm], first: sure, act, explain });
 }
 
 /** The user has not chosen yet. */
@@ -90,7 +86,7 @@ class Heirs {
 
   constructor(contacts: Contacts) {
     this.#contacts = contacts;
-    this.person = new PersonField("The new owner", (text) => contacts.offered(text), `An administrator, or a person who can read all of these collections. ${PERSON_NOTE}`);
+    this.person = new PersonField(t("newOwner"), (text) => contacts.offered(text), `${t("heirNote")} ${PERSON_NOTE}`);
     for (const one of [this.#hand, this.#erase]) {
       one.required = true;
       one.addEventListener("change", () => {
@@ -110,12 +106,12 @@ class Heirs {
     this.#hand.disabled = this.#erase.disabled = !this.#asked;
     const names = shared?.slice(0, NAMED).map((one) => `“${one.label}”`) ?? [];
     const others = (shared?.length ?? 0) - names.length;
-    const which = names.length > 0 ? `: ${[...names, ...(others > 0 ? [`${others} more`] : [])].join(", ")}` : "";
+    const which = names.length > 0 ? `: ${[...names, ...(others > 0 ? [t("moreOthers", { count: others })] : [])].join(", ")}` : "";
     this.root.replaceChildren(
-      element("legend", WRITTEN, `Collections that you share${which}`),
-      element("label", { class: "row" }, this.#hand, "Hand these collections over to another person, with your documents in them"),
+      element("legend", WRITTEN, t("sharedCollections") + which),
+      element("label", { class: "row" }, this.#hand, t("handOver")),
       this.person.root,
-      element("label", { class: "row" }, this.#erase, "Delete these collections too. The server refuses to delete a collection with documents of other people"),
+      element("label", { class: "row" }, this.#erase, t("deleteThemToo")),
     );
   }
 
@@ -124,7 +120,7 @@ class Heirs {
     if (!this.#asked || this.#erase.checked) return undefined;
     if (this.#hand.checked) return lacking([this.person]) ? "" : undefined;
     this.#hand.focus();
-    return "Choose what happens to the collections that you share.";
+    return t("chooseShared");
   }
 
   /** The new owner, or "". */
@@ -135,16 +131,16 @@ class Heirs {
 
 /** The page after the deletion. */
 export function farewell(receipt: DeletionReceipt, goOn: () => void): HTMLElement {
-  const heading = element("h1", { tabindex: "-1" }, "Your account is deleted");
-  const list = receiptList(receipt, "your");
-  const open = receipt.completeTime ? "Of your account, only its id in the audit log is left." : "The server still checks unfinished answers of other people. Apart from that, only the id of your account in the audit log is left.";
+  const heading = element("h1", { tabindex: "-1" }, t("accountDeleted"));
+  const list = receiptList(receipt, true);
+  const open = receipt.completeTime ? t("onlyIdLeft") : t("stillChecks");
   return element(
     "main",
     { class: "signed-out" },
     heading,
     element("p", { role: "status" }, open),
     ...(list ? [list] : []),
-    element("p", { class: "note" }, `The receipt is for ${receipt.user}.`),
-    button("Go to the sign-in page", goOn, { class: "filled" }),
+    element("p", { class: "note" }, t("receiptFor", { user: receipt.user })),
+    button(t("toSignIn"), goOn, { class: "filled" }),
   );
 }

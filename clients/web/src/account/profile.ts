@@ -1,27 +1,22 @@
 /** The user's own account: name, password, sessions and API keys. */
 
-import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Session } from "@responsa/contract/responsa/auth/v1/session_pb.js";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../server/api.js";
-import { confirmed } from "../widgets/dialog.js";
-import { button, element, WRITTEN } from "../widgets/dom.js";
+import { element, replace } from "../widgets/dom.js";
 import { failureOf, type Failure } from "../server/errors.js";
-import { count, momentOf } from "../text/facts.js";
 import { lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
-import { OwnKeysView } from "./keys.js";
+import { ownKeysView } from "./keys.js";
 import { leaving, type LeavingHooks } from "./leaving.js";
 import { LinkingPart } from "./linking.js";
-import { Listing } from "../widgets/listing.js";
+import { actButton, badge, factsList, moment, ResourceList } from "../widgets/resourcelist.js";
 import { roleLabel } from "../server/people.js";
 import { RecordPart } from "../documents/record.js";
 import { recently } from "./recent.js";
 import { TabbedView, type Part } from "../widgets/tabbed.js";
 import { UsagePart } from "./usage.js";
 import { deviceOf } from "./useragent.js";
-import {  } from "../language/language.js";
-
-const PAGE = 50;
+import { t } from "../language/account/texts.js";
 
 export interface ProfileHooks extends LeavingHooks {
   readonly say: (text: string) => void;
@@ -31,12 +26,12 @@ export interface ProfileHooks extends LeavingHooks {
 
 /** Each row is a tab. */
 export function profileView(api: Pick<Api, "admin" | "auth" | "knowledge">, user: User, hooks: ProfileHooks): TabbedView {
-  return new TabbedView("profile", "Profile", [
-    ["account", "Account", new AccountPart(api, user, hooks)],
-    ["password", "Password", user.email === "" && user.role === UserRole.ADMIN ? new FirstPasswordPart(api, user, hooks) : new PasswordPart(api, user, hooks)],
-    ["sessions", "Sessions", new SessionsPart(api, hooks)],
-    ["keys", "API keys", new OwnKeysView(api, user, hooks)],
-    ["usage", "Usage", new UsagePart(api)],
+  return new TabbedView("profile", t("profile"), [
+    ["account", t("account"), new AccountPart(api, user, hooks)],
+    ["password", t("password"), user.email === "" && user.role === UserRole.ADMIN ? new FirstPasswordPart(api, user, hooks) : new PasswordPart(api, user, hooks)],
+    ["sessions", t("sessions"), sessionsPart(api, hooks.say)],
+    ["keys", t("apiKeys"), ownKeysView(api, user, hooks.say)],
+    ["usage", t("usage"), new UsagePart(api)],
   ]);
 }
 
@@ -77,10 +72,10 @@ class AccountPart implements Part {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "auth">;
   readonly #hooks: ProfileHooks;
-  readonly #name = textEntry("Name", { autocomplete: "name", maxlength: "200" }, "Other people see this name.");
-  readonly #email = textEntry("New e-mail address", { inputmode: "email", autocomplete: "email", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" }, "A mail with a link goes to the new address. The address changes if you open the link within 24 hours and confirm the address.");
+  readonly #name = textEntry(t("name"), { autocomplete: "name", maxlength: "200" }, t("othersSeeName"));
+  readonly #email = textEntry(t("newEmail"), { inputmode: "email", autocomplete: "email", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" }, t("newEmailNote"));
   readonly #sent = element("p", { class: "note", role: "status" });
-  readonly #facts = element("dl", { class: "facts-list" });
+  readonly #facts = element("div");
   readonly #form: Form;
   readonly #move: Form;
   readonly #record: RecordPart;
@@ -89,12 +84,12 @@ class AccountPart implements Part {
 
   constructor(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: ProfileHooks) {
     this.#api = api;
-    this.#record = new RecordPart(api, "My record");
+    this.#record = new RecordPart(api, t("myRecord"));
     this.#user = user;
     this.#hooks = hooks;
-    this.#form = new Form("Account", "Save", [this.#name], () => this.#save(), (failure) => this.#explain(failure));
+    this.#form = new Form(t("account"), t("save"), [this.#name], () => this.#save(), (failure) => this.#explain(failure));
     const wrong = (failure: Failure) => placed({ "user.email": this.#email }, failure);
-    this.#move = new Form("E-mail address", "Change the address", [this.#email], () => this.#changeEmail(), wrong);
+    this.#move = new Form(t("email"), t("changeEmail"), [this.#email], () => this.#changeEmail(), wrong);
     this.root = element("div", { class: "stack" }, this.#facts, this.#record.root, this.#form.root, this.#move.root, this.#sent, leaving(api, user, hooks));
   }
 
@@ -115,20 +110,20 @@ class AccountPart implements Part {
     this.#etag = user.etag;
     this.#name.control.value = user.displayName;
     const facts: readonly (readonly [string, string])[] = [
-      ["E-mail", user.email || "No address. An administrator can add an address."],
-      ["Role", roleLabel(user.role)],
-      ["Tenant", user.tenant.replace(/^tenants\//, "")],
-      ["User id", user.name],
-      ["Since", user.createTime ? momentOf(timestampDate(user.createTime)) : ""],
+      [t("emailFact"), user.email || t("noEmail")],
+      [t("role"), roleLabel(user.role)],
+      [t("tenant"), user.tenant.replace(/^tenants\//, "")],
+      [t("userId"), user.name],
+      [t("sinceFact"), moment(user.createTime)],
     ];
-    this.#facts.replaceChildren(...facts.filter(([, value]) => value).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", WRITTEN, value))));
+    replace(this.#facts, factsList(facts));
   }
 
   async #save(): Promise<void> {
     const user = await this.#api.auth.updateMe({ user: { displayName: this.#name.control.value.trim(), etag: this.#etag }, updateMask: { paths: ["display_name"] } });
     this.#adopt(user);
     this.#hooks.changed(user);
-    this.#hooks.say("Name saved.");
+    this.#hooks.say(t("nameSaved"));
   }
 
   async #changeEmail(): Promise<void> {
@@ -136,12 +131,12 @@ class AccountPart implements Part {
     this.#sent.textContent = "";
     await recently(this.#api, this.#user, () => this.#api.auth.updateMe({ user: { email }, updateMask: { paths: ["email"] } }));
     this.#email.control.value = "";
-    this.#sent.textContent = `A mail to ${email} is on its way. Open the link in the mail to change the address.`;
+    this.#sent.textContent = t("mailToNew", { email });
   }
 
   #explain(failure: Failure): string {
     if (failure.reason !== "ETAG_MISMATCH") return placed({ "user.display_name": this.#name }, failure);
-    void this.show().then(() => this.#form.refuse("Somebody else changed your account meanwhile. The page shows its present state; change the name again."));
+    void this.show().then(() => this.#form.refuse(t("accountChanged")));
     return "";
   }
 }
@@ -149,21 +144,20 @@ class AccountPart implements Part {
 /** For the administrator whom the first start made: gives the account an address and a password, without which only links of the command line sign in. */
 class FirstPasswordPart implements Part {
   readonly root: HTMLElement;
-  readonly #email = textEntry("E-mail address", { inputmode: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" });
-  readonly #fresh = passwordEntry("New password", "new-password", passwordNote());
+  readonly #email = textEntry(t("email"), { inputmode: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" });
+  readonly #fresh = passwordEntry(t("newPassword"), "new-password", passwordNote());
 
   constructor(api: Pick<Api, "admin" | "auth">, user: User, hooks: ProfileHooks) {
     const save = async () => {
       const email = this.#email.control.value.trim();
       const now = await api.admin.updateUser({ user: { name: user.name, email }, updateMask: { paths: ["email"] } });
       await api.auth.changePassword({ newPassword: this.#fresh.control.value });
-      hooks.say("You can now sign in with your address and your password.");
+      hooks.say(t("canSignIn"));
       hooks.changed(now);
     };
     const explain = (failure: Failure) => placed({ "user.email": this.#email, new_password: this.#fresh }, failure);
-    const form = new Form("First password", "Set address and password", [this.#email, this.#fresh], save, explain);
-    const about = "You have no e-mail address and no password yet. Until you set them, only a link from the machine where Responsa runs signs you in. You can set them within ten minutes of opening such a link.";
-    this.root = element("div", { class: "stack" }, element("p", { class: "note" }, about), form.root);
+    const form = new Form(t("firstPassword"), t("setBoth"), [this.#email, this.#fresh], save, explain);
+    this.root = element("div", { class: "stack" }, element("p", { class: "note" }, t("firstPasswordAbout")), form.root);
   }
 
   show(): Promise<void> {
@@ -177,22 +171,22 @@ class PasswordPart implements Part {
   readonly #api: Pick<Api, "auth">;
   readonly #user: User;
   readonly #hooks: ProfileHooks;
-  readonly #current = passwordEntry("Current password", "current-password", "Leave it empty if you have never set a password.");
+  readonly #current = passwordEntry(t("currentPassword"), "current-password", t("currentPasswordNote"));
   readonly #linking: LinkingPart;
-  readonly #fresh = passwordEntry("New password", "new-password", passwordNote());
+  readonly #fresh = passwordEntry(t("newPassword"), "new-password", passwordNote());
 
   constructor(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks) {
     this.#api = api;
     this.#user = user;
     this.#hooks = hooks;
     this.#current.control.required = false;
-    const form = new Form("Password", "Change the password", [this.#current, this.#fresh], () => this.#save(), (failure) => this.#explain(failure));
+    const form = new Form(t("password"), t("changePassword"), [this.#current, this.#fresh], () => this.#save(), (failure) => this.#explain(failure));
     // Password managers store the new password under this name.
     const name = element("input", { type: "email", autocomplete: "username", readonly: true, hidden: true, "aria-hidden": "true", tabindex: "-1" });
     name.value = user.email;
     form.root.prepend(name);
-    this.#linking = new LinkingPart(api, user);
-    this.root = element("div", { class: "stack" }, element("p", { class: "note" }, "A new password ends all your other sessions."), form.root, this.#linking.root);
+    this.#linking = new LinkingPart(api, user, hooks.say);
+    this.root = element("div", { class: "stack" }, element("p", { class: "note" }, t("endsSessions")), form.root, this.#linking.root);
   }
 
   async show(query: Readonly<Record<string, string>>): Promise<void> {
@@ -213,75 +207,34 @@ class PasswordPart implements Part {
     // Signing in again needs a password. For a user who has never set one, the server's error names another way.
     await (change.currentPassword ? recently(this.#api, this.#user, act) : act());
     this.#empty();
-    this.#hooks.say("Password changed. Your other sessions have ended.");
-    this.root.querySelector(".done")?.remove();
-    this.root.prepend(element("p", { class: "done good", role: "status" }, "Your password is changed, and your other sessions have ended."));
+    this.#hooks.say(t("passwordChanged"));
   }
 
   #explain(failure: Failure): string {
-    this.root.querySelector(".done")?.remove();
     if (failure.reason !== "SIGN_IN_FAILED") return placed({ current_password: this.#current, new_password: this.#fresh }, failure);
-    this.#current.refuse("The current password is wrong.");
+    this.#current.refuse(t("currentWrong"));
     this.#current.control.focus();
     this.#current.control.select();
     return "";
   }
 }
 
-class SessionsPart implements Part {
-  readonly root: HTMLElement;
-  readonly #api: Pick<Api, "auth">;
-  readonly #hooks: ProfileHooks;
-  readonly #others = button("End all other sessions", () => void this.#endOthers(), { class: "quiet" });
-  readonly #about = element("p", { class: "note grow", tabindex: "-1" }, "The devices and programs on which you are signed in.");
-  readonly #list: Listing<Session>;
-
-  constructor(api: Pick<Api, "auth">, hooks: ProfileHooks) {
-    this.#api = api;
-    this.#hooks = hooks;
-    this.#list = new Listing<Session>({
-      label: "Sessions",
-      read: async (pageToken) => {
-        const { sessions, nextPageToken } = await api.auth.listSessions({ pageSize: PAGE, pageToken });
-        return { items: sessions, next: nextPageToken };
-      },
-      row: (one) => this.#row(one),
-      empty: () => "No sessions.",
-    });
-    this.root = element("div", { class: "stack" }, element("div", { class: "row wrap" }, this.#about, this.#others), this.#list.root);
-  }
-
-  async show(): Promise<void> {
-    await this.#list.refresh();
-  }
-
-  #row({ name, address, userAgent, createTime, lastUseTime, expireTime, current }: Session): HTMLElement {
-    const device = deviceOf(userAgent);
-    const moment = (what: string, time: typeof createTime) => (time ? `${what} ${momentOf(timestampDate(time))}` : "");
-    const facts = [address, moment("last used", lastUseTime), moment("began", createTime), moment("ends", expireTime)].filter(Boolean).join(" · ");
-    const here = current ? [element("span", { class: "badge good" }, "this device")] : [];
-    const about = element("div", { class: "about" }, element("span", { class: "name", title: userAgent, ...WRITTEN }, device), ...here, element("p", { class: "note whole" }, facts));
-    const end = current ? [] : [button("End", () => void this.#end(name), { class: "plain danger", "aria-label": `End the session on ${device}, ${facts}` })];
-    return element("li", {}, about, ...end);
-  }
-
-  async #end(name: string): Promise<void> {
-    await this.#revoke({ names: [name] });
-  }
-
-  async #endOthers(): Promise<void> {
-    const text = "All devices and programs on which you are signed in, except this one, must sign in again. API keys stay valid.";
-    if (await confirmed({ title: "End all other sessions?", text, action: "End them" })) await this.#revoke({ allOthers: true });
-  }
-
-  async #revoke(request: { readonly names: string[] } | { readonly allOthers: true }): Promise<void> {
-    try {
-      const { revokedCount } = await this.#api.auth.revokeSessions(request);
-      this.#hooks.say(`${count(revokedCount, "session")} ended.`);
-    } catch (error) {
-      return this.#list.refuse(failureOf(error).message);
-    }
-    await this.#list.refresh();
-    this.#about.focus();
-  }
+function sessionsPart(api: Pick<Api, "auth">, say: (text: string) => void): Part {
+  const said = ({ revokedCount }: { readonly revokedCount: number }) => t("sessionsEnded", { count: revokedCount });
+  const ask = { title: t("endOthersTitle"), text: t("endOthersText"), action: t("endThem") };
+  return new ResourceList({
+    label: t("sessions"),
+    about: [t("sessionsAbout")],
+    add: (stage) => [actButton(stage, { label: t("endOthers"), name: t("endOthers"), ask, does: () => api.auth.revokeSessions({ allOthers: true }), said })],
+    list: (asked) => api.auth.listSessions(asked),
+    items: ({ sessions }) => sessions,
+    row: ({ name, address, userAgent, createTime, lastUseTime, expireTime, current }: Session, stage) => {
+      const device = deviceOf(userAgent);
+      const facts = [address, lastUseTime && t("lastUsed", { time: moment(lastUseTime) }), createTime && t("began", { time: moment(createTime) }), expireTime && t("ends", { time: moment(expireTime) })];
+      const end = { label: t("end"), name: t("endSessionOn", { device, facts: facts.filter(Boolean).join(" · ") }), danger: true, does: () => api.auth.revokeSessions({ names: [name] }), said };
+      return { name: device, tip: userAgent, badges: current ? [badge(t("thisDevice"), "good")] : [], facts, acts: current ? [] : [actButton(stage, end)] };
+    },
+    empty: t("noSessions"),
+    say,
+  });
 }

@@ -141,8 +141,8 @@ async function exchange(api: Pick<Api, "auth">, code: string, { began, replaces,
     began();
     return "";
   }
-  if (failure === CUT) return "Responsa could not be reached to sign you in. You can try this link again.";
-  return failure.reason === "SESSION_CODE_INVALID" ? "This link has already been used or has expired." : failure.message;
+  if (failure === CUT) return t("linkUnreachable");
+  return failure.reason === "SESSION_CODE_INVALID" ? t("linkUsed") : failure.message;
 }
 
 /** The user who is signed in; undefined if nobody is, or if this cannot be found out. */
@@ -168,9 +168,9 @@ export async function askForReset(api: Pick<Api, "auth">, tenant: string, email:
     await api.auth.requestReset({ tenant, email });
   } catch (error) {
     const failure = failureOf(error);
-    return failure.reason === "MAIL_NOT_CONFIGURED" ? "This server sends no mails. Ask an administrator for a reset code, and enter it here." : failure;
+    return failure.reason === "MAIL_NOT_CONFIGURED" ? t("sendsNoMails") : failure;
   }
-  return "If an account has this e-mail address, a mail is on its way. Open the link in the mail, or enter its code here.";
+  return t("mailUnderWay");
 }
 
 const OWNER = "responsa.user";

@@ -1,14 +1,14 @@
 /** Shows owners of the installation the language model that agents use by default, tests another one, and stores it. Keys are named and never typed. */
 
-import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { ModelTestOutcome, type DefaultModel, type ModelProvider, type ModelSettings } from "@responsa/contract/responsa/admin/v1/model_settings_pb.js";
 import { recently } from "../account/recent.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import type { Administrator } from "../server/people.js";
-import { momentOf } from "../text/facts.js";
-import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { t } from "../language/administration/texts.js";
+import { button, element, mixed, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
+import { moment } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 
 const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
@@ -21,7 +21,7 @@ export class ModelView implements Part {
   readonly #me: Administrator;
   readonly #say: (text: string) => void;
   readonly #state = element("div", { class: "stack", "aria-live": "polite" });
-  readonly #form = element("form", { class: "sheet narrow", novalidate: true, "aria-label": "Default model" });
+  readonly #form = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("defaultModel") });
   readonly #result = element("p", { role: "status" });
   #providers: readonly ModelProvider[] = [];
   #entries: Readonly<Record<Field, Entry>> | undefined;
@@ -32,7 +32,7 @@ export class ModelView implements Part {
     this.#say = say;
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.#act("Saving…", () => this.#save());
+      void this.#act(t("saving"), () => this.#save());
     });
     this.root = element("div", { class: "stack" }, this.#state, this.#form);
   }
@@ -48,11 +48,11 @@ export class ModelView implements Part {
 
   #draw(found: ModelSettings): void {
     const { models, fixedBy, problem, warning, updateTime } = found;
-    const since = updateTime && !fixedBy ? ` Set on ${momentOf(timestampDate(updateTime))}.` : "";
+    const since = updateTime && !fixedBy ? [" ", element("span", { class: "note" }, t("modelSince", { time: moment(updateTime) }))] : [];
     const inUse = models.length > 0
-      ? element("p", {}, element("strong", WRITTEN, models.join(", then ")), " writes the answers.", element("span", { class: "note" }, since))
-      : element("p", {}, element("strong", {}, "No model"), " is in use. Answers show the passages of the documents that fit best.");
-    const fixed = element("p", { class: "access" }, "The setting ", element("code", {}, fixedBy), " of this server fixes the model, so it cannot be changed here.");
+      ? element("p", {}, ...mixed(t("modelInUse", { model: "\0" }), element("strong", WRITTEN, models.join(t("thenModel")))), ...since)
+      : element("p", {}, t("noModelInUse"));
+    const fixed = element("p", { class: "access" }, ...mixed(t("modelFixed", { setting: "\0" }), element("code", {}, fixedBy)));
     replace(this.#state, inUse, ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
     this.#form.hidden = fixedBy !== "";
     this.#providers = found.providers;
@@ -62,7 +62,7 @@ export class ModelView implements Part {
   /** Draw the fields that the provider takes. */
   #fill(now: Partial<Pick<DefaultModel, "provider" | "model" | "keyName" | "baseUrl">> = {}): void {
     const chosen = this.#providers.find((one) => one.name === now.provider);
-    const provider = choiceEntry("Provider", [["", "None: show passages"], ...this.#providers.map((one) => [one.name, one.displayName] as const)]);
+    const provider = choiceEntry(t("provider"), [["", t("noProvider")], ...this.#providers.map((one) => [one.name, one.displayName] as const)]);
     provider.control.value = chosen?.name ?? "";
     provider.control.addEventListener("change", () => {
       replace(this.#result);
@@ -70,19 +70,19 @@ export class ModelView implements Part {
       this.#entries?.provider.control.focus();
     });
     const known = (chosen?.models ?? []).map((one) => [one, one] as const);
-    const model = known.length > 0 ? choiceEntry("Model", known) : textEntry("Model", { required: true, maxlength: "200", ...PLAIN }, "As the provider calls it.");
+    const model = known.length > 0 ? choiceEntry(t("model"), known) : textEntry(t("model"), { required: true, maxlength: "200", ...PLAIN }, t("modelNote"));
     if (now.model) model.control.value = now.model;
     const own = chosen?.keyName ?? "";
-    const usual = own ? `${own} is ${chosen?.keyFound ? "there" : "missing on this server"}. Enter another name` : "Empty if the server needs none. Otherwise, enter the name";
-    const key = textEntry("Name of the key", { maxlength: "64", placeholder: own, ...PLAIN }, `${usual} of a secret file or an environment variable, such as MODEL_LAB_API_KEY; never the key itself.`);
+    const usual = own ? t(chosen?.keyFound ? "keyFound" : "keyMissing", { key: own }) : t("keyNone");
+    const key = textEntry(t("keyName"), { maxlength: "64", placeholder: own, ...PLAIN }, `${usual} ${t("keyNameNote")}`);
     key.control.value = now.keyName ?? "";
-    const url = textEntry("Address", { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, "Up to and including the version. Ollama, vLLM, LM Studio and llama.cpp serve this protocol.");
+    const url = textEntry(t("baseUrl"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
     url.control.value = now.baseUrl ?? "";
     this.#entries = { provider, model, key_name: key, base_url: url };
     const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), model, ...(chosen.takesKeyName ? [key] : [])] : [])];
-    const address = chosen && !chosen.takesBaseUrl && chosen.baseUrl ? [element("p", { class: "note" }, `Questions and passages are sent to ${chosen.baseUrl}.`)] : [];
-    const test = button("Test", () => void this.#act("Asking the model…", () => this.#test()), { class: "quiet" });
-    replace(this.#form, ...fields.map((one) => one.root), ...address, element("div", { class: "row wrap" }, element("button", { type: "submit" }, "Save"), ...(chosen ? [test] : [])), this.#result);
+    const address = chosen && !chosen.takesBaseUrl && chosen.baseUrl ? [element("p", { class: "note" }, t("sentTo", { url: chosen.baseUrl }))] : [];
+    const test = button(t("test"), () => void this.#act(t("askingModel"), () => this.#test()), { class: "quiet" });
+    replace(this.#form, ...fields.map((one) => one.root), ...address, element("div", { class: "row wrap" }, element("button", { type: "submit" }, t("save")), ...(chosen ? [test] : [])), this.#result);
   }
 
   get #wanted(): Pick<DefaultModel, "provider" | "model" | "keyName" | "baseUrl"> {
@@ -99,7 +99,7 @@ export class ModelView implements Part {
     const now = await recently(this.#api, this.#me, () => this.#api.admin.setDefaultModel({ defaultModel: this.#wanted }));
     this.#draw(now);
     this.#tell("");
-    this.#say(now.models.length > 0 ? "Saved. New questions use this model." : "Saved. Answers now show passages.");
+    this.#say(t(now.models.length > 0 ? "modelSaved" : "passagesSaved"));
   }
 
   async #act(meanwhile: string, act: () => Promise<void>): Promise<void> {

@@ -82,7 +82,7 @@ export function placed(entries: Readonly<Record<string, Entry>>, failure: Failur
     if (entry) {
       entry.refuse(sentence(entry.label, description));
       wrong.add(entry);
-    } else others.push(sentence(field || "The request", description));
+    } else others.push(sentence(field || t("theRequest"), description));
   }
   Object.values(entries).find((one) => wrong.has(one))?.control.focus();
   return others.join(" ");
