@@ -14,7 +14,7 @@ import { roleLabel } from "../server/people.js";
 import { RecordPart } from "../documents/record.js";
 import { recently } from "./recent.js";
 import { TabbedView, type Part } from "../widgets/tabbed.js";
-import { UsagePart } from "./usage.js";
+import { usagePart } from "./usage.js";
 import { deviceOf } from "./useragent.js";
 import { t } from "../language/account/texts.js";
 
@@ -27,196 +27,135 @@ export interface ProfileHooks extends LeavingHooks {
 /** Each row is a tab. */
 export function profileView(api: Pick<Api, "admin" | "auth" | "knowledge">, user: User, hooks: ProfileHooks): TabbedView {
   return new TabbedView("profile", t("profile"), [
-    ["account", t("account"), new AccountPart(api, user, hooks)],
-    ["password", t("password"), user.email === "" && user.role === UserRole.ADMIN ? new FirstPasswordPart(api, user, hooks) : new PasswordPart(api, user, hooks)],
+    ["account", t("account"), accountPart(api, user, hooks)],
+    ["password", t("password"), user.email === "" && user.role === UserRole.ADMIN ? firstPasswordPart(api, user, hooks) : passwordPart(api, user, hooks)],
     ["sessions", t("sessions"), sessionsPart(api, hooks.say)],
     ["keys", t("apiKeys"), ownKeysView(api, user, hooks.say)],
-    ["usage", t("usage"), new UsagePart(api)],
+    ["usage", t("usage"), usagePart(api)],
   ]);
 }
 
-/** A form that shows the server's errors next to its fields. */
-class Form {
-  readonly root: HTMLElement;
-  readonly #problem = element("p", { class: "problem", role: "alert" });
+const EMAIL = { inputmode: "email", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
 
-  /** `act` performs the action; `explain` returns the text for an error, and may show it at a field itself. */
-  constructor(label: string, action: string, entries: readonly Entry[], act: () => Promise<void>, explain: (failure: Failure) => string) {
-    let busy = false;
-    const save = async () => {
-      if (busy || lacking(entries)) return;
-      busy = true; // a disabled button would lose the focus
-      this.#problem.textContent = "";
-      try {
-        await act();
-      } catch (error) {
-        this.#problem.textContent = explain(failureOf(error));
-      } finally {
-        busy = false;
-      }
-    };
-    const foot = element("div", { class: "row" }, element("button", { type: "submit" }, action));
-    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": label }, ...entries.map((one) => one.root), this.#problem, foot);
-    this.root.addEventListener("submit", (event) => {
-      event.preventDefault();
-      void save();
-    });
-  }
-
-  refuse(why: string): void {
-    this.#problem.textContent = why;
-  }
+/** A form that shows the server's errors next to its fields. `entries`: by their paths in the request. `explain` returns the text for an error, and may show it at a field itself. */
+function formOf(label: string, action: string, entries: Readonly<Record<string, Entry>>, act: () => Promise<void>, explain = (failure: Failure): string => placed(entries, failure)) {
+  const problem = element("p", { class: "problem", role: "alert" });
+  let busy = false;
+  const save = async (event: Event) => {
+    event.preventDefault();
+    if (busy || lacking(Object.values(entries))) return;
+    busy = true; // a disabled button would lose the focus
+    problem.textContent = "";
+    try {
+      await act();
+    } catch (error) {
+      problem.textContent = explain(failureOf(error));
+    } finally {
+      busy = false;
+    }
+  };
+  const foot = element("div", { class: "row" }, element("button", { type: "submit" }, action));
+  const root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": label, submit: (event) => void save(event) }, ...Object.values(entries).map((one) => one.root), problem, foot);
+  return { root, refuse: (why: string) => void (problem.textContent = why) };
 }
 
-class AccountPart implements Part {
-  readonly root: HTMLElement;
-  readonly #api: Pick<Api, "auth">;
-  readonly #hooks: ProfileHooks;
-  readonly #name = textEntry(t("name"), { autocomplete: "name", maxlength: "200" }, t("othersSeeName"));
-  readonly #email = textEntry(t("newEmail"), { inputmode: "email", autocomplete: "email", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" }, t("newEmailNote"));
-  readonly #sent = element("p", { class: "note", role: "status" });
-  readonly #facts = element("div");
-  readonly #form: Form;
-  readonly #move: Form;
-  readonly #record: RecordPart;
-  #user: User;
-  #etag = "";
-
-  constructor(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: ProfileHooks) {
-    this.#api = api;
-    this.#record = new RecordPart(api, t("myRecord"));
-    this.#user = user;
-    this.#hooks = hooks;
-    this.#form = new Form(t("account"), t("save"), [this.#name], () => this.#save(), (failure) => this.#explain(failure));
-    const wrong = (failure: Failure) => placed({ "user.email": this.#email }, failure);
-    this.#move = new Form(t("email"), t("changeEmail"), [this.#email], () => this.#changeEmail(), wrong);
-    this.root = element("div", { class: "stack" }, this.#facts, this.#record.root, this.#form.root, this.#move.root, this.#sent, leaving(api, user, hooks));
-  }
-
-  async show(): Promise<void> {
-    try {
-      void this.#record.show("");
-      this.#adopt(await this.#api.auth.getMe({}));
-      this.#form.refuse("");
-      this.#move.refuse("");
-      this.#sent.textContent = "";
-    } catch (error) {
-      this.#form.refuse(failureOf(error).message);
-    }
-  }
-
-  #adopt(user: User): void {
-    this.#user = user;
-    this.#etag = user.etag;
-    this.#name.control.value = user.displayName;
-    const facts: readonly (readonly [string, string])[] = [
-      [t("emailFact"), user.email || t("noEmail")],
-      [t("role"), roleLabel(user.role)],
-      [t("tenant"), user.tenant.replace(/^tenants\//, "")],
-      [t("userId"), user.name],
-      [t("sinceFact"), moment(user.createTime)],
-    ];
-    replace(this.#facts, factsList(facts));
-  }
-
-  async #save(): Promise<void> {
-    const user = await this.#api.auth.updateMe({ user: { displayName: this.#name.control.value.trim(), etag: this.#etag }, updateMask: { paths: ["display_name"] } });
-    this.#adopt(user);
-    this.#hooks.changed(user);
-    this.#hooks.say(t("nameSaved"));
-  }
-
-  async #changeEmail(): Promise<void> {
-    const email = this.#email.control.value.trim();
-    this.#sent.textContent = "";
-    await recently(this.#api, this.#user, () => this.#api.auth.updateMe({ user: { email }, updateMask: { paths: ["email"] } }));
-    this.#email.control.value = "";
-    this.#sent.textContent = t("mailToNew", { email });
-  }
-
-  #explain(failure: Failure): string {
-    if (failure.reason !== "ETAG_MISMATCH") return placed({ "user.display_name": this.#name }, failure);
-    void this.show().then(() => this.#form.refuse(t("accountChanged")));
+function accountPart(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: ProfileHooks): Part {
+  const name = textEntry(t("name"), { autocomplete: "name", maxlength: "200" }, t("othersSeeName"));
+  const email = textEntry(t("newEmail"), { ...EMAIL, autocomplete: "email" }, t("newEmailNote"));
+  const sent = element("p", { class: "note", role: "status" });
+  const facts = element("div");
+  const record = new RecordPart(api, t("myRecord"));
+  let now = user;
+  const adopt = (found: User) => {
+    now = found;
+    name.control.value = found.displayName;
+    replace(facts, factsList([[t("emailFact"), found.email || t("noEmail")], [t("role"), roleLabel(found.role)], [t("tenant"), found.tenant.replace(/^tenants\//, "")], [t("userId"), found.name], [t("sinceFact"), moment(found.createTime)]]));
+  };
+  const save = async () => {
+    adopt(await api.auth.updateMe({ user: { displayName: name.control.value.trim(), etag: now.etag }, updateMask: { paths: ["display_name"] } }));
+    hooks.changed(now);
+    hooks.say(t("nameSaved"));
+  };
+  const changeEmail = async () => {
+    const wanted = email.control.value.trim();
+    sent.textContent = "";
+    await recently(api, now, () => api.auth.updateMe({ user: { email: wanted }, updateMask: { paths: ["email"] } }));
+    email.control.value = "";
+    sent.textContent = t("mailToNew", { email: wanted });
+  };
+  const explain = (failure: Failure) => {
+    if (failure.reason !== "ETAG_MISMATCH") return placed({ "user.display_name": name }, failure);
+    void show().then(() => form.refuse(t("accountChanged")));
     return "";
-  }
+  };
+  const form = formOf(t("account"), t("save"), { "user.display_name": name }, save, explain);
+  const move = formOf(t("email"), t("changeEmail"), { "user.email": email }, changeEmail);
+  const show = async () => {
+    try {
+      void record.show("");
+      adopt(await api.auth.getMe({}));
+      form.refuse("");
+      move.refuse("");
+      sent.textContent = "";
+    } catch (error) {
+      form.refuse(failureOf(error).message);
+    }
+  };
+  return { root: element("div", { class: "stack" }, facts, record.root, form.root, move.root, sent, leaving(api, user, hooks)), show };
 }
 
 /** For the administrator whom the first start made: gives the account an address and a password, without which only links of the command line sign in. */
-class FirstPasswordPart implements Part {
-  readonly root: HTMLElement;
-  readonly #email = textEntry(t("email"), { inputmode: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" });
-  readonly #fresh = passwordEntry(t("newPassword"), "new-password", passwordNote());
-
-  constructor(api: Pick<Api, "admin" | "auth">, user: User, hooks: ProfileHooks) {
-    const save = async () => {
-      const email = this.#email.control.value.trim();
-      const now = await api.admin.updateUser({ user: { name: user.name, email }, updateMask: { paths: ["email"] } });
-      await api.auth.changePassword({ newPassword: this.#fresh.control.value });
-      hooks.say(t("canSignIn"));
-      hooks.changed(now);
-    };
-    const explain = (failure: Failure) => placed({ "user.email": this.#email, new_password: this.#fresh }, failure);
-    const form = new Form(t("firstPassword"), t("setBoth"), [this.#email, this.#fresh], save, explain);
-    this.root = element("div", { class: "stack" }, element("p", { class: "note" }, t("firstPasswordAbout")), form.root);
-  }
-
-  show(): Promise<void> {
-    this.#fresh.control.value = "";
-    return Promise.resolve();
-  }
+function firstPasswordPart(api: Pick<Api, "admin" | "auth">, { name }: User, hooks: ProfileHooks): Part {
+  const email = textEntry(t("email"), { ...EMAIL, autocomplete: "username" });
+  const fresh = passwordEntry(t("newPassword"), "new-password", passwordNote());
+  const save = async () => {
+    const now = await api.admin.updateUser({ user: { name, email: email.control.value.trim() }, updateMask: { paths: ["email"] } });
+    await api.auth.changePassword({ newPassword: fresh.control.value });
+    hooks.say(t("canSignIn"));
+    hooks.changed(now);
+  };
+  const form = formOf(t("firstPassword"), t("setBoth"), { "user.email": email, new_password: fresh }, save);
+  const show = () => Promise.resolve(void (fresh.control.value = ""));
+  return { root: element("div", { class: "stack" }, element("p", { class: "note" }, t("firstPasswordAbout")), form.root), show };
 }
 
-class PasswordPart implements Part {
-  readonly root: HTMLElement;
-  readonly #api: Pick<Api, "auth">;
-  readonly #user: User;
-  readonly #hooks: ProfileHooks;
-  readonly #current = passwordEntry(t("currentPassword"), "current-password", t("currentPasswordNote"));
-  readonly #linking: LinkingPart;
-  readonly #fresh = passwordEntry(t("newPassword"), "new-password", passwordNote());
-
-  constructor(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks) {
-    this.#api = api;
-    this.#user = user;
-    this.#hooks = hooks;
-    this.#current.control.required = false;
-    const form = new Form(t("password"), t("changePassword"), [this.#current, this.#fresh], () => this.#save(), (failure) => this.#explain(failure));
-    // Password managers store the new password under this name.
-    const name = element("input", { type: "email", autocomplete: "username", readonly: true, hidden: true, "aria-hidden": "true", tabindex: "-1" });
-    name.value = user.email;
-    form.root.prepend(name);
-    this.#linking = new LinkingPart(api, user, hooks.say);
-    this.root = element("div", { class: "stack" }, element("p", { class: "note" }, t("endsSessions")), form.root, this.#linking.root);
-  }
-
-  async show(query: Readonly<Record<string, string>>): Promise<void> {
-    this.#empty();
-    await this.#linking.show(query);
-  }
-
-  #empty(): void {
-    for (const one of [this.#current, this.#fresh]) {
+function passwordPart(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks): Part {
+  const current = passwordEntry(t("currentPassword"), "current-password", t("currentPasswordNote"));
+  const fresh = passwordEntry(t("newPassword"), "new-password", passwordNote());
+  const entries = { current_password: current, new_password: fresh };
+  const linking = new LinkingPart(api, user, hooks.say);
+  const empty = () => {
+    for (const one of [current, fresh]) {
       one.control.value = "";
       one.refuse("");
     }
-  }
-
-  async #save(): Promise<void> {
-    const change = { currentPassword: this.#current.control.value, newPassword: this.#fresh.control.value };
-    const act = () => this.#api.auth.changePassword(change);
+  };
+  const save = async () => {
+    const change = { currentPassword: current.control.value, newPassword: fresh.control.value };
+    const act = () => api.auth.changePassword(change);
     // Signing in again needs a password. For a user who has never set one, the server's error names another way.
-    await (change.currentPassword ? recently(this.#api, this.#user, act) : act());
-    this.#empty();
-    this.#hooks.say(t("passwordChanged"));
-  }
-
-  #explain(failure: Failure): string {
-    if (failure.reason !== "SIGN_IN_FAILED") return placed({ current_password: this.#current, new_password: this.#fresh }, failure);
-    this.#current.refuse(t("currentWrong"));
-    this.#current.control.focus();
-    this.#current.control.select();
+    await (change.currentPassword ? recently(api, user, act) : act());
+    empty();
+    hooks.say(t("passwordChanged"));
+  };
+  const explain = (failure: Failure) => {
+    if (failure.reason !== "SIGN_IN_FAILED") return placed(entries, failure);
+    current.refuse(t("currentWrong"));
+    current.control.focus();
+    current.control.select();
     return "";
-  }
+  };
+  current.control.required = false;
+  const form = formOf(t("password"), t("changePassword"), entries, save, explain);
+  // Password managers store the new password under this name.
+  const name = element("input", { type: "email", autocomplete: "username", readonly: true, hidden: true, "aria-hidden": "true", tabindex: "-1" });
+  name.value = user.email;
+  form.root.prepend(name);
+  const show = (query: Readonly<Record<string, string>>) => {
+    empty();
+    return linking.show(query);
+  };
+  return { root: element("div", { class: "stack" }, element("p", { class: "note" }, t("endsSessions")), form.root, linking.root), show };
 }
 
 function sessionsPart(api: Pick<Api, "auth">, say: (text: string) => void): Part {

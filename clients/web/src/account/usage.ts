@@ -35,27 +35,19 @@ function row(label: string, usage: Pick<QuotaUsage, "used" | "reserved" | "limit
   return { label, text: t("usageOf", { used: write(used), limit: write(limit), open, left: write(left) }), share };
 }
 
-export class UsagePart implements Part {
-  readonly root = element("div", { class: "stack" });
-  readonly #api: Pick<Api, "auth">;
-  readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #periods = element("div", { class: "stack" });
-
-  constructor(api: Pick<Api, "auth">) {
-    this.#api = api;
-    const about = t("usageAbout");
-    this.root.append(element("p", { class: "note" }, about), this.#problem, this.#periods);
-  }
-
-  async show(): Promise<void> {
+export function usagePart(api: Pick<Api, "auth">): Part {
+  const problem = element("p", { class: "problem", role: "alert" });
+  const periods = element("div", { class: "stack" });
+  const show = async () => {
     try {
-      const { day, month, storage } = await this.#api.auth.getMyUsage({});
-      this.#problem.textContent = "";
-      replace(this.#periods, ...[day && period(t("today"), "usage-day", day), month && period(t("thisMonth"), "usage-month", month), storage && section(t("stored"), "usage-storage", storageRows(storage))].filter((one) => one !== undefined));
+      const { day, month, storage } = await api.auth.getMyUsage({});
+      problem.textContent = "";
+      replace(periods, ...[day && period(t("today"), "usage-day", day), month && period(t("thisMonth"), "usage-month", month), storage && section(t("stored"), "usage-storage", storageRows(storage))].filter((one) => one !== undefined));
     } catch (error) {
-      this.#problem.textContent = failureOf(error).message;
+      problem.textContent = failureOf(error).message;
     }
-  }
+  };
+  return { root: element("div", { class: "stack" }, element("p", { class: "note" }, t("usageAbout")), problem, periods), show };
 }
 
 /** The rows for what is stored. */

@@ -15,7 +15,7 @@ export function administrationView(api: Pick<Api, "admin" | "auth" | "chat" | "k
   const people = new People(api);
   const tenants: PartRow = ["tenants", t("tenants"), lazily(async () => (await import("./tenants.js")).tenantsView(api, hooks.me, hooks.say))];
   const matters = async () => new (await import("../operators/matters.js")).Matters(api, people, hooks);
-  const model: PartRow = ["model", t("model"), lazily(async () => new (await import("./model.js")).ModelView(api, hooks.me, hooks.say))];
+  const model: PartRow = ["model", t("model"), lazily(async () => (await import("./model.js")).modelView(api, hooks.me, hooks.say))];
   const view = new TabbedView("administration", t("administration"), [
     ["overview", t("overview"), lazily(async () => new (await import("../operators/overview.js")).OverviewView(api, await matters()))],
     ["inbox", t("inbox"), lazily(async () => new (await import("../operators/inbox.js")).InboxView(api, await matters(), hooks.say))],

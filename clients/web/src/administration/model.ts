@@ -15,59 +15,53 @@ const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
 
 type Field = "provider" | "model" | "key_name" | "base_url";
 
-export class ModelView implements Part {
-  readonly root: HTMLElement;
-  readonly #api: Pick<Api, "admin" | "auth">;
-  readonly #me: Administrator;
-  readonly #say: (text: string) => void;
-  readonly #state = element("div", { class: "stack", "aria-live": "polite" });
-  readonly #form = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("defaultModel") });
-  readonly #result = element("p", { role: "status" });
-  #providers: readonly ModelProvider[] = [];
-  #entries: Readonly<Record<Field, Entry>> | undefined;
+export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, say: (text: string) => void): Part {
+  const state = element("div", { class: "stack", "aria-live": "polite" });
+  const result = element("p", { role: "status" });
+  const form = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("defaultModel") });
+  let providers: readonly ModelProvider[] = [];
+  let entries: Readonly<Record<Field, Entry>> | undefined;
 
-  constructor(api: Pick<Api, "admin" | "auth">, me: Administrator, say: (text: string) => void) {
-    this.#api = api;
-    this.#me = me;
-    this.#say = say;
-    this.#form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      void this.#act(t("saving"), () => this.#save());
-    });
-    this.root = element("div", { class: "stack" }, this.#state, this.#form);
-  }
-
-  async show(): Promise<void> {
+  const tell = (text: string, kind = "note") => {
+    result.className = kind;
+    result.textContent = text;
+  };
+  const wanted = () => {
+    const value = (name: Field) => (entries && form.contains(entries[name].root) ? entries[name].control.value.trim() : "");
+    return { provider: value("provider"), model: value("model"), keyName: value("key_name"), baseUrl: value("base_url") };
+  };
+  const act = async (meanwhile: string, does: () => Promise<void>) => {
+    const all = entries;
+    if (!all || form.hasAttribute("aria-busy") || lacking(Object.values(all).filter((one) => form.contains(one.root)))) return;
+    form.setAttribute("aria-busy", "true"); // a disabled button would lose the focus
+    tell(meanwhile);
     try {
-      this.#draw(await this.#api.admin.getModels({}));
+      await does();
     } catch (error) {
-      replace(this.#state, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
-      this.#form.hidden = true;
+      tell(placed(Object.fromEntries(Object.entries(all).map(([name, entry]) => [`default_model.${name}`, entry])), failureOf(error)), "problem");
+    } finally {
+      form.removeAttribute("aria-busy");
     }
-  }
-
-  #draw(found: ModelSettings): void {
-    const { models, fixedBy, problem, warning, updateTime } = found;
-    const since = updateTime && !fixedBy ? [" ", element("span", { class: "note" }, t("modelSince", { time: moment(updateTime) }))] : [];
-    const inUse = models.length > 0
-      ? element("p", {}, ...mixed(t("modelInUse", { model: "\0" }), element("strong", WRITTEN, models.join(t("thenModel")))), ...since)
-      : element("p", {}, t("noModelInUse"));
-    const fixed = element("p", { class: "access" }, ...mixed(t("modelFixed", { setting: "\0" }), element("code", {}, fixedBy)));
-    replace(this.#state, inUse, ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
-    this.#form.hidden = fixedBy !== "";
-    this.#providers = found.providers;
-    this.#fill(found.defaultModel);
-  }
-
+  };
+  const test = async () => {
+    const { outcome, message } = await recently(api, me, () => api.admin.testModel({ defaultModel: wanted() }));
+    tell(message, outcome === ModelTestOutcome.ANSWERED ? "badge good" : "problem");
+  };
+  const save = async () => {
+    const now = await recently(api, me, () => api.admin.setDefaultModel({ defaultModel: wanted() }));
+    draw(now);
+    tell("");
+    say(t(now.models.length > 0 ? "modelSaved" : "passagesSaved"));
+  };
   /** Draw the fields that the provider takes. */
-  #fill(now: Partial<Pick<DefaultModel, "provider" | "model" | "keyName" | "baseUrl">> = {}): void {
-    const chosen = this.#providers.find((one) => one.name === now.provider);
-    const provider = choiceEntry(t("provider"), [["", t("noProvider")], ...this.#providers.map((one) => [one.name, one.displayName] as const)]);
+  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "keyName" | "baseUrl">> = {}) => {
+    const chosen = providers.find((one) => one.name === now.provider);
+    const provider = choiceEntry(t("provider"), [["", t("noProvider")], ...providers.map((one) => [one.name, one.displayName] as const)]);
     provider.control.value = chosen?.name ?? "";
     provider.control.addEventListener("change", () => {
-      replace(this.#result);
-      this.#fill({ provider: provider.control.value });
-      this.#entries?.provider.control.focus();
+      tell("");
+      fill({ provider: provider.control.value });
+      entries?.provider.control.focus();
     });
     const known = (chosen?.models ?? []).map((one) => [one, one] as const);
     const model = known.length > 0 ? choiceEntry(t("model"), known) : textEntry(t("model"), { required: true, maxlength: "200", ...PLAIN }, t("modelNote"));
@@ -78,47 +72,35 @@ export class ModelView implements Part {
     key.control.value = now.keyName ?? "";
     const url = textEntry(t("baseUrl"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
     url.control.value = now.baseUrl ?? "";
-    this.#entries = { provider, model, key_name: key, base_url: url };
+    entries = { provider, model, key_name: key, base_url: url };
     const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), model, ...(chosen.takesKeyName ? [key] : [])] : [])];
     const address = chosen && !chosen.takesBaseUrl && chosen.baseUrl ? [element("p", { class: "note" }, t("sentTo", { url: chosen.baseUrl }))] : [];
-    const test = button(t("test"), () => void this.#act(t("askingModel"), () => this.#test()), { class: "quiet" });
-    replace(this.#form, ...fields.map((one) => one.root), ...address, element("div", { class: "row wrap" }, element("button", { type: "submit" }, t("save")), ...(chosen ? [test] : [])), this.#result);
-  }
-
-  get #wanted(): Pick<DefaultModel, "provider" | "model" | "keyName" | "baseUrl"> {
-    const value = (name: Field) => (this.#entries && this.#form.contains(this.#entries[name].root) ? this.#entries[name].control.value.trim() : "");
-    return { provider: value("provider"), model: value("model"), keyName: value("key_name"), baseUrl: value("base_url") };
-  }
-
-  async #test(): Promise<void> {
-    const { outcome, message } = await recently(this.#api, this.#me, () => this.#api.admin.testModel({ defaultModel: this.#wanted }));
-    this.#tell(message, outcome === ModelTestOutcome.ANSWERED ? "badge good" : "problem");
-  }
-
-  async #save(): Promise<void> {
-    const now = await recently(this.#api, this.#me, () => this.#api.admin.setDefaultModel({ defaultModel: this.#wanted }));
-    this.#draw(now);
-    this.#tell("");
-    this.#say(t(now.models.length > 0 ? "modelSaved" : "passagesSaved"));
-  }
-
-  async #act(meanwhile: string, act: () => Promise<void>): Promise<void> {
-    const entries = this.#entries;
-    if (!entries || this.#form.hasAttribute("aria-busy") || lacking(Object.values(entries).filter((one) => this.#form.contains(one.root)))) return;
-    this.#form.setAttribute("aria-busy", "true"); // a disabled button would lose the focus
-    this.#tell(meanwhile, "note");
+    const buttons = [element("button", { type: "submit" }, t("save")), ...(chosen ? [button(t("test"), () => void act(t("askingModel"), test), { class: "quiet" })] : [])];
+    replace(form, ...fields.map((one) => one.root), ...address, element("div", { class: "row wrap" }, ...buttons), result);
+  };
+  const draw = (found: ModelSettings) => {
+    const { models, fixedBy, problem, warning, updateTime } = found;
+    const since = updateTime && !fixedBy ? [" ", element("span", { class: "note" }, t("modelSince", { time: moment(updateTime) }))] : [];
+    const inUse = models.length > 0
+      ? element("p", {}, ...mixed(t("modelInUse", { model: "\0" }), element("strong", WRITTEN, models.join(t("thenModel")))), ...since)
+      : element("p", {}, t("noModelInUse"));
+    const fixed = element("p", { class: "access" }, ...mixed(t("modelFixed", { setting: "\0" }), element("code", {}, fixedBy)));
+    replace(state, inUse, ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
+    form.hidden = fixedBy !== "";
+    providers = found.providers;
+    fill(found.defaultModel);
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void act(t("saving"), save);
+  });
+  const show = async () => {
     try {
-      await act();
+      draw(await api.admin.getModels({}));
     } catch (error) {
-      const fields = Object.fromEntries(Object.entries(entries).map(([name, entry]) => [`default_model.${name}`, entry]));
-      this.#tell(placed(fields, failureOf(error)), "problem");
-    } finally {
-      this.#form.removeAttribute("aria-busy");
+      replace(state, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
+      form.hidden = true;
     }
-  }
-
-  #tell(text: string, kind = "note"): void {
-    this.#result.className = kind;
-    this.#result.textContent = text;
-  }
+  };
+  return { root: element("div", { class: "stack" }, state, form), show };
 }

@@ -2,7 +2,7 @@
 
 import { button, element, WRITTEN } from "./dom.js";
 import { withWait, type Failure } from "../server/errors.js";
-import { t } from "../language/language.js";
+import { ruled, t } from "../language/language.js";
 
 type Attributes = Readonly<Record<string, string | boolean | undefined>>;
 type Control = HTMLInputElement | HTMLSelectElement;
@@ -77,12 +77,13 @@ export function placed(entries: Readonly<Record<string, Entry>>, failure: Failur
   if (failure.violations.length === 0) return withWait(failure);
   const others: string[] = [];
   const wrong = new Set<Entry>();
-  for (const { field, description } of failure.violations) {
+  for (const { field, rule, description } of failure.violations) {
+    const wanted = ruled(rule, description);
     const entry = entries[field];
     if (entry) {
-      entry.refuse(sentence(entry.label, description));
+      entry.refuse(sentence(entry.label, wanted));
       wrong.add(entry);
-    } else others.push(sentence(field || t("theRequest"), description));
+    } else others.push(sentence(field || t("theRequest"), wanted));
   }
   Object.values(entries).find((one) => wrong.has(one))?.control.focus();
   return others.join(" ");
