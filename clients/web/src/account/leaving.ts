@@ -33,7 +33,7 @@ export function leaving(api: Pick<Api, "auth" | "knowledge">, user: User, hooks:
 }
 
 async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contacts, deleted }: LeavingHooks): Promise<void> {
-  const shared = choiceEntry(t("sharedCollections"), [["", ""], ["hand", t("handOver")], ["erase", t("deleteThemToo")]]);
+  const shared = choiceEntry(t("whatHappens"), [["", t("choose")], ["hand", t("handOver")], ["erase", t("deleteThemToo")]]);
   const heir = new PersonField(t("newOwner"), (text) => contacts.offered(text), `${t("heirNote")} ${PERSON_NOTE}`);
   const sure = element("input", { type: "checkbox", id: "leaving-sure", required: true });
   const which = element("p", { class: "note", role: "status", ...WRITTEN }, t("lookingForShared"));
