@@ -8,7 +8,7 @@ import { failureOf, type Failure } from "../server/errors.js";
 import { lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
 import { ownKeysView } from "./keys.js";
 import { leaving, type LeavingHooks } from "./leaving.js";
-import { LinkingPart } from "./linking.js";
+import { linkingPart } from "./linking.js";
 import { actButton, badge, factsList, moment, ResourceList } from "../widgets/resourcelist.js";
 import { roleLabel } from "../server/people.js";
 import { RecordPart } from "../documents/record.js";
@@ -123,7 +123,7 @@ function passwordPart(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks): 
   const current = passwordEntry(t("currentPassword"), "current-password", t("currentPasswordNote"));
   const fresh = passwordEntry(t("newPassword"), "new-password", passwordNote());
   const entries = { current_password: current, new_password: fresh };
-  const linking = new LinkingPart(api, user, hooks.say);
+  const linking = linkingPart(api, user, hooks.say);
   const empty = () => {
     for (const one of [current, fresh]) {
       one.control.value = "";

@@ -31,41 +31,26 @@ export function stateOf({ state, attempts }: Outcome): string {
   return attempts > 0 ? t("triesAgain", { count: attempts }) : t("waiting");
 }
 
-export class DeliveriesPart {
-  readonly root: HTMLElement;
-  readonly #api: Pick<Api, "admin">;
-  readonly #say: (text: string) => void;
-  readonly #list: Part;
-  #showing = new AbortController();
+/** The list, and `leave` for when it is not shown any more: what is being sent then goes on. */
+export function deliveriesPart(api: Pick<Api, "admin">, say: (text: string) => void): Part & { readonly leave: () => void } {
+  let showing = new AbortController();
 
-  constructor(api: Pick<Api, "admin">, say: (text: string) => void) {
-    this.#api = api;
-    this.#say = say;
-    this.#list = new ResourceList({
-      label: t("notifications"),
-      heading: "h3",
-      about: [t("notificationsAbout")],
-      list: (asked) => api.admin.listDeliveries({ ...asked, pageSize: PAGE }),
-      items: ({ deliveries }) => deliveries,
-      row: (one: Delivery) => this.#row(one),
-      empty: t("noNotifications"),
-      say,
-    });
-    this.root = this.#list.root;
-  }
-
-  async show(): Promise<void> {
-    this.leave();
-    this.#showing = new AbortController();
-    await this.#list.show({});
-  }
-
-  /** The list is not shown any more. What is being sent goes on. */
-  leave(): void {
-    this.#showing.abort();
-  }
-
-  #row(first: Delivery): Row {
+  /** Send a notification again, and look at it until the first attempt has ended. Raises ConnectError. */
+  const redeliver = async ({ name, webhook, createTime }: Delivery, paint: (one: Delivery) => void) => {
+    const { signal } = showing;
+    let now = await api.admin.redeliverDelivery({ name });
+    paint(now);
+    const filter = createTime && `webhook = ${JSON.stringify(webhook)} AND create_time <= ${toJson(TimestampSchema, createTime)}`;
+    for (let look = 1; filter && look <= LOOKS && now.state === DeliveryState.WAITING && now.attempts === 0; look += 1) {
+      await PATIENCE.sleep(250 * 2 ** (look - 1), signal);
+      if (signal.aborted) return;
+      const { deliveries } = await api.admin.listDeliveries({ filter, pageSize: 1 }, { signal });
+      const found = deliveries.find((one) => one.name === name);
+      if (!found) return;
+      paint((now = found));
+    }
+  };
+  const row = (first: Delivery): Row => {
     let sending = false;
     const badge = element("span", {});
     const problem = element("p", { class: "problem whole", ...WRITTEN });
@@ -78,8 +63,8 @@ export class DeliveriesPart {
       if (sending) return;
       sending = true;
       try {
-        await this.#again(first, paint);
-        this.#say(t("notificationState", { state: badge.textContent ?? "" }));
+        await redeliver(first, paint);
+        say(t("notificationState", { state: badge.textContent ?? "" }));
       } catch (error) {
         problem.textContent = failureOf(error).message;
       } finally {
@@ -87,28 +72,24 @@ export class DeliveriesPart {
       }
     };
     paint(first);
-    return {
-      name: `${first.webhook}: ${EVENTS[first.event] ?? first.event}`,
-      badges: [badge],
-      problem,
-      facts: [first.source.replace(/^sources\//, ""), moment(first.createTime)],
-      acts: [button(t("sendAgain"), () => void again(), { class: "quiet" })],
-    };
-  }
-
-  /** Send a notification again, and look at it until the first attempt has ended. Raises ConnectError. */
-  async #again({ name, webhook, createTime }: Delivery, paint: (one: Delivery) => void): Promise<void> {
-    const { signal } = this.#showing;
-    let now = await this.#api.admin.redeliverDelivery({ name });
-    paint(now);
-    const filter = createTime && `webhook = ${JSON.stringify(webhook)} AND create_time <= ${toJson(TimestampSchema, createTime)}`;
-    for (let look = 1; filter && look <= LOOKS && now.state === DeliveryState.WAITING && now.attempts === 0; look += 1) {
-      await PATIENCE.sleep(250 * 2 ** (look - 1), signal);
-      if (signal.aborted) return;
-      const { deliveries } = await this.#api.admin.listDeliveries({ filter, pageSize: 1 }, { signal });
-      const found = deliveries.find((one) => one.name === name);
-      if (!found) return;
-      paint((now = found));
-    }
-  }
+    const facts = [first.source.replace(/^sources\//, ""), moment(first.createTime)];
+    return { name: `${first.webhook}: ${EVENTS[first.event] ?? first.event}`, badges: [badge], problem, facts, acts: [button(t("sendAgain"), () => void again(), { class: "quiet" })] };
+  };
+  const list = new ResourceList({
+    label: t("notifications"),
+    heading: "h3",
+    about: [t("notificationsAbout")],
+    list: (asked) => api.admin.listDeliveries({ ...asked, pageSize: PAGE }),
+    items: ({ deliveries }) => deliveries,
+    row,
+    empty: t("noNotifications"),
+    say,
+  });
+  const leave = () => showing.abort();
+  const show = () => {
+    leave();
+    showing = new AbortController();
+    return list.again();
+  };
+  return { root: list.root, show, leave };
 }

@@ -187,10 +187,7 @@ export class SourcePage {
       const mistakes = mistakesOf(failure);
       if (mistakes.length > 0) this.#editor.refuse(mistakes);
       else if (failure.reason === "ETAG_MISMATCH") this.#problem.textContent = t("sourceChanged");
-      else if (failure.reason === "RESOURCE_ALREADY_EXISTS") {
-        this.#id.refuse(failure.message);
-        this.#id.control.focus();
-      } else this.#problem.textContent = placed({ source_id: this.#id, "source.display_name": this.#name }, failure);
+      else this.#problem.textContent = placed({ source_id: this.#id, "source.display_name": this.#name }, failure, this.#id);
     } finally {
       this.#busy = false;
     }

@@ -8,7 +8,7 @@ import { element } from "../widgets/dom.js";
 import { moment, ResourceList } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
-import { DeliveriesPart } from "./deliveries.js";
+import { deliveriesPart } from "./deliveries.js";
 import { SourcePage, sourceId } from "./sourcepage.js";
 
 const NEW = "-";
@@ -19,7 +19,7 @@ export class SourcesView implements Part {
   readonly root: HTMLElement;
   readonly #list: ResourceList<Source, ListSourcesResponse>;
   readonly #page: SourcePage;
-  readonly #deliveries: DeliveriesPart;
+  readonly #deliveries: ReturnType<typeof deliveriesPart>;
   /** The list, with what belongs to it. */
   readonly #all: HTMLElement;
 
@@ -37,7 +37,7 @@ export class SourcesView implements Part {
       empty: t("noSources"),
       say,
     });
-    this.#deliveries = new DeliveriesPart(api, say);
+    this.#deliveries = deliveriesPart(api, say);
     this.#all = element("div", { class: "stack" }, this.#list.root, this.#deliveries.root);
     this.#page = new SourcePage(api, say, placeOf);
     this.root = element("div", {}, this.#all, this.#page.root);
@@ -52,7 +52,7 @@ export class SourcesView implements Part {
       return this.#page.show(source === NEW ? "" : `sources/${source}`);
     }
     this.#page.leave();
-    await Promise.all([this.#list.again(), this.#deliveries.show()]);
+    await Promise.all([this.#list.again(), this.#deliveries.show({})]);
   }
 }
 

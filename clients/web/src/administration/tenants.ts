@@ -97,12 +97,7 @@ class TenantActs {
       const wanted = { tenantId: id.control.value.trim(), displayName: name.control.value.trim(), invitationEmail: email.control.value.trim() };
       made = await recently(this.#api, this.#me, () => this.#api.admin.createTenant(wanted));
     };
-    const explain = (failure: Failure) => {
-      if (failure.reason !== "RESOURCE_ALREADY_EXISTS") return Promise.resolve(placed({ tenant_id: id, display_name: name, invitation_email: email }, failure));
-      id.refuse(failure.message);
-      id.control.focus();
-      return Promise.resolve("");
-    };
+    const explain = (failure: Failure) => Promise.resolve(placed({ tenant_id: id, display_name: name, invitation_email: email }, failure, id));
     if (!(await filled({ title: t("newTenant"), action: t("create"), fields: [id.root, name.root, email.root], first: id.control, act, explain })) || !made) return;
     stage.say(t("tenantCreated"));
     await stage.again();

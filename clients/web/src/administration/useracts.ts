@@ -11,7 +11,7 @@ import { failureOf, type Failure } from "../server/errors.js";
 import { callName, mayChange, roleLabel, roleName, roleOf, roles, type Administrator, type People } from "../server/people.js";
 import { nameWithin } from "../text/names.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { choiceEntry, placed, textEntry, type Entry } from "../widgets/fields.js";
+import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
 import { actButton, badge, edited, focusOn, moment, type Stage } from "../widgets/resourcelist.js";
 import { viewFragment } from "../widgets/views.js";
 
@@ -222,11 +222,7 @@ export class UserFields {
   }
 
   explain(failure: Failure): string {
-    const entries: Readonly<Record<string, Entry>> = { "user.display_name": this.#name, "user.email": this.#email, "user.role": this.#role, "user.subject": this.#subject };
-    if (failure.reason !== "RESOURCE_ALREADY_EXISTS") return placed(entries, failure);
-    this.#email.refuse(failure.message);
-    this.#email.control.focus();
-    return "";
+    return placed({ "user.display_name": this.#name, "user.email": this.#email, "user.role": this.#role, "user.subject": this.#subject }, failure, this.#email);
   }
 
   /** Show the user with the changes that somebody else has made meanwhile. */

@@ -71,9 +71,14 @@ export function lacking(entries: readonly Entry[]): boolean {
 
 /**
  * Show a failure next to the fields that it names, and focus the first of them. `entries` maps the paths of the request's fields to the fields of the form, in the
- * order of the form. Returns the text for the whole form: "" if the fields show everything.
+ * order of the form. `taken`: the field whose value no other resource may have. Returns the text for the whole form: "" if the fields show everything.
  */
-export function placed(entries: Readonly<Record<string, Entry>>, failure: Failure): string {
+export function placed(entries: Readonly<Record<string, Entry>>, failure: Failure, taken?: Entry): string {
+  if (taken && failure.reason === "RESOURCE_ALREADY_EXISTS") {
+    taken.refuse(failure.message);
+    taken.control.focus();
+    return "";
+  }
   if (failure.violations.length === 0) return withWait(failure);
   const others: string[] = [];
   const wrong = new Set<Entry>();
