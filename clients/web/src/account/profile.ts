@@ -5,7 +5,7 @@ import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb
 import type { Api } from "../server/api.js";
 import { element, replace } from "../widgets/dom.js";
 import { failureOf, type Failure } from "../server/errors.js";
-import { lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
+import { EMAIL, lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
 import { ownKeysView } from "./keys.js";
 import { leaving, type LeavingHooks } from "./leaving.js";
 import { linkingPart } from "./linking.js";
@@ -35,8 +35,6 @@ export function profileView(api: Pick<Api, "admin" | "auth" | "knowledge">, user
   ]);
 }
 
-const EMAIL = { inputmode: "email", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
-
 /** A form that shows the server's errors next to its fields. `entries`: by their paths in the request. `explain` returns the text for an error, and may show it at a field itself. */
 function formOf(label: string, action: string, entries: Readonly<Record<string, Entry>>, act: () => Promise<void>, explain = (failure: Failure): string => placed(entries, failure)) {
   const problem = element("p", { class: "problem", role: "alert" });
@@ -61,7 +59,7 @@ function formOf(label: string, action: string, entries: Readonly<Record<string, 
 
 function accountPart(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: ProfileHooks): Part {
   const name = textEntry(t("name"), { autocomplete: "name", maxlength: "200" }, t("othersSeeName"));
-  const email = textEntry(t("newEmail"), { ...EMAIL, autocomplete: "email" }, t("newEmailNote"));
+  const email = textEntry(t("newEmail"), { ...EMAIL, required: true, autocomplete: "email" }, t("newEmailNote"));
   const sent = element("p", { class: "note", role: "status" });
   const facts = element("div");
   const record = new RecordPart(api, t("myRecord"));
@@ -106,7 +104,7 @@ function accountPart(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: Pr
 
 /** For the administrator whom the first start made: gives the account an address and a password, without which only links of the command line sign in. */
 function firstPasswordPart(api: Pick<Api, "admin" | "auth">, { name }: User, hooks: ProfileHooks): Part {
-  const email = textEntry(t("email"), { ...EMAIL, autocomplete: "username" });
+  const email = textEntry(t("email"), { ...EMAIL, required: true, autocomplete: "username" });
   const fresh = passwordEntry(t("newPassword"), "new-password", passwordNote());
   const save = async () => {
     const now = await api.admin.updateUser({ user: { name, email: email.control.value.trim() }, updateMask: { paths: ["email"] } });

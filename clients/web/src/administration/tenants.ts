@@ -13,10 +13,10 @@ import { count } from "../text/facts.js";
 import { cleanName } from "../text/names.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element } from "../widgets/dom.js";
-import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
+import { choiceEntry, EMAIL, placed, textEntry } from "../widgets/fields.js";
 import { actButton, badge, beginButton, focusOn, moment, ResourceList, type Row, type Stage } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
-import { codeLink, EMAIL, until } from "./useracts.js";
+import { codeLink, until } from "./useracts.js";
 
 const ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const STATES = [

@@ -11,12 +11,9 @@ import { failureOf, type Failure } from "../server/errors.js";
 import { callName, mayChange, roleLabel, roleName, roleOf, roles, type Administrator, type People } from "../server/people.js";
 import { nameWithin } from "../text/names.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
+import { choiceEntry, EMAIL, placed, textEntry } from "../widgets/fields.js";
 import { actButton, badge, edited, focusOn, moment, type Stage } from "../widgets/resourcelist.js";
 import { viewFragment } from "../widgets/views.js";
-
-// A control of the type "email" would check the address itself, and change addresses in other scripts.
-export const EMAIL = { inputmode: "email", autocomplete: "off", maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
 
 /** When a user last signed in; "" for a service, which cannot sign in. */
 export function lastSignIn({ role, lastSignInTime }: User): string {

@@ -10,12 +10,12 @@ import type { Failure } from "../server/errors.js";
 import { peopleFilter, plainName, roleOf, roles, type People } from "../server/people.js";
 import { filled } from "../widgets/dialog.js";
 import { element } from "../widgets/dom.js";
-import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
+import { choiceEntry, EMAIL, placed, textEntry } from "../widgets/fields.js";
 import { beginButton, moment, ResourceList, tries, type Stage } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
 import { invitationsList } from "./invitations.js";
-import { codeLink, EMAIL, lastSignIn, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
+import { codeLink, lastSignIn, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
 import { UserPage } from "./userpage.js";
 
 /** For how long an invitation is valid, in seconds. */

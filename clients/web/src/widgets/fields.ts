@@ -38,6 +38,9 @@ export class Entry<C extends Control = Control> {
   }
 }
 
+/** The attributes of a field for an e-mail address. A control of the type "email" would check the address itself, and change addresses in other scripts. */
+export const EMAIL = { inputmode: "email", maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
+
 export function textEntry(label: string, attributes: Attributes = {}, note = ""): Entry<HTMLInputElement> {
   return new Entry(label, element("input", { type: "text", autocomplete: "off", ...WRITTEN, ...attributes }), note);
 }
