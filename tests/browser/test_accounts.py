@@ -317,7 +317,7 @@ async def test_an_account_is_deleted_with_its_shared_collections_handed_over(per
     await dialog.get_by_label("I want to delete all of this for good").check()
     act = dialog.get_by_role("button", name="Delete the account")
     await act.click()  # nothing happens before the choice is made
-    await dialog.get_by_label("Hand these collections over").check()
+    await dialog.get_by_label("What happens to them").select_option("hand")
     await dialog.get_by_label("The new owner").fill("nobody")
     await act.click()
     await expect(dialog.locator(".problem:not(:empty)")).to_contain_text("Enter an e-mail address")

@@ -165,7 +165,7 @@ async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site:
     await page.get_by_role("button", name="Link to Acme's login").click()
     await expect(page.get_by_text("Your account is linked to Acme's login.")).to_be_visible()
     assert (await me(page))["name"] == one.user.name
-    linked = page.get_by_role("list", name="Linked providers").get_by_role("listitem")
+    linked = page.get_by_role("list", name="Other ways to sign in").get_by_role("listitem")
     await expect(linked).to_contain_text("fay · linked")
     assert await flaws(page) == []
     await Tab(page).sign_out()

@@ -27,7 +27,7 @@ async def test_what_somebody_else_changed_meanwhile_is_shown_before_it_is_replac
     person.client.update_teacher(made.name, persona="You teach briskly.")
     await dialog.get_by_label("Name").fill("Ms Ash")
     await dialog.get_by_role("button", name="Save").click()
-    await expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this teacher")
+    await expect(dialog.get_by_role("alert")).to_contain_text("your changes are not saved yet")
     await expect(dialog.get_by_role("alert")).to_be_in_viewport()
     await expect(dialog.locator("blockquote")).to_contain_text("You teach briskly.")
     assert person.client.teacher(made.name).display_name == "Ms Ashdown"
@@ -41,14 +41,14 @@ async def test_what_somebody_else_changed_meanwhile_is_shown_before_it_is_replac
     person.client.update_teacher(made.name, display_name="Ms Oak")
     await delete.click()
     await dialog.get_by_role("button", name="Delete").click()
-    await expect(tab.alert).to_contain_text("it is not deleted")
+    await expect(tab.alert).to_contain_text("nothing has happened")
     await expect(tab.page.get_by_role("button", name="Delete Ms Oak")).to_be_visible()
 
     await tab.page.get_by_role("button", name="Edit Ms Oak").click()
     person.client.delete_teacher(made.name)
     await dialog.get_by_label("Name").fill("Ms Elm")
     await dialog.get_by_role("button", name="Save").click()
-    await expect(dialog.get_by_role("alert")).to_contain_text("deleted this teacher meanwhile")
+    await expect(dialog.get_by_role("alert")).to_contain_text("has deleted this meanwhile")
     await dialog.get_by_role("button", name="Cancel").click()
     await expect(tab.page.get_by_text("No teachers yet")).to_be_visible()
 

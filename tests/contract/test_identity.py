@@ -97,6 +97,8 @@ async def test_a_key_made_on_the_servers_machine_can_have_fewer_rights(identity:
     error = await refusal(identity.create_key("acme", service.id, "", Role.USER))
     assert isinstance(error, InvalidRequest)
     assert "SERVICE" in error.message
+    _, secret = await identity.create_key("acme", service.id, "", widget=True)
+    assert (await identity.authenticate(key(secret))).widget
 
 
 async def test_secrets_are_kept_as_digests_alone(identity: Identity, database_urls: DatabaseUrls) -> None:

@@ -200,7 +200,7 @@ class App {
     });
     const shared = new Lazy(async () => new (await import("./chat/shared.js")).SharedView(api, { openCitation }, live.say));
     const administers = user.role === UserRole.ADMIN;
-    const teachers = administers ? new Lazy(async () => new (await import("./administration/teachers.js")).TeachersView(api, live.done)) : undefined;
+    const teachers = administers ? new Lazy(async () => (await import("./administration/teachers.js")).teachersView(api, live.done)) : undefined;
     const changed = (now: User) => (now.role === user.role && now.ownsInstallation === user.ownsInstallation && now.email === user.email ? menu.name(now) : void this.start());
     const deleted = (receipt: DeletionReceipt) => void this.#farewell(receipt);
     const profile = new Lazy(async () => (await import("./account/profile.js")).profileView(api, user, { say: live.done, changed, contacts, deleted }));
@@ -310,7 +310,6 @@ class App {
         if (signal.aborted || location.hash !== fragment) return;
         if (!shown) return void (alert.textContent = t("unloaded"));
         document.title = `${other === shared ? "Shared answer" : "title" in shown ? shown.title : onDocuments() ? t("documents") : onSearch() ? t("search") : t("teachers")} · ${INSTALLATION}`;
-        main.lang = "en"; // these views have English texts alone
         replace(main, shown.root);
         if (!first) shown.focus();
         const place = placeAt(fragment);
@@ -328,7 +327,6 @@ class App {
         history.replaceState(null, "", "#/");
       }
       if (!main.contains(chat.root)) {
-        main.removeAttribute("lang");
         replace(main, chat.root);
         void chat.picker.load(); // agents and teachers may have changed since the last visit
       }

@@ -36,8 +36,8 @@ describe("storageRows", () => {
 
 describe("receiptRows", () => {
   it("leaves out what was not there", () => {
-    expect(receiptRows(create(DeletionReceiptSchema, { user: "users/1" }), "your")).toEqual([]);
-    expect(receiptRows(create(DeletionReceiptSchema, { conversations: 1n, sessions: 2n, handedOverCollections: 1n, withdrawnAnswers: 3n }), "your")).toEqual([
+    expect(receiptRows(create(DeletionReceiptSchema, { user: "users/1" }), true)).toEqual([]);
+    expect(receiptRows(create(DeletionReceiptSchema, { conversations: 1n, sessions: 2n, handedOverCollections: 1n, withdrawnAnswers: 3n }), true)).toEqual([
       "1 conversation deleted",
       "2 sessions ended",
       "1 collection handed over",

@@ -397,15 +397,23 @@ class Identity:
         return given is not None
 
     async def create_key(
-        self, tenant_id: str, user_id: UUID, display_name: str, role: Role | None = None
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        display_name: str,
+        role: Role | None = None,
+        *,
+        widget: bool = False,
     ) -> tuple[ApiKey, str]:
-        """Create a key for any user, for a command on the server's machine. role: see `ApiKey`. Raises InvalidRequest (also for a role of the key of a service), NotFound (user)."""
+        """Create a key for any user, for a command on the server's machine. role, widget: see `ApiKey`. Raises InvalidRequest (also for a role of the key of a service), NotFound (user)."""
         user = await self.store.user(tenant_id, user_id)
         if user is None:
             raise NotFound.of("user", names.user(user_id))
         if role is not None and user.role is Role.SERVICE:
             raise key_of_service()
-        return await self._add_key(None, tenant_id, user_id, display_name, None, None, role=role)
+        return await self._add_key(
+            None, tenant_id, user_id, display_name, None, None, role=role, widget=widget
+        )
 
     async def _authenticate_token(self, token: str, log_tenant: Callable[[str], None]) -> Principal:
         if self._tokens is None:

@@ -7,10 +7,11 @@ import type { Contacts } from "../documents/contacts.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import type { Failure } from "../server/errors.js";
-import { lacking, placed } from "../widgets/fields.js";
+import { choiceEntry, lacking, placed, type Entry } from "../widgets/fields.js";
 import { allCollections, type Listed } from "../documents/library.js";
 import { named, NEITHER, PERSON_NOTE, PersonField } from "../widgets/person.js";
 import { receiptList } from "../widgets/receipt.js";
+import { t } from "../language/account/texts.js";
 import { recently } from "./recent.js";
 
 /** The server may need this time, in milliseconds, to erase a large account. */
@@ -26,125 +27,68 @@ export interface LeavingHooks {
 
 /** The section of the profile that deletes the account. */
 export function leaving(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: LeavingHooks): HTMLElement {
-  const begin = button("Delete the account", () => void leave(api, user, hooks), { class: "danger quiet" });
-  const about = element("p", { class: "note" }, "This deletes the account with your conversations, documents and keys. It cannot be undone.");
-  return element("section", { class: "part", "aria-labelledby": "leaving-title" }, element("h3", { id: "leaving-title" }, "Delete the account"), about, begin);
+  const begin = button(t("deleteAccount"), () => void leave(api, user, hooks), { class: "danger quiet" });
+  const about = element("p", { class: "note" }, t("deleteAccountAbout"));
+  return element("section", { class: "part", "aria-labelledby": "leaving-title" }, element("h3", { id: "leaving-title" }, t("deleteAccount")), about, begin);
 }
 
 async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contacts, deleted }: LeavingHooks): Promise<void> {
-  const heirs = new Heirs(contacts);
+  const shared = choiceEntry(t("whatHappens"), [["", t("choose")], ["hand", t("handOver")], ["erase", t("deleteThemToo")]]);
+  const heir = new PersonField(t("newOwner"), (text) => contacts.offered(text), `${t("heirNote")} ${PERSON_NOTE}`);
   const sure = element("input", { type: "checkbox", id: "leaving-sure", required: true });
-  const loading = element("p", { class: "note", role: "status" }, "Looking for collections that you share…");
+  const which = element("p", { class: "note", role: "status", ...WRITTEN }, t("lookingForShared"));
+  // A required control that is hidden would keep the browser from sending the form.
+  const show = (one: Entry, shown: boolean) => (one.root.hidden = one.control.disabled = !shown);
+  const offer = () => show(heir, shared.control.value === "hand");
+  shared.control.required = heir.control.required = true;
+  shared.control.addEventListener("change", offer);
+  show(shared, false);
+  offer();
   // Without the list, the choice is offered all the same, because there may be such collections.
   const loaded = allCollections(api)
     .then((found) => found.filter((one) => one.owner === user.name && one.readers.length > 0), () => undefined)
-    .then((shared) => {
-      loading.hidden = true;
-      heirs.show(shared);
+    .then((found) => {
+      which.textContent = found ? namesOf(found) : "";
+      show(shared, found?.length !== 0);
     });
   const act = async () => {
     await loaded;
-    if (heirs.missing() !== undefined) throw new Incomplete();
-    const handOverTo = await heirs.chosen();
+    if (lacking([shared, heir].filter(({ root }) => !root.hidden))) return false;
+    const handOverTo = heir.root.hidden ? "" : await contacts.resolve(heir.text);
     if (handOverTo && !named(handOverTo)) {
-      heirs.person.refuse(NEITHER);
-      heirs.person.control.focus();
+      heir.refuse(NEITHER);
+      heir.control.focus();
       return false;
     }
-    const receipt = await recently(api, user, () => api.auth.deleteMe({ handOverTo }, { timeoutMs: LONGEST }));
-    deleted(receipt);
+    deleted(await recently(api, user, () => api.auth.deleteMe({ handOverTo }, { timeoutMs: LONGEST })));
     return undefined;
   };
-  const explain = ({ reason, ...others }: Failure) => {
-    const missing = heirs.missing();
-    if (missing !== undefined) return Promise.resolve(missing);
-    if (reason === "") return Promise.resolve("The connection was lost. If the deletion had begun, the server completes it, and you are signed out. Otherwise, try again.");
-    return Promise.resolve(placed({ hand_over_to: heirs.person }, { reason, ...others }));
-  };
-  const goes = element(
-    "ul",
-    { class: "bullets" },
-    ...[
-      "Your conversations, with all questions and answers.",
-      "Your documents and your collections, with everything in them.",
-      "Your API keys and your sessions, on all devices. Programs that use your keys stop working.",
-      "Other people’s answers that quote your documents. The answers are withdrawn, and these people see the reason.",
-    ].map((one) => element("li", {}, one)),
-  );
-  const stays = element("p", { class: "note" }, "The audit log keeps your user’s id, without your name and address. The deletion cannot be undone.");
-  const confirm = element("label", { class: "row", for: "leaving-sure" }, sure, "I want to delete all of this for good");
-  await filled({ title: "Delete your account?", action: "Delete the account", danger: true, fields: [element("p", {}, "These things are deleted for good:"), goes, stays, loading, heirs.root, confirm], first: sure, act, explain });
+  const explain = (failure: Failure) => Promise.resolve(failure.reason === "" ? t("deletionCut") : placed({ hand_over_to: heir }, failure));
+  const goes = element("ul", { class: "bullets" }, ...[t("goesConversations"), t("goesDocuments"), t("goesKeys"), t("goesAnswers")].map((one) => element("li", {}, one)));
+  const stays = element("p", { class: "note" }, t("auditKeepsId"));
+  const confirm = element("label", { class: "row", for: sure.id }, sure, t("deleteForGood"));
+  await filled({ title: t("deleteAccountTitle"), action: t("deleteAccount"), danger: true, fields: [element("p", {}, t("goesForGood")), goes, stays, which, shared.root, heir.root, confirm], first: sure, act, explain });
 }
 
-/** The user has not chosen yet. */
-class Incomplete extends Error {}
-
-/** The choice of what becomes of shared collections. */
-class Heirs {
-  readonly root = element("fieldset", { class: "plain-set", hidden: true });
-  readonly person: PersonField;
-  readonly #contacts: Contacts;
-  readonly #hand = element("input", { type: "radio", name: "leaving", value: "hand" });
-  readonly #erase = element("input", { type: "radio", name: "leaving", value: "erase" });
-  #asked = true;
-
-  constructor(contacts: Contacts) {
-    this.#contacts = contacts;
-    this.person = new PersonField("The new owner", (text) => contacts.offered(text), `An administrator, or a person who can read all of these collections. ${PERSON_NOTE}`);
-    for (const one of [this.#hand, this.#erase]) {
-      one.required = true;
-      one.addEventListener("change", () => {
-        this.person.root.hidden = !this.#hand.checked;
-        this.person.control.disabled = !this.#hand.checked; // the browser checks only controls that it shows
-      });
-    }
-    this.person.control.required = true;
-    this.person.root.hidden = this.person.control.disabled = true;
-  }
-
-  /** Offer the choice for these collections; undefined if they are not known. */
-  show(shared: readonly Listed[] | undefined): void {
-    this.#asked = shared === undefined || shared.length > 0;
-    this.root.hidden = !this.#asked;
-    // A required control that is hidden would keep the browser from sending the form.
-    this.#hand.disabled = this.#erase.disabled = !this.#asked;
-    const names = shared?.slice(0, NAMED).map((one) => `“${one.label}”`) ?? [];
-    const others = (shared?.length ?? 0) - names.length;
-    const which = names.length > 0 ? `: ${[...names, ...(others > 0 ? [`${others} more`] : [])].join(", ")}` : "";
-    this.root.replaceChildren(
-      element("legend", WRITTEN, `Collections that you share${which}`),
-      element("label", { class: "row" }, this.#hand, "Hand these collections over to another person, with your documents in them"),
-      this.person.root,
-      element("label", { class: "row" }, this.#erase, "Delete these collections too. The server refuses to delete a collection with documents of other people"),
-    );
-  }
-
-  /** What is missing, in words, or "" if the field says it; undefined if the choice is made. The missing part gets the focus. */
-  missing(): string | undefined {
-    if (!this.#asked || this.#erase.checked) return undefined;
-    if (this.#hand.checked) return lacking([this.person]) ? "" : undefined;
-    this.#hand.focus();
-    return "Choose what happens to the collections that you share.";
-  }
-
-  /** The new owner, or "". */
-  chosen(): Promise<string> {
-    return this.#asked && this.#hand.checked ? this.#contacts.resolve(this.person.text) : Promise.resolve("");
-  }
+/** Which collections the user shares, in words; "" for none. */
+function namesOf(shared: readonly Listed[]): string {
+  const names = shared.slice(0, NAMED).map((one) => `“${one.label}”`);
+  const others = shared.length - names.length;
+  return names.length > 0 ? `${t("sharedCollections")}: ${[...names, ...(others > 0 ? [t("moreOthers", { count: others })] : [])].join(", ")}` : "";
 }
 
 /** The page after the deletion. */
 export function farewell(receipt: DeletionReceipt, goOn: () => void): HTMLElement {
-  const heading = element("h1", { tabindex: "-1" }, "Your account is deleted");
-  const list = receiptList(receipt, "your");
-  const open = receipt.completeTime ? "Of your account, only its id in the audit log is left." : "The server still checks unfinished answers of other people. Apart from that, only the id of your account in the audit log is left.";
+  const heading = element("h1", { tabindex: "-1" }, t("accountDeleted"));
+  const list = receiptList(receipt, true);
+  const open = receipt.completeTime ? t("onlyIdLeft") : t("stillChecks");
   return element(
     "main",
     { class: "signed-out" },
     heading,
     element("p", { role: "status" }, open),
     ...(list ? [list] : []),
-    element("p", { class: "note" }, `The receipt is for ${receipt.user}.`),
-    button("Go to the sign-in page", goOn, { class: "filled" }),
+    element("p", { class: "note" }, t("receiptFor", { user: receipt.user })),
+    button(t("toSignIn"), goOn, { class: "filled" }),
   );
 }

@@ -1,14 +1,12 @@
 /** The OpenID Connect providers with which the user signs in: lists, links and unlinks them. */
 
-import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Identity, OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../server/api.js";
-import { confirmed } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { failureOf, withWait } from "../server/errors.js";
-import { momentOf } from "../text/facts.js";
-import { Listing } from "../widgets/listing.js";
+import { withWait } from "../server/errors.js";
+import { t } from "../language/account/texts.js";
+import { actButton, moment, ResourceList } from "../widgets/resourcelist.js";
 import { recently, signedInAgain } from "./recent.js";
 import { beginWith, comesToLink, confirmLink, goesToLink } from "./session.js";
 import { noted, type Part } from "../widgets/tabbed.js";
@@ -17,90 +15,68 @@ import { noted, type Part } from "../widgets/tabbed.js";
 const LINKED = "linked";
 const LINK = "link";
 
-export class LinkingPart implements Part {
-  readonly root = element("section", { class: "part", "aria-labelledby": "linking-title", hidden: true });
-  readonly #api: Pick<Api, "auth">;
-  readonly #user: User;
-  readonly #done = element("p", { class: "done good", role: "status", hidden: true });
-  readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #buttons = element("div", { class: "row wrap" });
-  readonly #list: Listing<Identity>;
-  #providers: readonly OidcProvider[] = [];
-
-  constructor(api: Pick<Api, "auth">, user: User) {
-    this.#api = api;
-    this.#user = user;
-    const about = element("p", { class: "note" }, "If you link your account to a provider, you can sign in with the provider as well as with your password.");
-    this.#list = new Listing<Identity>({
-      label: "Linked providers",
-      read: async () => ({ items: (await api.auth.listIdentities({})).identities, next: "" }),
-      row: (one) => this.#row(one),
-      empty: () => "Your account is not linked to a provider.",
-    });
-    this.root.append(element("h3", { id: "linking-title", tabindex: "-1" }, "Other ways to sign in"), about, this.#done, this.#problem, this.#list.root, this.#buttons);
-  }
-
-  async show(query: Readonly<Record<string, string>>): Promise<void> {
-    this.#problem.textContent = "";
-    // Without the list, nothing is offered; the password works all the same.
-    const providers = await this.#api.auth.listSignInMethods({ tenant: this.#user.tenant }).then((found) => found.oidcProviders, () => []);
-    this.#providers = providers;
-    this.root.hidden = providers.length === 0;
-    if (providers.length === 0) return;
-    const linked = providers.find((one) => one.name === `oidcProviders/${query[LINKED] ?? ""}`);
-    this.#done.hidden = true;
-    if (linked && query[LINK]) await this.#confirm(linked, query[LINK]);
-    await this.#list.refresh();
-    replace(this.#buttons, ...providers.map((one) => button(`Link to ${one.displayName}`, () => void this.#link(one), { class: "quiet", ...WRITTEN })));
-  }
+export function linkingPart(api: Pick<Api, "auth">, user: User, say: (text: string) => void): Part {
+  const done = element("p", { class: "done good", role: "status", hidden: true });
+  const problem = element("p", { class: "problem", role: "alert" });
+  const buttons = element("div", { class: "row wrap" });
+  let providers: readonly OidcProvider[] = [];
+  const list = new ResourceList({
+    label: t("otherWays"),
+    heading: "h3",
+    about: [t("linkingAbout")],
+    list: async () => ({ ...(await api.auth.listIdentities({})), nextPageToken: "" }),
+    items: ({ identities }) => identities,
+    row: ({ name, provider: linked, issuer, sub, createTime, signInTime }: Identity, stage) => {
+      const provider = providers.find((one) => one.name === linked)?.displayName ?? issuer;
+      const unlink = {
+        label: t("unlink"),
+        name: t("unlinkProvider", { provider }),
+        ask: { title: t("unlinkTitle", { provider }), text: t("unlinkText", { provider }) },
+        does: () => recently(api, user, () => api.auth.unlinkIdentity({ name })),
+        said: t("unlinked"),
+      };
+      return { name: provider, facts: [sub, createTime && t("linkedAt", { time: moment(createTime) }), signInTime && t("lastUsed", { time: moment(signInTime) }), !linked && t("noLongerOffered")], acts: [actButton(stage, unlink)] };
+    },
+    empty: t("notLinked"),
+    say,
+  });
+  const root = element("div", { class: "part", hidden: true }, list.root, done, problem, buttons);
 
   /** Another page can send the browser here with a link that another user has begun, so this tab confirms only its own. */
-  async #confirm({ name, displayName }: OidcProvider, link: string): Promise<void> {
+  const confirm = async ({ name, displayName: provider }: OidcProvider, link: string) => {
     noted({ area: "profile", tab: "password", query: {} }); // a reload does not try again
     if (!comesToLink(sessionStorage, name)) {
-      this.#problem.textContent = `Nothing was linked, because this tab did not begin it. To link your account, choose ${displayName} here.`;
+      problem.textContent = t("nothingLinked", { provider });
       return;
     }
-    const failure = await confirmLink(name, link, this.#user.name);
-    if (failure) this.#problem.textContent = withWait(failure);
-    this.#done.hidden = failure !== undefined;
-    this.#done.textContent = `Your account is linked to ${displayName}. You can sign in with this provider from now on.`;
-  }
-
-  #label({ provider, issuer }: Identity): string {
-    return this.#providers.find((one) => one.name === provider)?.displayName ?? issuer;
-  }
-
-  #row(one: Identity): HTMLElement {
-    const label = this.#label(one);
-    const moment = (what: string, time: Identity["createTime"]) => (time ? `${what} ${momentOf(timestampDate(time))}` : "");
-    const facts = [one.sub, moment("linked", one.createTime), moment("last used", one.signInTime), one.provider ? "" : "no longer offered"].filter(Boolean).join(" · ");
-    const about = element("div", { class: "about" }, element("span", { class: "name", ...WRITTEN }, label), element("p", { class: "note whole", ...WRITTEN }, facts));
-    return element("li", {}, about, button("Unlink", () => void this.#unlink(one), { class: "plain danger", "aria-label": `Unlink ${label}` }));
-  }
-
-  async #unlink(one: Identity): Promise<void> {
-    const label = this.#label(one);
-    if (!(await confirmed({ title: `Unlink ${label}?`, text: `You can then no longer sign in with ${label}. Sessions go on.`, action: "Unlink" }))) return;
-    try {
-      await recently(this.#api, this.#user, () => this.#api.auth.unlinkIdentity({ name: one.name }));
-    } catch (error) {
-      return this.#list.refuse(failureOf(error).message);
-    }
-    await this.#list.refresh();
-    this.root.querySelector("h3")?.focus();
-  }
-
+    const failure = await confirmLink(name, link, user.name);
+    if (failure) problem.textContent = withWait(failure);
+    done.hidden = failure !== undefined;
+    done.textContent = t("nowLinked", { provider });
+  };
   /** Go to the provider, which sends the browser back. If that fails, the server's own page says why. */
-  async #link({ name }: OidcProvider): Promise<void> {
+  const link = async ({ name }: OidcProvider) => {
     const id = name.replace(/^oidcProviders\//, "");
-    const begin = () => beginWith(name, `${location.pathname}${location.search}#/profile/password?${LINKED}=${id}`, { link: this.#user.name });
-    this.#problem.textContent = "";
+    const begin = () => beginWith(name, `${location.pathname}${location.search}#/profile/password?${LINKED}=${id}`, { link: user.name });
+    problem.textContent = "";
     let found = await begin();
-    if (!(found instanceof URL) && found.reason === "SIGN_IN_REQUIRED" && (await signedInAgain(this.#api, this.#user))) found = await begin();
+    if (!(found instanceof URL) && found.reason === "SIGN_IN_REQUIRED" && (await signedInAgain(api, user))) found = await begin();
     if (found instanceof URL) {
       goesToLink(sessionStorage, name);
       location.assign(found);
-    } else this.#problem.textContent = withWait(found);
-  }
+    } else problem.textContent = withWait(found);
+  };
+  const show = async (query: Readonly<Record<string, string>>) => {
+    problem.textContent = "";
+    // Without the list, nothing is offered; the password works all the same.
+    providers = await api.auth.listSignInMethods({ tenant: user.tenant }).then((found) => found.oidcProviders, () => []);
+    root.hidden = providers.length === 0;
+    if (root.hidden) return;
+    const linked = providers.find((one) => one.name === `oidcProviders/${query[LINKED] ?? ""}`);
+    done.hidden = true;
+    if (linked && query[LINK]) await confirm(linked, query[LINK]);
+    await list.again();
+    replace(buttons, ...providers.map((one) => button(t("linkTo", { provider: one.displayName }), () => void link(one), { class: "quiet", ...WRITTEN })));
+  };
+  return { root, show };
 }

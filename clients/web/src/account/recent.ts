@@ -6,6 +6,8 @@ import { filled } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { CUT, failureOf, withWait, type Failure } from "../server/errors.js";
 import { passwordEntry, placed } from "../widgets/fields.js";
+import { t as words } from "../language/account/texts.js";
+import { t } from "../language/language.js";
 import { begin, beginWith } from "./session.js";
 
 /** Perform an act. If the server asks for a recent sign-in, the user signs in again first, and the act is performed again. Raises the act's error if the user cancels. */
@@ -30,7 +32,7 @@ class NotSignedIn extends Error {
  */
 export async function signedInAgain(api: Pick<Api, "auth">, { tenant, email }: Pick<User, "tenant" | "email">): Promise<boolean> {
   if (!email) return false; // a user without an address has no password; the server's message names the other ways
-  const password = passwordEntry("Password", "current-password");
+  const password = passwordEntry(t("password"), "current-password");
   const others = element("div", { class: "row wrap", hidden: true });
   const problem = element("p", { class: "problem", role: "alert" });
   const go = async (provider: string) => {
@@ -40,7 +42,7 @@ export async function signedInAgain(api: Pick<Api, "auth">, { tenant, email }: P
   };
   const offer = async () => {
     const { oidcProviders } = await api.auth.listSignInMethods({ tenant });
-    replace(others, ...oidcProviders.map((one) => button(`Sign in with ${one.displayName}`, () => void go(one.name), { class: "quiet", ...WRITTEN })));
+    replace(others, ...oidcProviders.map((one) => button(t("signInWith", { provider: one.displayName }), () => void go(one.name), { class: "quiet", ...WRITTEN })));
     others.hidden = oidcProviders.length === 0;
   };
   void offer().catch(() => undefined); // the password is enough
@@ -52,11 +54,11 @@ export async function signedInAgain(api: Pick<Api, "auth">, { tenant, email }: P
     throw new NotSignedIn(found);
   };
   const explain = () => {
-    if (failure.reason === "SIGN_IN_FAILED") password.refuse("The password is wrong.");
+    if (failure.reason === "SIGN_IN_FAILED") password.refuse(words("wrongPassword"));
     const text = failure.reason === "SIGN_IN_FAILED" ? "" : failure.violations.length > 0 ? placed({ password }, failure) : withWait(failure);
     password.control.select();
     return Promise.resolve(text);
   };
-  const about = element("p", {}, "This change needs a sign-in with your password in the last ten minutes; a sign-in with a link does not count. Enter your password to go on.");
-  return filled({ title: "Sign in again", action: "Sign in", fields: [about, password.root, others, problem], first: password.control, act, explain });
+  const about = element("p", {}, words("needsRecent"));
+  return filled({ title: t("signInAgain"), action: t("signIn"), fields: [about, password.root, others, problem], first: password.control, act, explain });
 }

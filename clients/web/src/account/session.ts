@@ -42,17 +42,27 @@ export type Credentials = { readonly code: string } | { readonly tenant: string;
  * failure, and nothing has changed. Returns undefined after success.
  */
 export async function begin(credentials: Credentials, replace: boolean, ask: typeof fetch = fetch): Promise<Failure | undefined> {
+  return failed(await sent(ask, "POST", "/v1/sessions", "", replace ? { ...credentials, replace } : credentials));
+}
+
+/** Make a call in the name of a user, or of nobody for "". Returns the body of the reply, or the failure. */
+async function sent(ask: typeof fetch, method: "POST" | "DELETE", path: string, user: string, body?: object): Promise<string | Failure> {
+  const headers = { ...(body && { "content-type": "application/json" }), ...(user && { [USER]: user }) };
   try {
-    const response = await ask("/v1/sessions", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(replace ? { ...credentials, replace } : credentials),
-    });
-    const body = await response.text(); // an unread body would occupy one of the browser's six connections
-    return response.ok ? undefined : failureOfJson(body);
+    const response = await ask(path, { method, headers, ...(body && { body: JSON.stringify(body) }) });
+    const text = await response.text(); // an unread body would occupy one of the browser's six connections
+    return response.ok ? text : failureOfJson(text);
   } catch {
     return CUT;
   }
+}
+
+function failed(reply: string | Failure): Failure | undefined {
+  return typeof reply === "string" ? undefined : reply;
+}
+
+function addressOf(provider: string, act: "start" | "link"): string {
+  return `/v1/oidc/${encodeURIComponent(provider.replace(/^oidcProviders\//, ""))}:${act}`;
 }
 
 /** Whether a session did not begin because it would replace another user's session. */
@@ -75,15 +85,11 @@ export interface Purpose {
  * path, with its fragment, to which the browser comes back.
  */
 export async function beginWith(provider: string, returnTo: string, { invitation = "", replace = false, link = "" }: Purpose, ask: typeof fetch = fetch): Promise<URL | Failure> {
+  const wanted = { returnTo, ...(invitation && { invitation }), ...(replace && { replace }), ...(link && { link: true }) };
+  const reply = await sent(ask, "POST", addressOf(provider, "start"), link, wanted);
+  if (typeof reply !== "string") return reply;
   try {
-    const response = await ask(`/v1/oidc/${encodeURIComponent(provider.replace(/^oidcProviders\//, ""))}:start`, {
-      method: "POST",
-      headers: { "content-type": "application/json", ...(link ? { [USER]: link } : {}) },
-      body: JSON.stringify({ returnTo, ...(invitation ? { invitation } : {}), ...(replace ? { replace } : {}), ...(link ? { link: true } : {}) }),
-    });
-    const body = await response.text();
-    if (!response.ok) return failureOfJson(body);
-    const address = new URL((JSON.parse(body) as { authorizationUri: string }).authorizationUri);
+    const address = new URL((JSON.parse(reply) as { authorizationUri: string }).authorizationUri);
     return address.protocol === "https:" || address.protocol === "http:" ? address : CUT; // never an address that runs a script
   } catch {
     return CUT;
@@ -92,17 +98,7 @@ export async function beginWith(provider: string, returnTo: string, { invitation
 
 /** Confirm the link that a provider's reply has prepared, for the user for whom the page is drawn. Returns undefined after success. */
 export async function confirmLink(provider: string, link: string, user: string, ask: typeof fetch = fetch): Promise<Failure | undefined> {
-  try {
-    const response = await ask(`/v1/oidc/${encodeURIComponent(provider.replace(/^oidcProviders\//, ""))}:link`, {
-      method: "POST",
-      headers: { "content-type": "application/json", [USER]: user },
-      body: JSON.stringify({ link }),
-    });
-    const body = await response.text();
-    return response.ok ? undefined : failureOfJson(body);
-  } catch {
-    return CUT;
-  }
+  return failed(await sent(ask, "POST", addressOf(provider, "link"), user, { link }));
 }
 
 export type SignIn =
@@ -141,8 +137,8 @@ async function exchange(api: Pick<Api, "auth">, code: string, { began, replaces,
     began();
     return "";
   }
-  if (failure === CUT) return "Responsa could not be reached to sign you in. You can try this link again.";
-  return failure.reason === "SESSION_CODE_INVALID" ? "This link has already been used or has expired." : failure.message;
+  if (failure === CUT) return t("linkUnreachable");
+  return failure.reason === "SESSION_CODE_INVALID" ? t("linkUsed") : failure.message;
 }
 
 /** The user who is signed in; undefined if nobody is, or if this cannot be found out. */
@@ -168,9 +164,9 @@ export async function askForReset(api: Pick<Api, "auth">, tenant: string, email:
     await api.auth.requestReset({ tenant, email });
   } catch (error) {
     const failure = failureOf(error);
-    return failure.reason === "MAIL_NOT_CONFIGURED" ? "This server sends no mails. Ask an administrator for a reset code, and enter it here." : failure;
+    return failure.reason === "MAIL_NOT_CONFIGURED" ? t("sendsNoMails") : failure;
   }
-  return "If an account has this e-mail address, a mail is on its way. Open the link in the mail, or enter its code here.";
+  return t("mailUnderWay");
 }
 
 const OWNER = "responsa.user";
@@ -223,13 +219,7 @@ export function comesToLink(storage: Storage, provider: string): boolean {
 
 /** End the user's session on the server. Returns undefined after success. */
 export async function signOut(user: string, ask: typeof fetch = fetch): Promise<Failure | undefined> {
-  try {
-    const response = await ask("/v1/sessions", { method: "DELETE", headers: { [USER]: user } });
-    const body = await response.text();
-    return response.ok ? undefined : failureOfJson(body);
-  } catch {
-    return CUT;
-  }
+  return failed(await sent(ask, "DELETE", "/v1/sessions", user));
 }
 
 /** Whether a page from this host comes from the machine on which the browser runs. */

@@ -5,7 +5,7 @@ import type { Api } from "../server/api.js";
 import { confirmed } from "../widgets/dialog.js";
 import { button, element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
 import { CUT, failureOf, withWait, type Failure } from "../server/errors.js";
-import { lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
+import { EMAIL, lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
 import { callName } from "../server/people.js";
 import { askForReset, begin, beginWith, confirmEmail, goes, me, ofOther, onLoopback, type Secret } from "./session.js";
 import { around, t } from "../language/language.js";
@@ -21,8 +21,6 @@ export interface SignInViewHooks {
   readonly back: (() => void) | undefined;
 }
 
-// A control of the type "email" would check the address itself, and change addresses in other scripts.
-const EMAIL = { inputmode: "email", autocomplete: "username", required: true, maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
 const CODE = { required: true, maxlength: "64", spellcheck: "false", autocapitalize: "none", class: "secret" } as const;
 
 export class SignInView {
@@ -34,7 +32,7 @@ export class SignInView {
   readonly #form = element("form", { class: "sheet", novalidate: true });
   readonly #others = element("div", { class: "row wrap ways" });
   readonly #tenant = textEntry(t("tenant"), { autocapitalize: "none", spellcheck: "false", maxlength: "71", autocomplete: "organization" }, t("tenantNote"));
-  readonly #email = textEntry(t("email"), EMAIL);
+  readonly #email = textEntry(t("email"), { ...EMAIL, autocomplete: "username", required: true });
   readonly #password = passwordEntry(t("password"), "current-password");
   readonly #newPassword = passwordEntry(t("newPassword"), "new-password", passwordNote());
   readonly #name = textEntry(t("name"), { autocomplete: "name" }, t("nameNote"));

@@ -1,5 +1,7 @@
 /** Names the device of a session by its user agent. Nothing here touches the page. */
 
+import { t } from "../language/account/texts.js";
+
 const BROWSERS: readonly (readonly [RegExp, string])[] = [
   [/\bEdg(?:e|A|iOS)?\//, "Edge"],
   [/\bOPR\//, "Opera"],
@@ -7,7 +9,7 @@ const BROWSERS: readonly (readonly [RegExp, string])[] = [
   [/\b(?:Firefox|FxiOS)\//, "Firefox"],
   [/\b(?:Headless)?Chrom(?:e|ium)\/|\bCriOS\//, "Chrome"],
   [/\bVersion\/\S+.* Safari\//, "Safari"],
-  [/^grpc-python\//, "A Python program or the command line"],
+  [/^grpc-python\//, t("pythonProgram")],
 ];
 const SYSTEMS: readonly (readonly [RegExp, string])[] = [
   [/\biPhone\b/, "iPhone"],
@@ -23,6 +25,6 @@ const SYSTEMS: readonly (readonly [RegExp, string])[] = [
 export function deviceOf(userAgent: string): string {
   const browser = BROWSERS.find(([form]) => form.test(userAgent))?.[1];
   const system = SYSTEMS.find(([form]) => form.test(userAgent))?.[1];
-  if (browser && system) return `${browser} on ${system}`;
-  return browser ?? system ?? (userAgent.trim().slice(0, 60) || "Unknown device");
+  if (browser && system) return t("deviceOn", { browser, system });
+  return browser ?? system ?? (userAgent.trim().slice(0, 60) || t("unknownDevice"));
 }

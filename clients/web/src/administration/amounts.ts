@@ -1,6 +1,6 @@
 /** Amounts of limits, as people read and write them: numbers, money and sizes. Nothing here touches the page. */
 
-import { money } from "../text/facts.js";
+import { locale } from "../language/language.js";
 
 /** A kind of amount. The server counts in whole units: tokens, millionths of a US dollar, bytes. */
 export interface Unit {
@@ -15,6 +15,8 @@ export interface Unit {
 /** The largest amount that the server accepts as a limit. */
 const MOST = 1_000_000_000_000n;
 const MICROS = 1_000_000n;
+/** The locale's separators: "," between thousands and "." before decimals in English. */
+const [GROUP = "", POINT = ""] = ["group", "decimal"].map((type) => new Intl.NumberFormat(locale()).formatToParts(12_345.6).find((part) => part.type === type)?.value);
 const SIZES: readonly (readonly [unit: string, bytes: bigint])[] = [
   ["GiB", 1n << 30n],
   ["MiB", 1n << 20n],
@@ -34,23 +36,23 @@ const FACTORS: Readonly<Record<string, bigint>> = {
 };
 
 export const NUMBER: Unit = {
-  text: (amount) => amount.toLocaleString("en"),
+  text: (amount) => amount.toLocaleString(locale()),
   parse: (text) => decimal(text, 1n),
-  example: "1,000",
+  example: (1_000).toLocaleString(locale()),
 };
 
 /** US dollars. The server counts millionths. */
 export const MONEY: Unit = {
-  text: (amount) => money(amount, true),
+  text: (amount) => `${(Number(amount) / Number(MICROS)).toLocaleString(locale(), { minimumFractionDigits: 2, maximumFractionDigits: 6 })} USD`,
   parse: (text) => decimal(text.trim().replace(/^\$|\s*USD$/g, ""), MICROS),
-  example: "2.50",
+  example: (2.5).toLocaleString(locale(), { minimumFractionDigits: 2 }),
 };
 
 /** Sizes. The text is exact, so that a size that nobody has changed stays the same. */
 export const BYTES: Unit = {
   text(amount) {
     const [unit, bytes] = SIZES.find(([, one]) => amount >= one && amount % one === 0n) ?? SIZES.at(-1)!;
-    return `${(amount / bytes).toLocaleString("en")} ${unit}`;
+    return `${(amount / bytes).toLocaleString(locale())} ${unit}`;
   },
   parse(text) {
     const found = /^(.*?)\s*([a-z]*)$/i.exec(text.trim());
@@ -60,13 +62,13 @@ export const BYTES: Unit = {
   example: "500 MiB",
 };
 
-/** A number with a point and with commas between groups of three digits, times a factor, if the result is whole and not too large. */
+/** A number with the locale’s separators, times a factor, if the result is whole and not too large. */
 function decimal(text: string, factor: bigint): bigint | undefined {
-  const found = /^(\d+|\d{1,3}(?:,\d{3})+)(?:\.(\d{1,9}))?$/.exec(text.trim());
+  const found = new RegExp(`^(\\d+|\\d{1,3}(?:[${GROUP}]\\d{3})+)(?:[${POINT}](\\d{1,9}))?$`).exec(text.trim());
   if (!found) return undefined;
   const part = found[2] ?? "";
   const scale = 10n ** BigInt(part.length);
-  const product = BigInt(found[1]!.replaceAll(",", "") + part) * factor;
+  const product = BigInt(found[1]!.replaceAll(GROUP, "") + part) * factor;
   return product % scale === 0n && product / scale <= MOST ? product / scale : undefined;
 }
 

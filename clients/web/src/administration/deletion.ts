@@ -3,13 +3,15 @@
 import type { DeletionReceipt } from "@responsa/contract/responsa/auth/v1/deletion_receipt_pb.js";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { recently } from "../account/recent.js";
+import { t } from "../language/administration/texts.js";
+import { locale } from "../language/language.js";
 import type { Api } from "../server/api.js";
 import { filled, shown } from "../widgets/dialog.js";
 import { element, replace, WRITTEN } from "../widgets/dom.js";
 import type { Failure } from "../server/errors.js";
 import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
-import { callName, plainName } from "../server/people.js";
-import { PersonField, usersWith } from "../widgets/person.js";
+import { callName, plainName, usersWith } from "../server/people.js";
+import { PersonField } from "../widgets/person.js";
 import { receiptList } from "../widgets/receipt.js";
 import { allCollections } from "../documents/library.js";
 import { cleanName } from "../text/names.js";
@@ -19,15 +21,15 @@ const LONGEST = 600_000;
 /** The number of collections that a sentence names. */
 const NAMED = 5;
 
-/** Ask how to delete a user as the administrator `me`, delete the user, and show the receipt. Resolves to whether the user is deleted. `lasting`: the reason why administrators or owners must stay. */
-export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Pick<User, "tenant" | "email">, user: User, lasting: (failure: Failure) => string | undefined): Promise<boolean> {
+/** Ask how to delete a user as the administrator `me`, delete the user, and show the receipt. Resolves to whether the user is deleted. */
+export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Pick<User, "tenant" | "email">, user: User): Promise<boolean> {
   const label = callName(user);
-  const shared = choiceEntry("Collections that others can read", [
-    ["hand", "Hand these collections over to another user"],
-    ["delete", "Delete these collections, with their documents"],
+  const shared = choiceEntry(t("sharedCollections"), [
+    ["hand", t("handOver")],
+    ["delete", t("deleteThem")],
   ]);
-  const heir = new PersonField("New owner", usersWith(api, "state = ACTIVE AND role != SERVICE"));
-  const typed = textEntry(`Type “${label}” to confirm`, { maxlength: "254", spellcheck: "false", autocapitalize: "none" });
+  const heir = new PersonField(t("newOwner"), usersWith(api, "state = ACTIVE AND role != SERVICE"));
+  const typed = textEntry(t("typeToConfirm", { text: label }), { maxlength: "254", spellcheck: "false", autocapitalize: "none" });
   shared.control.addEventListener("change", () => (heir.root.hidden = shared.control.value !== "hand"));
   let receipt: DeletionReceipt | undefined;
   const act = async () => {
@@ -36,7 +38,7 @@ export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">,
     if (handOver && !other) return false;
     const given = typed.control.value.trim().replace(/^\u2068|\u2069$/g, ""); // a name that was copied may be isolated
     if (cleanName(given) !== plainName(user)) {
-      typed.refuse(`Type the name exactly as it is written here: ${label}`);
+      typed.refuse(t("typeNameExactly", { name: label }));
       typed.control.focus();
       return false;
     }
@@ -47,23 +49,23 @@ export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">,
   const explain = (failure: Failure) =>
     Promise.resolve(
       failure.reason === "ETAG_MISMATCH"
-        ? "Somebody else changed this user meanwhile, so nothing is deleted. Cancel to see the other change, then try again."
-        : (refusedShared(failure) ?? lasting(failure) ?? placed({ hand_over_to: heir.root.hidden ? shared : heir }, failure)),
+        ? t("userChanged")
+        : (refusedShared(failure) ?? placed({ hand_over_to: heir.root.hidden ? shared : heir }, failure)),
     );
   const refusedShared = (failure: Failure) => {
     if (failure.reason !== "COLLECTION_NOT_EMPTY") return undefined;
-    shared.refuse("A collection of the user holds documents of other users. Hand the collections over to another user.");
+    shared.refuse(t("holdsOthers"));
     shared.control.focus();
     return "";
   };
   const kept = element("div", { class: "stack", role: "status" });
   void collectionsOf(api, user).then((found) => replace(kept, ...found.map((one) => element("p", WRITTEN, one))), () => undefined);
-  const about = element("p", {}, "Conversations, questions, answers, the user’s own documents, API keys and sessions are deleted for good. Other users’ answers that quote these documents are withdrawn. The audit log keeps what the user did, without the name. You cannot undo this.");
-  const done = await filled({ title: `Delete ${label}?`, action: "Delete for good", fields: [about, kept, shared.root, heir.root, typed.root], first: shared.control, act, explain, danger: true });
+  const about = element("p", {}, t("deleteUserAbout"));
+  const done = await filled({ title: t("deleteTitle", { name: label }), action: t("deleteForGood"), fields: [about, kept, shared.root, heir.root, typed.root], first: shared.control, act, explain, danger: true });
   if (!done || !receipt) return done;
-  const list = receiptList(receipt, "the user’s") ?? element("p", { tabindex: "-1" }, "The user had nothing else.");
-  const rest = receipt.completeTime ? [] : [element("p", { class: "note" }, "The server is still deleting the rest, or is waiting for running questions of other users: their answers may quote the user’s documents.")];
-  await shown(`${label} is deleted`, "Done", [list, ...rest], list);
+  const list = receiptList(receipt, false) ?? element("p", { tabindex: "-1" }, t("hadNothing"));
+  const rest = receipt.completeTime ? [] : [element("p", { class: "note" }, t("stillDeleting"))];
+  await shown(t("userIsDeleted", { user: label }), t("done"), [list, ...rest], list);
   return true;
 }
 
@@ -73,11 +75,11 @@ async function collectionsOf(api: Pick<Api, "knowledge">, { name }: User): Promi
   const listed = (shared: boolean) => {
     const labels = own.filter((one) => one.readers.length > 0 === shared).map((one) => `“${one.label}”`);
     const rest = labels.length - NAMED;
-    return new Intl.ListFormat("en-GB").format(rest > 0 ? [...labels.slice(0, NAMED), `${rest} more`] : labels);
+    return new Intl.ListFormat(locale()).format(rest > 0 ? [...labels.slice(0, NAMED), t("more", { count: rest })] : labels);
   };
   const [others, alone] = [listed(true), listed(false)];
   return [
-    ...(others ? [`Others can read ${others}.`] : []),
-    ...(alone ? [`Only this user can read ${alone}, which will be deleted. To keep a collection, cancel, and share the collection with somebody under Documents. Then delete the user.`] : []),
+    ...(others ? [t("othersCanRead", { collections: others })] : []),
+    ...(alone ? [t("onlyUserCanRead", { collections: alone })] : []),
   ];
 }

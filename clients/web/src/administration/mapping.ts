@@ -2,7 +2,7 @@
 
 import { SyncStage, type SyncMetadata, type SyncResult } from "@responsa/contract/responsa/admin/v1/source_pb.js";
 import type { Failure } from "../server/errors.js";
-import { count } from "../text/facts.js";
+import { t } from "../language/administration/texts.js";
 
 /** A mistake in a mapping. `line`: counted from 1; undefined if the mistake belongs to no line. */
 export interface Mistake {
@@ -37,21 +37,15 @@ export function placesOf(text: string, line: number): readonly [start: number, e
 
 /** What a run does at the moment. */
 export function progressText({ stage, documentsDone, documentsTotal }: Pick<SyncMetadata, "stage" | "documentsDone" | "documentsTotal">): string {
-  if (stage === SyncStage.QUEUED) return "The run waits for a free worker.";
-  if (documentsTotal === 0) return stage === SyncStage.INDEXING ? "The run ends." : "The run reads the rows.";
-  return `${documentsDone.toLocaleString("en")} of ${count(documentsTotal, "document")} done.`;
+  if (stage === SyncStage.QUEUED) return t("runQueued");
+  if (documentsTotal === 0) return stage === SyncStage.INDEXING ? t("runEnds") : t("runReads");
+  return t("runDone", { done: documentsDone, count: documentsTotal });
 }
 
 /** What a run has done, for example "2 documents created, 1 row failed, 5 unchanged." */
 export function resultText({ created, updated, deleted, unchanged, failed }: Pick<SyncResult, "created" | "updated" | "deleted" | "unchanged" | "failed">): string {
-  const parts = [
-    created > 0 && `${count(created, "document")} created`,
-    updated > 0 && `${count(updated, "document")} updated`,
-    deleted > 0 && `${count(deleted, "document")} deleted`,
-    failed > 0 && `${count(failed, "row")} failed`,
-    `${unchanged.toLocaleString("en")} unchanged`,
-  ];
-  return `${parts.filter(Boolean).join(", ")}.`;
+  const parts = [["runCreated", created], ["runUpdated", updated], ["runDeleted", deleted], ["runFailedRows", failed]] as const;
+  return `${[...parts.filter(([, count]) => count > 0), ["runUnchanged", unchanged] as const].map(([key, count]) => t(key, { count })).join(", ")}.`;
 }
 
 const PEOPLE = `connection = ""
@@ -99,7 +93,7 @@ addresses = []
 
 /** The mappings that a new source can begin with, by their labels. */
 export const EXAMPLES: ReadonlyMap<string, string> = new Map([
-  ["Records of people", PEOPLE],
-  ["Rows for all readers of the collection", ROWS],
-  ["Pages of a website", PAGES],
+  [t("exampleRecords"), PEOPLE],
+  [t("exampleRows"), ROWS],
+  [t("examplePages"), PAGES],
 ]);

@@ -1,6 +1,7 @@
 /** A field for a mapping, with the numbers of its lines and the mistakes that the server finds. */
 
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { t } from "../language/administration/texts.js";
 import { placesOf, type Mistake } from "./mapping.js";
 
 export class MappingEditor {
@@ -12,11 +13,11 @@ export class MappingEditor {
   #shown = 0;
 
   constructor() {
-    const note = element("p", { class: "note", id: "source-mapping-note" }, "TOML: the connection, the collection, and either the queries with their columns and what each row becomes, or the pages.");
+    const note = element("p", { class: "note", id: "source-mapping-note" }, t("mappingNote"));
     this.root = element(
       "div",
       { class: "field mapping" },
-      element("label", { for: this.#text.id }, "Mapping"),
+      element("label", { for: this.#text.id }, t("mapping")),
       note,
       element("div", { class: "numbered" }, this.#numbers, this.#text),
       this.#mistakes,
@@ -45,10 +46,10 @@ export class MappingEditor {
     else this.#text.removeAttribute("aria-invalid");
     if (mistakes.length > 0 || this.#mistakes.childElementCount > 0) {
       const rows = mistakes.map(({ line, text }) => {
-        const go = line === undefined ? [] : [button(`Line ${line}`, () => this.#go(line), { class: "plain line" })];
+        const go = line === undefined ? [] : [button(t("line", { line: String(line) }), () => this.#go(line), { class: "plain line" })];
         return element("li", {}, ...go, element("span", { class: "problem", ...WRITTEN }, text));
       });
-      replace(this.#mistakes, ...(rows.length > 0 ? [element("ul", { class: "mistakes", "aria-label": "Mistakes in the mapping" }, ...rows)] : []));
+      replace(this.#mistakes, ...(rows.length > 0 ? [element("ul", { class: "mistakes", "aria-label": t("mappingMistakes") }, ...rows)] : []));
       this.#number(true);
     }
     const first = Math.min(...this.#wrong);

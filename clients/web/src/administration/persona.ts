@@ -1,6 +1,7 @@
 /** The content of a teacher's form, and its validation. Nothing here touches the page. */
 
 import type { Teacher } from "@responsa/contract/responsa/admin/v1/teacher_pb.js";
+import { t } from "../language/administration/texts.js";
 import { byteLength } from "@responsa/client/parts.js";
 import { linesOf, valuesOf } from "../text/values.js";
 
@@ -17,9 +18,9 @@ export interface Draft {
 
 /** Why a text is not valid; "" if it is valid. */
 export function textProblem(text: string, most: number): string {
-  if (!text.trim()) return "Enter a text.";
+  if (!text.trim()) return t("enterText");
   const over = byteLength(text) - most;
-  return over > 0 ? `This is too long by ${over} bytes; the limit is ${most.toLocaleString("en")}.` : "";
+  return over > 0 ? t("tooLong", { count: over, limit: most }) : "";
 }
 
 export function draftOf({ displayName, persona, parameters }: Pick<Teacher, "displayName" | "persona" | "parameters">): Draft {

@@ -1,16 +1,18 @@
 /** A field that finds users by name or e-mail address, for the filter of a list. A link can name the user. */
 
-import { textEntry, type Entry } from "../widgets/fields.js";
+import { t } from "../language/administration/texts.js";
 import type { People } from "../server/people.js";
+import { textEntry, type Entry } from "../widgets/fields.js";
+import type { Filter } from "../widgets/resourcelist.js";
 
-export class PersonSearch {
+export class PersonSearch implements Filter {
   readonly entry: Entry<HTMLInputElement>;
   readonly #people: People;
   /** The user whom a link named, and the text that stands for the user in the field. */
   #linked = { name: "", text: "" };
 
   constructor(label: string, people: People) {
-    this.entry = textEntry(label, { type: "search", maxlength: "254", placeholder: "name or e-mail address" });
+    this.entry = textEntry(label, { type: "search", maxlength: "254", placeholder: t("nameOrEmail") });
     this.#people = people;
   }
 

@@ -1,11 +1,11 @@
 /** Shows administrators one source: its mapping with a preview, its runs, and the rows that made no document. */
 
-import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { PreviewedRow, Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
 import { confirmed } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
-import { momentOf } from "../text/facts.js";
+import { t } from "../language/administration/texts.js";
+import { badge, moment, rowOf } from "../widgets/resourcelist.js";
 import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
 import { linesOf } from "../text/values.js";
 import { EXAMPLES, mistakesOf } from "./mapping.js";
@@ -19,21 +19,21 @@ export class SourcePage {
   readonly #api: SourcesApi;
   readonly #say: (text: string) => void;
   readonly #place: (id: string) => string;
-  readonly #back = element("a", {}, "← All sources");
+  readonly #back = element("a", {}, `← ${t("allSources")}`);
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #heading = element("h3", { tabindex: "-1", ...WRITTEN });
   readonly #about = element("p", { class: "note", ...WRITTEN });
-  readonly #id = textEntry("Id", { maxlength: "63", required: true, autocapitalize: "none", spellcheck: "false" }, "1 to 63 characters of a-z, 0-9 and hyphen. It cannot be changed later.");
-  readonly #name = textEntry("Name", { maxlength: "200" }, "To show to people. May be empty.");
+  readonly #id = textEntry(t("id"), { maxlength: "63", required: true, autocapitalize: "none", spellcheck: "false" }, t("sourceIdNote"));
+  readonly #name = textEntry(t("name"), { maxlength: "200" }, t("sourceNameNote"));
   readonly #connections = element("p", { class: "note", ...WRITTEN });
-  readonly #example = choiceEntry("Begin with", [...EXAMPLES.keys()].map((label) => [label, label]));
+  readonly #example = choiceEntry(t("beginWith"), [...EXAMPLES.keys()].map((label) => [label, label]));
   readonly #editor = new MappingEditor();
-  readonly #save = element("button", { type: "submit" }, "Save");
-  readonly #preview = button("Preview", () => void this.#look(), { class: "quiet" });
+  readonly #save = element("button", { type: "submit" }, t("save"));
+  readonly #preview = button(t("preview"), () => void this.#look(), { class: "quiet" });
   readonly #form: HTMLFormElement;
-  readonly #rows = element("section", { class: "stack", "aria-label": "Preview", hidden: true });
+  readonly #rows = element("section", { class: "stack", "aria-label": t("preview"), hidden: true });
   readonly #runs: SourceRuns;
-  readonly #delete = button("Delete the source", () => void this.#remove(), { class: "plain danger" });
+  readonly #delete = button(t("deleteSource"), () => void this.#remove(), { class: "plain danger" });
   #source: Source | undefined;
   #shown: string | undefined;
   #busy = false;
@@ -44,7 +44,7 @@ export class SourcePage {
     this.#say = say;
     this.#place = place;
     this.#runs = new SourceRuns(api, say);
-    this.#form = element("form", { class: "stack", "aria-label": "Source" }, this.#id.root, this.#name.root, this.#connections, this.#example.root, this.#editor.root, element("div", { class: "row wrap" }, this.#save, this.#preview));
+    this.#form = element("form", { class: "stack", "aria-label": t("source") }, this.#id.root, this.#name.root, this.#connections, this.#example.root, this.#editor.root, element("div", { class: "row wrap" }, this.#save, this.#preview));
     this.#form.noValidate = true;
     this.#example.control.addEventListener("change", () => void this.#begin());
     this.#form.addEventListener("submit", (event) => {
@@ -71,7 +71,7 @@ export class SourcePage {
     this.#problem.textContent = "";
     this.#shown = name;
     this.#paint(undefined);
-    this.#heading.textContent = name ? "Loading…" : "New source";
+    this.#heading.textContent = name ? t("loading") : t("newSource");
     void this.#listConnections();
     if (!name) {
       this.#id.control.value = "";
@@ -89,8 +89,8 @@ export class SourcePage {
     } catch (error) {
       if (this.#shown !== name) return;
       const failure = failureOf(error);
-      this.#heading.textContent = "Source";
-      this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" || failure.reason === "INVALID_FIELD" ? "This source does not exist, or it was deleted." : failure.message;
+      this.#heading.textContent = t("source");
+      this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" || failure.reason === "INVALID_FIELD" ? t("noSuchSource") : failure.message;
     }
   }
 
@@ -111,9 +111,9 @@ export class SourcePage {
       return this.#runs.leave();
     }
     this.#heading.textContent = cleanName(source.displayName.trim()) || sourceId(source.name);
-    const changed = source.updateTime ? `changed ${momentOf(timestampDate(source.updateTime))}` : "";
-    const next = source.nextRunTime ? `next run ${momentOf(timestampDate(source.nextRunTime))}` : "";
-    this.#about.textContent = [source.name, `connection ${source.connection}`, source.collection, changed, next].filter(Boolean).join(" · ");
+    const { name, connection, collection, updateTime, nextRunTime } = source;
+    const facts = [name, t("connectionOf", { connection }), collection, updateTime && t("changedAt", { time: moment(updateTime) }), nextRunTime && t("nextRun", { time: moment(nextRunTime) })];
+    this.#about.textContent = facts.filter(Boolean).join(" · ");
     this.#name.control.value = source.displayName;
     this.#editor.value = source.mapping;
   }
@@ -121,14 +121,14 @@ export class SourcePage {
   /** Put the chosen example into the editor. */
   async #begin(): Promise<void> {
     const untouched = [...EXAMPLES.values()].includes(this.#editor.value);
-    if (!untouched && !(await confirmed({ title: "Replace the mapping?", text: "The example takes the place of what you have written.", action: "Replace" }))) return;
+    if (!untouched && !(await confirmed({ title: t("replaceMapping"), text: t("replaceMappingText"), action: t("replace") }))) return;
     this.#editor.value = EXAMPLES.get(this.#example.control.value) ?? "";
   }
 
   async #listConnections(): Promise<void> {
     try {
       const { connections } = await this.#api.admin.listConnections({});
-      this.#connections.textContent = connections.length > 0 ? `Connections that mappings can name: ${connections.join(", ")}.` : "No connection is granted to this tenant. The owner of the installation declares connections.";
+      this.#connections.textContent = connections.length > 0 ? t("connections", { names: connections.join(", ") }) : t("noConnections");
     } catch {
       this.#connections.textContent = ""; // a hint alone: a mapping with a wrong connection gets an error that lists them
     }
@@ -141,7 +141,7 @@ export class SourcePage {
     await this.#act(async () => {
       if (!before) {
         const made = await this.#api.admin.createSource({ sourceId: this.#id.control.value.trim(), source: { mapping, displayName } });
-        this.#say("Source created.");
+        this.#say(t("sourceCreated"));
         location.hash = this.#place(sourceId(made.name));
         return;
       }
@@ -151,7 +151,7 @@ export class SourcePage {
         if (this.#shown !== before.name) return;
         this.#paint(changed);
       }
-      this.#say("Source saved.");
+      this.#say(t("sourceSaved"));
       this.#save.focus();
     });
   }
@@ -160,9 +160,9 @@ export class SourcePage {
     await this.#act(async () => {
       this.#rows.hidden = true;
       const { rows } = await this.#api.admin.previewSource({ mapping: this.#editor.value });
-      const note = element("p", { class: "note" }, "The first rows of each query or the first pages, and the documents that a run would make from them. Nothing is stored.");
-      const list = element("ul", { class: "documents", "aria-label": "Documents of the preview" }, ...(rows.length > 0 ? rows.map(previewRow) : [element("li", { class: "note" }, "There are no rows or pages.")]));
-      replace(this.#rows, element("h4", { tabindex: "-1" }, "Preview"), note, list);
+      const note = element("p", { class: "note" }, t("previewAbout"));
+      const list = element("ul", { class: "documents", "aria-label": t("previewDocuments") }, ...(rows.length > 0 ? rows.map(previewRow) : [element("li", { class: "note" }, t("noRows"))]));
+      replace(this.#rows, element("h4", { tabindex: "-1" }, t("preview")), note, list);
       this.#rows.hidden = false;
       this.#rows.querySelector("h4")?.focus();
     });
@@ -171,11 +171,11 @@ export class SourcePage {
   async #remove(): Promise<void> {
     const source = this.#source;
     if (!source) return;
-    const title = `Delete ${source.displayName.trim() || sourceId(source.name)}?`;
-    if (!(await confirmed({ title, text: "The source and its list of failed rows will be deleted. The documents that the source made stay in their collection.", action: "Delete" }))) return;
+    const title = t("deleteTitle", { name: source.displayName.trim() || sourceId(source.name) });
+    if (!(await confirmed({ title, text: t("deleteSourceText"), action: t("delete") }))) return;
     await this.#act(async () => {
       await this.#api.admin.deleteSource({ name: source.name, etag: source.etag });
-      this.#say("Source deleted.");
+      this.#say(t("sourceDeleted"));
       location.hash = this.#place("");
     });
   }
@@ -196,11 +196,8 @@ export class SourcePage {
       const failure = failureOf(error);
       const mistakes = mistakesOf(failure);
       if (mistakes.length > 0) this.#editor.refuse(mistakes);
-      else if (failure.reason === "ETAG_MISMATCH") this.#problem.textContent = "Somebody else changed this source meanwhile, and your changes are not saved. Copy your mapping, then open the source again.";
-      else if (failure.reason === "RESOURCE_ALREADY_EXISTS") {
-        this.#id.refuse(failure.message);
-        this.#id.control.focus();
-      } else this.#problem.textContent = placed({ source_id: this.#id, "source.display_name": this.#name }, failure);
+      else if (failure.reason === "ETAG_MISMATCH") this.#problem.textContent = t("sourceChanged");
+      else this.#problem.textContent = placed({ source_id: this.#id, "source.display_name": this.#name }, failure, this.#id);
     } finally {
       this.#busy = false;
     }
@@ -213,12 +210,8 @@ export function sourceId(name: string): string {
 }
 
 function previewRow(one: PreviewedRow): HTMLElement {
-  if (one.problem) {
-    const row = linesOf(one.row);
-    return element("li", { class: "wrapping" }, element("div", { class: "about" }, element("span", { class: "badge warn" }, "no document"), element("span", { class: "name", ...WRITTEN }, one.kind), element("p", { class: "problem whole", ...WRITTEN }, one.problem), ...(row ? [element("pre", { class: "note whole lines", ...WRITTEN }, row)] : [])));
-  }
-  const facts = [one.kind, one.subject && `subject ${one.subject}`, one.uri].filter(Boolean).join(" · ");
-  const metadata = linesOf(one.metadata);
-  const text = element("details", { class: "raw whole" }, element("summary", {}, "Text"), element("p", { class: "lines", ...WRITTEN }, one.text), ...(metadata ? [element("pre", { class: "note lines", ...WRITTEN }, metadata)] : []));
-  return element("li", { class: "wrapping" }, element("div", { class: "about" }, element("span", { class: "name", ...WRITTEN }, one.title || one.key), element("p", { class: "note whole", ...WRITTEN }, facts)), text);
+  const lines = (text: string) => (text ? [element("pre", { class: "note whole lines", ...WRITTEN }, text)] : []);
+  if (one.problem) return rowOf({ name: one.kind, badges: [badge(t("noDocument"), "warn")], problem: one.problem, more: lines(linesOf(one.row)) });
+  const text = element("details", { class: "raw whole" }, element("summary", {}, t("text")), element("p", { class: "lines", ...WRITTEN }, one.text), ...lines(linesOf(one.metadata)));
+  return rowOf({ name: one.title || one.key, facts: [one.kind, one.subject && t("subjectOf", { subject: one.subject }), one.uri], more: [text] });
 }

@@ -1,42 +1,44 @@
 /** Shows administrators the sources, which turn rows of databases and pages of websites into documents, with the notifications about their runs, and leads to the page of each source. */
 
-import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { ListSourcesResponse } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import type { Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
+import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
-import { element, WRITTEN } from "../widgets/dom.js";
-import { momentOf } from "../text/facts.js";
-import { Listing } from "../widgets/listing.js";
+import { element } from "../widgets/dom.js";
+import { moment, ResourceList } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
-import { DeliveriesPart } from "./deliveries.js";
+import { deliveriesPart } from "./deliveries.js";
 import { SourcePage, sourceId } from "./sourcepage.js";
 
-const PAGE = 50;
 const NEW = "-";
 
 export type SourcesApi = Pick<Api, "admin" | "knowledge" | "operations">;
 
 export class SourcesView implements Part {
   readonly root: HTMLElement;
-  readonly #list: Listing<Source>;
+  readonly #list: ResourceList<Source, ListSourcesResponse>;
   readonly #page: SourcePage;
-  readonly #deliveries: DeliveriesPart;
+  readonly #deliveries: ReturnType<typeof deliveriesPart>;
   /** The list, with what belongs to it. */
   readonly #all: HTMLElement;
 
   constructor(api: SourcesApi, say: (text: string) => void) {
-    this.#list = new Listing<Source>({
-      label: "Sources",
-      read: async (pageToken) => {
-        const { sources, nextPageToken } = await api.admin.listSources({ pageSize: PAGE, pageToken });
-        return { items: sources, next: nextPageToken };
+    this.#list = new ResourceList({
+      label: t("sources"),
+      about: [t("sourcesAbout")],
+      add: () => [element("a", { class: "button", href: placeOf(NEW) }, t("newSource"))],
+      list: (asked) => api.admin.listSources(asked),
+      items: ({ sources }) => sources,
+      row: ({ name, displayName, connection, collection, updateTime }: Source) => {
+        const id = sourceId(name);
+        return { name: displayName.trim() || id, href: placeOf(id), facts: [displayName.trim() && id, t("connectionOf", { connection }), collection, updateTime && t("changedAt", { time: moment(updateTime) })] };
       },
-      row: sourceRow,
-      empty: () => "No sources yet.",
+      empty: t("noSources"),
+      say,
     });
-    this.#deliveries = new DeliveriesPart(api, say);
-    const about = element("p", { class: "note grow" }, "A source turns the rows of a database or the pages of websites into documents.");
-    this.#all = element("div", { class: "stack" }, element("div", { class: "row wrap" }, about, element("a", { class: "button", href: placeOf(NEW) }, "New source")), this.#list.root, this.#deliveries.root);
+    this.#deliveries = deliveriesPart(api, say);
+    this.#all = element("div", { class: "stack" }, this.#list.root, this.#deliveries.root);
     this.#page = new SourcePage(api, say, placeOf);
     this.root = element("div", {}, this.#all, this.#page.root);
   }
@@ -50,18 +52,11 @@ export class SourcesView implements Part {
       return this.#page.show(source === NEW ? "" : `sources/${source}`);
     }
     this.#page.leave();
-    await Promise.all([this.#list.refresh(), this.#deliveries.show()]);
+    await Promise.all([this.#list.again(), this.#deliveries.show({})]);
   }
 }
 
 /** The address of a source's page; "" leads to the list. */
 function placeOf(id: string): string {
   return viewFragment({ area: "administration", tab: "sources", query: { source: id } });
-}
-
-function sourceRow(one: Source): HTMLElement {
-  const id = sourceId(one.name);
-  const changed = one.updateTime ? `changed ${momentOf(timestampDate(one.updateTime))}` : "";
-  const facts = [one.displayName.trim() ? id : "", `connection ${one.connection}`, one.collection, changed].filter(Boolean).join(" · ");
-  return element("li", { class: "wrapping" }, element("div", { class: "about" }, element("a", { class: "name", href: placeOf(id), ...WRITTEN }, one.displayName.trim() || id), element("p", { class: "note whole", ...WRITTEN }, facts)));
 }

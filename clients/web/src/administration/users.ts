@@ -1,85 +1,77 @@
 /** Shows administrators the users of the tenant: finds, makes and invites them, and leads to the page of each user. */
 
-import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { ListUsersResponse } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
-import type { Api } from "../server/api.js";
-import { uuid } from "@responsa/client/parts.js";
-import { filled } from "../widgets/dialog.js";
-import { button, element, WRITTEN } from "../widgets/dom.js";
-import type { Failure } from "../server/errors.js";
-import { momentOf } from "../text/facts.js";
-import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
-import { Listing } from "../widgets/listing.js";
-import { peopleFilter, plainName, roleOf, ROLES, type People } from "../server/people.js";
-import { Invitations } from "./invitations.js";
 import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
-import { noted, type Part } from "../widgets/tabbed.js";
-import { codeLink, EMAIL, lastSignIn, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
+import { t } from "../language/administration/texts.js";
+import type { Api } from "../server/api.js";
+import type { Failure } from "../server/errors.js";
+import { peopleFilter, plainName, roleOf, roles, type People } from "../server/people.js";
+import { filled } from "../widgets/dialog.js";
+import { element } from "../widgets/dom.js";
+import { choiceEntry, EMAIL, placed, textEntry } from "../widgets/fields.js";
+import { beginButton, moment, ResourceList, tries, type Stage } from "../widgets/resourcelist.js";
+import type { Part } from "../widgets/tabbed.js";
+import { viewFragment } from "../widgets/views.js";
+import { invitationsList } from "./invitations.js";
+import { codeLink, lastSignIn, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
 import { UserPage } from "./userpage.js";
-import { viewFragment, type ViewPlace } from "../widgets/views.js";
 
-const PAGE = 50;
 /** For how long an invitation is valid, in seconds. */
-const TERMS: readonly (readonly [value: string, label: string])[] = [
-  ["86400", "1 day"],
-  ["604800", "7 days"],
-  ["2592000", "30 days"],
-];
+const TERMS = [
+  ["86400", t("day1")],
+  ["604800", t("days7")],
+  ["2592000", t("days30")],
+] as const;
 
 export class UsersView implements Part {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "admin" | "auth">;
   readonly #hooks: UsersHooks;
-  readonly #search = textEntry("Name or e-mail address", { type: "search", maxlength: "200" });
-  readonly #role = choiceEntry("Role", [["", "All"], ...ROLES]);
-  readonly #state = choiceEntry("State", [
-    ["", "All"],
-    ["ACTIVE", "Active"],
-    ["DISABLED", "Disabled"],
-  ]);
-  readonly #list: Listing<User>;
-  readonly #invitations: Invitations;
+  readonly #list: ResourceList<User, ListUsersResponse>;
+  readonly #invitations: ReturnType<typeof invitationsList>;
   readonly #acts: UserActs;
   readonly #page: UserPage;
   /** The list, with what belongs to it. */
   readonly #all: HTMLElement;
-  #sought = "";
 
   constructor(api: Pick<Api, "admin" | "auth" | "knowledge">, people: People, hooks: UsersHooks) {
     this.#api = api;
     this.#hooks = hooks;
-    this.#list = new Listing<User>({
-      label: "Users",
-      read: async (pageToken) => {
-        const { users, nextPageToken } = await api.admin.listUsers({ pageSize: PAGE, pageToken, filter: this.#filter, orderBy: "display_name" });
-        users.forEach((one) => people.learn(one));
-        return { items: users, next: nextPageToken };
+    this.#acts = new UserActs(api, people, hooks);
+    this.#list = new ResourceList({
+      label: t("users"),
+      add: (stage) => [beginButton(t("invite"), () => this.#invite()), beginButton(t("newUser"), () => this.#create(stage))],
+      tab: "users",
+      filters: {
+        search: textEntry(t("nameOrEmailLabel"), { type: "search", maxlength: "200" }),
+        role: choiceEntry(t("role"), [["", t("all")], ...roles()]),
+        state: choiceEntry(t("state"), [["", t("all")], ["ACTIVE", t("stateActive")], ["DISABLED", t("stateDisabled")]]),
       },
-      row: (one) => this.#row(one),
-      empty: () => (this.#filter ? "No user matches." : "No users yet."),
+      list: (asked, { search, role, state }) =>
+        api.admin.listUsers({ ...asked, orderBy: "display_name", filter: [search && peopleFilter(search), role && `role = ${role}`, state && `state = ${state}`].filter(Boolean).join(" AND ") }),
+      items: ({ users }) => {
+        users.forEach((one) => people.learn(one));
+        return users;
+      },
+      row: (user: User, stage) => {
+        const { name, displayName, email, createTime } = user;
+        return {
+          name: plainName(user),
+          href: viewFragment({ area: "administration", tab: "users", query: { user: name } }),
+          badges: this.#acts.badges(user),
+          facts: [displayName.trim() && email, createTime && t("since", { time: moment(createTime) }), lastSignIn(user) && t("lastSignInAt", { time: lastSignIn(user) })],
+          acts: this.#acts.usual(stage, user),
+        };
+      },
+      empty: t("noUsers"),
+      unmatched: t("noUserMatches"),
+      say: hooks.say,
     });
-    const form = element("form", { class: "search-form", role: "search", "aria-label": "Users" }, this.#search.root, this.#role.root, this.#state.root, element("button", { type: "submit" }, "Find"));
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#find();
-    });
-    for (const one of [this.#role, this.#state]) one.control.addEventListener("change", () => this.#find());
-    const actions = element(
-      "div",
-      { class: "row wrap" },
-      button("Invite", () => void this.#invite(), { class: "quiet" }),
-      button("New user", () => void this.#create(), { class: "quiet" }),
-    );
-    this.#invitations = new Invitations(api, people, hooks.say);
-    this.#all = element("div", { class: "stack" }, actions, form, this.#list.root, this.#invitations.root);
-    this.#acts = new UserActs(api, people, hooks, {
-      root: this.#all,
-      refuse: (why) => this.#list.refuse(why),
-      again: () => this.#list.refresh(),
-      otherwise: this.#search.control,
-    });
-    this.#page = new UserPage(api, people, hooks, () => viewFragment(this.#place));
+    this.#invitations = invitationsList(api, people, hooks.say);
+    this.#all = element("div", { class: "stack" }, this.#list.root, this.#invitations.root);
+    this.#page = new UserPage(api, people, hooks, this.#acts, () => viewFragment(this.#list.place));
     this.root = element("div", {}, this.#all, this.#page.root);
   }
 
@@ -88,66 +80,27 @@ export class UsersView implements Part {
     this.#all.hidden = user !== "";
     this.#page.root.hidden = user === "";
     if (user) return this.#page.show(user);
-    this.#search.control.value = query["search"] ?? "";
-    for (const [entry, name] of [[this.#role, "role"], [this.#state, "state"]] as const) {
-      entry.control.value = query[name] ?? "";
-      if (entry.control.selectedIndex < 0) entry.control.value = ""; // the address names a value that does not exist
-    }
-    this.#sought = this.#search.control.value;
-    await Promise.all([this.#list.refresh(), this.#invitations.refresh()]);
+    await Promise.all([this.#list.show(query), this.#invitations.again()]);
   }
 
-  /** The filter for the chosen users; the text counts once it was sent. */
-  get #filter(): string {
-    const [role, state] = [this.#role.control.value, this.#state.control.value];
-    return [this.#sought.trim() && peopleFilter(this.#sought), role && `role = ${role}`, state && `state = ${state}`].filter(Boolean).join(" AND ");
-  }
-
-  /** The address of the list with the present filters. */
-  get #place(): ViewPlace {
-    return { area: "administration", tab: "users", query: { search: this.#sought.trim(), role: this.#role.control.value, state: this.#state.control.value } };
-  }
-
-  #find(): void {
-    this.#sought = this.#search.control.value;
-    noted(this.#place);
-    void this.#list.refresh();
-  }
-
-  #row(one: User): HTMLElement {
-    const signedIn = lastSignIn(one);
-    const facts = [one.displayName.trim() ? one.email : "", one.createTime ? `since ${momentOf(timestampDate(one.createTime))}` : "", signedIn && `last sign-in: ${signedIn}`].filter(Boolean).join(" · ");
-    const page = viewFragment({ area: "administration", tab: "users", query: { user: one.name } });
-    return element(
-      "li",
-      { class: "wrapping" },
-      element("div", { class: "about" }, element("a", { class: "name", href: page, ...WRITTEN }, plainName(one)), ...this.#acts.badges(one), element("p", { class: "note whole", ...WRITTEN }, facts)),
-      element("div", { class: "row wrap acts" }, ...this.#acts.usual(one)),
-    );
-  }
-
-  async #create(): Promise<void> {
+  async #create(stage: Stage): Promise<void> {
     const fields = new UserFields();
-    // The request_id is the same for every try with the same content, because an interrupted try may have made the user.
-    let tried = { body: "", requestId: "" };
+    const requestId = tries();
     let made: User | undefined;
     const act = async () => {
       const user = fields.value;
-      const body = JSON.stringify(user);
-      if (body !== tried.body) tried = { body, requestId: uuid() };
-      made = await recently(this.#api, this.#hooks.me, () => this.#api.admin.createUser({ user, requestId: tried.requestId }));
+      made = await recently(this.#api, this.#hooks.me, () => this.#api.admin.createUser({ user, requestId: requestId(user) }));
     };
-    if (!(await filled({ title: "New user", action: "Create", fields: fields.rows, first: fields.first, act, explain: (failure) => fields.explain(failure) }))) return;
-    this.#hooks.say("User created.");
-    await this.#list.refresh();
-    if (made?.email && made.role !== UserRole.SERVICE) await this.#acts.resetCode(made, "The user is created, and sets the first password with this code");
-    this.#search.control.focus();
+    if (!(await filled({ title: t("newUser"), action: t("create"), fields: fields.rows, first: fields.first, act, explain: (failure) => Promise.resolve(fields.explain(failure)) }))) return;
+    stage.say(t("userCreated"));
+    await stage.again();
+    if (made?.email && made.role !== UserRole.SERVICE) await this.#acts.resetCode(stage, made, t("firstCodeText"));
   }
 
   async #invite(): Promise<void> {
-    const email = textEntry("E-mail address", EMAIL, "Only this address can register with the code. Leave the field empty if the person may choose the address.");
-    const role = choiceEntry("Role", ROLES.slice(0, 2));
-    const term = choiceEntry("Valid for", TERMS);
+    const email = textEntry(t("email"), EMAIL, t("invitedNote"));
+    const role = choiceEntry(t("role"), roles().slice(0, 2));
+    const term = choiceEntry(t("validFor"), TERMS);
     term.control.value = "604800";
     let made = { code: "", until: "" };
     const act = async () => {
@@ -156,10 +109,10 @@ export class UsersView implements Part {
       made = { code, until: until(expireTime) };
     };
     const explain = (failure: Failure) => Promise.resolve(placed({ email, role, valid_seconds: term }, failure));
-    if (!(await filled({ title: "Invite", action: "Make the invitation", fields: [email.root, role.root, term.root], first: email.control, act, explain }))) return;
-    this.#hooks.say("Invitation made.");
-    await this.#invitations.refresh();
-    const text = `Hand the link or the code to the person. It works once${made.until}.`;
-    await showSecret({ title: "The invitation", text, label: "Code", secret: made.code, link: await codeLink(this.#api, this.#hooks.me.tenant, "invitation", made.code), say: this.#hooks.say, view: this.root });
+    if (!(await filled({ title: t("invite"), action: t("makeInvitation"), fields: [email.root, role.root, term.root], first: email.control, act, explain }))) return;
+    this.#hooks.say(t("invitationMade"));
+    await this.#invitations.again();
+    const link = await codeLink(this.#api, this.#hooks.me.tenant, "invitation", made.code);
+    await showSecret({ title: t("theInvitation"), text: t("handInvitation", { until: made.until }), lines: [["code", made.code], ["link", link]], say: this.#hooks.say, view: this.root });
   }
 }

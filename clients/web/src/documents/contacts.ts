@@ -2,8 +2,7 @@
 
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../server/api.js";
-import { callName, People } from "../server/people.js";
-import { usersWith, type Contact } from "../widgets/person.js";
+import { callName, People, usersWith, type Contact } from "../server/people.js";
 import { nameWithin } from "../text/names.js";
 
 export class Contacts {

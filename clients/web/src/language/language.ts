@@ -9,6 +9,8 @@ export type Translated<English> = Readonly<Record<keyof English, Text>>;
 export type Messages = Translated<typeof en> & {
   /** What replaces the server's messages, which are English, by the reasons of errors. */
   readonly reasons?: Readonly<Record<string, string>>;
+  /** What replaces the server's descriptions of wrong fields, by their rules. Each follows the name of the field. */
+  readonly rules?: Readonly<Record<string, string>>;
 };
 
 interface Language {
@@ -103,6 +105,11 @@ export function reasoned(reason: string, message: string): string {
 /** Whether the page is in the language of the server's messages. */
 export function isEnglish(): boolean {
   return code === "en";
+}
+
+/** What is wrong with a field that breaks this rule, in the language if it has a text of its own. */
+export function ruled(rule: string, description: string): string {
+  return messages.rules?.[rule] ?? description;
 }
 
 /** For dates, numbers and lists. */

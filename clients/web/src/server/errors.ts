@@ -62,11 +62,8 @@ export function signedOut(failure: Failure): boolean {
 /** A failure's message, with the time after which another try can succeed if that is longer than a moment. */
 export function withWait({ reason, message, retryAfter = 0 }: Failure): string {
   if (retryAfter < 5_000 || TIMED.has(reason)) return message;
-  return `${message} Try again in ${spoken(Math.ceil(retryAfter / 1000))}.`;
-}
-
-function spoken(seconds: number): string {
-  if (seconds < 90) return `${seconds} seconds`;
+  const seconds = Math.ceil(retryAfter / 1000);
   const minutes = Math.ceil(seconds / 60);
-  return minutes < 120 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
+  const wait = seconds < 90 ? t("waitSeconds", { count: seconds }) : minutes < 120 ? t("waitMinutes", { count: minutes }) : t("waitHours", { count: Math.ceil(minutes / 60) });
+  return `${message} ${wait}`;
 }

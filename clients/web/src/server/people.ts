@@ -5,13 +5,12 @@ import type { Api } from "./api.js";
 import { failureOf } from "./errors.js";
 import { quoted } from "./filters.js";
 import { cleanName, nameWithin } from "../text/names.js";
+import { t } from "../language/language.js";
 
 /** The roles that the page offers, with their labels. */
-export const ROLES: readonly (readonly [value: string, label: string])[] = [
-  ["USER", "User"],
-  ["ADMIN", "Administrator"],
-  ["SERVICE", "Service (a program)"],
-];
+export function roles(): readonly (readonly [value: string, label: string])[] {
+  return [["USER", t("user")], ["ADMIN", t("administrator")], ["SERVICE", t("serviceProgram")]];
+}
 
 export function roleOf(name: string): UserRole {
   return name === "ADMIN" ? UserRole.ADMIN : name === "SERVICE" ? UserRole.SERVICE : UserRole.USER;
@@ -23,7 +22,7 @@ export function roleName(role: UserRole): string {
 }
 
 export function roleLabel(role: UserRole): string {
-  return role === UserRole.ADMIN ? "Administrator" : role === UserRole.SERVICE ? "Service" : "User";
+  return role === UserRole.ADMIN ? t("administrator") : role === UserRole.SERVICE ? t("service") : t("user");
 }
 
 /** The text that stands for a user within other text: the name, or the address if there is no name. */
@@ -50,6 +49,29 @@ export function peopleFilter(text: string): string {
   return `(display_name:${part} OR email:${part})`;
 }
 
+/** A person to choose. */
+export interface Contact {
+  /** `users/{uuid}`. */
+  readonly name: string;
+  readonly label: string;
+  readonly email: string;
+}
+
+/** Finds the first people whose name or address contains a text. */
+export type Finder = (text: string) => Promise<readonly Contact[]>;
+
+/** The number of people that the page offers to choose from. */
+const OFFERED = 20;
+
+/** The users of the tenant, for administrators. `also`: a filter (AIP-160) that the users must match. */
+export function usersWith(api: Pick<Api, "admin">, also: string): Finder {
+  return async (text) => {
+    const filter = [also, text.trim() && peopleFilter(text)].filter(Boolean).join(" AND ");
+    const { users } = await api.admin.listUsers({ filter, pageSize: OFFERED, orderBy: "display_name" });
+    return users.map((one) => ({ name: one.name, label: plainName(one), email: one.email }));
+  };
+}
+
 /** The maximum number of users in a filter; more would make the filter too long. */
 const MOST = 15;
 
@@ -57,6 +79,7 @@ const MOST = 15;
 export class People {
   readonly #api: Pick<Api, "admin">;
   readonly #names = new Map<string, Promise<string>>();
+  readonly #known = new Map<string, string>();
   readonly #owners = new Set<string>();
 
   constructor(api: Pick<Api, "admin">) {
@@ -68,12 +91,17 @@ export class People {
     const known = this.#names.get(name);
     if (known) return known;
     const found = this.#api.admin.getUser({ name }).then((user) => (this.learn(user), callName(user)), (error: unknown) => {
-      if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return `user ${name.slice("users/".length, "users/".length + 8)} (deleted)`;
+      if (failureOf(error).reason === "RESOURCE_NOT_FOUND") return t("deletedUser", { id: name.slice("users/".length, "users/".length + 8) });
       this.#names.delete(name); // a later try may succeed
       return name;
     });
     this.#names.set(name, found);
     return found;
+  }
+
+  /** The text for a user whom `labels` has found; otherwise the name. */
+  known(name: string): string {
+    return this.#known.get(name) ?? name;
   }
 
   /** The texts of these names. Names of other resources are left out. */
@@ -85,7 +113,9 @@ export class People {
       const { users } = await this.#api.admin.listUsers({ filter, pageSize: MOST }).catch(() => ({ users: [] })); // `label` asks for the users that are not in the list
       users.forEach((one) => this.learn(one));
     }
-    return new Map(await Promise.all(wanted.map(async (one) => [one, await this.label(one)] as const)));
+    const found = await Promise.all(wanted.map(async (one) => [one, await this.label(one)] as const));
+    for (const [name, text] of found) this.#known.set(name, text);
+    return new Map(found);
   }
 
   /** Use a newer state of a user. */
@@ -98,6 +128,7 @@ export class People {
   /** Forget a user who was deleted: the name must not outlast the account. */
   forget(name: string): void {
     this.#names.delete(name);
+    this.#known.delete(name);
     this.#owners.delete(name);
   }
 

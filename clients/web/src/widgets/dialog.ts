@@ -39,41 +39,22 @@ export interface Question {
 
 /** Ask for a line of text and act on it. Resolves to true after the action, and to false if the user cancelled. */
 export function prompted({ title, label, value, maxLength, action, note, act }: Question): Promise<boolean> {
-  return new Promise((resolve) => {
-    const id = `field-${(numbers += 1)}`;
-    const hint = element("p", { class: "note", id: `${id}-note` });
-    const problem = element("p", { class: "problem", role: "alert" });
-    const field = element("input", { id, type: "text", maxlength: String(maxLength), autocomplete: "off", dir: "auto", "aria-describedby": hint.id });
-    field.value = value;
-    const noted = () => (hint.textContent = note?.(field.value) ?? "");
-    field.addEventListener("input", noted);
-    noted();
-    const save = async () => {
-      const wanted = field.value.trim();
-      if (!wanted) return field.focus();
-      problem.textContent = "";
-      yes.disabled = true;
-      try {
-        await act(wanted);
-        close(true);
-      } catch (error) {
-        problem.textContent = failureOf(error).message;
-        field.focus();
-      } finally {
-        yes.disabled = false;
-      }
-    };
-    const yes = button(action, () => void save(), { class: "filled" });
-    field.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.isComposing) return;
-      event.preventDefault();
-      void save();
-    });
-    const { dialog, close } = open<boolean>(title, false, resolve, [element("label", { for: id }, label), field, hint, problem], yes);
-    dialog.showModal();
-    field.focus();
-    field.select();
-  });
+  const control = element("input", { id: `field-${(numbers += 1)}`, type: "text", maxlength: String(maxLength), autocomplete: "off", dir: "auto" });
+  const hint = element("p", { class: "note", id: `${control.id}-note` });
+  control.setAttribute("aria-describedby", hint.id);
+  control.value = value;
+  const noted = () => (hint.textContent = note?.(control.value) ?? "");
+  control.addEventListener("input", noted);
+  noted();
+  const save = async () => {
+    const wanted = control.value.trim();
+    if (wanted) return act(wanted);
+    control.focus();
+    return false;
+  };
+  const done = filled({ title, action, fields: [element("label", { for: control.id }, label), control, hint], first: control, act: save });
+  control.select();
+  return done;
 }
 
 export interface Sheet {

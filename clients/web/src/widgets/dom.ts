@@ -53,6 +53,11 @@ export function arrange(parent: Element, children: readonly Element[]): void {
   });
 }
 
+/** A text with nodes in the places of its characters “\0”. */
+export function mixed(text: string, ...nodes: readonly Node[]): (Node | string)[] {
+  return text.split("\0").flatMap((part, place) => (place === 0 ? [part] : [nodes[place - 1]!, part]));
+}
+
 /** A control with its label and its note. The control refers to the note with `aria-describedby`: the control's id and `-note`. */
 export function field(label: Node | string, control: HTMLElement, note = ""): HTMLElement {
   const notes = note ? [element("p", { class: "note", id: `${control.id}-note` }, note)] : [];

@@ -2,7 +2,7 @@
 
 import { button, element, WRITTEN } from "./dom.js";
 import { withWait, type Failure } from "../server/errors.js";
-import { t } from "../language/language.js";
+import { ruled, t } from "../language/language.js";
 
 type Attributes = Readonly<Record<string, string | boolean | undefined>>;
 type Control = HTMLInputElement | HTMLSelectElement;
@@ -38,6 +38,9 @@ export class Entry<C extends Control = Control> {
   }
 }
 
+/** The attributes of a field for an e-mail address. A control of the type "email" would check the address itself, and change addresses in other scripts. */
+export const EMAIL = { inputmode: "email", maxlength: "254", spellcheck: "false", autocapitalize: "none" } as const;
+
 export function textEntry(label: string, attributes: Attributes = {}, note = ""): Entry<HTMLInputElement> {
   return new Entry(label, element("input", { type: "text", autocomplete: "off", ...WRITTEN, ...attributes }), note);
 }
@@ -71,18 +74,24 @@ export function lacking(entries: readonly Entry[]): boolean {
 
 /**
  * Show a failure next to the fields that it names, and focus the first of them. `entries` maps the paths of the request's fields to the fields of the form, in the
- * order of the form. Returns the text for the whole form: "" if the fields show everything.
+ * order of the form. `taken`: the field whose value no other resource may have. Returns the text for the whole form: "" if the fields show everything.
  */
-export function placed(entries: Readonly<Record<string, Entry>>, failure: Failure): string {
+export function placed(entries: Readonly<Record<string, Entry>>, failure: Failure, taken?: Entry): string {
+  if (taken && failure.reason === "RESOURCE_ALREADY_EXISTS") {
+    taken.refuse(failure.message);
+    taken.control.focus();
+    return "";
+  }
   if (failure.violations.length === 0) return withWait(failure);
   const others: string[] = [];
   const wrong = new Set<Entry>();
-  for (const { field, description } of failure.violations) {
+  for (const { field, rule, description } of failure.violations) {
+    const wanted = ruled(rule, description);
     const entry = entries[field];
     if (entry) {
-      entry.refuse(sentence(entry.label, description));
+      entry.refuse(sentence(entry.label, wanted));
       wrong.add(entry);
-    } else others.push(sentence(field || "The request", description));
+    } else others.push(sentence(field || t("theRequest"), wanted));
   }
   Object.values(entries).find((one) => wrong.has(one))?.control.focus();
   return others.join(" ");

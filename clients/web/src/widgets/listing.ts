@@ -1,6 +1,7 @@
 /** A list that the page reads from the server page by page. */
 
 import { button, element, replace } from "./dom.js";
+import { t } from "../language/language.js";
 import { failureOf } from "../server/errors.js";
 
 export interface Batch<T> {
@@ -26,13 +27,13 @@ export class Listing<T> {
   readonly #source: Source<T>;
   readonly #list: HTMLElement;
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #more = button("Show more", () => void this.#further(), { hidden: true });
+  readonly #more = button(t("showMore"), () => void this.#further(), { hidden: true });
   #reads = 0;
   #next = "";
 
   constructor(source: Source<T>) {
     this.#source = source;
-    this.#list = element("ul", { class: source.style ?? "documents", "aria-label": source.label, "aria-busy": "true" }, element("li", { class: "note" }, "Loading…"));
+    this.#list = element("ul", { class: source.style ?? "documents", "aria-label": source.label, "aria-busy": "true" }, element("li", { class: "note" }, t("loading")));
     this.root = element("div", { class: "listing" }, this.#problem, this.#list, this.#more);
   }
 

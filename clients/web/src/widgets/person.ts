@@ -1,40 +1,18 @@
 /** A field that names a person. People to choose from appear while the user types. */
 
-import type { Api } from "../server/api.js";
 import { element, replace, WRITTEN } from "./dom.js";
 import { Entry } from "./fields.js";
 import { PATIENCE } from "@responsa/client/parts.js";
-import { peopleFilter, plainName } from "../server/people.js";
+import type { Contact, Finder } from "../server/people.js";
 import { nameWithin } from "../text/names.js";
-
-/** A person to choose. */
-export interface Contact {
-  /** `users/{uuid}`. */
-  readonly name: string;
-  readonly label: string;
-  readonly email: string;
-}
-
-/** Finds the first people whose name or address contains a text. */
-export type Finder = (text: string) => Promise<readonly Contact[]>;
+import { t } from "../language/account/texts.js";
+import { t as needed } from "../language/language.js";
 
 const TYPING = 200; // milliseconds without a key before people are looked up
 /** The note below a field for a person whom the user may not see. */
-export const PERSON_NOTE = "An e-mail address, or a user id, which people find in their profile.";
+export const PERSON_NOTE = t("personNote");
 /** What to do if a text does not name a person. */
-export const NEITHER = "Enter an e-mail address or a user id.";
-/** The number of people that the page offers to choose from. */
-const OFFERED = 20;
-
-/** The users of the tenant, for administrators. `also`: a filter (AIP-160) that the users must match. */
-export function usersWith(api: Pick<Api, "admin">, also: string): Finder {
-  return async (text) => {
-    const filter = [also, text.trim() && peopleFilter(text)].filter(Boolean).join(" AND ");
-    const { users } = await api.admin.listUsers({ filter, pageSize: OFFERED, orderBy: "display_name" });
-    return users.map((one) => ({ name: one.name, label: plainName(one), email: one.email }));
-  };
-}
-
+export const NEITHER = t("enterPerson");
 /** Whether a text can stand for a person in a request. */
 export function named(text: string): boolean {
   return text.includes("@") || text.startsWith("users/");
@@ -45,7 +23,7 @@ export class PersonField extends Entry<HTMLInputElement> {
   readonly #offers = element("datalist", {});
   #typing = new AbortController();
 
-  constructor(label: string, find: Finder, note = "Type a part of the name or of the e-mail address.") {
+  constructor(label: string, find: Finder, note = t("typePart")) {
     super(label, element("input", { type: "text", autocomplete: "off", ...WRITTEN, maxlength: "254", spellcheck: "false", autocapitalize: "none" }), note);
     this.#find = find;
     this.#offers.id = `${this.control.id}-offers`;
@@ -68,7 +46,7 @@ export class PersonField extends Entry<HTMLInputElement> {
     const fitting = exact.length > 0 ? exact : found;
     if (fitting.length === 1) return fitting[0];
     const several = () => fitting.map(({ label, email }) => (email && email !== label ? `${nameWithin(label)} (${email})` : nameWithin(label))).join(", ");
-    this.refuse(!text ? `${this.label} is needed.` : fitting.length === 0 ? "No matching user can be chosen here." : `Several users match: ${several()}. Enter the e-mail address.`);
+    this.refuse(!text ? needed("needed", { label: this.label }) : fitting.length === 0 ? t("nobodyMatches") : t("severalMatch", { users: several() }));
     this.control.focus();
     return undefined;
   }

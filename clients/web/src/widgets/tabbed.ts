@@ -1,6 +1,7 @@
 /** A view of several tabs, each with an address: the profile, and the administration. */
 
 import { element } from "./dom.js";
+import { t } from "../language/language.js";
 import { TabList } from "./tablist.js";
 import { viewFragment, type Area, type ViewPlace } from "./views.js";
 
@@ -26,7 +27,7 @@ export function lazily(load: () => Promise<Part>): Part {
       found = await (part ??= loaded());
     } catch {
       part = undefined; // a later try may succeed
-      root.replaceChildren(element("p", { class: "problem", role: "alert" }, "This part of the page could not be loaded. Check the connection, then open the tab again."));
+      root.replaceChildren(element("p", { class: "problem", role: "alert" }, t("unloaded")));
       return;
     }
     await found.show(query);

@@ -46,6 +46,7 @@ export class TabList<Id extends string> {
       one.head.setAttribute("aria-selected", String(one.id === id));
       one.head.tabIndex = one.id === id ? 0 : -1;
       one.panel.hidden = one.id !== id;
+      if (one.id === id) this.#reveal(one.head);
     }
   }
 
@@ -53,6 +54,12 @@ export class TabList<Id extends string> {
   offer(ids: readonly Id[]): void {
     for (const one of this.#tabs) one.head.hidden = !ids.includes(one.id);
     this.root.hidden = ids.length < 2;
+  }
+
+  /** Scroll the list, where it is narrow, so that a tab is in its middle. */
+  #reveal(head: HTMLElement): void {
+    const [list, tab] = [this.root.getBoundingClientRect(), head.getBoundingClientRect()];
+    this.root.scrollLeft += tab.left + tab.width / 2 - (list.left + list.width / 2);
   }
 
   #choose(id: Id): void {

@@ -131,6 +131,13 @@ def create_key(
             help="With “user”, the key has only the rights of an ordinary user, even if its user is an administrator. Default: the role of its user."
         ),
     ] = None,
+    widget: Annotated[
+        bool,
+        typer.Option(
+            "--widget",
+            help="Create the key of a widget: it only asks questions, on the pages that the setting `widget_keys` names with it. The line of the setting is printed to stderr.",
+        ),
+    ] = False,
 ) -> None:
     """Create an API key and print its secret. The secret is never shown again."""
     try:
@@ -139,9 +146,11 @@ def create_key(
         raise typer.BadParameter("must have the form users/{uuid}", param_hint="USER") from None
 
     async def act(identity: Identity) -> str:
-        _, secret = await identity.create_key(
-            tenant, user_id, display_name, None if role is None else Role.USER
+        key, secret = await identity.create_key(
+            tenant, user_id, display_name, None if role is None else Role.USER, widget=widget
         )
+        if widget:
+            typer.echo(f"RESPONSA_WIDGET_KEYS={names.api_key(key.id)}=https://www.example.org", err=True)
         return secret
 
     _do(act)
