@@ -4,6 +4,7 @@ package responsa
 
 // repeats has the calls that may be repeated after a lost response.
 var repeats = map[string]repeat{
+	"/responsa.admin.v1.AdminService/CreateAgentVersion":              always,
 	"/responsa.admin.v1.AdminService/CreateServiceGrant":              always,
 	"/responsa.admin.v1.AdminService/CreateTeacher":                   always,
 	"/responsa.admin.v1.AdminService/CreateUser":                      always,

@@ -11,11 +11,12 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.agents.config.build import ConfiguredAgent
 from responsa_server.agents.config.content import ENGINE
 from responsa_server.agents.config.files import SHIPPED, Folders, Watch
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
-from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason, Unavailable
 from responsa_server.domain.model_settings import DefaultModel
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import AuditEvent
@@ -383,6 +384,40 @@ async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
         assert "agents/own/versions/1" not in agents.versions
         await agents.poll()
         assert "agents/own/versions/1" not in agents.versions
+        folder.write("own", "Two.")
+        await agents.reload()
+        with pytest.raises(Precondition) as refused:
+            await agents.version("own", 1)
+        assert refused.value.reason is Reason.AGENT_VERSION_UNFIT
+        assert "scripted:strong" in refused.value.metadata["cause"]
+
+
+async def test_a_created_version_answers_on_every_server_that_it_is_asked_from(
+    town: Town, folder: Folder, people: People
+) -> None:
+    folder.write("own", "One.")
+    event = AuditEvent.of(people.ann, "agent_version.create", "agents/own")
+    async with town.process() as agents, town.process() as other:
+        own = agents.named("own")
+        assert isinstance(own, ConfiguredAgent)
+        same = await agents.create("own", own.content.model_dump(mode="json", by_alias=True), "{}", event)
+        assert same.number == 1
+        prompts = own.content.model_dump(mode="json", by_alias=True)["prompts"]
+        document = {"config": own.content.config, "prompts": prompts}
+        prompts["greeting"]["body"] = "Created."
+        for _ in range(2):
+            created = await agents.create("own", document, '{"score":1}', event)
+            assert created.name == "agents/own/versions/2"
+        assert await said(await other.version("own", 2)) == "Created."
+        assert (await agents.reload())[1].version == "agents/own/versions/1"
+        with pytest.raises(InvalidRequest) as refused:
+            await agents.create(
+                "own", {"config": {**own.content.config, "start": "gone", "nmae": "Own"}}, "", event
+            )
+        assert {one.rule for one in refused.value.violations} == {"agent.problem"}
+        assert len(refused.value.violations) > 1
+        with pytest.raises(NotFound):
+            await agents.create("nobody", document, "", event)
 
 
 async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, folder: Folder) -> None:

@@ -28,6 +28,11 @@ async def test_the_first_administrator_of_the_first_tenant_is_the_owner(served: 
 
 OF_OWNERS = {
     "ReloadAgents": (admin.ReloadAgentsRequest(), "agents.reload", "agents/-"),
+    "CreateAgentVersion": (
+        admin.CreateAgentVersionRequest(parent="agents/chat", agent_version={"content": {}}),
+        "agent_version.create",
+        "agents/chat",
+    ),
     "GrantOwnership": (admin.GrantOwnershipRequest(name=SOMEBODY), "user.grant_ownership", SOMEBODY),
     "RevokeOwnership": (admin.RevokeOwnershipRequest(name=SOMEBODY), "user.revoke_ownership", SOMEBODY),
     "CreateTenant": (admin.CreateTenantRequest(tenant_id="new"), "tenant.create", ""),

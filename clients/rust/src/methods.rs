@@ -190,6 +190,15 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/GetAgentVersion", true, &request).await
     }
 
+    /// CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It
+    /// does not answer questions that do not name it. If a version has the same content, the call returns that version and its
+    /// card. Only owners of the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake).
+    pub async fn create_agent_version(&self, request: admin::v1::CreateAgentVersionRequest) -> Result<chat::v1::AgentVersion, Error> {
+        self.call("/responsa.admin.v1.AdminService/CreateAgentVersion", true, &request).await
+    }
+
     /// CreateUser creates a user of the caller's tenant. The user has no credential yet.
     ///
     /// Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail address),

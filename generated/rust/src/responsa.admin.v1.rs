@@ -1962,6 +1962,26 @@ impl ::prost::Name for ListAgentVersionsResponse {
         "type.googleapis.com/responsa.admin.v1.ListAgentVersionsResponse".into()
     }
 }
+/// CreateAgentVersionRequest is the request of CreateAgentVersion.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateAgentVersionRequest {
+    /// The agent, `agents/{id}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The version: its content, as GetAgentVersion shows it, and its card. If the content has no `chain`, the models follow from `config`. The server sets all other fields.
+    #[prost(message, optional, tag = "2")]
+    pub agent_version: ::core::option::Option<super::super::chat::v1::AgentVersion>,
+}
+impl ::prost::Name for CreateAgentVersionRequest {
+    const NAME: &'static str = "CreateAgentVersionRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.CreateAgentVersionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.CreateAgentVersionRequest".into()
+    }
+}
 /// GetAgentVersionRequest names a version.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetAgentVersionRequest {

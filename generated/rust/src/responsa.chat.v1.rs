@@ -114,13 +114,13 @@ impl ::prost::Name for Agent {
         "type.googleapis.com/responsa.chat.v1.Agent".into()
     }
 }
-/// AgentVersion is one state of an agent's files, which never changes. Each turn names the version that answered it.
+/// AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentVersion {
     /// `agents/{id}/versions/{n}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// When a server first read the files in this state.
+    /// When a server first read the files in this state, or the version was created.
     #[prost(message, optional, tag = "2")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
     /// The SHA-256 of the content and of the number of the code that runs it, in hexadecimal digits.
@@ -133,6 +133,9 @@ pub struct AgentVersion {
     /// and only to owners of the installation. Unset for a version of a release in which agents were code.
     #[prost(message, optional, tag = "5")]
     pub content: ::core::option::Option<::prost_types::Struct>,
+    /// Where a created version came from, in the words of its creator, e.g. the hash of the data, scores and costs; at most 4 KiB of JSON. Unset for versions of files.
+    #[prost(message, optional, tag = "6")]
+    pub card: ::core::option::Option<::prost_types::Struct>,
 }
 impl ::prost::Name for AgentVersion {
     const NAME: &'static str = "AgentVersion";

@@ -226,6 +226,9 @@ pub enum Reason {
     ModelFixed = 180,
     /// FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING".
     ModelTestFailed = 181,
+    /// FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
+    /// e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
+    AgentVersionUnfit = 190,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -324,6 +327,7 @@ impl Reason {
             Self::AttemptRestarted => "REASON_ATTEMPT_RESTARTED",
             Self::ModelFixed => "REASON_MODEL_FIXED",
             Self::ModelTestFailed => "REASON_MODEL_TEST_FAILED",
+            Self::AgentVersionUnfit => "REASON_AGENT_VERSION_UNFIT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -421,6 +425,7 @@ impl Reason {
             "REASON_ATTEMPT_RESTARTED" => Some(Self::AttemptRestarted),
             "REASON_MODEL_FIXED" => Some(Self::ModelFixed),
             "REASON_MODEL_TEST_FAILED" => Some(Self::ModelTestFailed),
+            "REASON_AGENT_VERSION_UNFIT" => Some(Self::AgentVersionUnfit),
             _ => None,
         }
     }

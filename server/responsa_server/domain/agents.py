@@ -12,7 +12,7 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage, VersionRead
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Demand, Grant
 from responsa_server.domain.turns import Question, ToolRecord
 
@@ -97,6 +97,16 @@ class Catalogue(Protocol):
         """Return the agents whose files have mistakes now, even if an older version still serves."""
         ...
 
+    async def create(
+        self, identity: str, document: Mapping[str, object], card: str, event: AuditEvent
+    ) -> StoredVersion:
+        """Create a version of the agent with this id, unless its content is already stored. document: the content, as administrators
+        see it. card: JSON that says where the version came from, or "".
+
+        Raises NotFound, InvalidRequest (a violation for each mistake), Unavailable.
+        """
+        ...
+
     async def reload(self) -> Sequence[Reloaded]:
         """Reload all files and replace all valid agents in one step. The results are ordered by agent id.
 
@@ -145,12 +155,14 @@ class AgentVersion:
     """A version of an agent, as administrators see it.
 
     id: the agent's id. version: the version's number within its agent, from 1. sha256: in hexadecimal digits. content: the bytes of `NewVersion`; empty in a list.
+    card: JSON that says where a created version came from, or "".
     """
 
     id: str
     version: int
     sha256: str
     create_time: datetime
+    card: str = ""
     content: bytes = b""
 
     @property
@@ -165,6 +177,12 @@ class AgentVersions(Protocol):
     async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
         """Store versions in one transaction and return each with its number, in the given order. Content that is
         already stored keeps its number. Raises Unavailable.
+        """
+        ...
+
+    async def create(self, version: NewVersion, card: str, event: AuditEvent) -> StoredVersion:
+        """Store a version with its card and the event. Content that is already stored keeps its number and its card, and there is no
+        event. Raises Unavailable.
         """
         ...
 
@@ -342,8 +360,8 @@ class Agents(Protocol):
         ...
 
     async def version(self, identity: str, number: int) -> Agent:
-        """Return one version of the agent with this id. The agent must be in service; an older version of the agent is
-        loaded from the database. Raises NotFound, Unavailable.
+        """Return one version of the agent with this id. The agent must be in service; a version that it does not serve is
+        loaded from the database. Raises NotFound, Precondition (AGENT_VERSION_UNFIT), Unavailable.
         """
         ...
 

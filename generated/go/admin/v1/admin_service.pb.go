@@ -1857,6 +1857,61 @@ func (x *ListAgentVersionsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// CreateAgentVersionRequest is the request of CreateAgentVersion.
+type CreateAgentVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agent, `agents/{id}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The version: its content, as GetAgentVersion shows it, and its card. If the content has no `chain`, the models follow from `config`. The server sets all other fields.
+	AgentVersion  *v1.AgentVersion `protobuf:"bytes,2,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAgentVersionRequest) Reset() {
+	*x = CreateAgentVersionRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAgentVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAgentVersionRequest) ProtoMessage() {}
+
+func (x *CreateAgentVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAgentVersionRequest.ProtoReflect.Descriptor instead.
+func (*CreateAgentVersionRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *CreateAgentVersionRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *CreateAgentVersionRequest) GetAgentVersion() *v1.AgentVersion {
+	if x != nil {
+		return x.AgentVersion
+	}
+	return nil
+}
+
 // GetAgentVersionRequest names a version.
 type GetAgentVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1868,7 +1923,7 @@ type GetAgentVersionRequest struct {
 
 func (x *GetAgentVersionRequest) Reset() {
 	*x = GetAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1935,7 @@ func (x *GetAgentVersionRequest) String() string {
 func (*GetAgentVersionRequest) ProtoMessage() {}
 
 func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +1948,7 @@ func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{32}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetAgentVersionRequest) GetName() string {
@@ -1917,7 +1972,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +1984,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +1997,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CreateUserRequest) GetUser() *v11.User {
@@ -1970,7 +2025,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2037,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2050,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -2016,7 +2071,7 @@ type LookupUserRequest struct {
 
 func (x *LookupUserRequest) Reset() {
 	*x = LookupUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2083,7 @@ func (x *LookupUserRequest) String() string {
 func (*LookupUserRequest) ProtoMessage() {}
 
 func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2096,7 @@ func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupUserRequest.ProtoReflect.Descriptor instead.
 func (*LookupUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LookupUserRequest) GetEmail() string {
@@ -2071,7 +2126,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2138,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2151,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -2140,7 +2195,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2207,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2220,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListUsersResponse) GetUsers() []*v11.User {
@@ -2195,7 +2250,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2262,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2275,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UpdateUserRequest) GetUser() *v11.User {
@@ -2248,7 +2303,7 @@ type GetUserQuotaRequest struct {
 
 func (x *GetUserQuotaRequest) Reset() {
 	*x = GetUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2260,7 +2315,7 @@ func (x *GetUserQuotaRequest) String() string {
 func (*GetUserQuotaRequest) ProtoMessage() {}
 
 func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2273,7 +2328,7 @@ func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetUserQuotaRequest) GetName() string {
@@ -2296,7 +2351,7 @@ type UpdateUserQuotaRequest struct {
 
 func (x *UpdateUserQuotaRequest) Reset() {
 	*x = UpdateUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2363,7 @@ func (x *UpdateUserQuotaRequest) String() string {
 func (*UpdateUserQuotaRequest) ProtoMessage() {}
 
 func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2376,7 @@ func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *UpdateUserQuotaRequest) GetUserQuota() *UserQuota {
@@ -2349,7 +2404,7 @@ type GetUserLimitsRequest struct {
 
 func (x *GetUserLimitsRequest) Reset() {
 	*x = GetUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2416,7 @@ func (x *GetUserLimitsRequest) String() string {
 func (*GetUserLimitsRequest) ProtoMessage() {}
 
 func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2429,7 @@ func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*GetUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetUserLimitsRequest) GetName() string {
@@ -2398,7 +2453,7 @@ type UpdateUserLimitsRequest struct {
 
 func (x *UpdateUserLimitsRequest) Reset() {
 	*x = UpdateUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2465,7 @@ func (x *UpdateUserLimitsRequest) String() string {
 func (*UpdateUserLimitsRequest) ProtoMessage() {}
 
 func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2478,7 @@ func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *UpdateUserLimitsRequest) GetUserLimits() *UserLimits {
@@ -2453,7 +2508,7 @@ type DisableUserRequest struct {
 
 func (x *DisableUserRequest) Reset() {
 	*x = DisableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2520,7 @@ func (x *DisableUserRequest) String() string {
 func (*DisableUserRequest) ProtoMessage() {}
 
 func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2533,7 @@ func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableUserRequest.ProtoReflect.Descriptor instead.
 func (*DisableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DisableUserRequest) GetName() string {
@@ -2508,7 +2563,7 @@ type EnableUserRequest struct {
 
 func (x *EnableUserRequest) Reset() {
 	*x = EnableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2575,7 @@ func (x *EnableUserRequest) String() string {
 func (*EnableUserRequest) ProtoMessage() {}
 
 func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2588,7 @@ func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableUserRequest.ProtoReflect.Descriptor instead.
 func (*EnableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *EnableUserRequest) GetName() string {
@@ -2561,7 +2616,7 @@ type RevokeCredentialsRequest struct {
 
 func (x *RevokeCredentialsRequest) Reset() {
 	*x = RevokeCredentialsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2573,7 +2628,7 @@ func (x *RevokeCredentialsRequest) String() string {
 func (*RevokeCredentialsRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2586,7 +2641,7 @@ func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RevokeCredentialsRequest) GetName() string {
@@ -2609,7 +2664,7 @@ type RevokeCredentialsResponse struct {
 
 func (x *RevokeCredentialsResponse) Reset() {
 	*x = RevokeCredentialsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2621,7 +2676,7 @@ func (x *RevokeCredentialsResponse) String() string {
 func (*RevokeCredentialsResponse) ProtoMessage() {}
 
 func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2634,7 +2689,7 @@ func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RevokeCredentialsResponse) GetSessionCount() int32 {
@@ -2669,7 +2724,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2736,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2749,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DeleteUserRequest) GetName() string {
@@ -2729,7 +2784,7 @@ type GrantOwnershipRequest struct {
 
 func (x *GrantOwnershipRequest) Reset() {
 	*x = GrantOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +2796,7 @@ func (x *GrantOwnershipRequest) String() string {
 func (*GrantOwnershipRequest) ProtoMessage() {}
 
 func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +2809,7 @@ func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*GrantOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GrantOwnershipRequest) GetName() string {
@@ -2775,7 +2830,7 @@ type RevokeOwnershipRequest struct {
 
 func (x *RevokeOwnershipRequest) Reset() {
 	*x = RevokeOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2787,7 +2842,7 @@ func (x *RevokeOwnershipRequest) String() string {
 func (*RevokeOwnershipRequest) ProtoMessage() {}
 
 func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2800,7 +2855,7 @@ func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*RevokeOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RevokeOwnershipRequest) GetName() string {
@@ -2821,7 +2876,7 @@ type CreateServiceGrantRequest struct {
 
 func (x *CreateServiceGrantRequest) Reset() {
 	*x = CreateServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2833,7 +2888,7 @@ func (x *CreateServiceGrantRequest) String() string {
 func (*CreateServiceGrantRequest) ProtoMessage() {}
 
 func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2846,7 +2901,7 @@ func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CreateServiceGrantRequest) GetServiceGrant() *ServiceGrant {
@@ -2874,7 +2929,7 @@ type ListServiceGrantsRequest struct {
 
 func (x *ListServiceGrantsRequest) Reset() {
 	*x = ListServiceGrantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +2941,7 @@ func (x *ListServiceGrantsRequest) String() string {
 func (*ListServiceGrantsRequest) ProtoMessage() {}
 
 func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +2954,7 @@ func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListServiceGrantsRequest) GetPageSize() int32 {
@@ -2943,7 +2998,7 @@ type ListServiceGrantsResponse struct {
 
 func (x *ListServiceGrantsResponse) Reset() {
 	*x = ListServiceGrantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2955,7 +3010,7 @@ func (x *ListServiceGrantsResponse) String() string {
 func (*ListServiceGrantsResponse) ProtoMessage() {}
 
 func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2968,7 +3023,7 @@ func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListServiceGrantsResponse) GetServiceGrants() []*ServiceGrant {
@@ -2996,7 +3051,7 @@ type DeleteServiceGrantRequest struct {
 
 func (x *DeleteServiceGrantRequest) Reset() {
 	*x = DeleteServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3008,7 +3063,7 @@ func (x *DeleteServiceGrantRequest) String() string {
 func (*DeleteServiceGrantRequest) ProtoMessage() {}
 
 func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3021,7 +3076,7 @@ func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *DeleteServiceGrantRequest) GetName() string {
@@ -3049,7 +3104,7 @@ type CreateTenantRequest struct {
 
 func (x *CreateTenantRequest) Reset() {
 	*x = CreateTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3061,7 +3116,7 @@ func (x *CreateTenantRequest) String() string {
 func (*CreateTenantRequest) ProtoMessage() {}
 
 func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3074,7 +3129,7 @@ func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantRequest.ProtoReflect.Descriptor instead.
 func (*CreateTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CreateTenantRequest) GetTenantId() string {
@@ -3124,7 +3179,7 @@ type CreateTenantResponse struct {
 
 func (x *CreateTenantResponse) Reset() {
 	*x = CreateTenantResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3136,7 +3191,7 @@ func (x *CreateTenantResponse) String() string {
 func (*CreateTenantResponse) ProtoMessage() {}
 
 func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3149,7 +3204,7 @@ func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantResponse.ProtoReflect.Descriptor instead.
 func (*CreateTenantResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CreateTenantResponse) GetTenant() *Tenant {
@@ -3201,7 +3256,7 @@ type InviteTenantAdministratorRequest struct {
 
 func (x *InviteTenantAdministratorRequest) Reset() {
 	*x = InviteTenantAdministratorRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3268,7 @@ func (x *InviteTenantAdministratorRequest) String() string {
 func (*InviteTenantAdministratorRequest) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3281,7 @@ func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteTenantAdministratorRequest.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *InviteTenantAdministratorRequest) GetName() string {
@@ -3256,7 +3311,7 @@ type InviteTenantAdministratorResponse struct {
 
 func (x *InviteTenantAdministratorResponse) Reset() {
 	*x = InviteTenantAdministratorResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3268,7 +3323,7 @@ func (x *InviteTenantAdministratorResponse) String() string {
 func (*InviteTenantAdministratorResponse) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3281,7 +3336,7 @@ func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use InviteTenantAdministratorResponse.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *InviteTenantAdministratorResponse) GetInvitationCode() string {
@@ -3309,7 +3364,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3321,7 +3376,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3334,7 +3389,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetTenantRequest) GetName() string {
@@ -3363,7 +3418,7 @@ type ListTenantsRequest struct {
 
 func (x *ListTenantsRequest) Reset() {
 	*x = ListTenantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3430,7 @@ func (x *ListTenantsRequest) String() string {
 func (*ListTenantsRequest) ProtoMessage() {}
 
 func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,7 +3443,7 @@ func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListTenantsRequest) GetPageSize() int32 {
@@ -3432,7 +3487,7 @@ type ListTenantsResponse struct {
 
 func (x *ListTenantsResponse) Reset() {
 	*x = ListTenantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3444,7 +3499,7 @@ func (x *ListTenantsResponse) String() string {
 func (*ListTenantsResponse) ProtoMessage() {}
 
 func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3457,7 +3512,7 @@ func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListTenantsResponse) GetTenants() []*Tenant {
@@ -3485,7 +3540,7 @@ type SuspendTenantRequest struct {
 
 func (x *SuspendTenantRequest) Reset() {
 	*x = SuspendTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3497,7 +3552,7 @@ func (x *SuspendTenantRequest) String() string {
 func (*SuspendTenantRequest) ProtoMessage() {}
 
 func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3510,7 +3565,7 @@ func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendTenantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SuspendTenantRequest) GetName() string {
@@ -3531,7 +3586,7 @@ type ResumeTenantRequest struct {
 
 func (x *ResumeTenantRequest) Reset() {
 	*x = ResumeTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3543,7 +3598,7 @@ func (x *ResumeTenantRequest) String() string {
 func (*ResumeTenantRequest) ProtoMessage() {}
 
 func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3556,7 +3611,7 @@ func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTenantRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ResumeTenantRequest) GetName() string {
@@ -3579,7 +3634,7 @@ type EraseTenantRequest struct {
 
 func (x *EraseTenantRequest) Reset() {
 	*x = EraseTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3591,7 +3646,7 @@ func (x *EraseTenantRequest) String() string {
 func (*EraseTenantRequest) ProtoMessage() {}
 
 func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3604,7 +3659,7 @@ func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseTenantRequest.ProtoReflect.Descriptor instead.
 func (*EraseTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *EraseTenantRequest) GetName() string {
@@ -3637,7 +3692,7 @@ type CreateServiceApiKeyRequest struct {
 
 func (x *CreateServiceApiKeyRequest) Reset() {
 	*x = CreateServiceApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3649,7 +3704,7 @@ func (x *CreateServiceApiKeyRequest) String() string {
 func (*CreateServiceApiKeyRequest) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3662,7 +3717,7 @@ func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CreateServiceApiKeyRequest) GetUser() string {
@@ -3699,7 +3754,7 @@ type CreateServiceApiKeyResponse struct {
 
 func (x *CreateServiceApiKeyResponse) Reset() {
 	*x = CreateServiceApiKeyResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3711,7 +3766,7 @@ func (x *CreateServiceApiKeyResponse) String() string {
 func (*CreateServiceApiKeyResponse) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3724,7 +3779,7 @@ func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *CreateServiceApiKeyResponse) GetApiKey() *v11.ApiKey {
@@ -3759,7 +3814,7 @@ type ListTenantApiKeysRequest struct {
 
 func (x *ListTenantApiKeysRequest) Reset() {
 	*x = ListTenantApiKeysRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3771,7 +3826,7 @@ func (x *ListTenantApiKeysRequest) String() string {
 func (*ListTenantApiKeysRequest) ProtoMessage() {}
 
 func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3784,7 +3839,7 @@ func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ListTenantApiKeysRequest) GetPageSize() int32 {
@@ -3828,7 +3883,7 @@ type ListTenantApiKeysResponse struct {
 
 func (x *ListTenantApiKeysResponse) Reset() {
 	*x = ListTenantApiKeysResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3840,7 +3895,7 @@ func (x *ListTenantApiKeysResponse) String() string {
 func (*ListTenantApiKeysResponse) ProtoMessage() {}
 
 func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3853,7 +3908,7 @@ func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ListTenantApiKeysResponse) GetApiKeys() []*v11.ApiKey {
@@ -3881,7 +3936,7 @@ type RevokeTenantApiKeyRequest struct {
 
 func (x *RevokeTenantApiKeyRequest) Reset() {
 	*x = RevokeTenantApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3893,7 +3948,7 @@ func (x *RevokeTenantApiKeyRequest) String() string {
 func (*RevokeTenantApiKeyRequest) ProtoMessage() {}
 
 func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3906,7 +3961,7 @@ func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *RevokeTenantApiKeyRequest) GetName() string {
@@ -3934,7 +3989,7 @@ type ListTenantSessionsRequest struct {
 
 func (x *ListTenantSessionsRequest) Reset() {
 	*x = ListTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3946,7 +4001,7 @@ func (x *ListTenantSessionsRequest) String() string {
 func (*ListTenantSessionsRequest) ProtoMessage() {}
 
 func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3959,7 +4014,7 @@ func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ListTenantSessionsRequest) GetPageSize() int32 {
@@ -4003,7 +4058,7 @@ type ListTenantSessionsResponse struct {
 
 func (x *ListTenantSessionsResponse) Reset() {
 	*x = ListTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4015,7 +4070,7 @@ func (x *ListTenantSessionsResponse) String() string {
 func (*ListTenantSessionsResponse) ProtoMessage() {}
 
 func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4028,7 +4083,7 @@ func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ListTenantSessionsResponse) GetSessions() []*v11.Session {
@@ -4058,7 +4113,7 @@ type RevokeTenantSessionsRequest struct {
 
 func (x *RevokeTenantSessionsRequest) Reset() {
 	*x = RevokeTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4070,7 +4125,7 @@ func (x *RevokeTenantSessionsRequest) String() string {
 func (*RevokeTenantSessionsRequest) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4083,7 +4138,7 @@ func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *RevokeTenantSessionsRequest) GetNames() []string {
@@ -4111,7 +4166,7 @@ type RevokeTenantSessionsResponse struct {
 
 func (x *RevokeTenantSessionsResponse) Reset() {
 	*x = RevokeTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4123,7 +4178,7 @@ func (x *RevokeTenantSessionsResponse) String() string {
 func (*RevokeTenantSessionsResponse) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4136,7 +4191,7 @@ func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *RevokeTenantSessionsResponse) GetRevokedCount() int32 {
@@ -4164,7 +4219,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4176,7 +4231,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4189,7 +4244,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -4233,7 +4288,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4245,7 +4300,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4258,7 +4313,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ListAuditEventsResponse) GetAuditEvents() []*AuditEvent {
@@ -4294,7 +4349,7 @@ type QueryUsageRequest struct {
 
 func (x *QueryUsageRequest) Reset() {
 	*x = QueryUsageRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4306,7 +4361,7 @@ func (x *QueryUsageRequest) String() string {
 func (*QueryUsageRequest) ProtoMessage() {}
 
 func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4319,7 +4374,7 @@ func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageRequest.ProtoReflect.Descriptor instead.
 func (*QueryUsageRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *QueryUsageRequest) GetUser() string {
@@ -4372,7 +4427,7 @@ type QueryUsageResponse struct {
 
 func (x *QueryUsageResponse) Reset() {
 	*x = QueryUsageResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4384,7 +4439,7 @@ func (x *QueryUsageResponse) String() string {
 func (*QueryUsageResponse) ProtoMessage() {}
 
 func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4397,7 +4452,7 @@ func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageResponse.ProtoReflect.Descriptor instead.
 func (*QueryUsageResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *QueryUsageResponse) GetRows() []*v11.UsageRow {
@@ -4439,7 +4494,7 @@ type ListFeedbackRequest struct {
 
 func (x *ListFeedbackRequest) Reset() {
 	*x = ListFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4451,7 +4506,7 @@ func (x *ListFeedbackRequest) String() string {
 func (*ListFeedbackRequest) ProtoMessage() {}
 
 func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4464,7 +4519,7 @@ func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ListFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ListFeedbackRequest) GetPageSize() int32 {
@@ -4508,7 +4563,7 @@ type ListFeedbackResponse struct {
 
 func (x *ListFeedbackResponse) Reset() {
 	*x = ListFeedbackResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4520,7 +4575,7 @@ func (x *ListFeedbackResponse) String() string {
 func (*ListFeedbackResponse) ProtoMessage() {}
 
 func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4533,7 +4588,7 @@ func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*ListFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ListFeedbackResponse) GetFeedback() []*GivenFeedback {
@@ -4565,7 +4620,7 @@ type ResolveFeedbackRequest struct {
 
 func (x *ResolveFeedbackRequest) Reset() {
 	*x = ResolveFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4577,7 +4632,7 @@ func (x *ResolveFeedbackRequest) String() string {
 func (*ResolveFeedbackRequest) ProtoMessage() {}
 
 func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4590,7 +4645,7 @@ func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ResolveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ResolveFeedbackRequest) GetName() string {
@@ -4627,7 +4682,7 @@ type GetFeedbackStatsRequest struct {
 
 func (x *GetFeedbackStatsRequest) Reset() {
 	*x = GetFeedbackStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4639,7 +4694,7 @@ func (x *GetFeedbackStatsRequest) String() string {
 func (*GetFeedbackStatsRequest) ProtoMessage() {}
 
 func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4652,7 +4707,7 @@ func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *GetFeedbackStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -4682,7 +4737,7 @@ type GetFeedbackStatsResponse struct {
 
 func (x *GetFeedbackStatsResponse) Reset() {
 	*x = GetFeedbackStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4694,7 +4749,7 @@ func (x *GetFeedbackStatsResponse) String() string {
 func (*GetFeedbackStatsResponse) ProtoMessage() {}
 
 func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4707,7 +4762,7 @@ func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *GetFeedbackStatsResponse) GetCounts() []*FeedbackCount {
@@ -4737,7 +4792,7 @@ type GetQualityStatsRequest struct {
 
 func (x *GetQualityStatsRequest) Reset() {
 	*x = GetQualityStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4749,7 +4804,7 @@ func (x *GetQualityStatsRequest) String() string {
 func (*GetQualityStatsRequest) ProtoMessage() {}
 
 func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4762,7 +4817,7 @@ func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *GetQualityStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -4794,7 +4849,7 @@ type GetQualityStatsResponse struct {
 
 func (x *GetQualityStatsResponse) Reset() {
 	*x = GetQualityStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4806,7 +4861,7 @@ func (x *GetQualityStatsResponse) String() string {
 func (*GetQualityStatsResponse) ProtoMessage() {}
 
 func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4819,7 +4874,7 @@ func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *GetQualityStatsResponse) GetQualities() []*Quality {
@@ -4863,7 +4918,7 @@ type ListQuestionPatternsRequest struct {
 
 func (x *ListQuestionPatternsRequest) Reset() {
 	*x = ListQuestionPatternsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4875,7 +4930,7 @@ func (x *ListQuestionPatternsRequest) String() string {
 func (*ListQuestionPatternsRequest) ProtoMessage() {}
 
 func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4888,7 +4943,7 @@ func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListQuestionPatternsRequest) GetPageSize() int32 {
@@ -4945,7 +5000,7 @@ type ListQuestionPatternsResponse struct {
 
 func (x *ListQuestionPatternsResponse) Reset() {
 	*x = ListQuestionPatternsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4957,7 +5012,7 @@ func (x *ListQuestionPatternsResponse) String() string {
 func (*ListQuestionPatternsResponse) ProtoMessage() {}
 
 func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4970,7 +5025,7 @@ func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ListQuestionPatternsResponse) GetQuestionPatterns() []*QuestionPattern {
@@ -5017,7 +5072,7 @@ type GetInsightSettingsRequest struct {
 
 func (x *GetInsightSettingsRequest) Reset() {
 	*x = GetInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5029,7 +5084,7 @@ func (x *GetInsightSettingsRequest) String() string {
 func (*GetInsightSettingsRequest) ProtoMessage() {}
 
 func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5042,7 +5097,7 @@ func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
 }
 
 // UpdateInsightSettingsRequest holds new settings.
@@ -5058,7 +5113,7 @@ type UpdateInsightSettingsRequest struct {
 
 func (x *UpdateInsightSettingsRequest) Reset() {
 	*x = UpdateInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5070,7 +5125,7 @@ func (x *UpdateInsightSettingsRequest) String() string {
 func (*UpdateInsightSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5083,7 +5138,7 @@ func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *UpdateInsightSettingsRequest) GetInsightSettings() *InsightSettings {
@@ -5109,7 +5164,7 @@ type GetModelsRequest struct {
 
 func (x *GetModelsRequest) Reset() {
 	*x = GetModelsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5121,7 +5176,7 @@ func (x *GetModelsRequest) String() string {
 func (*GetModelsRequest) ProtoMessage() {}
 
 func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5134,7 +5189,7 @@ func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelsRequest.ProtoReflect.Descriptor instead.
 func (*GetModelsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
 }
 
 // SetDefaultModelRequest holds the model to store.
@@ -5150,7 +5205,7 @@ type SetDefaultModelRequest struct {
 
 func (x *SetDefaultModelRequest) Reset() {
 	*x = SetDefaultModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5162,7 +5217,7 @@ func (x *SetDefaultModelRequest) String() string {
 func (*SetDefaultModelRequest) ProtoMessage() {}
 
 func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5175,7 +5230,7 @@ func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDefaultModelRequest.ProtoReflect.Descriptor instead.
 func (*SetDefaultModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *SetDefaultModelRequest) GetDefaultModel() *DefaultModel {
@@ -5203,7 +5258,7 @@ type TestModelRequest struct {
 
 func (x *TestModelRequest) Reset() {
 	*x = TestModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5215,7 +5270,7 @@ func (x *TestModelRequest) String() string {
 func (*TestModelRequest) ProtoMessage() {}
 
 func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5228,7 +5283,7 @@ func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelRequest.ProtoReflect.Descriptor instead.
 func (*TestModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *TestModelRequest) GetDefaultModel() *DefaultModel {
@@ -5253,7 +5308,7 @@ type TestModelResponse struct {
 
 func (x *TestModelResponse) Reset() {
 	*x = TestModelResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5265,7 +5320,7 @@ func (x *TestModelResponse) String() string {
 func (*TestModelResponse) ProtoMessage() {}
 
 func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5278,7 +5333,7 @@ func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelResponse.ProtoReflect.Descriptor instead.
 func (*TestModelResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *TestModelResponse) GetOutcome() ModelTestOutcome {
@@ -5453,7 +5508,12 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"\x8a\x01\n" +
 	"\x19ListAgentVersionsResponse\x12E\n" +
 	"\x0eagent_versions\x18\x01 \x03(\v2\x1e.responsa.chat.v1.AgentVersionR\ragentVersions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb8\x02\n" +
+	"\x19CreateAgentVersionRequest\x12V\n" +
+	"\x06parent\x18\x01 \x01(\tB>\xe2A\x01\x02\xfaA\x10\n" +
+	"\x0eresponsa/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12\xc2\x01\n" +
+	"\ragent_version\x18\x02 \x01(\v2\x1e.responsa.chat.v1.AgentVersionB}\xe2A\x01\x02\xbaHv\xba\x01p\n" +
+	"\x15agent_version.content\x12Dcontent must be the whole configuration, as GetAgentVersion shows it\x1a\x11has(this.content)\xc8\x01\x01R\fagentVersion\"\x8c\x01\n" +
 	"\x16GetAgentVersionRequest\x12r\n" +
 	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
 	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x80\x02\n" +
@@ -5720,7 +5780,7 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x11TestModelResponse\x12=\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
-	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xecM\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xa5O\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -5749,7 +5809,8 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x0fListConnections\x12).responsa.admin.v1.ListConnectionsRequest\x1a*.responsa.admin.v1.ListConnectionsResponse\"*\xc8\xf3\x18\x05\xd2\xf3\x18\vsource.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/connections\x12\xa1\x01\n" +
 	"\fReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a'.responsa.admin.v1.ReloadAgentsResponse\"@\xc8\xf3\x18\x06\xd2\xf3\x18\ragents.reload\xda\xf3\x18\bagents/-\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/agents:reload\x90\x02\x02\x12\xba\x01\n" +
 	"\x11ListAgentVersions\x12+.responsa.admin.v1.ListAgentVersionsRequest\x1a,.responsa.admin.v1.ListAgentVersionsResponse\"J\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=agents/*}/versions\x12\x9e\x01\n" +
-	"\x0fGetAgentVersion\x12).responsa.admin.v1.GetAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"@\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=agents/*/versions/*}\x12s\n" +
+	"\x0fGetAgentVersion\x12).responsa.admin.v1.GetAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"@\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=agents/*/versions/*}\x12\xb6\x01\n" +
+	"\x12CreateAgentVersion\x12,.responsa.admin.v1.CreateAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"R\xc8\xf3\x18\x06\xd2\xf3\x18\x14agent_version.create\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{parent=agents/*}/versions\x90\x02\x02\x12s\n" +
 	"\n" +
 	"CreateUser\x12$.responsa.admin.v1.CreateUserRequest\x1a\x16.responsa.auth.v1.User\"'\xc8\xf3\x18\x05\xd2\xf3\x18\vuser.create\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12q\n" +
 	"\aGetUser\x12!.responsa.admin.v1.GetUserRequest\x1a\x16.responsa.auth.v1.User\"+\xc8\xf3\x18\x05\xd2\xf3\x18\tuser.read\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=users/*}\x12u\n" +
@@ -5813,7 +5874,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 92)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 93)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -5847,299 +5908,303 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*AgentProblem)(nil),                      // 29: responsa.admin.v1.AgentProblem
 	(*ListAgentVersionsRequest)(nil),          // 30: responsa.admin.v1.ListAgentVersionsRequest
 	(*ListAgentVersionsResponse)(nil),         // 31: responsa.admin.v1.ListAgentVersionsResponse
-	(*GetAgentVersionRequest)(nil),            // 32: responsa.admin.v1.GetAgentVersionRequest
-	(*CreateUserRequest)(nil),                 // 33: responsa.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                    // 34: responsa.admin.v1.GetUserRequest
-	(*LookupUserRequest)(nil),                 // 35: responsa.admin.v1.LookupUserRequest
-	(*ListUsersRequest)(nil),                  // 36: responsa.admin.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),                 // 37: responsa.admin.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),                 // 38: responsa.admin.v1.UpdateUserRequest
-	(*GetUserQuotaRequest)(nil),               // 39: responsa.admin.v1.GetUserQuotaRequest
-	(*UpdateUserQuotaRequest)(nil),            // 40: responsa.admin.v1.UpdateUserQuotaRequest
-	(*GetUserLimitsRequest)(nil),              // 41: responsa.admin.v1.GetUserLimitsRequest
-	(*UpdateUserLimitsRequest)(nil),           // 42: responsa.admin.v1.UpdateUserLimitsRequest
-	(*DisableUserRequest)(nil),                // 43: responsa.admin.v1.DisableUserRequest
-	(*EnableUserRequest)(nil),                 // 44: responsa.admin.v1.EnableUserRequest
-	(*RevokeCredentialsRequest)(nil),          // 45: responsa.admin.v1.RevokeCredentialsRequest
-	(*RevokeCredentialsResponse)(nil),         // 46: responsa.admin.v1.RevokeCredentialsResponse
-	(*DeleteUserRequest)(nil),                 // 47: responsa.admin.v1.DeleteUserRequest
-	(*GrantOwnershipRequest)(nil),             // 48: responsa.admin.v1.GrantOwnershipRequest
-	(*RevokeOwnershipRequest)(nil),            // 49: responsa.admin.v1.RevokeOwnershipRequest
-	(*CreateServiceGrantRequest)(nil),         // 50: responsa.admin.v1.CreateServiceGrantRequest
-	(*ListServiceGrantsRequest)(nil),          // 51: responsa.admin.v1.ListServiceGrantsRequest
-	(*ListServiceGrantsResponse)(nil),         // 52: responsa.admin.v1.ListServiceGrantsResponse
-	(*DeleteServiceGrantRequest)(nil),         // 53: responsa.admin.v1.DeleteServiceGrantRequest
-	(*CreateTenantRequest)(nil),               // 54: responsa.admin.v1.CreateTenantRequest
-	(*CreateTenantResponse)(nil),              // 55: responsa.admin.v1.CreateTenantResponse
-	(*InviteTenantAdministratorRequest)(nil),  // 56: responsa.admin.v1.InviteTenantAdministratorRequest
-	(*InviteTenantAdministratorResponse)(nil), // 57: responsa.admin.v1.InviteTenantAdministratorResponse
-	(*GetTenantRequest)(nil),                  // 58: responsa.admin.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),                // 59: responsa.admin.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),               // 60: responsa.admin.v1.ListTenantsResponse
-	(*SuspendTenantRequest)(nil),              // 61: responsa.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),               // 62: responsa.admin.v1.ResumeTenantRequest
-	(*EraseTenantRequest)(nil),                // 63: responsa.admin.v1.EraseTenantRequest
-	(*CreateServiceApiKeyRequest)(nil),        // 64: responsa.admin.v1.CreateServiceApiKeyRequest
-	(*CreateServiceApiKeyResponse)(nil),       // 65: responsa.admin.v1.CreateServiceApiKeyResponse
-	(*ListTenantApiKeysRequest)(nil),          // 66: responsa.admin.v1.ListTenantApiKeysRequest
-	(*ListTenantApiKeysResponse)(nil),         // 67: responsa.admin.v1.ListTenantApiKeysResponse
-	(*RevokeTenantApiKeyRequest)(nil),         // 68: responsa.admin.v1.RevokeTenantApiKeyRequest
-	(*ListTenantSessionsRequest)(nil),         // 69: responsa.admin.v1.ListTenantSessionsRequest
-	(*ListTenantSessionsResponse)(nil),        // 70: responsa.admin.v1.ListTenantSessionsResponse
-	(*RevokeTenantSessionsRequest)(nil),       // 71: responsa.admin.v1.RevokeTenantSessionsRequest
-	(*RevokeTenantSessionsResponse)(nil),      // 72: responsa.admin.v1.RevokeTenantSessionsResponse
-	(*ListAuditEventsRequest)(nil),            // 73: responsa.admin.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),           // 74: responsa.admin.v1.ListAuditEventsResponse
-	(*QueryUsageRequest)(nil),                 // 75: responsa.admin.v1.QueryUsageRequest
-	(*QueryUsageResponse)(nil),                // 76: responsa.admin.v1.QueryUsageResponse
-	(*ListFeedbackRequest)(nil),               // 77: responsa.admin.v1.ListFeedbackRequest
-	(*ListFeedbackResponse)(nil),              // 78: responsa.admin.v1.ListFeedbackResponse
-	(*ResolveFeedbackRequest)(nil),            // 79: responsa.admin.v1.ResolveFeedbackRequest
-	(*GetFeedbackStatsRequest)(nil),           // 80: responsa.admin.v1.GetFeedbackStatsRequest
-	(*GetFeedbackStatsResponse)(nil),          // 81: responsa.admin.v1.GetFeedbackStatsResponse
-	(*GetQualityStatsRequest)(nil),            // 82: responsa.admin.v1.GetQualityStatsRequest
-	(*GetQualityStatsResponse)(nil),           // 83: responsa.admin.v1.GetQualityStatsResponse
-	(*ListQuestionPatternsRequest)(nil),       // 84: responsa.admin.v1.ListQuestionPatternsRequest
-	(*ListQuestionPatternsResponse)(nil),      // 85: responsa.admin.v1.ListQuestionPatternsResponse
-	(*GetInsightSettingsRequest)(nil),         // 86: responsa.admin.v1.GetInsightSettingsRequest
-	(*UpdateInsightSettingsRequest)(nil),      // 87: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*GetModelsRequest)(nil),                  // 88: responsa.admin.v1.GetModelsRequest
-	(*SetDefaultModelRequest)(nil),            // 89: responsa.admin.v1.SetDefaultModelRequest
-	(*TestModelRequest)(nil),                  // 90: responsa.admin.v1.TestModelRequest
-	(*TestModelResponse)(nil),                 // 91: responsa.admin.v1.TestModelResponse
-	(*Teacher)(nil),                           // 92: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 93: google.protobuf.FieldMask
-	(*Source)(nil),                            // 94: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 95: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 96: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 97: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 98: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 99: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 100: responsa.chat.v1.AgentVersion
-	(*v11.User)(nil),                          // 101: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 102: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 103: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 104: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 105: responsa.admin.v1.Tenant
-	(*timestamppb.Timestamp)(nil),             // 106: google.protobuf.Timestamp
-	(*v11.ApiKey)(nil),                        // 107: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 108: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 109: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 110: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 111: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 112: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 113: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 114: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 115: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 116: responsa.admin.v1.Quality
-	(QuestionOutcome)(0),                      // 117: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 118: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 119: responsa.admin.v1.InsightSettings
-	(*DefaultModel)(nil),                      // 120: responsa.admin.v1.DefaultModel
-	(ModelTestOutcome)(0),                     // 121: responsa.admin.v1.ModelTestOutcome
-	(*durationpb.Duration)(nil),               // 122: google.protobuf.Duration
-	(*SystemStatus)(nil),                      // 123: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 124: google.protobuf.Empty
-	(*v11.DeletionReceipt)(nil),               // 125: responsa.auth.v1.DeletionReceipt
-	(*ModelSettings)(nil),                     // 126: responsa.admin.v1.ModelSettings
+	(*CreateAgentVersionRequest)(nil),         // 32: responsa.admin.v1.CreateAgentVersionRequest
+	(*GetAgentVersionRequest)(nil),            // 33: responsa.admin.v1.GetAgentVersionRequest
+	(*CreateUserRequest)(nil),                 // 34: responsa.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                    // 35: responsa.admin.v1.GetUserRequest
+	(*LookupUserRequest)(nil),                 // 36: responsa.admin.v1.LookupUserRequest
+	(*ListUsersRequest)(nil),                  // 37: responsa.admin.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),                 // 38: responsa.admin.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),                 // 39: responsa.admin.v1.UpdateUserRequest
+	(*GetUserQuotaRequest)(nil),               // 40: responsa.admin.v1.GetUserQuotaRequest
+	(*UpdateUserQuotaRequest)(nil),            // 41: responsa.admin.v1.UpdateUserQuotaRequest
+	(*GetUserLimitsRequest)(nil),              // 42: responsa.admin.v1.GetUserLimitsRequest
+	(*UpdateUserLimitsRequest)(nil),           // 43: responsa.admin.v1.UpdateUserLimitsRequest
+	(*DisableUserRequest)(nil),                // 44: responsa.admin.v1.DisableUserRequest
+	(*EnableUserRequest)(nil),                 // 45: responsa.admin.v1.EnableUserRequest
+	(*RevokeCredentialsRequest)(nil),          // 46: responsa.admin.v1.RevokeCredentialsRequest
+	(*RevokeCredentialsResponse)(nil),         // 47: responsa.admin.v1.RevokeCredentialsResponse
+	(*DeleteUserRequest)(nil),                 // 48: responsa.admin.v1.DeleteUserRequest
+	(*GrantOwnershipRequest)(nil),             // 49: responsa.admin.v1.GrantOwnershipRequest
+	(*RevokeOwnershipRequest)(nil),            // 50: responsa.admin.v1.RevokeOwnershipRequest
+	(*CreateServiceGrantRequest)(nil),         // 51: responsa.admin.v1.CreateServiceGrantRequest
+	(*ListServiceGrantsRequest)(nil),          // 52: responsa.admin.v1.ListServiceGrantsRequest
+	(*ListServiceGrantsResponse)(nil),         // 53: responsa.admin.v1.ListServiceGrantsResponse
+	(*DeleteServiceGrantRequest)(nil),         // 54: responsa.admin.v1.DeleteServiceGrantRequest
+	(*CreateTenantRequest)(nil),               // 55: responsa.admin.v1.CreateTenantRequest
+	(*CreateTenantResponse)(nil),              // 56: responsa.admin.v1.CreateTenantResponse
+	(*InviteTenantAdministratorRequest)(nil),  // 57: responsa.admin.v1.InviteTenantAdministratorRequest
+	(*InviteTenantAdministratorResponse)(nil), // 58: responsa.admin.v1.InviteTenantAdministratorResponse
+	(*GetTenantRequest)(nil),                  // 59: responsa.admin.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),                // 60: responsa.admin.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),               // 61: responsa.admin.v1.ListTenantsResponse
+	(*SuspendTenantRequest)(nil),              // 62: responsa.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),               // 63: responsa.admin.v1.ResumeTenantRequest
+	(*EraseTenantRequest)(nil),                // 64: responsa.admin.v1.EraseTenantRequest
+	(*CreateServiceApiKeyRequest)(nil),        // 65: responsa.admin.v1.CreateServiceApiKeyRequest
+	(*CreateServiceApiKeyResponse)(nil),       // 66: responsa.admin.v1.CreateServiceApiKeyResponse
+	(*ListTenantApiKeysRequest)(nil),          // 67: responsa.admin.v1.ListTenantApiKeysRequest
+	(*ListTenantApiKeysResponse)(nil),         // 68: responsa.admin.v1.ListTenantApiKeysResponse
+	(*RevokeTenantApiKeyRequest)(nil),         // 69: responsa.admin.v1.RevokeTenantApiKeyRequest
+	(*ListTenantSessionsRequest)(nil),         // 70: responsa.admin.v1.ListTenantSessionsRequest
+	(*ListTenantSessionsResponse)(nil),        // 71: responsa.admin.v1.ListTenantSessionsResponse
+	(*RevokeTenantSessionsRequest)(nil),       // 72: responsa.admin.v1.RevokeTenantSessionsRequest
+	(*RevokeTenantSessionsResponse)(nil),      // 73: responsa.admin.v1.RevokeTenantSessionsResponse
+	(*ListAuditEventsRequest)(nil),            // 74: responsa.admin.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),           // 75: responsa.admin.v1.ListAuditEventsResponse
+	(*QueryUsageRequest)(nil),                 // 76: responsa.admin.v1.QueryUsageRequest
+	(*QueryUsageResponse)(nil),                // 77: responsa.admin.v1.QueryUsageResponse
+	(*ListFeedbackRequest)(nil),               // 78: responsa.admin.v1.ListFeedbackRequest
+	(*ListFeedbackResponse)(nil),              // 79: responsa.admin.v1.ListFeedbackResponse
+	(*ResolveFeedbackRequest)(nil),            // 80: responsa.admin.v1.ResolveFeedbackRequest
+	(*GetFeedbackStatsRequest)(nil),           // 81: responsa.admin.v1.GetFeedbackStatsRequest
+	(*GetFeedbackStatsResponse)(nil),          // 82: responsa.admin.v1.GetFeedbackStatsResponse
+	(*GetQualityStatsRequest)(nil),            // 83: responsa.admin.v1.GetQualityStatsRequest
+	(*GetQualityStatsResponse)(nil),           // 84: responsa.admin.v1.GetQualityStatsResponse
+	(*ListQuestionPatternsRequest)(nil),       // 85: responsa.admin.v1.ListQuestionPatternsRequest
+	(*ListQuestionPatternsResponse)(nil),      // 86: responsa.admin.v1.ListQuestionPatternsResponse
+	(*GetInsightSettingsRequest)(nil),         // 87: responsa.admin.v1.GetInsightSettingsRequest
+	(*UpdateInsightSettingsRequest)(nil),      // 88: responsa.admin.v1.UpdateInsightSettingsRequest
+	(*GetModelsRequest)(nil),                  // 89: responsa.admin.v1.GetModelsRequest
+	(*SetDefaultModelRequest)(nil),            // 90: responsa.admin.v1.SetDefaultModelRequest
+	(*TestModelRequest)(nil),                  // 91: responsa.admin.v1.TestModelRequest
+	(*TestModelResponse)(nil),                 // 92: responsa.admin.v1.TestModelResponse
+	(*Teacher)(nil),                           // 93: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 94: google.protobuf.FieldMask
+	(*Source)(nil),                            // 95: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 96: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 97: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 98: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 99: responsa.admin.v1.FailedRow
+	(*v1.ToolProblem)(nil),                    // 100: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 101: responsa.chat.v1.AgentVersion
+	(*v11.User)(nil),                          // 102: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 103: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 104: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 105: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 106: responsa.admin.v1.Tenant
+	(*timestamppb.Timestamp)(nil),             // 107: google.protobuf.Timestamp
+	(*v11.ApiKey)(nil),                        // 108: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 109: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 110: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 111: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 112: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 113: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 114: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 115: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 116: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 117: responsa.admin.v1.Quality
+	(QuestionOutcome)(0),                      // 118: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 119: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 120: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 121: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 122: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 123: google.protobuf.Duration
+	(*SystemStatus)(nil),                      // 124: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 125: google.protobuf.Empty
+	(*v11.DeletionReceipt)(nil),               // 126: responsa.auth.v1.DeletionReceipt
+	(*ModelSettings)(nil),                     // 127: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	92,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	92,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	92,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	93,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	94,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	94,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	94,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	93,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	95,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	96,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	97,  // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	98,  // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	93,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	93,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	93,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	94,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	95,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	95,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	95,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	94,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	96,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	97,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	98,  // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	99,  // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	28,  // 12: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	99,  // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	100, // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	29,  // 14: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	100, // 15: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	101, // 16: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	101, // 17: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	101, // 18: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	93,  // 19: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	102, // 20: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	93,  // 21: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	103, // 22: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	93,  // 23: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	104, // 24: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	104, // 25: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	105, // 26: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	106, // 27: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	101, // 28: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	106, // 29: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	105, // 30: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	107, // 31: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	107, // 32: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	107, // 33: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	108, // 34: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	109, // 35: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	106, // 36: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	106, // 37: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	110, // 38: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	111, // 39: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	112, // 40: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	106, // 41: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	113, // 42: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	114, // 43: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	106, // 44: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	106, // 45: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	115, // 46: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	106, // 47: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	106, // 48: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	106, // 49: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	116, // 50: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	106, // 51: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	106, // 52: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	106, // 53: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	117, // 54: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	118, // 55: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	106, // 56: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	119, // 57: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	93,  // 58: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	120, // 59: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	120, // 60: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	121, // 61: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
-	122, // 62: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
-	0,   // 63: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
-	1,   // 64: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
-	2,   // 65: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
-	3,   // 66: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
-	5,   // 67: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
-	6,   // 68: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
-	7,   // 69: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
-	8,   // 70: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
-	9,   // 71: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
-	11,  // 72: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
-	12,  // 73: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
-	13,  // 74: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
-	15,  // 75: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
-	16,  // 76: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
-	17,  // 77: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
-	19,  // 78: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
-	20,  // 79: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
-	22,  // 80: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
-	24,  // 81: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	26,  // 82: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	30,  // 83: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
-	32,  // 84: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
-	33,  // 85: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	34,  // 86: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	35,  // 87: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	36,  // 88: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	38,  // 89: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	41,  // 90: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	42,  // 91: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	43,  // 92: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	44,  // 93: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	45,  // 94: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	47,  // 95: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	48,  // 96: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	49,  // 97: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	50,  // 98: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	51,  // 99: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	53,  // 100: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	54,  // 101: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	56,  // 102: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	58,  // 103: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	59,  // 104: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	61,  // 105: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	62,  // 106: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	63,  // 107: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	39,  // 108: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	40,  // 109: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	64,  // 110: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	66,  // 111: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	68,  // 112: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	69,  // 113: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	71,  // 114: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	73,  // 115: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	75,  // 116: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	77,  // 117: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	79,  // 118: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	80,  // 119: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	82,  // 120: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	84,  // 121: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	86,  // 122: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	87,  // 123: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	88,  // 124: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
-	89,  // 125: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
-	90,  // 126: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
-	123, // 127: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	92,  // 128: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	92,  // 129: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 130: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	92,  // 131: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	124, // 132: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	94,  // 133: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	94,  // 134: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	10,  // 135: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	94,  // 136: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	124, // 137: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	14,  // 138: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	97,  // 139: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	97,  // 140: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	18,  // 141: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	96,  // 142: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	21,  // 143: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	23,  // 144: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	25,  // 145: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	27,  // 146: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	31,  // 147: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	100, // 148: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	101, // 149: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	101, // 150: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	101, // 151: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	37,  // 152: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	101, // 153: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	103, // 154: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	103, // 155: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	101, // 156: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	101, // 157: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	46,  // 158: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	125, // 159: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	101, // 160: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	101, // 161: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	104, // 162: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	52,  // 163: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	124, // 164: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	55,  // 165: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	57,  // 166: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	105, // 167: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	60,  // 168: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	105, // 169: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	105, // 170: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	105, // 171: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	102, // 172: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	102, // 173: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	65,  // 174: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	67,  // 175: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	107, // 176: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	70,  // 177: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	72,  // 178: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	74,  // 179: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	76,  // 180: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	78,  // 181: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	113, // 182: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	81,  // 183: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	83,  // 184: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	85,  // 185: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	119, // 186: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	119, // 187: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	126, // 188: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
-	126, // 189: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
-	91,  // 190: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
-	127, // [127:191] is the sub-list for method output_type
-	63,  // [63:127] is the sub-list for method input_type
-	63,  // [63:63] is the sub-list for extension type_name
-	63,  // [63:63] is the sub-list for extension extendee
-	0,   // [0:63] is the sub-list for field type_name
+	101, // 15: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	101, // 16: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
+	102, // 17: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	102, // 18: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	102, // 19: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	94,  // 20: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	103, // 21: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	94,  // 22: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	104, // 23: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	94,  // 24: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	105, // 25: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	105, // 26: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	106, // 27: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	107, // 28: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	102, // 29: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	107, // 30: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	106, // 31: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	108, // 32: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	108, // 33: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	108, // 34: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	109, // 35: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	110, // 36: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	107, // 37: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	107, // 38: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	111, // 39: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	112, // 40: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	113, // 41: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	107, // 42: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	114, // 43: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	115, // 44: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	107, // 45: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	107, // 46: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	116, // 47: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	107, // 48: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	107, // 49: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	107, // 50: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	117, // 51: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	107, // 52: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	107, // 53: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	107, // 54: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	118, // 55: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	119, // 56: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	107, // 57: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	120, // 58: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	94,  // 59: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	121, // 60: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	121, // 61: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	122, // 62: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	123, // 63: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	0,   // 64: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
+	1,   // 65: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
+	2,   // 66: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
+	3,   // 67: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
+	5,   // 68: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
+	6,   // 69: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
+	7,   // 70: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
+	8,   // 71: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
+	9,   // 72: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
+	11,  // 73: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
+	12,  // 74: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
+	13,  // 75: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
+	15,  // 76: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
+	16,  // 77: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
+	17,  // 78: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
+	19,  // 79: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
+	20,  // 80: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
+	22,  // 81: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
+	24,  // 82: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
+	26,  // 83: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	30,  // 84: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
+	33,  // 85: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	32,  // 86: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
+	34,  // 87: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	35,  // 88: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	36,  // 89: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	37,  // 90: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	39,  // 91: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	42,  // 92: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	43,  // 93: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	44,  // 94: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	45,  // 95: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	46,  // 96: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	48,  // 97: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	49,  // 98: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	50,  // 99: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	51,  // 100: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	52,  // 101: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	54,  // 102: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	55,  // 103: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	57,  // 104: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	59,  // 105: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	60,  // 106: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	62,  // 107: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	63,  // 108: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	64,  // 109: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	40,  // 110: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	41,  // 111: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	65,  // 112: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	67,  // 113: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	69,  // 114: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	70,  // 115: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	72,  // 116: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	74,  // 117: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	76,  // 118: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	78,  // 119: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	80,  // 120: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	81,  // 121: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	83,  // 122: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	85,  // 123: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	87,  // 124: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	88,  // 125: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	89,  // 126: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	90,  // 127: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	91,  // 128: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	124, // 129: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	93,  // 130: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	93,  // 131: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 132: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	93,  // 133: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	125, // 134: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	95,  // 135: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	95,  // 136: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	10,  // 137: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	95,  // 138: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	125, // 139: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	14,  // 140: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	98,  // 141: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	98,  // 142: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	18,  // 143: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	97,  // 144: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	21,  // 145: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	23,  // 146: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	25,  // 147: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	27,  // 148: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	31,  // 149: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	101, // 150: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	101, // 151: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	102, // 152: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	102, // 153: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	102, // 154: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	38,  // 155: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	102, // 156: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	104, // 157: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	104, // 158: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	102, // 159: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	102, // 160: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	47,  // 161: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	126, // 162: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	102, // 163: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	102, // 164: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	105, // 165: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	53,  // 166: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	125, // 167: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	56,  // 168: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	58,  // 169: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	106, // 170: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	61,  // 171: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	106, // 172: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	106, // 173: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	106, // 174: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	103, // 175: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	103, // 176: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	66,  // 177: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	68,  // 178: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	108, // 179: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	71,  // 180: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	73,  // 181: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	75,  // 182: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	77,  // 183: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	79,  // 184: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	114, // 185: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	82,  // 186: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	84,  // 187: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	86,  // 188: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	120, // 189: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	120, // 190: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	127, // 191: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	127, // 192: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	92,  // 193: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	129, // [129:194] is the sub-list for method output_type
+	64,  // [64:129] is the sub-list for method input_type
+	64,  // [64:64] is the sub-list for extension type_name
+	64,  // [64:64] is the sub-list for extension extendee
+	0,   // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_admin_service_proto_init() }
@@ -6164,21 +6229,21 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_admin_service_proto_msgTypes[17].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[22].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[30].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[36].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[51].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[59].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[66].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[69].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[73].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[77].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[84].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[37].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[52].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[60].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[67].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[70].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[74].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[78].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[85].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   92,
+			NumMessages:   93,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -45,6 +45,7 @@ const (
 	AdminService_ReloadAgents_FullMethodName              = "/responsa.admin.v1.AdminService/ReloadAgents"
 	AdminService_ListAgentVersions_FullMethodName         = "/responsa.admin.v1.AdminService/ListAgentVersions"
 	AdminService_GetAgentVersion_FullMethodName           = "/responsa.admin.v1.AdminService/GetAgentVersion"
+	AdminService_CreateAgentVersion_FullMethodName        = "/responsa.admin.v1.AdminService/CreateAgentVersion"
 	AdminService_CreateUser_FullMethodName                = "/responsa.admin.v1.AdminService/CreateUser"
 	AdminService_GetUser_FullMethodName                   = "/responsa.admin.v1.AdminService/GetUser"
 	AdminService_LookupUser_FullMethodName                = "/responsa.admin.v1.AdminService/LookupUser"
@@ -166,6 +167,10 @@ type AdminServiceClient interface {
 	ListAgentVersions(ctx context.Context, in *ListAgentVersionsRequest, opts ...grpc.CallOption) (*ListAgentVersionsResponse, error)
 	// GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
 	GetAgentVersion(ctx context.Context, in *GetAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error)
+	// CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+	// the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+	// for each mistake).
+	CreateAgentVersion(ctx context.Context, in *CreateAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*v11.User, error)
@@ -540,6 +545,16 @@ func (c *adminServiceClient) GetAgentVersion(ctx context.Context, in *GetAgentVe
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(v1.AgentVersion)
 	err := c.cc.Invoke(ctx, AdminService_GetAgentVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateAgentVersion(ctx context.Context, in *CreateAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.AgentVersion)
+	err := c.cc.Invoke(ctx, AdminService_CreateAgentVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1043,6 +1058,10 @@ type AdminServiceServer interface {
 	ListAgentVersions(context.Context, *ListAgentVersionsRequest) (*ListAgentVersionsResponse, error)
 	// GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
 	GetAgentVersion(context.Context, *GetAgentVersionRequest) (*v1.AgentVersion, error)
+	// CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+	// the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+	// for each mistake).
+	CreateAgentVersion(context.Context, *CreateAgentVersionRequest) (*v1.AgentVersion, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
 	CreateUser(context.Context, *CreateUserRequest) (*v11.User, error)
@@ -1268,6 +1287,9 @@ func (UnimplementedAdminServiceServer) ListAgentVersions(context.Context, *ListA
 }
 func (UnimplementedAdminServiceServer) GetAgentVersion(context.Context, *GetAgentVersionRequest) (*v1.AgentVersion, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAgentVersion not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateAgentVersion(context.Context, *CreateAgentVersionRequest) (*v1.AgentVersion, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateAgentVersion not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateUser(context.Context, *CreateUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateUser not implemented")
@@ -1808,6 +1830,24 @@ func _AdminService_GetAgentVersion_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).GetAgentVersion(ctx, req.(*GetAgentVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateAgentVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateAgentVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateAgentVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateAgentVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateAgentVersion(ctx, req.(*CreateAgentVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -2662,6 +2702,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetAgentVersion",
 			Handler:    _AdminService_GetAgentVersion_Handler,
+		},
+		{
+			MethodName: "CreateAgentVersion",
+			Handler:    _AdminService_CreateAgentVersion_Handler,
 		},
 		{
 			MethodName: "CreateUser",

@@ -21,6 +21,7 @@ from responsa_server.agents.config.build import BuildContext, BuildFailed, Built
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
 from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerVersion, new_version, unpacked
+from responsa_server.agents.config.documents import content_from
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
@@ -30,19 +31,29 @@ from responsa_server.domain.agents import (
     AgentCard,
     AgentProblem,
     AgentVersions,
+    NewVersion,
     Reloaded,
     StoredVersion,
 )
-from responsa_server.domain.errors import NotFound, Reason, Unavailable
+from responsa_server.domain.errors import (
+    FieldViolation,
+    InvalidRequest,
+    NotFound,
+    Precondition,
+    Reason,
+    Unavailable,
+)
 from responsa_server.domain.intents import ExamplesUnfit
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.tools import EVERY_TOOL
 
 POLL_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 3600.0
 _RETRY_SECONDS: Final = 1.0
 _MOST_SHOWN: Final = 3
+_MOST_IDLE: Final = 64
+"""So many versions that nobody needs stay in memory."""
 
 
 class AgentsBroken(Exception):
@@ -148,11 +159,12 @@ class LiveAgents:
         self._options = options
         self._versions = versions
         self._context = context
+        self._surroundings = surroundings
         self._scanner = AgentScanner(folders, surroundings, context.defaults)
         self._log: FilteringBoundLogger = structlog.get_logger("agents")
         self._snapshot = AgentSnapshot.of({}, self._options.coded, {}, self._options.default)
         self._ordinal = 0
-        self._unfit: set[str] = set()
+        self._unfit: dict[str, str] = {}
         self._shipped: set[str] = set()
         self._left: dict[str, float] = {}
         # A reload holds `_reloading` to its end, also during the training. `_lock` guards the values that both reloading
@@ -208,7 +220,7 @@ class LiveAgents:
 
     async def version(self, identity: str, number: int) -> Agent:
         """One version of an agent in service. A version that is not in memory is loaded from the database. It then
-        stays in memory under the same rule as all other versions. Raises NotFound, Unavailable.
+        stays in memory under the same rule as all other versions. Raises NotFound, Precondition, Unavailable.
         """
         self.named(identity)
         name = names.agent_version(identity, number)
@@ -216,18 +228,25 @@ class LiveAgents:
             async with self._lock:
                 await self._load(name)
         found = self._snapshot.versions.get(name)
-        if found is None or isinstance(found, FormerVersion):
-            raise NotFound.of("agent", name)
+        if isinstance(found, FormerVersion):
+            raise _unfit(name, "an earlier release made it")
+        if found is None:
+            raise _unfit(name, self._unfit[name]) if name in self._unfit else NotFound.of("agent", name)
         # Many turns end before a poll sees them, so a question counts as a use of the version.
         self._left.pop(name, None)
         return found
 
     async def _load(self, name: str) -> None:
-        if name in self._snapshot.versions or name in self._unfit:
+        if name in self._snapshot.versions:
             return
         for stored in await self._versions.named([name], ENGINE):
-            if stored.engine == ENGINE and (agent := await self._restored(stored)) is not None:
+            # A version that was unfit may be fit by now, for example because its model is available again.
+            agent = self._former(stored) if stored.engine < ENGINE else await self._restored(stored)
+            if agent is not None:
                 self._snapshot = replace(self._snapshot, versions={**self._snapshot.versions, name: agent})
+
+    def _former(self, stored: StoredVersion) -> Agent:
+        return FormerVersion(stored.name, partial(self.named, stored.agent))
 
     def at(self, version: str) -> Agent:
         """The agent of a version. Raises KeyError."""
@@ -260,6 +279,32 @@ class LiveAgents:
     def problems(self) -> Sequence[Reloaded]:
         """The agents whose files have problems, by id."""
         return list(self._snapshot.problems.values())
+
+    async def create(
+        self, identity: str, document: Mapping[str, object], card: str, event: AuditEvent
+    ) -> StoredVersion:
+        if identity not in self._snapshot.configured:
+            raise unknown(identity, self._snapshot.configured)
+        version = await asyncio.to_thread(self._examined, document, identity)
+        return await self._versions.create(version, card, event)
+
+    def _examined(self, document: Mapping[str, object], identity: str) -> NewVersion:
+        try:
+            content = content_from(document, identity, self._surroundings, self._scanner.defaults)
+            # JSON has no type for whole numbers, so a document may say 1 where a file says 1.0.
+            known = (one.content for one in self._snapshot.configured.values())
+            version = new_version(next((one for one in known if one == content), content))
+            build(content, self._context)
+        except BuildFailed as error:
+            wrong = [
+                FieldViolation("agent_version.content", "agent.problem", str(one)) for one in error.problems
+            ]
+        except ContentBroken as error:
+            wrong = [FieldViolation("agent_version.content", "agent.size", str(error))]
+        else:
+            return version
+        message = f"The configuration has mistakes; the first is: {wrong[0].description}"
+        raise InvalidRequest(Reason.INVALID_FIELD, message, {"violations": str(len(wrong))}, wrong)
 
     async def reload(self, *, notify: bool = True) -> Sequence[Reloaded]:
         """Read the files again, and return the outcome for each agent.
@@ -307,7 +352,7 @@ class LiveAgents:
             for one in [*news, *old]:
                 known = one.name in found or one.name in self._unfit
                 if not known and one.engine < ENGINE:
-                    found[one.name] = FormerVersion(one.name, partial(self.named, one.agent))
+                    found[one.name] = self._former(one)
                 elif not known and (agent := await self._restored(one)) is not None:
                     found[one.name] = agent
                 self._ordinal = max(self._ordinal, one.ordinal)
@@ -420,13 +465,15 @@ class LiveAgents:
             content = unpacked(stored.content)
             built = await asyncio.to_thread(build, content, self._context)
         except (ContentBroken, BuildFailed) as error:
-            self._unfit.add(stored.name)
-            self._log.warning("agent_version_left_out", version=stored.name, why=str(error))
+            if stored.name not in self._unfit:
+                self._log.warning("agent_version_left_out", version=stored.name, why=str(error))
+            self._unfit[stored.name] = str(error)
             return None
+        self._unfit.pop(stored.name, None)
         return ConfiguredAgent(built, stored.name, new_version(content).sha256, self._context)
 
     def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
-        """The versions, except those that have not been needed for `keep_seconds`."""
+        """The versions, except those that have not been needed for `keep_seconds`, and of the others that are not needed the most recent _MOST_IDLE."""
         now = time.monotonic()
         serving = {one.version for one in self._snapshot.current.values()}
         kept: dict[str, Agent] = {}
@@ -439,6 +486,8 @@ class LiveAgents:
                     self._log.info("agent_version_let_go", version=name)
                     continue
             kept[name] = agent
+        for name in sorted(left, key=left.__getitem__, reverse=True)[_MOST_IDLE:]:
+            del left[name], kept[name]
         self._left = left
         return kept
 
@@ -514,6 +563,11 @@ def unknown(identity: str, known: Iterable[str]) -> NotFound:
     """The error for an unknown agent, with the ids of the known agents."""
     error = NotFound.of("agent", names.agent(identity))
     return NotFound(error.reason, error.message, {**error.metadata, "known": ",".join(sorted(known))})
+
+
+def _unfit(name: str, cause: str) -> Precondition:
+    message = f"This server cannot run {name}: {cause}. Ask for another version."
+    return Precondition(Reason.AGENT_VERSION_UNFIT, message, {"agent_version": name, "cause": cause})
 
 
 def _fingerprint(scanned: ScannedAgent) -> tuple[str, bytes]:

@@ -12,8 +12,8 @@ WITH wanted AS (
     FROM unnest(%(agents)s::text[], %(engines)s::int[], %(hashes)s::bytea[], %(contents)b::bytea[]) WITH ORDINALITY AS n (agent, engine, sha256, content, place)
     WHERE NOT EXISTS (SELECT FROM responsa.agent_version AS v WHERE v.agent_id = n.agent AND v.sha256 = n.sha256)
 )
-INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content)
-SELECT agent, coalesce((SELECT max(v.version) FROM responsa.agent_version AS v WHERE v.agent_id = w.agent), 0) + next, engine, sha256, content
+INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content, card)
+SELECT agent, coalesce((SELECT max(v.version) FROM responsa.agent_version AS v WHERE v.agent_id = w.agent), 0) + next, engine, sha256, content, %(card)s
 FROM wanted AS w ORDER BY place
 ON CONFLICT (agent_id, sha256) DO NOTHING;
 
@@ -44,9 +44,9 @@ JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.version = n.numbe
 WHERE v.engine <= %(engine)s ORDER BY v.ordinal;
 
 -- name: list
-SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time FROM responsa.agent_version
+SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time, card FROM responsa.agent_version
 WHERE agent_id = %(agent)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: get
-SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time, content FROM responsa.agent_version
+SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time, card, content FROM responsa.agent_version
 WHERE agent_id = %(agent)s AND version = %(version)s;

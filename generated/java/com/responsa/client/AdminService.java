@@ -3,6 +3,7 @@ package com.responsa.client;
 
 import com.google.longrunning.Operation;
 import com.google.protobuf.Empty;
+import com.responsa.admin.v1.CreateAgentVersionRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyResponse;
 import com.responsa.admin.v1.CreateServiceGrantRequest;
@@ -183,6 +184,9 @@ public final class AdminService {
     static final MethodDescriptor<GetAgentVersionRequest, AgentVersion> GET_AGENT_VERSION = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/GetAgentVersion",
             GetAgentVersionRequest.getDefaultInstance(), AgentVersion.getDefaultInstance());
+    static final MethodDescriptor<CreateAgentVersionRequest, AgentVersion> CREATE_AGENT_VERSION = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateAgentVersion",
+            CreateAgentVersionRequest.getDefaultInstance(), AgentVersion.getDefaultInstance());
     static final MethodDescriptor<CreateUserRequest, User> CREATE_USER = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateUser",
             CreateUserRequest.getDefaultInstance(), User.getDefaultInstance());
@@ -543,6 +547,17 @@ public final class AdminService {
      */
     public AgentVersion getAgentVersion(GetAgentVersionRequest request) {
         return calls.unary(GET_AGENT_VERSION, request, true, timeout);
+    }
+
+    /**
+     * CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not
+     * answer questions that do not name it. If a version has the same content, the call returns that version and its card. Only owners
+     * of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake).
+     */
+    public AgentVersion createAgentVersion(CreateAgentVersionRequest request) {
+        return calls.unary(CREATE_AGENT_VERSION, request, true, timeout);
     }
 
     /**

@@ -966,6 +966,34 @@ class ListAgentVersionsResponse(_message.Message):
 Global___ListAgentVersionsResponse: _TypeAlias = ListAgentVersionsResponse  # noqa: Y015
 
 @_typing.final
+class CreateAgentVersionRequest(_message.Message):
+    """CreateAgentVersionRequest is the request of CreateAgentVersion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The agent, `agents/{id}`."""
+    @_builtins.property
+    def agent_version(self) -> _agent_pb2.AgentVersion:
+        """The version: its content, as GetAgentVersion shows it, and its card. If the content has no `chain`, the models follow from `config`. The server sets all other fields."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        agent_version: _agent_pb2.AgentVersion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateAgentVersionRequest: _TypeAlias = CreateAgentVersionRequest  # noqa: Y015
+
+@_typing.final
 class GetAgentVersionRequest(_message.Message):
     """GetAgentVersionRequest names a version."""
 

@@ -162,6 +162,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetAgentVersionRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
                 _registered_method=True)
+        self.CreateAgentVersion = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateAgentVersion',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
+                _registered_method=True)
         self.CreateUser = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/CreateUser',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateUserRequest.SerializeToString,
@@ -554,6 +559,15 @@ class AdminServiceServicer:
 
     def GetAgentVersion(self, request, context):
         """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateAgentVersion(self, request, context):
+        """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+        the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+        for each mistake).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1030,6 +1044,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
             'GetAgentVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAgentVersion,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.SerializeToString,
+            ),
+            'CreateAgentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAgentVersion,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.SerializeToString,
             ),
             'CreateUser': grpc.unary_unary_rpc_method_handler(
@@ -1838,6 +1857,33 @@ class AdminService:
             target,
             '/responsa.admin.v1.AdminService/GetAgentVersion',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAgentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateAgentVersion',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
             options,
             channel_credentials,

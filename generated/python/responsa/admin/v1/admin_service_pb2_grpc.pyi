@@ -117,6 +117,11 @@ class AdminServiceStub:
     """ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
     GetAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetAgentVersionRequest, _agent_pb2.AgentVersion]
     """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND."""
+    CreateAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateAgentVersionRequest, _agent_pb2.AgentVersion]
+    """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+    the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+    for each mistake).
+    """
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
     user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
@@ -517,6 +522,17 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.GetAgentVersionRequest, _abc.Awaitable[_agent_pb2.AgentVersion]],
     ) -> _abc.Awaitable[_agent_pb2.AgentVersion]:
         """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreateAgentVersion(
+        self,
+        request: _admin_service_pb2.CreateAgentVersionRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateAgentVersionRequest, _abc.Awaitable[_agent_pb2.AgentVersion]],
+    ) -> _abc.Awaitable[_agent_pb2.AgentVersion]:
+        """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+        the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+        for each mistake).
+        """
 
     @_abc_1.abstractmethod
     def CreateUser(

@@ -953,6 +953,33 @@ export declare type ListAgentVersionsResponse = Message<"responsa.admin.v1.ListA
 export declare const ListAgentVersionsResponseSchema: GenMessage<ListAgentVersionsResponse>;
 
 /**
+ * CreateAgentVersionRequest is the request of CreateAgentVersion.
+ *
+ * @generated from message responsa.admin.v1.CreateAgentVersionRequest
+ */
+export declare type CreateAgentVersionRequest = Message<"responsa.admin.v1.CreateAgentVersionRequest"> & {
+  /**
+   * The agent, `agents/{id}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * The version: its content, as GetAgentVersion shows it, and its card. If the content has no `chain`, the models follow from `config`. The server sets all other fields.
+   *
+   * @generated from field: responsa.chat.v1.AgentVersion agent_version = 2;
+   */
+  agentVersion?: AgentVersion | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateAgentVersionRequest.
+ * Use `create(CreateAgentVersionRequestSchema)` to create a new message.
+ */
+export declare const CreateAgentVersionRequestSchema: GenMessage<CreateAgentVersionRequest>;
+
+/**
  * GetAgentVersionRequest names a version.
  *
  * @generated from message responsa.admin.v1.GetAgentVersionRequest
@@ -2942,6 +2969,18 @@ export declare const AdminService: GenService<{
   getAgentVersion: {
     methodKind: "unary";
     input: typeof GetAgentVersionRequestSchema;
+    output: typeof AgentVersionSchema;
+  },
+  /**
+   * CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+   * the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+   * for each mistake).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateAgentVersion
+   */
+  createAgentVersion: {
+    methodKind: "unary";
+    input: typeof CreateAgentVersionRequestSchema;
     output: typeof AgentVersionSchema;
   },
   /**

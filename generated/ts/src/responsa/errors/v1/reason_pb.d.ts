@@ -687,6 +687,14 @@ export enum Reason {
    * @generated from enum value: REASON_MODEL_TEST_FAILED = 181;
    */
   MODEL_TEST_FAILED = 181,
+
+  /**
+   * FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
+   * e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
+   *
+   * @generated from enum value: REASON_AGENT_VERSION_UNFIT = 190;
+   */
+  AGENT_VERSION_UNFIT = 190,
 }
 
 /**
