@@ -147,7 +147,10 @@ class Cast:
         return self.by_id[identity]
 
     async def version(self, identity: str, number: int) -> Agent:
-        return self.at(f"agents/{identity}/versions/{number}")
+        name = f"agents/{identity}/versions/{number}"
+        if name not in self.versions:
+            raise NotFound.of("agent", name)
+        return self.at(name)
 
     def at(self, version: str) -> Agent:
         return {one.version: one for one in self.by_id.values()}[version]

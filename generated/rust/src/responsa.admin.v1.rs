@@ -620,6 +620,226 @@ impl ModelTestOutcome {
         }
     }
 }
+/// ReplayMetadata is the progress of a replay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayMetadata {
+    /// The version that answers, `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub agent_version: ::prost::alloc::string::String,
+    /// How many questions the replay has finished: they were answered again, or left out.
+    #[prost(int32, tag = "2")]
+    pub questions_done: i32,
+    /// How many questions the replay has.
+    #[prost(int32, tag = "3")]
+    pub questions_total: i32,
+    /// The comparison of the questions that the replay has finished.
+    #[prost(message, optional, tag = "4")]
+    pub totals: ::core::option::Option<ReplayTotals>,
+    /// When the server accepted the operation.
+    #[prost(message, optional, tag = "5")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When this progress was recorded.
+    #[prost(message, optional, tag = "6")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for ReplayMetadata {
+    const NAME: &'static str = "ReplayMetadata";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayMetadata".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayMetadata".into()
+    }
+}
+/// ReplayTotals compares the turns of a replay with what the version makes of their questions. Questions that are left out, and those that no turn has asked, count in no sum of
+/// `before`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayTotals {
+    /// The number of questions that were answered again, whatever the outcome.
+    #[prost(int32, tag = "1")]
+    pub replayed: i32,
+    /// The number of questions that were left out.
+    #[prost(int32, tag = "2")]
+    pub left_out: i32,
+    /// How many questions ended in another state, or with another reason, than their turns.
+    #[prost(int32, tag = "3")]
+    pub changed_outcomes: i32,
+    /// The turns that were replayed.
+    #[prost(message, optional, tag = "4")]
+    pub before: ::core::option::Option<ReplaySums>,
+    /// The same questions, answered by the version.
+    #[prost(message, optional, tag = "5")]
+    pub after: ::core::option::Option<ReplaySums>,
+    /// The citations of the turns that the version has too: it quotes the same version of the document, and bytes of the same part; or a source of the same tool with the same title and URI.
+    #[prost(int64, tag = "6")]
+    pub citations_kept: i64,
+    /// The citations of the turns that the version does not have.
+    #[prost(int64, tag = "7")]
+    pub citations_lost: i64,
+    /// The citations of the version that the turns do not have.
+    #[prost(int64, tag = "8")]
+    pub citations_new: i64,
+}
+impl ::prost::Name for ReplayTotals {
+    const NAME: &'static str = "ReplayTotals";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayTotals".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayTotals".into()
+    }
+}
+/// ReplaySums is one side of the comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaySums {
+    /// How many turns ended with an answer.
+    #[prost(int32, tag = "1")]
+    pub answered: i32,
+    /// How many turns ended with a refusal.
+    #[prost(int32, tag = "2")]
+    pub refused: i32,
+    /// How many turns ended with an error.
+    #[prost(int32, tag = "3")]
+    pub failed: i32,
+    /// How many turns were cancelled.
+    #[prost(int32, tag = "4")]
+    pub cancelled: i32,
+    /// The cost, in millionths of a US dollar.
+    #[prost(int64, tag = "5")]
+    pub cost_usd_micros: i64,
+    /// The time that workers took to answer, without the time in queues, in milliseconds.
+    #[prost(int64, tag = "6")]
+    pub milliseconds: i64,
+}
+impl ::prost::Name for ReplaySums {
+    const NAME: &'static str = "ReplaySums";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplaySums".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplaySums".into()
+    }
+}
+/// ReplayedQuestion is a question of a replay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedQuestion {
+    /// The place of the question in the replay, from 1: the oldest turn first, or in the order of the request.
+    #[prost(int32, tag = "1")]
+    pub place: i32,
+    /// What has become of the question.
+    #[prost(enumeration = "ReplayState", tag = "2")]
+    pub state: i32,
+    /// The turn that is replayed, `turns/{uuid}`; empty for a question of the request.
+    #[prost(string, tag = "3")]
+    pub turn: ::prost::alloc::string::String,
+    /// The user who asked, and whose documents the version searched, `users/{uuid}`.
+    #[prost(string, tag = "4")]
+    pub user: ::prost::alloc::string::String,
+    /// The text of the question. That of a turn is empty unless the tenant lets administrators read questions (see InsightSettings).
+    #[prost(string, tag = "5")]
+    pub question: ::prost::alloc::string::String,
+    /// How the turn ended; absent for a question of the request, and until the question has been answered again.
+    #[prost(message, optional, tag = "6")]
+    pub before: ::core::option::Option<ReplayedEnd>,
+    /// How the version ended the question; absent unless the state is REPLAYED.
+    #[prost(message, optional, tag = "7")]
+    pub after: ::core::option::Option<ReplayedEnd>,
+    /// As in ReplayTotals.
+    #[prost(int32, tag = "8")]
+    pub citations_kept: i32,
+    /// As in ReplayTotals.
+    #[prost(int32, tag = "9")]
+    pub citations_lost: i32,
+    /// As in ReplayTotals.
+    #[prost(int32, tag = "10")]
+    pub citations_new: i32,
+    /// How many calls of tools with effects the version wanted to make and the turn has not recorded. The tools were not called, so `after` may differ from what users would get.
+    #[prost(int32, tag = "11")]
+    pub unrecorded_tool_calls: i32,
+}
+impl ::prost::Name for ReplayedQuestion {
+    const NAME: &'static str = "ReplayedQuestion";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedQuestion".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedQuestion".into()
+    }
+}
+/// ReplayedEnd is how a question ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedEnd {
+    /// The terminal state.
+    #[prost(enumeration = "super::super::chat::v1::TurnState", tag = "1")]
+    pub state: i32,
+    /// The reason of a refusal (a name of RefusalReason without its prefix) or of an error (a name of responsa.errors.v1.Reason without its prefix); otherwise empty.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// How many citations the answer has.
+    #[prost(int32, tag = "3")]
+    pub citations: i32,
+    /// The cost, in millionths of a US dollar.
+    #[prost(int64, tag = "4")]
+    pub cost_usd_micros: i64,
+    /// The time that workers took to answer, without the time in queues, in milliseconds.
+    #[prost(int64, tag = "5")]
+    pub milliseconds: i64,
+}
+impl ::prost::Name for ReplayedEnd {
+    const NAME: &'static str = "ReplayedEnd";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedEnd".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedEnd".into()
+    }
+}
+/// ReplayState says what has become of a question of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReplayState {
+    /// Never sent.
+    Unspecified = 0,
+    /// The question has not been answered again.
+    Waiting = 1,
+    /// The question was answered again; `after` says how.
+    Replayed = 2,
+    /// The user who asked has been disabled or deleted.
+    UserGone = 3,
+    /// The replay had reached its max_cost_usd_micros.
+    CostLimit = 4,
+}
+impl ReplayState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REPLAY_STATE_UNSPECIFIED",
+            Self::Waiting => "REPLAY_STATE_WAITING",
+            Self::Replayed => "REPLAY_STATE_REPLAYED",
+            Self::UserGone => "REPLAY_STATE_USER_GONE",
+            Self::CostLimit => "REPLAY_STATE_COST_LIMIT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REPLAY_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "REPLAY_STATE_WAITING" => Some(Self::Waiting),
+            "REPLAY_STATE_REPLAYED" => Some(Self::Replayed),
+            "REPLAY_STATE_USER_GONE" => Some(Self::UserGone),
+            "REPLAY_STATE_COST_LIMIT" => Some(Self::CostLimit),
+            _ => None,
+        }
+    }
+}
 /// ServiceGrant lets a service act on behalf of users. The service sends `responsa-on-behalf-of: users/{uuid}` with its API key; the call then has the access and the
 /// limits of the user. The grant is checked at each call: it has no effect as long as the service or the user is disabled, or the user's role is not USER.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1980,6 +2200,133 @@ impl ::prost::Name for CreateAgentVersionRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.CreateAgentVersionRequest".into()
+    }
+}
+/// StartReplayRequest says what is replayed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartReplayRequest {
+    /// The version that answers, `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub agent_version: ::prost::alloc::string::String,
+    /// The replay ends before a question once it has cost this, in millionths of a US dollar; 0 for no limit. No question may cost more than what is left.
+    #[prost(int64, tag = "4")]
+    pub max_cost_usd_micros: i64,
+    /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operation of the first call. A call with the same UUID and a different body fails
+    /// with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Which questions are asked; by default, those of turns, with a ReplayedTurns without fields.
+    #[prost(oneof = "start_replay_request::Source", tags = "2, 3")]
+    pub source: ::core::option::Option<start_replay_request::Source>,
+}
+/// Nested message and enum types in `StartReplayRequest`.
+pub mod start_replay_request {
+    /// Which questions are asked; by default, those of turns, with a ReplayedTurns without fields.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Source {
+        /// Turns of all versions of the agent.
+        #[prost(message, tag = "2")]
+        Turns(super::ReplayedTurns),
+        /// The texts of the questions.
+        #[prost(message, tag = "3")]
+        Texts(super::ReplayedTexts),
+    }
+}
+impl ::prost::Name for StartReplayRequest {
+    const NAME: &'static str = "StartReplayRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.StartReplayRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.StartReplayRequest".into()
+    }
+}
+/// ReplayedTurns selects turns of the tenant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedTurns {
+    /// The turns that were asked at this time or later; by default, 30 days before end_time.
+    #[prost(message, optional, tag = "1")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The turns that were asked before this time; by default, now.
+    #[prost(message, optional, tag = "2")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Only turns that ended in one of these states (ANSWERED, REFUSED, FAILED, CANCELLED); by default, all that were not cancelled.
+    #[prost(enumeration = "super::super::chat::v1::TurnState", repeated, tag = "3")]
+    pub states: ::prost::alloc::vec::Vec<i32>,
+    /// At most this many turns, the newest ones; 100 if unset or 0.
+    #[prost(int32, tag = "4")]
+    pub max_turns: i32,
+}
+impl ::prost::Name for ReplayedTurns {
+    const NAME: &'static str = "ReplayedTurns";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedTurns".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedTurns".into()
+    }
+}
+/// ReplayedTexts holds questions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedTexts {
+    /// The questions, at most 1,000, each with at most 16 KiB.
+    #[prost(string, repeated, tag = "1")]
+    pub questions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for ReplayedTexts {
+    const NAME: &'static str = "ReplayedTexts";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedTexts".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedTexts".into()
+    }
+}
+/// ListReplayedQuestionsRequest asks for one page of the questions of a replay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListReplayedQuestionsRequest {
+    /// The operation of the replay, `operations/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "2")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListReplayedQuestionsRequest {
+    const NAME: &'static str = "ListReplayedQuestionsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListReplayedQuestionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListReplayedQuestionsRequest".into()
+    }
+}
+/// ListReplayedQuestionsResponse is one page of questions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListReplayedQuestionsResponse {
+    /// The questions.
+    #[prost(message, repeated, tag = "1")]
+    pub replayed_questions: ::prost::alloc::vec::Vec<ReplayedQuestion>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListReplayedQuestionsResponse {
+    const NAME: &'static str = "ListReplayedQuestionsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListReplayedQuestionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListReplayedQuestionsResponse".into()
     }
 }
 /// GetAgentVersionRequest names a version.

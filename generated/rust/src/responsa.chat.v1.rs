@@ -64,87 +64,351 @@ impl Rating {
         }
     }
 }
-/// Agent is a configuration that answers questions: a graph of steps, with its documents and its models.
+/// Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
+/// quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
+/// `passage`, `document_version`, `page`, `box` and `path` are not set.
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Agent {
-    /// `agents/{id}`.
+pub struct Citation {
+    /// The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written.
     #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// The name to show to people.
+    pub passage: ::prost::alloc::string::String,
+    /// The version of the document that the answer used, `documents/{uuid}/versions/{n}`.
     #[prost(string, tag = "2")]
-    pub display_name: ::prost::alloc::string::String,
-    /// The agent's purpose, in one sentence.
+    pub document_version: ::prost::alloc::string::String,
+    /// The title that the document or the tool's source had when the answer was written.
     #[prost(string, tag = "3")]
-    pub description: ::prost::alloc::string::String,
-    /// The version that answers new questions, `agents/{id}/versions/{n}`.
+    pub title: ::prost::alloc::string::String,
+    /// Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty. It never has a scheme whose URIs browsers run or show as pages of the
+    /// document's author: about, blob, data, filesystem, javascript, vbscript and view-source are left out.
     #[prost(string, tag = "4")]
-    pub version: ::prost::alloc::string::String,
-    /// The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
-    /// `x-resource` gives the resource's type, e.g. "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as
-    /// `oneOf` with `const` and `title`.
+    pub uri: ::prost::alloc::string::String,
+    /// The position of the quote in the version's canonical text, or in the text of the tool's source.
     #[prost(message, optional, tag = "5")]
-    pub parameters_schema: ::core::option::Option<::prost_types::Struct>,
-    /// Example questions.
-    #[prost(string, repeated, tag = "6")]
-    pub examples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
-    /// read.
-    #[prost(string, repeated, tag = "7")]
-    pub collections: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The agent's models in the order in which the agent tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents.
-    #[prost(string, repeated, tag = "8")]
-    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// How many of the conversation's last messages the agent reads in full.
-    #[prost(int32, tag = "9")]
-    pub history_messages: i32,
-    /// Whether this agent answers questions that name no agent.
-    #[prost(bool, tag = "10")]
-    pub is_default: bool,
-    /// The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
-    #[prost(string, repeated, tag = "11")]
-    pub missing_tools: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    /// The quoted text, exactly as in the source; at most 1 KiB.
+    #[prost(string, tag = "6")]
+    pub quote: ::prost::alloc::string::String,
+    /// SHA-256 of the quote's UTF-8 bytes, 32 bytes.
+    #[prost(bytes = "vec", tag = "7")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+    /// The part of the answer's text that the quote supports.
+    #[prost(message, optional, tag = "8")]
+    pub answer_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    /// How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer.
+    #[prost(double, tag = "9")]
+    pub score: f64,
+    /// The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
+    #[prost(int32, tag = "10")]
+    pub page: i32,
+    /// The part of that page in which the quote begins; unset if it is not known.
+    #[prost(message, optional, tag = "11")]
+    pub r#box: ::core::option::Option<PageBox>,
+    /// The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
+    #[prost(string, tag = "12")]
+    pub path: ::prost::alloc::string::String,
+    /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source.
+    #[prost(string, tag = "14")]
+    pub date: ::prost::alloc::string::String,
+    /// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
+    #[prost(bool, tag = "15")]
+    pub not_permitted: bool,
+    /// The origin of a quote that is not from a passage.
+    #[prost(oneof = "citation::Origin", tags = "13")]
+    pub origin: ::core::option::Option<citation::Origin>,
 }
-impl ::prost::Name for Agent {
-    const NAME: &'static str = "Agent";
+/// Nested message and enum types in `Citation`.
+pub mod citation {
+    /// The origin of a quote that is not from a passage.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Origin {
+        /// The result of a tool.
+        #[prost(message, tag = "13")]
+        ToolResult(super::CitedToolResult),
+    }
+}
+impl ::prost::Name for Citation {
+    const NAME: &'static str = "Citation";
     const PACKAGE: &'static str = "responsa.chat.v1";
     fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.Agent".into()
+        "responsa.chat.v1.Citation".into()
     }
     fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.Agent".into()
+        "type.googleapis.com/responsa.chat.v1.Citation".into()
     }
 }
-/// AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct AgentVersion {
-    /// `agents/{id}/versions/{n}`.
+/// CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
+/// fetched again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CitedToolResult {
+    /// The id of the call within its turn, as in TurnToolCall.
     #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// When a server first read the files in this state, or the version was created.
-    #[prost(message, optional, tag = "2")]
-    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The SHA-256 of the content and of the number of the code that runs it, in hexadecimal digits.
-    #[prost(string, tag = "3")]
-    pub sha256: ::prost::alloc::string::String,
-    /// Whether this version answers new questions.
-    #[prost(bool, tag = "4")]
-    pub is_current: bool,
-    /// Everything in the files that shapes answers: `agent.toml` as `config`, the models in order as `chain`, and the prompts, partials and examples by name. Only GetAgentVersion sends it,
-    /// and only to owners of the installation. Unset for a version of a release in which agents were code.
-    #[prost(message, optional, tag = "5")]
-    pub content: ::core::option::Option<::prost_types::Struct>,
-    /// Where a created version came from, in the words of its creator, e.g. the hash of the data, scores and costs; at most 4 KiB of JSON. Unset for versions of files.
-    #[prost(message, optional, tag = "6")]
-    pub card: ::core::option::Option<::prost_types::Struct>,
+    pub call_id: ::prost::alloc::string::String,
+    /// The tool, `tools/{id}`.
+    #[prost(string, tag = "2")]
+    pub tool: ::prost::alloc::string::String,
+    /// The position of the source in the result's `sources`, counted from 0.
+    #[prost(int32, tag = "3")]
+    pub source_index: i32,
+    /// When the tool fetched the source.
+    #[prost(message, optional, tag = "4")]
+    pub fetch_time: ::core::option::Option<::prost_types::Timestamp>,
 }
-impl ::prost::Name for AgentVersion {
-    const NAME: &'static str = "AgentVersion";
+impl ::prost::Name for CitedToolResult {
+    const NAME: &'static str = "CitedToolResult";
     const PACKAGE: &'static str = "responsa.chat.v1";
     fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.AgentVersion".into()
+        "responsa.chat.v1.CitedToolResult".into()
     }
     fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.AgentVersion".into()
+        "type.googleapis.com/responsa.chat.v1.CitedToolResult".into()
+    }
+}
+/// PageBox is a rectangle on a page. The edges are in thousandths of the page's width and height, from the top left corner of the page as it is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PageBox {
+    /// The left edge, 0 to 1,000.
+    #[prost(int32, tag = "1")]
+    pub left: i32,
+    /// The top edge, 0 to 1,000.
+    #[prost(int32, tag = "2")]
+    pub top: i32,
+    /// The right edge, 0 to 1,000; not less than `left`.
+    #[prost(int32, tag = "3")]
+    pub right: i32,
+    /// The bottom edge, 0 to 1,000; not less than `top`.
+    #[prost(int32, tag = "4")]
+    pub bottom: i32,
+}
+impl ::prost::Name for PageBox {
+    const NAME: &'static str = "PageBox";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.PageBox".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.PageBox".into()
+    }
+}
+/// CitationVerdict is the result of checking a citation against its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CitationVerdict {
+    /// Never sent.
+    Unspecified = 0,
+    /// The document's current version still has the quote at this position, byte for byte. If the source is a tool: the text that the tool returned contains the quote.
+    Valid = 1,
+    /// The document has a newer version, which does not have the quote at this position. If the source is a tool: the text that the tool returned does not
+    /// contain the quote.
+    SourceChanged = 2,
+    /// The document was deleted. If the source is a tool: the text that the tool returned is no longer stored, because the events of old turns are deleted.
+    SourceDeleted = 3,
+    /// The caller does not have, or no longer has, permission to read the document.
+    NotPermitted = 4,
+}
+impl CitationVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CITATION_VERDICT_UNSPECIFIED",
+            Self::Valid => "CITATION_VERDICT_VALID",
+            Self::SourceChanged => "CITATION_VERDICT_SOURCE_CHANGED",
+            Self::SourceDeleted => "CITATION_VERDICT_SOURCE_DELETED",
+            Self::NotPermitted => "CITATION_VERDICT_NOT_PERMITTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CITATION_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "CITATION_VERDICT_VALID" => Some(Self::Valid),
+            "CITATION_VERDICT_SOURCE_CHANGED" => Some(Self::SourceChanged),
+            "CITATION_VERDICT_SOURCE_DELETED" => Some(Self::SourceDeleted),
+            "CITATION_VERDICT_NOT_PERMITTED" => Some(Self::NotPermitted),
+            _ => None,
+        }
+    }
+}
+/// Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, with the sentence marked that most likely answers the
+/// question. Like a citation, an excerpt stays complete when its source changes or is deleted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Excerpt {
+    /// The passage with the marked sentence, `passages/{uuid}`. The passage may have been deleted after the turn ran.
+    #[prost(string, tag = "1")]
+    pub passage: ::prost::alloc::string::String,
+    /// The version of the document, `documents/{uuid}/versions/{n}`.
+    #[prost(string, tag = "2")]
+    pub document_version: ::prost::alloc::string::String,
+    /// The collection of the document, `collections/{id}`.
+    #[prost(string, tag = "3")]
+    pub collection: ::prost::alloc::string::String,
+    /// The kind of the collection. Unspecified if the question or its agent named the collections.
+    #[prost(enumeration = "super::super::r#type::v1::CollectionKind", tag = "4")]
+    pub collection_kind: i32,
+    /// The title that the document had when the turn ran.
+    #[prost(string, tag = "5")]
+    pub title: ::prost::alloc::string::String,
+    /// The headings above the excerpt, the outermost first.
+    #[prost(string, repeated, tag = "6")]
+    pub headings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where the document came from: its URI or its source_key. May be empty.
+    #[prost(string, tag = "7")]
+    pub uri: ::prost::alloc::string::String,
+    /// The position of the excerpt in the version's canonical text.
+    #[prost(message, optional, tag = "8")]
+    pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    /// The text, exactly as in the source; at most 2,000 bytes.
+    #[prost(string, tag = "9")]
+    pub text: ::prost::alloc::string::String,
+    /// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out.
+    #[prost(string, tag = "10")]
+    pub markdown: ::prost::alloc::string::String,
+    /// The position of the marked sentence in the version's canonical text. It lies within source_range.
+    #[prost(message, optional, tag = "11")]
+    pub marked_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    /// The position of the marked sentence in `markdown`, in bytes; unset if the Markdown does not contain the sentence in one piece.
+    #[prost(message, optional, tag = "12")]
+    pub marked_in_markdown: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    /// How well the excerpt fits the question.
+    #[prost(enumeration = "ExcerptGrade", tag = "13")]
+    pub grade: i32,
+    /// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
+    #[prost(double, tag = "14")]
+    pub score: f64,
+    /// The page, slide or sheet of the original file on which the marked sentence begins, counted from 1; 0 if it is not known or the format has no pages.
+    #[prost(int32, tag = "15")]
+    pub page: i32,
+    /// The part of that page in which the marked sentence begins; unset if it is not known.
+    #[prost(message, optional, tag = "16")]
+    pub r#box: ::core::option::Option<PageBox>,
+    /// The place of the marked sentence inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
+    #[prost(string, tag = "17")]
+    pub path: ::prost::alloc::string::String,
+    /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
+    #[prost(string, tag = "18")]
+    pub date: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Excerpt {
+    const NAME: &'static str = "Excerpt";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.Excerpt".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.Excerpt".into()
+    }
+}
+/// ExcerptGrade says how well an excerpt fits the question, as far as a search without a language model can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExcerptGrade {
+    /// Never sent.
+    Unspecified = 0,
+    /// The excerpt probably answers the question.
+    Answers = 1,
+    /// The excerpt is about the question's subject, and perhaps answers it.
+    Perhaps = 2,
+    /// The excerpt is the closest that was found, and probably does not answer the question.
+    Closest = 3,
+}
+impl ExcerptGrade {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXCERPT_GRADE_UNSPECIFIED",
+            Self::Answers => "EXCERPT_GRADE_ANSWERS",
+            Self::Perhaps => "EXCERPT_GRADE_PERHAPS",
+            Self::Closest => "EXCERPT_GRADE_CLOSEST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXCERPT_GRADE_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXCERPT_GRADE_ANSWERS" => Some(Self::Answers),
+            "EXCERPT_GRADE_PERHAPS" => Some(Self::Perhaps),
+            "EXCERPT_GRADE_CLOSEST" => Some(Self::Closest),
+            _ => None,
+        }
+    }
+}
+/// Suggestion belongs to turns of earlier releases; later ones have excerpts. It is a quote that may answer the question but is not part of the answer: the answer consists of other quotes, or the server refused to answer. Like
+/// a citation, a suggestion stays complete when its source changes or is deleted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Suggestion {
+    /// The passage with the quote, `passages/{uuid}`. The passage may have been deleted after the turn ran.
+    #[prost(string, tag = "1")]
+    pub passage: ::prost::alloc::string::String,
+    /// The version of the document, `documents/{uuid}/versions/{n}`.
+    #[prost(string, tag = "2")]
+    pub document_version: ::prost::alloc::string::String,
+    /// The collection of the document, `collections/{id}`.
+    #[prost(string, tag = "3")]
+    pub collection: ::prost::alloc::string::String,
+    /// The title that the document had when the turn ran.
+    #[prost(string, tag = "4")]
+    pub title: ::prost::alloc::string::String,
+    /// Where the document came from: its URI or its source_key. May be empty.
+    #[prost(string, tag = "5")]
+    pub uri: ::prost::alloc::string::String,
+    /// The position of the quote in the version's canonical text.
+    #[prost(message, optional, tag = "6")]
+    pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    /// The quoted text, exactly as in the source; at most 1 KiB. A longer text is cut at a character boundary, if possible after a word.
+    #[prost(string, tag = "7")]
+    pub quote: ::prost::alloc::string::String,
+    /// How well the quote supports an answer, from 0 to 1. See TurnAnswer.support.
+    #[prost(double, tag = "8")]
+    pub score: f64,
+    /// The quote as Markdown, as an answer would show it: for example, a row of a table with the names of its columns; at most 1 KiB.
+    #[prost(string, tag = "9")]
+    pub text: ::prost::alloc::string::String,
+    /// The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
+    #[prost(int32, tag = "10")]
+    pub page: i32,
+    /// The part of that page in which the quote begins; unset if it is not known.
+    #[prost(message, optional, tag = "11")]
+    pub r#box: ::core::option::Option<PageBox>,
+    /// The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
+    #[prost(string, tag = "12")]
+    pub path: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Suggestion {
+    const NAME: &'static str = "Suggestion";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.Suggestion".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.Suggestion".into()
+    }
+}
+/// AlsoFound names a document that also supports an answer, in a collection that the answer does not use.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlsoFound {
+    /// The collection of the document, `collections/{id}`.
+    #[prost(string, tag = "1")]
+    pub collection: ::prost::alloc::string::String,
+    /// The title that the document had when the turn ran.
+    #[prost(string, tag = "2")]
+    pub title: ::prost::alloc::string::String,
+    /// The version of the document, `documents/{uuid}/versions/{n}`.
+    #[prost(string, tag = "3")]
+    pub document_version: ::prost::alloc::string::String,
+}
+impl ::prost::Name for AlsoFound {
+    const NAME: &'static str = "AlsoFound";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.AlsoFound".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.AlsoFound".into()
     }
 }
 /// ToolSource is a source on which a tool's result is based.
@@ -356,437 +620,6 @@ impl ToolFault {
             "TOOL_FAULT_LOST" => Some(Self::Lost),
             _ => None,
         }
-    }
-}
-/// Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
-/// quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
-/// `passage`, `document_version`, `page`, `box` and `path` are not set.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Citation {
-    /// The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written.
-    #[prost(string, tag = "1")]
-    pub passage: ::prost::alloc::string::String,
-    /// The version of the document that the answer used, `documents/{uuid}/versions/{n}`.
-    #[prost(string, tag = "2")]
-    pub document_version: ::prost::alloc::string::String,
-    /// The title that the document or the tool's source had when the answer was written.
-    #[prost(string, tag = "3")]
-    pub title: ::prost::alloc::string::String,
-    /// Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty. It never has a scheme whose URIs browsers run or show as pages of the
-    /// document's author: about, blob, data, filesystem, javascript, vbscript and view-source are left out.
-    #[prost(string, tag = "4")]
-    pub uri: ::prost::alloc::string::String,
-    /// The position of the quote in the version's canonical text, or in the text of the tool's source.
-    #[prost(message, optional, tag = "5")]
-    pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The quoted text, exactly as in the source; at most 1 KiB.
-    #[prost(string, tag = "6")]
-    pub quote: ::prost::alloc::string::String,
-    /// SHA-256 of the quote's UTF-8 bytes, 32 bytes.
-    #[prost(bytes = "vec", tag = "7")]
-    pub sha256: ::prost::alloc::vec::Vec<u8>,
-    /// The part of the answer's text that the quote supports.
-    #[prost(message, optional, tag = "8")]
-    pub answer_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer.
-    #[prost(double, tag = "9")]
-    pub score: f64,
-    /// The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
-    #[prost(int32, tag = "10")]
-    pub page: i32,
-    /// The part of that page in which the quote begins; unset if it is not known.
-    #[prost(message, optional, tag = "11")]
-    pub r#box: ::core::option::Option<PageBox>,
-    /// The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
-    #[prost(string, tag = "12")]
-    pub path: ::prost::alloc::string::String,
-    /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source.
-    #[prost(string, tag = "14")]
-    pub date: ::prost::alloc::string::String,
-    /// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
-    #[prost(bool, tag = "15")]
-    pub not_permitted: bool,
-    /// The origin of a quote that is not from a passage.
-    #[prost(oneof = "citation::Origin", tags = "13")]
-    pub origin: ::core::option::Option<citation::Origin>,
-}
-/// Nested message and enum types in `Citation`.
-pub mod citation {
-    /// The origin of a quote that is not from a passage.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Origin {
-        /// The result of a tool.
-        #[prost(message, tag = "13")]
-        ToolResult(super::CitedToolResult),
-    }
-}
-impl ::prost::Name for Citation {
-    const NAME: &'static str = "Citation";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.Citation".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.Citation".into()
-    }
-}
-/// CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
-/// fetched again.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CitedToolResult {
-    /// The id of the call within its turn, as in TurnToolCall.
-    #[prost(string, tag = "1")]
-    pub call_id: ::prost::alloc::string::String,
-    /// The tool, `tools/{id}`.
-    #[prost(string, tag = "2")]
-    pub tool: ::prost::alloc::string::String,
-    /// The position of the source in the result's `sources`, counted from 0.
-    #[prost(int32, tag = "3")]
-    pub source_index: i32,
-    /// When the tool fetched the source.
-    #[prost(message, optional, tag = "4")]
-    pub fetch_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-impl ::prost::Name for CitedToolResult {
-    const NAME: &'static str = "CitedToolResult";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.CitedToolResult".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.CitedToolResult".into()
-    }
-}
-/// PageBox is a rectangle on a page. The edges are in thousandths of the page's width and height, from the top left corner of the page as it is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PageBox {
-    /// The left edge, 0 to 1,000.
-    #[prost(int32, tag = "1")]
-    pub left: i32,
-    /// The top edge, 0 to 1,000.
-    #[prost(int32, tag = "2")]
-    pub top: i32,
-    /// The right edge, 0 to 1,000; not less than `left`.
-    #[prost(int32, tag = "3")]
-    pub right: i32,
-    /// The bottom edge, 0 to 1,000; not less than `top`.
-    #[prost(int32, tag = "4")]
-    pub bottom: i32,
-}
-impl ::prost::Name for PageBox {
-    const NAME: &'static str = "PageBox";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.PageBox".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.PageBox".into()
-    }
-}
-/// CitationVerdict is the result of checking a citation against its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum CitationVerdict {
-    /// Never sent.
-    Unspecified = 0,
-    /// The document's current version still has the quote at this position, byte for byte. If the source is a tool: the text that the tool returned contains the quote.
-    Valid = 1,
-    /// The document has a newer version, which does not have the quote at this position. If the source is a tool: the text that the tool returned does not
-    /// contain the quote.
-    SourceChanged = 2,
-    /// The document was deleted. If the source is a tool: the text that the tool returned is no longer stored, because the events of old turns are deleted.
-    SourceDeleted = 3,
-    /// The caller does not have, or no longer has, permission to read the document.
-    NotPermitted = 4,
-}
-impl CitationVerdict {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "CITATION_VERDICT_UNSPECIFIED",
-            Self::Valid => "CITATION_VERDICT_VALID",
-            Self::SourceChanged => "CITATION_VERDICT_SOURCE_CHANGED",
-            Self::SourceDeleted => "CITATION_VERDICT_SOURCE_DELETED",
-            Self::NotPermitted => "CITATION_VERDICT_NOT_PERMITTED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "CITATION_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
-            "CITATION_VERDICT_VALID" => Some(Self::Valid),
-            "CITATION_VERDICT_SOURCE_CHANGED" => Some(Self::SourceChanged),
-            "CITATION_VERDICT_SOURCE_DELETED" => Some(Self::SourceDeleted),
-            "CITATION_VERDICT_NOT_PERMITTED" => Some(Self::NotPermitted),
-            _ => None,
-        }
-    }
-}
-/// Conversation is an ordered exchange of messages between one user and Responsa.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Conversation {
-    /// `conversations/{uuid}`; the server chooses the UUID.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes a title from the first
-    /// question that gets a reply.
-    #[prost(string, tag = "2")]
-    pub title: ::prost::alloc::string::String,
-    /// The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes.
-    #[prost(map = "string, string", tag = "3")]
-    pub labels: ::std::collections::HashMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
-    /// The turn in progress, `turns/{uuid}`; empty when no turn is in progress.
-    #[prost(string, tag = "4")]
-    pub active_turn: ::prost::alloc::string::String,
-    /// When the conversation was created.
-    #[prost(message, optional, tag = "5")]
-    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When the conversation last got a message, another title or other labels.
-    #[prost(message, optional, tag = "6")]
-    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// A value that changes with every change of the conversation. An update or a delete with an old etag fails with ETAG_MISMATCH.
-    #[prost(string, tag = "7")]
-    pub etag: ::prost::alloc::string::String,
-    /// The user who created the conversation, `users/{uuid}`.
-    #[prost(string, tag = "8")]
-    pub owner: ::prost::alloc::string::String,
-    /// Whether the caller keeps the conversation at the top of lists. The order of ListConversations does not depend on it.
-    #[prost(bool, tag = "9")]
-    pub pinned: bool,
-    /// Whether the caller has put the conversation away. Lists contain archived conversations unless a filter leaves them out.
-    #[prost(bool, tag = "10")]
-    pub archived: bool,
-    /// What began the conversation.
-    #[prost(enumeration = "ConversationOrigin", tag = "11")]
-    pub origin: i32,
-}
-impl ::prost::Name for Conversation {
-    const NAME: &'static str = "Conversation";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.Conversation".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.Conversation".into()
-    }
-}
-/// ConversationOrigin says what began a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum ConversationOrigin {
-    /// An earlier release began the conversation, and did not record with what.
-    Unspecified = 0,
-    /// A person in a browser, with a session: the page.
-    Page = 1,
-    /// A program, with an API key or an access token.
-    Program = 2,
-}
-impl ConversationOrigin {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "CONVERSATION_ORIGIN_UNSPECIFIED",
-            Self::Page => "CONVERSATION_ORIGIN_PAGE",
-            Self::Program => "CONVERSATION_ORIGIN_PROGRAM",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "CONVERSATION_ORIGIN_UNSPECIFIED" => Some(Self::Unspecified),
-            "CONVERSATION_ORIGIN_PAGE" => Some(Self::Page),
-            "CONVERSATION_ORIGIN_PROGRAM" => Some(Self::Program),
-            _ => None,
-        }
-    }
-}
-/// Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, with the sentence marked that most likely answers the
-/// question. Like a citation, an excerpt stays complete when its source changes or is deleted.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Excerpt {
-    /// The passage with the marked sentence, `passages/{uuid}`. The passage may have been deleted after the turn ran.
-    #[prost(string, tag = "1")]
-    pub passage: ::prost::alloc::string::String,
-    /// The version of the document, `documents/{uuid}/versions/{n}`.
-    #[prost(string, tag = "2")]
-    pub document_version: ::prost::alloc::string::String,
-    /// The collection of the document, `collections/{id}`.
-    #[prost(string, tag = "3")]
-    pub collection: ::prost::alloc::string::String,
-    /// The kind of the collection. Unspecified if the question or its agent named the collections.
-    #[prost(enumeration = "super::super::r#type::v1::CollectionKind", tag = "4")]
-    pub collection_kind: i32,
-    /// The title that the document had when the turn ran.
-    #[prost(string, tag = "5")]
-    pub title: ::prost::alloc::string::String,
-    /// The headings above the excerpt, the outermost first.
-    #[prost(string, repeated, tag = "6")]
-    pub headings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Where the document came from: its URI or its source_key. May be empty.
-    #[prost(string, tag = "7")]
-    pub uri: ::prost::alloc::string::String,
-    /// The position of the excerpt in the version's canonical text.
-    #[prost(message, optional, tag = "8")]
-    pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The text, exactly as in the source; at most 2,000 bytes.
-    #[prost(string, tag = "9")]
-    pub text: ::prost::alloc::string::String,
-    /// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out.
-    #[prost(string, tag = "10")]
-    pub markdown: ::prost::alloc::string::String,
-    /// The position of the marked sentence in the version's canonical text. It lies within source_range.
-    #[prost(message, optional, tag = "11")]
-    pub marked_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The position of the marked sentence in `markdown`, in bytes; unset if the Markdown does not contain the sentence in one piece.
-    #[prost(message, optional, tag = "12")]
-    pub marked_in_markdown: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// How well the excerpt fits the question.
-    #[prost(enumeration = "ExcerptGrade", tag = "13")]
-    pub grade: i32,
-    /// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
-    #[prost(double, tag = "14")]
-    pub score: f64,
-    /// The page, slide or sheet of the original file on which the marked sentence begins, counted from 1; 0 if it is not known or the format has no pages.
-    #[prost(int32, tag = "15")]
-    pub page: i32,
-    /// The part of that page in which the marked sentence begins; unset if it is not known.
-    #[prost(message, optional, tag = "16")]
-    pub r#box: ::core::option::Option<PageBox>,
-    /// The place of the marked sentence inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
-    #[prost(string, tag = "17")]
-    pub path: ::prost::alloc::string::String,
-    /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
-    #[prost(string, tag = "18")]
-    pub date: ::prost::alloc::string::String,
-}
-impl ::prost::Name for Excerpt {
-    const NAME: &'static str = "Excerpt";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.Excerpt".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.Excerpt".into()
-    }
-}
-/// ExcerptGrade says how well an excerpt fits the question, as far as a search without a language model can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum ExcerptGrade {
-    /// Never sent.
-    Unspecified = 0,
-    /// The excerpt probably answers the question.
-    Answers = 1,
-    /// The excerpt is about the question's subject, and perhaps answers it.
-    Perhaps = 2,
-    /// The excerpt is the closest that was found, and probably does not answer the question.
-    Closest = 3,
-}
-impl ExcerptGrade {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "EXCERPT_GRADE_UNSPECIFIED",
-            Self::Answers => "EXCERPT_GRADE_ANSWERS",
-            Self::Perhaps => "EXCERPT_GRADE_PERHAPS",
-            Self::Closest => "EXCERPT_GRADE_CLOSEST",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "EXCERPT_GRADE_UNSPECIFIED" => Some(Self::Unspecified),
-            "EXCERPT_GRADE_ANSWERS" => Some(Self::Answers),
-            "EXCERPT_GRADE_PERHAPS" => Some(Self::Perhaps),
-            "EXCERPT_GRADE_CLOSEST" => Some(Self::Closest),
-            _ => None,
-        }
-    }
-}
-/// Suggestion belongs to turns of earlier releases; later ones have excerpts. It is a quote that may answer the question but is not part of the answer: the answer consists of other quotes, or the server refused to answer. Like
-/// a citation, a suggestion stays complete when its source changes or is deleted.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Suggestion {
-    /// The passage with the quote, `passages/{uuid}`. The passage may have been deleted after the turn ran.
-    #[prost(string, tag = "1")]
-    pub passage: ::prost::alloc::string::String,
-    /// The version of the document, `documents/{uuid}/versions/{n}`.
-    #[prost(string, tag = "2")]
-    pub document_version: ::prost::alloc::string::String,
-    /// The collection of the document, `collections/{id}`.
-    #[prost(string, tag = "3")]
-    pub collection: ::prost::alloc::string::String,
-    /// The title that the document had when the turn ran.
-    #[prost(string, tag = "4")]
-    pub title: ::prost::alloc::string::String,
-    /// Where the document came from: its URI or its source_key. May be empty.
-    #[prost(string, tag = "5")]
-    pub uri: ::prost::alloc::string::String,
-    /// The position of the quote in the version's canonical text.
-    #[prost(message, optional, tag = "6")]
-    pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The quoted text, exactly as in the source; at most 1 KiB. A longer text is cut at a character boundary, if possible after a word.
-    #[prost(string, tag = "7")]
-    pub quote: ::prost::alloc::string::String,
-    /// How well the quote supports an answer, from 0 to 1. See TurnAnswer.support.
-    #[prost(double, tag = "8")]
-    pub score: f64,
-    /// The quote as Markdown, as an answer would show it: for example, a row of a table with the names of its columns; at most 1 KiB.
-    #[prost(string, tag = "9")]
-    pub text: ::prost::alloc::string::String,
-    /// The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
-    #[prost(int32, tag = "10")]
-    pub page: i32,
-    /// The part of that page in which the quote begins; unset if it is not known.
-    #[prost(message, optional, tag = "11")]
-    pub r#box: ::core::option::Option<PageBox>,
-    /// The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
-    #[prost(string, tag = "12")]
-    pub path: ::prost::alloc::string::String,
-}
-impl ::prost::Name for Suggestion {
-    const NAME: &'static str = "Suggestion";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.Suggestion".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.Suggestion".into()
-    }
-}
-/// AlsoFound names a document that also supports an answer, in a collection that the answer does not use.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AlsoFound {
-    /// The collection of the document, `collections/{id}`.
-    #[prost(string, tag = "1")]
-    pub collection: ::prost::alloc::string::String,
-    /// The title that the document had when the turn ran.
-    #[prost(string, tag = "2")]
-    pub title: ::prost::alloc::string::String,
-    /// The version of the document, `documents/{uuid}/versions/{n}`.
-    #[prost(string, tag = "3")]
-    pub document_version: ::prost::alloc::string::String,
-}
-impl ::prost::Name for AlsoFound {
-    const NAME: &'static str = "AlsoFound";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.AlsoFound".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.AlsoFound".into()
     }
 }
 /// Usage is the cost of a turn, or of one call to a model.
@@ -1734,6 +1567,173 @@ impl CancelCause {
             "CANCEL_CAUSE_ADMINISTRATOR" => Some(Self::Administrator),
             "CANCEL_CAUSE_INTERRUPT" => Some(Self::Interrupt),
             "CANCEL_CAUSE_DISCONNECT" => Some(Self::Disconnect),
+            _ => None,
+        }
+    }
+}
+/// Agent is a configuration that answers questions: a graph of steps, with its documents and its models.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Agent {
+    /// `agents/{id}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The name to show to people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The agent's purpose, in one sentence.
+    #[prost(string, tag = "3")]
+    pub description: ::prost::alloc::string::String,
+    /// The version that answers new questions, `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
+    /// The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
+    /// `x-resource` gives the resource's type, e.g. "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as
+    /// `oneOf` with `const` and `title`.
+    #[prost(message, optional, tag = "5")]
+    pub parameters_schema: ::core::option::Option<::prost_types::Struct>,
+    /// Example questions.
+    #[prost(string, repeated, tag = "6")]
+    pub examples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
+    /// read.
+    #[prost(string, repeated, tag = "7")]
+    pub collections: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The agent's models in the order in which the agent tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents.
+    #[prost(string, repeated, tag = "8")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many of the conversation's last messages the agent reads in full.
+    #[prost(int32, tag = "9")]
+    pub history_messages: i32,
+    /// Whether this agent answers questions that name no agent.
+    #[prost(bool, tag = "10")]
+    pub is_default: bool,
+    /// The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
+    #[prost(string, repeated, tag = "11")]
+    pub missing_tools: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for Agent {
+    const NAME: &'static str = "Agent";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.Agent".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.Agent".into()
+    }
+}
+/// AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AgentVersion {
+    /// `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When a server first read the files in this state, or the version was created.
+    #[prost(message, optional, tag = "2")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The SHA-256 of the content and of the number of the code that runs it, in hexadecimal digits.
+    #[prost(string, tag = "3")]
+    pub sha256: ::prost::alloc::string::String,
+    /// Whether this version answers new questions.
+    #[prost(bool, tag = "4")]
+    pub is_current: bool,
+    /// Everything in the files that shapes answers: `agent.toml` as `config`, the models in order as `chain`, and the prompts, partials and examples by name. Only GetAgentVersion sends it,
+    /// and only to owners of the installation. Unset for a version of a release in which agents were code.
+    #[prost(message, optional, tag = "5")]
+    pub content: ::core::option::Option<::prost_types::Struct>,
+    /// Where a created version came from, in the words of its creator, e.g. the hash of the data, scores and costs; at most 4 KiB of JSON. Unset for versions of files.
+    #[prost(message, optional, tag = "6")]
+    pub card: ::core::option::Option<::prost_types::Struct>,
+}
+impl ::prost::Name for AgentVersion {
+    const NAME: &'static str = "AgentVersion";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.AgentVersion".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.AgentVersion".into()
+    }
+}
+/// Conversation is an ordered exchange of messages between one user and Responsa.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Conversation {
+    /// `conversations/{uuid}`; the server chooses the UUID.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes a title from the first
+    /// question that gets a reply.
+    #[prost(string, tag = "2")]
+    pub title: ::prost::alloc::string::String,
+    /// The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes.
+    #[prost(map = "string, string", tag = "3")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The turn in progress, `turns/{uuid}`; empty when no turn is in progress.
+    #[prost(string, tag = "4")]
+    pub active_turn: ::prost::alloc::string::String,
+    /// When the conversation was created.
+    #[prost(message, optional, tag = "5")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the conversation last got a message, another title or other labels.
+    #[prost(message, optional, tag = "6")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// A value that changes with every change of the conversation. An update or a delete with an old etag fails with ETAG_MISMATCH.
+    #[prost(string, tag = "7")]
+    pub etag: ::prost::alloc::string::String,
+    /// The user who created the conversation, `users/{uuid}`.
+    #[prost(string, tag = "8")]
+    pub owner: ::prost::alloc::string::String,
+    /// Whether the caller keeps the conversation at the top of lists. The order of ListConversations does not depend on it.
+    #[prost(bool, tag = "9")]
+    pub pinned: bool,
+    /// Whether the caller has put the conversation away. Lists contain archived conversations unless a filter leaves them out.
+    #[prost(bool, tag = "10")]
+    pub archived: bool,
+    /// What began the conversation.
+    #[prost(enumeration = "ConversationOrigin", tag = "11")]
+    pub origin: i32,
+}
+impl ::prost::Name for Conversation {
+    const NAME: &'static str = "Conversation";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.Conversation".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.Conversation".into()
+    }
+}
+/// ConversationOrigin says what began a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConversationOrigin {
+    /// An earlier release began the conversation, and did not record with what.
+    Unspecified = 0,
+    /// A person in a browser, with a session: the page.
+    Page = 1,
+    /// A program, with an API key or an access token.
+    Program = 2,
+}
+impl ConversationOrigin {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONVERSATION_ORIGIN_UNSPECIFIED",
+            Self::Page => "CONVERSATION_ORIGIN_PAGE",
+            Self::Program => "CONVERSATION_ORIGIN_PROGRAM",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONVERSATION_ORIGIN_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONVERSATION_ORIGIN_PAGE" => Some(Self::Page),
+            "CONVERSATION_ORIGIN_PROGRAM" => Some(Self::Program),
             _ => None,
         }
     }

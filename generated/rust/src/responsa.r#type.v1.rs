@@ -19,6 +19,44 @@ impl ::prost::Name for ByteRange {
         "type.googleapis.com/responsa.type.v1.ByteRange".into()
     }
 }
+/// CollectionKind says whose documents a collection holds. If neither a question nor its agent names collections, the server tries the kinds in the order OWN, DOCS,
+/// SAMPLE. The answer comes from the first kind whose documents support an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CollectionKind {
+    /// Never sent for a collection.
+    Unspecified = 0,
+    /// The documents of the people who use this server.
+    Own = 1,
+    /// Sample documents that come with Responsa.
+    Sample = 2,
+    /// The documentation of Responsa.
+    Docs = 3,
+}
+impl CollectionKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "COLLECTION_KIND_UNSPECIFIED",
+            Self::Own => "COLLECTION_KIND_OWN",
+            Self::Sample => "COLLECTION_KIND_SAMPLE",
+            Self::Docs => "COLLECTION_KIND_DOCS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "COLLECTION_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "COLLECTION_KIND_OWN" => Some(Self::Own),
+            "COLLECTION_KIND_SAMPLE" => Some(Self::Sample),
+            "COLLECTION_KIND_DOCS" => Some(Self::Docs),
+            _ => None,
+        }
+    }
+}
 /// Access says which callers may make a call. Whether a caller may see a resource is decided when the server looks the resource up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -64,44 +102,6 @@ impl Access {
             "ACCESS_SERVICE" => Some(Self::Service),
             "ACCESS_ADMIN" => Some(Self::Admin),
             "ACCESS_OWNER" => Some(Self::Owner),
-            _ => None,
-        }
-    }
-}
-/// CollectionKind says whose documents a collection holds. If neither a question nor its agent names collections, the server tries the kinds in the order OWN, DOCS,
-/// SAMPLE. The answer comes from the first kind whose documents support an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum CollectionKind {
-    /// Never sent for a collection.
-    Unspecified = 0,
-    /// The documents of the people who use this server.
-    Own = 1,
-    /// Sample documents that come with Responsa.
-    Sample = 2,
-    /// The documentation of Responsa.
-    Docs = 3,
-}
-impl CollectionKind {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "COLLECTION_KIND_UNSPECIFIED",
-            Self::Own => "COLLECTION_KIND_OWN",
-            Self::Sample => "COLLECTION_KIND_SAMPLE",
-            Self::Docs => "COLLECTION_KIND_DOCS",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "COLLECTION_KIND_UNSPECIFIED" => Some(Self::Unspecified),
-            "COLLECTION_KIND_OWN" => Some(Self::Own),
-            "COLLECTION_KIND_SAMPLE" => Some(Self::Sample),
-            "COLLECTION_KIND_DOCS" => Some(Self::Docs),
             _ => None,
         }
     }

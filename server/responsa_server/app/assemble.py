@@ -36,7 +36,7 @@ from responsa_server.app.resources import database_urls, new_id, redis_url, rela
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
 from responsa_server.app.vector_stores import open_vectors
-from responsa_server.calls.frames import AskFrames
+from responsa_server.calls.frames import AskFrames, reason_of_terminal
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.counters import Counters
@@ -63,6 +63,7 @@ from responsa_server.ingest.shipped_vectors import ShippedVectors
 from responsa_server.ingest.watching import Watching
 from responsa_server.insight.grouping import Grouping
 from responsa_server.insight.patterns import PatternKeeper
+from responsa_server.insight.replaying import Replaying
 from responsa_server.insight.settings import InsightSettings
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
@@ -90,6 +91,7 @@ from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.patterns import PostgresPatterns
+from responsa_server.stores.postgres.replays import PostgresReplays
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -539,6 +541,24 @@ def pattern_keeper(
         Grouping(new_id),
         insight_model(settings.insight, models),
         knowledge.queue.errors,
+    )
+
+
+def replay_store(database: Database, knowledge: Knowledge) -> PostgresReplays:
+    """Return the store of replays."""
+    return PostgresReplays(database, knowledge.queue, AskFrames(), reason_of_terminal, new_id)
+
+
+def replay_job(database: Database, knowledge: Knowledge, turns: Turns, agents: AgentParts) -> Replaying:
+    """Return the job that asks the questions of replays."""
+    return Replaying(
+        replay_store(database, knowledge),
+        PostgresConversationStore(database),
+        agents.agents,
+        new_id,
+        busy=lambda: turns.running > 0,
+        ended=knowledge.library.ended,
+        errors=knowledge.queue.errors,
     )
 
 

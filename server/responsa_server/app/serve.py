@@ -119,6 +119,7 @@ async def running(
                 keeper,
                 open_models,
                 pattern_keeper,
+                replay_job,
             )
             from responsa_server.app.caches import Caches
             from responsa_server.app.front import Callers, Silent
@@ -188,6 +189,7 @@ async def running(
                 notifier,
                 external_vectors=knowledge.vectors is not None,
             )
+            replaying = replay_job(database, knowledge, turns, agents)
             connector = Connector()
             stack.push_async_callback(connector.close)
             await knowledge.jobs.start(
@@ -195,12 +197,13 @@ async def running(
                     JobKind.ERASE: erasing.work,
                     JobKind.MAIL: mailing.work,
                     JobKind.SYNC: sync.work,
+                    JobKind.REPLAY: replaying.work,
                     JobKind.SCHEDULE: schedule_job(database, knowledge.queue).work,
                     JobKind.DELIVER: delivery_job(settings, database, knowledge.queue, connector).work,
                     JobKind.NOTICE: notifier.notice,
                 },
                 notifier.ended,
-                {JobKind.SYNC: sync.give_up},
+                {JobKind.SYNC: sync.give_up, JobKind.REPLAY: replaying.give_up},
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:

@@ -36,6 +36,7 @@ from responsa_server.calls.services.administration.credentials import Credential
 from responsa_server.calls.services.administration.grants import GrantService
 from responsa_server.calls.services.administration.insight import InsightService
 from responsa_server.calls.services.administration.models import ModelService
+from responsa_server.calls.services.administration.replays import ReplayService
 from responsa_server.calls.services.administration.sources import SourceService
 from responsa_server.calls.services.administration.status import SystemService
 from responsa_server.calls.services.administration.teachers import TeacherService
@@ -60,6 +61,7 @@ from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
+from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.sources.service import SourceAdministration, SubjectProfiles
@@ -104,6 +106,7 @@ class Services:
     sources: SourceAdministration
     profiles: SubjectProfiles
     insight: Insight
+    replays: Replays
     models: ModelAdministration
     reports: PartReports
     limiter: Limiter | None = None
@@ -215,6 +218,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             CredentialService(services.identity, services.accounts, services.limits),
             AuditService(audit),
             InsightService(services.insight),
+            ReplayService(services.replays),
         ],
         [OperationsService(services.library)],
     )

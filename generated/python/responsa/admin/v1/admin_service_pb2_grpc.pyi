@@ -122,6 +122,18 @@ class AdminServiceStub:
     the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
     for each mistake).
     """
+    StartReplay: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StartReplayRequest, _operations_pb2.Operation]
+    """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+    messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+    documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+    results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+    on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+    run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+    """
+    ListReplayedQuestions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListReplayedQuestionsRequest, _admin_service_pb2.ListReplayedQuestionsResponse]
+    """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+    PAGE_TOKEN_INVALID.
+    """
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
     user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
@@ -532,6 +544,30 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
         the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
         for each mistake).
+        """
+
+    @_abc_1.abstractmethod
+    def StartReplay(
+        self,
+        request: _admin_service_pb2.StartReplayRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.StartReplayRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+        messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+        documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+        results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+        on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+        run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReplayedQuestions(
+        self,
+        request: _admin_service_pb2.ListReplayedQuestionsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListReplayedQuestionsRequest, _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]:
+        """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+        PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
