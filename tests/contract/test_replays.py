@@ -191,7 +191,9 @@ async def test_old_questions_are_asked_again_as_their_users_and_compared(
     assert [item.place for item in await theatre.questions(operation)] == [3]
 
 
-async def test_turns_are_selected_by_time_state_and_number(theatre: Theatre, people: People) -> None:
+async def test_turns_are_selected_by_time_state_and_number_and_may_be_deleted_meanwhile(
+    theatre: Theatre, people: People
+) -> None:
     old = Script()
     async with asking(theatre, old) as turns:
         for text in ("One?", "Two?", "Three?"):
@@ -210,6 +212,12 @@ async def test_turns_are_selected_by_time_state_and_number(theatre: Theatre, peo
     assert await texts(ALL) == ["Two?", "Three?", "Four?"]
     assert await texts(replace(ALL, most=2)) == ["Three?", "Four?"]
     assert await texts(replace(ALL, states=[TurnState.FAILED])) == ["Four?"]
+
+    operation = await theatre.start()
+    change(theatre.urls, "DELETE FROM responsa.turn WHERE user_id = %s", people.bob.user_id)
+    assert await theatre.work(operation) is None
+    done = await theatre.found(operation)
+    assert (done.passages_done, done.counts["replayed"], done.counts["left_out"]) == (3, 2, 1)
 
 
 async def test_a_lost_worker_repeats_no_settled_question(theatre: Theatre) -> None:

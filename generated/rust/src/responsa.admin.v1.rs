@@ -659,7 +659,7 @@ pub struct ReplayTotals {
     /// The number of questions that were answered again, whatever the outcome.
     #[prost(int32, tag = "1")]
     pub replayed: i32,
-    /// The number of questions that were left out.
+    /// The number of questions that were left out. At the end, these include the questions whose conversations have been deleted.
     #[prost(int32, tag = "2")]
     pub left_out: i32,
     /// How many questions ended in another state, or with another reason, than their turns.

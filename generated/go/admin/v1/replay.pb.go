@@ -182,7 +182,7 @@ type ReplayTotals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The number of questions that were answered again, whatever the outcome.
 	Replayed int32 `protobuf:"varint,1,opt,name=replayed,proto3" json:"replayed,omitempty"`
-	// The number of questions that were left out.
+	// The number of questions that were left out. At the end, these include the questions whose conversations have been deleted.
 	LeftOut int32 `protobuf:"varint,2,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	// How many questions ended in another state, or with another reason, than their turns.
 	ChangedOutcomes int32 `protobuf:"varint,3,opt,name=changed_outcomes,json=changedOutcomes,proto3" json:"changed_outcomes,omitempty"`

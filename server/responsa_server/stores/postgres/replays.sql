@@ -70,7 +70,10 @@ VALUES (%(tenant)s, '00000000-0000-0000-0000-000000000000', now(), 'spent', %(ag
     %(unpriced_tokens)s);
 
 -- name: end
-UPDATE responsa.operation SET stage = 'done', update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage || '' <> 'done';
+-- The questions that were deleted with their users or conversations are left out, too.
+UPDATE responsa.operation SET stage = 'done', passages_done = passages_total, update_time = clock_timestamp(),
+    counts = counts || jsonb_build_object('left_out', coalesce((counts ->> 'left_out')::int, 0) + passages_total - passages_done)
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage || '' <> 'done';
 
 -- name: exists
 SELECT FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND kind = 'replay';

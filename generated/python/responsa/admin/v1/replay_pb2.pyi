@@ -118,7 +118,7 @@ class ReplayTotals(_message.Message):
     replayed: _builtins.int
     """The number of questions that were answered again, whatever the outcome."""
     left_out: _builtins.int
-    """The number of questions that were left out."""
+    """The number of questions that were left out. At the end, these include the questions whose conversations have been deleted."""
     changed_outcomes: _builtins.int
     """How many questions ended in another state, or with another reason, than their turns."""
     citations_kept: _builtins.int

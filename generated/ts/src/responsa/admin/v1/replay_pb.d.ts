@@ -82,7 +82,7 @@ export declare type ReplayTotals = Message<"responsa.admin.v1.ReplayTotals"> & {
   replayed: number;
 
   /**
-   * The number of questions that were left out.
+   * The number of questions that were left out. At the end, these include the questions whose conversations have been deleted.
    *
    * @generated from field: int32 left_out = 2;
    */
