@@ -199,6 +199,23 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/CreateAgentVersion", true, &request).await
     }
 
+    /// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every
+    /// server with the same files, until the files or the default model change. Running turns keep their versions. Only owners
+    /// of the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+    pub async fn publish_agent_version(&self, request: admin::v1::PublishAgentVersionRequest) -> Result<chat::v1::Agent, Error> {
+        self.call("/responsa.admin.v1.AdminService/PublishAgentVersion", true, &request).await
+    }
+
+    /// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the
+    /// version answers that answered before it was published. Only owners of the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+    pub async fn rollback_agent_version(&self, request: admin::v1::RollbackAgentVersionRequest) -> Result<chat::v1::Agent, Error> {
+        self.call("/responsa.admin.v1.AdminService/RollbackAgentVersion", false, &request).await
+    }
+
     /// CreateUser creates a user of the caller's tenant. The user has no credential yet.
     ///
     /// Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail address),

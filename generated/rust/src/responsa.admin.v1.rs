@@ -1982,6 +1982,40 @@ impl ::prost::Name for CreateAgentVersionRequest {
         "type.googleapis.com/responsa.admin.v1.CreateAgentVersionRequest".into()
     }
 }
+/// PublishAgentVersionRequest names a version.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishAgentVersionRequest {
+    /// `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PublishAgentVersionRequest {
+    const NAME: &'static str = "PublishAgentVersionRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.PublishAgentVersionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.PublishAgentVersionRequest".into()
+    }
+}
+/// RollbackAgentVersionRequest names the version that was published last.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackAgentVersionRequest {
+    /// `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RollbackAgentVersionRequest {
+    const NAME: &'static str = "RollbackAgentVersionRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.RollbackAgentVersionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.RollbackAgentVersionRequest".into()
+    }
+}
 /// GetAgentVersionRequest names a version.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetAgentVersionRequest {

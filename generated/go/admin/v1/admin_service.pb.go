@@ -1912,6 +1912,98 @@ func (x *CreateAgentVersionRequest) GetAgentVersion() *v1.AgentVersion {
 	return nil
 }
 
+// PublishAgentVersionRequest names a version.
+type PublishAgentVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `agents/{id}/versions/{n}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishAgentVersionRequest) Reset() {
+	*x = PublishAgentVersionRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishAgentVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishAgentVersionRequest) ProtoMessage() {}
+
+func (x *PublishAgentVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishAgentVersionRequest.ProtoReflect.Descriptor instead.
+func (*PublishAgentVersionRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *PublishAgentVersionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RollbackAgentVersionRequest names the version that was published last.
+type RollbackAgentVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `agents/{id}/versions/{n}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackAgentVersionRequest) Reset() {
+	*x = RollbackAgentVersionRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackAgentVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackAgentVersionRequest) ProtoMessage() {}
+
+func (x *RollbackAgentVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackAgentVersionRequest.ProtoReflect.Descriptor instead.
+func (*RollbackAgentVersionRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RollbackAgentVersionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // GetAgentVersionRequest names a version.
 type GetAgentVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1923,7 +2015,7 @@ type GetAgentVersionRequest struct {
 
 func (x *GetAgentVersionRequest) Reset() {
 	*x = GetAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2027,7 @@ func (x *GetAgentVersionRequest) String() string {
 func (*GetAgentVersionRequest) ProtoMessage() {}
 
 func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2040,7 @@ func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetAgentVersionRequest) GetName() string {
@@ -1972,7 +2064,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2076,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2089,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CreateUserRequest) GetUser() *v11.User {
@@ -2025,7 +2117,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2129,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2142,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -2071,7 +2163,7 @@ type LookupUserRequest struct {
 
 func (x *LookupUserRequest) Reset() {
 	*x = LookupUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2175,7 @@ func (x *LookupUserRequest) String() string {
 func (*LookupUserRequest) ProtoMessage() {}
 
 func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2188,7 @@ func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupUserRequest.ProtoReflect.Descriptor instead.
 func (*LookupUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LookupUserRequest) GetEmail() string {
@@ -2126,7 +2218,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2230,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2243,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -2195,7 +2287,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2299,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2312,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListUsersResponse) GetUsers() []*v11.User {
@@ -2250,7 +2342,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2354,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2367,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *UpdateUserRequest) GetUser() *v11.User {
@@ -2303,7 +2395,7 @@ type GetUserQuotaRequest struct {
 
 func (x *GetUserQuotaRequest) Reset() {
 	*x = GetUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2315,7 +2407,7 @@ func (x *GetUserQuotaRequest) String() string {
 func (*GetUserQuotaRequest) ProtoMessage() {}
 
 func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2328,7 +2420,7 @@ func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetUserQuotaRequest) GetName() string {
@@ -2351,7 +2443,7 @@ type UpdateUserQuotaRequest struct {
 
 func (x *UpdateUserQuotaRequest) Reset() {
 	*x = UpdateUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2363,7 +2455,7 @@ func (x *UpdateUserQuotaRequest) String() string {
 func (*UpdateUserQuotaRequest) ProtoMessage() {}
 
 func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2376,7 +2468,7 @@ func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *UpdateUserQuotaRequest) GetUserQuota() *UserQuota {
@@ -2404,7 +2496,7 @@ type GetUserLimitsRequest struct {
 
 func (x *GetUserLimitsRequest) Reset() {
 	*x = GetUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2508,7 @@ func (x *GetUserLimitsRequest) String() string {
 func (*GetUserLimitsRequest) ProtoMessage() {}
 
 func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2521,7 @@ func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*GetUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetUserLimitsRequest) GetName() string {
@@ -2453,7 +2545,7 @@ type UpdateUserLimitsRequest struct {
 
 func (x *UpdateUserLimitsRequest) Reset() {
 	*x = UpdateUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2557,7 @@ func (x *UpdateUserLimitsRequest) String() string {
 func (*UpdateUserLimitsRequest) ProtoMessage() {}
 
 func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2570,7 @@ func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *UpdateUserLimitsRequest) GetUserLimits() *UserLimits {
@@ -2508,7 +2600,7 @@ type DisableUserRequest struct {
 
 func (x *DisableUserRequest) Reset() {
 	*x = DisableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2612,7 @@ func (x *DisableUserRequest) String() string {
 func (*DisableUserRequest) ProtoMessage() {}
 
 func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2625,7 @@ func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableUserRequest.ProtoReflect.Descriptor instead.
 func (*DisableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DisableUserRequest) GetName() string {
@@ -2563,7 +2655,7 @@ type EnableUserRequest struct {
 
 func (x *EnableUserRequest) Reset() {
 	*x = EnableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2575,7 +2667,7 @@ func (x *EnableUserRequest) String() string {
 func (*EnableUserRequest) ProtoMessage() {}
 
 func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2588,7 +2680,7 @@ func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableUserRequest.ProtoReflect.Descriptor instead.
 func (*EnableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *EnableUserRequest) GetName() string {
@@ -2616,7 +2708,7 @@ type RevokeCredentialsRequest struct {
 
 func (x *RevokeCredentialsRequest) Reset() {
 	*x = RevokeCredentialsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2628,7 +2720,7 @@ func (x *RevokeCredentialsRequest) String() string {
 func (*RevokeCredentialsRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2641,7 +2733,7 @@ func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RevokeCredentialsRequest) GetName() string {
@@ -2664,7 +2756,7 @@ type RevokeCredentialsResponse struct {
 
 func (x *RevokeCredentialsResponse) Reset() {
 	*x = RevokeCredentialsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +2768,7 @@ func (x *RevokeCredentialsResponse) String() string {
 func (*RevokeCredentialsResponse) ProtoMessage() {}
 
 func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +2781,7 @@ func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RevokeCredentialsResponse) GetSessionCount() int32 {
@@ -2724,7 +2816,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2736,7 +2828,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2749,7 +2841,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeleteUserRequest) GetName() string {
@@ -2784,7 +2876,7 @@ type GrantOwnershipRequest struct {
 
 func (x *GrantOwnershipRequest) Reset() {
 	*x = GrantOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +2888,7 @@ func (x *GrantOwnershipRequest) String() string {
 func (*GrantOwnershipRequest) ProtoMessage() {}
 
 func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +2901,7 @@ func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*GrantOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GrantOwnershipRequest) GetName() string {
@@ -2830,7 +2922,7 @@ type RevokeOwnershipRequest struct {
 
 func (x *RevokeOwnershipRequest) Reset() {
 	*x = RevokeOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +2934,7 @@ func (x *RevokeOwnershipRequest) String() string {
 func (*RevokeOwnershipRequest) ProtoMessage() {}
 
 func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +2947,7 @@ func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*RevokeOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RevokeOwnershipRequest) GetName() string {
@@ -2876,7 +2968,7 @@ type CreateServiceGrantRequest struct {
 
 func (x *CreateServiceGrantRequest) Reset() {
 	*x = CreateServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2888,7 +2980,7 @@ func (x *CreateServiceGrantRequest) String() string {
 func (*CreateServiceGrantRequest) ProtoMessage() {}
 
 func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2901,7 +2993,7 @@ func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CreateServiceGrantRequest) GetServiceGrant() *ServiceGrant {
@@ -2929,7 +3021,7 @@ type ListServiceGrantsRequest struct {
 
 func (x *ListServiceGrantsRequest) Reset() {
 	*x = ListServiceGrantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2941,7 +3033,7 @@ func (x *ListServiceGrantsRequest) String() string {
 func (*ListServiceGrantsRequest) ProtoMessage() {}
 
 func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2954,7 +3046,7 @@ func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListServiceGrantsRequest) GetPageSize() int32 {
@@ -2998,7 +3090,7 @@ type ListServiceGrantsResponse struct {
 
 func (x *ListServiceGrantsResponse) Reset() {
 	*x = ListServiceGrantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +3102,7 @@ func (x *ListServiceGrantsResponse) String() string {
 func (*ListServiceGrantsResponse) ProtoMessage() {}
 
 func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +3115,7 @@ func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListServiceGrantsResponse) GetServiceGrants() []*ServiceGrant {
@@ -3051,7 +3143,7 @@ type DeleteServiceGrantRequest struct {
 
 func (x *DeleteServiceGrantRequest) Reset() {
 	*x = DeleteServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3155,7 @@ func (x *DeleteServiceGrantRequest) String() string {
 func (*DeleteServiceGrantRequest) ProtoMessage() {}
 
 func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3168,7 @@ func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *DeleteServiceGrantRequest) GetName() string {
@@ -3104,7 +3196,7 @@ type CreateTenantRequest struct {
 
 func (x *CreateTenantRequest) Reset() {
 	*x = CreateTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3116,7 +3208,7 @@ func (x *CreateTenantRequest) String() string {
 func (*CreateTenantRequest) ProtoMessage() {}
 
 func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3129,7 +3221,7 @@ func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantRequest.ProtoReflect.Descriptor instead.
 func (*CreateTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CreateTenantRequest) GetTenantId() string {
@@ -3179,7 +3271,7 @@ type CreateTenantResponse struct {
 
 func (x *CreateTenantResponse) Reset() {
 	*x = CreateTenantResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3191,7 +3283,7 @@ func (x *CreateTenantResponse) String() string {
 func (*CreateTenantResponse) ProtoMessage() {}
 
 func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3204,7 +3296,7 @@ func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantResponse.ProtoReflect.Descriptor instead.
 func (*CreateTenantResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CreateTenantResponse) GetTenant() *Tenant {
@@ -3256,7 +3348,7 @@ type InviteTenantAdministratorRequest struct {
 
 func (x *InviteTenantAdministratorRequest) Reset() {
 	*x = InviteTenantAdministratorRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3268,7 +3360,7 @@ func (x *InviteTenantAdministratorRequest) String() string {
 func (*InviteTenantAdministratorRequest) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3281,7 +3373,7 @@ func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteTenantAdministratorRequest.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *InviteTenantAdministratorRequest) GetName() string {
@@ -3311,7 +3403,7 @@ type InviteTenantAdministratorResponse struct {
 
 func (x *InviteTenantAdministratorResponse) Reset() {
 	*x = InviteTenantAdministratorResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3415,7 @@ func (x *InviteTenantAdministratorResponse) String() string {
 func (*InviteTenantAdministratorResponse) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3428,7 @@ func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use InviteTenantAdministratorResponse.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *InviteTenantAdministratorResponse) GetInvitationCode() string {
@@ -3364,7 +3456,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3468,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3481,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GetTenantRequest) GetName() string {
@@ -3418,7 +3510,7 @@ type ListTenantsRequest struct {
 
 func (x *ListTenantsRequest) Reset() {
 	*x = ListTenantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3430,7 +3522,7 @@ func (x *ListTenantsRequest) String() string {
 func (*ListTenantsRequest) ProtoMessage() {}
 
 func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3443,7 +3535,7 @@ func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ListTenantsRequest) GetPageSize() int32 {
@@ -3487,7 +3579,7 @@ type ListTenantsResponse struct {
 
 func (x *ListTenantsResponse) Reset() {
 	*x = ListTenantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3499,7 +3591,7 @@ func (x *ListTenantsResponse) String() string {
 func (*ListTenantsResponse) ProtoMessage() {}
 
 func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3512,7 +3604,7 @@ func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ListTenantsResponse) GetTenants() []*Tenant {
@@ -3540,7 +3632,7 @@ type SuspendTenantRequest struct {
 
 func (x *SuspendTenantRequest) Reset() {
 	*x = SuspendTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3552,7 +3644,7 @@ func (x *SuspendTenantRequest) String() string {
 func (*SuspendTenantRequest) ProtoMessage() {}
 
 func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3565,7 +3657,7 @@ func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendTenantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *SuspendTenantRequest) GetName() string {
@@ -3586,7 +3678,7 @@ type ResumeTenantRequest struct {
 
 func (x *ResumeTenantRequest) Reset() {
 	*x = ResumeTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3598,7 +3690,7 @@ func (x *ResumeTenantRequest) String() string {
 func (*ResumeTenantRequest) ProtoMessage() {}
 
 func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3611,7 +3703,7 @@ func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTenantRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ResumeTenantRequest) GetName() string {
@@ -3634,7 +3726,7 @@ type EraseTenantRequest struct {
 
 func (x *EraseTenantRequest) Reset() {
 	*x = EraseTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3646,7 +3738,7 @@ func (x *EraseTenantRequest) String() string {
 func (*EraseTenantRequest) ProtoMessage() {}
 
 func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3659,7 +3751,7 @@ func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseTenantRequest.ProtoReflect.Descriptor instead.
 func (*EraseTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *EraseTenantRequest) GetName() string {
@@ -3692,7 +3784,7 @@ type CreateServiceApiKeyRequest struct {
 
 func (x *CreateServiceApiKeyRequest) Reset() {
 	*x = CreateServiceApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3704,7 +3796,7 @@ func (x *CreateServiceApiKeyRequest) String() string {
 func (*CreateServiceApiKeyRequest) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3717,7 +3809,7 @@ func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CreateServiceApiKeyRequest) GetUser() string {
@@ -3754,7 +3846,7 @@ type CreateServiceApiKeyResponse struct {
 
 func (x *CreateServiceApiKeyResponse) Reset() {
 	*x = CreateServiceApiKeyResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3766,7 +3858,7 @@ func (x *CreateServiceApiKeyResponse) String() string {
 func (*CreateServiceApiKeyResponse) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3779,7 +3871,7 @@ func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CreateServiceApiKeyResponse) GetApiKey() *v11.ApiKey {
@@ -3814,7 +3906,7 @@ type ListTenantApiKeysRequest struct {
 
 func (x *ListTenantApiKeysRequest) Reset() {
 	*x = ListTenantApiKeysRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +3918,7 @@ func (x *ListTenantApiKeysRequest) String() string {
 func (*ListTenantApiKeysRequest) ProtoMessage() {}
 
 func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +3931,7 @@ func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListTenantApiKeysRequest) GetPageSize() int32 {
@@ -3883,7 +3975,7 @@ type ListTenantApiKeysResponse struct {
 
 func (x *ListTenantApiKeysResponse) Reset() {
 	*x = ListTenantApiKeysResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3895,7 +3987,7 @@ func (x *ListTenantApiKeysResponse) String() string {
 func (*ListTenantApiKeysResponse) ProtoMessage() {}
 
 func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3908,7 +4000,7 @@ func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ListTenantApiKeysResponse) GetApiKeys() []*v11.ApiKey {
@@ -3936,7 +4028,7 @@ type RevokeTenantApiKeyRequest struct {
 
 func (x *RevokeTenantApiKeyRequest) Reset() {
 	*x = RevokeTenantApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3948,7 +4040,7 @@ func (x *RevokeTenantApiKeyRequest) String() string {
 func (*RevokeTenantApiKeyRequest) ProtoMessage() {}
 
 func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3961,7 +4053,7 @@ func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *RevokeTenantApiKeyRequest) GetName() string {
@@ -3989,7 +4081,7 @@ type ListTenantSessionsRequest struct {
 
 func (x *ListTenantSessionsRequest) Reset() {
 	*x = ListTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4001,7 +4093,7 @@ func (x *ListTenantSessionsRequest) String() string {
 func (*ListTenantSessionsRequest) ProtoMessage() {}
 
 func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4014,7 +4106,7 @@ func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListTenantSessionsRequest) GetPageSize() int32 {
@@ -4058,7 +4150,7 @@ type ListTenantSessionsResponse struct {
 
 func (x *ListTenantSessionsResponse) Reset() {
 	*x = ListTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4070,7 +4162,7 @@ func (x *ListTenantSessionsResponse) String() string {
 func (*ListTenantSessionsResponse) ProtoMessage() {}
 
 func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4083,7 +4175,7 @@ func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListTenantSessionsResponse) GetSessions() []*v11.Session {
@@ -4113,7 +4205,7 @@ type RevokeTenantSessionsRequest struct {
 
 func (x *RevokeTenantSessionsRequest) Reset() {
 	*x = RevokeTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +4217,7 @@ func (x *RevokeTenantSessionsRequest) String() string {
 func (*RevokeTenantSessionsRequest) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +4230,7 @@ func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *RevokeTenantSessionsRequest) GetNames() []string {
@@ -4166,7 +4258,7 @@ type RevokeTenantSessionsResponse struct {
 
 func (x *RevokeTenantSessionsResponse) Reset() {
 	*x = RevokeTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4178,7 +4270,7 @@ func (x *RevokeTenantSessionsResponse) String() string {
 func (*RevokeTenantSessionsResponse) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4191,7 +4283,7 @@ func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *RevokeTenantSessionsResponse) GetRevokedCount() int32 {
@@ -4219,7 +4311,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4231,7 +4323,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4244,7 +4336,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -4288,7 +4380,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4300,7 +4392,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4313,7 +4405,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListAuditEventsResponse) GetAuditEvents() []*AuditEvent {
@@ -4349,7 +4441,7 @@ type QueryUsageRequest struct {
 
 func (x *QueryUsageRequest) Reset() {
 	*x = QueryUsageRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4361,7 +4453,7 @@ func (x *QueryUsageRequest) String() string {
 func (*QueryUsageRequest) ProtoMessage() {}
 
 func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4374,7 +4466,7 @@ func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageRequest.ProtoReflect.Descriptor instead.
 func (*QueryUsageRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *QueryUsageRequest) GetUser() string {
@@ -4427,7 +4519,7 @@ type QueryUsageResponse struct {
 
 func (x *QueryUsageResponse) Reset() {
 	*x = QueryUsageResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4439,7 +4531,7 @@ func (x *QueryUsageResponse) String() string {
 func (*QueryUsageResponse) ProtoMessage() {}
 
 func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4452,7 +4544,7 @@ func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageResponse.ProtoReflect.Descriptor instead.
 func (*QueryUsageResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *QueryUsageResponse) GetRows() []*v11.UsageRow {
@@ -4494,7 +4586,7 @@ type ListFeedbackRequest struct {
 
 func (x *ListFeedbackRequest) Reset() {
 	*x = ListFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4506,7 +4598,7 @@ func (x *ListFeedbackRequest) String() string {
 func (*ListFeedbackRequest) ProtoMessage() {}
 
 func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4519,7 +4611,7 @@ func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ListFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ListFeedbackRequest) GetPageSize() int32 {
@@ -4563,7 +4655,7 @@ type ListFeedbackResponse struct {
 
 func (x *ListFeedbackResponse) Reset() {
 	*x = ListFeedbackResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4575,7 +4667,7 @@ func (x *ListFeedbackResponse) String() string {
 func (*ListFeedbackResponse) ProtoMessage() {}
 
 func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4588,7 +4680,7 @@ func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*ListFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ListFeedbackResponse) GetFeedback() []*GivenFeedback {
@@ -4620,7 +4712,7 @@ type ResolveFeedbackRequest struct {
 
 func (x *ResolveFeedbackRequest) Reset() {
 	*x = ResolveFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4632,7 +4724,7 @@ func (x *ResolveFeedbackRequest) String() string {
 func (*ResolveFeedbackRequest) ProtoMessage() {}
 
 func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4645,7 +4737,7 @@ func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ResolveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ResolveFeedbackRequest) GetName() string {
@@ -4682,7 +4774,7 @@ type GetFeedbackStatsRequest struct {
 
 func (x *GetFeedbackStatsRequest) Reset() {
 	*x = GetFeedbackStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4694,7 +4786,7 @@ func (x *GetFeedbackStatsRequest) String() string {
 func (*GetFeedbackStatsRequest) ProtoMessage() {}
 
 func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4707,7 +4799,7 @@ func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *GetFeedbackStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -4737,7 +4829,7 @@ type GetFeedbackStatsResponse struct {
 
 func (x *GetFeedbackStatsResponse) Reset() {
 	*x = GetFeedbackStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4749,7 +4841,7 @@ func (x *GetFeedbackStatsResponse) String() string {
 func (*GetFeedbackStatsResponse) ProtoMessage() {}
 
 func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4762,7 +4854,7 @@ func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *GetFeedbackStatsResponse) GetCounts() []*FeedbackCount {
@@ -4792,7 +4884,7 @@ type GetQualityStatsRequest struct {
 
 func (x *GetQualityStatsRequest) Reset() {
 	*x = GetQualityStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4804,7 +4896,7 @@ func (x *GetQualityStatsRequest) String() string {
 func (*GetQualityStatsRequest) ProtoMessage() {}
 
 func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4817,7 +4909,7 @@ func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *GetQualityStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -4849,7 +4941,7 @@ type GetQualityStatsResponse struct {
 
 func (x *GetQualityStatsResponse) Reset() {
 	*x = GetQualityStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4861,7 +4953,7 @@ func (x *GetQualityStatsResponse) String() string {
 func (*GetQualityStatsResponse) ProtoMessage() {}
 
 func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4874,7 +4966,7 @@ func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *GetQualityStatsResponse) GetQualities() []*Quality {
@@ -4918,7 +5010,7 @@ type ListQuestionPatternsRequest struct {
 
 func (x *ListQuestionPatternsRequest) Reset() {
 	*x = ListQuestionPatternsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4930,7 +5022,7 @@ func (x *ListQuestionPatternsRequest) String() string {
 func (*ListQuestionPatternsRequest) ProtoMessage() {}
 
 func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4943,7 +5035,7 @@ func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ListQuestionPatternsRequest) GetPageSize() int32 {
@@ -5000,7 +5092,7 @@ type ListQuestionPatternsResponse struct {
 
 func (x *ListQuestionPatternsResponse) Reset() {
 	*x = ListQuestionPatternsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5012,7 +5104,7 @@ func (x *ListQuestionPatternsResponse) String() string {
 func (*ListQuestionPatternsResponse) ProtoMessage() {}
 
 func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5025,7 +5117,7 @@ func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ListQuestionPatternsResponse) GetQuestionPatterns() []*QuestionPattern {
@@ -5072,7 +5164,7 @@ type GetInsightSettingsRequest struct {
 
 func (x *GetInsightSettingsRequest) Reset() {
 	*x = GetInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5084,7 +5176,7 @@ func (x *GetInsightSettingsRequest) String() string {
 func (*GetInsightSettingsRequest) ProtoMessage() {}
 
 func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5097,7 +5189,7 @@ func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
 }
 
 // UpdateInsightSettingsRequest holds new settings.
@@ -5113,7 +5205,7 @@ type UpdateInsightSettingsRequest struct {
 
 func (x *UpdateInsightSettingsRequest) Reset() {
 	*x = UpdateInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5125,7 +5217,7 @@ func (x *UpdateInsightSettingsRequest) String() string {
 func (*UpdateInsightSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5138,7 +5230,7 @@ func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *UpdateInsightSettingsRequest) GetInsightSettings() *InsightSettings {
@@ -5164,7 +5256,7 @@ type GetModelsRequest struct {
 
 func (x *GetModelsRequest) Reset() {
 	*x = GetModelsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5176,7 +5268,7 @@ func (x *GetModelsRequest) String() string {
 func (*GetModelsRequest) ProtoMessage() {}
 
 func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5189,7 +5281,7 @@ func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelsRequest.ProtoReflect.Descriptor instead.
 func (*GetModelsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
 }
 
 // SetDefaultModelRequest holds the model to store.
@@ -5205,7 +5297,7 @@ type SetDefaultModelRequest struct {
 
 func (x *SetDefaultModelRequest) Reset() {
 	*x = SetDefaultModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5217,7 +5309,7 @@ func (x *SetDefaultModelRequest) String() string {
 func (*SetDefaultModelRequest) ProtoMessage() {}
 
 func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5230,7 +5322,7 @@ func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDefaultModelRequest.ProtoReflect.Descriptor instead.
 func (*SetDefaultModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *SetDefaultModelRequest) GetDefaultModel() *DefaultModel {
@@ -5258,7 +5350,7 @@ type TestModelRequest struct {
 
 func (x *TestModelRequest) Reset() {
 	*x = TestModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5270,7 +5362,7 @@ func (x *TestModelRequest) String() string {
 func (*TestModelRequest) ProtoMessage() {}
 
 func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5283,7 +5375,7 @@ func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelRequest.ProtoReflect.Descriptor instead.
 func (*TestModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *TestModelRequest) GetDefaultModel() *DefaultModel {
@@ -5308,7 +5400,7 @@ type TestModelResponse struct {
 
 func (x *TestModelResponse) Reset() {
 	*x = TestModelResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5320,7 +5412,7 @@ func (x *TestModelResponse) String() string {
 func (*TestModelResponse) ProtoMessage() {}
 
 func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5333,7 +5425,7 @@ func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelResponse.ProtoReflect.Descriptor instead.
 func (*TestModelResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{92}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *TestModelResponse) GetOutcome() ModelTestOutcome {
@@ -5513,7 +5605,13 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x06parent\x18\x01 \x01(\tB>\xe2A\x01\x02\xfaA\x10\n" +
 	"\x0eresponsa/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12\xc2\x01\n" +
 	"\ragent_version\x18\x02 \x01(\v2\x1e.responsa.chat.v1.AgentVersionB}\xe2A\x01\x02\xbaHv\xba\x01p\n" +
-	"\x15agent_version.content\x12Dcontent must be the whole configuration, as GetAgentVersion shows it\x1a\x11has(this.content)\xc8\x01\x01R\fagentVersion\"\x8c\x01\n" +
+	"\x15agent_version.content\x12Dcontent must be the whole configuration, as GetAgentVersion shows it\x1a\x11has(this.content)\xc8\x01\x01R\fagentVersion\"\x90\x01\n" +
+	"\x1aPublishAgentVersionRequest\x12r\n" +
+	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
+	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x91\x01\n" +
+	"\x1bRollbackAgentVersionRequest\x12r\n" +
+	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
+	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x8c\x01\n" +
 	"\x16GetAgentVersionRequest\x12r\n" +
 	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
 	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x80\x02\n" +
@@ -5780,7 +5878,7 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x11TestModelResponse\x12=\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
-	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xa5O\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\x8cR\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -5810,7 +5908,9 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\fReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a'.responsa.admin.v1.ReloadAgentsResponse\"@\xc8\xf3\x18\x06\xd2\xf3\x18\ragents.reload\xda\xf3\x18\bagents/-\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/agents:reload\x90\x02\x02\x12\xba\x01\n" +
 	"\x11ListAgentVersions\x12+.responsa.admin.v1.ListAgentVersionsRequest\x1a,.responsa.admin.v1.ListAgentVersionsResponse\"J\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=agents/*}/versions\x12\x9e\x01\n" +
 	"\x0fGetAgentVersion\x12).responsa.admin.v1.GetAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"@\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=agents/*/versions/*}\x12\xb6\x01\n" +
-	"\x12CreateAgentVersion\x12,.responsa.admin.v1.CreateAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"R\xc8\xf3\x18\x06\xd2\xf3\x18\x14agent_version.create\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{parent=agents/*}/versions\x90\x02\x02\x12s\n" +
+	"\x12CreateAgentVersion\x12,.responsa.admin.v1.CreateAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"R\xc8\xf3\x18\x06\xd2\xf3\x18\x14agent_version.create\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{parent=agents/*}/versions\x90\x02\x02\x12\xb0\x01\n" +
+	"\x13PublishAgentVersion\x12-.responsa.admin.v1.PublishAgentVersionRequest\x1a\x17.responsa.chat.v1.Agent\"Q\xc8\xf3\x18\x06\xd2\xf3\x18\x15agent_version.publish\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=agents/*/versions/*}:publish\x90\x02\x02\x12\xb1\x01\n" +
+	"\x14RollbackAgentVersion\x12..responsa.admin.v1.RollbackAgentVersionRequest\x1a\x17.responsa.chat.v1.Agent\"P\xc8\xf3\x18\x06\xd2\xf3\x18\x16agent_version.rollback\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=agents/*/versions/*}:rollback\x12s\n" +
 	"\n" +
 	"CreateUser\x12$.responsa.admin.v1.CreateUserRequest\x1a\x16.responsa.auth.v1.User\"'\xc8\xf3\x18\x05\xd2\xf3\x18\vuser.create\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12q\n" +
 	"\aGetUser\x12!.responsa.admin.v1.GetUserRequest\x1a\x16.responsa.auth.v1.User\"+\xc8\xf3\x18\x05\xd2\xf3\x18\tuser.read\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=users/*}\x12u\n" +
@@ -5874,7 +5974,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 93)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 95)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -5909,167 +6009,170 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*ListAgentVersionsRequest)(nil),          // 30: responsa.admin.v1.ListAgentVersionsRequest
 	(*ListAgentVersionsResponse)(nil),         // 31: responsa.admin.v1.ListAgentVersionsResponse
 	(*CreateAgentVersionRequest)(nil),         // 32: responsa.admin.v1.CreateAgentVersionRequest
-	(*GetAgentVersionRequest)(nil),            // 33: responsa.admin.v1.GetAgentVersionRequest
-	(*CreateUserRequest)(nil),                 // 34: responsa.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                    // 35: responsa.admin.v1.GetUserRequest
-	(*LookupUserRequest)(nil),                 // 36: responsa.admin.v1.LookupUserRequest
-	(*ListUsersRequest)(nil),                  // 37: responsa.admin.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),                 // 38: responsa.admin.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),                 // 39: responsa.admin.v1.UpdateUserRequest
-	(*GetUserQuotaRequest)(nil),               // 40: responsa.admin.v1.GetUserQuotaRequest
-	(*UpdateUserQuotaRequest)(nil),            // 41: responsa.admin.v1.UpdateUserQuotaRequest
-	(*GetUserLimitsRequest)(nil),              // 42: responsa.admin.v1.GetUserLimitsRequest
-	(*UpdateUserLimitsRequest)(nil),           // 43: responsa.admin.v1.UpdateUserLimitsRequest
-	(*DisableUserRequest)(nil),                // 44: responsa.admin.v1.DisableUserRequest
-	(*EnableUserRequest)(nil),                 // 45: responsa.admin.v1.EnableUserRequest
-	(*RevokeCredentialsRequest)(nil),          // 46: responsa.admin.v1.RevokeCredentialsRequest
-	(*RevokeCredentialsResponse)(nil),         // 47: responsa.admin.v1.RevokeCredentialsResponse
-	(*DeleteUserRequest)(nil),                 // 48: responsa.admin.v1.DeleteUserRequest
-	(*GrantOwnershipRequest)(nil),             // 49: responsa.admin.v1.GrantOwnershipRequest
-	(*RevokeOwnershipRequest)(nil),            // 50: responsa.admin.v1.RevokeOwnershipRequest
-	(*CreateServiceGrantRequest)(nil),         // 51: responsa.admin.v1.CreateServiceGrantRequest
-	(*ListServiceGrantsRequest)(nil),          // 52: responsa.admin.v1.ListServiceGrantsRequest
-	(*ListServiceGrantsResponse)(nil),         // 53: responsa.admin.v1.ListServiceGrantsResponse
-	(*DeleteServiceGrantRequest)(nil),         // 54: responsa.admin.v1.DeleteServiceGrantRequest
-	(*CreateTenantRequest)(nil),               // 55: responsa.admin.v1.CreateTenantRequest
-	(*CreateTenantResponse)(nil),              // 56: responsa.admin.v1.CreateTenantResponse
-	(*InviteTenantAdministratorRequest)(nil),  // 57: responsa.admin.v1.InviteTenantAdministratorRequest
-	(*InviteTenantAdministratorResponse)(nil), // 58: responsa.admin.v1.InviteTenantAdministratorResponse
-	(*GetTenantRequest)(nil),                  // 59: responsa.admin.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),                // 60: responsa.admin.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),               // 61: responsa.admin.v1.ListTenantsResponse
-	(*SuspendTenantRequest)(nil),              // 62: responsa.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),               // 63: responsa.admin.v1.ResumeTenantRequest
-	(*EraseTenantRequest)(nil),                // 64: responsa.admin.v1.EraseTenantRequest
-	(*CreateServiceApiKeyRequest)(nil),        // 65: responsa.admin.v1.CreateServiceApiKeyRequest
-	(*CreateServiceApiKeyResponse)(nil),       // 66: responsa.admin.v1.CreateServiceApiKeyResponse
-	(*ListTenantApiKeysRequest)(nil),          // 67: responsa.admin.v1.ListTenantApiKeysRequest
-	(*ListTenantApiKeysResponse)(nil),         // 68: responsa.admin.v1.ListTenantApiKeysResponse
-	(*RevokeTenantApiKeyRequest)(nil),         // 69: responsa.admin.v1.RevokeTenantApiKeyRequest
-	(*ListTenantSessionsRequest)(nil),         // 70: responsa.admin.v1.ListTenantSessionsRequest
-	(*ListTenantSessionsResponse)(nil),        // 71: responsa.admin.v1.ListTenantSessionsResponse
-	(*RevokeTenantSessionsRequest)(nil),       // 72: responsa.admin.v1.RevokeTenantSessionsRequest
-	(*RevokeTenantSessionsResponse)(nil),      // 73: responsa.admin.v1.RevokeTenantSessionsResponse
-	(*ListAuditEventsRequest)(nil),            // 74: responsa.admin.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),           // 75: responsa.admin.v1.ListAuditEventsResponse
-	(*QueryUsageRequest)(nil),                 // 76: responsa.admin.v1.QueryUsageRequest
-	(*QueryUsageResponse)(nil),                // 77: responsa.admin.v1.QueryUsageResponse
-	(*ListFeedbackRequest)(nil),               // 78: responsa.admin.v1.ListFeedbackRequest
-	(*ListFeedbackResponse)(nil),              // 79: responsa.admin.v1.ListFeedbackResponse
-	(*ResolveFeedbackRequest)(nil),            // 80: responsa.admin.v1.ResolveFeedbackRequest
-	(*GetFeedbackStatsRequest)(nil),           // 81: responsa.admin.v1.GetFeedbackStatsRequest
-	(*GetFeedbackStatsResponse)(nil),          // 82: responsa.admin.v1.GetFeedbackStatsResponse
-	(*GetQualityStatsRequest)(nil),            // 83: responsa.admin.v1.GetQualityStatsRequest
-	(*GetQualityStatsResponse)(nil),           // 84: responsa.admin.v1.GetQualityStatsResponse
-	(*ListQuestionPatternsRequest)(nil),       // 85: responsa.admin.v1.ListQuestionPatternsRequest
-	(*ListQuestionPatternsResponse)(nil),      // 86: responsa.admin.v1.ListQuestionPatternsResponse
-	(*GetInsightSettingsRequest)(nil),         // 87: responsa.admin.v1.GetInsightSettingsRequest
-	(*UpdateInsightSettingsRequest)(nil),      // 88: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*GetModelsRequest)(nil),                  // 89: responsa.admin.v1.GetModelsRequest
-	(*SetDefaultModelRequest)(nil),            // 90: responsa.admin.v1.SetDefaultModelRequest
-	(*TestModelRequest)(nil),                  // 91: responsa.admin.v1.TestModelRequest
-	(*TestModelResponse)(nil),                 // 92: responsa.admin.v1.TestModelResponse
-	(*Teacher)(nil),                           // 93: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 94: google.protobuf.FieldMask
-	(*Source)(nil),                            // 95: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 96: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 97: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 98: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 99: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 100: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 101: responsa.chat.v1.AgentVersion
-	(*v11.User)(nil),                          // 102: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 103: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 104: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 105: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 106: responsa.admin.v1.Tenant
-	(*timestamppb.Timestamp)(nil),             // 107: google.protobuf.Timestamp
-	(*v11.ApiKey)(nil),                        // 108: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 109: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 110: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 111: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 112: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 113: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 114: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 115: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 116: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 117: responsa.admin.v1.Quality
-	(QuestionOutcome)(0),                      // 118: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 119: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 120: responsa.admin.v1.InsightSettings
-	(*DefaultModel)(nil),                      // 121: responsa.admin.v1.DefaultModel
-	(ModelTestOutcome)(0),                     // 122: responsa.admin.v1.ModelTestOutcome
-	(*durationpb.Duration)(nil),               // 123: google.protobuf.Duration
-	(*SystemStatus)(nil),                      // 124: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 125: google.protobuf.Empty
-	(*v11.DeletionReceipt)(nil),               // 126: responsa.auth.v1.DeletionReceipt
-	(*ModelSettings)(nil),                     // 127: responsa.admin.v1.ModelSettings
+	(*PublishAgentVersionRequest)(nil),        // 33: responsa.admin.v1.PublishAgentVersionRequest
+	(*RollbackAgentVersionRequest)(nil),       // 34: responsa.admin.v1.RollbackAgentVersionRequest
+	(*GetAgentVersionRequest)(nil),            // 35: responsa.admin.v1.GetAgentVersionRequest
+	(*CreateUserRequest)(nil),                 // 36: responsa.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                    // 37: responsa.admin.v1.GetUserRequest
+	(*LookupUserRequest)(nil),                 // 38: responsa.admin.v1.LookupUserRequest
+	(*ListUsersRequest)(nil),                  // 39: responsa.admin.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),                 // 40: responsa.admin.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),                 // 41: responsa.admin.v1.UpdateUserRequest
+	(*GetUserQuotaRequest)(nil),               // 42: responsa.admin.v1.GetUserQuotaRequest
+	(*UpdateUserQuotaRequest)(nil),            // 43: responsa.admin.v1.UpdateUserQuotaRequest
+	(*GetUserLimitsRequest)(nil),              // 44: responsa.admin.v1.GetUserLimitsRequest
+	(*UpdateUserLimitsRequest)(nil),           // 45: responsa.admin.v1.UpdateUserLimitsRequest
+	(*DisableUserRequest)(nil),                // 46: responsa.admin.v1.DisableUserRequest
+	(*EnableUserRequest)(nil),                 // 47: responsa.admin.v1.EnableUserRequest
+	(*RevokeCredentialsRequest)(nil),          // 48: responsa.admin.v1.RevokeCredentialsRequest
+	(*RevokeCredentialsResponse)(nil),         // 49: responsa.admin.v1.RevokeCredentialsResponse
+	(*DeleteUserRequest)(nil),                 // 50: responsa.admin.v1.DeleteUserRequest
+	(*GrantOwnershipRequest)(nil),             // 51: responsa.admin.v1.GrantOwnershipRequest
+	(*RevokeOwnershipRequest)(nil),            // 52: responsa.admin.v1.RevokeOwnershipRequest
+	(*CreateServiceGrantRequest)(nil),         // 53: responsa.admin.v1.CreateServiceGrantRequest
+	(*ListServiceGrantsRequest)(nil),          // 54: responsa.admin.v1.ListServiceGrantsRequest
+	(*ListServiceGrantsResponse)(nil),         // 55: responsa.admin.v1.ListServiceGrantsResponse
+	(*DeleteServiceGrantRequest)(nil),         // 56: responsa.admin.v1.DeleteServiceGrantRequest
+	(*CreateTenantRequest)(nil),               // 57: responsa.admin.v1.CreateTenantRequest
+	(*CreateTenantResponse)(nil),              // 58: responsa.admin.v1.CreateTenantResponse
+	(*InviteTenantAdministratorRequest)(nil),  // 59: responsa.admin.v1.InviteTenantAdministratorRequest
+	(*InviteTenantAdministratorResponse)(nil), // 60: responsa.admin.v1.InviteTenantAdministratorResponse
+	(*GetTenantRequest)(nil),                  // 61: responsa.admin.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),                // 62: responsa.admin.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),               // 63: responsa.admin.v1.ListTenantsResponse
+	(*SuspendTenantRequest)(nil),              // 64: responsa.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),               // 65: responsa.admin.v1.ResumeTenantRequest
+	(*EraseTenantRequest)(nil),                // 66: responsa.admin.v1.EraseTenantRequest
+	(*CreateServiceApiKeyRequest)(nil),        // 67: responsa.admin.v1.CreateServiceApiKeyRequest
+	(*CreateServiceApiKeyResponse)(nil),       // 68: responsa.admin.v1.CreateServiceApiKeyResponse
+	(*ListTenantApiKeysRequest)(nil),          // 69: responsa.admin.v1.ListTenantApiKeysRequest
+	(*ListTenantApiKeysResponse)(nil),         // 70: responsa.admin.v1.ListTenantApiKeysResponse
+	(*RevokeTenantApiKeyRequest)(nil),         // 71: responsa.admin.v1.RevokeTenantApiKeyRequest
+	(*ListTenantSessionsRequest)(nil),         // 72: responsa.admin.v1.ListTenantSessionsRequest
+	(*ListTenantSessionsResponse)(nil),        // 73: responsa.admin.v1.ListTenantSessionsResponse
+	(*RevokeTenantSessionsRequest)(nil),       // 74: responsa.admin.v1.RevokeTenantSessionsRequest
+	(*RevokeTenantSessionsResponse)(nil),      // 75: responsa.admin.v1.RevokeTenantSessionsResponse
+	(*ListAuditEventsRequest)(nil),            // 76: responsa.admin.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),           // 77: responsa.admin.v1.ListAuditEventsResponse
+	(*QueryUsageRequest)(nil),                 // 78: responsa.admin.v1.QueryUsageRequest
+	(*QueryUsageResponse)(nil),                // 79: responsa.admin.v1.QueryUsageResponse
+	(*ListFeedbackRequest)(nil),               // 80: responsa.admin.v1.ListFeedbackRequest
+	(*ListFeedbackResponse)(nil),              // 81: responsa.admin.v1.ListFeedbackResponse
+	(*ResolveFeedbackRequest)(nil),            // 82: responsa.admin.v1.ResolveFeedbackRequest
+	(*GetFeedbackStatsRequest)(nil),           // 83: responsa.admin.v1.GetFeedbackStatsRequest
+	(*GetFeedbackStatsResponse)(nil),          // 84: responsa.admin.v1.GetFeedbackStatsResponse
+	(*GetQualityStatsRequest)(nil),            // 85: responsa.admin.v1.GetQualityStatsRequest
+	(*GetQualityStatsResponse)(nil),           // 86: responsa.admin.v1.GetQualityStatsResponse
+	(*ListQuestionPatternsRequest)(nil),       // 87: responsa.admin.v1.ListQuestionPatternsRequest
+	(*ListQuestionPatternsResponse)(nil),      // 88: responsa.admin.v1.ListQuestionPatternsResponse
+	(*GetInsightSettingsRequest)(nil),         // 89: responsa.admin.v1.GetInsightSettingsRequest
+	(*UpdateInsightSettingsRequest)(nil),      // 90: responsa.admin.v1.UpdateInsightSettingsRequest
+	(*GetModelsRequest)(nil),                  // 91: responsa.admin.v1.GetModelsRequest
+	(*SetDefaultModelRequest)(nil),            // 92: responsa.admin.v1.SetDefaultModelRequest
+	(*TestModelRequest)(nil),                  // 93: responsa.admin.v1.TestModelRequest
+	(*TestModelResponse)(nil),                 // 94: responsa.admin.v1.TestModelResponse
+	(*Teacher)(nil),                           // 95: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 96: google.protobuf.FieldMask
+	(*Source)(nil),                            // 97: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 98: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 99: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 100: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 101: responsa.admin.v1.FailedRow
+	(*v1.ToolProblem)(nil),                    // 102: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 103: responsa.chat.v1.AgentVersion
+	(*v11.User)(nil),                          // 104: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 105: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 106: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 107: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 108: responsa.admin.v1.Tenant
+	(*timestamppb.Timestamp)(nil),             // 109: google.protobuf.Timestamp
+	(*v11.ApiKey)(nil),                        // 110: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 111: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 112: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 113: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 114: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 115: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 116: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 117: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 118: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 119: responsa.admin.v1.Quality
+	(QuestionOutcome)(0),                      // 120: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 121: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 122: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 123: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 124: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 125: google.protobuf.Duration
+	(*SystemStatus)(nil),                      // 126: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 127: google.protobuf.Empty
+	(*v1.Agent)(nil),                          // 128: responsa.chat.v1.Agent
+	(*v11.DeletionReceipt)(nil),               // 129: responsa.auth.v1.DeletionReceipt
+	(*ModelSettings)(nil),                     // 130: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	93,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	93,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	93,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	94,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	95,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	95,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	95,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	94,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	96,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	97,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	98,  // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	99,  // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	95,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	95,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	95,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	96,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	97,  // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	97,  // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	97,  // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	96,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	98,  // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	99,  // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	100, // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	101, // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	28,  // 12: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	100, // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	102, // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	29,  // 14: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	101, // 15: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	101, // 16: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
-	102, // 17: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	102, // 18: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	102, // 19: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	94,  // 20: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	103, // 21: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	94,  // 22: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	104, // 23: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	94,  // 24: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	105, // 25: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	105, // 26: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	106, // 27: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	107, // 28: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	102, // 29: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	107, // 30: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	106, // 31: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	108, // 32: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	108, // 33: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	108, // 34: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	109, // 35: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	110, // 36: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	107, // 37: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	107, // 38: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	111, // 39: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	112, // 40: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	113, // 41: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	107, // 42: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	114, // 43: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	115, // 44: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	107, // 45: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	107, // 46: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	116, // 47: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	107, // 48: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	107, // 49: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	107, // 50: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	117, // 51: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	107, // 52: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	107, // 53: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	107, // 54: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	118, // 55: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	119, // 56: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	107, // 57: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	120, // 58: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	94,  // 59: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	121, // 60: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	121, // 61: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	122, // 62: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
-	123, // 63: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	103, // 15: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	103, // 16: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
+	104, // 17: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	104, // 18: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	104, // 19: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	96,  // 20: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	105, // 21: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	96,  // 22: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	106, // 23: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	96,  // 24: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	107, // 25: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	107, // 26: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	108, // 27: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	109, // 28: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	104, // 29: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	109, // 30: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	108, // 31: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	110, // 32: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	110, // 33: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	110, // 34: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	111, // 35: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	112, // 36: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	109, // 37: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	109, // 38: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	113, // 39: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	114, // 40: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	115, // 41: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	109, // 42: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	116, // 43: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	117, // 44: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	109, // 45: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	109, // 46: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	118, // 47: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	109, // 48: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	109, // 49: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	109, // 50: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	119, // 51: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	109, // 52: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	109, // 53: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	109, // 54: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	120, // 55: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	121, // 56: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	109, // 57: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	122, // 58: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	96,  // 59: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	123, // 60: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	123, // 61: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	124, // 62: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	125, // 63: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
 	0,   // 64: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
 	1,   // 65: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
 	2,   // 66: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
@@ -6091,117 +6194,121 @@ var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
 	24,  // 82: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
 	26,  // 83: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
 	30,  // 84: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
-	33,  // 85: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	35,  // 85: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
 	32,  // 86: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
-	34,  // 87: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	35,  // 88: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	36,  // 89: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	37,  // 90: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	39,  // 91: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	42,  // 92: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	43,  // 93: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	44,  // 94: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	45,  // 95: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	46,  // 96: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	48,  // 97: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	49,  // 98: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	50,  // 99: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	51,  // 100: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	52,  // 101: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	54,  // 102: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	55,  // 103: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	57,  // 104: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	59,  // 105: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	60,  // 106: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	62,  // 107: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	63,  // 108: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	64,  // 109: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	40,  // 110: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	41,  // 111: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	65,  // 112: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	67,  // 113: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	69,  // 114: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	70,  // 115: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	72,  // 116: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	74,  // 117: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	76,  // 118: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	78,  // 119: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	80,  // 120: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	81,  // 121: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	83,  // 122: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	85,  // 123: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	87,  // 124: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	88,  // 125: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	89,  // 126: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
-	90,  // 127: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
-	91,  // 128: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
-	124, // 129: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	93,  // 130: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	93,  // 131: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 132: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	93,  // 133: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	125, // 134: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	95,  // 135: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	95,  // 136: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	10,  // 137: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	95,  // 138: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	125, // 139: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	14,  // 140: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	98,  // 141: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	98,  // 142: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	18,  // 143: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	97,  // 144: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	21,  // 145: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	23,  // 146: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	25,  // 147: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	27,  // 148: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	31,  // 149: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	101, // 150: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	101, // 151: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	102, // 152: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	102, // 153: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	102, // 154: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	38,  // 155: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	102, // 156: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	104, // 157: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	104, // 158: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	102, // 159: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	102, // 160: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	47,  // 161: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	126, // 162: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	102, // 163: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	102, // 164: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	105, // 165: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	53,  // 166: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	125, // 167: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	56,  // 168: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	58,  // 169: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	106, // 170: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	61,  // 171: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	106, // 172: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	106, // 173: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	106, // 174: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	103, // 175: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	103, // 176: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	66,  // 177: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	68,  // 178: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	108, // 179: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	71,  // 180: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	73,  // 181: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	75,  // 182: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	77,  // 183: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	79,  // 184: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	114, // 185: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	82,  // 186: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	84,  // 187: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	86,  // 188: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	120, // 189: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	120, // 190: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	127, // 191: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
-	127, // 192: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
-	92,  // 193: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
-	129, // [129:194] is the sub-list for method output_type
-	64,  // [64:129] is the sub-list for method input_type
+	33,  // 87: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
+	34,  // 88: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
+	36,  // 89: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	37,  // 90: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	38,  // 91: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	39,  // 92: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	41,  // 93: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	44,  // 94: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	45,  // 95: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	46,  // 96: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	47,  // 97: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	48,  // 98: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	50,  // 99: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	51,  // 100: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	52,  // 101: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	53,  // 102: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	54,  // 103: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	56,  // 104: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	57,  // 105: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	59,  // 106: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	61,  // 107: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	62,  // 108: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	64,  // 109: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	65,  // 110: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	66,  // 111: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	42,  // 112: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	43,  // 113: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	67,  // 114: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	69,  // 115: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	71,  // 116: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	72,  // 117: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	74,  // 118: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	76,  // 119: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	78,  // 120: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	80,  // 121: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	82,  // 122: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	83,  // 123: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	85,  // 124: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	87,  // 125: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	89,  // 126: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	90,  // 127: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	91,  // 128: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	92,  // 129: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	93,  // 130: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	126, // 131: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	95,  // 132: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	95,  // 133: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 134: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	95,  // 135: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	127, // 136: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	97,  // 137: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	97,  // 138: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	10,  // 139: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	97,  // 140: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	127, // 141: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	14,  // 142: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	100, // 143: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	100, // 144: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	18,  // 145: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	99,  // 146: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	21,  // 147: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	23,  // 148: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	25,  // 149: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	27,  // 150: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	31,  // 151: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	103, // 152: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	103, // 153: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	128, // 154: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
+	128, // 155: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
+	104, // 156: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	104, // 157: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	104, // 158: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	40,  // 159: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	104, // 160: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	106, // 161: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	106, // 162: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	104, // 163: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	104, // 164: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	49,  // 165: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	129, // 166: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	104, // 167: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	104, // 168: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	107, // 169: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	55,  // 170: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	127, // 171: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	58,  // 172: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	60,  // 173: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	108, // 174: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	63,  // 175: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	108, // 176: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	108, // 177: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	108, // 178: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	105, // 179: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	105, // 180: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	68,  // 181: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	70,  // 182: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	110, // 183: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	73,  // 184: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	75,  // 185: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	77,  // 186: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	79,  // 187: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	81,  // 188: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	116, // 189: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	84,  // 190: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	86,  // 191: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	88,  // 192: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	122, // 193: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	122, // 194: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	130, // 195: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	130, // 196: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	94,  // 197: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	131, // [131:198] is the sub-list for method output_type
+	64,  // [64:131] is the sub-list for method input_type
 	64,  // [64:64] is the sub-list for extension type_name
 	64,  // [64:64] is the sub-list for extension extendee
 	0,   // [0:64] is the sub-list for field type_name
@@ -6229,21 +6336,21 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_admin_service_proto_msgTypes[17].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[22].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[30].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[37].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[52].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[60].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[67].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[70].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[74].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[78].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[85].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[39].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[54].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[62].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[69].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[72].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[76].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[80].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[87].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   93,
+			NumMessages:   95,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -46,6 +46,8 @@ const (
 	AdminService_ListAgentVersions_FullMethodName         = "/responsa.admin.v1.AdminService/ListAgentVersions"
 	AdminService_GetAgentVersion_FullMethodName           = "/responsa.admin.v1.AdminService/GetAgentVersion"
 	AdminService_CreateAgentVersion_FullMethodName        = "/responsa.admin.v1.AdminService/CreateAgentVersion"
+	AdminService_PublishAgentVersion_FullMethodName       = "/responsa.admin.v1.AdminService/PublishAgentVersion"
+	AdminService_RollbackAgentVersion_FullMethodName      = "/responsa.admin.v1.AdminService/RollbackAgentVersion"
 	AdminService_CreateUser_FullMethodName                = "/responsa.admin.v1.AdminService/CreateUser"
 	AdminService_GetUser_FullMethodName                   = "/responsa.admin.v1.AdminService/GetUser"
 	AdminService_LookupUser_FullMethodName                = "/responsa.admin.v1.AdminService/LookupUser"
@@ -171,6 +173,12 @@ type AdminServiceClient interface {
 	// the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
 	// for each mistake).
 	CreateAgentVersion(ctx context.Context, in *CreateAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error)
+	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+	// turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+	PublishAgentVersion(ctx context.Context, in *PublishAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error)
+	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+	// installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+	RollbackAgentVersion(ctx context.Context, in *RollbackAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*v11.User, error)
@@ -555,6 +563,26 @@ func (c *adminServiceClient) CreateAgentVersion(ctx context.Context, in *CreateA
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(v1.AgentVersion)
 	err := c.cc.Invoke(ctx, AdminService_CreateAgentVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PublishAgentVersion(ctx context.Context, in *PublishAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Agent)
+	err := c.cc.Invoke(ctx, AdminService_PublishAgentVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RollbackAgentVersion(ctx context.Context, in *RollbackAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Agent)
+	err := c.cc.Invoke(ctx, AdminService_RollbackAgentVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1062,6 +1090,12 @@ type AdminServiceServer interface {
 	// the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
 	// for each mistake).
 	CreateAgentVersion(context.Context, *CreateAgentVersionRequest) (*v1.AgentVersion, error)
+	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+	// turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+	PublishAgentVersion(context.Context, *PublishAgentVersionRequest) (*v1.Agent, error)
+	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+	// installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+	RollbackAgentVersion(context.Context, *RollbackAgentVersionRequest) (*v1.Agent, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
 	CreateUser(context.Context, *CreateUserRequest) (*v11.User, error)
@@ -1290,6 +1324,12 @@ func (UnimplementedAdminServiceServer) GetAgentVersion(context.Context, *GetAgen
 }
 func (UnimplementedAdminServiceServer) CreateAgentVersion(context.Context, *CreateAgentVersionRequest) (*v1.AgentVersion, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateAgentVersion not implemented")
+}
+func (UnimplementedAdminServiceServer) PublishAgentVersion(context.Context, *PublishAgentVersionRequest) (*v1.Agent, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishAgentVersion not implemented")
+}
+func (UnimplementedAdminServiceServer) RollbackAgentVersion(context.Context, *RollbackAgentVersionRequest) (*v1.Agent, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackAgentVersion not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateUser(context.Context, *CreateUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateUser not implemented")
@@ -1848,6 +1888,42 @@ func _AdminService_CreateAgentVersion_Handler(srv interface{}, ctx context.Conte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).CreateAgentVersion(ctx, req.(*CreateAgentVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PublishAgentVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishAgentVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PublishAgentVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PublishAgentVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PublishAgentVersion(ctx, req.(*PublishAgentVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RollbackAgentVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackAgentVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RollbackAgentVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RollbackAgentVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RollbackAgentVersion(ctx, req.(*RollbackAgentVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -2706,6 +2782,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateAgentVersion",
 			Handler:    _AdminService_CreateAgentVersion_Handler,
+		},
+		{
+			MethodName: "PublishAgentVersion",
+			Handler:    _AdminService_PublishAgentVersion_Handler,
+		},
+		{
+			MethodName: "RollbackAgentVersion",
+			Handler:    _AdminService_RollbackAgentVersion_Handler,
 		},
 		{
 			MethodName: "CreateUser",

@@ -73,6 +73,7 @@ import com.responsa.admin.v1.NotifySubjectChangedRequest;
 import com.responsa.admin.v1.NotifySubjectChangedResponse;
 import com.responsa.admin.v1.PreviewSourceRequest;
 import com.responsa.admin.v1.PreviewSourceResponse;
+import com.responsa.admin.v1.PublishAgentVersionRequest;
 import com.responsa.admin.v1.QueryUsageRequest;
 import com.responsa.admin.v1.QueryUsageResponse;
 import com.responsa.admin.v1.RedeliverDeliveryRequest;
@@ -87,6 +88,7 @@ import com.responsa.admin.v1.RevokeOwnershipRequest;
 import com.responsa.admin.v1.RevokeTenantApiKeyRequest;
 import com.responsa.admin.v1.RevokeTenantSessionsRequest;
 import com.responsa.admin.v1.RevokeTenantSessionsResponse;
+import com.responsa.admin.v1.RollbackAgentVersionRequest;
 import com.responsa.admin.v1.ServiceGrant;
 import com.responsa.admin.v1.SetDefaultModelRequest;
 import com.responsa.admin.v1.Source;
@@ -108,6 +110,7 @@ import com.responsa.admin.v1.UserQuota;
 import com.responsa.auth.v1.ApiKey;
 import com.responsa.auth.v1.DeletionReceipt;
 import com.responsa.auth.v1.User;
+import com.responsa.chat.v1.Agent;
 import com.responsa.chat.v1.AgentVersion;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.MethodType;
@@ -187,6 +190,12 @@ public final class AdminService {
     static final MethodDescriptor<CreateAgentVersionRequest, AgentVersion> CREATE_AGENT_VERSION = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateAgentVersion",
             CreateAgentVersionRequest.getDefaultInstance(), AgentVersion.getDefaultInstance());
+    static final MethodDescriptor<PublishAgentVersionRequest, Agent> PUBLISH_AGENT_VERSION = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/PublishAgentVersion",
+            PublishAgentVersionRequest.getDefaultInstance(), Agent.getDefaultInstance());
+    static final MethodDescriptor<RollbackAgentVersionRequest, Agent> ROLLBACK_AGENT_VERSION = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RollbackAgentVersion",
+            RollbackAgentVersionRequest.getDefaultInstance(), Agent.getDefaultInstance());
     static final MethodDescriptor<CreateUserRequest, User> CREATE_USER = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateUser",
             CreateUserRequest.getDefaultInstance(), User.getDefaultInstance());
@@ -558,6 +567,27 @@ public final class AdminService {
      */
     public AgentVersion createAgentVersion(CreateAgentVersionRequest request) {
         return calls.unary(CREATE_AGENT_VERSION, request, true, timeout);
+    }
+
+    /**
+     * PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the
+     * same files, until the files or the default model change. Running turns keep their versions. Only owners of the installation may
+     * make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+     */
+    public Agent publishAgentVersion(PublishAgentVersionRequest request) {
+        return calls.unary(PUBLISH_AGENT_VERSION, request, true, timeout);
+    }
+
+    /**
+     * RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version
+     * answers that answered before it was published. Only owners of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+     */
+    public Agent rollbackAgentVersion(RollbackAgentVersionRequest request) {
+        return calls.unary(ROLLBACK_AGENT_VERSION, request, false, timeout);
     }
 
     /**

@@ -994,6 +994,50 @@ class CreateAgentVersionRequest(_message.Message):
 Global___CreateAgentVersionRequest: _TypeAlias = CreateAgentVersionRequest  # noqa: Y015
 
 @_typing.final
+class PublishAgentVersionRequest(_message.Message):
+    """PublishAgentVersionRequest names a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`agents/{id}/versions/{n}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishAgentVersionRequest: _TypeAlias = PublishAgentVersionRequest  # noqa: Y015
+
+@_typing.final
+class RollbackAgentVersionRequest(_message.Message):
+    """RollbackAgentVersionRequest names the version that was published last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`agents/{id}/versions/{n}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackAgentVersionRequest: _TypeAlias = RollbackAgentVersionRequest  # noqa: Y015
+
+@_typing.final
 class GetAgentVersionRequest(_message.Message):
     """GetAgentVersionRequest names a version."""
 

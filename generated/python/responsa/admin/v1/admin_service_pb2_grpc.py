@@ -167,6 +167,16 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
                 _registered_method=True)
+        self.PublishAgentVersion = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/PublishAgentVersion',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PublishAgentVersionRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
+        self.RollbackAgentVersion = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RollbackAgentVersion',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
         self.CreateUser = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/CreateUser',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateUserRequest.SerializeToString,
@@ -568,6 +578,22 @@ class AdminServiceServicer:
         """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
         the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
         for each mistake).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishAgentVersion(self, request, context):
+        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+        turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackAgentVersion(self, request, context):
+        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+        installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1050,6 +1076,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.CreateAgentVersion,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.SerializeToString,
+            ),
+            'PublishAgentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishAgentVersion,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PublishAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
+            ),
+            'RollbackAgentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackAgentVersion,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
             ),
             'CreateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUser,
@@ -1885,6 +1921,60 @@ class AdminService:
             '/responsa.admin.v1.AdminService/CreateAgentVersion',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishAgentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/PublishAgentVersion',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.PublishAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackAgentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/RollbackAgentVersion',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
             options,
             channel_credentials,
             insecure,

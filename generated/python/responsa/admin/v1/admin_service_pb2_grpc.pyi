@@ -122,6 +122,14 @@ class AdminServiceStub:
     the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
     for each mistake).
     """
+    PublishAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PublishAgentVersionRequest, _agent_pb2.Agent]
+    """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+    turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+    """
+    RollbackAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RollbackAgentVersionRequest, _agent_pb2.Agent]
+    """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+    installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+    """
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
     user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
@@ -532,6 +540,26 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
         the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
         for each mistake).
+        """
+
+    @_abc_1.abstractmethod
+    def PublishAgentVersion(
+        self,
+        request: _admin_service_pb2.PublishAgentVersionRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.PublishAgentVersionRequest, _abc.Awaitable[_agent_pb2.Agent]],
+    ) -> _abc.Awaitable[_agent_pb2.Agent]:
+        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+        turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackAgentVersion(
+        self,
+        request: _admin_service_pb2.RollbackAgentVersionRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RollbackAgentVersionRequest, _abc.Awaitable[_agent_pb2.Agent]],
+    ) -> _abc.Awaitable[_agent_pb2.Agent]:
+        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+        installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
         """
 
     @_abc_1.abstractmethod

@@ -10,7 +10,7 @@ import type { FailedRow, PreviewedRow, Source, SourceSchema } from "./source_pb.
 import type { Delivery, DeliverySchema } from "./delivery_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
 import type { ToolProblem } from "../../chat/v1/tool_pb.js";
-import type { AgentVersion, AgentVersionSchema } from "../../chat/v1/agent_pb.js";
+import type { AgentSchema, AgentVersion, AgentVersionSchema } from "../../chat/v1/agent_pb.js";
 import type { User, UserSchema } from "../../auth/v1/user_pb.js";
 import type { UserQuota, UserQuotaSchema } from "./user_quota_pb.js";
 import type { UserLimits, UserLimitsSchema } from "./user_limits_pb.js";
@@ -978,6 +978,46 @@ export declare type CreateAgentVersionRequest = Message<"responsa.admin.v1.Creat
  * Use `create(CreateAgentVersionRequestSchema)` to create a new message.
  */
 export declare const CreateAgentVersionRequestSchema: GenMessage<CreateAgentVersionRequest>;
+
+/**
+ * PublishAgentVersionRequest names a version.
+ *
+ * @generated from message responsa.admin.v1.PublishAgentVersionRequest
+ */
+export declare type PublishAgentVersionRequest = Message<"responsa.admin.v1.PublishAgentVersionRequest"> & {
+  /**
+   * `agents/{id}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.PublishAgentVersionRequest.
+ * Use `create(PublishAgentVersionRequestSchema)` to create a new message.
+ */
+export declare const PublishAgentVersionRequestSchema: GenMessage<PublishAgentVersionRequest>;
+
+/**
+ * RollbackAgentVersionRequest names the version that was published last.
+ *
+ * @generated from message responsa.admin.v1.RollbackAgentVersionRequest
+ */
+export declare type RollbackAgentVersionRequest = Message<"responsa.admin.v1.RollbackAgentVersionRequest"> & {
+  /**
+   * `agents/{id}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.RollbackAgentVersionRequest.
+ * Use `create(RollbackAgentVersionRequestSchema)` to create a new message.
+ */
+export declare const RollbackAgentVersionRequestSchema: GenMessage<RollbackAgentVersionRequest>;
 
 /**
  * GetAgentVersionRequest names a version.
@@ -2982,6 +3022,28 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof CreateAgentVersionRequestSchema;
     output: typeof AgentVersionSchema;
+  },
+  /**
+   * PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+   * turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.PublishAgentVersion
+   */
+  publishAgentVersion: {
+    methodKind: "unary";
+    input: typeof PublishAgentVersionRequestSchema;
+    output: typeof AgentSchema;
+  },
+  /**
+   * RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+   * installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.RollbackAgentVersion
+   */
+  rollbackAgentVersion: {
+    methodKind: "unary";
+    input: typeof RollbackAgentVersionRequestSchema;
+    output: typeof AgentSchema;
   },
   /**
    * CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
